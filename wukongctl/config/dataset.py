@@ -1,0 +1,220 @@
+"""The dataset recipe: where raw files come from, the SELECT that reads them, and what becomes a feature."""
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from wukongctl.config.spec import NonNegativeFloat, PositiveInt, Spec
+
+Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+SplitName = Literal["train", "valid", "test"]
+RESERVED_COLUMNS = frozenset({"label", "probability"})
+
+
+class License(Spec):
+    """The owner's terms, shown before the first download."""
+
+    name: str
+    url: str | None = None
+    redistribution: bool = False
+
+
+class RawFile(Spec):
+    """A file as the dataset's owner ships it; placeholders `'{name}'` in the SQL stand for its path."""
+
+    md5: Md5 | None = None
+    sha256: Sha256 | None = None
+    bytes: PositiveInt | None = None
+
+
+class Download(RawFile):
+    """One thing to fetch: an archive holding raw files, or a raw file itself."""
+
+    urls: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Mirrors in order of preference."""
+
+
+class Categorical(Spec):
+    """Columns whose values become ids: 0 missing, 1 out of vocabulary, 2… by descending train count."""
+
+    type: Literal["categorical"]
+    columns: Annotated[tuple[str, ...], Field(min_length=1)]
+    min_count: PositiveInt = 1
+    """Values seen fewer times in train share the out-of-vocabulary id."""
+
+
+class Numeric(Spec):
+    """Columns kept as float32; missing becomes 0 after the transform."""
+
+    type: Literal["numeric"]
+    columns: Annotated[tuple[str, ...], Field(min_length=1)]
+    transform: Literal["none", "log1p"] = "none"
+    """`log1p` is ln(1 + max(x, 0))."""
+    standardize: bool = False
+    """Subtract the mean and divide by the standard deviation of the train split."""
+
+
+class Sequence(Spec):
+    """Columns holding several values in one text, such as `Action|Comedy`."""
+
+    type: Literal["sequence"]
+    columns: Annotated[tuple[str, ...], Field(min_length=1)]
+    separator: Annotated[str, Field(min_length=1)]
+    max_len: PositiveInt
+    """Longer sequences keep their last values."""
+    min_count: PositiveInt = 1
+    shares: str | None = None
+    """A categorical column whose vocabulary and embedding this sequence shares."""
+
+
+FeatureGroup = Annotated[Categorical | Numeric | Sequence, Field(discriminator="type")]
+
+
+class ByHash(Spec):
+    """Pseudo-random split by a seeded md5 of `key`: the same rows land in the same split on any machine."""
+
+    by: Literal["hash"]
+    key: str
+    """SQL expression over the selected columns; rows with equal keys stay together."""
+    seed: int = 0
+    ratio: dict[SplitName, PositiveInt]
+
+
+class ByOrder(Spec):
+    """The first rows train, the last test, in file order (logs are usually written in time order)."""
+
+    by: Literal["order"]
+    ratio: dict[SplitName, PositiveInt]
+
+
+class ByTime(Spec):
+    """The earliest rows train, the latest test; rows of one instant stay together."""
+
+    by: Literal["time"]
+    column: str
+    ratio: dict[SplitName, PositiveInt]
+
+
+class ByColumn(Spec):
+    """A column names the split of each row: `train`, `valid` or `test`."""
+
+    by: Literal["column"]
+    column: str
+
+
+SplitRule = Annotated[ByHash | ByOrder | ByTime | ByColumn, Field(discriminator="by")]
+
+
+class Generator(Spec):
+    """The embedded dataset: a planted teacher with known click probabilities, nothing to download."""
+
+    rows: PositiveInt
+    seed: int = 0
+    fields: Annotated[int, Field(ge=4, le=64)] = 12
+    """Independent categorical columns `c0`, `c1`, … with Zipf-distributed values."""
+    min_values: Annotated[int, Field(ge=2)] = 4
+    max_values: Annotated[int, Field(ge=2)] = 24
+    """Vocabulary sizes are log-spaced between the two."""
+    zipf: NonNegativeFloat = 1.0
+    rank: Annotated[int, Field(ge=1, le=64)] = 4
+    """Rank of the bilinear form behind each pairwise interaction."""
+    variance: dict[Literal["order2", "order4", "order8"], NonNegativeFloat] = Field(
+        default={"order2": 3.0, "order4": 3.0, "order8": 2.0}
+    )
+    """Variance of the planted logit carried by interactions of 2, 4 and 8 fields."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.max_values < self.min_values:
+            raise ValueError("`max_values` must not be below `min_values`")
+        return self
+
+
+class Counts(Spec):
+    """Published counts, checked after preparation."""
+
+    rows: PositiveInt
+    positives: PositiveInt | None = None
+
+
+class DatasetSpec(Spec):
+    """One public (or private) click log, from raw files to splits, label and features."""
+
+    name: Identifier
+    description: str
+    homepage: str | None = None
+    citation: str | None = None
+    license: License | None = None
+    downloads: dict[str, Download] = Field(default={})
+    """File name → where to fetch it."""
+    instructions: str | None = None
+    """For gated sources: what to fetch by hand, and where to put it."""
+    files: dict[str, RawFile] = Field(default={})
+    """Raw file name → checksums. Found by name in `--source`, in a download, or beside the recipe."""
+    generator: Generator | None = None
+    """Replaces `files`: rows are generated and readable in SQL as the table `synthetic`."""
+    rows: str | None = None
+    """One DuckDB SELECT for all rows, divided by `split`."""
+    split: SplitRule | None = None
+    splits: dict[SplitName, str] | None = None
+    """One DuckDB SELECT per split, where the owner ships them apart."""
+    label: str
+    """SQL expression giving 0 or 1."""
+    probability: str | None = None
+    """SQL expression giving the true click probability, where it is known; yields the Bayes LogLoss."""
+    features: Annotated[tuple[FeatureGroup, ...], Field(min_length=1)]
+    cardinalities: dict[str, PositiveInt] = Field(default={})
+    """Embedding rows per feature (vocabulary + 2) of the prepared data, so that FLOPs and parameters
+    can be counted before anything is downloaded."""
+    expect: dict[Literal["train", "valid", "test", "total"], Counts] = Field(default={})
+
+    @model_validator(mode="after")
+    def _one_way_to_split(self) -> Self:
+        if (self.rows is None) == (self.splits is None):
+            raise ValueError("give either `rows` with `split`, or `splits`")
+        if (self.rows is None) != (self.split is None):
+            raise ValueError("`rows` and `split` go together")
+        ratio = getattr(self.split, "ratio", None)
+        names = self.splits if self.splits is not None else ratio
+        if names is not None and "train" not in names:
+            raise ValueError("there must be a `train` split: vocabularies are counted on it")
+        return self
+
+    @model_validator(mode="after")
+    def _features_exist_once(self) -> Self:
+        seen: set[str] = set()
+        for group in self.features:
+            for column in group.columns:
+                if column in RESERVED_COLUMNS:
+                    raise ValueError(f"a feature may not be called `{column}`, rename it in the SELECT")
+                if column in seen:
+                    raise ValueError(f"feature `{column}` is listed twice")
+                seen.add(column)
+        for group in self.features:
+            if isinstance(group, Sequence) and group.shares and group.shares not in self.categorical:
+                raise ValueError(f"`shares: {group.shares}` is not a categorical feature of this dataset")
+        unknown = sorted(set(self.cardinalities) - seen)
+        if unknown:
+            raise ValueError(f"`cardinalities` names `{unknown[0]}`, which is not a feature")
+        return self
+
+    @model_validator(mode="after")
+    def _placeholders_are_files(self) -> Self:
+        for query in self.queries:
+            for name in re.findall(r"'\{([^{}']+)\}'", query):
+                if name not in self.files:
+                    raise ValueError(f"the SQL reads `{{{name}}}`, which is not listed under `files`")
+        return self
+
+    @property
+    def queries(self) -> tuple[str, ...]:
+        """The SELECTs, as written."""
+        return (self.rows,) if self.rows is not None else tuple((self.splits or {}).values())
+
+    @property
+    def categorical(self) -> tuple[str, ...]:
+        """Names of the categorical columns, in recipe order."""
+        return tuple(c for group in self.features if isinstance(group, Categorical) for c in group.columns)

@@ -1,0 +1,44 @@
+"""Recipes by name: `frappe`, `frappe/wukong` or a path, with either file ending."""
+
+from pathlib import Path
+
+import wukongctl
+from wukongctl.config.loading import did_you_mean
+from wukongctl.errors import UsageError
+
+ENDINGS = (".yaml", ".yml")
+
+
+def root() -> Path:
+    """The shipped recipes: inside an installed wheel, or at the top of the repository."""
+    package = Path(wukongctl.__file__).parent
+    installed = package / "recipes"
+    return installed if installed.is_dir() else package.parent / "recipes"
+
+
+def names(kind: str | None = None) -> list[str]:
+    """Names of all shipped recipes; `kind` "datasets" gives those without their folder."""
+    base = root() / kind if kind else root()
+    found = (path for path in base.rglob("*") if path.suffix in ENDINGS)
+    return sorted(path.relative_to(base).with_suffix("").as_posix() for path in found)
+
+
+def find(name: str, kind: str | None = None) -> Path:
+    """The file behind a path or a shipped name; raises UsageError with the closest name."""
+    path = Path(name)
+    if path.suffix in ENDINGS or path.is_file():
+        if path.is_file():
+            return path
+        name = path.with_suffix("").as_posix().removeprefix("recipes/")
+        if kind:
+            name = name.removeprefix(f"{kind}/")
+    base = root() / kind if kind else root()
+    for ending in ENDINGS:
+        shipped = base / f"{name}{ending}"
+        if shipped.is_file():
+            return shipped
+    what = "dataset" if kind == "datasets" else "recipe"
+    raise UsageError(
+        f"there is no {what} `{path}`",
+        hint=did_you_mean(name, names(kind)) or f"run `wukongctl {what}s ls` to see those that ship",
+    )

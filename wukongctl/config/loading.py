@@ -1,0 +1,164 @@
+"""A YAML recipe → its typed model, or every problem in it at once, each with `file:line:column`."""
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path as FilePath
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from wukongctl.config.positions import Document, Path, parse, parse_scalar
+from wukongctl.config.spec import Spec
+from wukongctl.errors import Problem, RecipeError, UsageError
+
+S = TypeVar("S", bound=Spec)
+
+
+def load(path: FilePath, spec: type[S], overrides: Sequence[str] = ()) -> S:
+    """Read `path` as a `spec`, after applying overrides of the form `a.b=value`.
+
+    Raises RecipeError with all problems, UsageError when the file cannot be read.
+    """
+    document = parse(_read(path), str(path))
+    return validate(document, spec, overrides)
+
+
+def validate(document: Document, spec: type[S], overrides: Sequence[str] = ()) -> S:
+    """Turn a parsed document into a `spec`; raises RecipeError with all problems, in reading order."""
+    problems = list(document.problems)
+    if document.value is None and not problems:
+        problems.append(Problem("the file is empty", document.file, 1, 1))
+    elif document.value is not None and not isinstance(document.value, dict):
+        problems.append(document.problem("a recipe is a mapping of keys to values", ()))
+    if not isinstance(document.value, dict):
+        raise RecipeError(problems)
+    for override in overrides:
+        _override(document, override)
+    try:
+        # JSON mode: strict about types, yet a YAML list may fill a tuple.
+        recipe = spec.model_validate_json(json.dumps(document.value))
+    except ValidationError as error:
+        problems += [_explain(detail, document, spec) for detail in error.errors(include_url=False)]
+        raise RecipeError(_in_order(problems)) from None
+    if problems:
+        raise RecipeError(_in_order(problems))
+    return recipe
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
+    """`did you mean ...?` for the closest candidate, ignoring case; None when nothing is close."""
+    by_lower = {candidate.lower(): candidate for candidate in candidates}
+    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return f"did you mean `{by_lower[close[0]]}`?" if close else None
+
+
+def _read(path: FilePath) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"`{path}` is not UTF-8 text: bad byte at offset {error.start}") from None
+    except OSError as error:
+        raise UsageError(f"cannot read `{path}`: {(error.strerror or 'unknown error').lower()}") from None
+
+
+def _in_order(problems: list[Problem]) -> list[Problem]:
+    return sorted(dict.fromkeys(problems), key=lambda problem: (problem.line, problem.column))
+
+
+def _override(document: Document, override: str) -> None:
+    dotted, equals, text = override.partition("=")
+    if not equals or not dotted.strip("."):
+        raise UsageError(f"`--set {override}` is not of the form `key.subkey=value`")
+    path: Path = tuple(int(part) if part.isdigit() else part for part in dotted.split("."))
+    parent = document.value
+    for depth, step in enumerate(path[:-1]):
+        parent = _descend(parent, step, document, path[: depth + 1], override)
+    if isinstance(parent, list) and not (isinstance(path[-1], int) and path[-1] < len(parent)):
+        raise UsageError(f"`--set {override}`: the list has {len(parent)} entries, counted from 0")
+    parent[path[-1] if isinstance(parent, list) else str(path[-1])] = parse_scalar(text)
+    document.overrides[path] = f"--set {override}"
+
+
+def _descend(parent: Any, step: str | int, document: Document, path: Path, override: str) -> Any:
+    if isinstance(parent, list) and isinstance(step, int) and step < len(parent):
+        child = parent[step]
+    elif isinstance(parent, dict):
+        if parent.get(str(step)) is None:
+            parent[str(step)] = {}
+            document.overrides[path] = f"--set {override}"
+        child = parent[str(step)]
+    else:
+        child = None
+    if not isinstance(child, dict | list):
+        dotted = ".".join(map(str, path))
+        raise UsageError(f"`--set {override}`: `{dotted}` holds a single value, not keys")
+    return child
+
+
+def _explain(detail: ErrorDetails, document: Document, spec: type[Spec]) -> Problem:
+    """One pydantic error in the words of the recipe."""
+    loc = detail["loc"]
+    kind = detail["type"]
+    name = str(loc[-1]) if loc else ""
+    path = _path_in(document.value, loc)
+    if kind == "missing":
+        return document.problem(f"missing key `{name}`", path)
+    if kind == "extra_forbidden":
+        hint = did_you_mean(name, _known_keys(spec, loc[:-1]))
+        return document.problem(f"unknown key `{name}`", path, at_key=True, hint=hint)
+    context = detail.get("ctx") or {}
+    dotted = ".".join(map(str, path)) or "the recipe"
+    if kind in {"literal_error", "union_tag_invalid"}:
+        allowed = str(context.get("expected") or context.get("expected_tags"))
+        tag_path = path if kind == "literal_error" else (*path, str(context["discriminator"]).strip("'"))
+        value = str(detail["input"] if kind == "literal_error" else context["tag"])
+        hint = did_you_mean(value, allowed.replace(" or ", ", ").replace("'", "").split(", "))
+        dotted = ".".join(map(str, tag_path))
+        return document.problem(f"`{dotted}` is `{value}`, expected {allowed}", tag_path, hint=hint)
+    if kind == "union_tag_not_found":
+        return document.problem(f"missing key `{str(context['discriminator']).strip(chr(39))}`", path)
+    message = detail["msg"].removeprefix("Value error, ")
+    if kind == "value_error":
+        return document.problem(message, path)
+    return document.problem(f"`{dotted}`: {message[:1].lower()}{message[1:]}", path)
+
+
+def _path_in(value: Any, loc: tuple[str | int, ...]) -> Path:
+    """The part of pydantic's location that exists in the file: it also names union members."""
+    path: Path = ()
+    for step in loc:
+        if isinstance(value, dict) and step in value:
+            value = value[str(step)]
+        elif isinstance(value, list) and isinstance(step, int) and step < len(value):
+            value = value[step]
+        else:
+            continue
+        path = (*path, step)
+    return path
+
+
+def _known_keys(spec: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
+    """Field names of the models that `loc` leads to, for did-you-mean."""
+    models = [spec]
+    for step in loc:
+        tagged = [model for model in models if step in _tags(model)]
+        if tagged:
+            models = tagged
+        elif isinstance(step, str):
+            fields = [model.model_fields[step] for model in models if step in model.model_fields]
+            if fields:  # else `step` is a key of a dict field, whose models we already hold
+                models = [inner for entry in fields for inner in _models(entry.annotation)]
+    return [name for model in models for name in model.model_fields]
+
+
+def _tags(model: type[BaseModel]) -> set[str]:
+    literals = [entry.annotation for entry in model.model_fields.values() if entry.is_required()]
+    return {tag for literal in literals if get_origin(literal) is Literal for tag in get_args(literal)}
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models(argument)]

@@ -1,0 +1,113 @@
+"""The training recipe: which data, which model, how to optimise, when to stop."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from wukongctl.config.dataset import Identifier
+from wukongctl.config.model import AnyModelSpec
+from wukongctl.config.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Spec
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Adam(Spec):
+    """Adam on dense gradients. For embeddings this touches every row at every step: right for small
+    tables, where it also regularises rows that a batch does not use."""
+
+    name: Literal["adam"]
+    lr: PositiveFloat = 1e-3
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    eps: PositiveFloat = 1e-8
+    l2: NonNegativeFloat = 0.0
+    """λ of the penalty λ/2 ‖W‖², added to the gradient."""
+
+
+class RowwiseAdagrad(Spec):
+    """AdaGrad with one accumulator per embedding row, on sparse gradients (the paper's choice)."""
+
+    name: Literal["rowwise_adagrad"]
+    lr: PositiveFloat = 1e-2
+    eps: PositiveFloat = 1e-8
+
+
+class OptimizerSpec(Spec):
+    """Dense weights and embeddings learn at separate rates."""
+
+    dense: Adam = Adam(name="adam")
+    embedding: Annotated[RowwiseAdagrad | Adam, Field(discriminator="name")] = RowwiseAdagrad(
+        name="rowwise_adagrad"
+    )
+    clip_norm: PositiveFloat | None = None
+    """Largest norm of the dense gradient; larger ones are scaled down."""
+
+
+class ScheduleSpec(Spec):
+    """How both learning rates change over the run."""
+
+    warmup: Fraction = 0.0
+    """Share of all steps over which rates rise linearly from zero."""
+    decay: Literal["none", "linear", "cosine", "plateau"] = "none"
+    """`plateau` multiplies by `factor` whenever the watched metric does not improve."""
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    min_factor: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Rates never fall below this share of their recipe value."""
+
+
+class EarlyStopping(Spec):
+    """Stop when a validation metric no longer improves; the best weights are kept either way."""
+
+    metric: Literal["auc", "logloss"] = "logloss"
+    patience: PositiveInt | None = None
+    """Evaluations without improvement before stopping; absent: train to the end."""
+    min_delta: NonNegativeFloat = 1e-6
+
+
+class CheckpointSpec(Spec):
+    """How often progress is saved."""
+
+    every_steps: PositiveInt | None = None
+    every_seconds: PositiveFloat = 60.0
+    keep: PositiveInt = 2
+
+
+class TrainingSpec(Spec):
+    """One training run, complete: the same recipe and seed give the same weights."""
+
+    name: Identifier | None = None
+    """Names the run folder; `<data>-<model>` when absent."""
+    curve: str | None = None
+    """Label that scale-report groups runs by; the model's name when absent."""
+    data: Identifier
+    """Name of a prepared dataset."""
+    model: AnyModelSpec
+    optimizer: OptimizerSpec = OptimizerSpec()
+    schedule: ScheduleSpec = ScheduleSpec()
+    batch_size: PositiveInt = 4096
+    epochs: PositiveInt = 1
+    max_examples: PositiveInt | None = None
+    """Stop after this many training examples, for data scaling."""
+    shuffle: bool = True
+    evaluate_every: PositiveInt | None = None
+    """Steps between validations; absent: at the end of each epoch."""
+    early_stopping: EarlyStopping = EarlyStopping()
+    checkpoint: CheckpointSpec = CheckpointSpec()
+    seed: int = 0
+    threads: PositiveInt | None = None
+    """Processor threads; absent: as many as there are cores."""
+
+    @model_validator(mode="after")
+    def _plateau_needs_evaluations(self) -> Self:
+        if self.schedule.decay == "plateau" and self.epochs == 1 and self.evaluate_every is None:
+            raise ValueError("`schedule.decay: plateau` needs several epochs or `evaluate_every`")
+        return self
+
+    @property
+    def run_name(self) -> str:
+        """First part of the run folder's name."""
+        return self.name or f"{self.data}-{self.model.name}"
+
+    @property
+    def curve_name(self) -> str:
+        """Label of the scaling curve this run belongs to."""
+        return self.curve or self.model.name

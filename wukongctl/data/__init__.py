@@ -1,0 +1,1 @@
+"""Raw click logs → verified Parquet → batches."""

@@ -1,0 +1,59 @@
+"""What a model may know of a dataset: the columns of a batch, and the batch itself."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Batch(NamedTuple):
+    """`B` examples, column-packed.
+
+    ids: (B, C) int32, the categorical columns, then each sequence's `max_len` columns; 0 = missing.
+    dense: (B, M) float32, the numeric columns.
+    labels: (B,) float32 in {0, 1}.
+    probability: (B,) float32, the true click probability, only for synthetic data.
+    """
+
+    ids: Tensor
+    dense: Tensor
+    labels: Tensor
+    probability: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class SequenceColumn:
+    """One multi-valued feature: `max_len` adjacent id columns looked up in table `table`."""
+
+    name: str
+    table: int
+    max_len: int
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Feature columns in batch order.
+
+    `table_rows` are embedding rows per table, special ids included: one table per categorical column,
+    then one per sequence that shares no categorical table.
+    """
+
+    categorical: tuple[str, ...]
+    numeric: tuple[str, ...]
+    sequences: tuple[SequenceColumn, ...]
+    table_rows: tuple[int, ...]
+
+    @property
+    def id_columns(self) -> int:
+        """C, the columns of `Batch.ids`."""
+        return len(self.categorical) + sum(sequence.max_len for sequence in self.sequences)
+
+    @property
+    def embedding_rows(self) -> int:
+        """Rows of all embedding tables together."""
+        return sum(self.table_rows)
+
+    @property
+    def embeddings(self) -> int:
+        """Embeddings per example before dense features: one per categorical, one pooled per sequence."""
+        return len(self.categorical) + len(self.sequences)

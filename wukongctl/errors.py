@@ -1,0 +1,90 @@
+"""Everything that can go wrong for a reason a user can act on.
+
+    WukongError              1   base class
+    ├── RunFailed            1   work that started and could not finish (diverged, disk full, network)
+    ├── UsageError           2   a wrong argument, option or path
+    │   └── RecipeError      2   a recipe with problems, each with its position
+    ├── CheckFailed          3   a checksum, count or gate did not hold
+    ├── Inconclusive         4   not enough evidence (only asked for with `--strict`)
+    └── Interrupted     130/143  stopped by a signal, state saved
+
+Anything else that escapes is a bug and keeps its traceback.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong in one place of a file."""
+
+    message: str
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    hint: str | None = None
+
+    @property
+    def where(self) -> str:
+        """`file:line:column`, as compilers write it; just the file when there is no line."""
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text} ({self.hint})" if self.hint else text
+
+
+class WukongError(Exception):
+    """A failure with one clear line and, where there is one, the next thing to type."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.problems: tuple[Problem, ...] = ()
+
+
+class RunFailed(WukongError):
+    """Work that started and could not finish."""
+
+
+class UsageError(WukongError):
+    """A wrong argument, option, path or recipe."""
+
+    exit_code = 2
+
+
+class RecipeError(UsageError):
+    """A file with one or more problems, all found in one pass."""
+
+    def __init__(self, problems: list[Problem], *, hint: str | None = None) -> None:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        files = sorted({problem.file for problem in problems})
+        super().__init__(f"{count} in {', '.join(f'`{file}`' for file in files)}", hint=hint)
+        self.problems = tuple(problems)
+
+
+class CheckFailed(WukongError):
+    """A checksum, an expected count or a gate did not hold."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, hint: str | None = None, problems: tuple[Problem, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = problems
+
+
+class Inconclusive(WukongError):
+    """The evidence does not decide the question."""
+
+    exit_code = 4
+
+
+class Interrupted(WukongError):
+    """A signal stopped the work after its state was saved; the exit code is 128 + the signal's number."""
+
+    def __init__(self, message: str, *, signal_number: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = 128 + signal_number
