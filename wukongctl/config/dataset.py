@@ -130,6 +130,8 @@ class Generator(Spec):
     def _ordered(self) -> Self:
         if self.max_values < self.min_values:
             raise ValueError("`max_values` must not be below `min_values`")
+        if self.variance.get("order8") and self.fields < 8:
+            raise ValueError("`variance.order8` needs at least 8 `fields`")
         return self
 
 
@@ -157,7 +159,8 @@ class DatasetSpec(Spec):
     generator: Generator | None = None
     """Replaces `files`: rows are generated and readable in SQL as the table `synthetic`."""
     rows: str | None = None
-    """One DuckDB SELECT for all rows, divided by `split`."""
+    """One DuckDB SELECT for all rows, divided by `split`. Rows keep the order of the SELECT; one that joins
+    or groups needs an ORDER BY to have the same order every time."""
     split: SplitRule | None = None
     splits: dict[SplitName, str] | None = None
     """One DuckDB SELECT per split, where the owner ships them apart."""
@@ -208,6 +211,11 @@ class DatasetSpec(Spec):
                 if name not in self.files:
                     raise ValueError(f"the SQL reads `{{{name}}}`, which is not listed under `files`")
         return self
+
+    @property
+    def columns(self) -> tuple[tuple[str, Categorical | Numeric | Sequence], ...]:
+        """Every feature with the group that describes it, in recipe order."""
+        return tuple((column, group) for group in self.features for column in group.columns)
 
     @property
     def queries(self) -> tuple[str, ...]:

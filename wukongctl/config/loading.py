@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path as FilePath
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -21,8 +22,17 @@ def load(path: FilePath, spec: type[S], overrides: Sequence[str] = ()) -> S:
 
     Raises RecipeError with all problems, UsageError when the file cannot be read.
     """
-    document = parse(_read(path), str(path))
-    return validate(document, spec, overrides)
+    return validate(read(path), spec, overrides)
+
+
+def read(path: FilePath) -> Document:
+    """Parse the YAML of `path`; raises UsageError when the file cannot be read."""
+    try:
+        return parse(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"`{path}` is not UTF-8 text: bad byte at offset {error.start}") from None
+    except OSError as error:
+        raise UsageError(f"cannot read `{path}`: {(error.strerror or 'unknown error').lower()}") from None
 
 
 def validate(document: Document, spec: type[S], overrides: Sequence[str] = ()) -> S:
@@ -36,35 +46,63 @@ def validate(document: Document, spec: type[S], overrides: Sequence[str] = ()) -
         raise RecipeError(problems)
     for override in overrides:
         _override(document, override)
-    try:
-        # JSON mode: strict about types, yet a YAML list may fill a tuple.
-        recipe = spec.model_validate_json(json.dumps(document.value))
-    except ValidationError as error:
-        problems += [_explain(detail, document, spec) for detail in error.errors(include_url=False)]
-        raise RecipeError(_in_order(problems)) from None
+    problems += _problems(document, spec)
     if problems:
-        raise RecipeError(_in_order(problems))
-    return recipe
+        raise RecipeError(sorted(dict.fromkeys(problems), key=lambda problem: (problem.line, problem.column)))
+    return _validated(document, spec)
+
+
+def _validated(document: Document, spec: type[S]) -> S:
+    # JSON mode: strict about types, yet a YAML list may fill a tuple.
+    return spec.model_validate_json(json.dumps(document.value))
+
+
+def _problems(document: Document, spec: type[Spec]) -> list[Problem]:
+    """Every problem of the values. A misspelt `name` hides those below it: look again with it mended."""
+    found: list[Problem] = []
+    while True:
+        try:
+            _validated(document, spec)
+        except ValidationError as error:
+            details = error.errors(include_url=False)
+            found += [_explain(detail, document, spec) for detail in details]
+            mended = [_mend_tag(detail, document) for detail in details]
+            if not any(mended):
+                return found
+        else:
+            return found
+
+
+def _mend_tag(detail: ErrorDetails, document: Document) -> bool:
+    """Replace an unknown union tag by the closest known one; True when there was one."""
+    if detail["type"] != "union_tag_invalid":
+        return False
+    context = detail["ctx"]
+    closest = _closest(str(context["tag"]), _names(str(context["expected_tags"])))
+    if closest is None:
+        return False
+    holder = document.value
+    for step in _path_in(document.value, detail["loc"]):
+        holder = holder[step]
+    holder[_names(str(context["discriminator"]))[0]] = closest
+    return True
 
 
 def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
     """`did you mean ...?` for the closest candidate, ignoring case; None when nothing is close."""
+    closest = _closest(word, candidates)
+    return None if closest is None else f"did you mean `{closest}`?"
+
+
+def _closest(word: str, candidates: Iterable[str]) -> str | None:
     by_lower = {candidate.lower(): candidate for candidate in candidates}
     close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
-    return f"did you mean `{by_lower[close[0]]}`?" if close else None
+    return by_lower[close[0]] if close else None
 
 
-def _read(path: FilePath) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"`{path}` is not UTF-8 text: bad byte at offset {error.start}") from None
-    except OSError as error:
-        raise UsageError(f"cannot read `{path}`: {(error.strerror or 'unknown error').lower()}") from None
-
-
-def _in_order(problems: list[Problem]) -> list[Problem]:
-    return sorted(dict.fromkeys(problems), key=lambda problem: (problem.line, problem.column))
+def _names(quoted: str) -> list[str]:
+    """The words in pydantic's `'a', 'b' or 'c'`."""
+    return re.findall(r"'([^']*)'", quoted)
 
 
 def _override(document: Document, override: str) -> None:
@@ -99,30 +137,39 @@ def _descend(parent: Any, step: str | int, document: Document, path: Path, overr
 
 def _explain(detail: ErrorDetails, document: Document, spec: type[Spec]) -> Problem:
     """One pydantic error in the words of the recipe."""
-    loc = detail["loc"]
-    kind = detail["type"]
+    loc, kind = detail["loc"], detail["type"]
     name = str(loc[-1]) if loc else ""
     path = _path_in(document.value, loc)
-    if kind == "missing":
-        return document.problem(f"missing key `{name}`", path)
-    if kind == "extra_forbidden":
-        hint = did_you_mean(name, _known_keys(spec, loc[:-1]))
-        return document.problem(f"unknown key `{name}`", path, at_key=True, hint=hint)
     context = detail.get("ctx") or {}
-    dotted = ".".join(map(str, path)) or "the recipe"
-    if kind in {"literal_error", "union_tag_invalid"}:
-        allowed = str(context.get("expected") or context.get("expected_tags"))
-        tag_path = path if kind == "literal_error" else (*path, str(context["discriminator"]).strip("'"))
-        value = str(detail["input"] if kind == "literal_error" else context["tag"])
-        hint = did_you_mean(value, allowed.replace(" or ", ", ").replace("'", "").split(", "))
-        dotted = ".".join(map(str, tag_path))
-        return document.problem(f"`{dotted}` is `{value}`, expected {allowed}", tag_path, hint=hint)
-    if kind == "union_tag_not_found":
-        return document.problem(f"missing key `{str(context['discriminator']).strip(chr(39))}`", path)
-    message = detail["msg"].removeprefix("Value error, ")
-    if kind == "value_error":
-        return document.problem(message, path)
-    return document.problem(f"`{dotted}`: {message[:1].lower()}{message[1:]}", path)
+    match kind:
+        case "missing":
+            return document.problem(f"missing key `{name}`", path)
+        case "union_tag_not_found":
+            return document.problem(f"missing key `{_names(str(context['discriminator']))[0]}`", path)
+        case "extra_forbidden":
+            hint = did_you_mean(name, _known_keys(spec, loc[:-1]))
+            return document.problem(f"unknown key `{name}`", path, at_key=True, hint=hint)
+        case "literal_error":
+            return _not_among(document, path, str(detail["input"]), str(context["expected"]))
+        case "union_tag_invalid":
+            tag_path = (*path, _names(str(context["discriminator"]))[0])
+            return _not_among(document, tag_path, str(context["tag"]), str(context["expected_tags"]))
+        case _:
+            return _plain(document, path, detail)
+
+
+def _plain(document: Document, path: Path, detail: ErrorDetails) -> Problem:
+    """pydantic's own words, lower case; our validators' messages name the key themselves."""
+    if detail["type"] == "value_error":
+        return document.problem(detail["msg"].removeprefix("Value error, "), path)
+    message = detail["msg"][:1].lower() + detail["msg"][1:]
+    return document.problem(f"`{'.'.join(map(str, path)) or 'the recipe'}`: {message}", path)
+
+
+def _not_among(document: Document, path: Path, value: str, expected: str) -> Problem:
+    dotted = ".".join(map(str, path))
+    hint = did_you_mean(value, _names(expected))
+    return document.problem(f"`{dotted}` is `{value}`, expected {expected}", path, hint=hint)
 
 
 def _path_in(value: Any, loc: tuple[str | int, ...]) -> Path:

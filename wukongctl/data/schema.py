@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from wukongctl.config.dataset import DatasetSpec, Numeric, Sequence
+
 
 class Batch(NamedTuple):
     """`B` examples, column-packed.
@@ -57,3 +59,25 @@ class Schema:
     def embeddings(self) -> int:
         """Embeddings per example before dense features: one per categorical, one pooled per sequence."""
         return len(self.categorical) + len(self.sequences)
+
+
+def schema_from_recipe(spec: DatasetSpec) -> Schema:
+    """The columns a dataset will have, from its recipe alone.
+
+    A table whose cardinality the recipe does not tell gets the two special rows only.
+    """
+    groups = spec.features
+    categorical = spec.categorical
+    rows = [spec.cardinalities.get(name, 2) for name in categorical]
+    sequences = []
+    for group in groups:
+        for name in group.columns if isinstance(group, Sequence) else ():
+            assert isinstance(group, Sequence)
+            if group.shares is not None:
+                table = categorical.index(group.shares)
+            else:
+                table = len(rows)
+                rows.append(spec.cardinalities.get(name, 2))
+            sequences.append(SequenceColumn(name, table, group.max_len))
+    numeric = tuple(name for group in groups if isinstance(group, Numeric) for name in group.columns)
+    return Schema(categorical, numeric, tuple(sequences), tuple(rows))

@@ -1,0 +1,40 @@
+from pathlib import Path
+
+import pytest
+
+from wukongctl.config import library
+from wukongctl.config.loading import read, validate
+from wukongctl.config.schema import format_of
+from wukongctl.errors import UsageError
+
+
+@pytest.mark.parametrize("name", library.names())
+def test_every_shipped_recipe_is_valid(name: str) -> None:
+    document = read(library.find(name))
+    validate(document, format_of(set(document.value)))
+
+
+@pytest.mark.parametrize("name", library.names())
+def test_every_shipped_recipe_begins_by_saying_what_it_is(name: str) -> None:
+    assert library.find(name).read_text(encoding="utf-8").startswith("# ")
+
+
+@pytest.mark.parametrize("name", library.names("datasets"))
+def test_a_dataset_recipe_is_named_as_its_file(name: str) -> None:
+    assert read(library.find(name, "datasets")).value["name"] == name
+
+
+def test_names_paths_and_both_endings_find_the_same_file(tmp_path: Path) -> None:
+    shipped = library.root() / "datasets" / "frappe.yaml"
+    assert library.find("frappe", "datasets") == shipped
+    assert library.find("datasets/frappe") == shipped
+    assert library.find("recipes/datasets/frappe.yaml") == shipped
+    mine = tmp_path / "mine.yml"
+    mine.write_text("data: x\n")
+    assert library.find(str(mine)) == mine
+
+
+def test_an_unknown_name_gets_the_closest_one() -> None:
+    with pytest.raises(UsageError) as caught:
+        library.find("frapp", "datasets")
+    assert caught.value.hint == "did you mean `frappe`?"

@@ -1,0 +1,158 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wukongctl.config.loading import did_you_mean, load
+from wukongctl.config.positions import parse
+from wukongctl.config.training import TrainingSpec
+from wukongctl.errors import Problem, RecipeError, UsageError
+
+GOOD = """\
+data: frappe
+model:
+  name: wukong
+  hidden: [64, 64]
+optimizer:
+  dense: {name: adam, lr: 1e-3}
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def problems_of(path: Path, *overrides: str) -> list[Problem]:
+    with pytest.raises(RecipeError) as caught:
+        load(path, TrainingSpec, overrides)
+    return list(caught.value.problems)
+
+
+def test_yaml_1_2_numbers_are_numbers(tmp_path: Path) -> None:
+    recipe = load(write(tmp_path, GOOD), TrainingSpec)
+    assert recipe.optimizer.dense.lr == 1e-3
+    assert recipe.model.name == "wukong"
+    assert recipe.model.hidden == (64, 64)
+
+
+def test_yaml_1_2_words_are_words(tmp_path: Path) -> None:
+    # YAML 1.1 would read `no` as false.
+    assert load(write(tmp_path, GOOD + "curve: no\n"), TrainingSpec).curve == "no"
+
+
+def test_all_problems_at_once_with_positions(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        """\
+data: frappe
+modle: {}
+model:
+  name: wukong
+  n_f: 8
+  layers: 0
+optimizer:
+  dense: {name: adam, lr: fast}
+epochs: 2
+epochs: 3
+schedule: {decay: linaer}
+""",
+    )
+    found = {(p.line, p.column): (p.message, p.hint) for p in problems_of(path)}
+    assert found == {
+        (2, 1): ("unknown key `modle`", "did you mean `model`?"),
+        (5, 3): ("unknown key `n_f`", "did you mean `n_F`?"),
+        (6, 11): ("`model.layers`: input should be greater than 0", None),
+        (8, 27): ("`optimizer.dense.lr`: input should be a valid number", None),
+        (10, 1): ("duplicate key `epochs`, first on line 9", None),
+        (11, 19): (
+            "`schedule.decay` is `linaer`, expected 'none', 'linear', 'cosine' or 'plateau'",
+            "did you mean `linear`?",
+        ),
+    }
+
+
+def test_a_misspelt_model_does_not_hide_what_is_below_it(tmp_path: Path) -> None:
+    path = write(tmp_path, "data: frappe\nmodel:\n  name: wukng\n  layrs: 2\n")
+    assert [(p.line, p.hint) for p in problems_of(path)] == [
+        (3, "did you mean `wukong`?"),
+        (4, "did you mean `layers`?"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("", 1, "the file is empty"),
+        ("- a\n", 1, "a recipe is a mapping"),
+        ("data: [unclosed\n", 2, "not valid YAML"),
+        ("data: &a [*a]\nmodel: {name: mlp}\n", 1, "an alias may not contain itself"),
+        ("data: x\n", 1, "missing key `model`"),
+        ("data: x\nmodel:\n  width: 4\n", 3, "missing key `name`"),
+        ("data: x\nmodel: {name: mlp}\nbatch_size: true\n", 3, "valid integer"),
+        ("data: x\nmodel: {name: mlp}\nbatch_size: '12'\n", 3, "valid integer"),
+        ("data: x\nmodel: {name: mlp}\noptimizer: {dense: {name: adam, lr: .nan}}\n", 3, "finite"),
+    ],
+)
+def test_each_mistake_has_its_line(tmp_path: Path, text: str, line: int, message: str) -> None:
+    first = problems_of(write(tmp_path, text))[0]
+    assert first.line == line
+    assert message in first.message
+
+
+def test_unreadable_files_are_usage_errors(tmp_path: Path) -> None:
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path / "absent.yaml", tmp_path, tmp_path / "binary.yaml"):
+        with pytest.raises(UsageError):
+            load(path, TrainingSpec)
+
+
+def test_overrides_are_yaml_and_reach_any_depth(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    recipe = load(
+        path, TrainingSpec, ["model.hidden.1=32", "optimizer.dense.lr=3e-4", "schedule.warmup=0.1", "seed=7"]
+    )
+    assert recipe.model.name == "wukong"
+    assert recipe.model.hidden == (64, 32)
+    assert (recipe.optimizer.dense.lr, recipe.schedule.warmup, recipe.seed) == (3e-4, 0.1, 7)
+
+
+def test_problems_of_overrides_name_the_override(tmp_path: Path) -> None:
+    (problem,) = problems_of(write(tmp_path, GOOD), "model.layrs=2")
+    assert problem.where == "--set model.layrs=2"
+    assert problem.hint == "did you mean `layers`?"
+
+
+@pytest.mark.parametrize("override", ["batch_size", "=3", "data.name=1", "model.hidden.9=1"])
+def test_malformed_overrides(tmp_path: Path, override: str) -> None:
+    with pytest.raises(UsageError, match="--set"):
+        load(write(tmp_path, GOOD), TrainingSpec, [override])
+
+
+def test_a_resolved_recipe_reads_back_as_itself(tmp_path: Path) -> None:
+    recipe = load(write(tmp_path, GOOD), TrainingSpec)
+    again = TrainingSpec.from_dict(recipe.to_dict())
+    assert again == recipe
+    assert again.digest() == recipe.digest()
+
+
+def test_the_digest_ignores_layout_but_not_meaning(tmp_path: Path) -> None:
+    plain = load(write(tmp_path, GOOD), TrainingSpec).digest()
+    reordered = "\n\n# a comment\nmodel: {hidden: [64, 64], name: wukong}\ndata: frappe\n"
+    assert load(write(tmp_path, reordered), TrainingSpec).digest() == plain
+    assert load(write(tmp_path, GOOD + "seed: 1\n"), TrainingSpec).digest() != plain
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_recipe_or_a_list_of_problems(text: str) -> None:
+    document = parse(text, "recipe.yaml")
+    for problem in document.problems:
+        assert problem.line >= 1
+        assert problem.column >= 1
+
+
+def test_did_you_mean_ignores_case_and_gives_up_on_strangers() -> None:
+    assert did_you_mean("BATCH_SIZ", ["batch_size", "seed"]) == "did you mean `batch_size`?"
+    assert did_you_mean("zzz", ["batch_size"]) is None

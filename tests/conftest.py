@@ -1,0 +1,29 @@
+"""Fixtures that several rooms share."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+# Small models gain nothing from threads, and xdist workers would fight over them.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Tests must not see the developer's settings or caches, nor leave traces in them."""
+    for name in [name for name in os.environ if name.startswith("WUKONGCTL_")]:
+        if name != "WUKONGCTL_REAL_DATA":
+            monkeypatch.delenv(name)
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    monkeypatch.setenv("WUKONGCTL_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """Folder with the real datasets, named by WUKONGCTL_REAL_DATA."""
+    folder = os.environ.get("WUKONGCTL_REAL_DATA")
+    if folder is None:
+        pytest.skip("WUKONGCTL_REAL_DATA is not set")
+    return Path(folder)

@@ -1,0 +1,63 @@
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from wukongctl.config.model import DLRMSpec
+from wukongctl.data.schema import Batch, Schema
+from wukongctl.models import build
+from wukongctl.models.dlrm import DLRM
+
+SCHEMA = Schema(("a", "b", "c"), ("x", "y"), (), (5, 4, 6))
+CATEGORICAL_ONLY = Schema(("a", "b", "c"), (), (), (5, 4, 6))
+
+
+def batch_for(schema: Schema, rows: int = 6) -> Batch:
+    torch.manual_seed(0)
+    ids = torch.stack([torch.randint(0, high, (rows,)) for high in (5, 4, 6)], dim=1).int()
+    return Batch(ids, torch.randn(rows, len(schema.numeric)), torch.zeros(rows))
+
+
+@pytest.mark.parametrize("schema", [SCHEMA, CATEGORICAL_ONLY], ids=["numeric", "categorical only"])
+@pytest.mark.parametrize("interaction", ["dot", "cat"])
+def test_it_equals_its_definition(schema: Schema, interaction: str) -> None:
+    spec = {"name": "dlrm", "width": 4, "bottom": (3,), "top": (7, 5), "interaction": interaction}
+    model = build(DLRMSpec.from_dict(spec), schema, sparse=False).double()
+    assert isinstance(model, DLRM)
+    batch = batch_for(schema)
+    batch = batch._replace(dense=batch.dense.double())
+    table = model.embeddings.table.weight.detach().numpy()
+    expected = []
+    for ids, dense in zip(batch.ids.numpy(), batch.dense, strict=True):
+        rows = [table[ids[0]], table[5 + ids[1]], table[9 + ids[2]]]
+        head = []
+        if model.bottom is not None:
+            rows.append(torch.relu(model.bottom(dense)).detach().numpy())
+            head = list(rows[-1])
+        pairs = [float(np.dot(one, other)) for one, other in itertools.combinations(rows, 2)]
+        inputs = head + pairs if interaction == "dot" else list(np.concatenate(rows))
+        expected.append(model.top(torch.tensor(np.array(inputs)))[0].item())
+    np.testing.assert_allclose(model(batch).detach().numpy(), expected, atol=1e-10)
+
+
+def test_parameter_count_of_the_papers_frappe_row() -> None:
+    """Table 3: 1,527,073 parameters; 5,399 embedding rows, width 128, top 1280-400-400-400-1, BatchNorm."""
+    schema = Schema(tuple("abcdefghij"), (), (), (5390, *(1,) * 9))
+    keys = {"name": "dlrm", "width": 128, "top": (400, 400, 400), "interaction": "cat", "batch_norm": True}
+    with torch.device("meta"):
+        model = build(DLRMSpec.from_dict(keys), schema, sparse=False)
+    assert schema.embedding_rows == 5399
+    assert sum(parameter.numel() for parameter in model.parameters()) == 1_527_073
+    assert 6 * sum(model.macs().values()) / 1e6 == pytest.approx(4.99, abs=0.01)
+
+
+def test_counts_of_the_papers_criteo_row() -> None:
+    """Table 3: 26,136,307,201 parameters (ours minus 384, see paper notes) and 4.62 MFLOP."""
+    numeric = tuple(f"I{i}" for i in range(13))
+    names = tuple(f"C{i}" for i in range(26))
+    schema = Schema(names, numeric, (), (204_184_588 - 25, *(1,) * 25))
+    with torch.device("meta"):
+        model = build(DLRMSpec.from_dict({"name": "dlrm", "width": 128}), schema, sparse=False)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 26_136_307_201 + 384
+    assert 6 * sum(model.macs().values()) / 1e6 == pytest.approx(4.62, abs=0.011)

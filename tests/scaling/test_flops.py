@@ -1,0 +1,76 @@
+import pytest
+
+from wukongctl.config.training import TrainingSpec
+from wukongctl.data.schema import Schema
+from wukongctl.scaling.flops import analyze
+
+SCHEMA = Schema(tuple("abcde"), ("x", "y", "z"), (), (10,) * 5)
+
+
+def recipe(**model: object) -> TrainingSpec:
+    return TrainingSpec.from_dict({"data": "synthetic", "model": model})
+
+
+def test_a_small_wukong_counted_by_hand() -> None:
+    """n_0 = 5 + 1 embeddings of width 4, two layers of n_F = 2, n_L = 1, k = 3, one hidden layer of 7."""
+    spec = recipe(
+        name="wukong", width=4, layers=2, n_F=2, n_L=1, k=3, hidden=(7,), bottom=(5,), head=(6,),
+        projection="static",
+    )  # fmt: skip
+    report = analyze("hand", spec, SCHEMA, embedding_rows_known=True)
+    bottom = 3 * 5 + 5 * 4
+    first = {"fm": 2 * 6 * 3 * 4, "mlp": 18 * 7 + 7 * 8, "lcb": 6 * 1 * 4, "residual": 6 * 3 * 4}
+    second = {"fm": 2 * 3 * 3 * 4, "mlp": 9 * 7 + 7 * 8, "lcb": 3 * 1 * 4}
+    head = 12 * 6 + 6
+    by_hand = bottom + sum(first.values()) + sum(second.values()) + head
+    assert report.counts.macs == by_hand == 738
+    assert report.traced_macs == by_hand
+    assert report.counts.gflop == pytest.approx(6 * by_hand / 1e9)
+    assert report.counts.forward_gflop == pytest.approx(2 * by_hand / 1e9)
+    named = {module.name: module.macs for module in report.modules}
+    assert named["layers.0.residual"] == first["residual"]
+    assert "layers.1.residual" not in named
+
+    norms = 2 * (6 * 3 + 3 * 3) + 2 * 2 * 4
+    rows = (3 * 6 + 1 * 6 + 3 * 6) + (3 * 3 + 1 * 3)
+    biases = (5 + 4) + 2 * (7 + 8) + (6 + 1)
+    mlps = bottom + first["mlp"] + second["mlp"] + head
+    assert report.counts.dense_params == norms + rows + biases + mlps
+    assert report.counts.embedding_params == 50 * 4
+    assert sum(module.params for module in report.modules) == report.counts.dense_params + 50 * 4
+
+
+def test_an_attentive_wukong_counted_by_hand() -> None:
+    spec = recipe(
+        name="wukong", width=4, layers=1, n_F=2, n_L=2, k=3, hidden=(7,), bottom=(), head=(),
+        projection="attentive", attention={"rows": 2, "hidden": (5,)},
+    )  # fmt: skip
+    report = analyze("hand", spec, SCHEMA, embedding_rows_known=True)
+    attention = 6 * 2 * 4 + (8 * 5 + 5 * 18)
+    layer = 2 * 6 * 3 * 4 + (18 * 7 + 7 * 8) + 6 * 2 * 4 + 6 * 4 * 4 + attention
+    assert report.counts.macs == report.traced_macs == 3 * 4 + layer + 16
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"name": "wukong", "projection": "none"},
+        {"name": "wukong", "layers": 4, "dense_embeddings": 3, "bias": False},
+        {"name": "dlrm"},
+        {"name": "dlrm", "interaction": "cat", "batch_norm": True},
+        {"name": "mlp"},
+    ],
+)
+def test_formula_and_trace_agree(model: dict[str, object]) -> None:
+    report = analyze("x", recipe(**model), SCHEMA, embedding_rows_known=True)
+    assert report.counts.macs == report.traced_macs > 0
+
+
+def test_a_hundred_gflop_wukong_of_600_billion_parameters_needs_no_memory() -> None:
+    schema = Schema(tuple(f"f{i}" for i in range(720)), (), (), (5_200_000,) * 720)
+    spec = recipe(
+        name="wukong", width=160, layers=8, n_F=192, n_L=192, k=192, hidden=(16384,) * 3, head=(2048,)
+    )
+    report = analyze("table 5", spec, schema, embedding_rows_known=True)
+    assert report.counts.embedding_params > 590e9
+    assert 80 < report.counts.gflop < 140

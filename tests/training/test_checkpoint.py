@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from wukongctl.errors import RunFailed
+from wukongctl.training import checkpoint
+from wukongctl.training.checkpoint import CheckpointFolder, write_atomic
+
+
+def test_a_failed_write_leaves_the_old_content_and_no_litter(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_bytes(b"old")
+
+    def fail(file) -> None:  # noqa: ANN001
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(RunFailed, match="No space left"):
+        write_atomic(target, fail)
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
+    folder = CheckpointFolder(tmp_path, keep=2)
+    for step in (5, 900, 10_000):
+        folder.save(step, {"position": {"step": step}})
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["step-0000000900.pt", "step-0000010000.pt"]
+    latest = folder.latest()
+    assert latest is not None
+    assert latest["position"]["step"] == 10_000
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
+def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, damage: str) -> None:
+    folder = CheckpointFolder(tmp_path, keep=2)
+    folder.save(1, {"w": torch.arange(5000.0)})
+    newest = folder.save(2, {"w": torch.arange(5000.0) + 1})
+    content = bytearray(newest.read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2] ^= 0xFF
+    newest.write_bytes({"truncated": content[:-200], "flipped": content, "empty": b""}[damage])
+    latest = folder.latest()
+    assert latest is not None
+    assert latest["w"][0] == 0
+    (tmp_path / "step-0000000001.pt").write_bytes(b"")
+    with pytest.raises(RunFailed, match="is damaged") as caught:
+        folder.latest()
+    assert caught.value.hint is not None
+    assert "--force" in caught.value.hint
+
+
+def test_loading_never_runs_code_from_the_file(tmp_path: Path) -> None:
+    class Payload:
+        def __reduce__(self) -> tuple:
+            return (print, ("executed",))
+
+    torch.save({"x": Payload()}, tmp_path / "evil.pt")
+    with pytest.raises(RunFailed, match="damaged"):
+        checkpoint.load(tmp_path / "evil.pt")

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import log_loss, roc_auc_score
+
+from wukongctl.training.metrics import auc, auc_interval, logloss_interval, measure
+
+
+def sample(rows: int, seed: int, *, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = (rng.random(rows) < 0.3).astype(np.float32)
+    logits = (rng.normal(size=rows) + labels).astype(np.float32)
+    return (np.round(logits) if ties else logits), labels
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_auc_and_logloss_agree_with_scikit_learn(ties: bool) -> None:
+    logits, labels = sample(20_000, 0, ties=ties)
+    found = measure(logits, labels)
+    probability = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    assert found.auc == pytest.approx(roc_auc_score(labels, logits), abs=1e-12)
+    assert found.logloss == pytest.approx(log_loss(labels, probability), abs=1e-12)
+    rate = labels.mean(dtype=np.float64)
+    entropy = -(rate * np.log(rate) + (1 - rate) * np.log(1 - rate))
+    assert found.normalized_entropy == pytest.approx(found.logloss / entropy)
+    assert found.calibration == pytest.approx(probability.mean() / rate)
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(-50, 50, width=32), st.booleans()), min_size=2, max_size=40
+    ).filter(lambda rows: len({label for _, label in rows}) == 2)
+)  # fmt: skip
+def test_auc_of_any_scores_is_the_share_of_pairs_in_order(rows: list[tuple[float, bool]]) -> None:
+    positives = [score for score, label in rows if label]
+    negatives = [score for score, label in rows if not label]
+    wins = sum((p > n) + 0.5 * (p == n) for p in positives for n in negatives)
+    scores = np.array([score for score, _ in rows], dtype=np.float32)
+    labels = np.array([label for _, label in rows], dtype=np.float32)
+    assert auc(scores, labels) == pytest.approx(wins / (len(positives) * len(negatives)), abs=1e-12)
+
+
+def test_extreme_logits_stay_finite() -> None:
+    found = measure(np.array([500.0, -500.0], dtype=np.float32), np.array([0.0, 1.0], dtype=np.float32))
+    assert found.logloss == pytest.approx(500.0)
+
+
+def test_one_class_has_no_auc() -> None:
+    found = measure(np.zeros(3, np.float32), np.ones(3, np.float32))
+    assert found.auc is None
+    assert found.normalized_entropy is None
+    assert found.calibration == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="both classes"):
+        auc(np.zeros(3, np.float32), np.ones(3, np.float32))
+
+
+def test_excess_logloss_is_the_kl_divergence() -> None:
+    p = np.array([0.2, 0.7, 0.0, 1.0], dtype=np.float32)
+    q = np.array([0.3, 0.7, 0.1, 0.9])
+    logits = np.log(q / (1 - q)).astype(np.float32)
+    expected = np.mean([
+        0.2 * np.log(0.2 / 0.3) + 0.8 * np.log(0.8 / 0.7), 0.0, -np.log(0.9), -np.log(0.9),
+    ])  # fmt: skip
+    found = measure(logits, np.array([0, 1, 0, 1], dtype=np.float32), p)
+    assert found.excess_logloss == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_auc_interval_is_delongs() -> None:
+    """Variance from the full matrix of pairs, which the code never builds (doi:10.2307/2531595)."""
+    scores, labels = sample(300, 3, ties=True)
+    positives, negatives = scores[labels == 1], scores[labels == 0]
+    kernel = (positives[:, None] > negatives) + 0.5 * (positives[:, None] == negatives)
+    variance = kernel.mean(1).var(ddof=1) / len(positives) + kernel.mean(0).var(ddof=1) / len(negatives)
+    low, high = auc_interval(scores, labels)
+    assert (low + high) / 2 == pytest.approx(kernel.mean(), abs=1e-12)
+    assert high - low == pytest.approx(2 * 1.959963985 * variance**0.5, rel=1e-8)
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
+    truth_logits, truth_labels = sample(400_000, 99)
+    true_auc = roc_auc_score(truth_labels, truth_logits)
+    true_loss = measure(truth_logits, truth_labels).logloss
+    hits = np.zeros(2)
+    for seed in range(300):
+        logits, labels = sample(500, seed)
+        for index, ((low, high), truth) in enumerate([
+            (auc_interval(logits, labels), true_auc), (logloss_interval(logits, labels), true_loss),
+        ]):  # fmt: skip
+            hits[index] += low <= truth <= high
+    assert np.all(np.abs(hits / 300 - 0.95) < 0.04)

@@ -1,0 +1,79 @@
+import pytest
+import torch
+
+from wukongctl.config.training import OptimizerSpec
+from wukongctl.data.schema import Schema
+from wukongctl.models import build as build_model
+from wukongctl.config.model import MLPSpec
+from wukongctl.training.optimizers import RowwiseAdagrad, build, wants_sparse
+
+
+def reference_rowwise_adagrad(
+    table: torch.Tensor, batches: list[list[int]], targets: torch.Tensor, lr: float, eps: float
+) -> torch.Tensor:
+    """The definition, with dense gradients and a loop over rows."""
+    weights, sums = table.clone(), torch.zeros(len(table))
+    for rows in batches:
+        gradient = torch.zeros_like(weights)
+        for row in rows:
+            gradient[row] += 2 * (weights[row] - targets[row])
+        for row in set(rows):
+            sums[row] += gradient[row].square().mean()
+            weights[row] -= lr * gradient[row] / (sums[row].sqrt() + eps)
+    return weights
+
+
+def test_rowwise_adagrad_equals_its_definition_with_repeated_rows() -> None:
+    torch.manual_seed(0)
+    table = torch.randn(6, 3)
+    targets = torch.randn(6, 3)
+    batches = [[0, 1, 1, 4], [4, 4, 4, 0], [2, 1, 0, 5]]
+    embedding = torch.nn.Embedding(6, 3, sparse=True, _weight=table.clone())
+    optimizer = RowwiseAdagrad([embedding.weight], lr=0.1, eps=1e-8)
+    for rows in batches:
+        optimizer.zero_grad()
+        ids = torch.tensor(rows)
+        (embedding(ids) - targets[ids]).square().sum().backward()
+        optimizer.step()
+    expected = reference_rowwise_adagrad(table, batches, targets, 0.1, 1e-8)
+    torch.testing.assert_close(embedding.weight.detach(), expected)
+
+
+def test_rows_a_batch_does_not_use_stay_untouched() -> None:
+    embedding = torch.nn.Embedding(5, 2, sparse=True)
+    before = embedding.weight.detach().clone()
+    optimizer = RowwiseAdagrad([embedding.weight], lr=0.5, eps=1e-8)
+    embedding(torch.tensor([1, 3])).sum().backward()
+    optimizer.step()
+    changed = (embedding.weight != before).any(1)
+    assert changed.tolist() == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize("embedding", ["rowwise_adagrad", "adam"])
+def test_every_parameter_has_exactly_one_optimiser(embedding: str) -> None:
+    spec = OptimizerSpec.from_dict({"embedding": {"name": embedding}})
+    schema = Schema(("a",), (), (), (4,))
+    model = build_model(MLPSpec(name="mlp", hidden=(3,)), schema, sparse=wants_sparse(spec))
+    owned = [
+        id(weight)
+        for optimizer in build(spec, model).values()
+        for group in optimizer.param_groups
+        for weight in group["params"]
+    ]
+    assert sorted(owned) == sorted(id(parameter) for parameter in model.parameters())
+
+
+def test_l2_is_the_gradient_of_half_lambda_squared_norm() -> None:
+    spec = OptimizerSpec.from_dict({"embedding": {"name": "adam", "lr": 0.1, "l2": 0.5}})
+    model = build_model(MLPSpec(name="mlp", hidden=(3,), width=2), Schema(("a",), (), (), (4,)), sparse=False)
+    table = model.embeddings.table.weight
+    explicit = table.detach().clone().requires_grad_()
+    reference = torch.optim.Adam([explicit], lr=0.1)
+    optimizer = build(spec, model)["embedding"]
+    for _ in range(3):
+        table.grad = torch.zeros_like(table)
+        optimizer.step()
+        reference.zero_grad()
+        (0.5 / 2 * explicit.square().sum()).backward()
+        reference.step()
+    torch.testing.assert_close(table.detach(), explicit.detach())

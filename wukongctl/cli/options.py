@@ -1,0 +1,53 @@
+"""Options that several commands share."""
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wukongctl.cli.output import Output
+
+Command = Callable[..., None]
+
+
+def common(function: Command) -> Command:
+    """`--json`, `-q`, `-v`; the command receives them as one `output`."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON document.")
+    @click.option("-q", "--quiet", is_flag=True, help="Only the result and errors.")
+    @click.option("-v", "--verbose", is_flag=True, help="Say more about what happens.")
+    @functools.wraps(function)
+    def wrapped(*, as_json: bool, quiet: bool, verbose: bool, **arguments: Any) -> None:
+        output = Output(as_json=as_json, quiet=quiet, verbose=verbose)
+        if verbose:
+            output.show_log()
+        function(output=output, **arguments)
+
+    return wrapped
+
+
+overrides = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a recipe key; repeatable."
+)
+data = click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    envvar="WUKONGCTL_DATA",
+    help="Folder that holds prepared datasets.",
+)
+
+
+def out(default: str, help_text: str, envvar: str | None = None) -> Callable[[Command], Command]:
+    """`--out DIR` with a default of its own."""
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        default=Path(default),
+        show_default=True,
+        envvar=envvar,
+        help=help_text,
+    )

@@ -1,0 +1,189 @@
+"""The only place that prints or decides an exit code.
+
+Data goes to stdout, everything else to stderr. `--json` prints exactly one object: the result on stdout,
+or the error on stderr.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import click
+
+from wukongctl.errors import Problem, WukongError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PLAIN_INTERVAL_SECONDS = 30.0
+
+
+class ProgressBar(Protocol):
+    """Where long work says how far it is."""
+
+    def update(self, stage: str, done: float, total: float | None, detail: str = "") -> None:
+        """`done` of `total` units of `stage`; `total` None when unknown."""
+        ...
+
+
+@dataclass(frozen=True)
+class Output:
+    """How one command talks: to a person, to a script, or hardly at all."""
+
+    as_json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+    def result(self, data: Any, human: Callable[["Console"], None]) -> None:
+        """Print the outcome: `data` as one JSON document, or `human` on a console."""
+        if self.as_json:
+            click.echo(json.dumps(data, ensure_ascii=False))
+        else:
+            human(_console(stderr=False))
+
+    def note(self, text: str) -> None:
+        """Say something that is not the result."""
+        if not (self.quiet or self.as_json):
+            click.echo(text, err=True)
+
+    def warn(self, text: str) -> None:
+        """Say something the user should not miss, even under `--quiet`."""
+        click.echo(f"warning: {text}", err=True)
+
+    def show_log(self) -> None:
+        """Send what the package logs to stderr."""
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+        logger = logging.getLogger("wukongctl")
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[ProgressBar]:
+        """A live bar on a terminal, one plain line every 30 seconds elsewhere."""
+        if self.quiet or self.as_json:
+            yield _Silent()
+        elif sys.stderr.isatty():
+            with _rich_progress() as bar:
+                yield bar
+        else:
+            yield _PlainLines()
+
+
+def run(command: click.Command) -> int:
+    """Run a command to its exit code. Failures a user can act on become one line; bugs keep a traceback."""
+    try:
+        command.main(prog_name="wukongctl", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        return _fail(_from_click(error))
+    except WukongError as error:
+        return _fail(error)
+    except (click.Abort, KeyboardInterrupt):
+        error = WukongError("interrupted")
+        error.exit_code = 130
+        return _fail(error)
+    except BrokenPipeError:
+        # The reader of our output left, as `| head` does. Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+def _fail(error: WukongError) -> int:
+    if "--json" in sys.argv:
+        click.echo(json.dumps(_error_object(error), ensure_ascii=False), err=True)
+    else:
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        click.echo(f"error: {error.message}", err=True)
+        if error.hint:
+            click.echo(f"hint: {error.hint}", err=True)
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for problem in error.problems or (Problem(error.message),):
+            click.echo(_annotation(problem), err=True)
+    return error.exit_code
+
+
+def _error_object(error: WukongError) -> dict[str, Any]:
+    problems = [
+        {"message": p.message, "file": p.file, "line": p.line, "column": p.column, "hint": p.hint}
+        for p in error.problems
+    ]
+    return {
+        "message": error.message,
+        "hint": error.hint,
+        "exit_code": error.exit_code,
+        "problems": problems,
+    }
+
+
+def _from_click(error: click.ClickException) -> WukongError:
+    message = error.format_message()
+    context = getattr(error, "ctx", None)
+    hint = f"run `{context.command_path} --help`" if context is not None else None
+    wrapped = WukongError(message[:1].lower() + message[1:].rstrip("."), hint=hint)
+    wrapped.exit_code = error.exit_code if error.exit_code != 1 else 2
+    return wrapped
+
+
+def _annotation(problem: Problem) -> str:
+    place = f" file={problem.file},line={problem.line},col={problem.column}" if problem.line else ""
+    return f"::error{place}::{problem.message}"
+
+
+def _console(*, stderr: bool) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+
+
+class _Silent:
+    def update(self, stage: str, done: float, total: float | None, detail: str = "") -> None:
+        """Nothing to show."""
+
+
+class _PlainLines:
+    def __init__(self) -> None:
+        self.started = self.last = time.monotonic()
+
+    def update(self, stage: str, done: float, total: float | None, detail: str = "") -> None:
+        now = time.monotonic()
+        if now - self.last < PLAIN_INTERVAL_SECONDS:
+            return
+        self.last = now
+        share = f"{done / total:.0%}" if total else f"{done:,.0f}"
+        click.echo(f"{stage}: {share} after {now - self.started:.0f} s {detail}".rstrip(), err=True)
+
+
+@contextlib.contextmanager
+def _rich_progress() -> Iterator[ProgressBar]:
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
+    )
+    with Progress(*columns, console=_console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None, detail="")
+
+        class Bar:
+            stage = ""
+
+            def update(self, stage: str, done: float, total: float | None, detail: str = "") -> None:
+                if stage != self.stage:
+                    self.stage = stage
+                    progress.reset(task, total=total, description=stage)
+                progress.update(task, completed=done, total=total, detail=detail)
+
+        yield Bar()

@@ -1,0 +1,116 @@
+"""`wukongctl recipes`: list, show, copy and check recipes."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wukongctl.cli import options
+from wukongctl.cli.output import Output
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@click.group(short_help="List, show, copy and check recipes.")
+def recipes() -> None:
+    """Recipes are YAML files; those that ship are found by name, such as `frappe/wukong`."""
+
+
+@recipes.command("ls")
+@options.common
+def ls(output: Output) -> None:
+    """List the recipes that ship, with the first line of each."""
+    from wukongctl.config import library
+
+    found = [{"name": name, "path": str(library.find(name))} for name in library.names()]
+
+    def human(console: "Console") -> None:
+        from wukongctl.cli.tables import table
+
+        shown = table("recipe", "")
+        shown.columns[1].justify = "left"
+        for entry in found:
+            first = Path(entry["path"]).read_text(encoding="utf-8").partition("\n")[0]
+            shown.add_row(entry["name"], first.lstrip("# "))
+        console.print(shown)
+
+    output.result(found, human)
+
+
+@recipes.command("show")
+@click.argument("recipe")
+@options.common
+def show(output: Output, recipe: str) -> None:
+    """Print RECIPE as it stands in its file."""
+    from wukongctl.config import library
+
+    path = library.find(recipe)
+    text = path.read_text(encoding="utf-8")
+    output.result(
+        {"path": str(path), "text": text}, lambda console: console.out(text, end="", highlight=False)
+    )
+
+
+@recipes.command("cp")
+@click.argument("recipe")
+@click.argument("target", type=click.Path(path_type=Path))
+@options.common
+def cp(output: Output, recipe: str, target: Path) -> None:
+    """Copy RECIPE to TARGET, a new file or an existing folder, to make it your own."""
+    from wukongctl.config import library
+    from wukongctl.errors import UsageError
+
+    source = library.find(recipe)
+    path = target / source.name if target.is_dir() else target
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(source.read_text(encoding="utf-8"))
+    except FileExistsError:
+        raise UsageError(f"`{path}` exists already", hint="name another target") from None
+    except OSError as error:
+        raise UsageError(f"cannot write `{path}`: {(error.strerror or '').lower()}") from None
+    output.result({"path": str(path)}, lambda console: console.print(f"copied to {path}", soft_wrap=True))
+
+
+@recipes.command("check", epilog="\b\nExample:\n  wukongctl recipes check mine.yaml recipes/frappe/*.yaml")
+@click.argument("paths", nargs=-1, metavar="[RECIPE]...")
+@options.overrides
+@options.common
+def check(output: Output, paths: tuple[str, ...], overrides: tuple[str, ...]) -> None:
+    """Check every RECIPE (all that ship when none is named) and report all problems with positions."""
+    from wukongctl.config import library
+    from wukongctl.errors import Problem, RecipeError
+
+    problems: list[Problem] = []
+    checked = [library.find(path) for path in paths or library.names()]
+    for path in checked:
+        try:
+            _check(path, overrides)
+        except RecipeError as error:
+            problems += error.problems
+    if problems:
+        raise RecipeError(problems)
+    count = f"{len(checked)} recipe{'s' if len(checked) != 1 else ''}"
+    output.result({"checked": [str(path) for path in checked]}, lambda console: console.print(f"{count}: ok"))
+
+
+def _check(path: Path, overrides: tuple[str, ...]) -> None:
+    from wukongctl.config.loading import read, validate
+    from wukongctl.config.schema import format_of
+
+    document = read(path)
+    keys = set(document.value) if isinstance(document.value, dict) else set()
+    validate(document, format_of(keys), overrides)
+
+
+@recipes.command("schema")
+@click.argument("name", type=click.Choice(["training", "dataset"]))
+@options.common
+def schema(output: Output, name: str) -> None:
+    """Print the JSON Schema of a recipe format, for your editor."""
+    from wukongctl.config.schema import json_schema
+
+    made = json_schema(name)
+    output.result(made, lambda console: console.out(json.dumps(made, indent=2), highlight=False))

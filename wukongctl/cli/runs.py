@@ -1,0 +1,87 @@
+"""`wukongctl runs`: list and show run folders."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wukongctl.cli import options
+from wukongctl.cli.output import Output
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from wukongctl.training.run import RunFolder
+
+FOLDER = click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"))
+
+
+@click.group(short_help="List and show runs.")
+def runs() -> None:
+    """Run folders, as `wukongctl train` writes them."""
+
+
+@runs.command("ls")
+@FOLDER
+@options.common
+def ls(output: Output, folder: Path) -> None:
+    """List the runs in FOLDER (default: runs), best test LogLoss first."""
+    from wukongctl.training.run import RunFolder
+
+    found = [_row(RunFolder(path.parent)) for path in sorted(folder.glob("*/run.json"))]
+    found.sort(key=lambda row: row["metrics"].get("logloss", float("inf")))
+
+    def human(console: "Console") -> None:
+        from wukongctl.cli.tables import table
+
+        if not found:
+            console.print(f"no runs in {folder}", soft_wrap=True)
+            return
+        shown = table("run", "status", "seed", "MFLOP/example", "test AUC", "test LogLoss")
+        for row in found:
+            metrics = row["metrics"]
+            cells = (f"{metrics[key]:.5f}" if key in metrics else "–" for key in ("auc", "logloss"))
+            shown.add_row(
+                row["run"], row["status"], str(row["seed"]), f"{row['gflop_per_example'] * 1e3:.4g}", *cells
+            )
+        console.print(shown)
+
+    output.result(found, human)
+
+
+@runs.command("show")
+@click.argument("run", type=click.Path(path_type=Path))
+@options.common
+def show(output: Output, run: Path) -> None:
+    """Show what RUN was made from and what came out."""
+    from wukongctl.errors import UsageError
+    from wukongctl.training.run import RunFolder
+
+    folder = RunFolder(run)
+    described, result = folder.read("run.json"), folder.read("result.json")
+    if described is None:
+        raise UsageError(f"`{run}` is not a run folder", hint="run `wukongctl runs ls` to see those you have")
+
+    def human(console: "Console") -> None:
+        from wukongctl.cli.tables import metrics_table
+
+        console.out((run / "recipe.yaml").read_text(encoding="utf-8"), highlight=False)
+        if result is None:
+            console.print("unfinished; train its recipe again to go on")
+        else:
+            console.print(f"{result['status']} at step {result['step']}, best step {result['best_step']}")
+            console.print(metrics_table(result["metrics"]))
+
+    output.result({"run": described, "result": result}, human)
+
+
+def _row(folder: "RunFolder") -> dict[str, Any]:
+    described, result = folder.read("run.json"), folder.read("result.json")
+    return {
+        "run": folder.path.name,
+        "model": described["model"],
+        "status": "unfinished" if result is None else result["status"],
+        "seed": described["seed"],
+        "gflop_per_example": described["flops"]["gflop_per_example"],
+        "metrics": (result or {}).get("metrics", {}).get("test", {}),
+    }

@@ -1,0 +1,33 @@
+"""Tables that several commands print."""
+
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+METRICS = {
+    "rows": ("rows", "{:,}"),
+    "auc": ("AUC", "{:.5f}"),
+    "logloss": ("LogLoss", "{:.5f}"),
+    "excess_logloss": ("excess LogLoss", "{:.5f}"),
+    "normalized_entropy": ("norm. entropy", "{:.4f}"),
+    "calibration": ("calibration", "{:.4f}"),
+}
+
+
+def table(*headings: str) -> Table:
+    """A plain table: the first column left, the others right."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, heading in enumerate(headings):
+        made.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
+    return made
+
+
+def metrics_table(metrics: dict[str, dict[str, Any]]) -> Table:
+    """One row per split, only columns that some split has."""
+    present = [key for key in METRICS if any(key in values for values in metrics.values())]
+    made = table("split", *(METRICS[key][0] for key in present))
+    for split, values in metrics.items():
+        cells = (METRICS[key][1].format(values[key]) if key in values else "–" for key in present)
+        made.add_row(split, *cells)
+    return made

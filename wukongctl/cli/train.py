@@ -1,0 +1,143 @@
+"""`wukongctl train`: one recipe to a finished run folder."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wukongctl.cli import options
+from wukongctl.cli.output import Output
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from wukongctl.config.training import TrainingSpec
+    from wukongctl.training.train import Outcome
+
+EXAMPLES = """\b
+Examples:
+  wukongctl train frappe/wukong
+  wukongctl train my.yaml --set optimizer.dense.lr=3e-4 --seed 2
+  wukongctl train my.yaml --dry-run
+"""
+
+
+@click.command(epilog=EXAMPLES, short_help="Train and evaluate a recipe, or resume it.")
+@click.argument("recipe")
+@options.overrides
+@options.data
+@options.out("runs", "Folder that holds run folders.", envvar="WUKONGCTL_RUNS")
+@click.option("--seed", type=int, help="Seed of weights, dropout and data order (recipe key `seed`).")
+@click.option("--resume", is_flag=True, help="Insist on resuming: fail when there is nothing to resume.")
+@click.option("--force", is_flag=True, help="Start again, forgetting an earlier run of the same recipe.")
+@click.option("--dry-run", is_flag=True, help="Check everything, say what would run, and stop.")
+@options.common
+def train(
+    output: Output,
+    recipe: str,
+    overrides: tuple[str, ...],
+    data: Path,
+    out: Path,
+    seed: int | None,
+    resume: bool,
+    force: bool,
+    dry_run: bool,
+) -> None:
+    """Train RECIPE, a YAML file or the name of a shipped recipe, and evaluate its best weights.
+
+    The same recipe finds the same run folder: a finished run is reported, an interrupted one goes on.
+    """
+    from wukongctl.config import library
+    from wukongctl.config.loading import load
+    from wukongctl.config.training import TrainingSpec
+
+    if seed is not None:
+        overrides = (*overrides, f"seed={seed}")
+    spec = load(library.find(recipe), TrainingSpec, overrides)
+    if dry_run:
+        _dry_run(output, spec, data, out)
+        return
+    outcome = run_recipe(output, spec, data=data, out=out, resume=resume, force=force)
+    output.result(_summary(outcome), lambda console: show(console, outcome))
+
+
+def run_recipe(
+    output: Output, spec: "TrainingSpec", *, data: Path, out: Path, resume: bool = False, force: bool = False
+) -> "Outcome":
+    """Train with progress shown; also what `quickstart` runs."""
+    from wukongctl.training.loop import Progress
+    from wukongctl.training.train import train as train_recipe
+
+    metric = spec.early_stopping.metric
+    with output.progress() as bar:
+
+        def report(at: Progress) -> None:
+            watched = "" if at.watched is None else f" · best valid {metric} {at.watched:.4f}"
+            detail = f"loss {at.loss:.4f}{watched} · {at.examples_per_second:,.0f} examples/s"
+            bar.update(f"train {spec.run_name}", at.step, at.steps, detail)
+
+        outcome = train_recipe(spec, data=data, out=out, resume=resume, force=force, report=report)
+    if outcome.was_complete:
+        output.note(f"`{outcome.folder}` is already complete; `--force` would train it again")
+    return outcome
+
+
+def show(console: "Console", outcome: "Outcome") -> None:
+    """The result as a person reads it."""
+    from wukongctl.cli.tables import metrics_table
+
+    result, run = outcome.result, outcome.run
+    console.print(metrics_table(result["metrics"]))
+    console.print(
+        f"{run['model']}: {result['examples']:,} examples in {result['seconds']:.1f} s "
+        f"({result['examples_per_second']:,.0f}/s), {run['flops']['gflop_per_example'] * 1e3:.4g} training "
+        f"MFLOP/example, best step {result['best_step']}"
+    )
+    console.print(f"run folder: {outcome.folder}", soft_wrap=True)
+
+
+def _summary(outcome: "Outcome") -> dict[str, Any]:
+    run, result = outcome.run, outcome.result
+    return {
+        "run": str(outcome.folder),
+        "status": result["status"],
+        "model": run["model"],
+        "examples": result["examples"],
+        "examples_per_second": result["examples_per_second"],
+        "gflop_per_example": run["flops"]["gflop_per_example"],
+        "params": run["params"],
+        "best_step": result["best_step"],
+        "selected_on": result["selected_on"],
+        "metrics": result["metrics"],
+        "seconds": result["seconds"],
+    }
+
+
+def _dry_run(output: Output, spec: "TrainingSpec", data: Path, out: Path) -> None:
+    from wukongctl.data import manifest as manifests
+    from wukongctl.scaling.flops import analyze
+    from wukongctl.training.loop import total_steps
+    from wukongctl.training.run import RunFolder
+
+    manifest = manifests.read(data / spec.data)
+    report = analyze(spec.run_name, spec, manifest.schema(), embedding_rows_known=True)
+    folder = RunFolder.for_recipe(spec, out)
+    steps = total_steps(spec, -(-manifest.splits["train"].rows // spec.batch_size))
+    plan = {
+        "run": str(folder.path),
+        "exists": folder.path.exists(),
+        "steps": steps,
+        "gflop_per_example": report.counts.gflop,
+        "params": {"dense": report.counts.dense_params, "embedding": report.counts.embedding_params},
+        "total_gflop": report.counts.gflop * steps * spec.batch_size,
+    }
+
+    def human(console: "Console") -> None:
+        console.print(f"would train `{spec.run_name}` in {folder.path}", soft_wrap=True)
+        console.print(
+            f"{steps:,} steps of {spec.batch_size:,} examples, {report.counts.gflop * 1e3:.4g} training "
+            f"MFLOP/example, {report.counts.dense_params:,} dense and "
+            f"{report.counts.embedding_params:,} embedding parameters"
+        )
+
+    output.result(plan, human)

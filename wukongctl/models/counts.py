@@ -1,0 +1,40 @@
+"""FLOPs and parameters of a model by formula, in the paper's convention.
+
+Training FLOP = 6 x MAC of matrix products (2 per multiply-accumulate; forward plus two backward
+products), one example, embedding look-ups 0, decimal prefixes. The paper never states it; its tables
+follow it to rounding.
+"""
+
+from dataclasses import dataclass
+
+from wukongctl.models import Model
+
+CONVENTION = "6 FLOP per MAC of matrix products (forward 2, backward 4), per example; look-ups 0"
+FORWARD_FLOP_PER_MAC = 2
+TRAINING_FLOP_PER_MAC = 6
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Per-example multiply-accumulates and parameters."""
+
+    macs: int
+    dense_params: int
+    embedding_params: int
+
+    @property
+    def gflop(self) -> float:
+        """Training GFLOP per example."""
+        return TRAINING_FLOP_PER_MAC * self.macs / 1e9
+
+    @property
+    def forward_gflop(self) -> float:
+        """Forward GFLOP per example."""
+        return FORWARD_FLOP_PER_MAC * self.macs / 1e9
+
+
+def count(model: Model) -> Counts:
+    """Count by formula; works on the meta device."""
+    embedding = model.embeddings.table.weight.numel()
+    total = sum(parameter.numel() for parameter in model.parameters())
+    return Counts(sum(model.macs().values()), total - embedding, embedding)

@@ -1,0 +1,69 @@
+"""DLRM (Naumov et al. 2019, arXiv 1906.00091): dot products of all pairs of embeddings, then an MLP.
+
+Shapes: B batch, N embeddings (dense one included), D width, P = N (N - 1) / 2 pairs.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from wukongctl.data.schema import Batch, Schema
+from wukongctl.models.embeddings import Embeddings
+from wukongctl.models.layers import MLP
+
+
+class DLRM(nn.Module):
+    """Bottom MLP on numeric features, interaction, top MLP; batch → (B,) logits.
+
+    `interaction="cat"` concatenates the embeddings instead of taking dot products, as the tuned
+    configurations on sets without numeric features do.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        width: int,
+        bottom: Sequence[int],
+        top: Sequence[int],
+        interaction: Literal["dot", "cat"],
+        dropout: float,
+        batch_norm: bool,
+        embedding_init: float | None,
+        sparse: bool,
+    ) -> None:
+        super().__init__()
+        self.width = width
+        self.embeddings = Embeddings(schema, width, init_std=embedding_init, sparse=sparse)
+        self.bottom = MLP(len(schema.numeric), bottom, width) if schema.numeric else None
+        self.n = schema.embeddings + (self.bottom is not None)
+        self.dot = interaction == "dot"
+        pairs = torch.triu_indices(self.n, self.n, offset=1)
+        self.register_buffer("pairs", pairs[0] * self.n + pairs[1], persistent=False)
+        dense_width = width if self.bottom is not None else 0
+        inputs = self.n * (self.n - 1) // 2 + dense_width if self.dot else self.n * width
+        self.top = MLP(inputs, top, 1, dropout=dropout, batch_norm=batch_norm)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """(B, C) ids and (B, M) dense values → (B,) logits."""
+        X = self.embeddings(batch.ids)  # (B, N, D)
+        dense = None
+        if self.bottom is not None:
+            dense = torch.relu(self.bottom(batch.dense))  # (B, D)
+            X = torch.cat([X, dense.unsqueeze(1)], dim=1)
+        if not self.dot:
+            return self.top(X.flatten(1)).squeeze(1)
+        products = torch.matmul(X, X.transpose(1, 2))  # (B, N, N)
+        interactions = products.flatten(1).index_select(1, self.pairs)  # (B, P)
+        if dense is not None:
+            interactions = torch.cat([dense, interactions], dim=1)
+        return self.top(interactions).squeeze(1)  # (B,)
+
+    def macs(self) -> dict[str, int]:
+        """Multiply-accumulates per example; the full N x N product is computed, so it is counted."""
+        parts = {"bottom": self.bottom.macs()} if self.bottom is not None else {}
+        if self.dot:
+            parts["interaction"] = self.n * self.n * self.width
+        return parts | {"top": self.top.macs()}

@@ -1,0 +1,39 @@
+"""A plain MLP on the concatenated embeddings and numeric values: the baseline without interactions."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from wukongctl.data.schema import Batch, Schema
+from wukongctl.models.embeddings import Embeddings
+from wukongctl.models.layers import MLP
+
+
+class MLPModel(nn.Module):
+    """Batch → (B,) logits."""
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        width: int,
+        hidden: Sequence[int],
+        dropout: float,
+        batch_norm: bool,
+        embedding_init: float | None,
+        sparse: bool,
+    ) -> None:
+        super().__init__()
+        self.embeddings = Embeddings(schema, width, init_std=embedding_init, sparse=sparse)
+        inputs = schema.embeddings * width + len(schema.numeric)
+        self.mlp = MLP(inputs, hidden, 1, dropout=dropout, batch_norm=batch_norm)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """(B, C) ids and (B, M) dense values → (B,) logits."""
+        X = self.embeddings(batch.ids).flatten(1)  # (B, N D)
+        return self.mlp(torch.cat([X, batch.dense], dim=1)).squeeze(1)  # (B,)
+
+    def macs(self) -> dict[str, int]:
+        """Multiply-accumulates per example."""
+        return {"mlp": self.mlp.macs()}

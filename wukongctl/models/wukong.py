@@ -1,0 +1,190 @@
+"""Wukong: stacked factorization machines (Zhang et al., ICML 2024, arXiv 2403.02545).
+
+    X_{i+1} = LN(concat(FMB_i(X_i), LCB_i(X_i)) + X_i)
+    FMB(X)  = reshape(MLP(LN(flatten(FM(X)))))          FM(X) = X Xᵀ Y, computed as X (Xᵀ Y)
+    LCB(X)  = W_L X
+
+Each layer doubles the highest interaction order, so l layers reach order 2^l.
+
+Shapes: B batch, N embeddings entering a layer, D width, K columns of Y, M rows of the attention input.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from wukongctl.data.schema import Batch, Schema
+from wukongctl.models.embeddings import Embeddings
+from wukongctl.models.layers import MLP
+
+Projection = Literal["none", "static", "attentive"]
+
+
+class AttentiveProjection(nn.Module):
+    """Y(X): a linearly compressed input, flattened, through an MLP. (B, N, D) → (B, N, K).
+
+    The paper gives the two steps (section 3.3) but no sizes: `rows` and `hidden` are ours.
+    """
+
+    def __init__(self, n: int, width: int, k: int, *, rows: int, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.n, self.k, self.width = n, k, width
+        self.compress = _row_weights(rows, n)
+        self.mlp = MLP(rows * width, hidden, n * k)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """(B, N, D) → (B, N, K)."""
+        compressed = torch.matmul(self.compress, X)  # (B, M, D)
+        return self.mlp(compressed.flatten(1)).unflatten(1, (self.n, self.k))  # (B, N, K)
+
+    def macs(self) -> int:
+        """Multiply-accumulates per example."""
+        return self.compress.numel() * self.width + self.mlp.macs()
+
+
+class WukongLayer(nn.Module):
+    """One layer of the stack: (B, N, D) → (B, n_F + n_L, D)."""
+
+    def __init__(
+        self,
+        n: int,
+        width: int,
+        *,
+        n_F: int,
+        n_L: int,
+        k: int,
+        projection: Projection,
+        attention_rows: int,
+        attention_hidden: Sequence[int],
+        hidden: Sequence[int],
+        dropout: float,
+        bias: bool,
+    ) -> None:
+        super().__init__()
+        self.n, self.width = n, width
+        self.n_F, self.n_L = n_F, n_L
+        self.columns = n if projection == "none" else k
+        self.attention = (
+            AttentiveProjection(n, width, k, rows=attention_rows, hidden=attention_hidden)
+            if projection == "attentive"
+            else None
+        )
+        # Y is kept transposed: the products of X with Y, W_L and W_R are then one matrix product.
+        self.projection = _row_weights(k, n) if projection == "static" else None
+        self.lcb = _row_weights(n_L, n)
+        self.residual = None if n == n_F + n_L else _row_weights(n_F + n_L, n)
+        self.fm_norm = nn.LayerNorm(n * self.columns)
+        self.mlp = MLP(n * self.columns, hidden, n_F * width, dropout=dropout, bias=bias)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """(B, N, D) → (B, n_F + n_L, D)."""
+        weights = [w for w in (self.lcb, self.residual, self.projection) if w is not None]
+        products = torch.matmul(torch.cat(weights), X).split([len(w) for w in weights], dim=1)
+        compressed = products[0]  # (B, n_L, D)
+        skip = X if self.residual is None else products[1]  # (B, n_F + n_L, D)
+        interactions = self._fm(X, products[-1])  # (B, N, K)
+        made = self.mlp(self.fm_norm(interactions.flatten(1)))  # (B, n_F D)
+        made = made.unflatten(1, (self.n_F, self.width))  # (B, n_F, D)
+        return self.norm(torch.cat([made, compressed], dim=1) + skip)
+
+    def _fm(self, X: Tensor, projected: Tensor) -> Tensor:
+        """X Xᵀ Y, right product first: O(N K D) instead of O(N² D)."""
+        if self.attention is not None:
+            projected = torch.matmul(self.attention(X).transpose(1, 2), X)  # (B, K, D)
+        elif self.projection is None:
+            projected = X
+        return torch.matmul(X, projected.transpose(1, 2))
+
+    def macs(self) -> dict[str, int]:
+        """Multiply-accumulates per example and part (paper.md section 1.4 has the same formulas)."""
+        n, d, k = self.n, self.width, self.columns
+        plain = self.attention is None and self.projection is None
+        parts = {
+            "fm": n * n * d if plain else 2 * n * k * d,
+            "mlp": self.mlp.macs(),
+            "lcb": n * self.n_L * d,
+        }
+        if self.attention is not None:
+            parts["attention"] = self.attention.macs()
+        if self.residual is not None:
+            parts["residual"] = n * (self.n_F + self.n_L) * d
+        return parts
+
+
+class Wukong(nn.Module):
+    """Embeddings, a stack of `WukongLayer`s and an MLP head; batch → (B,) logits.
+
+    Numeric features pass a bottom MLP that yields `dense_embeddings` more rows of width `width`.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        width: int,
+        layers: int,
+        n_F: int,
+        n_L: int,
+        k: int,
+        projection: Projection,
+        attention_rows: int,
+        attention_hidden: Sequence[int],
+        hidden: Sequence[int],
+        bottom: Sequence[int],
+        dense_embeddings: int,
+        head: Sequence[int],
+        dropout: float,
+        bias: bool,
+        embedding_init: float | None,
+        sparse: bool,
+    ) -> None:
+        super().__init__()
+        self.width = width
+        self.embeddings = Embeddings(schema, width, init_std=embedding_init, sparse=sparse)
+        self.bottom = MLP(len(schema.numeric), bottom, dense_embeddings * width) if schema.numeric else None
+        n = schema.embeddings + (dense_embeddings if schema.numeric else 0)
+        self.layers = nn.ModuleList()
+        for _ in range(layers):
+            self.layers.append(
+                WukongLayer(
+                    n,
+                    width,
+                    n_F=n_F,
+                    n_L=n_L,
+                    k=k,
+                    projection=projection,
+                    attention_rows=attention_rows,
+                    attention_hidden=attention_hidden,
+                    hidden=hidden,
+                    dropout=dropout,
+                    bias=bias,
+                )
+            )
+            n = n_F + n_L
+        self.head = MLP(n * width, head, 1, dropout=dropout)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """(B, C) ids and (B, M) dense values → (B,) logits."""
+        X = self.embeddings(batch.ids)  # (B, N, D)
+        if self.bottom is not None:
+            dense = self.bottom(batch.dense).unflatten(1, (-1, self.width))  # (B, dense_embeddings, D)
+            X = torch.cat([X, dense], dim=1)
+        for layer in self.layers:
+            X = layer(X)  # (B, n_F + n_L, D)
+        return self.head(X.flatten(1)).squeeze(1)  # (B,)
+
+    def macs(self) -> dict[str, int]:
+        """Multiply-accumulates per example, by part; embedding look-ups count 0."""
+        parts = {"bottom": self.bottom.macs()} if self.bottom is not None else {}
+        for index, layer in enumerate(self.layers):
+            assert isinstance(layer, WukongLayer)
+            parts |= {f"layers.{index}.{part}": macs for part, macs in layer.macs().items()}
+        return parts | {"head": self.head.macs()}
+
+
+def _row_weights(rows: int, n: int) -> nn.Parameter:
+    """(rows, N) weights that mix embeddings; variance 1/N keeps the scale of their rows."""
+    return nn.Parameter(torch.randn(rows, n) * n**-0.5)

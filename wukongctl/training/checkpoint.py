@@ -1,0 +1,105 @@
+"""Checkpoints that are either whole or absent."""
+
+import contextlib
+import os
+import pickle
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from wukongctl.errors import RunFailed
+
+State = dict[str, Any]
+
+
+def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file so that a kill at any moment leaves the old content or the new: temp, fsync, rename.
+
+    Raises RunFailed when the disk is full or the folder cannot be written.
+    """
+    temporary: str | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:
+        # torch reports a full disk as RuntimeError.
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise RunFailed(f"cannot write `{path}`: {str(error).splitlines()[0]}") from error
+
+
+def save(path: Path, state: State) -> None:
+    """Write tensors and plain values atomically."""
+    write_atomic(path, lambda file: torch.save(state, file))
+
+
+def load(path: Path) -> State:
+    """Read a checkpoint; raises RunFailed when it is damaged. Never executes code from the file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch writes checksums but does not look at them
+        if damaged is None:
+            return torch.load(path, weights_only=True, map_location="cpu")
+        reason = f"`{damaged}` fails its checksum"
+    except (OSError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+    raise RunFailed(f"checkpoint `{path}` is damaged: {reason}")
+
+
+class CheckpointFolder:
+    """`step-00001234.pt` files, the newest `keep` of them."""
+
+    def __init__(self, path: Path, *, keep: int) -> None:
+        self.path, self.keep = path, keep
+
+    def save(self, step: int, state: State) -> Path:
+        """Add a checkpoint and drop those beyond `keep`."""
+        path = self.path / f"step-{step:010d}.pt"
+        save(path, state)
+        for old in self._newest_first()[self.keep :]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def latest(self) -> State | None:
+        """The newest readable state; a damaged one is passed over while an older one is whole.
+
+        Raises RunFailed when there are checkpoints and none can be read.
+        """
+        problem: RunFailed | None = None
+        for path in self._newest_first():
+            try:
+                return load(path)
+            except RunFailed as error:
+                problem = problem or error
+        if problem is not None:
+            problem.hint = "add `--force` to start this run again"
+            raise problem
+        return None
+
+    def clear(self) -> None:
+        """Remove all step checkpoints and leftovers of killed writes."""
+        for path in [*self._newest_first(), *self.path.glob(".*.tmp")]:
+            path.unlink(missing_ok=True)
+
+    def _newest_first(self) -> list[Path]:
+        return sorted(self.path.glob("step-*.pt"), reverse=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    # Without this a crash of the machine may forget the rename. Not every system can open a folder.
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

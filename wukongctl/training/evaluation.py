@@ -1,0 +1,45 @@
+"""Scores of one split, in file order."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wukongctl.data.batches import BatchReader
+from wukongctl.models import Model
+from wukongctl.training.metrics import Metrics, measure
+
+EVALUATION_BATCH = 8192
+
+
+@dataclass(frozen=True)
+class Scores:
+    """logits, labels, probability: (rows,) float32 in file order."""
+
+    logits: NDArray[np.float32]
+    labels: NDArray[np.float32]
+    probability: NDArray[np.float32] | None
+
+    def measure(self) -> Metrics:
+        """All metrics of these scores."""
+        return measure(self.logits, self.labels, self.probability)
+
+
+@torch.inference_mode()
+def score(model: Model, reader: BatchReader) -> Scores:
+    """Run the model over a split in evaluation mode, and put it back in the mode it was in."""
+    was_training = model.training
+    model.eval()
+    logits, labels, probability = [], [], []
+    for batch in reader.epoch(0):
+        logits.append(model(batch).float())
+        labels.append(batch.labels)
+        if batch.probability is not None:
+            probability.append(batch.probability)
+    model.train(was_training)
+    return Scores(
+        torch.cat(logits).numpy(),
+        torch.cat(labels).numpy(),
+        torch.cat(probability).numpy() if probability else None,
+    )

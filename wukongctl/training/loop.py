@@ -1,0 +1,286 @@
+"""The training loop: steps, evaluations, checkpoints, and a result."""
+
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.utils import clip_grad_norm_
+
+from wukongctl.config.training import TrainingSpec
+from wukongctl.data.batches import BatchReader
+from wukongctl.data.manifest import Manifest
+from wukongctl.data.schema import Batch
+from wukongctl.errors import Interrupted, RunFailed
+from wukongctl.models import build
+from wukongctl.training import checkpoint, optimizers, schedules
+from wukongctl.training.evaluation import EVALUATION_BATCH, score
+from wukongctl.training.metrics import Metrics
+from wukongctl.training.run import RunFolder
+from wukongctl.training.signals import StopRequest, stop_requests
+
+log = logging.getLogger(__name__)
+
+LOG_LINES = 200
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, for whoever shows it."""
+
+    step: int
+    steps: int
+    examples_per_second: float
+    loss: float
+    watched: float | None
+
+
+@dataclass
+class Position:
+    """Everything besides tensors that a resumed run must know."""
+
+    step: int = 0
+    examples: int = 0
+    seconds: float = 0.0
+    loss_sum: float = 0.0
+    loss_steps: int = 0
+    metrics_bytes: int = 0
+    watch: schedules.Watch = field(default_factory=schedules.Watch)
+
+    def to_state(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> "Position":
+        """The inverse of `to_state`."""
+        return cls(**{**state, "watch": schedules.Watch(**state["watch"])})
+
+
+class Trainer:
+    """One run: `fit` trains from the last checkpoint to the end and returns the content of result.json."""
+
+    def __init__(
+        self,
+        recipe: TrainingSpec,
+        manifest: Manifest,
+        data: Path,
+        folder: RunFolder,
+        *,
+        report: Callable[[Progress], None],
+    ) -> None:
+        self.recipe, self.folder, self.report = recipe, folder, report
+        torch.manual_seed(recipe.seed)
+        self.model = build(recipe.model, manifest.schema(), sparse=optimizers.wants_sparse(recipe.optimizer))
+        self.optimizers = optimizers.build(recipe.optimizer, self.model)
+        self.base_rates = {name: rate(optimizer) for name, optimizer in self.optimizers.items()}
+        self.readers = {
+            split: BatchReader(
+                data,
+                manifest,
+                split,
+                batch_size=recipe.batch_size if split == "train" else EVALUATION_BATCH,
+                shuffle=recipe.shuffle and split == "train",
+                seed=recipe.seed,
+            )
+            for split in manifest.splits
+        }
+        self.steps_per_epoch = self.readers["train"].steps_per_epoch
+        self.total_steps = total_steps(recipe, self.steps_per_epoch)
+        self.log_every = max(1, self.total_steps // LOG_LINES)
+        self.checkpoints = checkpoint.CheckpointFolder(folder.checkpoints, keep=recipe.checkpoint.keep)
+        self.position = Position()
+
+    def fit(self) -> dict[str, Any]:
+        """Train to the end.
+
+        Raises Interrupted after saving when a signal asks to stop, RunFailed when the loss is not finite.
+        """
+        self._resume()
+        started = time.monotonic() - self.position.seconds
+        last_saved = time.monotonic()
+        self.model.train()
+        with stop_requests() as stop:
+            for batch in self._batches():
+                self._step(batch)
+                self.position.seconds = time.monotonic() - started
+                self._after_step()
+                if self._is_due(last_saved) or stop.signal_number is not None:
+                    self._save()
+                    last_saved = time.monotonic()
+                self._leave_if_asked(stop)
+        return self._finish()
+
+    @property
+    def _done(self) -> bool:
+        exhausted = self.position.watch.exhausted(self.recipe.early_stopping)
+        return exhausted or self.position.step >= self.total_steps
+
+    def _batches(self) -> Iterator[Batch]:
+        """Batches from the current position to the last step, or until patience runs out."""
+        while not self._done:
+            epoch, start = divmod(self.position.step, self.steps_per_epoch)
+            for batch in self.readers["train"].epoch(epoch, start):
+                yield batch
+                if self._done:
+                    return
+
+    def _step(self, batch: Batch) -> None:
+        """One update of all weights."""
+        position = self.position
+        scale = schedules.factor(
+            self.recipe.schedule, position.step, self.total_steps, position.watch.plateau
+        )
+        for name, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = self.base_rates[name] * scale
+            optimizer.zero_grad(set_to_none=True)
+        loss = binary_cross_entropy_with_logits(self.model(batch), batch.labels)
+        loss.backward()
+        if self.recipe.optimizer.clip_norm is not None:
+            clip_grad_norm_(self._dense_weights(), self.recipe.optimizer.clip_norm)
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+        position.step += 1
+        position.examples += len(batch.labels)
+        position.loss_sum += self._finite(loss)
+        position.loss_steps += 1
+
+    def _finite(self, loss: Tensor) -> float:
+        value = loss.item()
+        if math.isfinite(value):
+            return value
+        self.folder.write("result.json", self._result("diverged", {}))
+        raise RunFailed(
+            f"loss is {value} at step {self.position.step} of {self.total_steps}: the run diverged",
+            hint="lower `optimizer.dense.lr` and `optimizer.embedding.lr`, or lengthen `schedule.warmup`",
+        )
+
+    def _dense_weights(self) -> list[Tensor]:
+        return [weight for group in self.optimizers["dense"].param_groups for weight in group["params"]]
+
+    def _after_step(self) -> None:
+        """Log and evaluate when due."""
+        position = self.position
+        last = position.step == self.total_steps
+        if position.step % self.log_every == 0 or last:
+            self._log()
+        every = self.recipe.evaluate_every or self.steps_per_epoch
+        if "valid" in self.readers and (position.step % every == 0 or last):
+            self._validate()
+
+    def _validate(self) -> None:
+        position = self.position
+        metrics = self._evaluate("valid")
+        value = getattr(metrics, self.recipe.early_stopping.metric)
+        self._append({"split": "valid", **metrics.to_dict()})
+        if value is None or not math.isfinite(value):
+            raise RunFailed(
+                f"validation {self.recipe.early_stopping.metric} is {value} at step {position.step}"
+            )
+        if position.watch.update(value, position.step, self.recipe.early_stopping, self.recipe.schedule):
+            checkpoint.save(self.folder.best, {"model": self.model.state_dict(), "step": position.step})
+        log.info("step %d: valid %s", position.step, metrics)
+
+    def _log(self) -> None:
+        position = self.position
+        loss = position.loss_sum / max(position.loss_steps, 1)
+        self._append({"split": "train", "examples": position.examples, "loss": loss})
+        position.loss_sum, position.loss_steps = 0.0, 0
+        speed = position.examples / max(position.seconds, 1e-9)
+        self.report(Progress(position.step, self.total_steps, speed, loss, position.watch.best))
+
+    def _append(self, record: dict[str, Any]) -> None:
+        """Add one line to metrics.jsonl; its length is part of the position, so resuming can cut it back."""
+        line = json.dumps({"step": self.position.step, **record}) + "\n"
+        with self.folder.metrics.open("ab") as file:
+            file.write(line.encode())
+        self.position.metrics_bytes += len(line.encode())
+
+    def _evaluate(self, split: str) -> Metrics:
+        return score(self.model, self.readers[split]).measure()
+
+    def _is_due(self, last_saved: float) -> bool:
+        every = self.recipe.checkpoint.every_steps
+        due = every is not None and self.position.step % every == 0
+        return due or time.monotonic() - last_saved >= self.recipe.checkpoint.every_seconds
+
+    def _leave_if_asked(self, stop: StopRequest) -> None:
+        if stop.signal_number is not None and not self._done:
+            raise Interrupted(
+                f"stopped at step {self.position.step} of {self.total_steps}, "
+                f"state saved in `{self.folder.path}`",
+                signal_number=stop.signal_number,
+                hint="run the same command again to go on",
+            )
+
+    def _save(self) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "rng": torch.get_rng_state(),
+            "position": self.position.to_state(),
+        }
+        self.checkpoints.save(self.position.step, state)
+
+    def _resume(self) -> None:
+        state = self.checkpoints.latest()
+        if state is not None:
+            self.model.load_state_dict(state["model"])
+            for name, optimizer in self.optimizers.items():
+                optimizer.load_state_dict(state["optimizers"][name])
+            torch.set_rng_state(state["rng"])
+            self.position = Position.from_state(state["position"])
+            log.info("resumed at step %d of %d", self.position.step, self.total_steps)
+        self.folder.metrics.touch()
+        # Lines written after the checkpoint will be written again.
+        os.truncate(self.folder.metrics, min(self.position.metrics_bytes, self.folder.metrics.stat().st_size))
+
+    def _finish(self) -> dict[str, Any]:
+        """Evaluate the best weights once on every held-out split and write result.json."""
+        if not self.folder.best.exists():  # no validation split: the last weights are the only ones
+            self.position.watch.best_step = self.position.step
+            checkpoint.save(self.folder.best, {"model": self.model.state_dict(), "step": self.position.step})
+        self.model.load_state_dict(checkpoint.load(self.folder.best)["model"])
+        held_out = [split for split in self.readers if split != "train"]
+        metrics = {split: self._evaluate(split).to_dict() for split in held_out}
+        result = self._result("complete", metrics)
+        self.folder.write("result.json", result)
+        self.checkpoints.clear()
+        log.info("complete: %s", metrics)
+        return result
+
+    def _result(self, status: str, metrics: dict[str, Any]) -> dict[str, Any]:
+        position = self.position
+        return {
+            "status": status,
+            "step": position.step,
+            "best_step": position.watch.best_step,
+            "selected_on": f"valid {self.recipe.early_stopping.metric}" if "valid" in self.readers else None,
+            "examples": position.examples,
+            "passes": position.examples / self.readers["train"].rows,
+            "metrics": metrics,
+            "seconds": position.seconds,
+            "examples_per_second": position.examples / max(position.seconds, 1e-9),
+        }
+
+
+def total_steps(recipe: TrainingSpec, steps_per_epoch: int) -> int:
+    """Steps of the whole run, the last epoch cut short by `max_examples`."""
+    steps = recipe.epochs * steps_per_epoch
+    if recipe.max_examples is not None:
+        steps = min(steps, math.ceil(recipe.max_examples / recipe.batch_size))
+    return steps
+
+
+def rate(optimizer: torch.optim.Optimizer) -> float:
+    """The recipe's learning rate of an optimiser."""
+    return optimizer.param_groups[0]["lr"]

@@ -1,0 +1,213 @@
+"""The run folder: what ran is written down before it runs, and nothing is ever half written.
+
+runs/<name>-<hash8>/
+    recipe.yaml     resolved, runnable as is
+    run.json        data fingerprint, versions, host, git, FLOPs: before step one
+    metrics.jsonl   one line per logging interval and evaluation
+    checkpoints/    step-*.pt to resume from, best.pt for evaluation
+    result.json     at the end
+    log.txt         what the user was told
+"""
+
+import hashlib
+import io
+import json
+import logging
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from ruamel.yaml import YAML
+
+import wukongctl
+from wukongctl.config.training import TrainingSpec
+from wukongctl.data.manifest import Manifest
+from wukongctl.errors import UsageError
+from wukongctl.models.counts import CONVENTION, Counts
+from wukongctl.training.checkpoint import write_atomic
+
+FORMAT_VERSION = 1
+PACKAGES = ("torch", "numpy", "pyarrow", "duckdb")
+# A resumed run must not silently mix two of these.
+IDENTITY = (
+    "recipe_digest",
+    "data.fingerprint",
+    "code_digest",
+    "versions.wukongctl",
+    "versions.torch",
+    "threads",
+)
+
+
+class RunFolder:
+    """Paths of one run, its lock, and the files beside the checkpoints."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.best = self.checkpoints / "best.pt"
+        self.metrics = path / "metrics.jsonl"
+
+    @classmethod
+    def for_recipe(cls, recipe: TrainingSpec, out: Path) -> "RunFolder":
+        """Same resolved recipe, same folder."""
+        return cls(out / f"{recipe.run_name}-{recipe.digest()[:8]}")
+
+    def lock(self) -> FileLock:
+        """A held lock on the folder; raises UsageError when another process trains in it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UsageError(
+                f"another process is training in `{self.path}`",
+                hint="wait for it, or change the recipe or `--out` to start a run of its own",
+            ) from None
+        return lock
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """A JSON file of the folder, None when it does not exist; raises UsageError when damaged."""
+        path = self.path / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise UsageError(
+                f"cannot read `{path}`: {error}", hint="`train --force` starts the run again"
+            ) from error
+
+    def write(self, name: str, content: dict[str, Any]) -> None:
+        """Write a JSON file of the folder atomically."""
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        write_atomic(self.path / name, lambda file: file.write(text.encode()))
+
+    def write_recipe(self, recipe: TrainingSpec) -> None:
+        """The resolved recipe, so that the run can be repeated from its folder alone."""
+        text = io.StringIO()
+        yaml = YAML(typ="safe", pure=True)
+        yaml.default_flow_style = False
+        yaml.sort_base_mapping_type_on_output = False
+        yaml.dump(recipe.to_dict(), text)
+        write_atomic(self.path / "recipe.yaml", lambda file: file.write(text.getvalue().encode()))
+
+    @contextmanager
+    def logging(self) -> Iterator[None]:
+        """Copy what the package logs to log.txt while the context lasts."""
+        handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        logger = logging.getLogger(wukongctl.__name__)
+        before = logger.level
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(before)
+            handler.close()
+
+    def clear(self) -> None:
+        """Forget an earlier run of the same recipe, results first, so that a kill leaves no lie behind."""
+        for name in ("result.json", "run.json", "metrics.jsonl", "log.txt", "recipe.yaml"):
+            (self.path / name).unlink(missing_ok=True)
+        for path in self.checkpoints.glob("*.pt"):
+            path.unlink()
+
+    def refuse_if_different(self, described: dict[str, Any]) -> None:
+        """Raises UsageError naming everything that differs from the run begun in this folder."""
+        begun = self.read("run.json")
+        if begun is None:
+            return
+        differing = [key for key in IDENTITY if _lookup(begun, key) != _lookup(described, key)]
+        if differing:
+            changes = "; ".join(
+                f"{key}: {_lookup(begun, key)} → {_lookup(described, key)}" for key in differing
+            )
+            raise UsageError(
+                f"`{self.path}` was begun under other conditions ({changes})",
+                hint="add `--force` to start it again, or restore what changed",
+            )
+
+
+def describe(recipe: TrainingSpec, manifest: Manifest, folder: RunFolder, counts: Counts) -> dict[str, Any]:
+    """The content of run.json."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "run": folder.path.name,
+        "model": recipe.model.name,
+        "curve": recipe.curve_name,
+        "seed": recipe.seed,
+        "recipe": recipe.to_dict(),
+        "recipe_digest": recipe.digest(),
+        "data": {
+            "dataset": manifest.dataset,
+            "fingerprint": manifest.fingerprint,
+            "bayes_logloss": {
+                name: split.bayes_logloss
+                for name, split in manifest.splits.items()
+                if split.bayes_logloss is not None
+            }
+            or None,
+        },
+        "flops": {
+            "convention": CONVENTION,
+            "gflop_per_example": counts.gflop,
+            "forward_gflop_per_example": counts.forward_gflop,
+        },
+        "params": {"dense": counts.dense_params, "embedding": counts.embedding_params},
+        "threads": torch.get_num_threads(),
+        "code_digest": code_digest(),
+        "versions": {
+            "wukongctl": wukongctl.__version__,
+            "python": platform.python_version(),
+            **{package: version(package) for package in PACKAGES},
+        },
+        "git": git_state(),
+        "host": {"name": platform.node(), "machine": platform.machine(), "cores": os.cpu_count()},
+        "world_size": 1,
+        "argv": sys.argv,
+    }
+
+
+def code_digest() -> str:
+    """Hash of the source that decides a run's numbers: data, models and training."""
+    package = Path(wukongctl.__file__).parent
+    digest = hashlib.sha256()
+    for room in ("data", "models", "training"):
+        for path in sorted((package / room).glob("*.py")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit of the checkout that wukongctl runs from, and whether it has uncommitted changes."""
+    package = Path(wukongctl.__file__).parent
+    try:
+        commit = _git(package, "rev-parse", "HEAD")
+        tracked = _git(package, "ls-files", "--error-unmatch", "__init__.py")
+        dirty = bool(_git(package, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return None  # installed from a wheel, or no git on this machine
+    return {"commit": commit, "dirty": dirty} if tracked else None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+
+def _lookup(content: dict[str, Any], dotted: str) -> Any:
+    value: Any = content
+    for key in dotted.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value

@@ -1,0 +1,49 @@
+"""How learning rates change: a factor on the recipe's rates, a pure function of the step but for plateau."""
+
+import math
+from dataclasses import dataclass
+
+from wukongctl.config.training import EarlyStopping, ScheduleSpec
+
+
+def factor(spec: ScheduleSpec, step: int, total_steps: int, plateau: float = 1.0) -> float:
+    """Factor for the update numbered `step`, counted from 0."""
+    warmup_steps = math.ceil(spec.warmup * total_steps)
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(total_steps - warmup_steps, 1)
+    match spec.decay:
+        case "none":
+            value = 1.0
+        case "linear":
+            value = 1.0 - progress
+        case "cosine":
+            value = 0.5 * (1.0 + math.cos(math.pi * progress))
+        case "plateau":
+            value = plateau
+    return max(value, spec.min_factor)
+
+
+@dataclass
+class Watch:
+    """Follows one validation metric: the best value, and how long it has not improved."""
+
+    best: float | None = None
+    best_step: int = 0
+    stale: int = 0
+    plateau: float = 1.0
+
+    def update(self, value: float, step: int, stopping: EarlyStopping, schedule: ScheduleSpec) -> bool:
+        """Take in one evaluation; True when it is the best so far."""
+        higher_is_better = stopping.metric == "auc"
+        gain = 0.0 if self.best is None else (value - self.best) * (1 if higher_is_better else -1)
+        if self.best is None or gain > stopping.min_delta:
+            self.best, self.best_step, self.stale = value, step, 0
+            return True
+        self.stale += 1
+        self.plateau = max(self.plateau * schedule.factor, schedule.min_factor)
+        return False
+
+    def exhausted(self, stopping: EarlyStopping) -> bool:
+        """Whether patience has run out."""
+        return stopping.patience is not None and self.stale >= stopping.patience

@@ -1,0 +1,64 @@
+"""One recipe → one finished run folder."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wukongctl.config.training import TrainingSpec
+from wukongctl.data import manifest as manifests
+from wukongctl.errors import UsageError
+from wukongctl.models.counts import count
+from wukongctl.training.loop import Progress, Trainer
+from wukongctl.training.run import RunFolder, describe
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A complete run and whether this call had to do anything for it."""
+
+    folder: Path
+    run: dict[str, Any]
+    result: dict[str, Any]
+    was_complete: bool
+
+
+def train(
+    recipe: TrainingSpec,
+    *,
+    data: Path,
+    out: Path,
+    resume: bool = False,
+    force: bool = False,
+    report: Callable[[Progress], None],
+) -> Outcome:
+    """Train `recipe` on the prepared dataset `data/<name>`, in `out/<run>`.
+
+    The same recipe finds the same folder: a finished run is returned as it is, a started one goes on
+    where its last checkpoint stands. `resume` insists that there is one; `force` starts again.
+    Raises UsageError, RunFailed or Interrupted.
+    """
+    if recipe.threads is not None:
+        torch.set_num_threads(recipe.threads)
+    dataset = data / recipe.data
+    manifest = manifests.read(dataset)
+    folder = RunFolder.for_recipe(recipe, out)
+    if resume and folder.read("run.json") is None:
+        raise UsageError(
+            f"there is no run to resume in `{folder.path}`", hint="leave out `--resume` to start it"
+        )
+    with folder.lock():
+        if force:
+            folder.clear()
+        trainer = Trainer(recipe, manifest, dataset, folder, report=report)
+        described = describe(recipe, manifest, folder, count(trainer.model))
+        folder.refuse_if_different(described)
+        finished = folder.read("result.json")
+        if finished is not None and finished["status"] == "complete":
+            return Outcome(folder.path, folder.read("run.json") or described, finished, was_complete=True)
+        folder.write_recipe(recipe)
+        folder.write("run.json", described)
+        with folder.logging():
+            return Outcome(folder.path, described, trainer.fit(), was_complete=False)
