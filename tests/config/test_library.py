@@ -24,10 +24,13 @@ def test_a_dataset_recipe_is_named_as_its_file(name: str) -> None:
     assert read(library.find(name, "datasets")).value["name"] == name
 
 
-def test_names_paths_and_both_endings_find_the_same_file(tmp_path: Path) -> None:
+def test_names_paths_and_both_endings_find_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shipped = library.root() / "datasets" / "frappe.yaml"
     assert library.find("frappe", "datasets") == shipped
     assert library.find("datasets/frappe") == shipped
+    monkeypatch.chdir(tmp_path)  # away from a `recipes/` folder
     assert library.find("recipes/datasets/frappe.yaml") == shipped
     mine = tmp_path / "mine.yml"
     mine.write_text("data: x\n")

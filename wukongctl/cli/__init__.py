@@ -1,5 +1,6 @@
 """The command line: a lazy Click group, so that `--help` imports nothing heavy."""
 
+import os
 import sys
 
 import click
@@ -107,4 +108,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit with the code that the outcome owns."""
+    # OpenMP threads that spin while waiting slow a step thirtyfold when another process wants the core.
+    # Read when torch is loaded, so it must be set before.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(output.run(cli))

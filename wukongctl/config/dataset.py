@@ -1,5 +1,7 @@
 """The dataset recipe: where raw files come from, the SELECT that reads them, and what becomes a feature."""
 
+import hashlib
+import json
 import re
 from typing import Annotated, Literal, Self
 
@@ -216,6 +218,24 @@ class DatasetSpec(Spec):
     def columns(self) -> tuple[tuple[str, Categorical | Numeric | Sequence], ...]:
         """Every feature with the group that describes it, in recipe order."""
         return tuple((column, group) for group in self.features for column in group.columns)
+
+    def content_digest(self) -> str:
+        """SHA-256 of what decides the prepared content: not of mirrors, descriptions or published counts."""
+        content = self.model_dump(
+            mode="json",
+            include={
+                "name",
+                "files",
+                "generator",
+                "rows",
+                "split",
+                "splits",
+                "label",
+                "probability",
+                "features",
+            },
+        )
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property
     def queries(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from wukongctl.config.spec import Spec
 from wukongctl.errors import Problem, RecipeError, UsageError
 
 S = TypeVar("S", bound=Spec)
+DISCRIMINATORS = ("name", "type", "by")
 
 
 def load(path: FilePath, spec: type[S], overrides: Sequence[str] = ()) -> S:
@@ -201,7 +202,7 @@ def _known_keys(spec: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
 
 
 def _tags(model: type[BaseModel]) -> set[str]:
-    literals = [entry.annotation for entry in model.model_fields.values() if entry.is_required()]
+    literals = [model.model_fields[key].annotation for key in DISCRIMINATORS if key in model.model_fields]
     return {tag for literal in literals if get_origin(literal) is Literal for tag in get_args(literal)}
 
 

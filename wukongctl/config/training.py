@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from wukongctl.config.dataset import Identifier
 from wukongctl.config.model import AnyModelSpec
@@ -15,7 +15,7 @@ class Adam(Spec):
     """Adam on dense gradients. For embeddings this touches every row at every step: right for small
     tables, where it also regularises rows that a batch does not use."""
 
-    name: Literal["adam"]
+    name: Literal["adam"] = "adam"
     lr: PositiveFloat = 1e-3
     betas: tuple[Beta, Beta] = (0.9, 0.999)
     eps: PositiveFloat = 1e-8
@@ -26,7 +26,7 @@ class Adam(Spec):
 class RowwiseAdagrad(Spec):
     """AdaGrad with one accumulator per embedding row, on sparse gradients (the paper's choice)."""
 
-    name: Literal["rowwise_adagrad"]
+    name: Literal["rowwise_adagrad"] = "rowwise_adagrad"
     lr: PositiveFloat = 1e-2
     eps: PositiveFloat = 1e-8
 
@@ -34,12 +34,16 @@ class RowwiseAdagrad(Spec):
 class OptimizerSpec(Spec):
     """Dense weights and embeddings learn at separate rates."""
 
-    dense: Adam = Adam(name="adam")
-    embedding: Annotated[RowwiseAdagrad | Adam, Field(discriminator="name")] = RowwiseAdagrad(
-        name="rowwise_adagrad"
-    )
+    dense: Adam = Adam()
+    embedding: Annotated[RowwiseAdagrad | Adam, Field(discriminator="name")] = RowwiseAdagrad()
     clip_norm: PositiveFloat | None = None
     """Largest norm of the dense gradient; larger ones are scaled down."""
+
+    @field_validator("embedding", mode="before")
+    @classmethod
+    def _default_name(cls, value: object) -> object:
+        """`embedding: {lr: 0.1}` means the default optimiser."""
+        return {"name": "rowwise_adagrad", **value} if isinstance(value, dict) else value
 
 
 class ScheduleSpec(Spec):

@@ -1,0 +1,157 @@
+"""The public surface: commands, help, lazy imports, errors."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.cli.conftest import Wukong
+from wukongctl.cli import COMMANDS, LazyGroup, _command
+
+HEAVY = {
+    "torch",
+    "duckdb",
+    "pyarrow",
+    "matplotlib",
+    "scipy",
+    "numpy",
+    "pydantic",
+    "rich",
+    "jinja2",
+    "httpx",
+    "ruamel",
+}
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['wukongctl', '--help']\n"
+        "from wukongctl.cli import cli\nfrom wukongctl.cli.output import run\nrun(cli)\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    imported = set(run_python(code).splitlines()[-1].split())
+    assert imported & HEAVY == set()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_every_command_imports_nothing_heavy(name: str) -> None:
+    code = (
+        f"import sys; sys.argv = ['wukongctl', {name!r}, '--help']\n"
+        "from wukongctl.cli import cli\nfrom wukongctl.cli.output import run\nassert run(cli) == 0\n"
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    assert set(run_python(code).splitlines()[-1].split()) & HEAVY == set()
+
+
+def test_help_is_quick() -> None:
+    # 0.15 s is the promise; the test leaves room for a busy machine and takes the best of several.
+    times = []
+    for _ in range(5):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "wukongctl", "--help"], capture_output=True, check=True)
+        times.append(time.perf_counter() - started)
+    assert min(times) < 0.3
+
+
+def test_every_listed_command_exists_and_has_examples_or_commands() -> None:
+    for name in COMMANDS:
+        command = _command(name)
+        assert command is not None
+        assert command.name == name
+        assert (command.epilog and "wukongctl" in command.epilog) or hasattr(command, "commands")
+    assert _command("absent") is None
+    assert LazyGroup().list_commands(None) == list(COMMANDS)  # type: ignore[arg-type]
+
+
+def test_the_public_options_are_pinned() -> None:
+    """Scripts rely on these; extend, do not rename."""
+    options = {
+        "quickstart": {"--out"},
+        "prepare": {"--source", "--out", "--memory-limit", "--threads", "--limit-rows", "--no-verify", "--force",
+                    "--dry-run"},
+        "train": {"--set", "--data", "--out", "--seed", "--resume", "--force", "--dry-run"},
+        "evaluate": {"--split", "--data", "--predictions"},
+        "flops": {"--set", "--data", "--mode", "--by-module", "--max-gflop"},
+        "scale-report": {"--points", "--out", "--split", "--metric", "--form", "--floor"},
+    }  # fmt: skip
+    for name, expected in options.items():
+        command = _command(name)
+        assert command is not None
+        names = {opt for param in command.params for opt in param.opts if opt.startswith("--")}
+        assert names == expected | {"--json", "--quiet", "--verbose"}
+
+
+def test_an_unknown_command_is_a_usage_error_with_a_suggestion(wukong: Wukong) -> None:
+    result = wukong("trian")
+    assert result.code == 2
+    assert "there is no command `trian`; did you mean `train`?" in result.err
+
+
+def test_an_unknown_option_is_a_usage_error(wukong: Wukong) -> None:
+    result = wukong("train", "x.yaml", "--sed", "3")
+    assert result.code == 2
+    assert result.err.startswith("error: no such option")
+    assert "hint: run `wukongctl train --help`" in result.err
+
+
+def test_errors_as_json_are_one_object_on_stderr(wukong: Wukong) -> None:
+    result = wukong("train", "absent.yaml", "--json")
+    assert (result.code, result.out) == (2, "")
+    assert set(result.error) == {"message", "hint", "exit_code", "problems"}
+    assert result.error["exit_code"] == 2
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    code = (
+        "import sys; sys.argv = ['wukongctl', 'recipes', 'ls']\n"
+        "from wukongctl.config import library\nlibrary.names = lambda: 1 / 0\n"
+        "from wukongctl.cli import main\nmain()"
+    )
+    failed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert "ZeroDivisionError" in failed.stderr
+
+
+def test_a_reader_that_leaves_is_not_an_error() -> None:
+    command = f"{sys.executable} -m wukongctl recipes schema training | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+def test_problems_become_annotations_under_github_actions(wukong: Wukong, tmp_path, monkeypatch) -> None:  # noqa: ANN001
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    (tmp_path / "bad.yaml").write_text("data: x\nmodel: {name: mlp, widht: 3}\n")
+    result = wukong("recipes", "check", "bad.yaml")
+    assert "::error file=bad.yaml,line=2,col=20::unknown key `widht`" in result.err
+
+
+def test_python_dash_m_is_the_same_program() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "wukongctl", "--version"], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.startswith("wukongctl, version ")
+
+
+def test_no_color_is_honoured(wukong: Wukong) -> None:
+    env = {**os.environ, "NO_COLOR": "1", "FORCE_COLOR": ""}
+    done = subprocess.run(
+        [sys.executable, "-m", "wukongctl", "recipes", "ls"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=env,
+    )
+    assert "\x1b[" not in done.stdout
+
+
+def test_json_is_one_document(wukong: Wukong) -> None:
+    result = wukong("recipes", "ls", "--json")
+    assert {"name", "path"} <= set(json.loads(result.out)[0])

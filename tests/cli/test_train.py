@@ -1,0 +1,191 @@
+"""prepare → train → evaluate → report through the command line, on a small planted dataset."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import log_loss, roc_auc_score
+
+from tests.cli.conftest import Wukong
+
+
+def test_train_writes_the_run_folder_and_its_json(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
+    result = wukong("train", recipe, "--json")
+    assert result.code == 0
+    run = tmp_path / result.json["run"]
+    assert set(result.json) >= {
+        "run", "model", "examples", "examples_per_second", "gflop_per_example", "params", "metrics", "seconds",
+    }  # fmt: skip
+    assert set(result.json["metrics"]) == {"valid", "test"}
+    assert set(result.json["metrics"]["test"]) >= {"auc", "logloss", "normalized_entropy", "excess_logloss"}
+    assert result.json["examples"] == 1600
+    names = {path.name for path in run.iterdir()} - {".lock"}
+    assert names == {"recipe.yaml", "run.json", "metrics.jsonl", "checkpoints", "result.json", "log.txt"}
+    described = json.loads((run / "run.json").read_text())
+    assert (
+        described["data"]["fingerprint"]
+        == json.loads((tmp_path / "data/tiny/manifest.json").read_text())["fingerprint"]
+    )
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["split"] == "valid"] == [8, 16]
+
+
+def test_the_resolved_recipe_runs_as_it_is_and_finds_the_same_run(wukong: Wukong, recipe: Path) -> None:
+    first = wukong("train", recipe, "--json").json
+    again = wukong("train", Path(first["run"]) / "recipe.yaml", "--json").json
+    assert again == first
+
+
+def test_a_complete_run_says_so_and_force_repeats_it_exactly(wukong: Wukong, recipe: Path) -> None:
+    first = wukong("train", recipe, "--json").json
+    assert "already complete" in wukong("train", recipe).err
+    repeated = wukong("train", recipe, "--force", "--json").json
+    assert repeated["metrics"] == first["metrics"]
+
+
+def test_another_seed_is_another_run(wukong: Wukong, recipe: Path) -> None:
+    first = wukong("train", recipe, "--json").json
+    second = wukong("train", recipe, "--seed", 1, "--json").json
+    assert first["run"] != second["run"]
+    assert first["metrics"] != second["metrics"]
+
+
+def test_evaluate_agrees_with_training_and_with_scikit_learn(wukong: Wukong, recipe: Path) -> None:
+    trained = wukong("train", recipe, "--json").json
+    found = wukong("evaluate", trained["run"], "--predictions", "p.parquet", "--json").json
+    assert found["auc"] == trained["metrics"]["test"]["auc"]
+    assert found["auc_ci"][0] < found["auc"] < found["auc_ci"][1]
+    assert found["logloss_ci"][0] < found["logloss"] < found["logloss_ci"][1]
+    predictions = pq.read_table("p.parquet").to_pydict()
+    assert found["auc"] == pytest.approx(
+        roc_auc_score(predictions["label"], predictions["prediction"]), abs=1e-6
+    )
+    assert found["logloss"] == pytest.approx(
+        log_loss(predictions["label"], predictions["prediction"]), abs=1e-6
+    )
+    assert wukong("evaluate", trained["run"]).code == 0
+
+
+def test_evaluate_refuses_other_data(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
+    trained = wukong("train", recipe, "--json").json
+    text = (tmp_path / "tiny.yaml").read_text().replace("rows: 1200", "rows: 1300")
+    (tmp_path / "tiny.yaml").write_text(text)
+    assert wukong("prepare", "./tiny.yaml").code == 2
+    assert wukong("prepare", "./tiny.yaml", "--force").code == 0
+    result = wukong("evaluate", trained["run"])
+    assert result.code == 2
+    assert "is not the data that" in result.err
+
+
+def test_training_on_changed_data_is_refused(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
+    trained = wukong("train", recipe, "--json").json
+    (tmp_path / trained["run"] / "result.json").unlink()
+    text = (tmp_path / "tiny.yaml").read_text().replace("rows: 1200", "rows: 1300")
+    (tmp_path / "tiny.yaml").write_text(text)
+    assert wukong("prepare", "./tiny.yaml", "--force").code == 0
+    result = wukong("train", recipe)
+    assert result.code == 2
+    assert "data.fingerprint" in result.err
+    assert "--force" in result.err
+
+
+def test_an_unprepared_dataset_names_the_next_command(wukong: Wukong, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("data: frappe\nmodel: {name: mlp}\n")
+    result = wukong("train", "r.yaml")
+    assert result.code == 2
+    assert result.err == (
+        "error: dataset `frappe` is not prepared in `data`\nhint: run `wukongctl prepare frappe`\n"
+    )
+
+
+def test_resume_insists_on_something_to_resume(wukong: Wukong, recipe: Path) -> None:
+    result = wukong("train", recipe, "--resume")
+    assert result.code == 2
+    assert "no run to resume" in result.err
+
+
+def test_dry_run_trains_nothing(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
+    plan = wukong("train", recipe, "--dry-run", "--json").json
+    assert plan["steps"] == 16
+    assert not (tmp_path / "runs").exists()
+
+
+def test_divergence_is_an_error_and_is_recorded(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
+    result = wukong(
+        "train", recipe, "--set", "optimizer.dense.lr=1e30", "--set", "optimizer.embedding.lr=1e30", "--json"
+    )
+    assert result.code == 1
+    assert "diverged" in result.error["message"]
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert json.loads((folder / "result.json").read_text())["status"] == "diverged"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_the_next_call_goes_on(
+    wukong: Wukong, recipe: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    command = [sys.executable, "-m", "wukongctl", "train", str(recipe), "--set", "epochs=300", "--json"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("runs/*/metrics.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "state saved" in json.loads(err)["message"]
+    assert list(tmp_path.glob("runs/*/checkpoints/step-*.pt"))
+    resumed = wukong("train", recipe, "--set", "epochs=300", "--resume", "--json").json
+    straight = wukong("train", recipe, "--set", "epochs=300", "--out", "elsewhere", "--json").json
+    assert resumed["metrics"] == straight["metrics"]
+
+
+def test_two_processes_may_not_train_in_one_folder(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "wukongctl", "train", str(recipe), "--set", "epochs=2000"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, env=env)
+    try:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("runs/*/metrics.jsonl")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        result = wukong("train", recipe, "--set", "epochs=2000")
+        assert result.code == 2
+        assert "another process" in result.err
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_runs_and_datasets_can_be_listed(wukong: Wukong, recipe: Path) -> None:
+    trained = wukong("train", recipe, "--json").json
+    (row,) = wukong("runs", "ls", "--json").json
+    assert row["run"] == Path(trained["run"]).name
+    assert row["status"] == "complete"
+    assert wukong("runs", "ls").code == wukong("runs", "show", trained["run"]).code == 0
+    assert wukong("datasets", "ls").code == wukong("datasets", "show", "./tiny.yaml").code == 0
+    assert wukong("runs", "show", "absent").code == 2
+
+
+def test_a_ladder_becomes_a_report(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
+    for width in (4, 8, 16, 32):
+        for model in ("", "dlrm"):
+            changes = [f"model.width={width}"] if not model else []
+            name = recipe if not model else tmp_path / "dlrm.yaml"
+            if model:
+                name.write_text(
+                    f"data: tiny\nmodel: {{name: dlrm, width: 4, top: [{width}]}}\nbatch_size: 100\nthreads: 1\n"
+                )
+            arguments = [part for change in changes for part in ("--set", change)]
+            assert wukong("train", name, *arguments).code == 0
+    report = wukong("scale-report", "runs", "--out", "report", "--json").json
+    assert {curve["model"] for curve in report["curves"]} == {"wukong", "dlrm"}
+    assert set(report) >= {"curves", "comparisons", "gates", "verdict", "files"}
+    for path in report["files"].values():
+        assert (tmp_path / path).stat().st_size > 0
+    assert wukong("scale-report", "runs").code == 0

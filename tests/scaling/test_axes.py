@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+
+from wukongctl.scaling.axes import limit_y, log_ticks, signed, spread
+
+
+@given(low=st.floats(1e-9, 1e6), factor=st.floats(1.3, 1e7))
+def test_a_logarithmic_axis_has_a_few_round_ticks(low: float, factor: float) -> None:
+    axes = Figure().add_subplot()
+    axes.set_xscale("log")
+    axes.set_xlim(low, low * factor)
+    log_ticks(axes, "x")
+    ticks = axes.xaxis.get_majorticklocs()
+    assert 3 <= len(ticks) <= 16
+    assert all(low <= tick <= low * factor for tick in ticks)
+    assert all(float(f"{tick:.2g}") == pytest.approx(tick) for tick in ticks)
+
+
+def test_limits_follow_the_losses_and_survive_a_single_one() -> None:
+    axes = Figure().add_subplot()
+    limit_y(axes, [1.0, 2.0], logarithmic=False)
+    assert axes.get_ylim() == pytest.approx((0.86, 2.14))
+    limit_y(axes, [1.0, 1.0], logarithmic=False)
+    low, high = axes.get_ylim()
+    assert low < 1 < high
+
+
+def test_signs_are_shown_and_zero_has_none() -> None:
+    assert [signed(value, None) for value in (0.5, -0.25, 0.0, -1e-17)] == ["+0.5", "−0.25", "0", "0"]
+
+
+def test_labels_that_would_overlap_are_moved_apart() -> None:
+    moved = spread([0.5, 0.5, 0.52, 0.9], 0.1)
+    assert np.all(np.diff(moved) >= 0.1 - 1e-12)
+    assert moved[3] == 0.9
+    assert np.mean(moved[:3]) == pytest.approx(np.mean([0.5, 0.5, 0.52]))
+    assert spread([0.1, 0.4], 0.1) == [0.1, 0.4]

@@ -1,0 +1,173 @@
+"""`wukongctl prepare`: raw files to a verified, documented Parquet dataset."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wukongctl.cli import options
+from wukongctl.cli.output import Output
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from wukongctl.config.dataset import DatasetSpec
+    from wukongctl.data.manifest import Manifest
+
+EXAMPLES = """\b
+Examples:
+  wukongctl prepare synthetic
+  wukongctl prepare frappe --source ~/Downloads/Frappe_x1
+  wukongctl prepare ./my-clicks.yaml --memory-limit 4GB
+"""
+
+
+@click.command(epilog=EXAMPLES, short_help="Download, verify and build a dataset as Parquet.")
+@click.argument("datasets", nargs=-1, required=True, metavar="DATASET...")
+@click.option(
+    "--source", type=click.Path(path_type=Path), help="Folder or file with the raw data; no download."
+)
+@options.out("data", "Folder that holds prepared datasets.", envvar="WUKONGCTL_DATA")
+@click.option("--memory-limit", metavar="SIZE", help="Largest memory for DuckDB, such as 4GB; it spills.")
+@click.option("--threads", type=click.IntRange(min=1), help="Default: as many as there are cores.")
+@click.option("--limit-rows", type=click.IntRange(min=1), help="Only the first rows of each SELECT.")
+@click.option("--no-verify", is_flag=True, help="Go on when a checksum or count does not hold; recorded.")
+@click.option("--force", is_flag=True, help="Replace what is prepared already.")
+@click.option("--dry-run", is_flag=True, help="Say what would be read and downloaded, and stop.")
+@options.common
+def prepare(
+    output: Output,
+    datasets: tuple[str, ...],
+    source: Path | None,
+    out: Path,
+    memory_limit: str | None,
+    threads: int | None,
+    limit_rows: int | None,
+    no_verify: bool,
+    force: bool,
+    dry_run: bool,
+) -> None:
+    """Prepare each DATASET, the name of a shipped recipe or a YAML file of your own."""
+    from wukongctl.config import library
+    from wukongctl.config.dataset import DatasetSpec
+    from wukongctl.config.loading import load
+
+    found = [(path, load(path, DatasetSpec)) for path in (library.find(n, "datasets") for n in datasets)]
+    if dry_run:
+        _dry_run(output, found, source, out)
+        return
+    results = []
+    for path, spec in found:
+        started = time.monotonic()
+        manifest = run_recipe(
+            output,
+            spec,
+            path,
+            source=source,
+            out=out,
+            verify=not no_verify,
+            memory_limit=memory_limit,
+            threads=threads,
+            limit_rows=limit_rows,
+            force=force,
+        )
+        results.append((manifest, summary(manifest, out, time.monotonic() - started)))
+    content = [content for _, content in results]
+    output.result(content[0] if len(content) == 1 else content, lambda console: _show(console, results))
+
+
+def run_recipe(
+    output: Output,
+    spec: "DatasetSpec",
+    path: Path,
+    *,
+    out: Path,
+    source: Path | None = None,
+    verify: bool = True,
+    memory_limit: str | None = None,
+    threads: int | None = None,
+    limit_rows: int | None = None,
+    force: bool = False,
+) -> "Manifest":
+    """Prepare with progress shown; also what `quickstart` runs."""
+    from wukongctl.data.prepare import UP_TO_DATE
+    from wukongctl.data.prepare import prepare as prepare_dataset
+    from wukongctl.data.progress import Progress
+
+    stages: list[str] = []
+    with output.progress() as bar:
+
+        def report(at: Progress) -> None:
+            stages.append(at.stage)
+            bar.update(f"{spec.name}: {at.stage}", at.done, at.total)
+
+        manifest = prepare_dataset(
+            spec,
+            recipe_dir=path.parent,
+            out=out,
+            source=source,
+            verify=verify,
+            memory_limit=memory_limit,
+            threads=threads,
+            limit_rows=limit_rows,
+            force=force,
+            progress=report,
+        )
+    if stages[-1:] == [UP_TO_DATE]:
+        output.note(f"`{out / spec.name}` is already prepared; `--force` would build it again")
+    for problem in manifest.problems:
+        output.warn(problem)
+    return manifest
+
+
+def summary(manifest: "Manifest", out: Path, seconds: float) -> dict[str, Any]:
+    """The JSON object of one prepared dataset."""
+    rows = sum(split.rows for split in manifest.splits.values())
+    return {
+        "dataset": manifest.dataset,
+        "path": str(out / manifest.dataset),
+        "splits": {
+            name: {"rows": split.rows, "positives": split.positives}
+            for name, split in manifest.splits.items()
+        },
+        "features": len(manifest.features),
+        "embedding_rows": manifest.schema().embedding_rows,
+        "fingerprint": manifest.fingerprint,
+        "verified": manifest.verified,
+        "problems": list(manifest.problems),
+        "rows_per_second": rows / max(seconds, 1e-9),
+        "seconds": seconds,
+    }
+
+
+def _show(console: "Console", results: "list[tuple[Manifest, dict[str, Any]]]") -> None:
+    from wukongctl.cli.tables import table
+
+    for manifest, content in results:
+        shown = table(manifest.dataset, "rows", "positives", "rate")
+        for name, split in manifest.splits.items():
+            shown.add_row(
+                name, f"{split.rows:,}", f"{split.positives:,}", f"{split.positives / split.rows:.4f}"
+            )
+        console.print(shown)
+        console.print(
+            f"{content['features']} features, {content['embedding_rows']:,} embedding rows, fingerprint "
+            f"{manifest.fingerprint[:12]}"
+        )
+        speed = f"{content['seconds']:.1f} s, {content['rows_per_second']:,.0f} rows/s"
+        console.print(f"{speed} → {content['path']}", soft_wrap=True)
+
+
+def _dry_run(output: Output, found: "list[tuple[Path, DatasetSpec]]", source: Path | None, out: Path) -> None:
+    from wukongctl.data.prepare import plan
+
+    plans = [plan(spec, recipe_dir=path.parent, source=source, out=out) for path, spec in found]
+
+    def human(console: "Console") -> None:
+        for made in plans:
+            console.print(f"would prepare `{made['dataset']}` in {made['path']}", soft_wrap=True)
+            for line in made["steps"]:
+                console.print(f"  {line}", soft_wrap=True, markup=False)
+
+    output.result(plans[0] if len(plans) == 1 else plans, human)

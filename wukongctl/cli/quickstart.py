@@ -1,0 +1,50 @@
+"""`wukongctl quickstart`: the whole chain on the embedded dataset."""
+
+from pathlib import Path
+
+import click
+
+from wukongctl.cli import options
+from wukongctl.cli.output import Output
+
+LADDER = "quickstart"
+SEEDS = (0, 1)
+
+EXAMPLES = """\b
+Examples:
+  wukongctl quickstart
+  wukongctl quickstart --out /tmp/first-look
+"""
+
+
+@click.command(epilog=EXAMPLES, short_help="The whole chain on the embedded dataset, to a report.")
+@options.out("quickstart", "Folder for data, runs and the report.")
+@options.common
+def quickstart(output: Output, out: Path) -> None:
+    """Generate a dataset with a known best loss, train a ladder of Wukong and of DLRM, fit both curves.
+
+    Takes under two minutes on two cores. Run again, it finds everything done and only writes the report;
+    stopped, it goes on where it was.
+    """
+    from wukongctl.cli import prepare, scale_report, train
+    from wukongctl.config import library
+    from wukongctl.config.dataset import DatasetSpec
+    from wukongctl.config.loading import load
+    from wukongctl.config.training import TrainingSpec
+    from wukongctl.scaling.analysis import build
+    from wukongctl.scaling.points import read_runs
+
+    path = library.find("synthetic", "datasets")
+    prepare.run_recipe(output, load(path, DatasetSpec), path, out=out / "data")
+    folders = []
+    for name in library.names(LADDER):
+        for seed in SEEDS:
+            spec = load(library.find(f"{LADDER}/{name}"), TrainingSpec, [f"seed={seed}"])
+            outcome = train.run_recipe(output, spec, data=out / "data", out=out / "runs")
+            folders.append(outcome.folder)
+            loss = outcome.result["metrics"]["test"]["excess_logloss"]
+            gflop = outcome.run["flops"]["gflop_per_example"]
+            output.note(
+                f"{name}, seed {seed}: {gflop * 1e6:,.1f} kFLOP/example, excess LogLoss {loss:.4f}"
+            )
+    scale_report.publish(output, build(read_runs(folders)), out / "report")

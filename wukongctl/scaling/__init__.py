@@ -1,0 +1,1 @@
+"""What finished runs say about size: FLOPs, fitted laws, intervals, pictures and reports."""

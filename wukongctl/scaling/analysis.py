@@ -1,0 +1,105 @@
+"""From a point set to a report: every curve analysed, curves compared, what was left out said."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from wukongctl.errors import UsageError
+from wukongctl.scaling.comparisons import Comparisons, compare
+from wukongctl.scaling.curves import Curve, analyse
+from wukongctl.scaling.fit import Form
+from wukongctl.scaling.points import Excluded, PointSet
+
+GateVerdict: TypeAlias = Literal["pass"]
+
+EXTRAPOLATE = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A unit of compute: its size in GFLOP and its name."""
+
+    gflop: float
+    name: str
+
+
+UNITS = (Unit(1e6, "PFLOP"), Unit(1e3, "TFLOP"), Unit(1.0, "GFLOP"), Unit(1e-3, "MFLOP"), Unit(1e-6, "kFLOP"))
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything `scale-report` found; `level` is the confidence of all intervals."""
+
+    source: PointSet
+    floor: float | None
+    level: float
+    curves: tuple[Curve, ...]
+    comparisons: Comparisons
+    remarks: tuple[str, ...]
+    verdict: GateVerdict = "pass"
+
+    @property
+    def excluded(self) -> tuple[Excluded, ...]:
+        """Runs that entered no fit."""
+        return self.source.excluded
+
+    @property
+    def compute_range(self) -> tuple[float, float]:
+        """Smallest and largest GFLOP per example, diverged runs included."""
+        diverged = [run.gflop_per_example for run in self.excluded if run.reason == "diverged"]
+        every = [point.gflop_per_example for point in self.source.points] + diverged
+        return min(every), max(every)
+
+    @property
+    def unit(self) -> Unit:
+        """The largest unit that the middle of the compute range reaches."""
+        middle = math.sqrt(math.prod(self.compute_range))
+        return next((unit for unit in UNITS if middle >= unit.gflop), UNITS[-1])
+
+
+def build(
+    source: PointSet, *, form: Form | None = None, floor: float | None = None, level: float = 0.95
+) -> Report:
+    """Analyse a point set.
+
+    `floor` is the irreducible loss in the unit of the metric, by default the one the data set records (unless
+    sampling noise put a run below it). The form is `power-known-floor` when a floor is known and `power`
+    otherwise, unless given. Raises `UsageError` for a floor that is missing or not below every point.
+    """
+    lowest = min(point.loss for point in source.points)
+    if floor is not None and not source.zero_loss <= floor < lowest:
+        raise UsageError(
+            f"the floor {floor:g} is not between zero loss and the lowest loss, {lowest:g}",
+            hint="a floor is a loss that no model can go below",
+        )
+    if floor is None and source.floor is not None and source.floor < lowest:
+        floor = source.floor
+    form = form or ("power" if floor is None else "power-known-floor")
+    if form == "power-known-floor" and floor is None:
+        raise UsageError("form `power-known-floor` needs a floor", hint="give it, or use form `power`")
+    draw_to = EXTRAPOLATE * max(point.gflop_per_example for point in source.points)
+    models = sorted({point.model for point in source.points}, key=_wukong_first)
+    curves = tuple(
+        analyse(model, source, form=form, floor=floor, level=level, draw_to=draw_to) for model in models
+    )
+    return Report(source, floor, level, curves, compare(curves), tuple(_remarks(source)))
+
+
+def _wukong_first(model: str) -> tuple[bool, str]:
+    return not model.lower().startswith("wukong"), model
+
+
+def _remarks(source: PointSet) -> Iterator[str]:
+    """What a reader must know about the whole set, one sentence each."""
+    examples = sorted({point.examples for point in source.points if point.examples is not None})
+    if len(examples) > 1:
+        yield f"Runs saw between {examples[0]:,} and {examples[-1]:,} examples."
+    elif examples:
+        yield f"Every statement is about runs of {examples[0]:,} examples; more data may change the picture."
+    if any("auc" in (point.selected_on or "").lower() for point in source.points):
+        yield "Checkpoints were selected by AUC, so their LogLoss need not be the best these models reach."
+    for reason in ("diverged", "unfinished"):
+        runs = [excluded for excluded in source.excluded if excluded.reason == reason]
+        if runs:
+            yield f"{len(runs)} {reason} {'run is' if len(runs) == 1 else 'runs are'} listed and not fitted."

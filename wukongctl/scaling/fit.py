@@ -1,0 +1,230 @@
+"""Scaling laws fitted by variable projection.
+
+Given the exponent c, the floor E and the amplitude A of `y = E + A x^-c` are a non-negative least squares
+problem with one answer; only c is searched, on a grid and then by a bracketed root of the gradient. There
+are no starting values to choose and no optimiser tolerance to trust.
+
+All numbers are in the unit of the metric. `zero` is the value of y at which the loss itself is 0 (-100 for a
+relative LogLoss in percent), so that E >= zero and A >= 0 say: a loss is positive and falls with compute.
+
+Golub and Pereyra 1973, https://doi.org/10.1137/0710036; why not gradient descent on all of E, A, c:
+Besiroglu et al. 2024, https://arxiv.org/abs/2404.10102.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, stats
+
+Array: TypeAlias = NDArray[np.float64]
+Form: TypeAlias = Literal["power", "power0", "power-known-floor", "loglin"]
+Status: TypeAlias = Literal["converged", "bound hit", "iteration limit"]
+
+FORMS: tuple[Form, ...] = ("power", "power0", "power-known-floor", "loglin")
+PARAMETERS: dict[Form, tuple[str, ...]] = {
+    "power": ("E", "A", "c"),
+    "power0": ("A", "c"),
+    "power-known-floor": ("A", "c"),
+    "loglin": ("p", "q"),
+}
+EQUATIONS: dict[Form, str] = {
+    "power": "y = E + A x^-c",
+    "power0": "y = E + A x^-c, E zero loss",
+    "power-known-floor": "y = E + A x^-c, E known",
+    "loglin": "y = p + q ln x",
+}
+GRID_SIZE = 240
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """One curve: distinct sizes `x` (GFLOP per example, ascending), mean losses `y` and `runs`, all (k,).
+
+    `spread_ss` is the sum of squares of single runs around the mean of their size, with `spread_df` degrees
+    of freedom: the seed noise, pooled over sizes.
+    """
+
+    x: Array
+    y: Array
+    runs: Array
+    spread_ss: float = 0.0
+    spread_df: int = 0
+    zero: float = 0.0
+
+    @property
+    def seed_variance(self) -> float | None:
+        """Variance of a single run around its size's mean, None without repeated sizes."""
+        return self.spread_ss / self.spread_df if self.spread_df else None
+
+    @property
+    def decades(self) -> float:
+        """Width of the range of sizes in powers of ten."""
+        return float(np.log10(self.x[-1] / self.x[0]))
+
+    def smallest(self, count: int) -> "Sizes":
+        """The `count` smallest sizes; the pooled seed noise is kept, it does not depend on size."""
+        x, y, runs = self.x[:count], self.y[:count], self.runs[:count]
+        return Sizes(x, y, runs, self.spread_ss, self.spread_df, self.zero)
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A law fitted to `sizes`; `parameters` take x in GFLOP per example, `rss` is weighted by runs."""
+
+    sizes: Sizes
+    form: Form
+    parameters: dict[str, float]
+    status: Status
+    at_bound: tuple[str, ...]
+    floor: float
+    rss: float
+
+    @property
+    def df(self) -> int:
+        """Sizes left over after the parameters."""
+        return len(self.sizes.x) - len(self.parameters)
+
+    @property
+    def rmse(self) -> float:
+        """Root of the weighted mean square of the residuals, in the unit of the metric."""
+        return float(np.sqrt(self.rss / np.sum(self.sizes.runs)))
+
+    @property
+    def aicc(self) -> float | None:
+        """AICc with the variance counted as a parameter; None when there are too few sizes.
+
+        Hurvich and Tsai 1989, https://doi.org/10.1093/biomet/76.2.297. Exact fits count as ones to rounding.
+        """
+        count, free = len(self.sizes.x), len(self.parameters) + 1
+        if count - free - 1 <= 0:
+            return None
+        rounding = float(np.finfo(float).eps) * float(np.max(np.abs(self.sizes.y - self.sizes.zero)))
+        penalty = 2 * free + 2 * free * (free + 1) / (count - free - 1)
+        return float(2 * count * np.log(max(self.rmse, rounding)) + penalty)
+
+    def predict(self, x: Array) -> Array:
+        """Loss at `x` GFLOP per example, same shape."""
+        if self.form == "loglin":
+            return self.parameters["p"] + self.parameters["q"] * np.log(x)
+        return self.floor + self.parameters["A"] * x ** -self.parameters["c"]
+
+
+def sizes_of(x: Sequence[float], y: Sequence[float], *, zero: float = 0.0) -> Sizes:
+    """Group single runs, any order, into sizes."""
+    every, losses = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    distinct, index, runs = np.unique(every, return_inverse=True, return_counts=True)
+    means = np.bincount(index, losses) / runs
+    spread_ss = float(np.sum((losses - means[index]) ** 2))
+    return Sizes(distinct, means, runs.astype(float), spread_ss, len(every) - len(distinct), zero)
+
+
+def fit(sizes: Sizes, form: Form = "power", *, floor: float | None = None) -> Fit | None:
+    """Fit one form to a curve; None when there are fewer sizes than parameters.
+
+    `floor` is the known E of `power-known-floor`, by default zero loss.
+    """
+    if len(sizes.x) < len(PARAMETERS[form]):
+        return None
+    match form:
+        case "loglin":
+            return _fit_loglin(sizes)
+        case "power0":
+            return _fit_power(sizes, form, sizes.zero)
+        case "power-known-floor":
+            return _fit_power(sizes, form, sizes.zero if floor is None else floor)
+        case "power":
+            return _fit_power(sizes, form, None)
+        case _:
+            assert_never(form)
+
+
+def exponent_grid(form: Form) -> Array:
+    """Exponents searched. With a free floor, c below 1e-3 is a straight line in ln x and E is lost."""
+    return np.geomspace(1e-3 if form == "power" else 1e-6, 3.0, GRID_SIZE)
+
+
+def centre(sizes: Sizes) -> float:
+    """The geometric mean of the sizes, by which x is divided so that E, A and c are least entangled."""
+    return float(np.exp(np.mean(np.log(sizes.x))))
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """The best E and A for one exponent; `amplitude` is the one at the centre of x."""
+
+    floor: float
+    amplitude: float
+    rss: float
+    slope: float  # d rss / d c, by the envelope theorem
+
+
+def project(sizes: Sizes, exponent: float, floor: float | None) -> Projection:
+    """Solve for E (when `floor` is None) and A by non-negative least squares."""
+    scaled = sizes.x / centre(sizes)
+    basis, weights = scaled**-exponent, np.sqrt(sizes.runs)
+    columns = [basis] if floor is not None else [np.ones_like(basis), basis]
+    base = sizes.zero if floor is None else floor
+    solution, _ = optimize.nnls(np.stack(columns, axis=1) * weights[:, None], (sizes.y - base) * weights)
+    level = base if floor is not None else base + float(solution[0])
+    amplitude = float(solution[-1])
+    residual = sizes.y - level - amplitude * basis
+    slope = 2 * amplitude * np.sum(sizes.runs * residual * basis * np.log(scaled))
+    return Projection(level, amplitude, float(np.sum(sizes.runs * residual**2)), float(slope))
+
+
+def _fit_power(sizes: Sizes, form: Form, floor: float | None) -> Fit:
+    grid = exponent_grid(form)
+    best = int(np.argmin([project(sizes, c, floor).rss for c in grid]))
+    low, high = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, len(grid) - 1)])
+    exponent, converged = _polish(sizes, low, high, floor)
+    found = project(sizes, exponent, floor)
+    amplitude = float(found.amplitude * centre(sizes) ** exponent)
+    bounds = {
+        "E": floor is None and found.floor - sizes.zero <= ROUNDING * float(np.max(sizes.y - sizes.zero)),
+        "A": found.amplitude <= 0,
+        "c": not grid[0] < exponent < grid[-1],
+    }
+    at_bound = tuple(name for name, active in bounds.items() if active)
+    values = {"E": found.floor, "A": amplitude, "c": exponent}
+    status: Status = "bound hit" if at_bound else "converged" if converged else "iteration limit"
+    parameters = {name: values[name] for name in PARAMETERS[form]}
+    return Fit(sizes, form, parameters, status, at_bound, found.floor, found.rss)
+
+
+def _polish(sizes: Sizes, low: float, high: float, floor: float | None) -> tuple[float, bool]:
+    """The exponent between `low` and `high` where the gradient vanishes, or the end it points to."""
+
+    def slope(c: float) -> float:
+        return project(sizes, c, floor).slope
+
+    if slope(low) < 0 < slope(high):
+        root, info = optimize.brentq(slope, low, high, xtol=1e-15, full_output=True)
+        return float(root), info.converged
+    found = optimize.minimize_scalar(
+        lambda c: project(sizes, c, floor).rss, bounds=(low, high), method="bounded"
+    )
+    candidates = (low, float(found.x), high)
+    return min(candidates, key=lambda c: project(sizes, c, floor).rss), bool(found.success)
+
+
+def _fit_loglin(sizes: Sizes) -> Fit:
+    log_x = np.log(sizes.x)
+    mean_x, mean_y = np.average(log_x, weights=sizes.runs), np.average(sizes.y, weights=sizes.runs)
+    deviation = sizes.runs * (log_x - mean_x)
+    q = float(np.sum(deviation * (sizes.y - mean_y)) / np.sum(deviation * (log_x - mean_x)))
+    p = float(mean_y - q * mean_x)
+    rss = float(np.sum(sizes.runs * (sizes.y - p - q * log_x) ** 2))
+    return Fit(sizes, "loglin", {"p": p, "q": q}, "converged", (), sizes.zero, rss)
+
+
+def f_test(simple: Fit, full: Fit) -> float | None:
+    """p value of the extra parameters of `full` over the nested `simple`; None without spare sizes."""
+    extra = simple.df - full.df
+    if full.df <= 0 or extra <= 0 or full.rss <= 0:
+        return None
+    statistic = (simple.rss - full.rss) / extra / (full.rss / full.df)
+    return float(stats.f.sf(max(statistic, 0.0), extra, full.df))

@@ -1,0 +1,307 @@
+"""The points of a scaling law: one per finished run, read from run folders or from a CSV table.
+
+A point set knows what its numbers mean: the metric, the split, the FLOP convention and the floor, the loss
+no model can go below. Runs that cannot be compared are refused here, before anything is fitted.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from wukongctl.errors import UsageError
+from wukongctl.scaling.table import Row, Table
+
+Metric: TypeAlias = Literal["logloss", "excess_logloss", "relative_logloss"]
+Reason: TypeAlias = Literal["diverged", "unfinished"]
+
+METRICS: tuple[Metric, ...] = ("logloss", "relative_logloss", "excess_logloss")
+REQUIRED_COLUMNS = ("model", "gflop_per_example")
+OPTIONAL_COLUMNS = ("seed", "examples", "dense_params")
+DIVERGED_CELLS = ("diverged", "nan", "inf", "+inf")
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One finished run: `gflop_per_example` in 1e9 FLOP, `loss` in the unit of its point set's metric."""
+
+    model: str
+    gflop_per_example: float
+    loss: float
+    seed: int | None = None
+    examples: int | None = None
+    dense_params: int | None = None
+    passes: float | None = None
+    selected_on: str | None = None
+    run: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Excluded:
+    """A run that does not enter any fit, and why."""
+
+    model: str
+    gflop_per_example: float
+    reason: Reason
+    seed: int | None = None
+    run: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PointSet:
+    """Comparable points with the meaning of their numbers.
+
+    `floor` is the known irreducible loss in the unit of the metric (0 for excess LogLoss); `bayes_logloss` is
+    the LogLoss of the true probabilities, known for generated data only.
+    """
+
+    points: tuple[Point, ...]
+    metric: Metric
+    split: str | None = None
+    dataset: str | None = None
+    fingerprint: str | None = None
+    convention: str | None = None
+    floor: float | None = None
+    bayes_logloss: float | None = None
+    excluded: tuple[Excluded, ...] = ()
+
+    @property
+    def zero_loss(self) -> float:
+        """The value of the metric at which LogLoss is 0: -100 for a relative LogLoss in percent."""
+        return -100.0 if self.metric == "relative_logloss" else 0.0
+
+
+# --- CSV ------------------------------------------------------------------------------------------------
+
+
+def read_csv(path: Path) -> PointSet:
+    """Read `model, gflop_per_example` and a loss, one run per line.
+
+    The loss is `logloss`, `relative_logloss` (percent) or `excess_logloss` (over the Bayes optimum).
+    Optional: `seed`, `examples`, `dense_params`; other columns are ignored. A loss of `diverged`, `nan` or
+    `inf` lists the run without fitting it. Raises `RecipeError` with the position of every bad cell.
+    """
+    table = Table.read(path)
+    column = table.check_header(required=REQUIRED_COLUMNS, one_of=METRICS, optional=OPTIONAL_COLUMNS)
+    metric = next(metric for metric in METRICS if metric == column)
+    points: list[Point] = []
+    excluded: list[Excluded] = []
+    seen: dict[tuple[object, ...], int] = {}
+    for row in table.rows:
+        entry = _csv_entry(table, row, metric)
+        if isinstance(entry, Excluded):
+            excluded.append(entry)
+        elif entry is not None:
+            first = seen.setdefault(_identity(entry), row.line)
+            if first != row.line:
+                table.complain(row, "model", f"the same run as line {first}", "number the seeds in `seed`")
+            points.append(entry)
+    table.raise_problems()
+    if not points:
+        raise UsageError(f"no finished run in `{path}`", hint="add one line per run")
+    floor = 0.0 if metric == "excess_logloss" else None
+    return PointSet(_in_order(points), metric, floor=floor, excluded=tuple(excluded))
+
+
+def _csv_entry(table: Table, row: Row, metric: Metric) -> Point | Excluded | None:
+    """The run of one line, or None with the problems remembered by the table."""
+    before = len(table.problems)
+    model = row.cells.get("model", "")
+    if not model:
+        table.complain(row, "model", "`model` is empty")
+    gflop = table.number(row, "gflop_per_example", float)
+    if gflop is not None and gflop <= 0:
+        table.complain(row, "gflop_per_example", f"`{gflop:g}` is not positive")
+    seed, examples, dense = (table.number(row, name, int, optional=True) for name in OPTIONAL_COLUMNS)
+    if diverged := row.cells.get(metric, "").lower() in DIVERGED_CELLS:
+        loss = None
+    else:
+        loss = table.number(row, metric, float)
+    if loss is not None and loss < 0 and metric == "logloss":
+        table.complain(row, metric, f"`{loss:g}`: a LogLoss is not negative", "or a `relative_logloss`?")
+    if len(table.problems) > before or gflop is None:
+        return None
+    if diverged or loss is None:
+        return Excluded(model, gflop, "diverged", seed, f"line {row.line}")
+    return Point(model, gflop, loss, seed, examples, dense)
+
+
+# --- run folders ----------------------------------------------------------------------------------------
+
+
+def read_runs(paths: Sequence[Path], *, split: str | None = None, metric: Metric | None = None) -> PointSet:
+    """Read run folders, or folders of run folders, as one comparable point set.
+
+    The split is `test` where every run has it, else `valid`; the metric is `excess_logloss` where every run
+    has it, else `logloss`. Raises `UsageError` when runs differ in data or in FLOP convention, when a run is
+    given twice, or when nothing is finished.
+    """
+    runs = [_Run.read(folder) for folder in _folders(paths)]
+    done = [run for run in runs if run.status == "complete"]
+    if not done:
+        raise UsageError(f"no finished run among {len(runs)}", hint="`wukongctl runs ls` shows their states")
+    fingerprint = _only("data fingerprint", runs, lambda run: str(run.get("data", "fingerprint")))
+    convention = _only("FLOP convention", runs, lambda run: str(run.get("flops", "convention")))
+    split = split or _common_split(done)
+    metric = metric or _common_metric(done, split)
+    points = [run.point(split, metric) for run in done]
+    _refuse_duplicates(points)
+    bayes = done[0].bayes_logloss(split)
+    return PointSet(
+        points=_in_order(points),
+        metric=metric,
+        split=split,
+        dataset=str(done[0].get("data", "dataset")),
+        fingerprint=fingerprint,
+        convention=convention,
+        floor=0.0 if metric == "excess_logloss" else bayes,
+        bayes_logloss=bayes,
+        excluded=tuple(run.excluded() for run in runs if run.status != "complete"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    folder: Path
+    facts: dict[str, Any]
+    result: dict[str, Any] | None
+
+    @classmethod
+    def read(cls, folder: Path) -> "_Run":
+        result = folder / "result.json"
+        run = cls(folder, _json(folder / "run.json"), _json(result) if result.is_file() else None)
+        version = run.get("format_version")
+        if version != FORMAT_VERSION:
+            raise UsageError(
+                f"`{folder}` has run format {version}, this wukongctl reads {FORMAT_VERSION}",
+                hint="use the wukongctl that wrote it, or train again",
+            )
+        return run
+
+    @property
+    def status(self) -> Literal["complete", "diverged", "unfinished"]:
+        if self.result is None:
+            return "unfinished"
+        return "complete" if self.result.get("status") == "complete" else "diverged"
+
+    @property
+    def curve(self) -> str:
+        return str(self.facts.get("curve") or self.get("model"))
+
+    @property
+    def gflop(self) -> float:
+        value = self.get("flops", "gflop_per_example")
+        if not isinstance(value, int | float) or not 0 < value < math.inf:
+            raise UsageError(f"`{self.folder / 'run.json'}`: `flops.gflop_per_example` is `{value}`")
+        return float(value)
+
+    def get(self, *keys: str) -> Any:
+        """A value of `run.json`; raises `UsageError` naming the missing key."""
+        value: Any = self.facts
+        for key in keys:
+            if not isinstance(value, dict) or key not in value:
+                raise UsageError(f"`{self.folder / 'run.json'}` has no `{'.'.join(keys)}`")
+            value = value[key]
+        return value
+
+    def metrics(self, split: str) -> dict[str, Any]:
+        """The metrics of a split, empty when the run has none."""
+        return ((self.result or {}).get("metrics") or {}).get(split) or {}
+
+    def bayes_logloss(self, split: str) -> float | None:
+        value = (self.get("data").get("bayes_logloss") or {}).get(split)
+        return None if value is None else float(value)
+
+    def point(self, split: str, metric: Metric) -> Point:
+        value = self.metrics(split).get(metric)
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise UsageError(f"`{self.folder / 'result.json'}` has no `{metric}` on `{split}`")
+        result = self.result or {}
+        return Point(
+            model=self.curve,
+            gflop_per_example=self.gflop,
+            loss=float(value),
+            seed=self.facts.get("seed"),
+            examples=result.get("examples"),
+            dense_params=(self.facts.get("params") or {}).get("dense"),
+            passes=result.get("passes"),
+            selected_on=result.get("selected_on"),
+            run=str(self.get("run")),
+        )
+
+    def excluded(self) -> Excluded:
+        reason = "diverged" if self.status == "diverged" else "unfinished"
+        return Excluded(self.curve, self.gflop, reason, self.facts.get("seed"), str(self.get("run")))
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read `{path}`: {error}", hint="train this run again") from error
+    if not isinstance(value, dict):
+        raise UsageError(f"`{path}` is not a JSON object", hint="train this run again")
+    return value
+
+
+def _folders(paths: Iterable[Path]) -> list[Path]:
+    found: dict[Path, Path] = {}
+    for path in paths:
+        inside = [path] if (path / "run.json").is_file() else [f.parent for f in path.glob("*/run.json")]
+        if not inside:
+            raise UsageError(f"no run in `{path}`", hint="give a run folder, or a folder of run folders")
+        found.update({folder.resolve(): folder for folder in sorted(inside)})
+    return list(found.values())
+
+
+def _only(name: str, runs: Sequence[_Run], value_of: Callable[[_Run], str]) -> str:
+    """The one value all runs share; raises `UsageError` naming two runs that differ."""
+    first = runs[0]
+    for run in runs:
+        if value_of(run) != value_of(first):
+            raise UsageError(
+                f"runs differ in {name}: `{first.folder}` has `{value_of(first)}`, "
+                f"`{run.folder}` has `{value_of(run)}`",
+                hint="report comparable runs separately",
+            )
+    return value_of(first)
+
+
+def _common_split(runs: Sequence[_Run]) -> str:
+    for split in ("test", "valid"):
+        if all(run.metrics(split) for run in runs):
+            return split
+    bare = next(run for run in runs if not run.metrics("valid"))
+    raise UsageError(f"`{bare.folder / 'result.json'}` has metrics for neither `test` nor `valid`")
+
+
+def _common_metric(runs: Sequence[_Run], split: str) -> Metric:
+    known = all(run.metrics(split).get("excess_logloss") is not None for run in runs)
+    return "excess_logloss" if known else "logloss"
+
+
+def _refuse_duplicates(points: Iterable[Point]) -> None:
+    seen: dict[tuple[object, ...], Point] = {}
+    for point in points:
+        first = seen.setdefault((*_identity(point), point.examples), point)
+        if first is not point:
+            raise UsageError(
+                f"`{first.run}` and `{point.run}` are the same size of `{point.model}` with the same seed",
+                hint="leave one out, or give them different `curve` labels",
+            )
+
+
+def _identity(point: Point) -> tuple[object, ...]:
+    """What makes two points the same run; without a seed only an identical loss gives them away."""
+    anonymous = point.loss if point.seed is None else None
+    return (point.model, point.gflop_per_example, point.dense_params, point.seed, anonymous)
+
+
+def _in_order(points: Iterable[Point]) -> tuple[Point, ...]:
+    """Points in an order that does not depend on the order of the input."""
+    return tuple(
+        sorted(points, key=lambda p: (p.model, p.gflop_per_example, p.seed or 0, p.loss, p.run or ""))
+    )

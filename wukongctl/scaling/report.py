@@ -1,0 +1,214 @@
+"""A report as files: HTML to read, Markdown to paste, JSON for scripts, the picture, the points.
+
+The same points give the same bytes: no dates, no paths, no random ids.
+"""
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from wukongctl.scaling import wording
+from wukongctl.scaling.analysis import Report, build
+from wukongctl.scaling.curves import Curve
+from wukongctl.scaling.fit import EQUATIONS
+from wukongctl.scaling.notes import EXPLANATIONS
+
+__all__ = ["FILES", "Report", "build", "to_csv", "to_dict", "to_html", "to_json", "to_markdown", "write"]
+
+FORMAT_VERSION = 1
+FILES = {
+    "html": "report.html",
+    "md": "report.md",
+    "svg": "scaling.svg",
+    "png": "scaling.png",
+    "csv": "points.csv",
+    "json": "report.json",
+}
+
+
+def to_dict(report: Report) -> dict[str, Any]:
+    """The report as plain data; losses in the unit of `metric`, compute in GFLOP per example."""
+    source = report.source
+    return {
+        "format_version": FORMAT_VERSION,
+        "dataset": source.dataset,
+        "fingerprint": source.fingerprint,
+        "split": source.split,
+        "metric": source.metric,
+        "convention": source.convention,
+        "floor": report.floor,
+        "bayes_logloss": source.bayes_logloss,
+        "level": report.level,
+        "interval_method": "profile likelihood with F cut-off",
+        "curves": [_curve(curve, report) for curve in report.curves],
+        "comparisons": {
+            **dataclasses.asdict(report.comparisons),
+            "gain_per_4x": [_named(curve.model, curve.gain) for curve in report.curves if curve.gain],
+            "plateau": [_named(curve.model, curve.plateau) for curve in report.curves],
+        },
+        "excluded": [dataclasses.asdict(run) for run in report.excluded],
+        "remarks": list(report.remarks),
+        "gates": [],
+        "verdict": report.verdict,
+        "files": dict(FILES),
+    }
+
+
+def to_json(report: Report) -> str:
+    """`to_dict` as JSON text, numbers unrounded."""
+    return json.dumps(to_dict(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def to_markdown(report: Report) -> str:
+    """A short report for a pull request or a job summary."""
+    return _environment().get_template("report.md.jinja").render(**_context(report))
+
+
+def to_html(report: Report) -> str:
+    """One HTML page that needs nothing from outside: pictures, style and script are inside."""
+    from wukongctl.scaling import inline, plots
+
+    figures = {
+        f"{name}_{width}": inline.embed(
+            draw(report, width=width), prefix=f"{name[0]}{width[0]}-", label=label
+        )
+        for name, draw, label in (
+            ("scaling", plots.scaling_svg, "Loss against compute per example, one curve per model"),
+            ("diagnostics", plots.diagnostics_svg, "Residuals, and the largest size predicted unseen"),
+        )
+        for width in ("wide", "narrow")
+    }
+    palette = list(zip(plots.COLOURS, plots.DARK_COLOURS, strict=True))
+    return (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(**_context(report), figures=figures, palette=palette)
+    )
+
+
+def to_csv(report: Report) -> str:
+    """The points as a table that `--points` reads back."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(
+        ["model", "gflop_per_example", report.source.metric, "seed", "examples", "dense_params", "run"]
+    )
+    for point in report.source.points:
+        values = (point.model, point.gflop_per_example, point.loss, point.seed, point.examples)
+        writer.writerow([*values, point.dense_params, point.run])
+    for run in report.excluded:
+        if run.reason == "diverged":
+            writer.writerow([run.model, run.gflop_per_example, "diverged", run.seed, None, None, run.run])
+    return table.getvalue()
+
+
+def write(report: Report, out_dir: Path) -> dict[str, Path]:
+    """Write every file of the report, each whole or not at all, the JSON last; return the paths by kind."""
+    from wukongctl.scaling import plots
+
+    contents = {
+        "html": to_html(report).encode(),
+        "md": to_markdown(report).encode(),
+        "svg": plots.scaling_svg(report).encode(),
+        "png": plots.scaling_png(report),
+        "csv": to_csv(report).encode(),
+        "json": to_json(report).encode(),
+    }
+    out_dir.mkdir(parents=True, exist_ok=True)
+    for kind, content in contents.items():
+        _replace(out_dir / FILES[kind], content)
+    return {kind: out_dir / name for kind, name in FILES.items()}
+
+
+def _curve(curve: Curve, report: Report) -> dict[str, Any]:
+    law = curve.law
+    parameters = {} if law is None else dict(law.parameters)
+    if "E" in parameters and report.source.metric == "relative_logloss":
+        parameters["E_ratio"] = 1 + parameters["E"] / 100
+    return {
+        "model": curve.model,
+        "points": [dataclasses.asdict(point) for point in curve.points],
+        "sizes": [dataclasses.asdict(size) for size in curve.sizes],
+        "form": curve.form,
+        "parameters": parameters,
+        "intervals": {name: list(ends) for name, ends in curve.intervals.items()},
+        "status": curve.status,
+        "at_bound": [] if law is None else list(law.at_bound),
+        "rmse": None if law is None else law.rmse,
+        "aicc": None if law is None else law.aicc,
+        "df": None if law is None else law.df,
+        "noise": None if curve.noise is None else dataclasses.asdict(curve.noise),
+        "notes": list(curve.notes),
+        "descriptive": curve.descriptive,
+        "alternatives": [
+            {
+                "form": fit.form,
+                "parameters": fit.parameters,
+                "status": fit.status,
+                "rmse": fit.rmse,
+                "aicc": fit.aicc,
+            }
+            for fit in curve.alternatives
+        ],
+        "floor_p_value": curve.floor_p_value,
+        "extrapolation": [dataclasses.asdict(test) for test in curve.extrapolation],
+        "trace": None if curve.trace is None else dataclasses.asdict(curve.trace),
+    }
+
+
+def _named(model: str, result: Any) -> dict[str, Any]:
+    return {"model": model, **dataclasses.asdict(result)}
+
+
+def _environment() -> jinja2.Environment:
+    """Templates with the wording's functions; a name missing in a template is an error."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("wukongctl.scaling"),
+        autoescape=jinja2.select_autoescape(enabled_extensions=("html.jinja",), default=False),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(number=wording.number, interval=wording.interval)
+    return environment
+
+
+def _context(report: Report) -> dict[str, Any]:
+    used = {code for curve in report.curves for code in curve.notes}
+    return {
+        "report": report,
+        "source": report.source,
+        "unit": report.unit,
+        "metric_name": wording.METRIC_NAMES[report.source.metric],
+        "headline": wording.headline(report),
+        "sentences": {curve.model: list(wording.sentences(curve, report)) for curve in report.curves},
+        "matches": wording.matches(report),
+        "match_sentence": wording.match_sentence,
+        "verdicts": wording.VERDICTS,
+        "descriptive": wording.DESCRIPTIVE if any(curve.descriptive for curve in report.curves) else None,
+        "equations": EQUATIONS,
+        "explanations": {code: text for code, text in EXPLANATIONS.items() if code in used},
+        "files": FILES,
+    }
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write beside `path`, then rename: a reader never sees half a file."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
