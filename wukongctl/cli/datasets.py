@@ -40,7 +40,7 @@ def ls(output: Output, data: Path) -> None:
         shown = table("dataset", "prepared", "")
         shown.columns[2].justify = "left"
         for entry in found:
-            shown.add_row(entry["name"], "yes" if entry["prepared"] else "–", entry["description"])
+            shown.add_row(str(entry["name"]), "yes" if entry["prepared"] else "–", str(entry["description"]))
         console.print(shown)
 
     output.result(found, human)

@@ -69,7 +69,7 @@ def show(output: Output, run: Path) -> None:
         if result is None:
             console.print("unfinished; train its recipe again to go on")
         else:
-            console.print(f"{result['status']} at step {result['step']}, best step {result['best_step']}")
+            console.print("{status} at step {step}, best step {best_step}".format_map(result))
             console.print(metrics_table(result["metrics"]))
 
     output.result({"run": described, "result": result}, human)
@@ -77,6 +77,7 @@ def show(output: Output, run: Path) -> None:
 
 def _row(folder: "RunFolder") -> dict[str, Any]:
     described, result = folder.read("run.json"), folder.read("result.json")
+    assert described is not None, "ls looks for run.json"
     return {
         "run": folder.path.name,
         "model": described["model"],

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from wukongctl.scaling.analysis import Report
+    from wukongctl.scaling.fit import Form
+    from wukongctl.scaling.points import Metric
 
 EXAMPLES = """\b
 Examples:
@@ -42,8 +44,8 @@ def scale_report(
     points: Path | None,
     out: Path,
     split: str | None,
-    metric: str | None,
-    form: str | None,
+    metric: "Metric | None",
+    form: "Form | None",
     floor: float | None,
 ) -> None:
     """Fit loss against training FLOPs for the finished runs in each RUN, a run folder or a folder of them.

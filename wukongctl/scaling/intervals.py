@@ -197,7 +197,7 @@ def _exponent_interval(law: Fit, cutoff: float) -> Interval:
         inside, after = (outward[kept[-1]], kept[-1] + 1) if kept else (best, 0)
         if after == len(outward) or excess(inside) >= 0:
             return float(inside)
-        return float(optimize.brentq(excess, inside, outward[after], xtol=1e-14))
+        return float(optimize.root_scalar(excess, bracket=(inside, outward[after]), xtol=1e-14).root)
 
     return end(grid[grid < best][::-1]), end(grid[grid > best])
 

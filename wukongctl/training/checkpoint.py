@@ -35,7 +35,8 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
         # torch reports a full disk as RuntimeError.
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-        raise RunFailed(f"cannot write `{path}`: {str(error).splitlines()[0]}") from error
+        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
+        raise RunFailed(f"cannot write `{path}`: {reason.splitlines()[0]}") from error
 
 
 def save(path: Path, state: State) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.utils import clip_grad_norm_
 
+from wukongctl.config.dataset import SplitName
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.batches import BatchReader
 from wukongctl.data.manifest import Manifest
@@ -55,14 +56,12 @@ class Position:
     metrics_bytes: int = 0
     watch: schedules.Watch = field(default_factory=schedules.Watch)
 
-    def to_state(self) -> dict[str, Any]:
-        """Plain values for a checkpoint."""
-        return asdict(self)
-
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "Position":
-        """The inverse of `to_state`."""
-        return cls(**{**state, "watch": schedules.Watch(**state["watch"])})
+        """The inverse of `dataclasses.asdict`."""
+        position = cls(**{key: value for key, value in state.items() if key != "watch"})
+        position.watch = schedules.Watch(**state["watch"])
+        return position
 
 
 class Trainer:
@@ -201,11 +200,15 @@ class Trainer:
     def _append(self, record: dict[str, Any]) -> None:
         """Add one line to metrics.jsonl; its length is part of the position, so resuming can cut it back."""
         line = json.dumps({"step": self.position.step, **record}) + "\n"
-        with self.folder.metrics.open("ab") as file:
-            file.write(line.encode())
+        try:
+            with self.folder.metrics.open("ab") as file:
+                file.write(line.encode())
+        except OSError as error:
+            reason = (error.strerror or "unknown error").lower()
+            raise RunFailed(f"cannot write `{self.folder.metrics}`: {reason}") from error
         self.position.metrics_bytes += len(line.encode())
 
-    def _evaluate(self, split: str) -> Metrics:
+    def _evaluate(self, split: SplitName) -> Metrics:
         return score(self.model, self.readers[split]).measure()
 
     def _is_due(self, last_saved: float) -> bool:
@@ -227,7 +230,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "rng": torch.get_rng_state(),
-            "position": self.position.to_state(),
+            "position": asdict(self.position),
         }
         self.checkpoints.save(self.position.step, state)
 
@@ -250,8 +253,8 @@ class Trainer:
             self.position.watch.best_step = self.position.step
             checkpoint.save(self.folder.best, {"model": self.model.state_dict(), "step": self.position.step})
         self.model.load_state_dict(checkpoint.load(self.folder.best)["model"])
-        held_out = [split for split in self.readers if split != "train"]
-        metrics = {split: self._evaluate(split).to_dict() for split in held_out}
+        held_out: list[SplitName] = [split for split in self.readers if split != "train"]
+        metrics: dict[str, Any] = {split: self._evaluate(split).to_dict() for split in held_out}
         result = self._result("complete", metrics)
         self.folder.write("result.json", result)
         self.checkpoints.clear()

@@ -1,6 +1,6 @@
 """One optimiser for dense weights, one for the embedding table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 import torch
@@ -28,7 +28,7 @@ class RowwiseAdagrad(Optimizer):
                 self.state[table]["sum"] = torch.zeros(len(table))
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Update the rows that the last backward pass touched."""
         loss = None if closure is None else closure()
         for group in self.param_groups:
@@ -65,6 +65,6 @@ def build(spec: OptimizerSpec, model: Model) -> dict[str, Optimizer]:
     return {"dense": _adam(dense, spec.dense), "embedding": embedding}
 
 
-def _adam(params: list[Tensor], spec: AdamSpec) -> Adam:
+def _adam(params: Sequence[Tensor], spec: AdamSpec) -> Adam:
     # torch's weight_decay is λ of a λ/2 ‖W‖² penalty: it enters the gradient, hence the moments too.
-    return Adam(params, lr=spec.lr, betas=spec.betas, eps=spec.eps, weight_decay=spec.l2, fused=True)
+    return Adam(list(params), lr=spec.lr, betas=spec.betas, eps=spec.eps, weight_decay=spec.l2, fused=True)

@@ -1,0 +1,184 @@
+"""A run that is interrupted anywhere ends with the same bits as one that is not."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from wukongctl.config.dataset import DatasetSpec
+from wukongctl.config.training import TrainingSpec
+from wukongctl.data.prepare import prepare
+from wukongctl.errors import RunFailed
+from wukongctl.training import checkpoint
+from wukongctl.training.loop import Progress
+from wukongctl.training.train import Outcome, train
+
+DATASET = {
+    "name": "tiny",
+    "description": "planted clicks",
+    "generator": {"rows": 1500, "fields": 8},
+    "rows": "SELECT *, p * 2 AS x FROM synthetic",
+    "split": {"by": "order", "ratio": {"train": 3, "valid": 1, "test": 1}},
+    "label": "label",
+    "probability": "p",
+    "features": [
+        {"type": "categorical", "columns": [f"c{i}" for i in range(8)]},
+        {"type": "numeric", "columns": ["x"]},
+    ],
+}
+RECIPE: dict[str, Any] = {
+    "data": "tiny",
+    "model": {"name": "wukong", "width": 4, "layers": 2, "n_F": 2, "n_L": 2, "k": 3, "hidden": [8],
+              "bottom": [4], "head": [8], "dropout": 0.2},
+    "batch_size": 64,
+    "epochs": 3,
+    "schedule": {"warmup": 0.1, "decay": "plateau"},
+    "early_stopping": {"metric": "auc", "patience": 3},
+    "evaluate_every": 7,
+    "checkpoint": {"every_steps": 4},
+    "threads": 1,
+}  # fmt: skip
+OPTIMIZERS = {
+    "rowwise_adagrad": {"dense": {"lr": 1e-2}, "embedding": {"lr": 5e-2}},
+    "adam": {"dense": {"lr": 1e-2}, "embedding": {"name": "adam", "lr": 1e-2, "l2": 0.01}, "clip_norm": 1.0},
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    prepare(DatasetSpec.from_dict(DATASET), recipe_dir=folder, out=folder)
+    return folder
+
+
+def recipe(**changes: object) -> TrainingSpec:
+    return TrainingSpec.from_dict(RECIPE | changes)
+
+
+def silent(progress: Progress) -> None:
+    assert progress.step <= progress.steps
+
+
+def weights(outcome: Outcome) -> dict[str, torch.Tensor]:
+    return checkpoint.load(outcome.folder / "checkpoints" / "best.pt")["model"]
+
+
+def assert_same_run(one: Outcome, other: Outcome) -> None:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+    assert one.result["metrics"] == other.result["metrics"]
+    assert (one.folder / "metrics.jsonl").read_bytes() == (other.folder / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_same_recipe_and_seed_same_bits(data: Path, tmp_path: Path, optimizer: str) -> None:
+    spec = recipe(optimizer=OPTIMIZERS[optimizer])
+    runs = [train(spec, data=data, out=tmp_path / name, report=silent) for name in ("a", "b")]
+    assert_same_run(*runs)
+    other = train(spec.model_copy(update={"seed": 1}), data=data, out=tmp_path / "a", report=silent)
+    assert other.folder != runs[0].folder
+    assert other.result["metrics"] != runs[0].result["metrics"]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("stops", [(1,), (9,), (3, 14, 15, 23), (30,)])
+def test_an_interrupted_run_ends_with_the_same_bits(
+    data: Path, tmp_path: Path, optimizer: str, stops: tuple[int, ...]
+) -> None:
+    spec = recipe(optimizer=OPTIMIZERS[optimizer])
+    straight = train(spec, data=data, out=tmp_path / "straight", report=silent)
+
+    for stop in stops:
+
+        def cut(progress: Progress, stop: int = stop) -> None:
+            if progress.step >= stop:
+                raise ConnectionAbortedError  # nothing in the loop knows it: as sudden as a kill
+
+        with pytest.raises(ConnectionAbortedError):
+            train(spec, data=data, out=tmp_path / "cut", report=cut)
+    resumed = train(spec, data=data, out=tmp_path / "cut", report=silent)
+    assert_same_run(straight, resumed)
+
+
+def test_early_stopping_keeps_the_best_weights(data: Path, tmp_path: Path) -> None:
+    outcome = train(recipe(epochs=200), data=data, out=tmp_path, report=silent)
+    lines = [json.loads(line) for line in (outcome.folder / "metrics.jsonl").read_text().splitlines()]
+    history = {line["step"]: line["auc"] for line in lines if line["split"] == "valid"}
+    best = max(history, key=lambda step: history[step])
+    assert outcome.result["best_step"] == best < max(history)
+    assert outcome.result["metrics"]["valid"]["auc"] == history[best]
+    assert len([step for step in history if step > best]) == 3
+
+
+def test_max_examples_cuts_the_run(data: Path, tmp_path: Path) -> None:
+    outcome = train(recipe(max_examples=300, epochs=9), data=data, out=tmp_path, report=silent)
+    assert outcome.result["step"] == 5
+    assert outcome.result["examples"] == 320
+
+
+def test_a_run_learns_what_was_planted(data: Path, tmp_path: Path) -> None:
+    spec = recipe(model={"name": "mlp", "width": 4, "hidden": [16]}, optimizer=OPTIMIZERS["adam"], epochs=20)
+    outcome = train(spec, data=data, out=tmp_path, report=silent)
+    assert outcome.result["metrics"]["test"]["auc"] > 0.8  # x is the probability itself, but for a factor
+
+
+def test_a_full_disk_leaves_the_last_good_state(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = recipe()
+    straight = train(spec, data=data, out=tmp_path / "straight", report=silent)
+    real, calls = torch.save, []
+
+    def failing(state: object, file: Any) -> None:
+        calls.append(1)
+        real(state, file)
+        if len(calls) == 4:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", failing)
+    with pytest.raises(RunFailed, match="no space left"):
+        train(spec, data=data, out=tmp_path / "full", report=silent)
+    monkeypatch.undo()
+    assert_same_run(straight, train(spec, data=data, out=tmp_path / "full", report=silent))
+
+
+def kill_while_training(folder: Path, kills: int, delays: random.Random) -> int:
+    """Start the command `kills` times, each time killing it soon after it begins; how many were in time."""
+    command = [sys.executable, "-m", "wukongctl", "train", "recipe.yaml", "--data", "data", "--out", "runs"]
+    in_time = 0
+    for _ in range(kills):
+        before = len(list(folder.glob("runs/*/checkpoints/*")))
+        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 30
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+            if len(list(folder.glob("runs/*/checkpoints/*"))) != before or before:
+                break
+        time.sleep(delays.uniform(0, 2.5))
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            in_time += 1
+        process.wait()
+    return in_time
+
+
+@pytest.mark.slow
+def test_twenty_kills_change_nothing(data: Path, tmp_path: Path) -> None:
+    spec = recipe(optimizer=OPTIMIZERS["rowwise_adagrad"], epochs=400, early_stopping={"metric": "auc"})
+    straight = train(spec, data=data, out=tmp_path / "straight", report=silent)
+    (tmp_path / "recipe.yaml").write_text((straight.folder / "recipe.yaml").read_text())
+    (tmp_path / "data").symlink_to(data)
+    killed = kill_while_training(tmp_path, 20, random.Random(0))
+    assert killed >= 15
+    assert not list(tmp_path.glob("runs/*/result.json"))
+    resumed = train(spec, data=data, out=tmp_path / "runs", report=silent)
+    assert_same_run(straight, resumed)
