@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.scaling.paper import DCNV2, DLRM, WUKONG, table
-from wukongctl.errors import UsageError
+from wukongctl.errors import RunFailed, UsageError
 from wukongctl.scaling import report as reports
 from wukongctl.scaling.analysis import Report, build
 from wukongctl.scaling.points import Excluded, Point, PointSet, read_csv
@@ -208,7 +208,7 @@ def test_a_failed_write_leaves_the_old_file(
         raise OSError("disk full")
 
     monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(RunFailed, match="disk full"):
         reports.write(synthetic(), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 

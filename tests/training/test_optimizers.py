@@ -1,10 +1,10 @@
 import pytest
 import torch
 
+from wukongctl.config.model import MLPSpec
 from wukongctl.config.training import OptimizerSpec
 from wukongctl.data.schema import Schema
 from wukongctl.models import build as build_model
-from wukongctl.config.model import MLPSpec
 from wukongctl.training.optimizers import RowwiseAdagrad, build, wants_sparse
 
 

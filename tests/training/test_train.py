@@ -15,7 +15,7 @@ import torch
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.prepare import prepare
-from wukongctl.errors import RunFailed
+from wukongctl.errors import RunFailed, UsageError
 from wukongctl.training import checkpoint
 from wukongctl.training.loop import Progress
 from wukongctl.training.train import Outcome, train
@@ -182,3 +182,15 @@ def test_twenty_kills_change_nothing(data: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("runs/*/result.json"))
     resumed = train(spec, data=data, out=tmp_path / "runs", report=silent)
     assert_same_run(straight, resumed)
+
+
+def test_other_code_may_report_a_finished_run_but_not_go_on_with_one(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = recipe()
+    first = train(spec, data=data, out=tmp_path, report=silent)
+    monkeypatch.setattr("wukongctl.training.run.code_digest", lambda: "other")
+    assert train(spec, data=data, out=tmp_path, report=silent).result == first.result
+    (first.folder / "result.json").unlink()
+    with pytest.raises(UsageError, match="code_digest"):
+        train(spec, data=data, out=tmp_path, report=silent)

@@ -19,8 +19,9 @@ Examples:
 
 @click.command(epilog=EXAMPLES, short_help="The whole chain on the embedded dataset, to a report.")
 @options.out("quickstart", "Folder for data, runs and the report.")
+@click.option("--force", is_flag=True, help="Start again, forgetting what an earlier call left in `--out`.")
 @options.common
-def quickstart(output: Output, out: Path) -> None:
+def quickstart(output: Output, out: Path, force: bool) -> None:
     """Generate a dataset with a known best loss, train a ladder of Wukong and of DLRM, fit both curves.
 
     Takes under two minutes on two cores. Run again, it finds everything done and only writes the report;
@@ -35,16 +36,14 @@ def quickstart(output: Output, out: Path) -> None:
     from wukongctl.scaling.points import read_runs
 
     path = library.find("synthetic", "datasets")
-    prepare.run_recipe(output, load(path, DatasetSpec), path, out=out / "data")
+    prepare.run_recipe(output, load(path, DatasetSpec), path, out=out / "data", force=force)
     folders = []
     for name in library.names(LADDER):
         for seed in SEEDS:
             spec = load(library.find(f"{LADDER}/{name}"), TrainingSpec, [f"seed={seed}"])
-            outcome = train.run_recipe(output, spec, data=out / "data", out=out / "runs")
+            outcome = train.run_recipe(output, spec, data=out / "data", out=out / "runs", force=force)
             folders.append(outcome.folder)
             loss = outcome.result["metrics"]["test"]["excess_logloss"]
             gflop = outcome.run["flops"]["gflop_per_example"]
-            output.note(
-                f"{name}, seed {seed}: {gflop * 1e6:,.1f} kFLOP/example, excess LogLoss {loss:.4f}"
-            )
+            output.note(f"{name}, seed {seed}: {gflop * 1e6:,.1f} kFLOP/example, excess LogLoss {loss:.4f}")
     scale_report.publish(output, build(read_runs(folders)), out / "report")

@@ -107,10 +107,12 @@ def _check(path: Path, overrides: tuple[str, ...]) -> None:
 
 @recipes.command("schema")
 @click.argument("name", type=click.Choice(["training", "dataset"]))
+@click.option("--markdown", is_flag=True, help="A reference page for people instead.")
 @options.common
-def schema(output: Output, name: str) -> None:
+def schema(output: Output, name: str, markdown: bool) -> None:
     """Print the JSON Schema of a recipe format, for your editor."""
-    from wukongctl.config.schema import json_schema
+    from wukongctl.config.schema import json_schema, to_markdown
 
     made = json_schema(name)
-    output.result(made, lambda console: console.out(json.dumps(made, indent=2), highlight=False))
+    text = to_markdown(name) if markdown else json.dumps(made, indent=2)
+    output.result(made, lambda console: console.out(text, highlight=False))

@@ -7,13 +7,12 @@ import csv
 import dataclasses
 import io
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from wukongctl.data.atomic import write_atomic
 from wukongctl.scaling import wording
 from wukongctl.scaling.analysis import Report, build
 from wukongctl.scaling.curves import Curve
@@ -121,9 +120,8 @@ def write(report: Report, out_dir: Path) -> dict[str, Path]:
         "csv": to_csv(report).encode(),
         "json": to_json(report).encode(),
     }
-    out_dir.mkdir(parents=True, exist_ok=True)
     for kind, content in contents.items():
-        _replace(out_dir / FILES[kind], content)
+        write_atomic(out_dir / FILES[kind], lambda file, content=content: file.write(content))
     return {kind: out_dir / name for kind, name in FILES.items()}
 
 
@@ -198,17 +196,3 @@ def _context(report: Report) -> dict[str, Any]:
         "explanations": {code: text for code, text in EXPLANATIONS.items() if code in used},
         "files": FILES,
     }
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside `path`, then rename: a reader never sees half a file."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -1,42 +1,16 @@
 """Checkpoints that are either whole or absent."""
 
-import contextlib
-import os
 import pickle
-import tempfile
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
+from wukongctl.data.atomic import write_atomic
 from wukongctl.errors import RunFailed
 
 State = dict[str, Any]
-
-
-def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file so that a kill at any moment leaves the old content or the new: temp, fsync, rename.
-
-    Raises RunFailed when the disk is full or the folder cannot be written.
-    """
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-        _sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:
-        # torch reports a full disk as RuntimeError.
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
-        raise RunFailed(f"cannot write `{path}`: {reason.splitlines()[0]}") from error
 
 
 def save(path: Path, state: State) -> None:
@@ -94,13 +68,3 @@ class CheckpointFolder:
 
     def _newest_first(self) -> list[Path]:
         return sorted(self.path.glob("step-*.pt"), reverse=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    # Without this a crash of the machine may forget the rename. Not every system can open a folder.
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

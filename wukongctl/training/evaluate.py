@@ -9,6 +9,7 @@ import torch
 
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data import manifest as manifests
+from wukongctl.data.atomic import write_atomic
 from wukongctl.data.batches import BatchReader
 from wukongctl.errors import UsageError
 from wukongctl.models import build
@@ -73,4 +74,4 @@ def _write(path: Path, scores: Scores) -> None:
     table = pa.table(
         {"label": scores.labels.astype("int8"), "logit": scores.logits, "prediction": probability}
     )
-    checkpoint.write_atomic(path, lambda file: pq.write_table(table, file))
+    write_atomic(path, lambda file: pq.write_table(table, file))

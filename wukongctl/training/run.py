@@ -29,22 +29,16 @@ from ruamel.yaml import YAML
 
 import wukongctl
 from wukongctl.config.training import TrainingSpec
+from wukongctl.data.atomic import write_atomic
 from wukongctl.data.manifest import Manifest
 from wukongctl.errors import UsageError
 from wukongctl.models.counts import CONVENTION, Counts
-from wukongctl.training.checkpoint import write_atomic
 
 FORMAT_VERSION = 1
 PACKAGES = ("torch", "numpy", "pyarrow", "duckdb")
-# A resumed run must not silently mix two of these.
-IDENTITY = (
-    "recipe_digest",
-    "data.fingerprint",
-    "code_digest",
-    "versions.wukongctl",
-    "versions.torch",
-    "threads",
-)
+# What a finished run is the answer to, and what a resumed run must not silently mix.
+QUESTION = ("recipe_digest", "data.fingerprint")
+CONDITIONS = (*QUESTION, "code_digest", "versions.wukongctl", "versions.torch", "threads")
 
 
 class RunFolder:
@@ -123,12 +117,12 @@ class RunFolder:
         for path in self.checkpoints.glob("*.pt"):
             path.unlink()
 
-    def refuse_if_different(self, described: dict[str, Any]) -> None:
-        """Raises UsageError naming everything that differs from the run begun in this folder."""
+    def refuse_if_different(self, described: dict[str, Any], keys: tuple[str, ...] = CONDITIONS) -> None:
+        """Raises UsageError naming each of `keys` that differs from the run begun in this folder."""
         begun = self.read("run.json")
         if begun is None:
             return
-        differing = [key for key in IDENTITY if _lookup(begun, key) != _lookup(described, key)]
+        differing = [key for key in keys if _lookup(begun, key) != _lookup(described, key)]
         if differing:
             changes = "; ".join(
                 f"{key}: {_lookup(begun, key)} → {_lookup(described, key)}" for key in differing

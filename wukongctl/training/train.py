@@ -12,7 +12,7 @@ from wukongctl.data import manifest as manifests
 from wukongctl.errors import UsageError
 from wukongctl.models.counts import count
 from wukongctl.training.loop import Progress, Trainer
-from wukongctl.training.run import RunFolder, describe
+from wukongctl.training.run import QUESTION, RunFolder, describe
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,11 @@ def train(
             folder.clear()
         trainer = Trainer(recipe, manifest, dataset, folder, report=report)
         described = describe(recipe, manifest, folder, count(trainer.model))
-        folder.refuse_if_different(described)
         finished = folder.read("result.json")
         if finished is not None and finished["status"] == "complete":
+            folder.refuse_if_different(described, QUESTION)
             return Outcome(folder.path, folder.read("run.json") or described, finished, was_complete=True)
+        folder.refuse_if_different(described)
         folder.write_recipe(recipe)
         folder.write("run.json", described)
         with folder.logging():

@@ -1,0 +1,42 @@
+"""Files that are either whole or absent."""
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from wukongctl.errors import RunFailed
+
+
+def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file so that a kill at any moment leaves the old content or the new: temp, fsync, rename.
+
+    Raises RunFailed when the disk is full or the folder cannot be written.
+    """
+    # Not tempfile: that makes files only the owner may read. The process number keeps writers apart.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:
+        # torch reports a full disk as RuntimeError.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
+        raise RunFailed(f"cannot write `{path}`: {reason.splitlines()[0]}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    # Without this a crash of the machine may forget the rename. Not every system can open a folder.
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
