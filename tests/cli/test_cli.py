@@ -74,8 +74,8 @@ def test_the_public_options_are_pinned() -> None:
     """Scripts rely on these; extend, do not rename."""
     options = {
         "quickstart": {"--out", "--force"},
-        "prepare": {"--source", "--out", "--memory-limit", "--threads", "--limit-rows", "--no-verify", "--force",
-                    "--dry-run"},
+        "prepare": {"--source", "--out", "--memory-limit", "--threads", "--limit-rows", "--no-verify",
+                    "--force", "--dry-run"},
         "train": {"--set", "--data", "--out", "--seed", "--resume", "--force", "--dry-run"},
         "evaluate": {"--split", "--data", "--predictions"},
         "flops": {"--set", "--data", "--mode", "--by-module", "--max-gflop"},
@@ -126,7 +126,7 @@ def test_a_reader_that_leaves_is_not_an_error() -> None:
     assert done.stderr == ""
 
 
-def test_problems_become_annotations_under_github_actions(wukong: Wukong, tmp_path, monkeypatch) -> None:  # noqa: ANN001
+def test_problems_become_annotations_under_github_actions(wukong: Wukong, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     (tmp_path / "bad.yaml").write_text("data: x\nmodel: {name: mlp, widht: 3}\n")
     result = wukong("recipes", "check", "bad.yaml")

@@ -20,7 +20,8 @@ def test_train_writes_the_run_folder_and_its_json(wukong: Wukong, recipe: Path, 
     assert result.code == 0
     run = tmp_path / result.json["run"]
     assert set(result.json) >= {
-        "run", "model", "examples", "examples_per_second", "gflop_per_example", "params", "metrics", "seconds",
+        "run", "model", "examples", "examples_per_second", "gflop_per_example", "params", "metrics",
+        "seconds",
     }  # fmt: skip
     assert set(result.json["metrics"]) == {"valid", "test"}
     assert set(result.json["metrics"]["test"]) >= {"auc", "logloss", "normalized_entropy", "excess_logloss"}
@@ -173,16 +174,11 @@ def test_runs_and_datasets_can_be_listed(wukong: Wukong, recipe: Path) -> None:
 
 
 def test_a_ladder_becomes_a_report(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
+    other = tmp_path / "dlrm.yaml"
+    other.write_text("data: tiny\nmodel: {name: dlrm, width: 4}\nbatch_size: 100\nthreads: 1\n")
     for width in (4, 8, 16, 32):
-        for model in ("", "dlrm"):
-            changes = [f"model.width={width}"] if not model else []
-            name = recipe if not model else tmp_path / "dlrm.yaml"
-            if model:
-                name.write_text(
-                    f"data: tiny\nmodel: {{name: dlrm, width: 4, top: [{width}]}}\nbatch_size: 100\nthreads: 1\n"
-                )
-            arguments = [part for change in changes for part in ("--set", change)]
-            assert wukong("train", name, *arguments).code == 0
+        assert wukong("train", recipe, "--set", f"model.width={width}").code == 0
+        assert wukong("train", other, "--set", f"model.top=[{width}]").code == 0
     report = wukong("scale-report", "runs", "--out", "report", "--json").json
     assert {curve["model"] for curve in report["curves"]} == {"wukong", "dlrm"}
     assert set(report) >= {"curves", "comparisons", "gates", "verdict", "files"}

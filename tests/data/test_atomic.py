@@ -10,7 +10,7 @@ def test_a_failed_write_leaves_the_old_content_and_no_litter(tmp_path: Path) -> 
     target = tmp_path / "file"
     target.write_bytes(b"old")
 
-    def fail(file) -> None:  # noqa: ANN001
+    def fail(file) -> None:
         file.write(b"half")
         raise OSError(28, "No space left on device")
 

@@ -1,11 +1,12 @@
 """What a model may know of a dataset: the columns of a batch, and the batch itself."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
-
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple
 
 from wukongctl.config.dataset import DatasetSpec, Numeric, Sequence
+
+if TYPE_CHECKING:  # preparing data needs no torch
+    from torch import Tensor
 
 
 class Batch(NamedTuple):
@@ -17,10 +18,10 @@ class Batch(NamedTuple):
     probability: (B,) float32, the true click probability, only for synthetic data.
     """
 
-    ids: Tensor
-    dense: Tensor
-    labels: Tensor
-    probability: Tensor | None = None
+    ids: "Tensor"
+    dense: "Tensor"
+    labels: "Tensor"
+    probability: "Tensor | None" = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,121 @@
+"""A loopback HTTP server that misbehaves on request, one behaviour per request and then none."""
+
+import hashlib
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class Behaviour:
+    """How one answer differs from a good one."""
+
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    drop_after: int | None = None
+    """Bytes of the body after which the connection is closed, Content-Length notwithstanding."""
+    ignore_range: bool = False
+    wrong_range: bool = False
+    corrupt: int | None = None
+    """Position, in the file, of a byte to flip."""
+    no_length: bool = False
+    then_replace: bytes | None = None
+    """The file changes to this after the answer."""
+    stall_after: int | None = None
+    """Bytes of the body after which nothing more comes, on an open connection."""
+
+
+class Server(ThreadingHTTPServer):
+    """Serves the same `content` under every path."""
+
+    daemon_threads = True
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content = content
+        self.etag: str | None = f'"{hashlib.md5(content).hexdigest()}"'
+        self.script: deque[Behaviour] = deque()
+        self.released = threading.Event()
+        self.requests: list[tuple[str, dict[str, str]]] = []
+
+    def url(self, name: str = "file.bin") -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/{name}"
+
+    def replace(self, content: bytes) -> None:
+        """Another version of the file, with another ETag."""
+        self.content = content
+        self.etag = f'"{hashlib.md5(content).hexdigest()}"'
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients that hang up are part of the game."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.server.requests.append((self.path, {key.lower(): value for key, value in self.headers.items()}))
+        behaviour = self.server.script.popleft() if self.server.script else Behaviour()
+        content = bytearray(self.server.content)
+        if behaviour.corrupt is not None:
+            content[behaviour.corrupt] ^= 0xFF
+        start = self._start(behaviour)
+        status = behaviour.status or (206 if start else 200)
+        if status not in (200, 206):
+            self._answer(status, {"Content-Length": "0", **behaviour.headers})
+            return
+        if start >= len(content):
+            self._answer(416, {"Content-Range": f"bytes */{len(content)}", "Content-Length": "0"})
+            return
+        headers = {} if behaviour.no_length else {"Content-Length": str(len(content) - start)}
+        if self.server.etag:
+            headers["ETag"] = self.server.etag
+        if start:
+            shown = start + 1 if behaviour.wrong_range else start
+            headers["Content-Range"] = f"bytes {shown}-{len(content) - 1}/{len(content)}"
+        self._answer(status, headers | behaviour.headers)
+        body = bytes(content[start:])
+        if behaviour.stall_after is not None:
+            self.wfile.write(body[: behaviour.stall_after])
+            self.server.released.wait(30)
+            self.close_connection = True
+            return
+        self.wfile.write(body if behaviour.drop_after is None else body[: behaviour.drop_after])
+        if behaviour.then_replace is not None:
+            self.server.replace(behaviour.then_replace)
+        if behaviour.drop_after is not None or behaviour.no_length:
+            self.close_connection = True
+
+    def _start(self, behaviour: Behaviour) -> int:
+        asked = self.headers.get("Range")
+        condition = self.headers.get("If-Range")
+        if asked is None or behaviour.ignore_range or (condition and condition != self.server.etag):
+            return 0
+        return int(asked.removeprefix("bytes=").rstrip("-"))
+
+    def _answer(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+@contextmanager
+def serving(content: bytes) -> Iterator[Server]:
+    server = Server(content)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.released.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,520 @@
+"""The pipeline against a plain-Python encoder, on the exact raw format of every shipped recipe."""
+
+import gzip
+import hashlib
+import math
+import os
+import string
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.data import oracle, raw
+from wukongctl.config import library, loading
+from wukongctl.config.dataset import DatasetSpec, RawFile
+from wukongctl.data import encode, manifest
+from wukongctl.data.manifest import Manifest
+from wukongctl.data.prepare import UP_TO_DATE, plan, prepare
+from wukongctl.data.progress import Progress
+from wukongctl.errors import CheckFailed, RunFailed, UsageError
+
+
+def shipped(name: str) -> DatasetSpec:
+    return loading.load(library.find(name, "datasets"), DatasetSpec)
+
+
+def own(**changes: Any) -> DatasetSpec:
+    """A recipe for a table of one's own: `clicks.csv` with a header, all text."""
+    content: dict[str, Any] = {
+        "name": "own",
+        "description": "a table",
+        "files": {"clicks.csv": {}},
+        "rows": "FROM read_csv('{clicks.csv}', header=true, all_varchar=true, delim=',', quote='\"')",
+        "split": {"by": "order", "ratio": {"train": 2, "test": 1}},
+        "label": "label",
+        "features": [{"type": "categorical", "columns": ["a"]}],
+    }
+    return DatasetSpec.from_dict(content | changes)
+
+
+def run(spec: DatasetSpec, folder: Path, out: Path, **options: Any) -> Manifest:
+    return prepare(spec, recipe_dir=folder, out=out, source=folder, **options)
+
+
+def columns(out: Path, prepared: Manifest) -> dict[str, dict[str, list[Any]]]:
+    folder = out / prepared.dataset
+    return {
+        name: pq.read_table([folder / file.path for file in split.files]).to_pydict()
+        for name, split in prepared.splits.items()
+    }
+
+
+def assert_same(actual: dict[str, dict[str, list[Any]]], expected: dict[str, dict[str, list[Any]]]) -> None:
+    assert actual.keys() == expected.keys()
+    for split, wanted in expected.items():
+        assert actual[split].keys() == wanted.keys()
+        for name, values in wanted.items():
+            if values and isinstance(values[0], float):
+                assert actual[split][name] == pytest.approx(values, rel=1e-6, abs=1e-6), (split, name)
+            else:
+                assert actual[split][name] == values, (split, name)
+
+
+def hash_split(rows: list[oracle.Row], key: Any, ratio: dict[str, int]) -> dict[str, list[oracle.Row]]:
+    """The lower 8 bytes of the md5 of `seed|key`, as a little-endian number, modulo the sum of the ratio."""
+    splits: dict[str, list[oracle.Row]] = {name: [] for name in ratio}
+    for row in rows:
+        digest = hashlib.md5(f"0|{key(row)}".encode()).digest()
+        rest = int.from_bytes(digest[8:], "little") % sum(ratio.values())
+        for name, share in ratio.items():
+            if rest < share:
+                splits[name].append(row)
+                break
+            rest -= share
+    return splits
+
+
+def test_frappe_is_encoded_as_plain_python_would(tmp_path: Path) -> None:
+    expected = raw.frappe(tmp_path)
+    spec = shipped("frappe")
+    prepared = run(spec, tmp_path, tmp_path / "out", verify=False)
+    assert_same(columns(tmp_path / "out", prepared), oracle.encode(spec, expected))
+    assert prepared.splits["train"].rows == 60
+    assert prepared.splits["train"].positives == sum(row["label"] for row in expected["train"])
+    assert not prepared.verified
+    assert len([p for p in prepared.problems if "md5" in p]) == 3
+
+
+def test_ml_100k_is_encoded_as_plain_python_would(tmp_path: Path) -> None:
+    rows = raw.ml_100k(tmp_path)
+    spec = shipped("ml-100k")
+    prepared = run(spec, tmp_path, tmp_path / "out", verify=False)
+    ratio = {"train": 8, "valid": 1, "test": 1}
+    splits = hash_split(rows, lambda row: f"{row['user_id']}-{row['item_id']}", ratio)
+    assert_same(columns(tmp_path / "out", prepared), oracle.encode(spec, splits))
+
+
+def test_criteo_is_encoded_as_plain_python_would(tmp_path: Path) -> None:
+    rows = raw.criteo(tmp_path / "train.txt")
+    spec = shipped("criteo")
+    prepared = run(spec, tmp_path, tmp_path / "out", verify=False)
+    splits = {"train": rows[:240], "valid": rows[240:260], "test": rows[260:]}
+    assert_same(columns(tmp_path / "out", prepared), oracle.encode(spec, splits))
+    assert any(feature.rows and feature.rows > 3 for feature in prepared.features)
+
+
+def test_vocabulary_files_hold_value_id_and_count(tmp_path: Path) -> None:
+    (tmp_path / "clicks.csv").write_text("label,a\n1,y\n0,x\n1,y\n0,\n1,x\n0,new\n1,z\n0,x\n1,y\n")
+    run(own(), tmp_path, tmp_path / "out")
+    table = pq.read_table(tmp_path / "out/own/vocab/a.parquet").to_pydict()
+    assert table == {"value": ["x", "y", "new"], "id": [2, 3, 4], "count": [2, 2, 1]}
+
+
+@pytest.mark.realdata
+def test_real_frappe_counts(tmp_path: Path) -> None:
+    source = Path(os.environ["WUKONGCTL_REAL_DATA"]) / "frappe"
+    with pytest.raises(CheckFailed) as failure:
+        run(shipped("frappe"), source, tmp_path)
+    assert [problem.file for problem in failure.value.problems] == ["train.csv"]
+    prepared = run(shipped("frappe"), source, tmp_path, verify=False)
+    counts = {name: (split.rows, split.positives) for name, split in prepared.splits.items()}
+    assert counts == {"train": (202_027, 67_604), "valid": (57_722, 19_063), "test": (28_860, 9_536)}
+    assert {f.name: f.rows for f in prepared.features} == shipped("frappe").cardinalities
+
+
+@pytest.mark.realdata
+def test_real_ml_100k_counts(tmp_path: Path) -> None:
+    prepared = run(shipped("ml-100k"), Path(os.environ["WUKONGCTL_REAL_DATA"]) / "ml-100k", tmp_path)
+    assert prepared.verified
+    assert sum(split.rows for split in prepared.splits.values()) == 100_000
+    assert {f.name: f.rows for f in prepared.features if f.rows} == shipped("ml-100k").cardinalities
+
+
+@pytest.mark.realdata
+def test_real_criteo_rows_prepare_and_equal_plain_python(tmp_path: Path) -> None:
+    source = Path(os.environ["WUKONGCTL_REAL_DATA"]) / "criteo"
+    spec = shipped("criteo")
+    prepared = run(spec, source, tmp_path, verify=False)
+    assert "`criteo_kaggle_10001.tsv` was read in place of `train.txt`" in prepared.problems
+    names = ["label", *(f"I{i}" for i in range(1, 14)), *(f"C{i}" for i in range(1, 27))]
+    lines = (source / "criteo_kaggle_10001.tsv").read_text().splitlines()
+    rows = [dict(zip(names, line.split("\t"), strict=True)) for line in lines]
+    ends = [8573, 9287]
+    splits = {"train": rows[: ends[0]], "valid": rows[ends[0] : ends[1]], "test": rows[ends[1] :]}
+    assert_same(columns(tmp_path, prepared), oracle.encode(spec, splits))
+
+
+def test_synthetic_cardinalities_are_those_of_the_recipe(tmp_path: Path) -> None:
+    spec = shipped("synthetic")
+    prepared = run(spec, tmp_path, tmp_path, limit_rows=20_000)
+    assert {f.name: f.rows for f in prepared.features} == spec.cardinalities
+    assert prepared.splits["train"].rows == 16_000
+    assert 0.3 < (prepared.splits["train"].bayes_logloss or 0) < 0.5
+
+
+# --- any table: hypothesis -------------------------------------------------------------------------------
+
+WORDS = st.text(string.ascii_letters + "éß漢 '\"-", max_size=3)
+CELLS = st.sampled_from(["", "x", "y", "é", "it's", 'say "hi"', "0", "-1"])
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> list[oracle.Row]:
+    row = st.fixed_dictionaries(
+        {
+            "label": st.sampled_from([0, 1]),
+            "a": CELLS | WORDS,
+            "b": CELLS,
+            "n": st.sampled_from(["", "0", "-3", "2.5", "1e3", "nan", " 7 "]),
+            "m": st.sampled_from(["", "1", "2", "4"]),
+            "s": st.lists(st.sampled_from(["x", "y", "", "z z"]), max_size=5).map("^".join),
+            "t": st.lists(st.sampled_from(["x", "q", "it's"]), max_size=4).map("^".join),
+        }
+    )
+    return draw(st.lists(row, min_size=3, max_size=30))
+
+
+def csv_field(value: Any) -> str:
+    return '"' + str(value).replace('"', '""') + '"'
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=tables(), min_count=st.integers(1, 3), max_len=st.integers(1, 4))
+def test_any_table_is_encoded_as_plain_python_would(
+    rows: list[oracle.Row], min_count: int, max_len: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    names = sorted(rows[0])
+    lines = [",".join(names), *(",".join(csv_field(row[name]) for name in names) for row in rows)]
+    (folder / "clicks.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    spec = own(
+        features=[
+            {"type": "categorical", "columns": ["a"], "min_count": min_count},
+            {
+                "type": "sequence",
+                "columns": ["s"],
+                "separator": "^",
+                "max_len": max_len,
+                "min_count": min_count,
+            },
+            {"type": "numeric", "columns": ["n"], "transform": "log1p"},
+            {"type": "categorical", "columns": ["b"], "min_count": min_count},
+            {"type": "sequence", "columns": ["t"], "separator": "^", "max_len": max_len, "shares": "b"},
+            {"type": "numeric", "columns": ["m"], "standardize": True},
+        ]
+    )
+    prepared = run(spec, folder, folder / "out")
+    cut = -(-len(rows) * 2 // 3)
+    expected = oracle.encode(spec, {"train": rows[:cut], "test": rows[cut:]})
+    assert_same(columns(folder / "out", prepared), expected)
+
+
+# --- splits ----------------------------------------------------------------------------------------------
+
+
+def write_rows(folder: Path, rows: list[dict[str, Any]]) -> None:
+    lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
+    (folder / "clicks.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_split_by_hash_keeps_equal_keys_together(tmp_path: Path) -> None:
+    rows = [{"label": i % 2, "a": i % 50, "user": i % 40} for i in range(400)]
+    write_rows(tmp_path, rows)
+    split = {"by": "hash", "key": "user", "ratio": {"train": 3, "valid": 1, "test": 1}}
+    prepared = run(own(split=split), tmp_path, tmp_path / "out")
+    expected = hash_split(rows, lambda row: row["user"], {"train": 3, "valid": 1, "test": 1})
+    assert {n: s.rows for n, s in prepared.splits.items()} == {n: len(part) for n, part in expected.items()}
+
+
+def test_split_by_time_keeps_an_instant_together(tmp_path: Path) -> None:
+    instants = [5, 1, 1, 3, 3, 3, 2, 4, 9, 9]
+    rows = [{"label": i % 2, "a": "v", "day": f"2024-01-0{day}"} for i, day in enumerate(instants)]
+    write_rows(tmp_path, rows)
+    split = {"by": "time", "column": "day", "ratio": {"train": 5, "valid": 3, "test": 2}}
+    prepared = run(own(split=split), tmp_path, tmp_path / "out")
+    # Sorted: 1 1 2 3 3 | 3 4 5 | 9 9. The fifth row is a 3, so every 3 trains.
+    assert {name: part.rows for name, part in prepared.splits.items()} == {"train": 6, "valid": 2, "test": 2}
+
+
+def test_split_by_column_takes_the_names_that_occur(tmp_path: Path) -> None:
+    rows = [{"label": i % 2, "a": "v", "part": "test" if i % 3 == 0 else "train"} for i in range(9)]
+    write_rows(tmp_path, rows)
+    spec = own(split={"by": "column", "column": "part"})
+    prepared = run(spec, tmp_path, tmp_path / "out")
+    assert {name: part.rows for name, part in prepared.splits.items()} == {"train": 6, "test": 3}
+    assert not (tmp_path / "out/own/valid").exists()
+
+
+# --- the same result on any machine ----------------------------------------------------------------------
+
+
+def test_fingerprint_and_bytes_are_the_same_for_any_thread_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Small buffers and batches make a small file go through many hands at once.
+    monkeypatch.setattr(encode, "BATCH_ROWS", 2048)
+    write_rows(
+        tmp_path,
+        [
+            {"label": i * 7 % 3 % 2, "a": i * i % 977, "n": i, "s": f"{i % 13}^{i % 17}"}
+            for i in range(60_000)
+        ],
+    )
+    query = (
+        "SELECT * FROM read_csv('{clicks.csv}', header=true, all_varchar=true, delim=',', buffer_size=65536)"
+    )
+    groups = [
+        {"type": "categorical", "columns": ["a"], "min_count": 2},
+        {"type": "numeric", "columns": ["n"], "standardize": True},
+        {"type": "sequence", "columns": ["s"], "separator": "^", "max_len": 3},
+    ]
+    for split in (
+        {"by": "order", "ratio": {"train": 8, "valid": 1, "test": 1}},
+        {"by": "hash", "key": "a", "ratio": {"train": 8, "valid": 1, "test": 1}},
+    ):
+        spec = own(rows=query, features=groups, split=split)
+        found = set()
+        for threads in (1, 2, 5):
+            out = tmp_path / f"{split['by']}{threads}"
+            prepared = run(spec, tmp_path, out, threads=threads)
+            data = columns(out, prepared)
+            found.add((prepared.fingerprint, prepared.sql_sha256, repr(data["train"]["n"][:1000])))
+            assert data["train"]["n"] == sorted(data["train"]["n"])
+        assert len(found) == 1
+
+
+def test_fingerprint_sees_one_changed_value_and_not_the_path(tmp_path: Path) -> None:
+    fingerprints = []
+    for folder, last in (("one", "x"), ("two", "x"), ("three", "y")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "clicks.csv").write_text(f"label,a\n1,x\n0,y\n1,y\n0,{last}\n1,x\n0,x\n")
+        fingerprints.append(run(own(), tmp_path / folder, tmp_path / folder / "out").fingerprint)
+    assert fingerprints[0] == fingerprints[1] != fingerprints[2]
+
+
+def test_memory_limit_is_passed_on(tmp_path: Path) -> None:
+    raw.criteo(tmp_path / "train.txt")
+    spec = shipped("criteo")
+    run(spec, tmp_path, tmp_path / "out", verify=False, memory_limit="300MB")
+    with pytest.raises(UsageError, match="--memory-limit lots"):
+        run(spec, tmp_path, tmp_path / "other", verify=False, memory_limit="lots")
+
+
+# --- asking again ----------------------------------------------------------------------------------------
+
+
+def test_same_request_returns_at_once(tmp_path: Path) -> None:
+    write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
+    first = run(own(), tmp_path, tmp_path / "out")
+    stages: list[Progress] = []
+    assert run(own(), tmp_path, tmp_path / "out", progress=stages.append) == first
+    assert stages[-1].stage == UP_TO_DATE
+    assert run(own(description="other words"), tmp_path, tmp_path / "out") == first
+
+
+def test_published_checksums_spare_the_raw_files(tmp_path: Path) -> None:
+    write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
+    path = tmp_path / "clicks.csv"
+    spec = own(files={path.name: {"md5": hashlib.md5(path.read_bytes()).hexdigest()}})
+    first = run(spec, tmp_path, tmp_path / "out")
+    path.unlink()
+    assert run(spec, tmp_path, tmp_path / "out") == first
+
+
+def test_files_that_the_sql_names_itself_are_beside_the_recipe_and_untracked(tmp_path: Path) -> None:
+    write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
+    spec = own(files={}, rows="FROM read_csv('clicks.csv', header=true)")
+    prepared = prepare(spec, recipe_dir=tmp_path, out=tmp_path / "out")
+    assert prepared.sources == ()
+    assert "go unnoticed" in prepared.problems[0]
+
+
+def test_another_request_needs_force(tmp_path: Path) -> None:
+    write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
+    out = tmp_path / "out"
+    first = run(own(), tmp_path, out)
+    with pytest.raises(UsageError, match="another recipe") as refusal:
+        run(own(label="1 - label::INTEGER"), tmp_path, out)
+    assert "--force" in str(refusal.value.hint)
+    with pytest.raises(UsageError, match="limit-rows"):
+        run(own(), tmp_path, out, limit_rows=6)
+    write_rows(tmp_path, [{"label": i % 2, "a": -i} for i in range(9)])
+    with pytest.raises(UsageError, match="other raw files"):
+        run(own(), tmp_path, out)
+    assert manifest.read(out / "own") == first
+    second = run(own(), tmp_path, out, force=True)
+    assert second.fingerprint != first.fingerprint
+    assert manifest.read(out / "own") == second
+    assert sorted(path.name for path in out.iterdir()) == [".own.lock", "own"]
+
+
+def test_a_folder_that_is_no_dataset_is_never_replaced(tmp_path: Path) -> None:
+    write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
+    (tmp_path / "out/own").mkdir(parents=True)
+    (tmp_path / "out/own/thesis.txt").write_text("years of work")
+    with pytest.raises(UsageError, match="not a prepared dataset"):
+        run(own(), tmp_path, tmp_path / "out", force=True)
+    assert (tmp_path / "out/own/thesis.txt").exists()
+
+
+def test_limit_rows_takes_the_first_rows_and_skips_expected_counts(tmp_path: Path) -> None:
+    write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(90)])
+    spec = own(expect={"total": {"rows": 90}})
+    prepared = run(spec, tmp_path, tmp_path / "out", limit_rows=30)
+    assert {name: split.rows for name, split in prepared.splits.items()} == {"train": 20, "test": 10}
+    assert prepared.limit_rows == 30
+
+
+def test_plan_names_files_queries_and_state(tmp_path: Path) -> None:
+    write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
+    absent = plan(own(), recipe_dir=tmp_path, out=tmp_path / "out")
+    assert absent["state"] == "absent"
+    assert absent["steps"][0] == f"read `clicks.csv` from `{tmp_path / 'clicks.csv'}`"
+    assert "read_csv" in absent["sql"][0]
+    assert not (tmp_path / "out").exists()
+    run(own(), tmp_path, tmp_path / "out")
+    assert plan(own(), recipe_dir=tmp_path, out=tmp_path / "out")["state"] == "prepared"
+    other = plan(own(label="0"), recipe_dir=tmp_path, out=tmp_path / "out")
+    assert other["state"] == "different"
+
+
+# --- bad input -------------------------------------------------------------------------------------------
+
+
+def failure(tmp_path: Path, content: str | bytes, **changes: Any) -> str:
+    path = tmp_path / "clicks.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises((RunFailed, UsageError, CheckFailed)) as caught:
+        run(own(**changes), tmp_path, tmp_path / "out")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert not (tmp_path / "out/own").exists()
+    assert [p.name for p in (tmp_path / "out").iterdir()] == [".own.lock"]
+    return message
+
+
+TYPED = "SELECT * FROM read_csv('{clicks.csv}', header=true, auto_detect=false, delim=',', columns={'label': 'INTEGER', 'a': 'INTEGER'})"  # noqa: E501
+GOOD = "label,a\n" + "1,5\n0,6\n" * 5
+
+
+def test_wrong_column_count_names_file_and_line(tmp_path: Path) -> None:
+    message = failure(tmp_path, GOOD + "1\n" + GOOD[8:], rows=TYPED)
+    assert message == "`clicks.csv:12`: expected 2 columns, found 1 (dataset `own`)"
+
+
+def test_non_numeric_number_names_file_and_line(tmp_path: Path) -> None:
+    message = failure(tmp_path, GOOD + "1,many\n", rows=TYPED)
+    assert "`clicks.csv:12`" in message
+    assert 'Could not convert string "many"'.lower() in message.lower()
+
+
+def test_non_numeric_text_in_a_numeric_feature_names_row_and_value(tmp_path: Path) -> None:
+    numeric = [{"type": "numeric", "columns": ["a"]}]
+    message = failure(tmp_path, GOOD + "1,many\n", features=numeric)
+    assert message == "`a` is `many` in row 11 of dataset `own`, which is not a number"
+
+
+def test_infinite_number(tmp_path: Path) -> None:
+    numeric = [{"type": "numeric", "columns": ["a"]}]
+    assert "`a` is infinite in row 3" in failure(
+        tmp_path, "label,a\n1,1\n0,2\n1,inf\n0,1\n", features=numeric
+    )
+
+
+def test_invalid_utf8_names_file_and_line(tmp_path: Path) -> None:
+    message = failure(tmp_path, GOOD.encode() + b"1,\xff\xfe\n")
+    assert "`clicks.csv:12`" in message
+    assert "unicode" in message
+
+
+@pytest.mark.parametrize(
+    ("value", "found"), [("2", "`2`"), ("", "nothing"), ("yes", "`yes`"), ("0.5", "`0.5`")]
+)
+def test_label_outside_0_and_1(tmp_path: Path, value: str, found: str) -> None:
+    message = failure(tmp_path, GOOD + f"{value},5\n")
+    assert message == f"the label must be 0 or 1, found {found} in row 11 of dataset `own`"
+
+
+def test_unknown_split_name(tmp_path: Path) -> None:
+    message = failure(
+        tmp_path, "label,a,part\n1,5,train\n0,5,tset\n", split={"by": "column", "column": "part"}
+    )
+    assert message == "the split must be `train`, `valid` or `test`, found `tset` in row 2 of dataset `own`"
+
+
+def test_empty_split(tmp_path: Path) -> None:
+    assert "split `test` of dataset `own` is empty" in failure(tmp_path, "label,a\n1,5\n")
+
+
+def test_zero_byte_file(tmp_path: Path) -> None:
+    assert "clicks.csv` is empty" in failure(tmp_path, b"")
+
+
+def test_missing_column_suggests_the_near_one(tmp_path: Path) -> None:
+    (tmp_path / "clicks.csv").write_text("label,colour\n1,5\n0,6\n1,7\n")
+    with pytest.raises(UsageError, match="feature `color` is not a column") as caught:
+        run(own(features=[{"type": "categorical", "columns": ["color"]}]), tmp_path, tmp_path / "out")
+    assert "colour" in str(caught.value.hint)
+
+
+def test_sql_error_is_one_line_with_the_name_of_the_recipe(tmp_path: Path) -> None:
+    message = failure(tmp_path, GOOD, rows="SELECT * FORM read_csv('{clicks.csv}')")
+    assert message.startswith("the SQL of dataset `own` is not valid: syntax error")
+    assert "lable" in failure(tmp_path, GOOD, label="lable")
+
+
+def test_truncated_gzip_read_by_duckdb(tmp_path: Path) -> None:
+    data = gzip.compress("".join(f"{i % 2},{i * i}\n" for i in range(20_000)).encode())
+    (tmp_path / "clicks.csv.gz").write_bytes(data[: len(data) // 2])
+    query = "SELECT * FROM read_csv('{clicks.csv.gz}', header=false, auto_detect=false, columns={'label': 'INTEGER', 'a': 'INTEGER'})"  # noqa: E501
+    with pytest.raises(RunFailed):
+        run(own(files={"clicks.csv.gz": {}}, rows=query), tmp_path, tmp_path / "out")
+
+
+def test_one_class_label_is_allowed_and_reported(tmp_path: Path) -> None:
+    (tmp_path / "clicks.csv").write_text("label,a\n1,5\n1,6\n0,7\n")
+    prepared = run(own(), tmp_path, tmp_path / "out")
+    assert prepared.problems == ("every label in `train` is 1: nothing can be learned from it",)
+    assert prepared.verified
+
+
+def test_wrong_counts_are_a_failed_check_with_both_values(tmp_path: Path) -> None:
+    write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
+    spec = own(expect={"total": {"rows": 10, "positives": 4}, "train": {"rows": 7}})
+    with pytest.raises(CheckFailed) as caught:
+        run(spec, tmp_path, tmp_path / "out")
+    assert [str(problem) for problem in caught.value.problems] == [
+        "total: expected 10 rows, found 9",
+        "train: expected 7 rows, found 6",
+    ]
+    assert "--no-verify" in str(caught.value.hint)
+    prepared = run(spec, tmp_path, tmp_path / "out", verify=False)
+    assert len(prepared.problems) == 2
+    assert not prepared.verified
+    with pytest.raises(CheckFailed):
+        run(spec, tmp_path, tmp_path / "out")
+
+
+def test_nan_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "clicks.csv").write_text("label,a\n1,nan\n0,3\n1,\n0,NaN\n1,4\n0,4\n")
+    prepared = run(own(features=[{"type": "numeric", "columns": ["a"]}]), tmp_path, tmp_path / "out")
+    values = columns(tmp_path / "out", prepared)
+    assert values["train"]["a"] == [0.0, 3.0, 0.0, 0.0]
+    assert not any(math.isnan(value) for value in values["test"]["a"])
+
+
+def test_a_spec_can_be_copied_with_other_checksums(tmp_path: Path) -> None:
+    raw.frappe(tmp_path)
+    files = {
+        name: RawFile(md5=hashlib.md5((tmp_path / name).read_bytes()).hexdigest())
+        for name in ("train.csv", "valid.csv", "test.csv")
+    }
+    spec = shipped("frappe").model_copy(update={"files": files, "expect": {}})
+    prepared = run(spec, tmp_path, tmp_path / "out")
+    assert prepared.verified
+    assert prepared.problems == ()
+    assert all(source.verified for source in prepared.sources)

@@ -1,0 +1,183 @@
+"""A prepared split → batches of tensors; any position can be reached without reading what lies before it.
+
+Row groups are read whole and packed into one int32 matrix (float columns as their bits), from which a batch
+is one `index_select`. A shuffled epoch permutes the row groups, then the rows inside windows of a few
+groups. Both permutations are functions of (seed, epoch, window), so a batch is a function of
+(seed, epoch, step): a reader that starts in the middle gives exactly what an uninterrupted one would.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from wukongctl.config.loading import did_you_mean
+from wukongctl.data.manifest import Manifest, check_file, damaged
+from wukongctl.data.schema import Batch
+from wukongctl.errors import UsageError
+
+BLOCK = 2048
+"""Rows packed at a time."""
+WINDOW = 4
+"""Row groups that are shuffled together and held in memory at a time."""
+
+
+class RowGroup(NamedTuple):
+    """One row group of one file."""
+
+    path: Path
+    index: int
+    rows: int
+
+
+class BatchReader:
+    """Batches of one split; the last one of an epoch may be short.
+
+    Raises UsageError for a split that does not exist, RunFailed for missing or damaged files.
+    """
+
+    def __init__(
+        self, folder: Path, manifest: Manifest, split: str, *, batch_size: int, shuffle: bool, seed: int
+    ) -> None:
+        found = {name: part for name, part in manifest.splits.items() if name == split}
+        if not found:
+            hint = did_you_mean(split, manifest.splits) or f"it has {', '.join(manifest.splits)}"
+            raise UsageError(f"dataset `{manifest.dataset}` has no split `{split}`", hint=hint)
+        (part,) = found.values()
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        self.rows = part.rows
+        self._columns = _Columns(manifest, with_probability=part.bayes_logloss is not None)
+        self._groups: list[RowGroup] = []
+        for file in part.files:
+            check_file(folder / file.path, file.bytes)
+            self._groups += _row_groups(folder / file.path)
+        if sum(group.rows for group in self._groups) != self.rows:
+            raise damaged(folder / split, f"does not hold the {self.rows:,} rows of its manifest")
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in one epoch."""
+        return -(-self.rows // self.batch_size)
+
+    def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
+        """The batches of `epoch` from `start_step` on; row groups that lie before it are not read."""
+        windows = self._windows(epoch)
+        ends = np.cumsum([sum(group.rows for group in window) for window in windows])
+        position = start_step * self.batch_size
+        first = int(np.searchsorted(ends, position, side="right"))
+        rest = torch.empty((0, self._columns.width), dtype=torch.int32)
+        skip = position - (int(ends[first - 1]) if first else 0)
+        for index in range(first, len(windows)):
+            packed, order = self._load(windows[index], epoch, index)
+            start = skip
+            while start < len(packed):
+                stop = min(start + self.batch_size - len(rest), len(packed))
+                rest = torch.cat((rest, _take(packed, order, start, stop)))
+                start = stop
+                if len(rest) == self.batch_size:
+                    yield self._columns.batch(rest)
+                    rest = rest[:0]
+            skip = 0
+        if len(rest):
+            yield self._columns.batch(rest)
+
+    def _windows(self, epoch: int) -> list[list[RowGroup]]:
+        if not self.shuffle:
+            return [[group] for group in self._groups]
+        order = self._generator(epoch).permutation(len(self._groups))
+        return [
+            [self._groups[position] for position in order[start : start + WINDOW]]
+            for start in range(0, len(order), WINDOW)
+        ]
+
+    def _load(self, window: list[RowGroup], epoch: int, index: int) -> tuple[Tensor, Tensor | None]:
+        """The window's rows packed, (rows, width) int32, and the order to take them in."""
+        rows = sum(group.rows for group in window)
+        matrix = np.empty((rows, self._columns.width), np.int32)
+        start = 0
+        for group in window:
+            self._columns.read(group, matrix[start : start + group.rows])
+            start += group.rows
+        packed = torch.from_numpy(matrix)
+        if not self.shuffle:
+            return packed, None
+        return packed, torch.from_numpy(self._generator(epoch, index).permutation(rows))
+
+    def _generator(self, *position: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed % (1 << 63), *position])
+
+
+class _Columns:
+    """Where each column stands in a packed row: ids, then the bits of dense values, label, probability."""
+
+    def __init__(self, manifest: Manifest, *, with_probability: bool) -> None:
+        schema = manifest.schema()
+        self.lists = {sequence.name: sequence.max_len for sequence in schema.sequences}
+        self.ids, self.dense = schema.id_columns, len(schema.numeric)
+        self.floats = [*schema.numeric, "label", *(["probability"] if with_probability else [])]
+        self.names = [*schema.categorical, *self.lists, *self.floats]
+        self.with_probability = with_probability
+        self.width = self.ids + self.dense + 1 + with_probability
+
+    def read(self, group: RowGroup, packed: np.ndarray) -> None:
+        """Read one row group into `packed`, (rows, width) int32."""
+        try:
+            with pq.ParquetFile(group.path) as file:
+                table = file.read_row_group(group.index, columns=self.names, use_threads=False)
+            columns = [bits for name in self.names for bits in self._bits(table, name)]
+            # In blocks that fit the cache: column after column would fetch the line of every row anew.
+            for start in range(0, len(packed), BLOCK):
+                for position, bits in enumerate(columns):
+                    packed[start : start + BLOCK, position] = bits[start : start + BLOCK]
+        except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+            raise damaged(group.path, f"cannot be read: {str(error).splitlines()[0]}") from None
+
+    def batch(self, rows: Tensor) -> Batch:
+        """Unpack (B, width) int32 rows."""
+        dense, label = self.ids, self.ids + self.dense
+        floats = rows[:, dense:].contiguous().view(torch.float32)
+        return Batch(
+            ids=rows[:, :dense].contiguous(),
+            dense=floats[:, : self.dense].contiguous(),
+            labels=floats[:, label - dense].contiguous(),
+            probability=floats[:, label - dense + 1].contiguous() if self.with_probability else None,
+        )
+
+    def _bits(self, table: pa.Table, name: str) -> list[np.ndarray]:
+        """One column as int32, (rows,); a sequence as its `max_len` columns."""
+        column = table[name].combine_chunks()
+        if name in self.lists:
+            return list(_padded(column, self.lists[name]).T)
+        values = column.to_numpy(zero_copy_only=False)
+        return [values.astype(np.float32, copy=False).view(np.int32) if name in self.floats else values]
+
+
+def _padded(lists: pa.ListArray, width: int) -> np.ndarray:
+    """Lists as rows of a matrix (n, width), zeros after their values."""
+    lengths = lists.value_lengths().to_numpy()
+    values = lists.flatten().to_numpy()
+    matrix = np.zeros((len(lists), width), np.int32)
+    starts = np.cumsum(lengths) - lengths
+    matrix[np.repeat(np.arange(len(lists)), lengths), np.arange(len(values)) - np.repeat(starts, lengths)] = (
+        values
+    )
+    return matrix
+
+
+def _take(packed: Tensor, order: Tensor | None, start: int, stop: int) -> Tensor:
+    return packed[start:stop] if order is None else packed.index_select(0, order[start:stop])
+
+
+def _row_groups(path: Path) -> list[RowGroup]:
+    try:
+        metadata = pq.read_metadata(path)
+    except (pa.ArrowException, OSError) as error:
+        raise damaged(path, f"cannot be read: {str(error).splitlines()[0]}") from None
+    return [
+        RowGroup(path, index, metadata.row_group(index).num_rows) for index in range(metadata.num_row_groups)
+    ]

@@ -1,0 +1,59 @@
+"""What is wrong with the data: the first offending value and where it stands, or counts that differ."""
+
+from collections.abc import Iterable, Mapping
+
+import pyarrow as pa
+
+from wukongctl.config.dataset import ByColumn, DatasetSpec, Numeric, SplitName
+from wukongctl.data import sql
+from wukongctl.data.engine import Engine
+from wukongctl.data.manifest import Split
+from wukongctl.errors import Problem, RunFailed
+
+
+def require_values(
+    engine: Engine, spec: DatasetSpec, query: str, batch: pa.RecordBatch, first_row: int
+) -> None:
+    """RunFailed if a label or split in `batch`, which starts at `first_row` of `query`, is not allowed."""
+    if batch.column("label_").null_count:
+        bad, column, allowed = f"({spec.label})", "label_", "the label must be 0 or 1"
+    elif "split_" in batch.schema.names and batch.column("split_").null_count:
+        bad = sql.identifier(spec.split.column) if isinstance(spec.split, ByColumn) else "NULL"
+        column, allowed = "split_", "the split must be `train`, `valid` or `test`"
+    else:
+        return
+    row = first_row + batch.column(column).is_null().index(True).as_py()
+    ((value,),) = engine.aside(f"SELECT CAST({bad} AS VARCHAR) FROM (\n{query}\n) LIMIT 1 OFFSET {row}")
+    found = "nothing" if value is None else f"`{value}`"
+    raise RunFailed(f"{allowed}, found {found} in row {row + 1:,} of dataset `{spec.name}`")
+
+
+def not_a_number(
+    engine: Engine, spec: DatasetSpec, selections: Iterable[tuple[str, Mapping[str, str]]]
+) -> RunFailed | None:
+    """The first text in a numeric feature that is no number; `selections` are queries with their types."""
+    for query, types in selections:
+        for name, group in spec.columns:
+            if not isinstance(group, Numeric) or types[name.lower()] != "VARCHAR":
+                continue
+            for row, value in engine.aside(sql.not_a_number(query, name)):
+                where = f"in row {row:,} of dataset `{spec.name}`"
+                return RunFailed(f"`{name}` is `{value}` {where}, which is not a number")
+    return None
+
+
+def count_problems(spec: DatasetSpec, written: Mapping[SplitName, Split]) -> list[Problem]:
+    """Differences between the published counts and the prepared ones."""
+    actual: dict[str, tuple[int, int]] = {name: (part.rows, part.positives) for name, part in written.items()}
+    actual["total"] = (
+        sum(part.rows for part in written.values()),
+        sum(part.positives for part in written.values()),
+    )
+    problems = []
+    for name, counts in spec.expect.items():
+        rows, positives = actual.get(name, (0, 0))
+        if rows != counts.rows:
+            problems.append(Problem(f"{name}: expected {counts.rows:,} rows, found {rows:,}"))
+        if counts.positives is not None and positives != counts.positives:
+            problems.append(Problem(f"{name}: expected {counts.positives:,} positives, found {positives:,}"))
+    return problems

@@ -1,0 +1,133 @@
+"""Archives → the wanted raw files, by base name, safely.
+
+Members are written under their own base name only, so no path of an archive is ever followed; links and
+devices are refused; nothing may unpack to more than a bound.
+"""
+
+import gzip
+import lzma
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from wukongctl.data.progress import Progress, Report, silent
+from wukongctl.errors import RunFailed
+
+CHUNK = 1 << 20
+MAX_RATIO = 100
+"""A file may unpack to this many times its archive (text compresses 3 to 10 times)…"""
+MIN_BOUND = 1 << 30
+"""… but a bound below this many bytes protects nobody."""
+UNREADABLE = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+
+Stream = IO[bytes] | gzip.GzipFile
+Member = tuple[str, int | None, Stream]
+"""Name, unpacked size where it is recorded, and content."""
+
+
+def is_archive(path: Path) -> bool:
+    """Whether `path` is a zip, a tar of any compression, or a gzip file, by its content."""
+    with path.open("rb") as file:
+        is_gzip = file.read(2) == b"\x1f\x8b"
+    return is_gzip or zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+
+
+def extract(archive: Path, wanted: Collection[str], into: Path, report: Report = silent) -> dict[str, Path]:
+    """Unpack those of the `wanted` base names that `archive` holds into the folder `into`.
+
+    Raises RunFailed for a damaged or truncated archive, two members of one name, a link under a wanted
+    name, too little disk space, or a member that unpacks beyond the bound.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    found: dict[str, Path] = {}
+    try:
+        for member, size, stream in _members(archive, wanted):
+            name = PurePosixPath(member).name
+            if name in found:
+                raise RunFailed(f"`{archive.name}` holds two files named `{name}`")
+            found[name] = into / name
+            _copy(stream, found[name], size, archive, report)
+    except UNREADABLE as error:
+        reason = str(error) or type(error).__name__
+        raise RunFailed(f"`{archive}` is damaged: {reason}", hint="fetch it again") from None
+    return found
+
+
+def _members(archive: Path, wanted: Collection[str]) -> Iterator[Member]:
+    """Each wanted member of a zip, a tar or a gzip file."""
+    if zipfile.is_zipfile(archive):
+        yield from _zip_members(archive, wanted)
+    elif tarfile.is_tarfile(archive):
+        yield from _tar_members(archive, wanted)
+    else:
+        name = archive.name.removesuffix(".gz")
+        if name not in wanted and len(wanted) == 1:
+            (name,) = wanted
+        if name in wanted:
+            with gzip.open(archive) as stream:
+                yield name, None, stream
+
+
+def _zip_members(archive: Path, wanted: Collection[str]) -> Iterator[Member]:
+    with zipfile.ZipFile(archive) as file:
+        for info in file.infolist():
+            if info.is_dir() or PurePosixPath(info.filename).name not in wanted:
+                continue
+            if (info.external_attr >> 28) == 0xA:
+                raise _link(archive, info.filename)
+            with file.open(info) as stream:
+                yield info.filename, info.file_size, stream
+
+
+def _tar_members(archive: Path, wanted: Collection[str]) -> Iterator[Member]:
+    with tarfile.open(archive, "r:*") as file:
+        for info in file:
+            if info.isdir() or PurePosixPath(info.name).name not in wanted:
+                continue
+            stream = file.extractfile(info) if info.isreg() else None
+            if stream is None:
+                raise _link(archive, info.name)
+            with stream:
+                yield info.name, info.size, stream
+
+
+def _copy(stream: Stream, target: Path, size: int | None, archive: Path, report: Report) -> None:
+    bound = max(MAX_RATIO * archive.stat().st_size, MIN_BOUND)
+    require_space(target.parent, size or 0)
+    done = 0
+    with target.open("xb") as file, _disk_errors(target):
+        while chunk := stream.read(CHUNK):
+            done += len(chunk)
+            if done > bound:
+                raise RunFailed(f"`{archive.name}`: `{target.name}` unpacks to more than {bound:,} bytes")
+            file.write(chunk)
+            report(Progress(f"unpacking {target.name}", done, size, "bytes"))
+
+
+def require_space(folder: Path, size: int) -> None:
+    """RunFailed unless the disk of `folder` has room for `size` bytes."""
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise RunFailed(
+            f"`{folder}` has {free / 1e9:.1f} GB free and needs {size / 1e9:.1f} GB",
+            hint="free some space, or choose another folder",
+        )
+
+
+@contextmanager
+def _disk_errors(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except gzip.BadGzipFile:
+        raise
+    except OSError as error:
+        raise RunFailed(f"cannot write `{target}`: {(error.strerror or str(error)).lower()}") from None
+
+
+def _link(archive: Path, member: str) -> RunFailed:
+    return RunFailed(f"`{archive.name}`: `{member}` is not a regular file, refusing to unpack it")

@@ -1,0 +1,171 @@
+"""What a prepared dataset is: its features, splits, sources and fingerprint, in `manifest.json`.
+
+The fingerprint is logical. It covers the encoded values of every column of every split in row order, and
+the vocabularies; it is blind to Parquet layout, compression, thread count, machine and time.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from wukongctl.config.dataset import License, SplitName
+from wukongctl.config.spec import Spec
+from wukongctl.data import staging
+from wukongctl.data.schema import Schema, SequenceColumn
+from wukongctl.errors import RunFailed, UsageError
+
+FORMAT_VERSION = 1
+FILE = "manifest.json"
+SPECIAL_IDS = 2
+"""0 = missing, 1 = out of vocabulary; values of the vocabulary follow."""
+
+
+class Feature(Spec):
+    """One column of the Parquet files after `label`."""
+
+    name: str
+    type: Literal["categorical", "numeric", "sequence"]
+    rows: int | None = None
+    """Embedding rows, the two special ids included; None for numeric features."""
+    table: int | None = None
+    """Position of the embedding table; a sequence may share one with a categorical feature."""
+    max_len: int | None = None
+    transform: Literal["none", "log1p"] | None = None
+    mean: float | None = None
+    std: float | None = None
+
+
+class DataFile(Spec):
+    """One Parquet file, its path relative to the dataset's folder."""
+
+    path: str
+    rows: int
+    bytes: int
+
+
+class Split(Spec):
+    """Rows of one split, over its files in order."""
+
+    rows: int
+    positives: int
+    bayes_logloss: float | None = None
+    """Mean entropy of the true click probability, where it is known: no model can do better."""
+    files: tuple[DataFile, ...]
+
+
+class Source(Spec):
+    """One raw file as it was read."""
+
+    file: str
+    bytes: int
+    md5: str
+    sha256: str
+    expected_md5: str | None = None
+    expected_sha256: str | None = None
+    expected_bytes: int | None = None
+    verified: bool
+    """A published checksum exists and holds."""
+
+
+class Versions(Spec):
+    """The tools that wrote the files."""
+
+    wukongctl: str
+    duckdb: str
+    pyarrow: str
+
+
+class Manifest(Spec):
+    """Everything a reader of the prepared dataset needs, and where it came from."""
+
+    format_version: int = FORMAT_VERSION
+    dataset: str
+    description: str
+    license: License | None = None
+    citation: str | None = None
+    recipe: dict[str, Any]
+    recipe_digest: str
+    """Of what decides the content (DatasetSpec.content_digest)."""
+    sql_sha256: str
+    """Of the SQL that was run, with file names in place of paths."""
+    features: tuple[Feature, ...]
+    splits: dict[SplitName, Split]
+    sources: tuple[Source, ...]
+    verified: bool
+    """No check failed: every published checksum and count that could be tested held."""
+    problems: tuple[str, ...] = ()
+    """What a person should know: checks that `--no-verify` passed over, a label with one class."""
+    limit_rows: int | None = None
+    versions: Versions
+    fingerprint: str
+
+    def schema(self) -> Schema:  # pyrefly: ignore[bad-override] (pydantic's own is deprecated)
+        """Columns in the order of `Batch`, for building a model."""
+        tables = {f.table: f.rows for f in self.features if f.table is not None and f.rows is not None}
+        return Schema(
+            categorical=tuple(f.name for f in self.features if f.type == "categorical"),
+            numeric=tuple(f.name for f in self.features if f.type == "numeric"),
+            sequences=tuple(
+                SequenceColumn(f.name, f.table, f.max_len)
+                for f in self.features
+                if f.type == "sequence" and f.table is not None and f.max_len is not None
+            ),
+            table_rows=tuple(rows for _, rows in sorted(tables.items())),
+        )
+
+    def write(self, folder: Path) -> None:
+        """Write `manifest.json` into `folder`."""
+        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+        (folder / FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def read(folder: Path) -> Manifest:
+    """The manifest of the prepared dataset in `folder`; an interrupted replacement is put right first.
+
+    Raises UsageError when the dataset is not there or was written by a newer version, RunFailed when
+    its files are damaged.
+    """
+    if not folder.is_dir():
+        staging.heal(folder)
+    path = folder / FILE
+    if not path.is_file():
+        raise UsageError(
+            f"dataset `{folder.name}` is not prepared in `{folder.parent}`",
+            hint=f"run `wukongctl prepare {folder.name}`",
+        )
+    manifest = _parse(path)
+    for split in manifest.splits.values():
+        for file in split.files:
+            check_file(folder / file.path, file.bytes)
+    return manifest
+
+
+def check_file(path: Path, size: int) -> None:
+    """Raise RunFailed unless `path` is a file of `size` bytes."""
+    actual = path.stat().st_size if path.is_file() else None
+    if actual != size:
+        what = "is missing" if actual is None else f"has {actual:,} bytes instead of {size:,}"
+        raise damaged(path, what)
+
+
+def damaged(path: Path, what: str) -> RunFailed:
+    """The error for a prepared file that is not as it was written."""
+    return RunFailed(f"`{path}` {what}", hint="prepare the dataset again with `--force`")
+
+
+def _parse(path: Path) -> Manifest:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        version = data["format_version"]
+        if isinstance(version, int) and version > FORMAT_VERSION:
+            raise UsageError(
+                f"`{path}` has format {version}, this version of wukongctl reads up to {FORMAT_VERSION}",
+                hint="upgrade wukongctl, or prepare the dataset again with `--force`",
+            )
+        return Manifest.from_dict(data)
+    except (ValueError, KeyError, TypeError, ValidationError):
+        raise damaged(path, "is damaged") from None
+    except OSError as error:
+        raise RunFailed(f"cannot read `{path}`: {(error.strerror or 'unknown error').lower()}") from None

@@ -1,0 +1,148 @@
+"""Raw files → a prepared dataset: verify, count vocabularies on train, encode, check, swap in.
+
+Nothing is visible until everything is written and checked; what is there already is left alone unless the
+caller forces its replacement.
+"""
+
+from pathlib import Path
+from typing import Literal, TypedDict
+
+from wukongctl.config.dataset import DatasetSpec
+from wukongctl.data import manifest, pipeline, sources, staging
+from wukongctl.data.manifest import Manifest
+from wukongctl.data.pipeline import Options
+from wukongctl.data.progress import Progress, Report, silent
+from wukongctl.errors import UsageError, WukongError
+
+UP_TO_DATE = "already prepared"
+"""The stage reported when there was nothing to do."""
+
+
+def prepare(
+    spec: DatasetSpec,
+    *,
+    recipe_dir: Path,
+    out: Path,
+    source: Path | None = None,
+    verify: bool = True,
+    memory_limit: str | None = None,
+    threads: int | None = None,
+    limit_rows: int | None = None,
+    force: bool = False,
+    progress: Report | None = None,
+) -> Manifest:
+    """Prepare `spec` in `out/<name>` and return its manifest; at once if that is already done.
+
+    `source` is a folder (or the one file, or the archive) with the raw files; without it they are
+    downloaded, or read beside the recipe. `limit_rows` keeps the first rows of each SELECT. With
+    `verify` off, failed checks are recorded in the manifest instead of raised.
+
+    Raises CheckFailed for a checksum or count that does not hold, UsageError for a recipe, path or
+    existing dataset in the way, RunFailed for raw data that cannot be read.
+    """
+    options = Options(
+        recipe_dir, source, verify, memory_limit, threads, limit_rows, force, progress or silent
+    )
+    target = out / spec.name
+    with staging.locked(target, options.report):
+        current = existing(target, spec, options)
+        if current is not None and not force and pinned(current) and current.verified:
+            options.report(Progress(UP_TO_DATE, 1, 1))
+            return current
+        with staging.building(target) as workspace:
+            return _prepare_in(workspace, target, spec, options, current)
+
+
+class Plan(TypedDict):
+    """What `prepare` would do, for people (`steps`) and programs."""
+
+    dataset: str
+    path: str
+    state: Literal["absent", "prepared", "different"]
+    steps: list[str]
+    sql: list[str]
+
+
+def plan(
+    spec: DatasetSpec,
+    *,
+    recipe_dir: Path,
+    out: Path,
+    source: Path | None = None,
+    limit_rows: int | None = None,
+) -> Plan:
+    """What `prepare` would read, download and run; looks at file names only and writes nothing."""
+    target = out / spec.name
+    state: Literal["absent", "prepared", "different"] = "absent"
+    if target.exists():
+        try:
+            existing(target, spec, Options(recipe_dir, limit_rows=limit_rows))
+            state = "prepared"
+        except WukongError:
+            state = "different"
+    steps = [f"licence: {spec.license.name}"] if spec.license is not None else []
+    steps += sources.plan(spec, recipe_dir=recipe_dir, source=source)
+    if spec.generator is not None:
+        steps.append(f"generate {min(spec.generator.rows, limit_rows or spec.generator.rows):,} rows")
+    queries = [query.strip() for query in spec.queries]
+    steps += [f"run {query}" for query in queries]
+    if state == "prepared":
+        steps = [f"nothing: `{target}` is already prepared"]
+    elif state == "different":
+        steps.append(f"`{target}` exists and was prepared differently: needs `--force`")
+    return Plan(dataset=spec.name, path=str(target), state=state, steps=steps, sql=queries)
+
+
+def existing(target: Path, spec: DatasetSpec, options: Options) -> Manifest | None:
+    """The manifest at `target` if it answers the same request; UsageError if it answers another one."""
+    if not target.exists():
+        return None
+    if not (target / manifest.FILE).is_file():
+        raise UsageError(
+            f"`{target}` exists and is not a prepared dataset", hint="choose another folder with `--out`"
+        )
+    if options.force:
+        return None
+    current = manifest.read(target)
+    if current.recipe_digest != spec.content_digest() or current.limit_rows != options.limit_rows:
+        what = (
+            "from another recipe"
+            if current.limit_rows == options.limit_rows
+            else "with another `--limit-rows`"
+        )
+        raise _differs(target, what)
+    return current
+
+
+def pinned(current: Manifest) -> bool:
+    """Whether published checksums fix every source, so that raw files need not be looked at again."""
+    return all(source.verified for source in current.sources)
+
+
+def _differs(target: Path, what: str) -> UsageError:
+    return UsageError(f"`{target}` was prepared {what}", hint="add `--force` to replace it")
+
+
+def _prepare_in(
+    workspace: Path, target: Path, spec: DatasetSpec, options: Options, current: Manifest | None
+) -> Manifest:
+    raw = sources.resolve(
+        spec,
+        recipe_dir=options.recipe_dir,
+        source=options.source,
+        workspace=workspace / "raw",
+        verify=options.verify,
+        report=options.report,
+    )
+    if current is not None:
+        if [s.sha256 for s in current.sources] != [s.sha256 for s in raw.sources]:
+            raise _differs(target, "from other raw files")
+        if current.verified or not options.verify:
+            options.report(Progress(UP_TO_DATE, 1, 1))
+            return current
+    folder = workspace / "dataset"
+    folder.mkdir()
+    prepared = pipeline.run(spec, options, raw, workspace, folder)
+    prepared.write(folder)
+    staging.publish(folder, target)
+    return prepared

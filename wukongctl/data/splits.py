@@ -1,0 +1,85 @@
+"""Which split each row belongs to, and how that is decided before the rows are read."""
+
+from typing import NamedTuple, assert_never
+
+from wukongctl.config.dataset import ByColumn, ByHash, ByOrder, ByTime, SplitName, SplitRule
+from wukongctl.data import sql
+from wukongctl.data.engine import Engine
+from wukongctl.errors import UsageError
+
+ORDER: tuple[SplitName, ...] = ("train", "valid", "test")
+
+
+class Route(NamedTuple):
+    """How the rows of one query are divided over `names`, of which the first is `train`."""
+
+    names: tuple[SplitName, ...]
+    expression: str | None = None
+    """SQL giving the position in `names`…"""
+    ends: tuple[int, ...] = ()
+    """… or, for splits in file order, the row at which each split ends."""
+
+    def train_only(self, rows: str) -> str:
+        """The train rows of the wrapped query `rows`."""
+        if self.ends:
+            return f"SELECT * FROM (\n{rows}\n) LIMIT {self.ends[0]}"
+        return f"SELECT * FROM (\n{rows}\n) WHERE split_ = 0" if self.expression else rows
+
+
+def route(rule: SplitRule, engine: Engine, query: str) -> Route:
+    """Make `rule` concrete for the rows of `query`: count them or find the instants, where that is needed."""
+    match rule:
+        case ByHash():
+            names, ends = _cumulative(rule.ratio)
+            key = f"concat('{rule.seed}|', CAST(({rule.key}) AS VARCHAR))"
+            return Route(names, _steps(f"md5_number_lower({key}) % {ends[-1]}", [str(end) for end in ends]))
+        case ByOrder():
+            names, _ = _cumulative(rule.ratio)
+            ((rows,),) = engine.rows(f"SELECT count(*) FROM (\n{query}\n)")
+            return Route(names, ends=boundaries(rows, rule.ratio))
+        case ByTime():
+            return _by_time(rule, engine, query)
+        case ByColumn():
+            column = f"CAST({sql.identifier(rule.column)} AS VARCHAR)"
+            cases = " ".join(f"WHEN '{name}' THEN {index}" for index, name in enumerate(ORDER))
+            return Route(ORDER, f"CASE {column} {cases} END")
+        case _:
+            assert_never(rule)
+
+
+def boundaries(rows: int, ratio: dict[SplitName, int]) -> tuple[int, ...]:
+    """The row at which each split ends: the cumulative share of `rows`, rounded up."""
+    _, ends = _cumulative(ratio)
+    return tuple(-(-rows * end // ends[-1]) for end in ends)
+
+
+def _by_time(rule: ByTime, engine: Engine, query: str) -> Route:
+    """A split ends with the instant at which its cumulative share of rows is reached."""
+    names, ends = _cumulative(rule.ratio)
+    column = sql.identifier(rule.column)
+    instants = f"SELECT {column} AS instant, count(*) AS rows FROM (\n{query}\n) GROUP BY instant"
+    engine.execute(f"CREATE OR REPLACE TEMP TABLE instants AS {instants}")
+    ((rows, missing),) = engine.rows("SELECT sum(rows), count(*) FILTER (instant IS NULL) FROM instants")
+    if missing:
+        raise UsageError(f"split by time: `{rule.column}` is missing in some rows")
+    cuts = boundaries(rows or 0, rule.ratio)
+    for position, cut in enumerate(cuts[:-1]):
+        engine.execute(
+            f"SET VARIABLE split_end_{position} = (SELECT min(instant) FROM (SELECT instant, "
+            f"sum(rows) OVER (ORDER BY instant) AS cumulative FROM instants) WHERE cumulative >= {cut})"
+        )
+    cases = " ".join(
+        f"WHEN {column} <= getvariable('split_end_{position}') THEN {position}"
+        for position in range(len(ends) - 1)
+    )
+    return Route(names, f"CASE {cases} ELSE {len(ends) - 1} END" if cases else "0")
+
+
+def _cumulative(ratio: dict[SplitName, int]) -> tuple[tuple[SplitName, ...], tuple[int, ...]]:
+    names = tuple(name for name in ORDER if name in ratio)
+    return names, tuple(sum(ratio[name] for name in names[: end + 1]) for end in range(len(names)))
+
+
+def _steps(value: str, ends: list[str]) -> str:
+    cases = " ".join(f"WHEN {value} < {end} THEN {position}" for position, end in enumerate(ends[:-1]))
+    return f"CASE {cases} ELSE {len(ends) - 1} END" if cases else "0"

@@ -1,0 +1,127 @@
+"""Values → ids, counted on the train split alone: 2… by descending count, then in byte order."""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wukongctl.config.dataset import Categorical, DatasetSpec, Numeric, Sequence
+from wukongctl.data import sql
+from wukongctl.data.engine import Engine
+from wukongctl.data.manifest import SPECIAL_IDS
+from wukongctl.data.progress import Progress, Report
+
+FOLDER = "vocab"
+
+
+class Vocabulary(NamedTuple):
+    """Values in id order; the first has id 2."""
+
+    values: pa.Array
+    counts: pa.Array
+
+    @property
+    def rows(self) -> int:
+        """Embedding rows: the values and the two special ids."""
+        return len(self.values) + SPECIAL_IDS
+
+    def digest(self) -> str:
+        """SHA-256 of the values in order."""
+        hasher = hashlib.sha256()
+        if len(self.values):
+            _, offsets, data = self.values.buffers()
+            ends = np.frombuffer(offsets, np.int32)[self.values.offset :][: len(self.values) + 1]
+            hasher.update(np.diff(ends).astype("<i4").data)
+            hasher.update(memoryview(data)[ends[0] : ends[-1]])
+        return hasher.hexdigest()
+
+    def write(self, path: Path) -> None:
+        """A Parquet file with the columns `value`, `id` and `count`."""
+        ids = pa.array(range(SPECIAL_IDS, self.rows), pa.int32())
+        table = pa.table({"value": self.values, "id": ids, "count": self.counts})
+        pq.write_table(table, path, compression="zstd")
+
+
+def file_name(feature: str) -> str:
+    """The vocabulary's file in a prepared dataset; characters that file names cannot hold are escaped."""
+    return f"{FOLDER}/{quote(feature, safe=' ,;=+()')}.parquet"
+
+
+def tables(spec: DatasetSpec) -> dict[int, int]:
+    """Feature position → embedding table: categorical features first, then sequences with their own."""
+    names = [name for name, _ in spec.columns]
+    owners = [i for i, (_, group) in enumerate(spec.columns) if isinstance(group, Categorical)]
+    sequences = [
+        (i, group.shares) for i, (_, group) in enumerate(spec.columns) if isinstance(group, Sequence)
+    ]
+    owners += [index for index, shares in sequences if not shares]
+    result = {feature: table for table, feature in enumerate(owners)}
+    return result | {index: result[names.index(shares)] for index, shares in sequences if shares}
+
+
+def build(engine: Engine, spec: DatasetSpec, train: str, report: Report) -> dict[int, Vocabulary]:
+    """The vocabulary of each categorical and sequence feature, by its position in the recipe.
+
+    `train` is the wrapped query (sql.select) of the train rows. Sharing features share one object.
+    """
+    _count(engine, spec, train, report)
+    vocabularies: dict[int, Vocabulary] = {}
+    for index, (_, group) in enumerate(spec.columns):
+        if isinstance(group, Numeric) or (isinstance(group, Sequence) and group.shares):
+            continue
+        query = sql.vocabulary(f"SELECT value, count FROM counts_{index}", group.min_count)
+        table = engine.table(query).combine_chunks()
+        vocabularies[index] = Vocabulary(_one_chunk(table, "value"), _one_chunk(table, "count"))
+        engine.execute(f"DROP TABLE counts_{index}")
+    names = [name for name, _ in spec.columns]
+    for index, (_, group) in enumerate(spec.columns):
+        if isinstance(group, Sequence) and group.shares:
+            vocabularies[index] = vocabularies[names.index(group.shares)]
+    return vocabularies
+
+
+def _count(engine: Engine, spec: DatasetSpec, train: str, report: Report) -> None:
+    """Tables `counts_<position>` (value, count) of every vocabulary, categorical ones in one pass."""
+    names = [name for name, _ in spec.columns]
+    sequences = [(i, group) for i, (_, group) in enumerate(spec.columns) if isinstance(group, Sequence)]
+    owners = {names.index(group.shares) for _, group in sequences if group.shares}
+    categorical = [i for i, (_, group) in enumerate(spec.columns) if isinstance(group, Categorical)]
+    steps = len(categorical) + len(sequences)
+    for start in range(0, len(categorical), sql.MAX_GROUPING_COLUMNS):
+        report(Progress("counting values", start, steps))
+        _count_together(engine, spec, train, categorical[start : start + sql.MAX_GROUPING_COLUMNS], owners)
+    for step, (index, group) in enumerate(sequences, start=len(categorical)):
+        report(Progress("counting values", step, steps))
+        owner = names.index(group.shares) if group.shares else index
+        extra = f"SELECT value, count FROM counts_{owner}" if group.shares else None
+        _create(engine, owner, sql.count_items(train, index, group.separator, extra))
+    report(Progress("counting values", steps, steps))
+
+
+def _count_together(
+    engine: Engine, spec: DatasetSpec, train: str, features: list[int], owners: set[int]
+) -> None:
+    """Rare values are dropped while counting, except where a sequence adds to the count."""
+    groups = [group for _, group in (spec.columns[index] for index in features)]
+    least = min(
+        1 if index in owners or isinstance(group, Numeric) else group.min_count
+        for index, group in zip(features, groups, strict=True)
+    )
+    engine.execute(f"CREATE TABLE counts AS {sql.count_values(train, features, least)}")
+    for position, index in enumerate(features):
+        mask = sql.grouping_mask(position, len(features))
+        _create(engine, index, f"SELECT value, count FROM counts WHERE mask = {mask}")
+    engine.execute("DROP TABLE counts")
+
+
+def _create(engine: Engine, index: int, query: str) -> None:
+    engine.execute(f"CREATE OR REPLACE TABLE counts_{index} AS {query}")
+
+
+def _one_chunk(table: pa.Table, column: str) -> pa.Array:
+    chunks = table[column]
+    return chunks.chunk(0) if chunks.num_chunks else pa.array([], chunks.type)

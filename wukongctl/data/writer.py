@@ -1,0 +1,117 @@
+"""Encoded rows → Parquet files of one split, with the counts and digests the manifest needs.
+
+Rows are regrouped into row groups of a fixed size before anything is computed, so that results do not
+depend on how the rows arrived.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wukongctl.data.manifest import DataFile, Split
+from wukongctl.errors import RunFailed
+
+ROW_GROUP = 122_880
+GROUPS_PER_FILE = 128
+
+
+class SplitWriter:
+    """Writes `<folder>/<split>/part-00000.parquet` and so on; `close` gives the split's manifest entry."""
+
+    def __init__(
+        self,
+        folder: Path,
+        split: str,
+        schema: pa.Schema,
+        *,
+        row_group: int = ROW_GROUP,
+        per_file: int = GROUPS_PER_FILE,
+    ) -> None:
+        self.folder, self.split, self.schema = folder, split, schema
+        self.row_group, self.per_file = row_group, per_file
+        self.rows = self.positives = 0
+        self._pending: list[pa.Table] = []
+        self._pending_rows = self._groups = 0
+        self._entropy = 0.0
+        self._hashers = {name: hashlib.sha256() for name in schema.names}
+        self._lengths = {field.name: hashlib.sha256() for field in schema if pa.types.is_list(field.type)}
+        self._files: list[DataFile] = []
+        self._parquet: pq.ParquetWriter | None = None
+
+    def write(self, table: pa.Table) -> None:
+        """Append rows; `table` has the writer's schema."""
+        self._pending.append(table)
+        self._pending_rows += table.num_rows
+        if self._pending_rows < self.row_group:
+            return
+        pending = pa.concat_tables(self._pending)
+        whole = pending.num_rows - pending.num_rows % self.row_group
+        for start in range(0, whole, self.row_group):
+            self._write_group(pending.slice(start, self.row_group))
+        self._pending, self._pending_rows = [pending.slice(whole)], pending.num_rows - whole
+
+    def close(self) -> Split:
+        """Write what is pending and finish the last file."""
+        if self._pending_rows:
+            self._write_group(pa.concat_tables(self._pending))
+        self._close_file()
+        bayes = self._entropy / self.rows if "probability" in self._hashers and self.rows else None
+        return Split(rows=self.rows, positives=self.positives, bayes_logloss=bayes, files=tuple(self._files))
+
+    def digests(self) -> list[tuple[str, str, str]]:
+        """(column, type, SHA-256 of its values in row order), independent of files and row groups."""
+        return [
+            (f.name, str(f.type), self._hashers[f.name].hexdigest() + self._list_digest(f.name))
+            for f in self.schema
+        ]
+
+    def _list_digest(self, name: str) -> str:
+        return self._lengths[name].hexdigest() if name in self._lengths else ""
+
+    def _write_group(self, table: pa.Table) -> None:
+        group = table.combine_chunks()
+        for name in self.schema.names:
+            self._digest(name, group[name].chunk(0))
+        self.rows += group.num_rows
+        self.positives += int(group["label"].to_numpy().sum())
+        if "probability" in self._hashers:
+            self._entropy += entropy(group["probability"].to_numpy())
+        self._open_file().write_table(group, row_group_size=self.row_group)
+        self._groups += 1
+        if self._groups % self.per_file == 0:
+            self._close_file()
+
+    def _digest(self, name: str, column: pa.Array) -> None:
+        if isinstance(column, pa.ListArray):
+            self._lengths[name].update(column.value_lengths().to_numpy().astype("<i4").data)
+            column = column.flatten()
+        values = column.to_numpy(zero_copy_only=False)
+        if values.dtype == np.float32 and not np.isfinite(values).all():
+            row = self.rows + int(np.flatnonzero(~np.isfinite(values))[0]) + 1
+            raise RunFailed(f"`{name}` is infinite in row {row:,} of split `{self.split}`")
+        self._hashers[name].update(values.astype(values.dtype.newbyteorder("<"), copy=False).data)
+
+    def _open_file(self) -> pq.ParquetWriter:
+        if self._parquet is None:
+            (self.folder / self.split).mkdir(parents=True, exist_ok=True)
+            self._path = self.folder / self.split / f"part-{len(self._files):05d}.parquet"
+            self._parquet = pq.ParquetWriter(self._path, self.schema, compression="zstd", use_dictionary=True)
+        return self._parquet
+
+    def _close_file(self) -> None:
+        if self._parquet is None:
+            return
+        self._parquet.close()
+        self._parquet = None
+        written = sum(file.rows for file in self._files)
+        path = self._path.relative_to(self.folder).as_posix()
+        self._files.append(DataFile(path=path, rows=self.rows - written, bytes=self._path.stat().st_size))
+
+
+def entropy(probability: np.ndarray) -> float:
+    """Summed LogLoss, in nats, of predicting each click with its own true probability."""
+    p = np.clip(probability.astype(np.float64), 1e-12, 1 - 1e-12)
+    return float(-(p * np.log(p) + (1 - p) * np.log1p(-p)).sum())
