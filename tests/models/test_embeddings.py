@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from wukongctl.data.schema import Schema, SequenceColumn
-from wukongctl.models.embeddings import Embeddings
+from wukongctl.data.schema import Batch, Schema, SequenceColumn
+from wukongctl.errors import UsageError
+from wukongctl.models.embeddings import Embeddings, FieldEmbeddings, NumericEmbedding, embedding_tables
 
 
 def test_new_embeddings_have_rows_of_unit_length_on_average() -> None:
@@ -30,3 +31,47 @@ def test_sparse_gradients_touch_only_the_rows_used() -> None:
     assert gradient is not None
     assert gradient.is_sparse
     assert sorted(gradient._indices()[0].tolist()) == [1, 5]
+
+
+def test_a_repeated_feature_has_rows_of_its_own_after_the_others() -> None:
+    schema = Schema(("a", "b"), (), (SequenceColumn("s", 0, 2),), (3, 4))
+    embeddings = Embeddings(schema, 2, features=("a", "b", "s", "s", "a"))
+    table = embeddings.table.weight
+    assert table.shape == (3 + 4 + 3, 2)  # the second `s` and the second `a` share, as the first ones do
+    out = embeddings(torch.tensor([[1, 3, 2, 0]]))[0]
+    torch.testing.assert_close(out, table[torch.tensor([1, 6, 2, 9, 8])])
+
+
+def test_only_the_named_features_take_memory() -> None:
+    embeddings = Embeddings(Schema(("a", "b", "c"), (), (), (3, 4, 5)), 2, features=("c", "a"))
+    assert embeddings.table.weight.shape == (8, 2)
+    out = embeddings(torch.tensor([[1, 2, 3]]))[0]
+    torch.testing.assert_close(out, embeddings.table.weight[torch.tensor([3, 5 + 1])])
+
+
+def test_an_unknown_feature_is_named_with_the_nearest_one() -> None:
+    with pytest.raises(UsageError, match="`usr`") as error:
+        Embeddings(Schema(("user", "item"), (), (), (3, 4)), 2, features=("usr",))
+    assert error.value.hint == "did you mean `user`?"
+    with pytest.raises(UsageError) as error:
+        Embeddings(Schema(("user", "item"), (), (), (3, 4)), 2, features=("zzz",))
+    assert error.value.hint == "features looked up by id: user, item"
+
+
+def test_a_numeric_feature_is_its_value_times_a_vector() -> None:
+    numeric = NumericEmbedding((0, 1, 0), 2)
+    out = numeric(torch.tensor([[2.0, -1.0]]))[0]
+    torch.testing.assert_close(out, numeric.weight * torch.tensor([[2.0], [-1.0], [2.0]]))
+
+
+def test_fields_are_ids_then_numeric_features_then_repetitions() -> None:
+    schema = Schema(("a",), ("x",), (), (3,))
+    fields = FieldEmbeddings(schema, 2, repeated=("x", "a"))
+    assert fields.n == 2
+    batch = Batch(torch.tensor([[1]]), torch.tensor([[2.0]]), torch.zeros(1))
+    out, table = fields(batch)[0], fields.table.weight
+    assert isinstance(fields.numeric, NumericEmbedding)
+    assert fields.repeated_numeric is not None
+    x, again = 2 * fields.numeric.weight[0], 2 * fields.repeated_numeric.weight[0]
+    torch.testing.assert_close(out, torch.stack([table[1], x, table[3 + 1], again]))
+    assert [table.numel() for table in embedding_tables(fields)] == [12]

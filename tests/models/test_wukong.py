@@ -3,19 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
-from wukongctl.config.model import WukongSpec
-from wukongctl.data.schema import Batch, Schema, SequenceColumn
-from wukongctl.models import build
+from tests.models.oracle import Array, array, assert_logits, examples
+from tests.models.zoo import make, make_batch
+from wukongctl.models.embeddings import GroupEmbedding
 from wukongctl.models.wukong import Wukong, WukongLayer
 
-Array = NDArray[np.float64]
 PROJECTIONS = ["none", "static", "attentive"]
-
-
-def array(tensor: torch.Tensor) -> Array:
-    return tensor.detach().numpy().astype(np.float64)
 
 
 def reference_mlp(weights: list[tuple[Array, Array]], x: Array) -> Array:
@@ -55,13 +49,19 @@ def reference_layer(layer: WukongLayer, X: Array) -> Array:
     made = reference_mlp(
         linears(layer.mlp), reference_layer_norm(interactions, array(norm.weight), array(norm.bias))
     )
-    rows = np.concatenate([made.reshape(layer.n_F, d), array(layer.lcb) @ X])
-    rows = rows + (X if layer.residual is None else array(layer.residual) @ X)
+    parts = {
+        "fmb": made.reshape(layer.n_F, d),
+        "lcb": array(layer.lcb) @ X,
+        "residual": X if layer.residual is None else array(layer.residual) @ X,
+    }
+    for name in layer.ablate:
+        parts[name] = np.zeros_like(parts[name])
+    rows = np.concatenate([parts["fmb"], parts["lcb"]]) + parts["residual"]
     weight, bias = array(layer.norm.weight), array(layer.norm.bias)
     return np.stack([reference_layer_norm(row, weight, bias) for row in rows])
 
 
-def make_layer(projection: str, *, n: int = 5) -> WukongLayer:
+def make_layer(projection: str, *, n: int = 5, ablate: tuple[str, ...] = ()) -> WukongLayer:
     torch.manual_seed(0)
     layer = WukongLayer(
         n,
@@ -75,6 +75,7 @@ def make_layer(projection: str, *, n: int = 5) -> WukongLayer:
         hidden=(8, 9),
         dropout=0.0,
         bias=True,
+        ablate=ablate,
     )
     for parameter in layer.parameters():  # biases and norms away from their neutral start
         torch.nn.init.normal_(parameter, std=0.4)
@@ -99,58 +100,84 @@ def test_gradients_of_a_layer(projection: str) -> None:
     assert torch.autograd.gradcheck(layer, (X,))
 
 
-SCHEMA = Schema(("a", "b"), ("x", "y"), (SequenceColumn("s", 2, 3), SequenceColumn("t", 0, 2)), (5, 4, 6))
+@pytest.mark.parametrize("ablate", [("fmb",), ("lcb",), ("residual",), ("lcb", "residual")], ids="+".join)
+@pytest.mark.parametrize("n", [5, 7], ids=["identity residual", "compressed residual"])
+def test_ablated_parts_are_zeros_in_an_unchanged_layer(ablate: tuple[str, ...], n: int) -> None:
+    whole, layer = make_layer("static", n=n).double(), make_layer("static", n=n, ablate=ablate).double()
+    assert layer.macs() == whole.macs()
+    layer.load_state_dict(whole.state_dict())
+    X = torch.randn(4, n, 6, dtype=torch.float64)
+    expected = np.stack([reference_layer(layer, array(example)) for example in X])
+    np.testing.assert_allclose(array(layer(X)), expected, atol=1e-10)
+    assert not torch.allclose(layer(X), whole(X), atol=0.01)
 
 
 def make_model(**changes: object) -> Wukong:
-    torch.manual_seed(1)
-    keys = {"name": "wukong", "width": 6, "n_F": 3, "n_L": 2, "k": 3, "hidden": (8,), "head": (5,)}
-    spec = WukongSpec.from_dict({**keys, "bottom": (4,), **changes})
-    model = build(spec, SCHEMA, sparse=False)
+    keys = {"name": "wukong", "n_F": 3, "n_L": 2, "k": 3, "hidden": [8], "head": [5], "bottom": [4]}
+    model = make({**keys, **changes})
     assert isinstance(model, Wukong)
     return model
 
 
-def make_batch(rows: int = 9) -> Batch:
-    torch.manual_seed(2)
-    highs = (5, 4, 6, 6, 6, 5, 5)
-    ids = torch.stack([torch.randint(0, high, (rows,)) for high in highs], dim=1).int()
-    return Batch(ids, torch.randn(rows, 2), torch.randint(0, 2, (rows,)).float())
+def pooled(table: Array, values: Array, offset: int) -> Array:
+    used = [table[offset + value] for value in values if value > 0]
+    return np.mean(used, axis=0) if used else np.zeros(table.shape[1])
+
+
+def reference_logit(model: Wukong, rows: list[Array], dense: Array) -> float:
+    """The embeddings of one example → bottom MLP, layers, head."""
+    assert model.bottom is not None
+    X = np.concatenate([np.stack(rows), reference_mlp(linears(model.bottom), dense).reshape(-1, 6)])
+    for layer in model.layers:
+        assert isinstance(layer, WukongLayer)
+        X = reference_layer(layer, X)
+    return reference_mlp(linears(model.head), X.reshape(-1))[0]
 
 
 def test_the_whole_model_is_embeddings_layers_and_head() -> None:
-    model, batch = make_model(dense_embeddings=2).double(), make_batch()
+    model = make_model(dense_embeddings=2).double()
     table = array(model.embeddings.table.weight)
     logits = []
-    for ids, dense in zip(batch.ids.numpy(), batch.dense.double().numpy(), strict=True):
-        rows = [table[ids[0]], table[5 + ids[1]]]
-        for values, offset in ((ids[2:5], 9), (ids[5:7], 0)):
-            used = [table[offset + value] for value in values if value > 0]
-            rows.append(np.mean(used, axis=0) if used else np.zeros(6))
-        assert model.bottom is not None
-        X = np.concatenate([np.stack(rows), reference_mlp(linears(model.bottom), dense).reshape(2, 6)])
-        for layer in model.layers:
-            assert isinstance(layer, WukongLayer)
-            X = reference_layer(layer, X)
-        logits.append(reference_mlp(linears(model.head), X.reshape(-1))[0])
-    output = model(batch._replace(dense=batch.dense.double()))
-    np.testing.assert_allclose(array(output), logits, atol=1e-10)
+    for ids, dense in examples(make_batch()):
+        rows = [table[ids[0]], table[5 + ids[1]], pooled(table, ids[2:5], 9), pooled(table, ids[5:7], 0)]
+        logits.append(reference_logit(model, rows, dense))
+    assert_logits(model, logits)
 
 
-def test_padding_changes_nothing_and_the_batch_order_is_free() -> None:
-    model, batch = make_model(), make_batch()
-    moved = batch.ids.clone()
-    moved[:, 2:5] = moved[:, 2:5].roll(1, dims=1)  # a sequence is a set for the mean
-    torch.testing.assert_close(model(batch._replace(ids=moved)), model(batch))
-    order = torch.randperm(len(batch.labels))
-    shuffled = Batch(batch.ids[order], batch.dense[order], batch.labels[order])
-    torch.testing.assert_close(model(shuffled), model(batch)[order])
+def test_important_features_get_more_embeddings_and_groups_share_some() -> None:
+    """`a` twice; `b` and `t`, of width 2, side by side through an MLP to 2 embeddings."""
+    group = {"features": ["b", "t"], "width": 2, "hidden": [5], "embeddings": 2}
+    model = make_model(embeddings_per_feature={"a": 2}, groups=[group]).double()
+    table = array(model.embeddings.table.weight)
+    assert table.shape == (5 + 6 + 5, 6)  # a, s, a again
+    (narrow,) = model.groups
+    assert isinstance(narrow, GroupEmbedding)
+    small = array(narrow.ids.table.weight)
+    assert small.shape == (4 + 5, 2)
+    logits = []
+    for ids, dense in examples(make_batch()):
+        side_by_side = np.concatenate([small[ids[1]], pooled(small, ids[5:7], 4)])
+        shared = reference_mlp(linears(narrow.mlp), side_by_side).reshape(2, 6)
+        rows = [table[ids[0]], pooled(table, ids[2:5], 5), table[11 + ids[0]], *shared]
+        logits.append(reference_logit(model, rows, dense))
+    assert_logits(model, logits)
 
 
-def test_it_exports() -> None:
-    model, batch = make_model(projection="attentive").eval(), make_batch()
-    program = torch.export.export(model, (batch,))
-    torch.testing.assert_close(program.module()(batch), model(batch))
+def test_every_layer_can_have_its_own_sizes() -> None:
+    model = make_model(layers=3, n_F=[4, 3, 2], n_L=[4, 2, 1], k=[5, 4, 3], hidden=[[9], [8, 7], []])
+    layers = [layer for layer in model.layers if isinstance(layer, WukongLayer)]
+    assert [(layer.n, layer.n_F, layer.n_L, layer.columns) for layer in layers] == [
+        (5, 4, 4, 5), (8, 3, 2, 4), (5, 2, 1, 3),
+    ]  # fmt: skip
+    assert [layer.mlp.widths for layer in layers] == [(25, 9, 24), (32, 8, 7, 18), (15, 12)]
+    assert model.head.widths == (18, 5, 1)
+
+
+def test_a_single_value_means_every_layer() -> None:
+    one = make_model(layers=2, n_F=4, hidden=[8])
+    listed = make_model(layers=2, n_F=[4, 4], hidden=[[8], [8]])
+    assert one.macs() == listed.macs()
+    torch.testing.assert_close(one(make_batch()), listed(make_batch()))
 
 
 @pytest.mark.parametrize("projection", PROJECTIONS)

@@ -1,5 +1,7 @@
 import pytest
 
+from tests.models import zoo
+from tests.models.zoo import CONFIGURATIONS
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.schema import Schema
 from wukongctl.scaling.flops import analyze
@@ -51,19 +53,15 @@ def test_an_attentive_wukong_counted_by_hand() -> None:
     assert report.counts.macs == report.traced_macs == 3 * 4 + layer + 16
 
 
-@pytest.mark.parametrize(
-    "model",
-    [
-        {"name": "wukong", "projection": "none"},
-        {"name": "wukong", "layers": 4, "dense_embeddings": 3, "bias": False},
-        {"name": "dlrm"},
-        {"name": "dlrm", "interaction": "cat", "batch_norm": True},
-        {"name": "mlp"},
-    ],
-)
-def test_formula_and_trace_agree(model: dict[str, object]) -> None:
-    report = analyze("x", recipe(**model), SCHEMA, embedding_rows_known=True)
-    assert report.counts.macs == report.traced_macs > 0
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_formula_and_trace_agree(name: str) -> None:
+    report = analyze("x", recipe(**CONFIGURATIONS[name]), zoo.SCHEMA, embedding_rows_known=True)
+    assert report.counts.macs == report.traced_macs
+    assert (report.counts.macs > 0) == (name != "fm")  # FM needs no matrix product
+    params = report.counts.dense_params + report.counts.embedding_params
+    assert sum(module.params for module in report.modules) == params
+    assert sum(module.macs for module in report.modules) == report.counts.macs
+    assert all(module.name for module in report.modules)
 
 
 def test_a_hundred_gflop_wukong_of_600_billion_parameters_needs_no_memory() -> None:

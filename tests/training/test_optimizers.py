@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from wukongctl.config.model import MLPSpec
+from wukongctl.config.model import MLPSpec, WukongSpec
 from wukongctl.config.training import OptimizerSpec
-from wukongctl.data.schema import Schema
+from wukongctl.data.schema import Batch, Schema
 from wukongctl.models import build as build_model
 from wukongctl.training.optimizers import RowwiseAdagrad, build, wants_sparse
 
@@ -77,3 +77,19 @@ def test_l2_is_the_gradient_of_half_lambda_squared_norm() -> None:
         (0.5 / 2 * explicit.square().sum()).backward()
         reference.step()
     torch.testing.assert_close(table.detach(), explicit.detach())
+
+
+def test_narrow_tables_are_embeddings_too() -> None:
+    spec = OptimizerSpec.from_dict({"embedding": {"name": "rowwise_adagrad", "lr": 0.1}})
+    groups = [{"features": ["b", "c"], "width": 2, "hidden": [3]}]
+    model_spec = WukongSpec.from_dict({"name": "wukong", "width": 4, "groups": groups})
+    model = build_model(model_spec, Schema(("a", "b", "c"), (), (), (4, 5, 6)), sparse=True)
+    optimizers = build(spec, model)
+    batch = Batch(torch.tensor([[1, 2, 3], [2, 2, 4]]), torch.zeros(2, 0), torch.tensor([0.0, 1.0]))
+    model(batch).sum().backward()
+    for optimizer in optimizers.values():
+        optimizer.step()
+    sparse = [p for p in model.parameters() if p.grad is not None and p.grad.is_sparse]
+    owned = [weight for group in optimizers["embedding"].param_groups for weight in group["params"]]
+    assert {id(p) for p in sparse} == {id(p) for p in owned}
+    assert len(owned) == 2

@@ -95,6 +95,8 @@ def run_recipe(
     from wukongctl.data.prepare import prepare as prepare_dataset
     from wukongctl.data.progress import Progress
 
+    if spec.license is not None and spec.downloads and source is None:
+        output.note(f"terms of `{spec.name}`: {spec.license.name} ({spec.license.url or spec.homepage})")
     stages: list[str] = []
     with output.progress() as bar:
 

@@ -1,12 +1,34 @@
 """Model pages of a training recipe; the symbols are the paper's (arXiv 2403.02545)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
 
 from wukongctl.config.spec import Fraction, PositiveFloat, PositiveInt, Spec
 
 Widths = tuple[PositiveInt, ...]
+
+
+def _form_of_size(value: object) -> str:
+    return "list" if isinstance(value, list | tuple) else "one"
+
+
+def _form_of_widths(value: object) -> str:
+    nested = isinstance(value, list | tuple) and any(isinstance(item, list | tuple) for item in value)
+    return "list" if nested else "one"
+
+
+# The form of the value chooses the branch, so that a wrong value is reported once.
+LayerSize = Annotated[
+    Annotated[PositiveInt, Tag("one")] | Annotated[tuple[PositiveInt, ...], Tag("list")],
+    Discriminator(_form_of_size),
+]
+"""A number for all layers, or a list with one per layer."""
+LayerWidths = Annotated[
+    Annotated[Widths, Tag("one")] | Annotated[tuple[Widths, ...], Tag("list")],
+    Discriminator(_form_of_widths),
+]
+"""Widths for all layers, or a list with one list per layer."""
 
 
 class ModelSpec(Spec):
@@ -17,6 +39,11 @@ class ModelSpec(Spec):
     embedding_init: PositiveFloat | None = None
     """Standard deviation of new embeddings; width^-1/2 when absent. Tiny values starve the LayerNorm
     after the factorization machine."""
+
+
+class DeepSpec(ModelSpec):
+    """A model with hidden layers."""
+
     dropout: Fraction = 0.0
 
 
@@ -28,32 +55,128 @@ class Attention(Spec):
     hidden: Widths = (64,)
 
 
-class WukongSpec(ModelSpec):
+class Group(Spec):
+    """Features of little importance that share a few embeddings of the common width."""
+
+    features: Annotated[tuple[str, ...], Field(min_length=1)]
+    width: PositiveInt = 4
+    """Width of the tables in which each feature is looked up."""
+    hidden: Widths = ()
+    """Hidden layers of the MLP from all of them, side by side, to the embeddings of the group."""
+    embeddings: PositiveInt = 1
+
+
+class LayerSizes(NamedTuple):
+    """The sizes of one Wukong layer."""
+
+    n_F: int  # noqa: N815
+    n_L: int  # noqa: N815
+    k: int
+    hidden: Widths
+
+
+class WukongSpec(DeepSpec):
     """Wukong: a stack of factorization machine and linear compress blocks."""
 
     name: Literal["wukong"]
     layers: PositiveInt = 2
-    n_F: PositiveInt = 8  # noqa: N815
-    """Embeddings made by the factorization machine block of each layer."""
-    n_L: PositiveInt = 8  # noqa: N815
-    """Embeddings made by the linear compress block of each layer."""
-    k: PositiveInt = 8
-    """Columns of the projection Y in X Xᵀ Y; unused when `projection` is none."""
+    n_F: LayerSize = 8  # noqa: N815
+    """Embeddings made by the factorization machine block: of each layer, or a list with one per layer."""
+    n_L: LayerSize = 8  # noqa: N815
+    """Embeddings made by the linear compress block: of each layer, or a list with one per layer."""
+    k: LayerSize = 8
+    """Columns of the projection Y in X Xᵀ Y, or a list with one per layer; unused when `projection` is
+    none."""
     projection: Literal["none", "static", "attentive"] = "static"
     attention: Attention = Attention()
-    hidden: Widths = (128,)
-    """Hidden layers of the MLP inside the factorization machine block."""
+    hidden: LayerWidths = (128,)
+    """Hidden layers of the MLP inside the factorization machine block, or a list of such lists with one
+    per layer."""
     bottom: Widths = (512, 256)
     """Hidden layers of the MLP that turns numeric features into embeddings."""
     dense_embeddings: PositiveInt = 1
     """Embeddings the bottom MLP yields."""
+    embeddings_per_feature: dict[str, PositiveInt] = Field(default_factory=dict)
+    """How many embeddings an important categorical or sequence feature gets; one where absent."""
+    groups: tuple[Group, ...] = ()
+    """Groups of unimportant categorical or sequence features, each mapped by an MLP to few embeddings."""
     head: Widths = (128,)
     """Hidden layers of the final MLP on the flattened stack output."""
     bias: bool = True
     """Biases in the MLPs of the factorization machine blocks."""
+    ablate: tuple[Literal["fmb", "lcb", "residual"], ...] = ()
+    """Parts of every layer whose output is replaced by zeros; sizes and cost stay (Figure 4)."""
+
+    @field_validator("n_F", "n_L", "k", "hidden")
+    @classmethod
+    def _one_per_layer(cls, value: int | tuple[object, ...], info: ValidationInfo) -> object:
+        layers = info.data.get("layers")
+        is_list = isinstance(value, tuple) and (
+            info.field_name != "hidden" or _form_of_widths(value) == "list"
+        )
+        if layers is not None and is_list and len(value) != layers:
+            entries = "1 entry" if len(value) == 1 else f"{len(value)} entries"
+            raise ValueError(
+                f"`{info.field_name}` has {entries} but `layers` is {layers}: "
+                f"give one value for all layers, or one per layer"
+            )
+        return value
+
+    @field_validator("groups")
+    @classmethod
+    def _each_feature_once(cls, value: tuple[Group, ...], info: ValidationInfo) -> tuple[Group, ...]:
+        taken = set(info.data.get("embeddings_per_feature", {}))
+        for name in (name for group in value for name in group.features):
+            if name in taken:
+                raise ValueError(f"`groups`: `{name}` is already in a group or in `embeddings_per_feature`")
+            taken.add(name)
+        return value
+
+    @field_validator("ablate")
+    @classmethod
+    def _something_is_left(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) == 3:
+            raise ValueError("`ablate` names all three parts: nothing would be left of a layer")
+        return value
+
+    @property
+    def layer_sizes(self) -> tuple[LayerSizes, ...]:
+        """The sizes of each layer, single values spread over all of them."""
+        return tuple(
+            LayerSizes(
+                n_F=_size_at(self.n_F, layer),
+                n_L=_size_at(self.n_L, layer),
+                k=_size_at(self.k, layer),
+                hidden=_widths_at(self.hidden, layer),
+            )
+            for layer in range(self.layers)
+        )
 
 
-class DLRMSpec(ModelSpec):
+def _size_at(sizes: int | tuple[int, ...], layer: int) -> int:
+    return sizes if isinstance(sizes, int) else sizes[layer]
+
+
+def _widths_at(widths: Widths | tuple[Widths, ...], layer: int) -> Widths:
+    nested = [item for item in widths if isinstance(item, tuple)]
+    return nested[layer] if nested else tuple(item for item in widths if isinstance(item, int))
+
+
+class FMSpec(ModelSpec):
+    """FM (doi:10.1109/ICDM.2010.127): a linear model plus the dot products of all pairs."""
+
+    name: Literal["fm"]
+
+
+class DeepFMSpec(DeepSpec):
+    """DeepFM (arXiv 1703.04247): an FM and an MLP on the same embeddings."""
+
+    name: Literal["deepfm"]
+    hidden: Widths = (400, 400, 400)
+    batch_norm: bool = False
+
+
+class DLRMSpec(DeepSpec):
     """DLRM (arXiv 1906.00091): dot products of all pairs, then an MLP."""
 
     name: Literal["dlrm"]
@@ -63,7 +186,145 @@ class DLRMSpec(ModelSpec):
     batch_norm: bool = False
 
 
-class MLPSpec(ModelSpec):
+class DCNv2Spec(DeepSpec):
+    """DCNv2 (arXiv 2008.13535): a cross network and an MLP."""
+
+    name: Literal["dcnv2"]
+    cross_layers: PositiveInt = 3
+    rank: PositiveInt | None = None
+    """Rank of the cross matrices; absent: full."""
+    structure: Literal["cross", "stacked", "parallel"] = "parallel"
+    """`cross` has no MLP; `stacked` puts it on the cross network, `parallel` beside it."""
+    hidden: Widths = (400, 400, 400)
+    bottom: Widths | None = None
+    """Hidden layers of an MLP that makes one embedding of all numeric features; absent: one embedding
+    x_j w_j for each."""
+    batch_norm: bool = False
+
+
+class AutoIntSpec(DeepSpec):
+    """AutoInt+ (arXiv 1810.11921): self-attention over embeddings, and an MLP."""
+
+    name: Literal["autoint"]
+    attention_layers: PositiveInt = 3
+    attention_width: PositiveInt = 64
+    """Width of queries, keys and values, all heads together."""
+    heads: PositiveInt = 2
+    scale: bool = True
+    """Divide the scores by the square root of a head's width."""
+    residual: bool = True
+    layer_norm: bool = False
+    linear: bool = False
+    """Add a linear model, one weight per feature value."""
+    structure: Literal["parallel", "stacked"] = "parallel"
+    """`parallel`: the MLP reads the embeddings, its logit is added. `stacked`: it reads the result of the
+    attention and the embeddings."""
+    hidden: Widths | None = (400, 400, 400)
+    """Hidden layers of the MLP; null leaves it out (AutoInt without plus)."""
+    batch_norm: bool = False
+    """In the MLP."""
+    value_hidden: Widths | None = None
+    """Compute V by an MLP on the flattened input with these hidden layers, not by a linear map."""
+    layer_hidden: Widths | None = None
+    """Put an MLP on the flattened result of the attention, with these hidden layers."""
+    pyramid: PositiveInt | None = None
+    """Rows to which the result of the first layer is linearly compressed."""
+
+    @model_validator(mode="after")
+    def _stacked_has_layers(self) -> Self:
+        if self.structure == "stacked" and self.hidden is None:
+            raise ValueError("`structure: stacked` needs `hidden`, the layers of its MLP")
+        return self
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> Self:
+        if self.attention_width % self.heads:
+            raise ValueError(f"`heads` {self.heads} does not divide `attention_width` {self.attention_width}")
+        return self
+
+
+class AFNSpec(DeepSpec):
+    """AFN+ (arXiv 1909.03276): products of learned powers of embeddings, and an MLP."""
+
+    name: Literal["afn"]
+    neurons: PositiveInt = 600
+    """Logarithmic neurons, each one product of powers."""
+    afn_hidden: Widths = (400,)
+    """Hidden layers on the logarithmic neurons."""
+    afn_dropout: Fraction = 0.0
+    hidden: Widths | None = (400, 400, 400)
+    """Hidden layers of the MLP on embeddings of its own; null leaves both out (AFN without plus)."""
+    batch_norm: bool = False
+    """In both MLPs; the logarithmic layer always has it."""
+
+
+class Stream(Spec):
+    """One of FinalMLP's two MLPs; its last hidden layer enters the fusion."""
+
+    hidden: Annotated[Widths, Field(min_length=1)] = (400,)
+    dropout: Fraction = 0.0
+    batch_norm: bool = True
+
+
+class FeatureSelection(Spec):
+    """FinalMLP's gates on the input of each stream."""
+
+    hidden: Widths = (800,)
+    context1: tuple[str, ...] = ()
+    """Features that steer the gate of the first stream; none: a learned constant."""
+    context2: tuple[str, ...] = ()
+
+
+class FinalMLPSpec(ModelSpec):
+    """FinalMLP (arXiv 2304.00902): two MLP streams with gated inputs, fused by a bilinear form."""
+
+    name: Literal["finalmlp"]
+    mlp1: Stream = Stream()
+    mlp2: Stream = Stream()
+    heads: PositiveInt = 10
+    """Pieces into which the stream outputs are cut for the bilinear form."""
+    selection: FeatureSelection | None = FeatureSelection()
+    """null leaves the gates out."""
+
+    @model_validator(mode="after")
+    def _heads_divide_the_streams(self) -> Self:
+        for name, stream in (("mlp1", self.mlp1), ("mlp2", self.mlp2)):
+            if stream.hidden[-1] % self.heads:
+                raise ValueError(
+                    f"`heads` {self.heads} does not divide the last width {stream.hidden[-1]} of `{name}`"
+                )
+        return self
+
+
+class MaskNetSpec(DeepSpec):
+    """MaskNet (arXiv 2102.07619): hidden layers multiplied by masks computed from the embeddings."""
+
+    name: Literal["masknet"]
+    structure: Literal["serial", "parallel"] = "parallel"
+    """`serial`: a chain of blocks with the widths of `hidden`. `parallel`: `blocks` blocks of
+    `block_width` side by side, then an MLP with the widths of `hidden`."""
+    hidden: Annotated[Widths, Field(min_length=1)] = (400, 400, 400)
+    blocks: PositiveInt = 3
+    block_width: PositiveInt = 64
+    reduction: PositiveFloat = 1.0
+    """Width of a mask's hidden layer, relative to what it masks."""
+    layer_norm: bool = True
+    embedding_norm: bool = False
+    """LayerNorm on each embedding before the first block; masks still read the raw ones."""
+
+
+class XDeepFMSpec(DeepSpec):
+    """xDeepFM (arXiv 1803.05170): compressed interaction network, linear model and MLP."""
+
+    name: Literal["xdeepfm"]
+    cin: Annotated[Widths, Field(min_length=1)] = (64,)
+    """Rows made by each layer of the compressed interaction network."""
+    hidden: Widths | None = (400, 400, 400)
+    """Hidden layers of the MLP; null leaves it out."""
+    batch_norm: bool = False
+
+
+class MLPSpec(DeepSpec):
     """A plain MLP on the concatenated embeddings."""
 
     name: Literal["mlp"]
@@ -71,4 +332,17 @@ class MLPSpec(ModelSpec):
     batch_norm: bool = False
 
 
-AnyModelSpec = Annotated[WukongSpec | DLRMSpec | MLPSpec, Field(discriminator="name")]
+AnyModelSpec = Annotated[
+    WukongSpec
+    | FMSpec
+    | DeepFMSpec
+    | DLRMSpec
+    | DCNv2Spec
+    | AutoIntSpec
+    | AFNSpec
+    | FinalMLPSpec
+    | MaskNetSpec
+    | XDeepFMSpec
+    | MLPSpec,
+    Field(discriminator="name"),
+]

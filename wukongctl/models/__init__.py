@@ -2,62 +2,65 @@
 
 from typing import assert_never
 
-from wukongctl.config.model import AnyModelSpec, DLRMSpec, MLPSpec, WukongSpec
+from wukongctl.config.model import (
+    AFNSpec,
+    AnyModelSpec,
+    AutoIntSpec,
+    DCNv2Spec,
+    DeepFMSpec,
+    DLRMSpec,
+    FinalMLPSpec,
+    FMSpec,
+    MaskNetSpec,
+    MLPSpec,
+    WukongSpec,
+    XDeepFMSpec,
+)
 from wukongctl.data.schema import Schema
+from wukongctl.models import construction
+from wukongctl.models.afn import AFN
+from wukongctl.models.autoint import AutoInt
+from wukongctl.models.dcnv2 import DCNv2
+from wukongctl.models.deepfm import DeepFM
 from wukongctl.models.dlrm import DLRM
+from wukongctl.models.finalmlp import FinalMLP
+from wukongctl.models.fm import FM
+from wukongctl.models.masknet import MaskNet
 from wukongctl.models.mlp import MLPModel
 from wukongctl.models.wukong import Wukong
+from wukongctl.models.xdeepfm import XDeepFM
 
-Model = Wukong | DLRM | MLPModel
+Model = Wukong | FM | DeepFM | DLRM | DCNv2 | AutoInt | AFN | FinalMLP | MaskNet | XDeepFM | MLPModel
 
 
-def build(spec: AnyModelSpec, schema: Schema, *, sparse: bool) -> Model:
+def build(spec: AnyModelSpec, schema: Schema, *, sparse: bool) -> Model:  # noqa: C901, PLR0911 one case per model
     """The model that a recipe describes, for the columns of a dataset.
 
     `sparse` asks for sparse gradients of the embedding table. Works under `torch.device("meta")`.
+    Raises UsageError when the recipe names a feature that the data does not have.
     """
     match spec:
         case WukongSpec():
-            return Wukong(
-                schema,
-                width=spec.width,
-                layers=spec.layers,
-                n_F=spec.n_F,
-                n_L=spec.n_L,
-                k=spec.k,
-                projection=spec.projection,
-                attention_rows=spec.attention.rows,
-                attention_hidden=spec.attention.hidden,
-                hidden=spec.hidden,
-                bottom=spec.bottom,
-                dense_embeddings=spec.dense_embeddings,
-                head=spec.head,
-                dropout=spec.dropout,
-                bias=spec.bias,
-                embedding_init=spec.embedding_init,
-                sparse=sparse,
-            )
+            return construction.wukong(spec, schema, sparse)
+        case FMSpec():
+            return construction.fm(spec, schema, sparse)
+        case DeepFMSpec():
+            return construction.deepfm(spec, schema, sparse)
         case DLRMSpec():
-            return DLRM(
-                schema,
-                width=spec.width,
-                bottom=spec.bottom,
-                top=spec.top,
-                interaction=spec.interaction,
-                dropout=spec.dropout,
-                batch_norm=spec.batch_norm,
-                embedding_init=spec.embedding_init,
-                sparse=sparse,
-            )
+            return construction.dlrm(spec, schema, sparse)
+        case DCNv2Spec():
+            return construction.dcnv2(spec, schema, sparse)
+        case AutoIntSpec():
+            return construction.autoint(spec, schema, sparse)
+        case AFNSpec():
+            return construction.afn(spec, schema, sparse)
+        case FinalMLPSpec():
+            return construction.finalmlp(spec, schema, sparse)
+        case MaskNetSpec():
+            return construction.masknet(spec, schema, sparse)
+        case XDeepFMSpec():
+            return construction.xdeepfm(spec, schema, sparse)
         case MLPSpec():
-            return MLPModel(
-                schema,
-                width=spec.width,
-                hidden=spec.hidden,
-                dropout=spec.dropout,
-                batch_norm=spec.batch_norm,
-                embedding_init=spec.embedding_init,
-                sparse=sparse,
-            )
+            return construction.mlp(spec, schema, sparse)
         case _:
             assert_never(spec)

@@ -8,6 +8,7 @@ follow it to rounding.
 from dataclasses import dataclass
 
 from wukongctl.models import Model
+from wukongctl.models.embeddings import embedding_tables
 
 CONVENTION = "6 FLOP per MAC of matrix products (forward 2, backward 4), per example; look-ups 0"
 FORWARD_FLOP_PER_MAC = 2
@@ -35,6 +36,6 @@ class Counts:
 
 def count(model: Model) -> Counts:
     """Count by formula; works on the meta device."""
-    embedding = model.embeddings.table.weight.numel()
+    embedding = sum(table.numel() for table in embedding_tables(model))
     total = sum(parameter.numel() for parameter in model.parameters())
     return Counts(sum(model.macs().values()), total - embedding, embedding)

@@ -1,12 +1,18 @@
-"""Ids → embeddings, through one table for all features.
+"""Features → embeddings: ids through one table for all features, numeric ones by a vector each.
 
-B batch, C id columns, N embeddings, D width, R rows of the table.
+B batch, C id columns, M numeric columns, N embeddings, D width, R rows of the table.
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from wukongctl.data.schema import Schema
+from wukongctl.config.loading import did_you_mean
+from wukongctl.data.schema import Batch, Schema
+from wukongctl.errors import UsageError
+from wukongctl.models.layers import MLP
 
 
 class Embeddings(nn.Module):
@@ -15,40 +21,242 @@ class Embeddings(nn.Module):
     All features share one (R, D) table, each at its own offset: one look-up instead of C, and one
     sparse gradient. Id 0 means missing: an ordinary, learned row for a categorical column, left out of
     the mean for a sequence.
+
+    `features` says which ones, in order; by default all once. Naming one again gives it another
+    embedding, from rows of its own. `linear` adds a column that starts at zero, the feature weights of
+    a linear model; the result is then (B, N, D + 1). Raises UsageError for an unknown feature.
     """
 
     def __init__(
-        self, schema: Schema, width: int, *, init_std: float | None = None, sparse: bool = False
+        self,
+        schema: Schema,
+        width: int,
+        *,
+        features: Sequence[str] | None = None,
+        linear: bool = False,
+        init_std: float | None = None,
+        sparse: bool = False,
     ) -> None:
         super().__init__()
-        self.categorical = len(schema.categorical)
-        self.lengths = tuple(sequence.max_len for sequence in schema.sequences)
-        self.table = nn.Embedding(max(schema.embedding_rows, 1), width, sparse=sparse)
-        nn.init.normal_(self.table.weight, std=init_std or width**-0.5)
+        lookups = _lookups(schema, id_features(schema) if features is None else features)
+        self.n = len(lookups)
+        self.segments = _segments(lookups)
+        rows = max((lookup.start + lookup.rows for lookup in lookups), default=1)
+        self.table = nn.Embedding(rows, width + linear, sparse=sparse)
+        _initialize(self.table.weight, init_std or width**-0.5, linear=linear)
         # Not persistent: they follow from the dataset's manifest, which a checkpoint names.
-        self.register_buffer("offsets", _offsets(schema), persistent=False)
+        offsets = [lookup.start for lookup in lookups for _ in lookup.columns]
+        self.register_buffer("offsets", torch.tensor(offsets, dtype=torch.int64), persistent=False)
+        columns = [column for lookup in lookups for column in lookup.columns]
+        whole = columns == list(range(schema.id_columns))
+        self.register_buffer(
+            "columns", None if whole else torch.tensor(columns, dtype=torch.int64), persistent=False
+        )
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, C) integer ids → (B, N, D) embeddings."""
+        if self.columns is not None:
+            ids = ids.index_select(1, self.columns)
         vectors = self.table(ids + self.offsets)  # (B, C, D)
-        if not self.lengths:
+        if all(not pooled for _, pooled in self.segments):
             return vectors
-        parts = [vectors[:, : self.categorical]]
-        start = self.categorical
-        for length in self.lengths:
-            mask = (ids[:, start : start + length] > 0).unsqueeze(-1).to(vectors.dtype)  # (B, L, 1)
-            total = (vectors[:, start : start + length] * mask).sum(1, keepdim=True)  # (B, 1, D)
-            parts.append(total / mask.sum(1, keepdim=True).clamp(min=1))
-            start += length
+        parts = []
+        lengths = [length for length, _ in self.segments]
+        for (_, pooled), values, part in zip(
+            self.segments, ids.split(lengths, dim=1), vectors.split(lengths, dim=1), strict=True
+        ):
+            parts.append(_masked_mean(part, values) if pooled else part)
         return torch.cat(parts, dim=1)  # (B, N, D)
 
 
-def _offsets(schema: Schema) -> Tensor:
-    """(C,) first row of the table that each id column looks up."""
-    starts = [0]
-    for rows in schema.table_rows:
-        starts.append(starts[-1] + rows)
-    columns = starts[: len(schema.categorical)]
+class NumericEmbedding(nn.Module):
+    """(B, M) values → (B, M, D): value x_j times a learned vector w_j, as in factorization machines.
+
+    `columns` says which values, in which order and how often; by default each once.
+    """
+
+    def __init__(
+        self, columns: Sequence[int], width: int, *, linear: bool = False, init_std: float | None = None
+    ) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(len(columns), width + linear))
+        _initialize(self.weight, init_std or width**-0.5, linear=linear)
+        self.register_buffer("columns", torch.tensor(columns, dtype=torch.int64), persistent=False)
+
+    def forward(self, dense: Tensor) -> Tensor:
+        """(B, M) → (B, M, D)."""
+        return dense.index_select(1, self.columns).unsqueeze(2) * self.weight
+
+
+class GroupEmbedding(nn.Module):
+    """Features of little importance as few embeddings: each looked up in a narrow table, side by side
+    through one MLP. (B, C) ids → (B, embeddings, D)."""
+
+    def __init__(
+        self,
+        schema: Schema,
+        features: Sequence[str],
+        *,
+        narrow: int,
+        hidden: Sequence[int],
+        embeddings: int,
+        width: int,
+        init_std: float | None,
+        sparse: bool,
+    ) -> None:
+        super().__init__()
+        self.embeddings = embeddings
+        self.ids = Embeddings(schema, narrow, features=features, init_std=init_std, sparse=sparse)
+        self.mlp = MLP(len(features) * narrow, hidden, embeddings * width)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(B, C) → (B, embeddings, D)."""
+        return self.mlp(self.ids(ids).flatten(1)).unflatten(1, (self.embeddings, -1))
+
+
+class BottomEmbedding(nn.Module):
+    """(B, M) values → (B, 1, D): one MLP with a final ReLU for all numeric features, as in DLRM."""
+
+    def __init__(self, columns: int, hidden: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.mlp = MLP(columns, (*hidden, width), None)
+
+    def forward(self, dense: Tensor) -> Tensor:
+        """(B, M) → (B, 1, D)."""
+        return self.mlp(dense).unsqueeze(1)
+
+
+class FieldEmbeddings(nn.Module):
+    """Every feature of a batch as an embedding: (B, N, D), ids first, then numeric features.
+
+    Numeric feature j is x_j w_j; with `bottom`, the hidden layers of a `BottomEmbedding`, all of them
+    are one embedding instead. Each name in `repeated` gives that feature one embedding more, after all
+    others, ids before numeric ones. `linear` is that of `Embeddings`, for numeric features too.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        width: int,
+        *,
+        bottom: Sequence[int] | None = None,
+        repeated: Sequence[str] = (),
+        linear: bool = False,
+        init_std: float | None = None,
+        sparse: bool = False,
+    ) -> None:
+        super().__init__()
+        columns = {name: column for column, name in enumerate(schema.numeric)}
+        ids = [name for name in repeated if name not in columns]
+        again = [name for name in repeated if name in columns]
+        features = (*id_features(schema), *ids) if ids else None
+        self.ids = Embeddings(
+            schema, width, features=features, linear=linear, init_std=init_std, sparse=sparse
+        )
+        self.numeric: NumericEmbedding | BottomEmbedding | None = None
+        if columns and bottom is not None:
+            self.numeric = BottomEmbedding(len(columns), bottom, width)
+        elif columns:
+            self.numeric = NumericEmbedding(tuple(columns.values()), width, linear=linear, init_std=init_std)
+        self.repeated_numeric = (
+            NumericEmbedding([columns[name] for name in again], width, linear=linear, init_std=init_std)
+            if again
+            else None
+        )
+        self.repeated = (*ids, *again)
+        self.splits = (schema.embeddings, len(ids))
+        self.n = schema.embeddings + (0 if not columns else len(columns) if bottom is None else 1)
+
+    @property
+    def table(self) -> nn.Embedding:
+        """The table of all id features."""
+        return self.ids.table
+
+    def forward(self, batch: Batch) -> Tensor:
+        """(B, C) ids and (B, M) dense values → (B, N, D)."""
+        X = self.ids(batch.ids)
+        if self.numeric is None and self.repeated_numeric is None:
+            return X
+        parts = list(X.split(self.splits, dim=1))
+        if self.numeric is not None:
+            parts.insert(1, self.numeric(batch.dense))
+        if self.repeated_numeric is not None:
+            parts.append(self.repeated_numeric(batch.dense))
+        return torch.cat(parts, dim=1)
+
+    def macs(self) -> dict[str, int]:
+        """Multiply-accumulates per example: those of the bottom MLP; x_j w_j is no matrix product."""
+        bottom = self.numeric
+        return {"embeddings.numeric": bottom.mlp.macs()} if isinstance(bottom, BottomEmbedding) else {}
+
+
+def id_features(schema: Schema) -> tuple[str, ...]:
+    """Categorical columns, then sequences: the order of a batch's ids."""
+    return (*schema.categorical, *(sequence.name for sequence in schema.sequences))
+
+
+def embedding_tables(model: nn.Module) -> list[Tensor]:
+    """The weights of all tables of a model; the other parameters are its dense ones."""
+    return [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
+
+
+@dataclass(frozen=True)
+class _Lookup:
+    """The id columns of one embedding, and the rows of the table they are looked up in."""
+
+    columns: range
+    start: int
+    rows: int
+    pooled: bool
+
+
+def _lookups(schema: Schema, features: Sequence[str]) -> list[_Lookup]:
+    """One per feature; features that share a table share rows, but those of the n-th time are its own."""
+    found = _id_columns(schema)
+    starts: dict[tuple[int, int], int] = {}
+    end, lookups = 0, []
+    for index, name in enumerate(features):
+        if name not in found:
+            hint = did_you_mean(name, found) or f"features looked up by id: {', '.join(found)}"
+            raise UsageError(f"the model names `{name}`, which is not a feature of the data", hint=hint)
+        columns, table, pooled = found[name]
+        key = table, features[:index].count(name)
+        start = starts.setdefault(key, end)
+        end = max(end, start + schema.table_rows[table])
+        lookups.append(_Lookup(columns, start, schema.table_rows[table], pooled))
+    return lookups
+
+
+def _id_columns(schema: Schema) -> dict[str, tuple[range, int, bool]]:
+    """Each feature's columns among the ids, its table, and whether its values are pooled."""
+    found = {name: (range(i, i + 1), i, False) for i, name in enumerate(schema.categorical)}
+    column = len(found)
     for sequence in schema.sequences:
-        columns += [starts[sequence.table]] * sequence.max_len
-    return torch.tensor(columns, dtype=torch.int64)
+        found[sequence.name] = range(column, column + sequence.max_len), sequence.table, True
+        column += sequence.max_len
+    return found
+
+
+def _segments(lookups: Sequence[_Lookup]) -> tuple[tuple[int, bool], ...]:
+    """(columns, pooled) in order, adjacent categorical columns as one."""
+    segments: list[tuple[int, bool]] = []
+    for lookup in lookups:
+        if segments and not lookup.pooled and not segments[-1][1]:
+            segments[-1] = (segments[-1][0] + 1, False)
+        else:
+            segments.append((len(lookup.columns), lookup.pooled))
+    return tuple(segments)
+
+
+def _masked_mean(vectors: Tensor, ids: Tensor) -> Tensor:
+    """(B, L, D) → (B, 1, D), over the positions whose id is not 0; zero where there is none."""
+    mask = (ids > 0).unsqueeze(-1).to(vectors.dtype)  # (B, L, 1)
+    return (vectors * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)
+
+
+@torch.no_grad()
+def _initialize(weight: Tensor, std: float, *, linear: bool) -> None:
+    """Gaussian vectors; the weights of the linear model, if any, start at zero."""
+    weight.normal_(std=std)
+    if linear:
+        weight[:, -1].zero_()

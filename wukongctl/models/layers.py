@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 
@@ -10,30 +11,32 @@ class MLP(nn.Module):
     """Hidden layers Linear → (BatchNorm) → ReLU → (Dropout), then one plain Linear.
 
     (B, inputs) → (B, outputs). "N x H" in the paper's tables is N hidden layers of width H plus this
-    output layer.
+    output layer; `outputs=None` leaves it out, and the last hidden layer is the result.
     """
 
     def __init__(
         self,
         inputs: int,
         hidden: Sequence[int],
-        outputs: int,
+        outputs: int | None,
         *,
         dropout: float = 0.0,
         batch_norm: bool = False,
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self.widths = (inputs, *hidden, outputs)
+        hidden_widths = (inputs, *hidden)
         steps: list[nn.Module] = []
-        for fan_in, fan_out in itertools.pairwise(self.widths[:-1]):
-            steps.append(_linear(fan_in, fan_out, gain=2.0, bias=bias))
+        for fan_in, fan_out in itertools.pairwise(hidden_widths):
+            steps.append(linear(fan_in, fan_out, gain=2.0, bias=bias))
             if batch_norm:
                 steps.append(nn.BatchNorm1d(fan_out))
             steps.append(nn.ReLU())
             if dropout > 0:
                 steps.append(nn.Dropout(dropout))
-        steps.append(_linear(self.widths[-2], outputs, gain=1.0, bias=bias))
+        if outputs is not None:
+            steps.append(linear(hidden_widths[-1], outputs, bias=bias))
+        self.widths = hidden_widths if outputs is None else (*hidden_widths, outputs)
         self.steps = nn.Sequential(*steps)
 
     def forward(self, X: Tensor) -> Tensor:
@@ -45,10 +48,23 @@ class MLP(nn.Module):
         return sum(fan_in * fan_out for fan_in, fan_out in itertools.pairwise(self.widths))
 
 
-def _linear(fan_in: int, fan_out: int, *, gain: float, bias: bool) -> nn.Linear:
+def linear(fan_in: int, fan_out: int, *, gain: float = 1.0, bias: bool = True) -> nn.Linear:
     """He initialization before a ReLU (gain 2), variance-preserving before none (gain 1)."""
-    linear = nn.Linear(fan_in, fan_out, bias=bias)
-    nn.init.normal_(linear.weight, std=(gain / fan_in) ** 0.5)
+    layer = nn.Linear(fan_in, fan_out, bias=bias)
+    nn.init.normal_(layer.weight, std=(gain / fan_in) ** 0.5)
     if bias:
-        nn.init.zeros_(linear.bias)
-    return linear
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def row_weights(rows: int, n: int) -> nn.Parameter:
+    """(rows, N) weights that mix embeddings; variance 1/N keeps the scale of their rows."""
+    return nn.Parameter(torch.randn(rows, n) * n**-0.5)
+
+
+def mix_rows(weights: Tensor, X: Tensor) -> Tensor:
+    """(rows, N) weights times each example of (B, N, D) → (B, rows, D).
+
+    Not `weights @ X`: that copies X twice to make one large product, and takes up to five times as long.
+    """
+    return torch.einsum("on,bnd->bod", weights, X)

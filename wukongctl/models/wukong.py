@@ -10,16 +10,17 @@ Shapes: B batch, N embeddings entering a layer, D width, K columns of Y, M rows 
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from wukongctl.data.schema import Batch, Schema
-from wukongctl.models.embeddings import Embeddings
-from wukongctl.models.layers import MLP
+from wukongctl.models.embeddings import Embeddings, GroupEmbedding, id_features
+from wukongctl.models.layers import MLP, mix_rows, row_weights
 
 Projection = Literal["none", "static", "attentive"]
+Part = Literal["fmb", "lcb", "residual"]
 
 
 class AttentiveProjection(nn.Module):
@@ -31,12 +32,12 @@ class AttentiveProjection(nn.Module):
     def __init__(self, n: int, width: int, k: int, *, rows: int, hidden: Sequence[int]) -> None:
         super().__init__()
         self.n, self.k, self.width = n, k, width
-        self.compress = _row_weights(rows, n)
+        self.compress = row_weights(rows, n)
         self.mlp = MLP(rows * width, hidden, n * k)
 
     def forward(self, X: Tensor) -> Tensor:
         """(B, N, D) → (B, N, K)."""
-        compressed = torch.matmul(self.compress, X)  # (B, M, D)
+        compressed = mix_rows(self.compress, X)  # (B, M, D)
         return self.mlp(compressed.flatten(1)).unflatten(1, (self.n, self.k))  # (B, N, K)
 
     def macs(self) -> int:
@@ -45,7 +46,11 @@ class AttentiveProjection(nn.Module):
 
 
 class WukongLayer(nn.Module):
-    """One layer of the stack: (B, N, D) → (B, n_F + n_L, D)."""
+    """One layer of the stack: (B, N, D) → (B, n_F + n_L, D).
+
+    The output of every part named in `ablate` is replaced by zeros; its cost and its weights stay, so
+    that only what it contributes is missing (the paper's Figure 4).
+    """
 
     def __init__(
         self,
@@ -61,9 +66,11 @@ class WukongLayer(nn.Module):
         hidden: Sequence[int],
         dropout: float,
         bias: bool,
+        ablate: Sequence[Part] = (),
     ) -> None:
         super().__init__()
         self.n, self.width = n, width
+        self.ablate = frozenset(ablate)
         self.n_F, self.n_L = n_F, n_L
         self.columns = n if projection == "none" else k
         self.attention = (
@@ -72,23 +79,27 @@ class WukongLayer(nn.Module):
             else None
         )
         # Y is kept transposed: the products of X with Y, W_L and W_R are then one matrix product.
-        self.projection = _row_weights(k, n) if projection == "static" else None
-        self.lcb = _row_weights(n_L, n)
-        self.residual = None if n == n_F + n_L else _row_weights(n_F + n_L, n)
+        self.projection = row_weights(k, n) if projection == "static" else None
+        self.lcb = row_weights(n_L, n)
+        self.residual = None if n == n_F + n_L else row_weights(n_F + n_L, n)
         self.fm_norm = nn.LayerNorm(n * self.columns)
         self.mlp = MLP(n * self.columns, hidden, n_F * width, dropout=dropout, bias=bias)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, X: Tensor) -> Tensor:
         """(B, N, D) → (B, n_F + n_L, D)."""
-        weights = [w for w in (self.lcb, self.residual, self.projection) if w is not None]
-        products = torch.matmul(torch.cat(weights), X).split([len(w) for w in weights], dim=1)
+        weights: list[Tensor] = [w for w in (self.lcb, self.residual, self.projection) if w is not None]
+        products = mix_rows(torch.cat(weights), X).split([len(w) for w in weights], dim=1)
         compressed = products[0]  # (B, n_L, D)
         skip = X if self.residual is None else products[1]  # (B, n_F + n_L, D)
         interactions = self._fm(X, products[-1])  # (B, N, K)
         made = self.mlp(self.fm_norm(interactions.flatten(1)))  # (B, n_F D)
         made = made.unflatten(1, (self.n_F, self.width))  # (B, n_F, D)
-        return self.norm(torch.cat([made, compressed], dim=1) + skip)
+        made, compressed = self._kept("fmb", made), self._kept("lcb", compressed)
+        return self.norm(torch.cat([made, compressed], dim=1) + self._kept("residual", skip))
+
+    def _kept(self, part: Part, X: Tensor) -> Tensor:
+        return torch.zeros_like(X) if part in self.ablate else X
 
     def _fm(self, X: Tensor, projected: Tensor) -> Tensor:
         """X Xᵀ Y, right product first: O(N K D) instead of O(N² D)."""
@@ -99,7 +110,7 @@ class WukongLayer(nn.Module):
         return torch.matmul(X, projected.transpose(1, 2))
 
     def macs(self) -> dict[str, int]:
-        """Multiply-accumulates per example and part (paper.md section 1.4 has the same formulas)."""
+        """Multiply-accumulates per example and part, exact where the paper gives orders of magnitude."""
         n, d, k = self.n, self.width, self.columns
         plain = self.attention is None and self.projection is None
         parts = {
@@ -114,10 +125,22 @@ class WukongLayer(nn.Module):
         return parts
 
 
+class Group(NamedTuple):
+    """Features of little importance, embedded in `narrow` columns each and mapped by one MLP to few
+    embeddings of the common width."""
+
+    features: Sequence[str]
+    narrow: int
+    hidden: Sequence[int]
+    embeddings: int
+
+
 class Wukong(nn.Module):
     """Embeddings, a stack of `WukongLayer`s and an MLP head; batch → (B,) logits.
 
-    Numeric features pass a bottom MLP that yields `dense_embeddings` more rows of width `width`.
+    `n_F`, `n_L`, `k` and `hidden` have one entry per layer. Numeric features pass a bottom MLP that
+    yields `dense_embeddings` more rows; each name in `repeated` gives that feature one embedding more,
+    and the features of a group share the embeddings of the group.
     """
 
     def __init__(
@@ -125,53 +148,74 @@ class Wukong(nn.Module):
         schema: Schema,
         *,
         width: int,
-        layers: int,
-        n_F: int,
-        n_L: int,
-        k: int,
+        n_F: Sequence[int],
+        n_L: Sequence[int],
+        k: Sequence[int],
         projection: Projection,
         attention_rows: int,
         attention_hidden: Sequence[int],
-        hidden: Sequence[int],
+        hidden: Sequence[Sequence[int]],
         bottom: Sequence[int],
         dense_embeddings: int,
+        repeated: Sequence[str],
+        groups: Sequence[Group],
         head: Sequence[int],
         dropout: float,
         bias: bool,
+        ablate: Sequence[Part],
         embedding_init: float | None,
         sparse: bool,
     ) -> None:
         super().__init__()
         self.width = width
-        self.embeddings = Embeddings(schema, width, init_std=embedding_init, sparse=sparse)
+        grouped = {name for group in groups for name in group.features}
+        single = [name for name in id_features(schema) if name not in grouped]
+        self.embeddings = Embeddings(
+            schema, width, features=(*single, *repeated), init_std=embedding_init, sparse=sparse
+        )
+        self.groups = nn.ModuleList(
+            GroupEmbedding(
+                schema,
+                group.features,
+                narrow=group.narrow,
+                hidden=group.hidden,
+                embeddings=group.embeddings,
+                width=width,
+                init_std=embedding_init,
+                sparse=sparse,
+            )
+            for group in groups
+        )
         self.bottom = MLP(len(schema.numeric), bottom, dense_embeddings * width) if schema.numeric else None
-        n = schema.embeddings + (dense_embeddings if schema.numeric else 0)
+        n = self.embeddings.n + sum(group.embeddings for group in groups)
+        n += dense_embeddings if schema.numeric else 0
         self.layers = nn.ModuleList()
-        for _ in range(layers):
+        for made, compressed, columns, widths in zip(n_F, n_L, k, hidden, strict=True):
             self.layers.append(
                 WukongLayer(
                     n,
                     width,
-                    n_F=n_F,
-                    n_L=n_L,
-                    k=k,
+                    n_F=made,
+                    n_L=compressed,
+                    k=columns,
                     projection=projection,
                     attention_rows=attention_rows,
                     attention_hidden=attention_hidden,
-                    hidden=hidden,
+                    hidden=widths,
                     dropout=dropout,
                     bias=bias,
+                    ablate=ablate,
                 )
             )
-            n = n_F + n_L
+            n = made + compressed
         self.head = MLP(n * width, head, 1, dropout=dropout)
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, C) ids and (B, M) dense values → (B,) logits."""
-        X = self.embeddings(batch.ids)  # (B, N, D)
+        rows = [self.embeddings(batch.ids), *(group(batch.ids) for group in self.groups)]
         if self.bottom is not None:
-            dense = self.bottom(batch.dense).unflatten(1, (-1, self.width))  # (B, dense_embeddings, D)
-            X = torch.cat([X, dense], dim=1)
+            rows.append(self.bottom(batch.dense).unflatten(1, (-1, self.width)))  # (B, dense_embeddings, D)
+        X = rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)  # (B, N, D)
         for layer in self.layers:
             X = layer(X)  # (B, n_F + n_L, D)
         return self.head(X.flatten(1)).squeeze(1)  # (B,)
@@ -179,12 +223,10 @@ class Wukong(nn.Module):
     def macs(self) -> dict[str, int]:
         """Multiply-accumulates per example, by part; embedding look-ups count 0."""
         parts = {"bottom": self.bottom.macs()} if self.bottom is not None else {}
+        for index, group in enumerate(self.groups):
+            assert isinstance(group, GroupEmbedding)
+            parts[f"groups.{index}.mlp"] = group.mlp.macs()
         for index, layer in enumerate(self.layers):
             assert isinstance(layer, WukongLayer)
             parts |= {f"layers.{index}.{part}": macs for part, macs in layer.macs().items()}
         return parts | {"head": self.head.macs()}
-
-
-def _row_weights(rows: int, n: int) -> nn.Parameter:
-    """(rows, N) weights that mix embeddings; variance 1/N keeps the scale of their rows."""
-    return nn.Parameter(torch.randn(rows, n) * n**-0.5)

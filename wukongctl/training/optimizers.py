@@ -11,6 +11,7 @@ from wukongctl.config.training import Adam as AdamSpec
 from wukongctl.config.training import OptimizerSpec
 from wukongctl.config.training import RowwiseAdagrad as RowwiseAdagradSpec
 from wukongctl.models import Model
+from wukongctl.models.embeddings import embedding_tables
 
 
 class RowwiseAdagrad(Optimizer):
@@ -53,13 +54,14 @@ def wants_sparse(spec: OptimizerSpec) -> bool:
 
 def build(spec: OptimizerSpec, model: Model) -> dict[str, Optimizer]:
     """{"dense": …, "embedding": …}; every parameter belongs to exactly one of them."""
-    table = model.embeddings.table.weight
-    dense = [parameter for parameter in model.parameters() if parameter is not table]
+    tables = embedding_tables(model)
+    of_tables = {id(table) for table in tables}
+    dense = [parameter for parameter in model.parameters() if id(parameter) not in of_tables]
     match spec.embedding:
         case RowwiseAdagradSpec():
-            embedding: Optimizer = RowwiseAdagrad([table], lr=spec.embedding.lr, eps=spec.embedding.eps)
+            embedding: Optimizer = RowwiseAdagrad(tables, lr=spec.embedding.lr, eps=spec.embedding.eps)
         case AdamSpec():
-            embedding = _adam([table], spec.embedding)
+            embedding = _adam(tables, spec.embedding)
         case _:
             assert_never(spec.embedding)
     return {"dense": _adam(dense, spec.dense), "embedding": embedding}

@@ -1,0 +1,78 @@
+"""What a recipe's model page accepts, and the words for what it does not."""
+
+import pytest
+
+from wukongctl.config.loading import validate
+from wukongctl.config.model import LayerSizes, WukongSpec
+from wukongctl.config.positions import parse
+from wukongctl.config.training import TrainingSpec
+from wukongctl.errors import RecipeError
+
+
+def problems(model: str, *lines: str) -> list[str]:
+    text = "\n  ".join(["data: x\nmodel:", f"name: {model}", *lines]) + "\n"
+    with pytest.raises(RecipeError) as error:
+        validate(parse(text, "r.yaml"), TrainingSpec)
+    return [str(problem) for problem in error.value.problems]
+
+
+WORDS = "give one value for all layers, or one per layer"
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (
+            "n_F: [3, 2, 1]",
+            f"r.yaml:4:8: `n_F` has 3 entries but `layers` is 2: {WORDS}",
+        ),
+        (
+            "hidden: [[3]]",
+            f"r.yaml:4:11: `hidden` has 1 entry but `layers` is 2: {WORDS}",
+        ),
+        ("k: many", "r.yaml:4:6: `model.k`: input should be a valid integer"),
+        ("n_L: [4, 0]", "r.yaml:4:12: `model.n_L.1`: input should be greater than 0"),
+        ("hidden: [3, [4]]", "r.yaml:4:12: `model.hidden.0`: input should be a valid array"),
+        (
+            "ablate: [fmbs]",
+            "r.yaml:4:12: `model.ablate.0` is `fmbs`, expected 'fmb', 'lcb' or 'residual' "
+            "(did you mean `fmb`?)",
+        ),
+        (
+            "ablate: [residual, fmb, lcb]",
+            "r.yaml:4:11: `ablate` names all three parts: nothing would be left of a layer",
+        ),
+        (
+            "groups: [{features: [a, b]}, {features: [b]}]",
+            "r.yaml:4:11: `groups`: `b` is already in a group or in `embeddings_per_feature`",
+        ),
+    ],
+)
+def test_a_wukong_problem_is_reported_once_with_its_place(line: str, problem: str) -> None:
+    assert problems("wukong", line) == [problem]
+
+
+@pytest.mark.parametrize(
+    ("model", "lines", "problem"),
+    [
+        ("autoint", ["heads: 3"], "`heads` 3 does not divide `attention_width` 64"),
+        (
+            "autoint",
+            ["structure: stacked", "hidden: null"],
+            "`structure: stacked` needs `hidden`, the layers of its MLP",
+        ),
+        ("finalmlp", ["heads: 7"], "`heads` 7 does not divide the last width 400 of `mlp1`"),
+        ("fm", ["dropout: 0.1"], "unknown key `dropout`"),
+        ("dcnv2", ["structure: parallell"], "did you mean `parallel`?"),
+        ("dcn", [], "did you mean `dcnv2`?"),
+    ],
+)
+def test_problems_of_other_models(model: str, lines: list[str], problem: str) -> None:
+    (found,) = problems(model, *lines)
+    assert problem in found
+
+
+def test_sizes_spread_over_layers() -> None:
+    spec = WukongSpec.from_dict({"name": "wukong", "layers": 2, "n_F": [4, 2], "hidden": [[8], []]})
+    assert spec.layer_sizes == (LayerSizes(4, 8, 8, (8,)), LayerSizes(2, 8, 8, ()))
+    assert WukongSpec.from_dict(spec.to_dict()) == spec

@@ -1,0 +1,74 @@
+"""What every model must do, whatever it computes."""
+
+import pytest
+import torch
+
+from tests.models.zoo import CONFIGURATIONS, SCHEMA, double, make, make_batch, shaken
+from wukongctl.data.schema import Batch, Schema, SequenceColumn
+from wukongctl.models import Model
+from wukongctl.models.counts import count
+from wukongctl.models.embeddings import embedding_tables
+
+every_model = pytest.mark.parametrize("name", CONFIGURATIONS)
+
+
+def model_named(name: str) -> Model:
+    return shaken(make(CONFIGURATIONS[name]))
+
+
+@every_model
+def test_permuting_the_batch_permutes_the_logits(name: str) -> None:
+    model, batch = model_named(name), double(make_batch())
+    logits = model(batch)
+    assert logits.shape == (9,)
+    assert logits.std() > 1e-3
+    order = torch.randperm(9)
+    shuffled = Batch(batch.ids[order], batch.dense[order], batch.labels[order])
+    torch.testing.assert_close(model(shuffled), logits[order], rtol=1e-12, atol=1e-12)
+
+
+@every_model
+def test_padding_changes_nothing(name: str) -> None:
+    """Longer sequences of zeros, and zeros in other places, give the same logits."""
+    model, batch = model_named(name), double(make_batch())
+    roomy = Schema(
+        SCHEMA.categorical, SCHEMA.numeric, (SequenceColumn("s", 2, 5), SequenceColumn("t", 0, 4)), (5, 4, 6)
+    )
+    wide = make(CONFIGURATIONS[name], roomy).double().eval()
+    wide.load_state_dict(model.state_dict())
+    padding = torch.zeros(9, 2, dtype=torch.int32)
+    parts = [batch.ids[:, :2], padding, batch.ids[:, 2:5], batch.ids[:, 5:], padding]
+    padded = batch._replace(ids=torch.cat(parts, dim=1))
+    torch.testing.assert_close(wide(padded), model(batch), rtol=1e-12, atol=1e-12)
+
+
+@every_model
+def test_it_exports(name: str) -> None:
+    model, batch = make(CONFIGURATIONS[name]).eval(), make_batch()
+    program = torch.export.export(model, (batch,))
+    torch.testing.assert_close(program.module()(batch), model(batch))
+
+
+@every_model
+def test_every_weight_learns_and_only_tables_sparsely(name: str) -> None:
+    model = make(CONFIGURATIONS[name], sparse=True)
+    model(make_batch()).square().sum().backward()
+    tables = {id(table) for table in embedding_tables(model)}
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.is_sparse == (id(parameter) in tables), parameter_name
+
+
+@every_model
+def test_new_models_start_at_a_sensible_scale(name: str) -> None:
+    logits = make({**CONFIGURATIONS[name], "width": 16})(make_batch(256))
+    assert 0.05 < logits.std().item() < 5
+
+
+@every_model
+def test_600_billion_parameters_need_no_memory(name: str) -> None:
+    categorical = ("a", "b", "s", "t", *(f"f{i}" for i in range(716)))
+    schema = Schema(categorical, ("x", "y"), (), (5_300_000,) * 720)
+    with torch.device("meta"):
+        model = make({**CONFIGURATIONS[name], "width": 160}, schema)
+    assert count(model).embedding_params > 600e9

@@ -1,0 +1,92 @@
+"""Every model in a small configuration, on columns of every kind; shared by the tests."""
+
+from typing import Any
+
+import torch
+
+from wukongctl.config.training import TrainingSpec
+from wukongctl.data.schema import Batch, Schema, SequenceColumn
+from wukongctl.models import Model, build
+
+SCHEMA = Schema(("a", "b"), ("x", "y"), (SequenceColumn("s", 2, 3), SequenceColumn("t", 0, 2)), (5, 4, 6))
+ID_ROWS = (5, 4, 6, 6, 6, 5, 5)
+
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "wukong": {"name": "wukong", "n_F": 3, "n_L": 2, "k": 3, "hidden": [8], "head": [5], "bottom": [4]},
+    "wukong-none": {"name": "wukong", "projection": "none", "layers": 1, "hidden": [8], "bottom": [4]},
+    "wukong-attentive": {"name": "wukong", "projection": "attentive", "layers": 3, "bottom": [4]},
+    "wukong-pyramid": {
+        "name": "wukong", "layers": 3, "n_F": [4, 3, 2], "n_L": [4, 2, 1], "k": [5, 4, 3],
+        "hidden": [[9], [8, 7], []], "embeddings_per_feature": {"s": 2, "a": 3}, "bottom": [4],
+    },
+    "wukong-groups": {
+        "name": "wukong", "groups": [{"features": ["b", "t"], "width": 2, "hidden": [5], "embeddings": 2}],
+        "embeddings_per_feature": {"a": 2}, "bottom": [4], "dense_embeddings": 2,
+    },
+    "fm": {"name": "fm"},
+    "deepfm": {"name": "deepfm", "hidden": [8, 7]},
+    "dlrm": {"name": "dlrm", "bottom": [5], "top": [8, 7]},
+    "dlrm-cat": {"name": "dlrm", "bottom": [5], "top": [8, 7], "interaction": "cat", "batch_norm": True},
+    "dcnv2-cross": {"name": "dcnv2", "structure": "cross"},
+    "dcnv2-stacked": {"name": "dcnv2", "structure": "stacked", "hidden": [8, 7], "bottom": [5]},
+    "dcnv2-parallel": {"name": "dcnv2", "hidden": [8, 7], "batch_norm": True},
+    "dcnv2-low-rank": {"name": "dcnv2", "hidden": [8, 7], "rank": 3},
+    "autoint": {"name": "autoint", "attention_width": 8, "hidden": None, "layer_norm": True},
+    "autoint-plus": {"name": "autoint", "attention_width": 8, "hidden": [8], "linear": True, "scale": False},
+    "autoint-plain": {"name": "autoint", "attention_width": 6, "hidden": [], "residual": False},
+    "autoint-stacked": {
+        "name": "autoint", "attention_width": 8, "hidden": [8], "structure": "stacked", "batch_norm": True,
+    },
+    "autoint-wukong": {
+        "name": "autoint", "attention_width": 8, "hidden": [8], "value_hidden": [7], "layer_hidden": [9],
+        "pyramid": 3,
+    },
+    "afn": {"name": "afn", "neurons": 5, "afn_hidden": [8], "hidden": None},
+    "afn-plus": {"name": "afn", "neurons": 5, "afn_hidden": [8], "hidden": [8, 7], "batch_norm": True},
+    "finalmlp": {"name": "finalmlp", "mlp1": {"hidden": [8]}, "mlp2": {"hidden": [7, 4]}, "heads": 2},
+    "finalmlp-context": {
+        "name": "finalmlp", "mlp1": {"hidden": [8], "batch_norm": False}, "mlp2": {"hidden": [4]}, "heads": 4,
+        "selection": {"hidden": [9], "context1": ["y", "s"], "context2": ["a", "x", "s"]},
+    },
+    "finalmlp-no-selection": {"name": "finalmlp", "mlp1": {"hidden": [6]}, "selection": None, "heads": 2},
+    "masknet-serial": {"name": "masknet", "structure": "serial", "hidden": [8, 7], "reduction": 2.0},
+    "masknet-parallel": {
+        "name": "masknet", "hidden": [8], "blocks": 2, "block_width": 5, "embedding_norm": True,
+    },
+    "xdeepfm": {"name": "xdeepfm", "cin": [5, 4], "hidden": [8, 7]},
+    "xdeepfm-no-mlp": {"name": "xdeepfm", "cin": [3], "hidden": None},
+    "mlp": {"name": "mlp", "hidden": [8, 7]},
+}  # fmt: skip
+
+
+def make(keys: dict[str, Any], schema: Schema = SCHEMA, *, sparse: bool = False) -> Model:
+    """A freshly initialized model, of width 6 unless `keys` say otherwise."""
+    torch.manual_seed(1)
+    spec = TrainingSpec.from_dict({"data": "synthetic", "model": {"width": 6, **keys}})
+    return build(spec.model, schema, sparse=sparse)
+
+
+def make_batch(rows: int = 9) -> Batch:
+    """Ids of every kind, zeros included, for `SCHEMA`."""
+    torch.manual_seed(2)
+    ids = torch.stack([torch.randint(0, high, (rows,)) for high in ID_ROWS], dim=1).int()
+    return Batch(ids, torch.randn(rows, 2), torch.randint(0, 2, (rows,)).float())
+
+
+def shaken(model: Model, std: float = 0.4) -> Model:
+    """`model` in double precision and evaluation mode, no weight or statistic at a neutral value."""
+    torch.manual_seed(3)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=std)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm1d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2.0)
+    return model.double().eval()
+
+
+def double(batch: Batch) -> Batch:
+    """`batch` with numeric values in double precision."""
+    return batch._replace(dense=batch.dense.double())

@@ -1,0 +1,88 @@
+"""AFN and AFN+ (Cheng et al. 2020, arXiv 1909.03276): products of learned powers of embeddings.
+
+    neuron_h = exp(Σ_i w_hi ln |x_i|) = Π_i |x_i|^w_hi          element-wise over the width
+
+BatchNorm stands after the logarithm and after the exponential. AFN+ adds an MLP on embeddings of its
+own and a linear layer over the two logits.
+
+Shapes: B batch, N embeddings (numeric ones included), D width, H logarithmic neurons.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from wukongctl.data.schema import Batch, Schema
+from wukongctl.models.embeddings import FieldEmbeddings
+from wukongctl.models.layers import MLP, mix_rows, row_weights
+
+SMALLEST = 1e-5
+"""|x| below this counts as this, so that the logarithm stays finite."""
+
+
+class LogarithmicLayer(nn.Module):
+    """(B, N, D) → (B, H, D)."""
+
+    def __init__(self, n: int, width: int, neurons: int) -> None:
+        super().__init__()
+        self.width = width
+        self.log_norm = nn.BatchNorm1d(n)
+        self.weight = row_weights(neurons, n)
+        self.exp_norm = nn.BatchNorm1d(neurons)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """(B, N, D) → (B, H, D)."""
+        logs = self.log_norm(X.abs().clamp(min=SMALLEST).log())  # (B, N, D)
+        return self.exp_norm(mix_rows(self.weight, logs).exp())
+
+    def macs(self) -> int:
+        """Multiply-accumulates per example."""
+        return self.weight.numel() * self.width
+
+
+class AFN(nn.Module):
+    """Batch → (B,) logits; with `hidden`, the MLP of AFN+."""
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        width: int,
+        neurons: int,
+        afn_hidden: Sequence[int],
+        afn_dropout: float,
+        hidden: Sequence[int] | None,
+        dropout: float,
+        batch_norm: bool,
+        embedding_init: float | None,
+        sparse: bool,
+    ) -> None:
+        super().__init__()
+        # The two sets of embeddings of AFN+ are the halves of one table: one look-up, one gradient.
+        sets = 1 if hidden is None else 2
+        std = embedding_init or width**-0.5
+        self.embeddings = FieldEmbeddings(schema, sets * width, init_std=std, sparse=sparse)
+        n = self.embeddings.n
+        self.logarithmic = LogarithmicLayer(n, width, neurons)
+        self.afn = MLP(neurons * width, afn_hidden, 1, dropout=afn_dropout, batch_norm=batch_norm)
+        self.mlp = None
+        if hidden is not None:
+            self.mlp = MLP(n * width, hidden, 1, dropout=dropout, batch_norm=batch_norm)
+            self.output = MLP(2, (), 1)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """(B, C) ids and (B, M) dense values → (B,) logits."""
+        X = self.embeddings(batch)  # (B, N, D), or (B, N, 2 D)
+        if self.mlp is None:
+            return self.afn(self.logarithmic(X).flatten(1)).squeeze(1)
+        X, own = X.chunk(2, dim=2)
+        logits = [self.afn(self.logarithmic(X).flatten(1)), self.mlp(own.flatten(1))]
+        return self.output(torch.cat(logits, dim=1)).squeeze(1)  # (B,)
+
+    def macs(self) -> dict[str, int]:
+        """Multiply-accumulates per example, by part."""
+        parts = {"logarithmic": self.logarithmic.macs(), "afn": self.afn.macs()}
+        if self.mlp is not None:
+            parts |= {"mlp": self.mlp.macs(), "output": self.output.macs()}
+        return parts

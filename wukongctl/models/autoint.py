@@ -1,0 +1,195 @@
+"""AutoInt and AutoInt+ (Song et al. 2019, arXiv 1810.11921): self-attention over embeddings, plus an MLP.
+
+    layer(X) = ReLU(LN(softmax(Q Kᵀ) V + W_r X))        Q, K, V = X W_q, X W_k, X W_v, in several heads
+
+Attention is written with plain products, so that every multiply-accumulate can be counted. Three
+options turn AutoInt+ towards Wukong, as in appendix F (Table 4) of arXiv 2403.02545: `value_hidden` and
+`layer_hidden` put MLPs on all embeddings at once where a layer has maps of single embeddings, and
+`pyramid` compresses the result of the first layer to fewer rows.
+
+Shapes: B batch, N embeddings entering a layer, D their width, A attention width, H heads.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from wukongctl.data.schema import Batch, Schema
+from wukongctl.models.embeddings import FieldEmbeddings
+from wukongctl.models.fm import split_linear
+from wukongctl.models.layers import MLP, linear, mix_rows, row_weights
+
+Structure = Literal["parallel", "stacked"]
+
+
+class FlatMLP(nn.Module):
+    """An MLP on all embeddings at once, flattened: (B, N, D) → (B, N, A)."""
+
+    def __init__(self, n: int, inputs: int, hidden: Sequence[int], outputs: int) -> None:
+        super().__init__()
+        self.n = n
+        self.mlp = MLP(n * inputs, hidden, n * outputs)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """(B, N, D) → (B, N, A)."""
+        return self.mlp(X.flatten(1)).unflatten(1, (self.n, -1))
+
+
+class AttentionLayer(nn.Module):
+    """(B, N, D) → (B, N, A)."""
+
+    def __init__(
+        self,
+        n: int,
+        inputs: int,
+        width: int,
+        *,
+        heads: int,
+        scale: bool,
+        residual: bool,
+        layer_norm: bool,
+        value_hidden: Sequence[int] | None,
+        layer_hidden: Sequence[int] | None,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.n, self.inputs, self.width, self.heads = n, inputs, width, heads
+        self.scale = (width // heads) ** -0.5 if scale else 1.0
+        self.query = linear(inputs, width, bias=False)
+        self.key = linear(inputs, width, bias=False)
+        self.value = (
+            linear(inputs, width, bias=False)
+            if value_hidden is None
+            else FlatMLP(n, inputs, value_hidden, width)
+        )
+        self.after = None if layer_hidden is None else FlatMLP(n, width, layer_hidden, width)
+        self.residual: nn.Module | None = None
+        if residual:
+            self.residual = nn.Identity() if inputs == width else linear(inputs, width, bias=False)
+        self.norm = nn.LayerNorm(width) if layer_norm else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, X: Tensor) -> Tensor:
+        """(B, N, D) → (B, N, A)."""
+        Q, K, V = (self._heads(part(X)) for part in (self.query, self.key, self.value))  # (B, H, N, A / H)
+        scores = torch.matmul(Q, K.transpose(2, 3)) * self.scale  # (B, H, N, N)
+        mixed = torch.matmul(self.dropout(scores.softmax(dim=-1)), V)  # (B, H, N, A / H)
+        out = mixed.transpose(1, 2).flatten(2)  # (B, N, A)
+        if self.after is not None:
+            out = self.after(out)
+        if self.residual is not None:
+            out = out + self.residual(X)
+        return torch.relu(self.norm(out))
+
+    def _heads(self, X: Tensor) -> Tensor:
+        """(B, N, A) → (B, H, N, A / H)."""
+        return X.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+    def macs(self) -> int:
+        """Multiply-accumulates per example."""
+        total = 2 * self.n * self.n * self.width
+        for part in (self.query, self.key, self.value, self.after, self.residual):
+            if isinstance(part, nn.Linear):
+                total += self.n * self.inputs * self.width
+            elif isinstance(part, FlatMLP):
+                total += part.mlp.macs()
+        return total
+
+
+class AutoInt(nn.Module):
+    """Batch → (B,) logits. `hidden` adds the MLP of AutoInt+, `linear_term` a linear model.
+
+    `parallel`: the MLP reads the embeddings and adds its logit to that of the attention. `stacked`: it
+    reads the result of the attention and the embeddings, and its logit is the only one; the counts of
+    Table 5 of arXiv 2403.02545 agree with this form.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        width: int,
+        attention_layers: int,
+        attention_width: int,
+        heads: int,
+        scale: bool,
+        residual: bool,
+        layer_norm: bool,
+        value_hidden: Sequence[int] | None,
+        layer_hidden: Sequence[int] | None,
+        pyramid: int | None,
+        linear_term: bool,
+        structure: Structure,
+        hidden: Sequence[int] | None,
+        dropout: float,
+        batch_norm: bool,
+        embedding_init: float | None,
+        sparse: bool,
+    ) -> None:
+        super().__init__()
+        self.width, self.linear_term = width, linear_term
+        self.embeddings = FieldEmbeddings(
+            schema, width, linear=linear_term, init_std=embedding_init, sparse=sparse
+        )
+        n = self.embeddings.n
+        self.stacked = structure == "stacked"
+        embedded = n * width
+        self.mlp: MLP | None = None
+        if hidden is not None and not self.stacked:
+            self.mlp = MLP(embedded, hidden, 1, dropout=dropout, batch_norm=batch_norm)
+        self.compress = row_weights(pyramid, n) if pyramid is not None else None
+        self.layers = nn.ModuleList()
+        for index in range(attention_layers):
+            self.layers.append(
+                AttentionLayer(
+                    n,
+                    width if index == 0 else attention_width,
+                    attention_width,
+                    heads=heads,
+                    scale=scale,
+                    residual=residual,
+                    layer_norm=layer_norm,
+                    value_hidden=value_hidden,
+                    layer_hidden=layer_hidden,
+                    dropout=dropout,
+                )
+            )
+            n = pyramid or n
+        attended = n * attention_width
+        self.output = (
+            MLP(attended + embedded, hidden or (), 1, dropout=dropout, batch_norm=batch_norm)
+            if self.stacked
+            else MLP(attended, (), 1)
+        )
+
+    def forward(self, batch: Batch) -> Tensor:
+        """(B, C) ids and (B, M) dense values → (B,) logits."""
+        X = self.embeddings(batch)  # (B, N, D)
+        logits = []
+        if self.linear_term:
+            X, weights = split_linear(X)
+            logits.append(weights)
+        e = X.flatten(1)  # (B, N D)
+        if self.mlp is not None:
+            logits.append(self.mlp(e).squeeze(1))
+        for index, layer in enumerate(self.layers):
+            X = layer(X)  # (B, N, A)
+            if index == 0 and self.compress is not None:
+                X = mix_rows(self.compress, X)  # (B, pyramid, A)
+        attended = X.flatten(1)
+        if self.stacked:
+            attended = torch.cat([attended, e], dim=1)
+        logits.append(self.output(attended).squeeze(1))
+        return torch.stack(logits).sum(0)  # (B,)
+
+    def macs(self) -> dict[str, int]:
+        """Multiply-accumulates per example, by part."""
+        parts = {"mlp": self.mlp.macs()} if self.mlp is not None else {}
+        for index, layer in enumerate(self.layers):
+            assert isinstance(layer, AttentionLayer)
+            parts[f"layers.{index}"] = layer.macs()
+            if index == 0 and self.compress is not None:
+                parts["compress"] = self.compress.numel() * layer.width
+        return parts | {"output": self.output.macs()}

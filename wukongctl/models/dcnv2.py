@@ -1,0 +1,100 @@
+"""DCNv2 (Wang et al. 2021, arXiv 2008.13535): cross layers on the flattened embeddings, and an MLP.
+
+    x_{l+1} = x_0 * (W_l x_l + b_l) + x_l           low rank: W_l = U_l V_lᵀ with R columns
+
+Each layer raises the highest interaction order by one. Shapes: B batch, N embeddings, D width, R rank.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from wukongctl.data.schema import Batch, Schema
+from wukongctl.models.embeddings import FieldEmbeddings
+from wukongctl.models.layers import MLP, linear
+
+Structure = Literal["cross", "stacked", "parallel"]
+
+
+class CrossNet(nn.Module):
+    """(B, N D) → (B, N D) through `layers` cross layers; full matrices when `rank` is None."""
+
+    def __init__(self, inputs: int, *, layers: int, rank: int | None) -> None:
+        super().__init__()
+        self.inputs, self.rank = inputs, rank
+        self.layers = nn.ModuleList(_cross(inputs, rank) for _ in range(layers))
+
+    def forward(self, x0: Tensor) -> Tensor:
+        """(B, N D) → (B, N D)."""
+        x = x0
+        for layer in self.layers:
+            x = x0 * layer(x) + x
+        return x
+
+    def macs(self) -> int:
+        """Multiply-accumulates per example."""
+        return len(self.layers) * self.inputs * (self.inputs if self.rank is None else 2 * self.rank)
+
+
+class DCNv2(nn.Module):
+    """Batch → (B,) logits.
+
+    `cross`: the cross network and a linear output alone. `stacked`: the MLP reads what the cross
+    network made. `parallel`: both read the embeddings, a linear output reads both.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        width: int,
+        cross_layers: int,
+        rank: int | None,
+        structure: Structure,
+        hidden: Sequence[int],
+        bottom: Sequence[int] | None,
+        dropout: float,
+        batch_norm: bool,
+        embedding_init: float | None,
+        sparse: bool,
+    ) -> None:
+        super().__init__()
+        self.structure = structure
+        self.embeddings = FieldEmbeddings(
+            schema, width, bottom=bottom, init_std=embedding_init, sparse=sparse
+        )
+        inputs = self.embeddings.n * width
+        self.cross = CrossNet(inputs, layers=cross_layers, rank=rank)
+        self.mlp = (
+            MLP(inputs, hidden, None, dropout=dropout, batch_norm=batch_norm)
+            if structure != "cross"
+            else None
+        )
+        deep = inputs if self.mlp is None else self.mlp.widths[-1]
+        self.output = MLP(deep + inputs if structure == "parallel" else deep, (), 1)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """(B, C) ids and (B, M) dense values → (B,) logits."""
+        x0 = self.embeddings(batch).flatten(1)  # (B, N D)
+        out = self.cross(x0)  # (B, N D)
+        if self.mlp is not None and self.structure == "parallel":
+            out = torch.cat([out, self.mlp(x0)], dim=1)
+        elif self.mlp is not None:
+            out = self.mlp(out)
+        return self.output(out).squeeze(1)  # (B,)
+
+    def macs(self) -> dict[str, int]:
+        """Multiply-accumulates per example, by part."""
+        parts = self.embeddings.macs() | {"cross": self.cross.macs()}
+        if self.mlp is not None:
+            parts["mlp"] = self.mlp.macs()
+        return parts | {"output": self.output.macs()}
+
+
+def _cross(inputs: int, rank: int | None) -> nn.Module:
+    """W x + b, or U (Vᵀ x) + b."""
+    if rank is None:
+        return linear(inputs, inputs)
+    return nn.Sequential(linear(inputs, rank, bias=False), linear(rank, inputs))

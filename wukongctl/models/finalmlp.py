@@ -1,0 +1,120 @@
+"""FinalMLP (Mao et al. 2023, arXiv 2304.00902): two MLP streams, gated inputs, bilinear fusion.
+
+    g_i   = 2 sigmoid(MLP_i(context_i))                             feature selection
+    o_i   = stream_i(g_i * e)
+    logit = w_1ᵀ o_1 + w_2ᵀ o_2 + b + Σ_h o_1hᵀ W_h o_2h            heads h cut o_1 and o_2 in pieces
+
+Shapes: B batch, N embeddings (numeric ones included), D width, H heads.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from wukongctl.data.schema import Batch, Schema
+from wukongctl.models.embeddings import FieldEmbeddings
+from wukongctl.models.layers import MLP
+
+
+class Fusion(nn.Module):
+    """(B, first), (B, second) → (B,): a linear and a multi-head bilinear form of two stream outputs."""
+
+    def __init__(self, first: int, second: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.first = MLP(first, (), 1)
+        self.second = MLP(second, (), 1)
+        self.weight = nn.Parameter(torch.randn(heads, first // heads, second // heads))
+        with torch.no_grad():  # the sum of H bilinear forms starts at the scale of one input
+            self.weight.mul_((first * second / heads) ** -0.5)
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """(B, first), (B, second) → (B,)."""
+        left = first.unflatten(1, (self.heads, 1, -1))  # (B, H, 1, first / H)
+        right = second.unflatten(1, (self.heads, -1, 1))  # (B, H, second / H, 1)
+        # One product per head with the batch as its rows: W_h is not copied for each example.
+        mapped = torch.matmul(left.squeeze(2).transpose(0, 1), self.weight).transpose(0, 1)
+        bilinear = torch.matmul(mapped.unsqueeze(2), right).sum((1, 2, 3))  # (B,)
+        return (self.first(first) + self.second(second)).squeeze(1) + bilinear
+
+    def macs(self) -> int:
+        """Multiply-accumulates per example."""
+        return self.first.macs() + self.second.macs() + self.weight.numel() + self.second.widths[0]
+
+
+class Gate(nn.Module):
+    """2 sigmoid(MLP(context)): (B, context) → (B, N D), 1 where the MLP says 0.
+
+    Without a context the MLP reads `width` learned numbers, the same for every example.
+    """
+
+    def __init__(self, context: int, hidden: Sequence[int], outputs: int, *, width: int) -> None:
+        super().__init__()
+        self.constant = nn.Parameter(torch.zeros(1, width)) if context == 0 else None
+        self.mlp = MLP(context or width, hidden, outputs)
+
+    def forward(self, context: Tensor) -> Tensor:
+        """(B, context) → (B, N D)."""
+        if self.constant is not None:
+            context = self.constant.expand(context.shape[0], -1)
+        return 2 * torch.sigmoid(self.mlp(context))
+
+
+class FinalMLP(nn.Module):
+    """Batch → (B,) logits; `selection=None` leaves out the gates.
+
+    A context names features; they enter through one more embedding of their own.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        width: int,
+        hidden: tuple[Sequence[int], Sequence[int]],
+        dropout: tuple[float, float],
+        batch_norm: tuple[bool, bool],
+        heads: int,
+        selection: Sequence[int] | None,
+        contexts: tuple[Sequence[str], Sequence[str]],
+        embedding_init: float | None,
+        sparse: bool,
+    ) -> None:
+        super().__init__()
+        self.embeddings = FieldEmbeddings(
+            schema, width, repeated=(*contexts[0], *contexts[1]), init_std=embedding_init, sparse=sparse
+        )
+        inputs = self.embeddings.n * width
+        self.gates = nn.ModuleList()
+        if selection is not None:
+            self.gates.extend(Gate(len(names) * width, selection, inputs, width=width) for names in contexts)
+        self.streams = nn.ModuleList(
+            MLP(inputs, hidden[i], None, dropout=dropout[i], batch_norm=batch_norm[i]) for i in (0, 1)
+        )
+        self.fusion = Fusion(hidden[0][-1], hidden[1][-1], heads)
+        names = (*contexts[0], *contexts[1])
+        # Repeated embeddings come with ids before numeric features, each kind in the given order.
+        order = sorted(range(len(names)), key=lambda index: names[index] in schema.numeric)
+        places = [self.embeddings.n + order.index(index) for index in range(len(names))]
+        first = len(contexts[0])
+        self.contexts = (places[:first], places[first:])
+
+    def forward(self, batch: Batch) -> Tensor:
+        """(B, C) ids and (B, M) dense values → (B,) logits."""
+        X = self.embeddings(batch)  # (B, N + contexts, D)
+        e = X[:, : self.embeddings.n].flatten(1)  # (B, N D)
+        inputs = [e, e]
+        if self.gates:
+            contexts = [X[:, places].flatten(1) for places in self.contexts]
+            inputs = [gate(context) * e for gate, context in zip(self.gates, contexts, strict=True)]
+        first, second = (stream(x) for stream, x in zip(self.streams, inputs, strict=True))
+        return self.fusion(first, second)  # (B,)
+
+    def macs(self) -> dict[str, int]:
+        """Multiply-accumulates per example, by part."""
+        parts = {f"gates.{i}": gate.mlp.macs() for i, gate in enumerate(self.gates) if isinstance(gate, Gate)}
+        for index, stream in enumerate(self.streams):
+            assert isinstance(stream, MLP)
+            parts[f"streams.{index}"] = stream.macs()
+        return parts | {"fusion": self.fusion.macs()}

@@ -1,0 +1,94 @@
+"""xDeepFM (Lian et al. 2018, arXiv 1803.05170): compressed interaction network, linear model and MLP.
+
+    X^k_h = Σ_{i,j} W^k_{h,ij} (X^0_i * X^{k-1}_j) + b^k_h          one order higher per layer
+
+The sum over pairs is one matrix product of W^k (H_k x N H_{k-1}) with the element-wise products, so it
+is counted; the products themselves are element-wise and count nothing, like all such work.
+
+Shapes: B batch, N embeddings (numeric ones included), D width, H rows made by a layer.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from wukongctl.data.schema import Batch, Schema
+from wukongctl.models.embeddings import FieldEmbeddings
+from wukongctl.models.fm import split_linear
+from wukongctl.models.layers import MLP, mix_rows, row_weights
+
+
+class CINLayer(nn.Module):
+    """(B, N, D) inputs and (B, H, D) of the layer below → (B, H', D)."""
+
+    def __init__(self, n: int, below: int, rows: int) -> None:
+        super().__init__()
+        self.weight = row_weights(rows, n * below)
+        self.bias = nn.Parameter(torch.zeros(rows, 1))
+
+    def forward(self, X0: Tensor, X: Tensor) -> Tensor:
+        """Two stacks of embeddings → (B, H', D)."""
+        products = (X0.unsqueeze(2) * X.unsqueeze(1)).flatten(1, 2)  # (B, N H, D)
+        return mix_rows(self.weight, products) + self.bias
+
+
+class CIN(nn.Module):
+    """(B, N, D) → (B,): the rows of every layer, summed over the width, through one linear layer."""
+
+    def __init__(self, n: int, width: int, layers: Sequence[int]) -> None:
+        super().__init__()
+        self.width = width
+        self.layers = nn.ModuleList(
+            CINLayer(n, below, rows) for below, rows in itertools.pairwise((n, *layers))
+        )
+        self.output = MLP(sum(layers), (), 1)
+
+    def forward(self, X0: Tensor) -> Tensor:
+        """(B, N, D) → (B,)."""
+        X, sums = X0, []
+        for layer in self.layers:
+            X = layer(X0, X)  # (B, H, D)
+            sums.append(X.sum(2))
+        return self.output(torch.cat(sums, dim=1)).squeeze(1)
+
+    def macs(self) -> int:
+        """Multiply-accumulates per example."""
+        weights = sum(layer.weight.numel() for layer in self.layers if isinstance(layer, CINLayer))
+        return weights * self.width + self.output.macs()
+
+
+class XDeepFM(nn.Module):
+    """Batch → (B,) logits; `hidden=None` leaves the MLP out."""
+
+    def __init__(
+        self,
+        schema: Schema,
+        *,
+        width: int,
+        cin: Sequence[int],
+        hidden: Sequence[int] | None,
+        dropout: float,
+        batch_norm: bool,
+        embedding_init: float | None,
+        sparse: bool,
+    ) -> None:
+        super().__init__()
+        self.embeddings = FieldEmbeddings(schema, width, linear=True, init_std=embedding_init, sparse=sparse)
+        n = self.embeddings.n
+        self.cin = CIN(n, width, cin)
+        self.mlp = (
+            MLP(n * width, hidden, 1, dropout=dropout, batch_norm=batch_norm) if hidden is not None else None
+        )
+
+    def forward(self, batch: Batch) -> Tensor:
+        """(B, C) ids and (B, M) dense values → (B,) logits."""
+        X, logits = split_linear(self.embeddings(batch))  # (B, N, D), (B,)
+        logits = logits + self.cin(X)
+        return logits if self.mlp is None else logits + self.mlp(X.flatten(1)).squeeze(1)
+
+    def macs(self) -> dict[str, int]:
+        """Multiply-accumulates per example, by part."""
+        parts = {"cin": self.cin.macs()}
+        return parts if self.mlp is None else parts | {"mlp": self.mlp.macs()}
