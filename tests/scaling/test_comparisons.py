@@ -67,7 +67,8 @@ def test_the_plateau_is_judged_with_a_free_floor_even_when_one_is_known() -> Non
     points = tuple(
         Point("m", float(x), float(0.05 + 0.05 * x**-2.5), passes=1.0) for x in np.geomspace(1, 100, 7)
     )
-    (curve,) = build(PointSet(points, "excess_logloss", floor=0.0, bayes_logloss=0.4)).curves
+    source = PointSet(points, "excess_logloss", floor=0.0, bayes_logloss=0.4)
+    (curve,) = build(source, form="power-known-floor").curves
     assert curve.form == "power-known-floor"
     assert curve.plateau.verdict == "plateau"
     assert curve.plateau.gain is not None

@@ -34,7 +34,7 @@ Examples:
 )  # fmt: skip
 @click.option(
     "--form", type=click.Choice(["power", "power0", "loglin", "power-known-floor"]),
-    help="Default: power-known-floor where a floor is known, else power (E + A x^-c).",
+    help="Default: power (E + A x^-c); power-known-floor with `--floor`.",
 )  # fmt: skip
 @click.option("--floor", type=float, help="Irreducible loss, when it is known otherwise.")
 @options.common

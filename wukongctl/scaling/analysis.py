@@ -63,9 +63,9 @@ def build(
 ) -> Report:
     """Analyse a point set.
 
-    `floor` is the irreducible loss in the unit of the metric, by default the one the data set records (unless
-    sampling noise put a run below it). The form is `power-known-floor` when a floor is known and `power`
-    otherwise, unless given. Raises `UsageError` for a floor that is missing or not below every point.
+    `floor` is the irreducible loss in the unit of the metric; given, it is fitted as known. The form is
+    `power` otherwise, even where the data set records its Bayes loss: with a fixed number of examples no
+    size comes down to that, so each curve has a floor of its own above it. Raises `UsageError` for a floor that is missing or not below every point.
     """
     lowest = min(point.loss for point in source.points)
     if floor is not None and not source.zero_loss <= floor < lowest:
@@ -73,9 +73,9 @@ def build(
             f"the floor {floor:g} is not between zero loss and the lowest loss, {lowest:g}",
             hint="a floor is a loss that no model can go below",
         )
+    form = form or ("power" if floor is None else "power-known-floor")
     if floor is None and source.floor is not None and source.floor < lowest:
         floor = source.floor
-    form = form or ("power" if floor is None else "power-known-floor")
     if form == "power-known-floor" and floor is None:
         raise UsageError("form `power-known-floor` needs a floor", hint="give it, or use form `power`")
     draw_to = EXTRAPOLATE * max(point.gflop_per_example for point in source.points)
