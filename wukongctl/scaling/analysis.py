@@ -65,7 +65,8 @@ def build(
 
     `floor` is the irreducible loss in the unit of the metric; given, it is fitted as known. The form is
     `power` otherwise, even where the data set records its Bayes loss: with a fixed number of examples no
-    size comes down to that, so each curve has a floor of its own above it. Raises `UsageError` for a floor that is missing or not below every point.
+    size comes down to that, so each curve has a floor of its own above it. Raises `UsageError` for a floor
+    that is missing or not below every point.
     """
     lowest = min(point.loss for point in source.points)
     if floor is not None and not source.zero_loss <= floor < lowest:
