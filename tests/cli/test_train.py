@@ -185,3 +185,9 @@ def test_a_ladder_becomes_a_report(wukong: Wukong, recipe: Path, tmp_path: Path)
     for path in report["files"].values():
         assert (tmp_path / path).stat().st_size > 0
     assert wukong("scale-report", "runs").code == 0
+
+
+def test_brackets_in_paths_are_shown_as_they_are(wukong: Wukong, recipe: Path) -> None:
+    result = wukong("train", recipe, "--out", "runs [bold]x[b]")
+    assert result.code == 0
+    assert "runs [bold]x[b]/tiny-wukong-" in result.out

@@ -73,7 +73,7 @@ def show(output: Output, dataset: str, data: Path) -> None:
 
 
 def _show_recipe(console: "Console", spec: "DatasetSpec") -> None:
-    console.print(f"{spec.name}: {spec.description}", soft_wrap=True, markup=False)
+    console.print(f"{spec.name}: {spec.description}", soft_wrap=True)
     lines = {
         "homepage": spec.homepage,
         "cite": spec.citation,
@@ -83,9 +83,9 @@ def _show_recipe(console: "Console", spec: "DatasetSpec") -> None:
     }
     for name, value in lines.items():
         if value is not None:
-            console.print(f"  {name}: {value}", soft_wrap=True, markup=False)
+            console.print(f"  {name}: {value}", soft_wrap=True)
     if spec.instructions is not None:
-        console.print(spec.instructions, soft_wrap=True, markup=False)
+        console.print(spec.instructions, soft_wrap=True)
 
 
 def _show_manifest(console: "Console", manifest: dict[str, Any]) -> None:
@@ -103,5 +103,5 @@ def _show_manifest(console: "Console", manifest: dict[str, Any]) -> None:
         features.add_row(feature["name"], feature["type"], rows)
     console.print(features)
     for problem in manifest["problems"]:
-        console.print(f"note: {problem}", soft_wrap=True, markup=False)
+        console.print(f"note: {problem}", soft_wrap=True)
     console.print(f"fingerprint: {manifest['fingerprint']}", soft_wrap=True)

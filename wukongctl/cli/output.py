@@ -142,7 +142,8 @@ def _annotation(problem: Problem) -> str:
 def _console(*, stderr: bool) -> "Console":
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=False)
+    # No markup: a path such as `runs[1]` is text, not a style.
+    return Console(stderr=stderr, highlight=False, markup=False)
 
 
 class _Silent:
@@ -168,11 +169,11 @@ def _rich_progress() -> Iterator[ProgressBar]:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[detail]}"),
+        TextColumn("{task.fields[detail]}", markup=False),
     )
     with Progress(*columns, console=_console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=None, detail="")

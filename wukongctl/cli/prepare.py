@@ -170,6 +170,6 @@ def _dry_run(output: Output, found: "list[tuple[Path, DatasetSpec]]", source: Pa
         for made in plans:
             console.print(f"would prepare `{made['dataset']}` in {made['path']}", soft_wrap=True)
             for line in made["steps"]:
-                console.print(f"  {line}", soft_wrap=True, markup=False)
+                console.print(f"  {line}", soft_wrap=True)
 
     output.result(plans[0] if len(plans) == 1 else plans, human)

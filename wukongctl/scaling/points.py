@@ -194,6 +194,11 @@ class _Run:
     @property
     def gflop(self) -> float:
         value = self.get("flops", "gflop_per_example")
+        if value == 0:
+            raise UsageError(
+                f"run `{self.folder}` costs 0 FLOP by the convention, so it has no place on the axis",
+                hint="leave it out: name the other runs one by one",
+            )
         if not isinstance(value, int | float) or not 0 < value < math.inf:
             raise UsageError(f"`{self.folder / 'run.json'}`: `flops.gflop_per_example` is `{value}`")
         return float(value)
