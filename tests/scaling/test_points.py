@@ -171,7 +171,8 @@ def test_runs_without_a_curve_label_are_grouped_by_model(tmp_path: Path) -> None
     [
         ({"data": {"dataset": "synthetic", "fingerprint": "f2", "bayes_logloss": None}}, "data fingerprint"),
         ({"flops": {"convention": "MAC", "gflop_per_example": 0.002}}, "FLOP convention"),
-        ({"flops": {"convention": "6 x MAC", "gflop_per_example": 0}}, "gflop_per_example"),
+        ({"flops": {"convention": "6 x MAC", "gflop_per_example": 0}}, "0 FLOP"),
+        ({"flops": {"convention": "6 x MAC", "gflop_per_example": -1}}, "gflop_per_example"),
         ({"format_version": 2}, "run format 2"),
         ({"data": {"dataset": "synthetic"}}, r"no `data\.fingerprint`"),
         ({}, "same size of `wukong` with the same seed"),
