@@ -151,11 +151,11 @@ def test_a_full_disk_leaves_the_last_good_state(
     assert_same_run(straight, train(spec, data=data, out=tmp_path / "full", report=silent))
 
 
-def kill_while_training(folder: Path, kills: int, delays: random.Random) -> int:
-    """Start the command `kills` times, each time killing it soon after it begins; how many were in time."""
+def kill_while_training(folder: Path, kills: int, delays: random.Random) -> None:
+    """Start the command again and again until `kills` of the starts were killed while training."""
     command = [sys.executable, "-m", "wukongctl", "train", "recipe.yaml", "--data", "data", "--out", "runs"]
     in_time = 0
-    for _ in range(kills):
+    while in_time < kills:
         before = len(list(folder.glob("runs/*/checkpoints/*")))
         process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 30
@@ -168,7 +168,6 @@ def kill_while_training(folder: Path, kills: int, delays: random.Random) -> int:
             process.send_signal(signal.SIGKILL)
             in_time += 1
         process.wait()
-    return in_time
 
 
 @pytest.mark.slow
@@ -177,8 +176,7 @@ def test_twenty_kills_change_nothing(data: Path, tmp_path: Path) -> None:
     straight = train(spec, data=data, out=tmp_path / "straight", report=silent)
     (tmp_path / "recipe.yaml").write_text((straight.folder / "recipe.yaml").read_text())
     (tmp_path / "data").symlink_to(data)
-    killed = kill_while_training(tmp_path, 20, random.Random(0))
-    assert killed >= 15
+    kill_while_training(tmp_path, 20, random.Random(0))
     assert not list(tmp_path.glob("runs/*/result.json"))
     resumed = train(spec, data=data, out=tmp_path / "runs", report=silent)
     assert_same_run(straight, resumed)
