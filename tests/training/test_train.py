@@ -151,22 +151,22 @@ def test_a_full_disk_leaves_the_last_good_state(
     assert_same_run(straight, train(spec, data=data, out=tmp_path / "full", report=silent))
 
 
+def touched(folder: Path) -> float:
+    """When the run last logged."""
+    return max((path.stat().st_mtime for path in folder.glob("runs/*/metrics.jsonl")), default=0.0)
+
+
 def kill_while_training(folder: Path, kills: int, delays: random.Random) -> None:
-    """Start the command again and again until `kills` of the starts were killed while training."""
+    """Start the command `kills` times, each time killing it at a random moment after it began to train."""
     command = [sys.executable, "-m", "wukongctl", "train", "recipe.yaml", "--data", "data", "--out", "runs"]
-    in_time = 0
-    while in_time < kills:
-        before = len(list(folder.glob("runs/*/checkpoints/*")))
+    for _ in range(kills):
+        before = touched(folder)
         process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 30
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-            if len(list(folder.glob("runs/*/checkpoints/*"))) != before or before:
-                break
-        time.sleep(delays.uniform(0, 2.5))
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            in_time += 1
+        while touched(folder) == before and process.poll() is None:
+            time.sleep(0.005)
+        time.sleep(delays.uniform(0, 0.4))
+        assert process.poll() is None, "the run ended before it was killed"
+        process.send_signal(signal.SIGKILL)
         process.wait()
 
 
