@@ -13,7 +13,7 @@ SEEDS = (0, 1)
 EXAMPLES = """\b
 Examples:
   wukongctl quickstart
-  wukongctl quickstart --out /tmp/first-look
+  wukongctl quickstart --out first-look
 """
 
 
