@@ -191,3 +191,27 @@ def test_brackets_in_paths_are_shown_as_they_are(wukong: Wukong, recipe: Path) -
     result = wukong("train", recipe, "--out", "runs [bold]x[b]")
     assert result.code == 0
     assert "runs [bold]x[b]/tiny-wukong-" in result.out
+
+
+ADAM = ("--set", "optimizer.embedding={name: adam, betas: [0.9, 0.99]}")
+
+
+def test_a_run_with_adam_embeddings_can_be_evaluated_and_repeated(wukong: Wukong, recipe: Path) -> None:
+    trained = wukong("train", recipe, *ADAM, "--json").json
+    assert wukong("evaluate", trained["run"], "--json").json["auc"] == trained["metrics"]["test"]["auc"]
+    again = wukong("train", Path(trained["run"]) / "recipe.yaml", "--json").json
+    assert again == trained
+
+
+def test_three_sizes_and_one_seed_make_a_report(wukong: Wukong, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("model,gflop_per_example,logloss\na,1,.5\na,2,.4\na,4,.35\n")
+    assert wukong("scale-report", "--points", "p.csv").code == 0
+
+
+def test_dlrm_needs_two_embeddings(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
+    text = (tmp_path / "tiny.yaml").read_text().replace("[c0, c1, c2, c3, c4, c5, c6, c7]", "[c0]")
+    (tmp_path / "one.yaml").write_text(text.replace("name: tiny", "name: one"))
+    assert wukong("prepare", "./one.yaml").code == 0
+    result = wukong("train", recipe, "--set", "data=one", "--set", "model={name: dlrm}")
+    assert result.code == 2
+    assert "one embedding" in result.err

@@ -80,8 +80,8 @@ def test_shipped_recipes(name: str) -> None:
 def test_mistakes_are_named(old: str, new: str, message: str) -> None:
     assert old in MINIMAL
     found = problems(MINIMAL.replace(old, new))
-    assert len(found) == 1
-    assert message in found[0]
+    assert found
+    assert any(message in problem for problem in found)
     assert found[0].startswith("own.yaml:")
 
 

@@ -41,3 +41,10 @@ def test_an_unknown_name_gets_the_closest_one() -> None:
     with pytest.raises(UsageError) as caught:
         library.find("frapp", "datasets")
     assert caught.value.hint == "did you mean `frappe`?"
+
+
+@pytest.mark.parametrize("name", library.names())
+def test_every_shipped_recipe_reads_back_from_its_own_dictionary(name: str) -> None:
+    document = read(library.find(name))
+    recipe = validate(document, format_of(set(document.value)))
+    assert type(recipe).from_dict(recipe.to_dict()) == recipe

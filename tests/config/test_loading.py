@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.loading import did_you_mean, load
 from wukongctl.config.positions import parse
 from wukongctl.config.training import TrainingSpec
@@ -156,3 +157,31 @@ def test_any_text_is_a_recipe_or_a_list_of_problems(text: str) -> None:
 def test_did_you_mean_ignores_case_and_gives_up_on_strangers() -> None:
     assert did_you_mean("BATCH_SIZ", ["batch_size", "seed"]) == "did you mean `batch_size`?"
     assert did_you_mean("zzz", ["batch_size"]) is None
+
+
+def test_mistakes_across_keys_of_a_dataset_come_together(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        """\
+name: x
+description: x
+rows: SELECT * FROM read_csv('{a.csv}')
+split: {by: order, ratio: {valid: 1, test: 1}}
+label: y
+features:
+  - {type: categorical, columns: [a, a, label]}
+  - {type: sequence, columns: [s], separator: ",", max_len: 2, shares: zzz}
+cardinalities: {q: 3}
+""",
+    )
+    with pytest.raises(RecipeError) as caught:
+        load(path, DatasetSpec)
+    assert len(caught.value.problems) == 6
+
+
+def test_one_wrong_group_does_not_make_the_list_empty(tmp_path: Path) -> None:
+    text = "name: x\ndescription: x\nrows: SELECT 1\nsplit: {by: order, ratio: {train: 1}}\nlabel: y\n"
+    text += "features:\n"
+    with pytest.raises(RecipeError) as caught:
+        load(write(tmp_path, text + "  - {type: categorical, columns: [a], bogus: 1}\n"), DatasetSpec)
+    assert [problem.message for problem in caught.value.problems] == ["unknown key `bogus`"]

@@ -192,3 +192,31 @@ def test_other_code_may_report_a_finished_run_but_not_go_on_with_one(
     (first.folder / "result.json").unlink()
     with pytest.raises(UsageError, match="code_digest"):
         train(spec, data=data, out=tmp_path, report=silent)
+
+
+def test_lost_best_weights_are_made_again(data: Path, tmp_path: Path) -> None:
+    spec = recipe()
+    straight = train(spec, data=data, out=tmp_path / "straight", report=silent)
+
+    def cut(progress: Progress) -> None:
+        if progress.step >= 20:
+            raise ConnectionAbortedError
+
+    with pytest.raises(ConnectionAbortedError):
+        train(spec, data=data, out=tmp_path / "cut", report=cut)
+    (best,) = tmp_path.glob("cut/*/checkpoints/best.pt")
+    best.unlink()
+    assert_same_run(straight, train(spec, data=data, out=tmp_path / "cut", report=silent))
+
+
+def test_batch_norm_refuses_a_batch_of_one_row(data: Path, tmp_path: Path) -> None:
+    model = {"name": "mlp", "width": 4, "hidden": [8], "batch_norm": True}
+    with pytest.raises(UsageError, match="needs two rows"):
+        train(recipe(model=model, batch_size=899), data=data, out=tmp_path, report=silent)
+    train(recipe(model=model, batch_size=450), data=data, out=tmp_path, report=silent)
+
+
+def test_a_run_folder_that_cannot_be_made_is_a_usage_error(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot write"):
+        train(recipe(), data=data, out=tmp_path / "file", report=silent)

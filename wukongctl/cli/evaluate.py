@@ -23,7 +23,9 @@ Examples:
 @click.option("--split", type=click.Choice(["train", "valid", "test"]), default="test", show_default=True)
 @options.data
 @click.option(
-    "--predictions", type=click.Path(path_type=Path), help="Also write one row per example as Parquet."
+    "--predictions",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write one row per example as Parquet.",
 )
 @options.common
 def evaluate(output: Output, run: Path, split: str, data: Path, predictions: Path | None) -> None:

@@ -117,7 +117,7 @@ def _show(console: "Console", reports: "list[FlopReport]", mode: str, by_module:
 def _gate(reports: "list[FlopReport]", mode: str, max_gflop: float | None) -> None:
     from wukongctl.errors import CheckFailed
 
-    over = [report for report in reports if max_gflop is not None and _gflop(report, mode) > max_gflop]
+    over = [report for report in reports if max_gflop is not None and not _gflop(report, mode) <= max_gflop]
     if over:
         named = ", ".join(f"`{report.recipe}` {_gflop(report, mode):.6g}" for report in over)
         raise CheckFailed(f"over {max_gflop:g} GFLOP per example ({mode}): {named}")

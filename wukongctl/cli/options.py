@@ -21,7 +21,7 @@ def common(function: Command) -> Command:
     @functools.wraps(function)
     def wrapped(*, as_json: bool, quiet: bool, verbose: bool, **arguments: Any) -> None:
         output = Output(as_json=as_json, quiet=quiet, verbose=verbose)
-        if verbose:
+        if verbose and not as_json:
             output.show_log()
         function(output=output, **arguments)
 

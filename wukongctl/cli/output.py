@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PLAIN_INTERVAL_SECONDS = 30.0
+PLAIN_WIDTH = 200
+"""Columns of tables in a file or pipe, where nothing must be broken to fit."""
 
 
 class ProgressBar(Protocol):
@@ -53,8 +55,9 @@ class Output:
             click.echo(text, err=True)
 
     def warn(self, text: str) -> None:
-        """Say something the user should not miss, even under `--quiet`."""
-        click.echo(f"warning: {text}", err=True)
+        """Say something the user should not miss, even under `--quiet`; in JSON it is part of the result."""
+        if not self.as_json:
+            click.echo(f"warning: {text}", err=True)
 
     def show_log(self) -> None:
         """Send what the package logs to stderr."""
@@ -106,7 +109,7 @@ def _fail(error: WukongError) -> int:
         click.echo(f"error: {error.message}", err=True)
         if error.hint:
             click.echo(f"hint: {error.hint}", err=True)
-    if os.environ.get("GITHUB_ACTIONS") == "true":
+    if os.environ.get("GITHUB_ACTIONS") == "true" and "--json" not in sys.argv:
         for problem in error.problems or (Problem(error.message),):
             click.echo(_annotation(problem), err=True)
     return error.exit_code
@@ -142,8 +145,10 @@ def _annotation(problem: Problem) -> str:
 def _console(*, stderr: bool) -> "Console":
     from rich.console import Console
 
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    width = None if terminal or "COLUMNS" in os.environ else PLAIN_WIDTH
     # No markup: a path such as `runs[1]` is text, not a style.
-    return Console(stderr=stderr, highlight=False, markup=False)
+    return Console(stderr=stderr, highlight=False, markup=False, width=width)
 
 
 class _Silent:

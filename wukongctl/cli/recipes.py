@@ -81,15 +81,18 @@ def cp(output: Output, recipe: str, target: Path) -> None:
 def check(output: Output, paths: tuple[str, ...], overrides: tuple[str, ...]) -> None:
     """Check every RECIPE (all that ship when none is named) and report all problems with positions."""
     from wukongctl.config import library
-    from wukongctl.errors import Problem, RecipeError
+    from wukongctl.errors import Problem, RecipeError, UsageError
 
     problems: list[Problem] = []
-    checked = [library.find(path) for path in paths or library.names()]
-    for path in checked:
+    checked: list[Path] = []
+    for name in paths or library.names():
         try:
-            _check(path, overrides)
+            checked.append(library.find(name))
+            _check(checked[-1], overrides)
         except RecipeError as error:
             problems += error.problems
+        except UsageError as error:
+            problems.append(Problem(error.message, file=name, hint=error.hint))
     if problems:
         raise RecipeError(problems)
     count = f"{len(checked)} recipe{'s' if len(checked) != 1 else ''}"

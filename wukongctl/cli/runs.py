@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from wukongctl.training.run import RunFolder
 
-FOLDER = click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"))
+FOLDER = click.argument(
+    "folder", type=click.Path(path_type=Path), default=Path("runs"), envvar="WUKONGCTL_RUNS"
+)
 
 
 @click.group(short_help="List and show runs.")

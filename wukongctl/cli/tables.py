@@ -19,7 +19,9 @@ def table(*headings: str) -> Table:
     """A plain table: the first column left, the others right."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for index, heading in enumerate(headings):
-        made.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
+        # Names are for copying: they keep their line, and the rest makes room.
+        justify = "left" if index == 0 else "right"
+        made.add_column(heading, justify=justify, overflow="fold", no_wrap=index == 0)
     return made
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -177,42 +178,41 @@ class DatasetSpec(Spec):
     expect: dict[Literal["train", "valid", "test", "total"], Counts] = Field(default={})
 
     @model_validator(mode="after")
-    def _one_way_to_split(self) -> Self:
+    def _parts_agree(self) -> Self:
+        mistakes = [*self._split_mistakes(), *self._feature_mistakes(), *self._file_mistakes()]
+        if mistakes:
+            raise ValueError("\n".join(dict.fromkeys(mistakes)))  # loading makes a problem of each line
+        return self
+
+    def _split_mistakes(self) -> Iterator[str]:
         if (self.rows is None) == (self.splits is None):
-            raise ValueError("give either `rows` with `split`, or `splits`")
-        if (self.rows is None) != (self.split is None):
-            raise ValueError("`rows` and `split` go together")
+            yield "give either `rows` with `split`, or `splits`"
+        elif (self.rows is None) != (self.split is None):
+            yield "`rows` and `split` go together"
         ratio = getattr(self.split, "ratio", None)
         names = self.splits if self.splits is not None else ratio
         if names is not None and "train" not in names:
-            raise ValueError("there must be a `train` split: vocabularies are counted on it")
-        return self
+            yield "there must be a `train` split: vocabularies are counted on it"
 
-    @model_validator(mode="after")
-    def _features_exist_once(self) -> Self:
-        seen: set[str] = set()
-        for group in self.features:
-            for column in group.columns:
-                if column in RESERVED_COLUMNS:
-                    raise ValueError(f"a feature may not be called `{column}`, rename it in the SELECT")
-                if column in seen:
-                    raise ValueError(f"feature `{column}` is listed twice")
-                seen.add(column)
+    def _feature_mistakes(self) -> Iterator[str]:
+        names = [column for column, _ in self.columns]
+        for name in names:
+            if name in RESERVED_COLUMNS:
+                yield f"a feature may not be called `{name}`, rename it in the SELECT"
+            if names.count(name) > 1:
+                yield f"feature `{name}` is listed twice"
         for group in self.features:
             if isinstance(group, Sequence) and group.shares and group.shares not in self.categorical:
-                raise ValueError(f"`shares: {group.shares}` is not a categorical feature of this dataset")
-        unknown = sorted(set(self.cardinalities) - seen)
-        if unknown:
-            raise ValueError(f"`cardinalities` names `{unknown[0]}`, which is not a feature")
-        return self
+                yield f"`shares: {group.shares}` is not a categorical feature of this dataset"
+        for name in self.cardinalities:
+            if name not in names:
+                yield f"`cardinalities` names `{name}`, which is not a feature"
 
-    @model_validator(mode="after")
-    def _placeholders_are_files(self) -> Self:
+    def _file_mistakes(self) -> Iterator[str]:
         for query in self.queries:
             for name in re.findall(r"'\{([^{}']+)\}'", query):
                 if name not in self.files:
-                    raise ValueError(f"the SQL reads `{{{name}}}`, which is not listed under `files`")
-        return self
+                    yield f"the SQL reads `{{{name}}}`, which is not listed under `files`"
 
     @property
     def columns(self) -> tuple[tuple[str, Categorical | Numeric | Sequence], ...]:

@@ -66,7 +66,7 @@ def _problems(document: Document, spec: type[Spec]) -> list[Problem]:
             _validated(document, spec)
         except ValidationError as error:
             details = error.errors(include_url=False)
-            found += [_explain(detail, document, spec) for detail in details]
+            found += [problem for detail in details for problem in _explained(detail, document, spec)]
             mended = [_mend_tag(detail, document) for detail in details]
             if not any(mended):
                 return found
@@ -136,6 +136,17 @@ def _descend(parent: Any, step: str | int, document: Document, path: Path, overr
     return child
 
 
+def _explained(detail: ErrorDetails, document: Document, spec: type[Spec]) -> list[Problem]:
+    """The problems that one pydantic error stands for: none, one, or one per line of a validator of ours."""
+    path = _path_in(document.value, detail["loc"])
+    if detail["type"] == "value_error":
+        lines = detail["msg"].removeprefix("Value error, ").splitlines()
+        return [document.problem(line, path) for line in lines]
+    if detail["type"] == "too_short" and detail["input"]:
+        return []  # pydantic counts only entries that are right; the wrong ones have their own problems
+    return [_explain(detail, document, spec)]
+
+
 def _explain(detail: ErrorDetails, document: Document, spec: type[Spec]) -> Problem:
     """One pydantic error in the words of the recipe."""
     loc, kind = detail["loc"], detail["type"]
@@ -156,15 +167,8 @@ def _explain(detail: ErrorDetails, document: Document, spec: type[Spec]) -> Prob
             tag_path = (*path, _names(str(context["discriminator"]))[0])
             return _not_among(document, tag_path, str(context["tag"]), str(context["expected_tags"]))
         case _:
-            return _plain(document, path, detail)
-
-
-def _plain(document: Document, path: Path, detail: ErrorDetails) -> Problem:
-    """pydantic's own words, lower case; our validators' messages name the key themselves."""
-    if detail["type"] == "value_error":
-        return document.problem(detail["msg"].removeprefix("Value error, "), path)
-    message = detail["msg"][:1].lower() + detail["msg"][1:]
-    return document.problem(f"`{'.'.join(map(str, path)) or 'the recipe'}`: {message}", path)
+            message = detail["msg"][:1].lower() + detail["msg"][1:]
+            return document.problem(f"`{'.'.join(map(str, path)) or 'the recipe'}`: {message}", path)
 
 
 def _not_among(document: Document, path: Path, value: str, expected: str) -> Problem:

@@ -17,7 +17,8 @@ class Adam(Spec):
 
     name: Literal["adam"] = "adam"
     lr: PositiveFloat = 1e-3
-    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    # Not strict: the validator below hands pydantic Python values, where a list would be refused.
+    betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.9, 0.999)
     eps: PositiveFloat = 1e-8
     l2: NonNegativeFloat = 0.0
     """λ of the penalty λ/2 ‖W‖², added to the gradient."""
@@ -96,8 +97,8 @@ class TrainingSpec(Spec):
     """Steps between validations; absent: at the end of each epoch."""
     early_stopping: EarlyStopping = EarlyStopping()
     checkpoint: CheckpointSpec = CheckpointSpec()
-    seed: int = 0
-    threads: PositiveInt | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Processor threads; absent: as many as there are cores."""
 
     @model_validator(mode="after")

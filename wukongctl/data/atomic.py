@@ -29,6 +29,8 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
+        if "inline_container" in reason:  # what torch's writer says when a write comes back short
+            reason = "no space left on device"
         raise RunFailed(f"cannot write `{path}`: {reason.splitlines()[0]}") from error
 
 

@@ -127,7 +127,7 @@ class _Columns:
     def read(self, group: RowGroup, packed: np.ndarray) -> None:
         """Read one row group into `packed`, (rows, width) int32."""
         try:
-            with pq.ParquetFile(group.path) as file:
+            with pq.ParquetFile(group.path, page_checksum_verification=True) as file:
                 table = file.read_row_group(group.index, columns=self.names, use_threads=False)
             columns = [bits for name in self.names for bits in self._bits(table, name)]
             # In blocks that fit the cache: column after column would fetch the line of every row anew.

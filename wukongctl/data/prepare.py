@@ -4,6 +4,7 @@ Nothing is visible until everything is written and checked; what is there alread
 caller forces its replacement.
 """
 
+import os
 from pathlib import Path
 from typing import Literal, TypedDict
 
@@ -12,7 +13,7 @@ from wukongctl.data import manifest, pipeline, sources, staging
 from wukongctl.data.manifest import Manifest
 from wukongctl.data.pipeline import Options
 from wukongctl.data.progress import Progress, Report, silent
-from wukongctl.errors import UsageError, WukongError
+from wukongctl.errors import RunFailed, UsageError, WukongError
 
 UP_TO_DATE = "already prepared"
 """The stage reported when there was nothing to do."""
@@ -50,7 +51,13 @@ def prepare(
             options.report(Progress(UP_TO_DATE, 1, 1))
             return current
         with staging.building(target) as workspace:
-            return _prepare_in(workspace, target, spec, options, current)
+            try:
+                return _prepare_in(workspace, target, spec, options, current)
+            except OSError as error:
+                reason = os.strerror(error.errno).lower() if error.errno else str(error)
+                raise RunFailed(
+                    f"cannot write `{target}`: {reason}", hint="nothing was changed; make room and try again"
+                ) from error
 
 
 class Plan(TypedDict):

@@ -98,7 +98,9 @@ class SplitWriter:
         if self._parquet is None:
             (self.folder / self.split).mkdir(parents=True, exist_ok=True)
             self._path = self.folder / self.split / f"part-{len(self._files):05d}.parquet"
-            self._parquet = pq.ParquetWriter(self._path, self.schema, compression="zstd", use_dictionary=True)
+            self._parquet = pq.ParquetWriter(
+                self._path, self.schema, compression="zstd", use_dictionary=True, write_page_checksum=True
+            )
         return self._parquet
 
     def _close_file(self) -> None:

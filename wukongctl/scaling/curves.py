@@ -7,7 +7,16 @@ import numpy as np
 from scipy import stats
 
 from wukongctl.scaling.fit import FORMS, Array, Fit, Form, Sizes, f_test, fit, sizes_of
-from wukongctl.scaling.intervals import Extrapolation, Interval, Noise, Region, extrapolate, noise, region
+from wukongctl.scaling.intervals import (
+    Extrapolation,
+    Interval,
+    Noise,
+    Region,
+    extrapolate,
+    lacks_fit,
+    noise,
+    region,
+)
 from wukongctl.scaling.notes import Code, is_descriptive, notes_of
 from wukongctl.scaling.points import Point, PointSet
 
@@ -180,6 +189,8 @@ def _plateau(
     if floored is None or laws is None:
         return Plateau("undecided", margin, None)
     gain = _last_gain(floored, laws)
+    if lacks_fit(floored):  # the law's own interval is too narrow then
+        return Plateau("undecided", margin, gain)
     low, high = gain.interval or (-np.inf, np.inf)
     verdict: Verdict = "improving" if low > margin else "plateau" if high < margin else "undecided"
     return Plateau(verdict, margin, gain)

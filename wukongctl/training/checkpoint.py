@@ -26,7 +26,7 @@ def load(path: Path) -> State:
         if damaged is None:
             return torch.load(path, weights_only=True, map_location="cpu")
         reason = f"`{damaged}` fails its checksum"
-    except (OSError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0]
     raise RunFailed(f"checkpoint `{path}` is damaged: {reason}")
 

@@ -20,7 +20,7 @@ from wukongctl.config.training import TrainingSpec
 from wukongctl.data.batches import BatchReader
 from wukongctl.data.manifest import Manifest
 from wukongctl.data.schema import Batch
-from wukongctl.errors import Interrupted, RunFailed
+from wukongctl.errors import Interrupted, RunFailed, UsageError
 from wukongctl.models import build
 from wukongctl.training import checkpoint, optimizers, schedules
 from wukongctl.training.evaluation import EVALUATION_BATCH, score
@@ -93,6 +93,7 @@ class Trainer:
             for split in manifest.splits
         }
         self.steps_per_epoch = self.readers["train"].steps_per_epoch
+        _require_two_rows(recipe, self.readers["train"].rows)
         self.total_steps = total_steps(recipe, self.steps_per_epoch)
         self.log_every = max(1, self.total_steps // LOG_LINES)
         self.checkpoints = checkpoint.CheckpointFolder(folder.checkpoints, keep=recipe.checkpoint.keep)
@@ -236,6 +237,9 @@ class Trainer:
 
     def _resume(self) -> None:
         state = self.checkpoints.latest()
+        if state is not None and not self._best_is_whole(state):
+            log.info("the best weights are missing or damaged: starting again")
+            state = None
         if state is not None:
             self.model.load_state_dict(state["model"])
             for name, optimizer in self.optimizers.items():
@@ -247,9 +251,19 @@ class Trainer:
         # Lines written after the checkpoint will be written again.
         os.truncate(self.folder.metrics, min(self.position.metrics_bytes, self.folder.metrics.stat().st_size))
 
+    def _best_is_whole(self, state: checkpoint.State) -> bool:
+        """Whether the best weights that a checkpoint speaks of are there; the run can make them again."""
+        if state["position"]["watch"]["best"] is None:
+            return True
+        try:
+            checkpoint.load(self.folder.best)
+        except RunFailed:
+            return False
+        return True
+
     def _finish(self) -> dict[str, Any]:
         """Evaluate the best weights once on every held-out split and write result.json."""
-        if not self.folder.best.exists():  # no validation split: the last weights are the only ones
+        if "valid" not in self.readers:  # nothing to select by: the last weights are the ones
             self.position.watch.best_step = self.position.step
             checkpoint.save(self.folder.best, {"model": self.model.state_dict(), "step": self.position.step})
         self.model.load_state_dict(checkpoint.load(self.folder.best)["model"])
@@ -274,6 +288,16 @@ class Trainer:
             "seconds": position.seconds,
             "examples_per_second": position.examples / max(position.seconds, 1e-9),
         }
+
+
+def _require_two_rows(recipe: TrainingSpec, rows: int) -> None:
+    """BatchNorm has no variance of one row; raises UsageError when some batch would have only one."""
+    if getattr(recipe.model, "batch_norm", False) and 1 in (recipe.batch_size, rows % recipe.batch_size):
+        raise UsageError(
+            f"`batch_norm` needs two rows in every batch, and {rows:,} rows in batches of "
+            f"{recipe.batch_size:,} leave one with a single row",
+            hint=f"try `--set batch_size={recipe.batch_size + 1}`",
+        )
 
 
 def total_steps(recipe: TrainingSpec, steps_per_epoch: int) -> int:

@@ -57,15 +57,18 @@ class RunFolder:
 
     def lock(self) -> FileLock:
         """A held lock on the folder; raises UsageError when another process trains in it."""
-        self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock", timeout=0)
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire()
         except Timeout:
             raise UsageError(
                 f"another process is training in `{self.path}`",
                 hint="wait for it, or change the recipe or `--out` to start a run of its own",
             ) from None
+        except OSError as error:
+            reason = (error.strerror or "unknown error").lower()
+            raise UsageError(f"cannot write `{self.path}`: {reason}", hint="name another `--out`") from None
         return lock
 
     def read(self, name: str) -> dict[str, Any] | None:
