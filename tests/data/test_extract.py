@@ -67,7 +67,7 @@ def test_text_is_no_archive(tmp_path: Path) -> None:
     assert not is_archive(tmp_path / "a.csv")
 
 
-@pytest.mark.parametrize("member", ["../../train.csv", "/tmp/train.csv", "a/../../../train.csv"])
+@pytest.mark.parametrize("member", ["../../train.csv", "/train.csv", "a/../../../train.csv"])
 def test_paths_of_members_are_never_followed(tmp_path: Path, member: str) -> None:
     into = tmp_path / "deep" / "out"
     for archive in (
