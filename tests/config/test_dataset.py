@@ -56,21 +56,33 @@ def test_shipped_recipes(name: str) -> None:
         assert all(d.urls[0].startswith("https://") for d in made.downloads.values())
 
 
+SPLIT = "split: {by: hash, key: user, ratio: {train: 8, test: 2}}"
+APART = "splits: {train: SELECT 1, test: SELECT 2}\n"
+ROWS = "rows: SELECT * FROM read_csv('{clicks.csv}')\n"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("split: {by: hash, key: user, ratio: {train: 8, test: 2}}", "", "`rows` and `split` go together"),
+        (SPLIT, "", "5:1: `rows` needs a `split`"),
+        (ROWS, "", "2:1: give either `rows` with `split`, or `splits`"),
+        (ROWS, APART + ROWS, "5:1: give either `rows` with `split`, or `splits`"),
+        ("train: 8", "valid: 8", "6:30: there must be a `train` split"),
+        ("by: hash", "of: train, by: hash", "6:9: `of` is for a `split` beside `splits`"),
+        (ROWS, APART, "6:48: `test` is in `splits` and in `split.ratio`"),
+        (ROWS + SPLIT, APART + "split: {by: column, column: part}", "6:9: a `column` cannot divide"),
+        (ROWS + SPLIT, APART + "split: {of: valid, by: order, ratio: {valid: 1}}", "no `valid` in `splits`"),
+        ("[user, item]", "[user, user]", "9:41: feature `user` is listed twice"),
+        ("[user, item]", "[user, item, label]", "9:47: a feature may not be called `label`"),
+        ("shares: item", "shares: price", "10:70: `shares: price` is not a categorical feature"),
         (
-            "rows: SELECT",
-            "splits: {train: SELECT 1}\nrows: SELECT",
-            "give either `rows` with `split`, or `splits`",
+            "'{clicks.csv}'",
+            "'{click.csv}'",
+            "5:1: the SQL reads `{click.csv}`, which is not listed under `files`",
         ),
-        ("train: 8", "valid: 8", "there must be a `train` split"),
-        ("[user, item]", "[user, user]", "feature `user` is listed twice"),
-        ("[user, item]", "[user, item, label]", "a feature may not be called `label`"),
-        ("shares: item", "shares: price", "`shares: price` is not a categorical feature"),
-        ("'{clicks.csv}'", "'{click.csv}'", "the SQL reads `{click.csv}`, which is not listed under `files`"),
-        ("label: clicked", "label: clicked\ncardinalities: {usr: 5}", "`cardinalities` names `usr`"),
+        ("min_count: 3", "pretrained: {file: v.h5, dim: 4}", "`v.h5` is not listed under `files`"),
+        ("shares: item", "shares: item, pretrained: {file: clicks.csv, dim: 4}", "its vectors from there"),
+        ("label: clicked", "label: clicked\ncardinalities: {usr: 5}", "8:17: `cardinalities` names `usr`"),
         ("min_count: 3", "min_count: 0", "greater than 0"),
         ("by: hash, key: user", "by: hsh, key: user", "`split.by` is `hsh`"),
         ("transform: log1p", "transform: log", "`features.2.transform` is `log`"),
@@ -80,9 +92,16 @@ def test_shipped_recipes(name: str) -> None:
 def test_mistakes_are_named(old: str, new: str, message: str) -> None:
     assert old in MINIMAL
     found = problems(MINIMAL.replace(old, new))
-    assert found
-    assert any(message in problem for problem in found)
+    assert any(message in problem for problem in found), found
     assert found[0].startswith("own.yaml:")
+
+
+def test_a_split_beside_splits_divides_train_unless_told() -> None:
+    text = MINIMAL.replace(ROWS + SPLIT, APART + "split: {by: hash, key: user, ratio: {train: 9, valid: 1}}")
+    assert spec(text).divided == "train"
+    text = MINIMAL.replace(ROWS + SPLIT, APART + "split: {of: test, by: order, ratio: {valid: 1, test: 1}}")
+    assert spec(text).divided == "test"
+    assert spec().divided is None
 
 
 def test_generator_needs_fields_for_its_orders() -> None:

@@ -13,31 +13,50 @@ def text(value: Any) -> str | None:
     return None if value is None or str(value) == "" else str(value)
 
 
-def items(value: Any, separator: str) -> list[str]:
-    return [item for item in (text(value) or "").split(separator) if item]
+def items(value: Any, group: Sequence) -> list[str]:
+    """The values of a sequence: of a list, or of a text."""
+    if isinstance(value, list):
+        return [item for entry in value if (item := text(entry)) is not None]
+    return [item for item in (text(value) or "").split(group.separator) if item]
 
 
-def vocabularies(spec: DatasetSpec, train: list[Row]) -> dict[str, dict[str, int]]:
+def kept(value: Any, group: Sequence) -> list[str]:
+    found = items(value, group)
+    return found[-group.max_len :] if group.keep == "last" else found[: group.max_len]
+
+
+def ranked(counter: Counter[str], least: int) -> list[str]:
+    """Values by falling count, then in byte order."""
+    return [v for _, _, v in sorted((-n, v.encode(), v) for v, n in counter.items() if n >= least)]
+
+
+def vocabularies(spec: DatasetSpec, train: list[Row]) -> dict[str, dict[str | None, int]]:
+    """Feature → value → id; None is a missing value, and any value not listed has the id of `"<oov>"`."""
+    groups = dict(spec.columns)
     counts: dict[str, Counter[str]] = {}
-    least: dict[str, int] = {}
     for name, group in spec.columns:
         if isinstance(group, Categorical):
             counts[name] = Counter(v for row in train if (v := text(row[name])) is not None)
-            least[name] = group.min_count
-    for name, group in spec.columns:
-        if isinstance(group, Sequence):
-            owner = group.shares or name
-            least.setdefault(owner, group.min_count)
-            counter = counts.setdefault(owner, Counter())
-            for row in train:
-                counter.update(items(row[name], group.separator))
-    result = {}
-    for name, counter in counts.items():
-        kept = [(-n, value.encode(), value) for value, n in counter.items() if n >= least[name]]
-        result[name] = {value: position + 2 for position, (_, _, value) in enumerate(sorted(kept))}
-    for name, group in spec.columns:
-        if isinstance(group, Sequence) and group.shares:
-            result[name] = result[group.shares]
+        elif isinstance(group, Sequence):
+            counts[name] = Counter(v for row in train for v in items(row[name], group))
+    result: dict[str, dict[str | None, int]] = {}
+    owners = {n: g.shares if isinstance(g, Sequence) and g.shares else n for n, g in spec.columns}
+    for owner in dict.fromkeys(owners[name] for name in counts):
+        group = groups[owner]
+        assert not isinstance(group, Numeric)
+        sharing = [n for n in counts if owners[n] == owner and n != owner]
+        if spec.compat == "bars":
+            values = ranked(counts[owner], group.min_count)
+            for name in sharing:
+                least = getattr(groups[name], "min_count", 1)
+                values += [v for v in ranked(counts[name], least) if v not in values]
+            ids = {v: i for i, v in enumerate(values, start=1)}
+            shared = ids | {None: len(values) + 1, "<oov>": len(values) + 1}
+        else:
+            total = sum((counts[name] for name in sharing), counts[owner])
+            ids = {v: i for i, v in enumerate(ranked(total, group.min_count), start=2)}
+            shared = ids | {None: 0, "<oov>": 1}
+        result |= dict.fromkeys([owner, *sharing], shared)
     return result
 
 
@@ -59,14 +78,10 @@ def encode(spec: DatasetSpec, splits: dict[str, list[Row]]) -> dict[str, dict[st
                 columns[name] = numbers(group, name, rows, splits["train"])
             elif isinstance(group, Sequence):
                 ids = vocabulary[name]
-                columns[name] = [
-                    [ids.get(v, 1) for v in items(row[name], group.separator)[-group.max_len :]]
-                    for row in rows
-                ]
+                columns[name] = [[ids.get(v, ids["<oov>"]) for v in kept(row[name], group)] for row in rows]
             else:
                 ids = vocabulary[name]
-                values = [text(row[name]) for row in rows]
-                columns[name] = [0 if value is None else ids.get(value, 1) for value in values]
+                columns[name] = [ids.get(text(row[name]), ids["<oov>"]) for row in rows]
         result[split] = columns
     return result
 

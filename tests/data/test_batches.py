@@ -28,9 +28,10 @@ ROWS = 1003
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All column types, in many small row groups over several files."""
     folder = tmp_path_factory.mktemp("batches")
-    lines = ["label,a,n,s,p"]
+    lines = ["label,a,n,s,r,p"]
     lines += [
-        f"{i % 3 % 2},v{i % 97},{i},{'^'.join(map(str, range(i % 5)))},0.{i % 9 + 1}"
+        f"{i % 3 % 2},v{i % 97},{i},{'^'.join(map(str, range(i % 5)))},{'^'.join('xyz'[: i % 4])},"
+        f"0.{i % 9 + 1}"
         for i in range(ROWS + 40)
     ]
     (folder / "clicks.csv").write_text("\n".join(lines) + "\n")
@@ -39,6 +40,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
         split={"by": "order", "ratio": {"train": ROWS, "test": 40}},
         features=[
             {"type": "sequence", "columns": ["s"], "separator": "^", "max_len": 3},
+            {"type": "sequence", "columns": ["r"], "separator": "^", "max_len": 2, "padding": "pre"},
             {"type": "numeric", "columns": ["n"]},
             {"type": "categorical", "columns": ["a"]},
         ],
@@ -68,9 +70,9 @@ def flat(some: list[Batch]) -> list[tuple[Any, ...]]:
 def expected(folder: Path) -> list[tuple[Any, ...]]:
     table = pq.read_table(sorted((folder / "train").glob("*.parquet"))).to_pydict()
     return [
-        (a, *(ids + [0] * 3)[:3], n, label, np.float32(p))
-        for a, ids, n, label, p in zip(
-            *(table[c] for c in ("a", "s", "n", "label", "probability")), strict=True
+        (a, *(post + [0] * 3)[:3], *([0] * 2 + pre)[-2:], n, label, np.float32(p))
+        for a, post, pre, n, label, p in zip(
+            *(table[c] for c in ("a", "s", "r", "n", "label", "probability")), strict=True
         )
     ]
 
@@ -85,7 +87,7 @@ def test_in_order_gives_the_rows_of_the_files(dataset: Path) -> None:
         torch.float32,
         torch.float32,
     )
-    assert (first.ids.shape, first.dense.shape) == ((50, 4), (50, 1))
+    assert (first.ids.shape, first.dense.shape) == ((50, 6), (50, 1))
     assert all(part.is_contiguous() for part in first if part is not None)
 
 
@@ -185,7 +187,9 @@ def test_file_with_other_columns(dataset: Path, tmp_path: Path) -> None:
     folder, prepared = copy(dataset, tmp_path)
     file = folder / "train/part-00000.parquet"
     table = pq.read_table(file)
-    pq.write_table(table.rename_columns(["label", "s", "n", "other", "probability"]), file, row_group_size=64)
+    pq.write_table(
+        table.rename_columns(["label", "s", "r", "n", "other", "probability"]), file, row_group_size=64
+    )
     text = (folder / "manifest.json").read_text()
     content = json.loads(text)
     content["splits"]["train"]["files"][0]["bytes"] = file.stat().st_size

@@ -4,10 +4,12 @@ import gzip
 import hashlib
 import math
 import os
+import re
 import string
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -172,7 +174,7 @@ def tables(draw: st.DrawFn) -> list[oracle.Row]:
             "n": st.sampled_from(["", "0", "-3", "2.5", "1e3", "nan", " 7 "]),
             "m": st.sampled_from(["", "1", "2", "4"]),
             "s": st.lists(st.sampled_from(["x", "y", "", "z z"]), max_size=5).map("^".join),
-            "t": st.lists(st.sampled_from(["x", "q", "it's"]), max_size=4).map("^".join),
+            "t": st.lists(st.sampled_from(["x", "q", "it's", "é"]), max_size=4).map("^".join),
         }
     )
     return draw(st.lists(row, min_size=3, max_size=30))
@@ -183,9 +185,20 @@ def csv_field(value: Any) -> str:
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=tables(), min_count=st.integers(1, 3), max_len=st.integers(1, 4))
+@given(
+    rows=tables(),
+    min_count=st.integers(1, 3),
+    max_len=st.integers(1, 4),
+    keep=st.sampled_from(["last", "first"]),
+    compat=st.sampled_from([None, "bars"]),
+)
 def test_any_table_is_encoded_as_plain_python_would(
-    rows: list[oracle.Row], min_count: int, max_len: int, tmp_path_factory: pytest.TempPathFactory
+    rows: list[oracle.Row],
+    min_count: int,
+    max_len: int,
+    keep: str,
+    compat: str | None,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     folder = tmp_path_factory.mktemp("any")
     names = sorted(rows[0])
@@ -200,17 +213,54 @@ def test_any_table_is_encoded_as_plain_python_would(
                 "separator": "^",
                 "max_len": max_len,
                 "min_count": min_count,
+                "keep": keep,
             },
             {"type": "numeric", "columns": ["n"], "transform": "log1p"},
             {"type": "categorical", "columns": ["b"], "min_count": min_count},
             {"type": "sequence", "columns": ["t"], "separator": "^", "max_len": max_len, "shares": "b"},
             {"type": "numeric", "columns": ["m"], "standardize": True},
-        ]
+        ],
+        compat=compat,
     )
     prepared = run(spec, folder, folder / "out")
     cut = -(-len(rows) * 2 // 3)
     expected = oracle.encode(spec, {"train": rows[:cut], "test": rows[cut:]})
     assert_same(columns(folder / "out", prepared), expected)
+
+
+def test_lists_are_sequences(tmp_path: Path) -> None:
+    rows: list[oracle.Row] = [
+        {"label": i % 2, "a": ["x", None, f"v{i % 3}", ""] if i % 4 else None, "b": [i, i % 2]}
+        for i in range(12)
+    ]
+    types = pa.schema([("label", pa.int8()), ("a", pa.list_(pa.string())), ("b", pa.list_(pa.int64(), 2))])
+    pq.write_table(pa.Table.from_pylist(rows, types), tmp_path / "clicks.parquet")
+    spec = own(
+        files={"clicks.parquet": {}},
+        rows="FROM read_parquet('{clicks.parquet}')",
+        features=[{"type": "sequence", "columns": ["a", "b"], "max_len": 2}],
+    )
+    prepared = run(spec, tmp_path, tmp_path / "out")
+    assert_same(
+        columns(tmp_path / "out", prepared), oracle.encode(spec, {"train": rows[:8], "test": rows[8:]})
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "message"),
+    [
+        ("categorical", "['a', 'b']", "feature `a` is `categorical` and its column holds VARCHAR[]"),
+        ("numeric", "{'x': 1}", "feature `a` is `numeric` and its column holds STRUCT(x INTEGER)"),
+        ("sequence", "[['a']]", "sequence `a` holds VARCHAR[][]"),
+        ("sequence", "'a b'", "sequence `a` holds VARCHAR and no list"),
+    ],
+)
+def test_nested_columns_are_refused(tmp_path: Path, kind: str, value: str, message: str) -> None:
+    feature = {"type": kind, "columns": ["a"]} | ({"max_len": 3} if kind == "sequence" else {})
+    spec = own(files={}, rows=f"SELECT 1 AS label, {value} AS a", features=[feature])
+    with pytest.raises(UsageError, match=re.escape(message)) as caught:
+        run(spec, tmp_path, tmp_path / "out")
+    assert caught.value.hint
 
 
 # --- splits ----------------------------------------------------------------------------------------------
@@ -238,6 +288,36 @@ def test_split_by_time_keeps_an_instant_together(tmp_path: Path) -> None:
     prepared = run(own(split=split), tmp_path, tmp_path / "out")
     # Sorted: 1 1 2 3 3 | 3 4 5 | 9 9. The fifth row is a 3, so every 3 trains.
     assert {name: part.rows for name, part in prepared.splits.items()} == {"train": 6, "valid": 2, "test": 2}
+
+
+def test_a_split_beside_splits_divides_one_of_them(tmp_path: Path) -> None:
+    write_rows(tmp_path, [{"label": i % 2, "a": i, "day": i // 5} for i in range(40)])
+    table = "FROM read_csv('{clicks.csv}', header=true, all_varchar=true)"
+    changes: dict[str, Any] = {
+        "rows": None,
+        "splits": {
+            "train": f"SELECT * {table} WHERE day::INT < 6",
+            "test": f"SELECT * {table} WHERE day::INT >= 6",
+        },
+        "expect": {"train": {"rows": 30, "positives": 15}, "test": {"rows": 10}, "total": {"rows": 40}},
+    }
+    carved = own(split={"by": "time", "column": "day", "ratio": {"train": 5, "valid": 1}}, **changes)
+    prepared = run(carved, tmp_path, tmp_path / "out")
+    assert {n: s.rows for n, s in prepared.splits.items()} == {"train": 25, "valid": 5, "test": 10}
+    assert prepared.verified
+    assert prepared.features[0].rows == 27  # of the values of `valid` nothing was counted
+    halved = own(split={"of": "test", "by": "order", "ratio": {"valid": 1, "test": 1}}, **changes)
+    prepared = run(halved, tmp_path, tmp_path / "out", force=True)
+    assert {n: s.rows for n, s in prepared.splits.items()} == {"train": 30, "valid": 5, "test": 5}
+    values = columns(tmp_path / "out", prepared)
+    assert values["valid"]["label"] + values["test"]["label"] == [i % 2 for i in range(30, 40)]
+    bars = own(
+        split={"by": "time", "column": "day", "ratio": {"train": 5, "valid": 1}}, compat="bars", **changes
+    )
+    prepared = run(bars, tmp_path, tmp_path / "out", force=True)
+    assert {n: s.rows for n, s in prepared.splits.items()} == {"train": 30, "valid": 10, "test": 10}
+    assert prepared.verified
+    assert any("`valid` is the test split, as in BARS" in problem for problem in prepared.problems)
 
 
 def test_split_by_column_takes_the_names_that_occur(tmp_path: Path) -> None:

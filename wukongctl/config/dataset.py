@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from wukongctl.config.spec import NonNegativeFloat, PositiveInt, Spec
+from wukongctl.config.spec import Mistake, Mistakes, NonNegativeFloat, PositiveInt, Spec
 
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -40,6 +40,22 @@ class Download(RawFile):
     """Mirrors in order of preference."""
 
 
+class Pretrained(Spec):
+    """Frozen vectors for the values of a feature, from HDF5 (`.h5`), NumPy (`.npz`) or Parquet.
+
+    Keys that train never showed join the vocabulary, after its values and in the order of the file, so that
+    new items have their vector too.
+    """
+
+    file: str
+    """One of `files`."""
+    key: str = "key"
+    """Array or column of the values, (n)."""
+    value: str = "value"
+    """Array or column of their vectors, (n, dim)."""
+    dim: PositiveInt
+
+
 class Categorical(Spec):
     """Columns whose values become ids: 0 missing, 1 out of vocabulary, 2… by descending train count."""
 
@@ -47,6 +63,8 @@ class Categorical(Spec):
     columns: Annotated[tuple[str, ...], Field(min_length=1)]
     min_count: PositiveInt = 1
     """Values seen fewer times in train share the out-of-vocabulary id."""
+    pretrained: Pretrained | None = None
+    """Look values up in frozen vectors instead of a learned table."""
 
 
 class Numeric(Spec):
@@ -61,22 +79,36 @@ class Numeric(Spec):
 
 
 class Sequence(Spec):
-    """Columns holding several values in one text, such as `Action|Comedy`."""
+    """Columns holding several values each: a text such as `Action|Comedy`, or a list (Parquet, JSON)."""
 
     type: Literal["sequence"]
     columns: Annotated[tuple[str, ...], Field(min_length=1)]
-    separator: Annotated[str, Field(min_length=1)]
+    separator: Annotated[str | None, Field(min_length=1)] = None
+    """What stands between the values of a text; lists need none. Empty values are left out."""
     max_len: PositiveInt
-    """Longer sequences keep their last values."""
+    keep: Literal["last", "first"] = "last"
+    """Which values of a longer sequence are kept."""
+    padding: Literal["pre", "post"] = "post"
+    """Where a batch fills shorter sequences up with zeros: before their values or after them."""
     min_count: PositiveInt = 1
     shares: str | None = None
-    """A categorical column whose vocabulary and embedding this sequence shares."""
+    """A categorical column whose vocabulary and embedding this sequence shares: counts are added up, the
+    column's `min_count` holds for both."""
+    pretrained: Pretrained | None = None
+    """As for categorical columns; a sequence that shares a table shares its vectors."""
 
 
 FeatureGroup = Annotated[Categorical | Numeric | Sequence, Field(discriminator="type")]
 
 
-class ByHash(Spec):
+class Rule(Spec):
+    """What all split rules have."""
+
+    of: SplitName | None = None
+    """Beside `splits`: the one of them that is divided; `train` when absent."""
+
+
+class ByHash(Rule):
     """Pseudo-random split by a seeded md5 of `key`: the same rows land in the same split on any machine."""
 
     by: Literal["hash"]
@@ -86,14 +118,14 @@ class ByHash(Spec):
     ratio: dict[SplitName, PositiveInt]
 
 
-class ByOrder(Spec):
+class ByOrder(Rule):
     """The first rows train, the last test, in file order (logs are usually written in time order)."""
 
     by: Literal["order"]
     ratio: dict[SplitName, PositiveInt]
 
 
-class ByTime(Spec):
+class ByTime(Rule):
     """The earliest rows train, the latest test; rows of one instant stay together."""
 
     by: Literal["time"]
@@ -101,7 +133,7 @@ class ByTime(Spec):
     ratio: dict[SplitName, PositiveInt]
 
 
-class ByColumn(Spec):
+class ByColumn(Rule):
     """A column names the split of each row: `train`, `valid` or `test`."""
 
     by: Literal["column"]
@@ -164,9 +196,16 @@ class DatasetSpec(Spec):
     rows: str | None = None
     """One DuckDB SELECT for all rows, divided by `split`. Rows keep the order of the SELECT; one that joins
     or groups needs an ORDER BY to have the same order every time."""
-    split: SplitRule | None = None
     splits: dict[SplitName, str] | None = None
     """One DuckDB SELECT per split, where the owner ships them apart."""
+    split: SplitRule | None = None
+    """How `rows` are divided. Beside `splits`, how one of them is divided further: the way to a validation
+    split where the owner ships none."""
+    compat: Literal["bars"] | None = None
+    """`bars` does as the BARS benchmark (FuxiCTR) does, for numbers to compare with its own: id 0 pads
+    sequences, values count from 1, the last id is out of vocabulary and stands for missing values too; a
+    sequence that shares a table adds the values that reach its own `min_count`; and where `splits` has no
+    `valid`, validation is the test split."""
     label: str
     """SQL expression giving 0 or 1."""
     probability: str | None = None
@@ -176,43 +215,77 @@ class DatasetSpec(Spec):
     """Embedding rows per feature (vocabulary + 2) of the prepared data, so that FLOPs and parameters
     can be counted before anything is downloaded."""
     expect: dict[Literal["train", "valid", "test", "total"], Counts] = Field(default={})
+    """Counts of the splits; where `splits` ships them, of those SELECTs before `split` divides one."""
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
         mistakes = [*self._split_mistakes(), *self._feature_mistakes(), *self._file_mistakes()]
         if mistakes:
-            raise ValueError("\n".join(dict.fromkeys(mistakes)))  # loading makes a problem of each line
+            raise Mistakes(mistakes)
         return self
 
-    def _split_mistakes(self) -> Iterator[str]:
+    def _split_mistakes(self) -> Iterator[Mistake]:
         if (self.rows is None) == (self.splits is None):
-            yield "give either `rows` with `split`, or `splits`"
-        elif (self.rows is None) != (self.split is None):
-            yield "`rows` and `split` go together"
-        ratio = getattr(self.split, "ratio", None)
-        names = self.splits if self.splits is not None else ratio
-        if names is not None and "train" not in names:
-            yield "there must be a `train` split: vocabularies are counted on it"
+            yield Mistake("give either `rows` with `split`, or `splits`", ("splits",))
+            return
+        if self.rows is not None and self.split is None:
+            yield Mistake("`rows` needs a `split`", ("rows",))
+        if self.rows is not None and self.split is not None and self.split.of is not None:
+            yield Mistake("`of` is for a `split` beside `splits`", ("split", "of"))
+        if self.splits is not None and isinstance(self.split, ByColumn):
+            yield Mistake("a `column` cannot divide one of `splits`", ("split", "by"))
+            return
+        names = [name for name in self.splits or () if name != self.divided]
+        names += getattr(self.split, "ratio", ())
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            yield Mistake(f"`{name}` is in `splits` and in `split.ratio`", ("split", "ratio", name))
+        if self.divided is not None and self.divided not in (self.splits or ()):
+            yield Mistake(f"there is no `{self.divided}` in `splits` to divide", ("split",))
+        apart = self.splits is not None and "train" not in self.splits
+        if apart or ("train" not in names and not isinstance(self.split, ByColumn)):
+            where = ("splits",) if apart else ("split", "ratio")
+            yield Mistake("there must be a `train` split: vocabularies are counted on it", where)
 
-    def _feature_mistakes(self) -> Iterator[str]:
-        names = [column for column, _ in self.columns]
-        for name in names:
-            if name in RESERVED_COLUMNS:
-                yield f"a feature may not be called `{name}`, rename it in the SELECT"
-            if names.count(name) > 1:
-                yield f"feature `{name}` is listed twice"
-        for group in self.features:
-            if isinstance(group, Sequence) and group.shares and group.shares not in self.categorical:
-                yield f"`shares: {group.shares}` is not a categorical feature of this dataset"
+    def _feature_mistakes(self) -> Iterator[Mistake]:
+        seen: set[str] = set()
+        for index, group in enumerate(self.features):
+            for position, name in enumerate(group.columns):
+                where = ("features", index, "columns", position)
+                if name in RESERVED_COLUMNS:
+                    yield Mistake(f"a feature may not be called `{name}`, rename it in the SELECT", where)
+                if name in seen:
+                    yield Mistake(f"feature `{name}` is listed twice", where)
+                seen.add(name)
+            if isinstance(group, Sequence) and group.shares:
+                where = ("features", index, "shares")
+                if group.shares not in self.categorical:
+                    yield Mistake(f"`shares: {group.shares}` is not a categorical feature", where)
+                if group.pretrained is not None:
+                    yield Mistake("a sequence that `shares` a table takes its vectors from there", where)
         for name in self.cardinalities:
-            if name not in names:
-                yield f"`cardinalities` names `{name}`, which is not a feature"
+            if name not in seen:
+                yield Mistake(
+                    f"`cardinalities` names `{name}`, which is not a feature", ("cardinalities", name)
+                )
 
-    def _file_mistakes(self) -> Iterator[str]:
-        for query in self.queries:
+    def _file_mistakes(self) -> Iterator[Mistake]:
+        places = {("rows",): self.rows or ""} | {("splits", n): q for n, q in (self.splits or {}).items()}
+        for where, query in places.items():
             for name in re.findall(r"'\{([^{}']+)\}'", query):
                 if name not in self.files:
-                    yield f"the SQL reads `{{{name}}}`, which is not listed under `files`"
+                    yield Mistake(f"the SQL reads `{{{name}}}`, which is not listed under `files`", where)
+        for index, group in enumerate(self.features):
+            vectors = None if isinstance(group, Numeric) else group.pretrained
+            if vectors is not None and vectors.file not in self.files:
+                where = ("features", index, "pretrained", "file")
+                yield Mistake(f"`{vectors.file}` is not listed under `files`", where)
+
+    @property
+    def divided(self) -> SplitName | None:
+        """Which of `splits` the `split` rule divides; None where there is nothing to divide."""
+        if self.splits is None or self.split is None:
+            return None
+        return self.split.of or "train"
 
     @property
     def columns(self) -> tuple[tuple[str, Categorical | Numeric | Sequence], ...]:
@@ -230,6 +303,7 @@ class DatasetSpec(Spec):
                 "rows",
                 "split",
                 "splits",
+                "compat",
                 "label",
                 "probability",
                 "features",

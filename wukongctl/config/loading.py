@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from wukongctl.config.positions import Document, Path, parse, parse_scalar
-from wukongctl.config.spec import Spec
+from wukongctl.config.spec import Mistakes, Spec
 from wukongctl.errors import Problem, RecipeError, UsageError
 
 S = TypeVar("S", bound=Spec)
@@ -139,6 +139,9 @@ def _descend(parent: Any, step: str | int, document: Document, path: Path, overr
 def _explained(detail: ErrorDetails, document: Document, spec: type[Spec]) -> list[Problem]:
     """The problems that one pydantic error stands for: none, one, or one per line of a validator of ours."""
     path = _path_in(document.value, detail["loc"])
+    cause = (detail.get("ctx") or {}).get("error")
+    if isinstance(cause, Mistakes):
+        return [document.problem(message, (*path, *where), at_key=True) for message, where in cause.mistakes]
     if detail["type"] == "value_error":
         lines = detail["msg"].removeprefix("Value error, ").splitlines()
         return [document.problem(line, path) for line in lines]

@@ -35,7 +35,8 @@ class Document:
             prefix = path[:end]
             if prefix in self.overrides:
                 return Problem(message, file=self.overrides[prefix], hint=hint)
-            place = (self.keys if at_key and end == len(path) else self.values).get(prefix)
+            key = self.keys.get(prefix) if at_key and end == len(path) else None
+            place = key or self.values.get(prefix)
             if place is not None:
                 return Problem(message, self.file, *place, hint=hint)
         return Problem(message, self.file, 1, 1, hint=hint)

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from typing import Annotated, Any, Self
+from collections.abc import Iterable
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,6 +11,21 @@ PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Mistake(NamedTuple):
+    """What keys of one page disagree about, and the key, from that page, to point at."""
+
+    message: str
+    path: tuple[str | int, ...]
+
+
+class Mistakes(ValueError):
+    """Raised by validators over several keys; loading makes a problem, with its line, of each."""
+
+    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+        self.mistakes = tuple(dict.fromkeys(mistakes))
+        super().__init__("\n".join(mistake.message for mistake in self.mistakes))
 
 
 class Spec(BaseModel):

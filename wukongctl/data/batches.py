@@ -117,7 +117,7 @@ class _Columns:
 
     def __init__(self, manifest: Manifest, *, with_probability: bool) -> None:
         schema = manifest.schema()
-        self.lists = {sequence.name: sequence.max_len for sequence in schema.sequences}
+        self.lists = {sequence.name: sequence for sequence in schema.sequences}
         self.ids, self.dense = schema.id_columns, len(schema.numeric)
         self.floats = [*schema.numeric, "label", *(["probability"] if with_probability else [])]
         self.names = [*schema.categorical, *self.lists, *self.floats]
@@ -152,18 +152,20 @@ class _Columns:
         """One column as int32, (rows,); a sequence as its `max_len` columns."""
         column = table[name].combine_chunks()
         if name in self.lists:
-            return list(_padded(column, self.lists[name]).T)
+            sequence = self.lists[name]
+            return list(_padded(column, sequence.max_len, before=sequence.padding == "pre").T)
         values = column.to_numpy(zero_copy_only=False)
         return [values.astype(np.float32, copy=False).view(np.int32) if name in self.floats else values]
 
 
-def _padded(lists: pa.ListArray, width: int) -> np.ndarray:
-    """Lists as rows of a matrix (n, width), zeros after their values."""
+def _padded(lists: pa.ListArray, width: int, *, before: bool) -> np.ndarray:
+    """Lists as rows of a matrix (n, width), zeros `before` or after their values."""
     lengths = lists.value_lengths().to_numpy()
     values = lists.flatten().to_numpy()
     matrix = np.zeros((len(lists), width), np.int32)
-    starts = np.cumsum(lengths) - lengths
-    matrix[np.repeat(np.arange(len(lists)), lengths), np.arange(len(values)) - np.repeat(starts, lengths)] = (
+    # Column of a list's first value, less the position of that value among all.
+    shifts = (width - lengths if before else 0) - (np.cumsum(lengths) - lengths)
+    matrix[np.repeat(np.arange(len(lists)), lengths), np.arange(len(values)) + np.repeat(shifts, lengths)] = (
         values
     )
     return matrix

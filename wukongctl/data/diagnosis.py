@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 import pyarrow as pa
 
 from wukongctl.config.dataset import ByColumn, DatasetSpec, Numeric, SplitName
-from wukongctl.data import sql
+from wukongctl.data import splits, sql
 from wukongctl.data.engine import Engine
 from wukongctl.data.manifest import Split
 from wukongctl.errors import Problem, RunFailed
@@ -44,14 +44,11 @@ def not_a_number(
 
 def count_problems(spec: DatasetSpec, written: Mapping[SplitName, Split]) -> list[Problem]:
     """Differences between the published counts and the prepared ones."""
-    actual: dict[str, tuple[int, int]] = {name: (part.rows, part.positives) for name, part in written.items()}
-    actual["total"] = (
-        sum(part.rows for part in written.values()),
-        sum(part.positives for part in written.values()),
-    )
+    rows_of = splits.shipped(spec, {name: part.rows for name, part in written.items()})
+    positives_of = splits.shipped(spec, {name: part.positives for name, part in written.items()})
     problems = []
     for name, counts in spec.expect.items():
-        rows, positives = actual.get(name, (0, 0))
+        rows, positives = rows_of.get(name, 0), positives_of.get(name, 0)
         if rows != counts.rows:
             problems.append(Problem(f"{name}: expected {counts.rows:,} rows, found {rows:,}"))
         if counts.positives is not None and positives != counts.positives:

@@ -13,15 +13,11 @@ import pyarrow.dataset as ds
 
 from wukongctl.config.dataset import Categorical, DatasetSpec, Numeric, Sequence
 from wukongctl.data.engine import Engine
-from wukongctl.data.manifest import SPECIAL_IDS
 from wukongctl.data.vocabulary import Vocabulary
 
 pc: Any = pyarrow.compute
 """Its functions are generated on import, where type checkers cannot see them."""
 BATCH_ROWS = 65_536
-MISSING = pa.scalar(0, pa.int32())
-UNKNOWN = pa.scalar(1, pa.int32())
-FIRST = pa.scalar(SPECIAL_IDS, pa.int32())
 
 
 def schema(spec: DatasetSpec) -> pa.Schema:
@@ -63,8 +59,11 @@ def _projection(
 
 def _ids(value: Any, vocabulary: Vocabulary) -> Any:
     """Ids of an array or of an expression over arrays."""
+    first, unknown, missing = (
+        pa.scalar(id_, pa.int32()) for id_ in (vocabulary.first, vocabulary.unknown, vocabulary.missing)
+    )
     position = pc.index_in(value, value_set=vocabulary.values, skip_nulls=True)
-    return pc.if_else(pc.is_null(value), MISSING, pc.coalesce(pc.add(position, FIRST), UNKNOWN))
+    return pc.if_else(pc.is_null(value), missing, pc.coalesce(pc.add(position, first), unknown))
 
 
 def _with_lists(

@@ -19,7 +19,8 @@ from wukongctl.errors import RunFailed, UsageError
 FORMAT_VERSION = 1
 FILE = "manifest.json"
 SPECIAL_IDS = 2
-"""0 = missing, 1 = out of vocabulary; values of the vocabulary follow."""
+"""Embedding rows beside those of the values. 0 = missing, 1 = out of vocabulary; values of the vocabulary
+follow. Under `compat: bars`: 0 = padding, then the values, and the last = out of vocabulary or missing."""
 
 
 class Feature(Spec):
@@ -32,6 +33,7 @@ class Feature(Spec):
     table: int | None = None
     """Position of the embedding table; a sequence may share one with a categorical feature."""
     max_len: int | None = None
+    padding: Literal["pre", "post"] | None = None
     transform: Literal["none", "log1p"] | None = None
     mean: float | None = None
     std: float | None = None
@@ -108,7 +110,7 @@ class Manifest(Spec):
             categorical=tuple(f.name for f in self.features if f.type == "categorical"),
             numeric=tuple(f.name for f in self.features if f.type == "numeric"),
             sequences=tuple(
-                SequenceColumn(f.name, f.table, f.max_len)
+                SequenceColumn(f.name, f.table, f.max_len, f.padding or "post")
                 for f in self.features
                 if f.type == "sequence" and f.table is not None and f.max_len is not None
             ),

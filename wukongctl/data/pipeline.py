@@ -118,16 +118,14 @@ class _Pipeline:
 
     def _selections(self) -> list[Selection]:
         """The streams of rows in the order of splits; train is in the first."""
-        spec, limit = self.spec, self.options.limit_rows
-        if spec.generator is not None:
+        if self.spec.generator is not None:
             self.engine.execute("CREATE VIEW synthetic AS SELECT * FROM read_parquet('{synthetic}')")
-        if spec.rows is not None and spec.split is not None:
-            query = sql.source(spec.rows, limit)
+        selections = []
+        for text, rule in splits.streams(self.spec):
+            query = sql.source(text, self.options.limit_rows)
             types = self._types(query)
-            return [self._selection(query, types, splits.route(spec.split, self.engine, query))]
-        apart = spec.splits or {}
-        queries = [(name, sql.source(apart[name], limit)) for name in splits.ORDER if name in apart]
-        return [self._selection(query, self._types(query), Route((name,))) for name, query in queries]
+            selections.append(self._selection(query, types, splits.route(rule, self.engine, query)))
+        return selections
 
     def _selection(self, query: str, types: dict[str, str], route: Route) -> Selection:
         return Selection(query, sql.select(self.spec, query, types, route.expression), route, types)
@@ -225,6 +223,7 @@ class _Pipeline:
                         rows=vocabularies[index].rows,
                         table=tables[index],
                         max_len=group.max_len if isinstance(group, Sequence) else None,
+                        padding=group.padding if isinstance(group, Sequence) else None,
                     )
             features.append(feature)
         return tuple(features)
@@ -270,4 +269,6 @@ def _notes(spec: DatasetSpec, written: dict[SplitName, Split]) -> list[str]:
         notes.append(f"every label in `train` is {int(train.positives > 0)}: nothing can be learned from it")
     if not spec.files and spec.generator is None:
         notes.append("the recipe lists no `files`: a change of what its SQL reads will go unnoticed")
+    if splits.valid_is_test(spec):
+        notes.append("`valid` is the test split, as in BARS: a model chosen on it has seen the test labels")
     return notes

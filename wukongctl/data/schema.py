@@ -1,7 +1,7 @@
 """What a model may know of a dataset: the columns of a batch, and the batch itself."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from wukongctl.config.dataset import DatasetSpec, Numeric, Sequence
 
@@ -31,6 +31,8 @@ class SequenceColumn:
     name: str
     table: int
     max_len: int
+    padding: Literal["pre", "post"] = "post"
+    """Zeros stand before the values, or after them."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,6 @@ def schema_from_recipe(spec: DatasetSpec) -> Schema:
             else:
                 table = len(rows)
                 rows.append(spec.cardinalities.get(name, 2))
-            sequences.append(SequenceColumn(name, table, group.max_len))
+            sequences.append(SequenceColumn(name, table, group.max_len, group.padding))
     numeric = tuple(name for group in groups if isinstance(group, Numeric) for name in group.columns)
     return Schema(categorical, numeric, tuple(sequences), tuple(rows))

@@ -1,8 +1,9 @@
 """Which split each row belongs to, and how that is decided before the rows are read."""
 
+from collections.abc import Mapping
 from typing import NamedTuple, assert_never
 
-from wukongctl.config.dataset import ByColumn, ByHash, ByOrder, ByTime, SplitName, SplitRule
+from wukongctl.config.dataset import ByColumn, ByHash, ByOrder, ByTime, DatasetSpec, SplitName, SplitRule
 from wukongctl.data import sql
 from wukongctl.data.engine import Engine
 from wukongctl.errors import UsageError
@@ -26,9 +27,45 @@ class Route(NamedTuple):
         return f"SELECT * FROM (\n{rows}\n) WHERE split_ = 0" if self.expression else rows
 
 
-def route(rule: SplitRule, engine: Engine, query: str) -> Route:
+def streams(spec: DatasetSpec) -> list[tuple[str, SplitRule | SplitName]]:
+    """The recipe's SELECTs, each with the rule that divides its rows or the split they are; train first."""
+    if spec.rows is not None and spec.split is not None:
+        return [(spec.rows, spec.split)]
+    queries = dict(spec.splits or {})
+    if valid_is_test(spec):
+        queries["valid"] = queries["test"]
+    divided = None if valid_is_test(spec) else spec.divided
+    rules = {divided: spec.split} if divided is not None and spec.split is not None else {}
+    return [(queries[name], rules.get(name, name)) for name in ORDER if name in queries]
+
+
+def valid_is_test(spec: DatasetSpec) -> bool:
+    """Whether validation is the test split, as BARS has it for datasets that ship two splits."""
+    return (
+        spec.compat == "bars"
+        and spec.splits is not None
+        and "valid" not in spec.splits
+        and "test" in spec.splits
+        and spec.divided != "test"
+    )
+
+
+def shipped(spec: DatasetSpec, counts: Mapping[SplitName, int]) -> dict[str, int]:
+    """Rows (or positives) per split → the same per split of the owner, and the `total`."""
+    parts = dict(counts)
+    if valid_is_test(spec):
+        parts.pop("valid", None)
+    elif spec.divided is not None:
+        ratio = getattr(spec.split, "ratio", {})
+        parts[spec.divided] = sum(parts.pop(name, 0) for name in ratio)
+    return {**parts, "total": sum(parts.values())}
+
+
+def route(rule: SplitRule | SplitName, engine: Engine, query: str) -> Route:
     """Make `rule` concrete for the rows of `query`: count them or find the instants, where that is needed."""
     match rule:
+        case str():
+            return Route((rule,))
         case ByHash():
             names, ends = _cumulative(rule.ratio)
             key = f"concat('{rule.seed}|', CAST(({rule.key}) AS VARCHAR))"

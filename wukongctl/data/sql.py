@@ -2,17 +2,21 @@
 
 The recipe's SELECT is wrapped once by `select`, which gives columns of known names and types to all that
 follows: `label_` (0, 1 or NULL), `split_`, `probability_`, and `f0`, `f1`… in recipe order (text for
-categorical and sequence features, double for numeric ones, NULL where missing).
+categorical features, lists of text for sequences, double for numeric ones, NULL where missing).
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from wukongctl.config import dataset as config
 from wukongctl.config.dataset import DatasetSpec
+from wukongctl.errors import UsageError
 
 PLACEHOLDER = re.compile(r"'\{([^{}']+)\}'")
+NESTED = re.compile(r"\[\d*\]$|^(STRUCT|MAP|UNION)\b")
+LIST = re.compile(r"^\w+(\([\d,]+\))?\[\d*\]$")
+"""DuckDB types, as text: of any nested value, and of a flat list or array."""
 MAX_GROUPING_COLUMNS = 60
 """DuckDB's GROUPING_ID is a 64-bit mask."""
 
@@ -42,6 +46,7 @@ def select(spec: DatasetSpec, query: str, types: Mapping[str, str], split: str |
     """The rows of `query`, in its order, under the fixed names of this module.
 
     `types` maps lower-case column names to DuckDB types; `split` is an SQL expression for `split_`.
+    Raises UsageError for a column whose type cannot be such a feature.
     """
     columns = [f"{_label(spec.label)} AS label_"]
     if split is not None:
@@ -49,8 +54,7 @@ def select(spec: DatasetSpec, query: str, types: Mapping[str, str], split: str |
     if spec.probability is not None:
         columns.append(f"CAST(({spec.probability}) AS DOUBLE) AS probability_")
     for index, (name, group) in enumerate(spec.columns):
-        is_text = types[name.lower()] == "VARCHAR"
-        columns.append(f"{_raw(name, group, is_text=is_text)} AS f{index}")
+        columns.append(f"{_raw(name, group, types[name.lower()])} AS f{index}")
     return f"SELECT {', '.join(columns)} FROM (\n{query}\n)"
 
 
@@ -71,20 +75,32 @@ def grouping_mask(position: int, features: int) -> int:
     return (1 << features) - 1 - (1 << (features - 1 - position))
 
 
-def count_items(rows: str, feature: int, separator: str, extra: str | None = None) -> str:
+def count_items(rows: str, feature: int, extra: str | None = None) -> str:
     """Occurrences of each item of a sequence feature, added to the counts of the query `extra`."""
-    items = f"SELECT unnest({_split(f'f{feature}', separator)}) AS value, 1 AS count FROM (\n{rows}\n)"
+    items = f"SELECT unnest(f{feature}) AS value, 1 AS count FROM (\n{rows}\n)"
     if extra is not None:
         items = f"{items} UNION ALL SELECT value, count FROM ({extra})"
     return f"SELECT value, CAST(sum(count) AS BIGINT) AS count FROM ({items}) GROUP BY value"
 
 
-def vocabulary(counts: str, min_count: int) -> str:
-    """Values with their ids, from 2, by descending count and then in byte order."""
-    return (
-        "SELECT value, CAST(row_number() OVER (ORDER BY count DESC, value) + 1 AS INTEGER) AS id, count "
-        f"FROM (\n{counts}\n) WHERE count >= {min_count} AND value <> '' ORDER BY id"
-    )
+def vocabulary(parts: Iterable[tuple[str, int]]) -> str:
+    """Values with their ids, from 2, by descending count and then in byte order.
+
+    `parts` are queries of counts with the least count that earns an id. Values of a later part follow those
+    of the earlier ones.
+    """
+    kept = [
+        f"SELECT value, count, {part} AS part FROM (\n{counts}\n) WHERE count >= {least} AND value <> ''"
+        for part, (counts, least) in enumerate(parts)
+    ]
+    values = kept[0]
+    if len(kept) > 1:
+        values = (
+            "SELECT value, min(part) AS part, arg_min(count, part) AS count "
+            f"FROM ({' UNION ALL '.join(kept)}) GROUP BY value"
+        )
+    order = "row_number() OVER (ORDER BY part, count DESC, value)"
+    return f"SELECT value, CAST({order} + 1 AS INTEGER) AS id, count FROM ({values}) ORDER BY id"
 
 
 def moments(spec: DatasetSpec, rows: str, features: Sequence[int]) -> str:
@@ -136,8 +152,8 @@ def _encodable(
         case config.Categorical():
             return f"f{index}"
         case config.Sequence():
-            items = _split(f"f{index}", group.separator)
-            return f"COALESCE(({items})[-{group.max_len}:], []::VARCHAR[])"
+            kept = f"-{group.max_len}:" if group.keep == "last" else f"1:{group.max_len}"
+            return f"COALESCE(f{index}[{kept}], []::VARCHAR[])"
         case config.Numeric():
             value = transformed(spec, index)
             if scale is not None:
@@ -150,14 +166,28 @@ def _label(expression: str) -> str:
     return f"CASE TRY_CAST(({expression}) AS DOUBLE) WHEN 0 THEN 0::UTINYINT WHEN 1 THEN 1::UTINYINT END"
 
 
-def _raw(name: str, group: config.Categorical | config.Numeric | config.Sequence, *, is_text: bool) -> str:
+def _raw(name: str, group: config.Categorical | config.Numeric | config.Sequence, kind: str) -> str:
+    """A column of DuckDB type `kind` as text, list of text or double; NULL where missing."""
     column = identifier(name)
+    if isinstance(group, config.Sequence):
+        return f"list_filter({_items(name, group, kind)}, lambda item: item <> '')"
+    if NESTED.search(kind):
+        hint = "make it a `sequence`" if LIST.search(kind) else "select one of its fields in the SQL"
+        raise UsageError(f"feature `{name}` is `{group.type}` and its column holds {kind}", hint=hint)
+    is_text = kind == "VARCHAR"
     if isinstance(group, config.Numeric):
         number = f"CAST(NULLIF(trim({column}), '') AS DOUBLE)" if is_text else f"CAST({column} AS DOUBLE)"
         return f"NULLIF({number}, 'nan'::DOUBLE)"
     return f"NULLIF({column}, '')" if is_text else f"CAST({column} AS VARCHAR)"
 
 
-def _split(column: str, separator: str) -> str:
-    """Items of a text; empty ones, as between two separators, are no items."""
-    return f"list_filter(string_split({column}, {literal(separator)}), lambda item: item <> '')"
+def _items(name: str, group: config.Sequence, kind: str) -> str:
+    """The values of a sequence, empty and missing ones included."""
+    column = identifier(name)
+    if LIST.search(kind):
+        return f"CAST({column} AS VARCHAR[])"
+    if NESTED.search(kind):
+        raise UsageError(f"sequence `{name}` holds {kind}", hint="select a flat list or a text in the SQL")
+    if group.separator is None:
+        raise UsageError(f"sequence `{name}` holds {kind} and no list", hint="give its `separator`")
+    return f"string_split(CAST({column} AS VARCHAR), {literal(group.separator)})"

@@ -1,4 +1,7 @@
-"""Values → ids, counted on the train split alone: 2… by descending count, then in byte order."""
+"""Values → ids, counted on the train split alone: 2… by descending count, then in byte order.
+
+Under `compat: bars` values start at 1, and the last id is out of vocabulary and missing.
+"""
 
 import hashlib
 from pathlib import Path
@@ -19,10 +22,27 @@ FOLDER = "vocab"
 
 
 class Vocabulary(NamedTuple):
-    """Values in id order; the first has id 2."""
+    """Values in id order."""
 
     values: pa.Array
     counts: pa.Array
+    oov_last: bool = False
+    """Ids as BARS has them."""
+
+    @property
+    def first(self) -> int:
+        """Id of the first value."""
+        return 1 if self.oov_last else SPECIAL_IDS
+
+    @property
+    def unknown(self) -> int:
+        """Id of any value that is not in the vocabulary."""
+        return self.rows - 1 if self.oov_last else 1
+
+    @property
+    def missing(self) -> int:
+        """Id of no value; 0 always pads sequences."""
+        return self.unknown if self.oov_last else 0
 
     @property
     def rows(self) -> int:
@@ -41,7 +61,7 @@ class Vocabulary(NamedTuple):
 
     def write(self, path: Path) -> None:
         """A Parquet file with the columns `value`, `id` and `count`."""
-        ids = pa.array(range(SPECIAL_IDS, self.rows), pa.int32())
+        ids = pa.array(range(self.first, self.first + len(self.values)), pa.int32())
         table = pa.table({"value": self.values, "id": ids, "count": self.counts})
         pq.write_table(table, path, compression="zstd")
 
@@ -70,18 +90,30 @@ def build(engine: Engine, spec: DatasetSpec, train: str, report: Report) -> dict
     """
     _count(engine, spec, train, report)
     vocabularies: dict[int, Vocabulary] = {}
+    names = [name for name, _ in spec.columns]
     for index, (_, group) in enumerate(spec.columns):
         if isinstance(group, Numeric) or (isinstance(group, Sequence) and group.shares):
             continue
-        query = sql.vocabulary(f"SELECT value, count FROM counts_{index}", group.min_count)
+        parts = [(index, group.min_count), *_sharing(spec, names[index])]
+        query = sql.vocabulary((f"SELECT value, count FROM counts_{i}", least) for i, least in parts)
         table = engine.table(query).combine_chunks()
-        vocabularies[index] = Vocabulary(_one_chunk(table, "value"), _one_chunk(table, "count"))
-        engine.execute(f"DROP TABLE counts_{index}")
-    names = [name for name, _ in spec.columns]
+        values, counts = _one_chunk(table, "value"), _one_chunk(table, "count")
+        vocabularies[index] = Vocabulary(values, counts, oov_last=spec.compat == "bars")
+        for part, _ in parts:
+            engine.execute(f"DROP TABLE counts_{part}")
     for index, (_, group) in enumerate(spec.columns):
         if isinstance(group, Sequence) and group.shares:
             vocabularies[index] = vocabularies[names.index(group.shares)]
     return vocabularies
+
+
+def _sharing(spec: DatasetSpec, owner: str) -> list[tuple[int, int]]:
+    """Under `compat: bars`, sequences that add to the vocabulary of `owner`, with their least counts."""
+    return [
+        (index, group.min_count)
+        for index, (_, group) in enumerate(spec.columns)
+        if spec.compat == "bars" and isinstance(group, Sequence) and group.shares == owner
+    ]
 
 
 def _count(engine: Engine, spec: DatasetSpec, train: str, report: Report) -> None:
@@ -96,9 +128,10 @@ def _count(engine: Engine, spec: DatasetSpec, train: str, report: Report) -> Non
         _count_together(engine, spec, train, categorical[start : start + sql.MAX_GROUPING_COLUMNS], owners)
     for step, (index, group) in enumerate(sequences, start=len(categorical)):
         report(Progress("counting values", step, steps))
-        owner = names.index(group.shares) if group.shares else index
-        extra = f"SELECT value, count FROM counts_{owner}" if group.shares else None
-        _create(engine, owner, sql.count_items(train, index, group.separator, extra))
+        joins = group.shares if spec.compat is None else None
+        owner = names.index(joins) if joins else index
+        extra = f"SELECT value, count FROM counts_{owner}" if joins else None
+        _create(engine, owner, sql.count_items(train, index, extra))
     report(Progress("counting values", steps, steps))
 
 
