@@ -3,7 +3,14 @@ import torch
 
 from wukongctl.data.schema import Batch, Schema, SequenceColumn
 from wukongctl.errors import UsageError
-from wukongctl.models.embeddings import Embeddings, FieldEmbeddings, NumericEmbedding, embedding_tables
+from wukongctl.models.embeddings import (
+    Embeddings,
+    FieldEmbeddings,
+    NumericEmbedding,
+    embedding_tables,
+    fill_vectors,
+    frozen_vectors,
+)
 
 
 def test_new_embeddings_have_rows_of_unit_length_on_average() -> None:
@@ -75,3 +82,53 @@ def test_fields_are_ids_then_numeric_features_then_repetitions() -> None:
     x, again = 2 * fields.numeric.weight[0], 2 * fields.repeated_numeric.weight[0]
     torch.testing.assert_close(out, torch.stack([table[1], x, table[3 + 1], again]))
     assert [table.numel() for table in embedding_tables(fields)] == [12]
+
+
+def frozen() -> tuple[Embeddings, torch.Tensor]:
+    """Columns a, b and a sequence that shares b's frozen vectors, with `b` named twice."""
+    schema = Schema(("b", "a"), (), (SequenceColumn("s", 0, 2),), (4, 3), (5, 0))
+    embeddings = Embeddings(schema, 2, features=("b", "a", "s", "b"))
+    vectors = torch.cat([torch.zeros(2, 5), torch.randn(2, 5)])
+    fill_vectors(embeddings, {0: vectors})
+    return embeddings, vectors
+
+
+def test_a_frozen_vector_keeps_its_place_and_is_projected() -> None:
+    embeddings, vectors = frozen()
+    table = embeddings.table.weight
+    assert table.shape == (3, 2)
+    first, again = (module.projection.weight for module in frozen_vectors(embeddings))
+    out = embeddings(torch.tensor([[2, 1, 2, 3], [1, 2, 3, 0]]))
+    expected = [first @ vectors[2], table[1], first @ (vectors[2] + vectors[3]) / 2, again @ vectors[2]]
+    torch.testing.assert_close(out[0], torch.stack(expected))
+    torch.testing.assert_close(
+        out[1], torch.stack([torch.zeros(2), table[2], first @ vectors[3], torch.zeros(2)])
+    )
+
+
+def test_frozen_vectors_are_neither_copied_nor_learned() -> None:
+    embeddings, vectors = frozen()
+    assert {module.vectors.data_ptr() for module in frozen_vectors(embeddings)} == {vectors.data_ptr()}
+    assert sorted(embeddings.state_dict()) == [
+        "frozen.0-0.projection.weight",
+        "frozen.0-1.projection.weight",
+        "table.weight",
+    ]
+    assert embeddings.macs("e") == {"e.frozen": 3 * 5 * 2}
+
+
+def test_a_frozen_feature_starts_with_no_part_in_a_linear_model() -> None:
+    fields = FieldEmbeddings(Schema(("a",), (), (), (4,), (3,)), 2, linear=True)
+    fill_vectors(fields, {0: torch.randn(4, 3)})
+    out = fields(Batch(torch.tensor([[2]]), torch.zeros(1, 0), torch.zeros(1)))
+    assert out.shape == (1, 1, 3)
+    assert out[0, 0, -1] == 0
+    assert out[0, 0, :-1].abs().min() > 0
+
+
+def test_missing_or_wrong_vectors_never_pass_for_vectors() -> None:
+    embeddings = Embeddings(Schema(("a",), (), (), (4,), (3,)), 2)
+    with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
+        embeddings(torch.tensor([[2]])).sum().item()
+    with pytest.raises(ValueError, match="table 0"):
+        fill_vectors(embeddings, {0: torch.randn(4, 2)})

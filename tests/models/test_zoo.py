@@ -1,24 +1,29 @@
 """What every model must do, whatever it computes."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from tests.models.zoo import CONFIGURATIONS, SCHEMA, double, make, make_batch, shaken
+from tests.models.zoo import CONFIGURATIONS, FROZEN, SCHEMA, double, make, make_batch, shaken
 from wukongctl.data.schema import Batch, Schema, SequenceColumn
 from wukongctl.models import Model
 from wukongctl.models.counts import count
-from wukongctl.models.embeddings import embedding_tables
+from wukongctl.models.embeddings import embedding_tables, fill_vectors, frozen_vectors
+from wukongctl.scaling.flops import trace
 
 every_model = pytest.mark.parametrize("name", CONFIGURATIONS)
+learned_and_frozen = pytest.mark.parametrize("schema", [SCHEMA, FROZEN], ids=["learned", "frozen"])
 
 
-def model_named(name: str) -> Model:
-    return shaken(make(CONFIGURATIONS[name]))
+def model_named(name: str, schema: Schema = SCHEMA) -> Model:
+    return shaken(make(CONFIGURATIONS[name], schema))
 
 
 @every_model
-def test_permuting_the_batch_permutes_the_logits(name: str) -> None:
-    model, batch = model_named(name), double(make_batch())
+@learned_and_frozen
+def test_permuting_the_batch_permutes_the_logits(name: str, schema: Schema) -> None:
+    model, batch = model_named(name, schema), double(make_batch())
     logits = model(batch)
     assert logits.shape == (9,)
     assert logits.std() > 1e-3
@@ -28,14 +33,14 @@ def test_permuting_the_batch_permutes_the_logits(name: str) -> None:
 
 
 @every_model
-def test_padding_changes_nothing(name: str) -> None:
+@learned_and_frozen
+def test_padding_changes_nothing(name: str, schema: Schema) -> None:
     """Longer sequences of zeros, and zeros in other places, give the same logits."""
-    model, batch = model_named(name), double(make_batch())
-    roomy = Schema(
-        SCHEMA.categorical, SCHEMA.numeric, (SequenceColumn("s", 2, 5), SequenceColumn("t", 0, 4)), (5, 4, 6)
-    )
+    model, batch = model_named(name, schema), double(make_batch())
+    roomy = replace(schema, sequences=(SequenceColumn("s", 2, 5), SequenceColumn("t", 0, 4)))
     wide = make(CONFIGURATIONS[name], roomy).double().eval()
     wide.load_state_dict(model.state_dict())
+    fill_vectors(wide, {module.table: module.vectors for module in frozen_vectors(model)})
     padding = torch.zeros(9, 2, dtype=torch.int32)
     parts = [batch.ids[:, :2], padding, batch.ids[:, 2:5], batch.ids[:, 5:], padding]
     padded = batch._replace(ids=torch.cat(parts, dim=1))
@@ -43,15 +48,17 @@ def test_padding_changes_nothing(name: str) -> None:
 
 
 @every_model
-def test_it_exports(name: str) -> None:
-    model, batch = make(CONFIGURATIONS[name]).eval(), make_batch()
+@learned_and_frozen
+def test_it_exports(name: str, schema: Schema) -> None:
+    model, batch = make(CONFIGURATIONS[name], schema).eval(), make_batch()
     program = torch.export.export(model, (batch,))
     torch.testing.assert_close(program.module()(batch), model(batch))
 
 
 @every_model
-def test_every_weight_learns_and_only_tables_sparsely(name: str) -> None:
-    model = make(CONFIGURATIONS[name], sparse=True)
+@learned_and_frozen
+def test_every_weight_learns_and_only_tables_sparsely(name: str, schema: Schema) -> None:
+    model = make(CONFIGURATIONS[name], schema, sparse=True)
     model(make_batch()).square().sum().backward()
     tables = {id(table) for table in embedding_tables(model)}
     for parameter_name, parameter in model.named_parameters():
@@ -63,6 +70,20 @@ def test_every_weight_learns_and_only_tables_sparsely(name: str) -> None:
 def test_new_models_start_at_a_sensible_scale(name: str) -> None:
     logits = make({**CONFIGURATIONS[name], "width": 16})(make_batch(256))
     assert 0.05 < logits.std().item() < 5
+
+
+@every_model
+def test_frozen_vectors_are_counted_apart_and_in_no_checkpoint(name: str) -> None:
+    model = make(CONFIGURATIONS[name], FROZEN)
+    assert count(model).frozen_values == 4 * 3 + 6 * 4
+    assert trace(make_on_meta(name), FROZEN) == count(model).macs
+    vectors = {module.vectors.data_ptr() for module in frozen_vectors(model)}
+    assert not vectors & {value.data_ptr() for value in [*model.state_dict().values(), *model.parameters()]}
+
+
+def make_on_meta(name: str) -> Model:
+    with torch.device("meta"):
+        return make(CONFIGURATIONS[name], FROZEN)
 
 
 @every_model

@@ -1,5 +1,6 @@
 """Every model in a small configuration, on columns of every kind; shared by the tests."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,6 +11,8 @@ from wukongctl.models import Model, build
 
 SCHEMA = Schema(("a", "b"), ("x", "y"), (SequenceColumn("s", 2, 3), SequenceColumn("t", 0, 2)), (5, 4, 6))
 ID_ROWS = (5, 4, 6, 6, 6, 5, 5)
+FROZEN = replace(SCHEMA, vector_dims=(0, 3, 4))
+"""The same columns, with pretrained vectors for `b` and `s`."""
 
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "wukong": {"name": "wukong", "n_F": 3, "n_L": 2, "k": 3, "hidden": [8], "head": [5], "bottom": [4]},
@@ -63,7 +66,16 @@ def make(keys: dict[str, Any], schema: Schema = SCHEMA, *, sparse: bool = False)
     """A freshly initialized model, of width 6 unless `keys` say otherwise."""
     torch.manual_seed(1)
     spec = TrainingSpec.from_dict({"data": "synthetic", "model": {"width": 6, **keys}})
-    return build(spec.model, schema, sparse=sparse)
+    return build(spec.model, schema, sparse=sparse, vectors=pretrained(schema))
+
+
+def pretrained(schema: Schema) -> dict[int, torch.Tensor]:
+    """Vectors for the frozen tables of `schema`, zero for the two special ids."""
+    tables = {table: dim for table, dim in enumerate(schema.vector_dims) if dim}
+    vectors = {table: torch.randn(schema.table_rows[table], dim) for table, dim in tables.items()}
+    for table in vectors.values():
+        table[:2] = 0
+    return vectors
 
 
 def make_batch(rows: int = 9) -> Batch:

@@ -32,6 +32,10 @@ class Feature(Spec):
     """Embedding rows, the two special ids included; None for numeric features."""
     table: int | None = None
     """Position of the embedding table; a sequence may share one with a categorical feature."""
+    vectors: str | None = None
+    """NumPy file of the frozen vectors of `table`, relative to the dataset's folder: float32, one row per
+    id, zeros for the two special ids; None where embeddings are learned."""
+    vector_dim: int | None = None
     max_len: int | None = None
     padding: Literal["pre", "post"] | None = None
     transform: Literal["none", "log1p"] | None = None
@@ -106,6 +110,7 @@ class Manifest(Spec):
     def schema(self) -> Schema:  # pyrefly: ignore[bad-override] (pydantic's own is deprecated)
         """Columns in the order of `Batch`, for building a model."""
         tables = {f.table: f.rows for f in self.features if f.table is not None and f.rows is not None}
+        dims = {f.table: f.vector_dim for f in self.features if f.vector_dim is not None}
         return Schema(
             categorical=tuple(f.name for f in self.features if f.type == "categorical"),
             numeric=tuple(f.name for f in self.features if f.type == "numeric"),
@@ -115,6 +120,7 @@ class Manifest(Spec):
                 if f.type == "sequence" and f.table is not None and f.max_len is not None
             ),
             table_rows=tuple(rows for _, rows in sorted(tables.items())),
+            vector_dims=tuple(dims.get(table, 0) for table in sorted(tables)) if dims else (),
         )
 
     def write(self, folder: Path) -> None:

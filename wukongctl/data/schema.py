@@ -40,13 +40,15 @@ class Schema:
     """Feature columns in batch order.
 
     `table_rows` are embedding rows per table, special ids included: one table per categorical column,
-    then one per sequence that shares no categorical table.
+    then one per sequence that shares no categorical table. `vector_dims` says which tables are frozen:
+    the dimension of their pretrained vectors, 0 for a learned table; empty when all are learned.
     """
 
     categorical: tuple[str, ...]
     numeric: tuple[str, ...]
     sequences: tuple[SequenceColumn, ...]
     table_rows: tuple[int, ...]
+    vector_dims: tuple[int, ...] = ()
 
     @property
     def id_columns(self) -> int:
@@ -55,8 +57,12 @@ class Schema:
 
     @property
     def embedding_rows(self) -> int:
-        """Rows of all embedding tables together."""
-        return sum(self.table_rows)
+        """Rows of all learned embedding tables together."""
+        return sum(rows for table, rows in enumerate(self.table_rows) if not self.vector_dim(table))
+
+    def vector_dim(self, table: int) -> int:
+        """Dimension of the frozen vectors of `table`; 0 when it is learned."""
+        return self.vector_dims[table] if self.vector_dims else 0
 
     @property
     def embeddings(self) -> int:

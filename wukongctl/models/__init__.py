@@ -1,6 +1,9 @@
 """Ranking models: a batch in, one logit per example out."""
 
+from collections.abc import Mapping
 from typing import assert_never
+
+from torch import Tensor
 
 from wukongctl.config.model import (
     AFNSpec,
@@ -23,6 +26,7 @@ from wukongctl.models.autoint import AutoInt
 from wukongctl.models.dcnv2 import DCNv2
 from wukongctl.models.deepfm import DeepFM
 from wukongctl.models.dlrm import DLRM
+from wukongctl.models.embeddings import fill_vectors
 from wukongctl.models.finalmlp import FinalMLP
 from wukongctl.models.fm import FM
 from wukongctl.models.masknet import MaskNet
@@ -33,12 +37,23 @@ from wukongctl.models.xdeepfm import XDeepFM
 Model = Wukong | FM | DeepFM | DLRM | DCNv2 | AutoInt | AFN | FinalMLP | MaskNet | XDeepFM | MLPModel
 
 
-def build(spec: AnyModelSpec, schema: Schema, *, sparse: bool) -> Model:  # noqa: C901, PLR0911 one case per model
+def build(
+    spec: AnyModelSpec, schema: Schema, *, sparse: bool, vectors: Mapping[int, Tensor] | None = None
+) -> Model:
     """The model that a recipe describes, for the columns of a dataset.
 
-    `sparse` asks for sparse gradients of the embedding table. Works under `torch.device("meta")`.
+    `sparse` asks for sparse gradients of the embedding table. `vectors` are the frozen ones, (rows, dim)
+    per table of `schema.vector_dims`; without them a model that needs some can be counted, not run.
+    Works under `torch.device("meta")`.
     Raises UsageError when the recipe names a feature that the data does not have.
     """
+    model = _build(spec, schema, sparse)
+    if vectors is not None:
+        fill_vectors(model, vectors)
+    return model
+
+
+def _build(spec: AnyModelSpec, schema: Schema, sparse: bool) -> Model:  # noqa: C901, PLR0911 one case per model
     match spec:
         case WukongSpec():
             return construction.wukong(spec, schema, sparse)

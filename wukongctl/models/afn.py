@@ -82,7 +82,7 @@ class AFN(nn.Module):
 
     def macs(self) -> dict[str, int]:
         """Multiply-accumulates per example, by part."""
-        parts = {"logarithmic": self.logarithmic.macs(), "afn": self.afn.macs()}
+        parts = self.embeddings.macs() | {"logarithmic": self.logarithmic.macs(), "afn": self.afn.macs()}
         if self.mlp is not None:
             parts |= {"mlp": self.mlp.macs(), "output": self.output.macs()}
         return parts

@@ -186,7 +186,9 @@ class AutoInt(nn.Module):
 
     def macs(self) -> dict[str, int]:
         """Multiply-accumulates per example, by part."""
-        parts = {"mlp": self.mlp.macs()} if self.mlp is not None else {}
+        parts = self.embeddings.macs()
+        if self.mlp is not None:
+            parts["mlp"] = self.mlp.macs()
         for index, layer in enumerate(self.layers):
             assert isinstance(layer, AttentionLayer)
             parts[f"layers.{index}"] = layer.macs()

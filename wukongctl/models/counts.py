@@ -8,7 +8,7 @@ follow it to rounding.
 from dataclasses import dataclass
 
 from wukongctl.models import Model
-from wukongctl.models.embeddings import embedding_tables
+from wukongctl.models.embeddings import embedding_tables, frozen_vectors
 
 CONVENTION = "6 FLOP per MAC of matrix products (forward 2, backward 4), per example; look-ups 0"
 FORWARD_FLOP_PER_MAC = 2
@@ -22,6 +22,8 @@ class Counts:
     macs: int
     dense_params: int
     embedding_params: int
+    frozen_values: int = 0
+    """Numbers in pretrained vectors, each table once: no parameters, nothing learns them."""
 
     @property
     def gflop(self) -> float:
@@ -38,4 +40,5 @@ def count(model: Model) -> Counts:
     """Count by formula; works on the meta device."""
     embedding = sum(table.numel() for table in embedding_tables(model))
     total = sum(parameter.numel() for parameter in model.parameters())
-    return Counts(sum(model.macs().values()), total - embedding, embedding)
+    frozen = {module.table: module.vectors.numel() for module in frozen_vectors(model)}
+    return Counts(sum(model.macs().values()), total - embedding, embedding, sum(frozen.values()))

@@ -38,4 +38,4 @@ class DeepFM(nn.Module):
 
     def macs(self) -> dict[str, int]:
         """Multiply-accumulates per example; the FM's pairs are no matrix product."""
-        return {"mlp": self.mlp.macs()}
+        return self.embeddings.macs() | {"mlp": self.mlp.macs()}

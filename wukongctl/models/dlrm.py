@@ -69,7 +69,9 @@ class DLRM(nn.Module):
 
     def macs(self) -> dict[str, int]:
         """Multiply-accumulates per example; the full N x N product is computed, so it is counted."""
-        parts = {"bottom": self.bottom.macs()} if self.bottom is not None else {}
+        parts = self.embeddings.macs("embeddings")
+        if self.bottom is not None:
+            parts["bottom"] = self.bottom.macs()
         if self.dot:
             parts["interaction"] = self.n * self.n * self.width
         return parts | {"top": self.top.macs()}

@@ -1,9 +1,11 @@
 """Features → embeddings: ids through one table for all features, numeric ones by a vector each.
 
-B batch, C id columns, M numeric columns, N embeddings, D width, R rows of the table.
+Pretrained vectors stay as they are; a learned linear map brings them to the common width.
+
+B batch, C id columns, M numeric columns, N embeddings, D width, R rows of the table, V frozen dimension.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +15,7 @@ from wukongctl.config.loading import did_you_mean
 from wukongctl.data.schema import Batch, Schema
 from wukongctl.errors import UsageError
 from wukongctl.models.layers import MLP
+from wukongctl.models.layers import linear as project
 
 
 class Embeddings(nn.Module):
@@ -21,6 +24,8 @@ class Embeddings(nn.Module):
     All features share one (R, D) table, each at its own offset: one look-up instead of C, and one
     sparse gradient. Id 0 means missing: an ordinary, learned row for a categorical column, left out of
     the mean for a sequence.
+
+    Features of a frozen table are looked up there instead (`FrozenVectors`), and keep their place.
 
     `features` says which ones, in order; by default all once. Naming one again gives it another
     embedding, from rows of its own. `linear` adds a column that starts at zero, the feature weights of
@@ -38,8 +43,10 @@ class Embeddings(nn.Module):
         sparse: bool = False,
     ) -> None:
         super().__init__()
-        lookups = _lookups(schema, id_features(schema) if features is None else features)
-        self.n = len(lookups)
+        every = _lookups(schema, id_features(schema) if features is None else features)
+        lookups = [lookup for lookup in every if not lookup.vector_dim]
+        frozen = [lookup for lookup in every if lookup.vector_dim]
+        self.n = len(every)
         self.segments = _segments(lookups)
         rows = max((lookup.start + lookup.rows for lookup in lookups), default=1)
         self.table = nn.Embedding(rows, width + linear, sparse=sparse)
@@ -52,9 +59,31 @@ class Embeddings(nn.Module):
         self.register_buffer(
             "columns", None if whole else torch.tensor(columns, dtype=torch.int64), persistent=False
         )
+        self.frozen = _frozen_tables(frozen, width + linear, linear=linear)
+        self.frozen_macs = sum(lookup.vector_dim for lookup in frozen) * (width + linear)
+        self.frozen_columns = [(_key(lookup), lookup.columns, lookup.pooled) for lookup in frozen]
+        order = [every.index(lookup) for lookup in (*lookups, *frozen)]
+        places = None if order == sorted(order) else [order.index(place) for place in range(self.n)]
+        self.register_buffer(
+            "places", None if places is None else torch.tensor(places, dtype=torch.int64), persistent=False
+        )
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, C) integer ids → (B, N, D) embeddings."""
+        learned = self._learned(ids)
+        if not self.frozen_columns:
+            return learned
+        parts = [learned]
+        for key, columns, pooled in self.frozen_columns:
+            parts.append(self.frozen[key](ids[:, columns.start : columns.stop], pooled=pooled))
+        X = torch.cat(parts, dim=1)
+        return X if self.places is None else X.index_select(1, self.places)
+
+    def macs(self, name: str) -> dict[str, int]:
+        """Multiply-accumulates per example of the maps of frozen vectors, as the part `name`.frozen."""
+        return {f"{name}.frozen": self.frozen_macs} if self.frozen_columns else {}
+
+    def _learned(self, ids: Tensor) -> Tensor:
         if self.columns is not None:
             ids = ids.index_select(1, self.columns)
         vectors = self.table(ids + self.offsets)  # (B, C, D)
@@ -67,6 +96,29 @@ class Embeddings(nn.Module):
         ):
             parts.append(_masked_mean(part, values) if pooled else part)
         return torch.cat(parts, dim=1)  # (B, N, D)
+
+
+class FrozenVectors(nn.Module):
+    """(B, C) ids of one feature → (B, 1, D): its pretrained vector, or the mean of a sequence's, times
+    one learned matrix without bias.
+
+    The (R, V) vectors are no parameters: no optimiser moves them, no checkpoint holds them (the dataset
+    does), and they may be a memory-mapped file. Until `fill_vectors` they are shapes without memory.
+    """
+
+    def __init__(self, table: int, rows: int, dim: int, width: int, *, linear: bool) -> None:
+        super().__init__()
+        self.table = table
+        self.register_buffer("vectors", torch.empty(rows, dim, device="meta"), persistent=False)
+        self.projection = project(dim, width, bias=False)
+        if linear:  # the feature's part in a linear model starts at zero, as learned weights do
+            with torch.no_grad():
+                self.projection.weight[-1].zero_()
+
+    def forward(self, ids: Tensor, *, pooled: bool) -> Tensor:
+        """(B, C) → (B, 1, D)."""
+        vectors = nn.functional.embedding(ids, self.vectors)  # (B, C, V)
+        return self.projection(_masked_mean(vectors, ids) if pooled else vectors)
 
 
 class NumericEmbedding(nn.Module):
@@ -185,9 +237,11 @@ class FieldEmbeddings(nn.Module):
         return torch.cat(parts, dim=1)
 
     def macs(self) -> dict[str, int]:
-        """Multiply-accumulates per example: those of the bottom MLP; x_j w_j is no matrix product."""
+        """Multiply-accumulates per example: of the bottom MLP and of frozen vectors; x_j w_j is no matrix
+        product."""
         bottom = self.numeric
-        return {"embeddings.numeric": bottom.mlp.macs()} if isinstance(bottom, BottomEmbedding) else {}
+        parts = {"embeddings.numeric": bottom.mlp.macs()} if isinstance(bottom, BottomEmbedding) else {}
+        return self.ids.macs("embeddings.ids") | parts
 
 
 def id_features(schema: Schema) -> tuple[str, ...]:
@@ -200,14 +254,34 @@ def embedding_tables(model: nn.Module) -> list[Tensor]:
     return [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
 
 
+def frozen_vectors(model: nn.Module) -> list[FrozenVectors]:
+    """The frozen look-ups of a model; those of one table share its vectors."""
+    return [module for module in model.modules() if isinstance(module, FrozenVectors)]
+
+
+def fill_vectors(model: nn.Module, vectors: Mapping[int, Tensor]) -> None:
+    """Give each frozen look-up the vectors of its table; they are not copied."""
+    for frozen in frozen_vectors(model):
+        given, expected = vectors[frozen.table], frozen.vectors.shape
+        if given.shape != expected:
+            raise ValueError(f"vectors of table {frozen.table} are {given.shape}, expected {expected}")
+        frozen.vectors = given
+
+
 @dataclass(frozen=True)
 class _Lookup:
-    """The id columns of one embedding, and the rows of the table they are looked up in."""
+    """The id columns of one embedding, and the rows of the table they are looked up in.
+
+    `repetition` tells the embeddings of one feature apart; a learned table has `vector_dim` 0.
+    """
 
     columns: range
+    table: int
+    repetition: int
     start: int
     rows: int
     pooled: bool
+    vector_dim: int
 
 
 def _lookups(schema: Schema, features: Sequence[str]) -> list[_Lookup]:
@@ -220,11 +294,27 @@ def _lookups(schema: Schema, features: Sequence[str]) -> list[_Lookup]:
             hint = did_you_mean(name, found) or f"features looked up by id: {', '.join(found)}"
             raise UsageError(f"the model names `{name}`, which is not a feature of the data", hint=hint)
         columns, table, pooled = found[name]
-        key = table, features[:index].count(name)
-        start = starts.setdefault(key, end)
-        end = max(end, start + schema.table_rows[table])
-        lookups.append(_Lookup(columns, start, schema.table_rows[table], pooled))
+        repetition = features[:index].count(name)
+        rows, dim = schema.table_rows[table], schema.vector_dim(table)
+        start = starts.setdefault((table, repetition), end)
+        end = max(end, start + (0 if dim else rows))
+        lookups.append(_Lookup(columns, table, repetition, start, rows, pooled, dim))
     return lookups
+
+
+def _frozen_tables(lookups: Iterable[_Lookup], width: int, *, linear: bool) -> nn.ModuleDict:
+    """One map for each table and repetition: features that share a table share it, as learned rows."""
+    firsts = {_key(lookup): lookup for lookup in reversed(list(lookups))}
+    return nn.ModuleDict(
+        {
+            key: FrozenVectors(found.table, found.rows, found.vector_dim, width, linear=linear)
+            for key, found in sorted(firsts.items())
+        }
+    )
+
+
+def _key(lookup: _Lookup) -> str:
+    return f"{lookup.table}-{lookup.repetition}"
 
 
 def _id_columns(schema: Schema) -> dict[str, tuple[range, int, bool]]:

@@ -113,7 +113,10 @@ class FinalMLP(nn.Module):
 
     def macs(self) -> dict[str, int]:
         """Multiply-accumulates per example, by part."""
-        parts = {f"gates.{i}": gate.mlp.macs() for i, gate in enumerate(self.gates) if isinstance(gate, Gate)}
+        parts = self.embeddings.macs()
+        for index, gate in enumerate(self.gates):
+            assert isinstance(gate, Gate)
+            parts[f"gates.{index}"] = gate.mlp.macs()
         for index, stream in enumerate(self.streams):
             assert isinstance(stream, MLP)
             parts[f"streams.{index}"] = stream.macs()

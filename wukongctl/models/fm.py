@@ -27,7 +27,7 @@ class FM(nn.Module):
 
     def macs(self) -> dict[str, int]:
         """Multiply-accumulates of matrix products per example: none."""
-        return {"interaction": 0}
+        return self.embeddings.macs() | {"interaction": 0}
 
 
 class BiasedPairs(nn.Module):

@@ -114,7 +114,7 @@ class MaskNet(nn.Module):
 
     def macs(self) -> dict[str, int]:
         """Multiply-accumulates per example, by part."""
-        parts = {
+        parts = self.embeddings.macs() | {
             f"blocks.{index}": block.macs()
             for index, block in enumerate(self.blocks)
             if isinstance(block, MaskBlock)

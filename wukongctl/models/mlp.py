@@ -36,4 +36,4 @@ class MLPModel(nn.Module):
 
     def macs(self) -> dict[str, int]:
         """Multiply-accumulates per example."""
-        return {"mlp": self.mlp.macs()}
+        return self.embeddings.macs("embeddings") | {"mlp": self.mlp.macs()}

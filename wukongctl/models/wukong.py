@@ -222,9 +222,12 @@ class Wukong(nn.Module):
 
     def macs(self) -> dict[str, int]:
         """Multiply-accumulates per example, by part; embedding look-ups count 0."""
-        parts = {"bottom": self.bottom.macs()} if self.bottom is not None else {}
+        parts = self.embeddings.macs("embeddings")
+        if self.bottom is not None:
+            parts["bottom"] = self.bottom.macs()
         for index, group in enumerate(self.groups):
             assert isinstance(group, GroupEmbedding)
+            parts |= group.ids.macs(f"groups.{index}.ids")
             parts[f"groups.{index}.mlp"] = group.mlp.macs()
         for index, layer in enumerate(self.layers):
             assert isinstance(layer, WukongLayer)

@@ -90,5 +90,5 @@ class XDeepFM(nn.Module):
 
     def macs(self) -> dict[str, int]:
         """Multiply-accumulates per example, by part."""
-        parts = {"cin": self.cin.macs()}
+        parts = self.embeddings.macs() | {"cin": self.cin.macs()}
         return parts if self.mlp is None else parts | {"mlp": self.mlp.macs()}

@@ -9,6 +9,7 @@ import torch
 
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data import manifest as manifests
+from wukongctl.data import vectors as frozen
 from wukongctl.data.atomic import write_atomic
 from wukongctl.data.batches import BatchReader
 from wukongctl.errors import UsageError
@@ -63,7 +64,7 @@ def _scores(run: Path, split: str, data: Path) -> Scores:
         )
     if split not in manifest.splits:
         raise UsageError(f"`{recipe.data}` has no `{split}` split, only {', '.join(manifest.splits)}")
-    model = build(recipe.model, manifest.schema(), sparse=False)
+    model = build(recipe.model, manifest.schema(), sparse=False, vectors=frozen.load(dataset, manifest))
     model.load_state_dict(checkpoint.load(folder.best)["model"])
     reader = BatchReader(dataset, manifest, split, batch_size=EVALUATION_BATCH, shuffle=False, seed=0)
     return score(model, reader)

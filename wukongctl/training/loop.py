@@ -17,6 +17,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from wukongctl.config.dataset import SplitName
 from wukongctl.config.training import TrainingSpec
+from wukongctl.data import vectors
 from wukongctl.data.batches import BatchReader
 from wukongctl.data.manifest import Manifest
 from wukongctl.data.schema import Batch
@@ -78,7 +79,12 @@ class Trainer:
     ) -> None:
         self.recipe, self.folder, self.report = recipe, folder, report
         torch.manual_seed(recipe.seed)
-        self.model = build(recipe.model, manifest.schema(), sparse=optimizers.wants_sparse(recipe.optimizer))
+        self.model = build(
+            recipe.model,
+            manifest.schema(),
+            sparse=optimizers.wants_sparse(recipe.optimizer),
+            vectors=vectors.load(data, manifest),
+        )
         self.optimizers = optimizers.build(recipe.optimizer, self.model)
         self.base_rates = {name: rate(optimizer) for name, optimizer in self.optimizers.items()}
         self.readers = {
