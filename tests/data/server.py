@@ -24,6 +24,13 @@ class Behaviour:
     no_length: bool = False
     then_replace: bytes | None = None
     """The file changes to this after the answer."""
+    ignore_if_range: bool = False
+    claim: int = 0
+    """Bytes by which the announced length exceeds the true one."""
+    path: str | None = None
+    """Only the answer to a request for this path; others pass it by."""
+    trickle: float | None = None
+    """Seconds between bytes."""
     stall_after: int | None = None
     """Bytes of the body after which nothing more comes, on an open connection."""
 
@@ -59,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.requests.append((self.path, {key.lower(): value for key, value in self.headers.items()}))
-        behaviour = self.server.script.popleft() if self.server.script else Behaviour()
+        behaviour = self._next()
         content = bytearray(self.server.content)
         if behaviour.corrupt is not None:
             content[behaviour.corrupt] ^= 0xFF
@@ -71,12 +78,14 @@ class Handler(BaseHTTPRequestHandler):
         if start >= len(content):
             self._answer(416, {"Content-Range": f"bytes */{len(content)}", "Content-Length": "0"})
             return
-        headers = {} if behaviour.no_length else {"Content-Length": str(len(content) - start)}
+        length = len(content) - start + behaviour.claim
+        headers = {} if behaviour.no_length else {"Content-Length": str(length)}
         if self.server.etag:
             headers["ETag"] = self.server.etag
         if start:
             shown = start + 1 if behaviour.wrong_range else start
-            headers["Content-Range"] = f"bytes {shown}-{len(content) - 1}/{len(content)}"
+            size = len(content) + behaviour.claim
+            headers["Content-Range"] = f"bytes {shown}-{size - 1}/{size}"
         self._answer(status, headers | behaviour.headers)
         body = bytes(content[start:])
         if behaviour.stall_after is not None:
@@ -84,15 +93,31 @@ class Handler(BaseHTTPRequestHandler):
             self.server.released.wait(30)
             self.close_connection = True
             return
+        if behaviour.trickle is not None:
+            self._trickle(body, behaviour.trickle)
+            return
         self.wfile.write(body if behaviour.drop_after is None else body[: behaviour.drop_after])
         if behaviour.then_replace is not None:
             self.server.replace(behaviour.then_replace)
-        if behaviour.drop_after is not None or behaviour.no_length:
+        if behaviour.drop_after is not None or behaviour.no_length or behaviour.claim:
             self.close_connection = True
+
+    def _next(self) -> Behaviour:
+        script = self.server.script
+        if script and script[0].path in (None, self.path):
+            return script.popleft()
+        return Behaviour()
+
+    def _trickle(self, body: bytes, pause: float) -> None:
+        for position in range(len(body)):
+            self.wfile.write(body[position : position + 1])
+            if self.server.released.wait(pause):
+                break
+        self.close_connection = True
 
     def _start(self, behaviour: Behaviour) -> int:
         asked = self.headers.get("Range")
-        condition = self.headers.get("If-Range")
+        condition = None if behaviour.ignore_if_range else self.headers.get("If-Range")
         if asked is None or behaviour.ignore_range or (condition and condition != self.server.etag):
             return 0
         return int(asked.removeprefix("bytes=").rstrip("-"))

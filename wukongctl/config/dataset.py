@@ -12,6 +12,7 @@ from wukongctl.config.spec import Mistake, Mistakes, NonNegativeFloat, PositiveI
 
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+/\S*$")]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 SplitName = Literal["train", "valid", "test"]
 RESERVED_COLUMNS = frozenset({"label", "probability"})
@@ -32,11 +33,17 @@ class RawFile(Spec):
     sha256: Sha256 | None = None
     bytes: PositiveInt | None = None
 
+    def described(self) -> str:
+        """Size and checksum in words, for a person who fetches the file by hand; empty if none is known."""
+        size = f"{self.bytes:,} bytes" if self.bytes is not None else ""
+        checksum = f"sha256 {self.sha256}" if self.sha256 else f"md5 {self.md5}" if self.md5 else ""
+        return ", ".join(filter(None, [size, checksum]))
+
 
 class Download(RawFile):
     """One thing to fetch: an archive holding raw files, or a raw file itself."""
 
-    urls: Annotated[tuple[str, ...], Field(min_length=1)]
+    urls: Annotated[tuple[Url, ...], Field(min_length=1)]
     """Mirrors in order of preference."""
 
 

@@ -109,13 +109,13 @@ def _copy(stream: Stream, target: Path, size: int | None, archive: Path, report:
             report(Progress(f"unpacking {target.name}", done, size, "bytes"))
 
 
-def require_space(folder: Path, size: int) -> None:
+def require_space(folder: Path, size: int, hint: str = "free some space, or choose another folder") -> None:
     """RunFailed unless the disk of `folder` has room for `size` bytes."""
     free = shutil.disk_usage(folder).free
     if size > free:
         raise RunFailed(
             f"`{folder}` has {free / 1e9:.1f} GB free and needs {size / 1e9:.1f} GB",
-            hint="free some space, or choose another folder",
+            hint=hint,
         )
 
 
