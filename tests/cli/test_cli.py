@@ -79,7 +79,8 @@ def test_the_public_options_are_pinned() -> None:
         "train": {"--set", "--data", "--out", "--seed", "--resume", "--force", "--dry-run"},
         "evaluate": {"--split", "--data", "--predictions"},
         "flops": {"--set", "--data", "--mode", "--by-module", "--max-gflop"},
-        "scale-report": {"--points", "--out", "--split", "--metric", "--form", "--floor"},
+        "scale-report": {"--points", "--out", "--form", "--baseline", "--check", "--confirm", "--calibrate",
+                         "--strict", "--set"},
     }  # fmt: skip
     for name, expected in options.items():
         command = _command(name)

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import click
 
@@ -58,6 +58,8 @@ class Output:
         """Say something the user should not miss, even under `--quiet`; in JSON it is part of the result."""
         if not self.as_json:
             click.echo(f"warning: {text}", err=True)
+            if _under_github_actions():
+                click.echo(_annotation(Problem(text), "warning"), err=True)
 
     def show_log(self) -> None:
         """Send what the package logs to stderr."""
@@ -109,7 +111,7 @@ def _fail(error: WukongError) -> int:
         click.echo(f"error: {error.message}", err=True)
         if error.hint:
             click.echo(f"hint: {error.hint}", err=True)
-    if os.environ.get("GITHUB_ACTIONS") == "true" and "--json" not in sys.argv:
+    if _under_github_actions() and "--json" not in sys.argv:
         for problem in error.problems or (Problem(error.message),):
             click.echo(_annotation(problem), err=True)
     return error.exit_code
@@ -137,9 +139,15 @@ def _from_click(error: click.ClickException) -> WukongError:
     return wrapped
 
 
-def _annotation(problem: Problem) -> str:
+def _under_github_actions() -> bool:
+    return os.environ.get("GITHUB_ACTIONS") == "true"
+
+
+def _annotation(problem: Problem, kind: Literal["error", "warning"] = "error") -> str:
+    """A workflow command; GitHub reads it by the line and unescapes `%`."""
     place = f" file={problem.file},line={problem.line},col={problem.column}" if problem.line else ""
-    return f"::error{place}::{problem.message}"
+    message = problem.message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return f"::{kind}{place}::{message}"
 
 
 def _console(*, stderr: bool) -> "Console":

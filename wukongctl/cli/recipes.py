@@ -109,7 +109,7 @@ def _check(path: Path, overrides: tuple[str, ...]) -> None:
 
 
 @recipes.command("schema")
-@click.argument("name", type=click.Choice(["training", "dataset"]))
+@click.argument("name", type=click.Choice(["training", "dataset", "report"]))
 @click.option("--markdown", is_flag=True, help="A reference page for people instead.")
 @options.common
 def schema(output: Output, name: str, markdown: bool) -> None:

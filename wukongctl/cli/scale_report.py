@@ -1,4 +1,4 @@
-"""`wukongctl scale-report`: finished runs to a law, a picture and a report."""
+"""`wukongctl scale-report`: finished runs to a law, a picture, a report and a verdict."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,59 +11,164 @@ from wukongctl.cli.output import Output
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from wukongctl.config.report import Form, ReportSpec
     from wukongctl.scaling.analysis import Report
-    from wukongctl.scaling.fit import Form
-    from wukongctl.scaling.points import Metric
+    from wukongctl.scaling.gates import Finding
+    from wukongctl.scaling.points import PointSet
 
 EXAMPLES = """\b
 Examples:
   wukongctl scale-report runs/
   wukongctl scale-report runs/wukong-* runs/dlrm-* --out report
   wukongctl scale-report --points table5.csv --form power0
+  wukongctl scale-report runs/ --set metric=logloss --set split=valid
+  wukongctl scale-report --calibrate runs-a/ runs-b/ --out calibration
+  wukongctl scale-report runs/ --baseline main/report.json --check calibration/check.yaml
 """
 
 
-@click.command("scale-report", epilog=EXAMPLES, short_help="Fit and draw scaling curves of finished runs.")
+@click.command(
+    "scale-report", epilog=EXAMPLES, short_help="Fit, draw and gate scaling curves of finished runs."
+)
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN]...")
-@click.option("--points", type=click.Path(path_type=Path), help="CSV of points, in place of run folders.")
+@click.option("--points", help="CSV of points, in place of run folders.")
 @options.out("scale-report", "Folder for the report's files.")
-@click.option("--split", type=click.Choice(["valid", "test"]), help="Default: test where every run has it.")
-@click.option(
-    "--metric", type=click.Choice(["logloss", "excess_logloss"]),
-    help="Default: excess_logloss where every run has it.",
-)  # fmt: skip
 @click.option(
     "--form", type=click.Choice(["power", "power0", "loglin", "power-known-floor"]),
-    help="Default: power (E + A x^-c); power-known-floor with `--floor`.",
+    help="Default: power (E + A x^-c); power-known-floor with a `floor`.",
 )  # fmt: skip
-@click.option("--floor", type=float, help="Irreducible loss, when it is known otherwise.")
+@click.option("--baseline", type=click.Path(path_type=Path), help="A saved report.json, or a folder of runs.")
+@click.option("--check", type=click.Path(path_type=Path), help="Page with gates and settings, YAML or JSON.")
+@click.option("--confirm", type=click.Path(path_type=Path), help="A second set of runs, to repeat failures.")
+@click.option("--calibrate", is_flag=True, help="Measure the noise between two folders of A/A runs.")
+@click.option("--strict", is_flag=True, help="Exit with 4 when gates are inconclusive.")
+@options.overrides
 @options.common
 def scale_report(
     output: Output,
     runs: tuple[Path, ...],
-    points: Path | None,
+    points: str | None,
     out: Path,
-    split: str | None,
-    metric: "Metric | None",
     form: "Form | None",
-    floor: float | None,
+    baseline: Path | None,
+    check: Path | None,
+    confirm: Path | None,
+    calibrate: bool,
+    strict: bool,
+    overrides: tuple[str, ...],
 ) -> None:
     """Fit loss against training FLOPs for the finished runs in each RUN, a run folder or a folder of them.
 
     CSV columns: model, gflop_per_example, and logloss or relative_logloss (percent, as in the paper's
-    Table 5); optional seed, examples, dense_params.
+    Table 5); optional seed, examples, dense_params. Gates compare with `--baseline`: exit code 3 when one
+    fails.
     """
+    from dataclasses import replace
+
+    spec = _page(check, (*overrides, *([f"form={form}"] if form else [])))
+    if calibrate:
+        _calibrate(output, runs, spec, out)
+        return
+    source = _read(runs, points, spec)
+    report = _built(source, spec)
+    report = replace(report, findings=_findings(report, spec, baseline, confirm))
+    publish(output, report, out)
+    _conclude(output, report, strict=strict)
+
+
+def _page(check: Path | None, overrides: tuple[str, ...]) -> "ReportSpec":
+    from wukongctl.config.loading import read, validate
+    from wukongctl.config.positions import parse
+    from wukongctl.config.report import ReportSpec
+
+    return validate(read(check) if check else parse("{}", "--set"), ReportSpec, overrides)
+
+
+def _read(runs: tuple[Path, ...], points: str | None, spec: "ReportSpec") -> "PointSet":
     from wukongctl.errors import UsageError
     from wukongctl.scaling import points as point_sets
-    from wukongctl.scaling.analysis import build
 
     if (points is None) == (not runs):
         raise UsageError("give run folders, or `--points CSV`", hint="run `wukongctl scale-report --help`")
     if points is not None:
-        source = point_sets.read_csv(points)
-    else:
-        source = point_sets.read_runs(runs, split=split, metric=metric)
-    publish(output, build(source, form=form, floor=floor), out)
+        if spec.split or spec.metric:
+            raise UsageError("`split` and `metric` choose among the results of run folders, not of a CSV")
+        return point_sets.read_csv(Path(points))
+    return point_sets.read_runs(runs, split=spec.split, metric=spec.metric)
+
+
+def _built(source: "PointSet", spec: "ReportSpec") -> "Report":
+    from wukongctl.scaling.analysis import build
+
+    return build(source, form=spec.form, floor=spec.floor, level=spec.level)
+
+
+def _findings(
+    report: "Report", spec: "ReportSpec", baseline: Path | None, second: Path | None
+) -> "tuple[Finding, ...]":
+    """Findings of the gates of the page; of cost and quality when only a baseline is given."""
+    from wukongctl.config.report import GatesSpec, QualityGate
+    from wukongctl.scaling.baseline import read_baseline
+    from wukongctl.scaling.checks import check
+    from wukongctl.scaling.gates import confirm
+
+    gates = spec.gates or (GatesSpec(cost=True, quality=QualityGate()) if baseline else None)
+    if gates is None:
+        return ()
+    base = read_baseline(baseline, report) if baseline else None
+    found = check(report, gates, base=base, noise=spec.noise)
+    if second is None or all(finding.verdict != "fail" for finding in found):
+        return found
+    repeated = _built(_read((second,), None, spec), spec)
+    return confirm(found, check(repeated, gates, base=base, noise=spec.noise))
+
+
+def _conclude(output: Output, report: "Report", *, strict: bool) -> None:
+    """Annotate what did not pass, and leave with the exit code of the verdict."""
+    from wukongctl.errors import CheckFailed, Inconclusive, Problem
+
+    failed = [finding for finding in report.findings if finding.verdict == "fail"]
+    open_ones = [finding for finding in report.findings if finding.verdict == "inconclusive"]
+    if failed:
+        problems = tuple(Problem(f"{one.gate}, {one.item}: {one.message}") for one in failed)
+        count = "1 gate item" if len(failed) == 1 else f"{len(failed)} gate items"
+        raise CheckFailed(f"{count} failed", hint="the report says by how much", problems=problems)
+    for one in open_ones:
+        output.warn(f"{one.gate}, {one.item}: {one.message}")
+    thin = [curve.model for curve in report.curves if curve.law is None]
+    if strict and (open_ones or thin):
+        what = f"{len(open_ones)} gate items" if open_ones else f"curves without a law: {', '.join(thin)}"
+        raise Inconclusive(f"not decided: {what}", hint="add seeds or sizes, or leave out `--strict`")
+
+
+def _calibrate(output: Output, runs: tuple[Path, ...], spec: "ReportSpec", out: Path) -> None:
+    from wukongctl.data.atomic import write_atomic
+    from wukongctl.errors import UsageError
+    from wukongctl.scaling.calibration import calibrate, to_dict, to_page
+
+    if len(runs) != 2:
+        raise UsageError("`--calibrate` takes two sets of runs", hint="give two folders of runs, A/ and B/")
+    found = calibrate(*(_either(path, spec) for path in runs), level=spec.level)
+    path = out / "check.yaml"
+    write_atomic(path, lambda file: file.write(to_page(found).encode()))
+
+    def human(console: "Console") -> None:
+        from wukongctl.cli.tables import table
+
+        shown = table("regression", "chance that G2 fails")
+        for multiple, chance in found.power:
+            shown.add_row(f"{multiple:g} × margin", f"{chance:.1%}")
+        console.print(
+            f"A/A sd {found.sd:.3g} ({found.df} degrees of freedom), margin {found.margin:g}", soft_wrap=True
+        )
+        console.print(shown)
+        console.print(f"page for --check: {path}", soft_wrap=True)
+
+    output.result(to_dict(found) | {"file": str(path)}, human)
+
+
+def _either(path: Path, spec: "ReportSpec") -> "PointSet":
+    return _read((), str(path), spec) if path.suffix == ".csv" else _read((path,), None, spec)
 
 
 def publish(output: Output, report: "Report", out: Path) -> None:
@@ -94,5 +199,19 @@ def _show(console: "Console", report: "Report", html: Path) -> None:
             " ".join(curve.notes),
         )
     console.print(shown)
+    if report.findings:
+        _show_gates(console, report)
     console.print(headline(report), soft_wrap=True)
     console.print(f"report: {html}", soft_wrap=True)
+
+
+def _show_gates(console: "Console", report: "Report") -> None:
+    from wukongctl.cli.tables import table
+
+    shown = table("gate", "item", "verdict", "")
+    for column in shown.columns[1:]:
+        column.justify = "left"
+    for finding in report.findings:
+        shown.add_row(finding.gate, finding.item, finding.verdict, finding.message)
+    console.print(shown)
+    console.print(f"gates: {report.verdict}")

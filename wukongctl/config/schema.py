@@ -4,10 +4,15 @@ import json
 from typing import Any
 
 from wukongctl.config.dataset import DatasetSpec
+from wukongctl.config.report import ReportSpec
 from wukongctl.config.spec import Spec
 from wukongctl.config.training import TrainingSpec
 
-FORMATS: dict[str, type[Spec]] = {"training": TrainingSpec, "dataset": DatasetSpec}
+FORMATS: dict[str, type[Spec]] = {
+    "training": TrainingSpec,
+    "dataset": DatasetSpec,
+    "report": ReportSpec,
+}
 
 
 def json_schema(name: str) -> dict[str, Any]:
@@ -17,13 +22,17 @@ def json_schema(name: str) -> dict[str, Any]:
 
 def format_of(keys: set[str]) -> type[Spec]:
     """Which format a file with these top-level keys means to be: datasets alone have features."""
+    if keys & {"gates", "noise", "stated"}:
+        return ReportSpec
     return DatasetSpec if "features" in keys or "files" in keys else TrainingSpec
 
 
 def to_markdown(name: str) -> str:
     """A reference page of one format: a table of keys per page of the recipe."""
     schema = json_schema(name)
-    pages = {f"{name.capitalize()} recipe": schema} | dict(sorted(schema["$defs"].items()))
+    pages = {f"{name.capitalize()} {'page' if name == 'report' else 'recipe'}": schema} | dict(
+        sorted(schema["$defs"].items())
+    )
     return "\n\n".join(_page(title, page) for title, page in pages.items()) + "\n"
 
 

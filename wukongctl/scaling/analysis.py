@@ -3,15 +3,13 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 from wukongctl.errors import UsageError
 from wukongctl.scaling.comparisons import Comparisons, compare
 from wukongctl.scaling.curves import Curve, analyse
 from wukongctl.scaling.fit import Form
+from wukongctl.scaling.gates import Finding, Verdict, overall
 from wukongctl.scaling.points import Excluded, PointSet
-
-GateVerdict: TypeAlias = Literal["pass"]
 
 EXTRAPOLATE = 2.0
 
@@ -37,7 +35,12 @@ class Report:
     curves: tuple[Curve, ...]
     comparisons: Comparisons
     remarks: tuple[str, ...]
-    verdict: GateVerdict = "pass"
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the gates say together; `pass` when none was asked for."""
+        return overall(self.findings)
 
     @property
     def excluded(self) -> tuple[Excluded, ...]:

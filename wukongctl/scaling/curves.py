@@ -99,6 +99,13 @@ class Curve:
         return "too few sizes" if self.law is None else self.law.status
 
     @property
+    def seed_noise(self) -> Noise | None:
+        """The variance of one run around the mean of its size, from seeds alone."""
+        found = sizes_of([p.gflop_per_example for p in self.points], [p.loss for p in self.points])
+        variance = found.seed_variance
+        return None if variance is None else Noise(variance, found.spread_df, "seeds")
+
+    @property
     def best(self) -> Size:
         """The size of lowest mean loss."""
         return min(self.sizes, key=lambda size: size.loss)

@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
+from wukongctl.config.report import Form
+
 Array: TypeAlias = NDArray[np.float64]
-Form: TypeAlias = Literal["power", "power0", "power-known-floor", "loglin"]
 Status: TypeAlias = Literal["converged", "bound hit", "iteration limit"]
 
 FORMS: tuple[Form, ...] = ("power", "power0", "power-known-floor", "loglin")

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from wukongctl.config.report import Metric
 from wukongctl.errors import UsageError
 from wukongctl.scaling.table import Row, Table
 
-Metric: TypeAlias = Literal["logloss", "excess_logloss", "relative_logloss"]
 Reason: TypeAlias = Literal["diverged", "unfinished"]
 
 METRICS: tuple[Metric, ...] = ("logloss", "relative_logloss", "excess_logloss")

@@ -54,7 +54,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         },
         "excluded": [dataclasses.asdict(run) for run in report.excluded],
         "remarks": list(report.remarks),
-        "gates": [],
+        "gates": [dataclasses.asdict(finding) for finding in report.findings],
         "verdict": report.verdict,
         "files": dict(FILES),
     }

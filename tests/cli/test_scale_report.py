@@ -1,0 +1,98 @@
+"""Gates, calibration and settings of `scale-report`, from the command line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.cli.conftest import Wukong
+from tests.scaling.ladders import ladder
+from wukongctl.scaling.points import Point
+
+
+def write(path: Path, points: Sequence[Point]) -> Path:
+    rows = [f"{p.model},{p.gflop_per_example},{p.loss},{p.seed},{p.examples}" for p in points]
+    path.write_text("\n".join(["model,gflop_per_example,logloss,seed,examples", *rows]) + "\n")
+    return path
+
+
+@pytest.fixture
+def base(wukong: Wukong, tmp_path: Path) -> Path:
+    assert wukong("scale-report", "--points", write(tmp_path / "b.csv", ladder(np.random.default_rng(1))),
+                  "--out", "base").code == 0  # fmt: skip
+    return tmp_path / "base" / "report.json"
+
+
+def test_unchanged_runs_pass_and_a_regression_exits_with_3(
+    wukong: Wukong, tmp_path: Path, base: Path
+) -> None:
+    same = write(tmp_path / "same.csv", ladder(np.random.default_rng(2)))
+    result = wukong("scale-report", "--points", same, "--baseline", base, "--json")
+    assert result.code == 0
+    assert result.json["verdict"] == "pass"
+    assert {gate["gate"] for gate in result.json["gates"]} == {"G0 validity", "G1 cost", "G2 quality"}
+    worse = write(tmp_path / "worse.csv", ladder(np.random.default_rng(2), worse={1: 0.004}))
+    result = wukong("scale-report", "--points", worse, "--baseline", base, "--json")
+    assert (result.code, result.json["verdict"]) == (3, "fail")
+    assert result.error["exit_code"] == 3
+    (problem,) = result.error["problems"]
+    assert problem["message"].startswith("G2 quality, wukong at 2.512 GFLOP: mean difference +0.00")
+    human = wukong("scale-report", "--points", worse, "--baseline", base)
+    assert human.code == 3
+    assert "error: 1 gate item failed" in human.err
+    assert "gates: fail" in human.out
+
+
+def test_annotations_under_github_actions(
+    wukong: Wukong, tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    worse = write(tmp_path / "worse.csv", ladder(np.random.default_rng(2), worse={1: 0.004}))
+    result = wukong("scale-report", "--points", worse, "--baseline", base)
+    (line,) = [line for line in result.err.splitlines() if line.startswith("::")]
+    assert line.startswith("::error::G2 quality, wukong at 2.512 GFLOP")
+    open_one = wukong(
+        "scale-report", "--points", worse, "--set", "gates={prediction: true}", "--baseline", base
+    )
+    assert open_one.code == 0
+    (line,) = [line for line in open_one.err.splitlines() if line.startswith("::")]
+    assert line.startswith("::warning::G5 prediction, wukong: no size beyond")
+
+
+def test_inconclusive_is_4_only_when_strict(wukong: Wukong, tmp_path: Path, base: Path) -> None:
+    one = write(tmp_path / "one.csv", ladder(np.random.default_rng(2), seeds=(7,)))
+    arguments = ("scale-report", "--points", one, "--baseline", base, "--set", "gates={prediction: true}")
+    assert wukong(*arguments).code == 0
+    assert wukong(*arguments, "--strict").code == 4
+    two = tmp_path / "two.csv"
+    two.write_text("model,gflop_per_example,logloss\na,1,.5\na,2,.4\n")
+    assert wukong("scale-report", "--points", two).code == 0
+    assert wukong("scale-report", "--points", two, "--strict").code == 4
+
+
+def test_calibration_writes_the_page_that_check_reads(wukong: Wukong, tmp_path: Path, base: Path) -> None:
+    a = write(tmp_path / "a.csv", ladder(np.random.default_rng(3)))
+    b = write(tmp_path / "b2.csv", ladder(np.random.default_rng(4), seeds=(3, 4, 5)))
+    result = wukong("scale-report", "--calibrate", a, b, "--out", "aa", "--json")
+    assert result.code == 0
+    assert result.json["file"] == "aa/check.yaml"
+    assert wukong("scale-report", "--calibrate", a, b, "--out", "aa").code == 0
+    new = write(tmp_path / "new.csv", ladder(np.random.default_rng(5)))
+    gated = wukong("scale-report", "--points", new, "--baseline", base, "--check", "aa/check.yaml", "--json")
+    assert (gated.code, gated.json["verdict"]) == (0, "pass")
+    assert wukong("scale-report", "--calibrate", a).code == 2
+
+
+def test_a_page_with_mistakes_is_answered_with_positions(wukong: Wukong, tmp_path: Path) -> None:
+    page = tmp_path / "check.yaml"
+    page.write_text("gates:\n  qualty: {}\n  curve: {margin: 0.1}\nlevel: 2\n")
+    points = write(tmp_path / "p.csv", ladder(np.random.default_rng(1)))
+    result = wukong("scale-report", "--points", points, "--check", page)
+    assert result.code == 2
+    assert f"{page}:2:3: unknown key `qualty` (did you mean `quality`?)" in result.err
+    assert f"{page}:3:10: missing key `at`" in result.err
+    assert f"{page}:4:8: " in result.err
+    result = wukong("scale-report", "--points", points, "--set", "gates={cost: true}")
+    assert result.code == 2
+    assert "hint: give `--baseline`" in result.err

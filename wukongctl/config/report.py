@@ -1,0 +1,109 @@
+"""The report page: which loss `scale-report` fits, by which law, and the gates that a CI job checks."""
+
+from typing import Annotated, Literal, Self, TypeAlias
+
+from pydantic import Field, model_validator
+
+from wukongctl.config.spec import NonNegativeFloat, PositiveFloat, PositiveInt, Spec
+
+Form: TypeAlias = Literal["power", "power0", "power-known-floor", "loglin"]
+Metric: TypeAlias = Literal["logloss", "relative_logloss", "excess_logloss"]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Level = Annotated[float, Field(ge=0.5, lt=1)]
+
+
+class StatedLaw(Spec):
+    """A law that someone else states, y = E + A x^-c with x in GFLOP per example; drawn, never fitted."""
+
+    label: str
+    E: Finite
+    A: Finite
+    c: Finite
+
+
+class QualityGate(Spec):
+    """G2: the same model with the same seed may not lose more than `margin` against the baseline."""
+
+    margin: PositiveFloat | None = None
+    """In the unit of the loss; absent: max(0.0005, 2 sd of A/A differences) (0.05 for a percentage)."""
+
+
+class CurveGate(Spec):
+    """G3: the law's loss at stated compute may not rise by more than `margin`."""
+
+    at: Annotated[list[PositiveFloat], Field(min_length=1)]
+    """GFLOP per example, inside the range that both reports measured."""
+    margin: PositiveFloat | None = None
+    """As for `quality`."""
+
+
+class ExponentGate(Spec):
+    """G4: the exponent may not fall by more than `margin`; decided only where both reports identify it."""
+
+    margin: PositiveFloat
+
+
+class RecoveryGate(Spec):
+    """G7: on synthetic data the best size of each curve must come down to this excess LogLoss."""
+
+    max_excess: PositiveFloat
+
+
+class GatesSpec(Spec):
+    """Which gates decide the exit code. All are off unless named; G0, valid inputs, joins any of them."""
+
+    cost: bool = False
+    """G1: FLOPs and dense parameters equal the baseline's exactly."""
+    quality: QualityGate | None = None
+    curve: CurveGate | None = None
+    exponent: ExponentGate | None = None
+    prediction: bool = False
+    """G5: a new largest size lies inside the baseline law's interval for a new run."""
+    monotone: bool = False
+    """G6: no size is worse than the next smaller one by more than the noise."""
+    recovery: RecoveryGate | None = None
+
+    @property
+    def need_baseline(self) -> tuple[str, ...]:
+        """Names of the gates asked for that compare with a baseline."""
+        named = ("cost", "quality", "curve", "exponent", "prediction")
+        return tuple(name for name in named if getattr(self, name))
+
+
+class AaNoise(Spec):
+    """What `scale-report --calibrate A/ B/` measured: two sets of runs that differ in nothing but chance."""
+
+    sd: NonNegativeFloat
+    """Standard deviation of the difference between two runs of the same size."""
+    df: PositiveInt
+    """Degrees of freedom it was estimated from."""
+
+
+class ReportSpec(Spec):
+    """Everything about a report that is not a path. Every key has a default."""
+
+    split: Literal["valid", "test"] | None = None
+    """Absent: test where every run has it."""
+    metric: Metric | None = None
+    """Absent: excess_logloss where every run has it."""
+    form: Form | None = None
+    """Absent: `power`, or `power-known-floor` with `floor`."""
+    floor: Finite | None = None
+    """Irreducible loss, when it is known."""
+    level: Level = 0.95
+    """Confidence of every interval and gate."""
+    loss: Literal["squares", "huber-log"] = "squares"
+    """What the fit minimises: weighted squares, or Huber's loss of log residuals as Chinchilla did."""
+    delta: PositiveFloat = 1e-3
+    """Where `huber-log` turns from squares to absolute values."""
+    bootstrap: Annotated[int, Field(ge=0, le=100_000)] = 1000
+    """Draws of the wild cluster bootstrap where every size has three seeds; 0 leaves it out."""
+    stated: tuple[StatedLaw, ...] = ()
+    gates: GatesSpec | None = None
+    noise: AaNoise | None = None
+
+    @model_validator(mode="after")
+    def _delta_needs_huber(self) -> Self:
+        if "delta" in self.model_fields_set and self.loss != "huber-log":
+            raise ValueError("`delta` belongs to `loss: huber-log`")
+        return self
