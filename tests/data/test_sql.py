@@ -38,7 +38,7 @@ def test_source_nests_any_ending(query: str) -> None:
 @pytest.mark.parametrize("position", range(4))
 def test_grouping_mask(position: int) -> None:
     rows = CONNECTION.sql(
-        sql.count_values("SELECT 'a' AS f0, 'b' AS f1, 'c' AS f2, 'd' AS f3", range(4), 1)
+        sql.count_values("SELECT 'a' AS f0, 'b' AS f1, 'c' AS f2, 'd' AS f3", range(4))
     ).fetchall()
     found = {mask: value for mask, value, _ in rows}
     assert found[sql.grouping_mask(position, 4)] == "abcd"[position]

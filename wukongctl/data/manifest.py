@@ -14,6 +14,7 @@ from wukongctl.config.dataset import License, SplitName
 from wukongctl.config.spec import Spec
 from wukongctl.data import staging
 from wukongctl.data.schema import Schema, SequenceColumn
+from wukongctl.data.statistics import Statistics
 from wukongctl.errors import RunFailed, UsageError
 
 FORMAT_VERSION = 1
@@ -103,6 +104,8 @@ class Manifest(Spec):
     """No check failed: every published checksum and count that could be tested held."""
     problems: tuple[str, ...] = ()
     """What a person should know: checks that `--no-verify` passed over, a label with one class."""
+    statistics: Statistics | None = None
+    """Counted while the files were written; None in datasets of older versions."""
     limit_rows: int | None = None
     versions: Versions
     fingerprint: str

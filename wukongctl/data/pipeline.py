@@ -17,7 +17,7 @@ import pyarrow as pa
 import wukongctl
 from wukongctl.config.dataset import ByColumn, Categorical, DatasetSpec, Numeric, Sequence, SplitName
 from wukongctl.config.loading import did_you_mean
-from wukongctl.data import diagnosis, encode, splits, sql, synthetic, vocabulary
+from wukongctl.data import diagnosis, encode, splits, sql, statistics, synthetic, vocabulary
 from wukongctl.data.engine import ConversionFailed, Engine
 from wukongctl.data.manifest import Feature, Manifest, Split, Versions
 from wukongctl.data.progress import Progress, Report, silent
@@ -109,6 +109,7 @@ class _Pipeline:
             sources=self.raw.sources,
             verified=not failed and not self.raw.problems,
             problems=(*self.raw.problems, *failed, *_notes(self.spec, kept)),
+            statistics=self._statistics(kept, writers, vocabularies),
             limit_rows=self.options.limit_rows,
             versions=Versions(
                 wukongctl=wukongctl.__version__, duckdb=duckdb.__version__, pyarrow=version("pyarrow")
@@ -157,7 +158,8 @@ class _Pipeline:
     ) -> dict[SplitName, SplitWriter]:
         schema = encode.schema(self.spec)
         names = [name for selection in selections for name in selection.route.names]
-        writers = {name: SplitWriter(self.folder, name, schema) for name in names}
+        special = {self.spec.columns[i][0]: (v.missing, v.unknown) for i, v in vocabularies.items()}
+        writers = {name: SplitWriter(self.folder, name, schema, special=special) for name in names}
         total, done = self._expected_rows(selections), 0
         for selection in selections:
             with_split = selection.route.expression is not None
@@ -205,6 +207,23 @@ class _Pipeline:
         for index, (name, group) in enumerate(self.spec.columns):
             if index in vocabularies and not (isinstance(group, Sequence) and group.shares):
                 vocabularies[index].write(self.folder / vocabulary.file_name(name))
+
+    def _statistics(
+        self,
+        kept: dict[SplitName, Split],
+        writers: dict[SplitName, SplitWriter],
+        vocabularies: dict[int, Vocabulary],
+    ) -> statistics.Statistics:
+        known = {
+            self.spec.columns[index][0]: statistics.of_vocabulary(v.values, v.counts, v.seen)
+            for index, v in vocabularies.items()
+        }
+        return statistics.describe(
+            [name for name, _ in self.spec.columns],
+            {name: writers[name].tallies for name in kept},
+            known,
+            {name: split.positives / split.rows for name, split in kept.items()},
+        )
 
     def _features(self, vocabularies: dict[int, Vocabulary], scales: Scales) -> tuple[Feature, ...]:
         tables = vocabulary.tables(self.spec)

@@ -58,7 +58,7 @@ def select(spec: DatasetSpec, query: str, types: Mapping[str, str], split: str |
     return f"SELECT {', '.join(columns)} FROM (\n{query}\n)"
 
 
-def count_values(rows: str, features: Sequence[int], min_count: int) -> str:
+def count_values(rows: str, features: Sequence[int]) -> str:
     """Occurrences of each value of up to 60 features, in one pass: columns `mask`, `value`, `count`."""
     names = [f"f{index}" for index in features]
     every = ", ".join(names)
@@ -66,7 +66,7 @@ def count_values(rows: str, features: Sequence[int], min_count: int) -> str:
     return (
         f"SELECT GROUPING_ID({every}) AS mask, COALESCE({every}) AS value, count(*) AS count "
         f"FROM (\n{rows}\n) GROUP BY GROUPING SETS ({sets}) "
-        f"HAVING count(*) >= {min_count} AND COALESCE({every}) IS NOT NULL"
+        f"HAVING COALESCE({every}) IS NOT NULL"
     )
 
 
@@ -159,7 +159,7 @@ def _encodable(
             if scale is not None:
                 mean, std = scale
                 value = f"({value} - {mean!r}::DOUBLE) / {std!r}::DOUBLE"
-            return f"CAST(COALESCE({value}, 0) AS FLOAT)"
+            return f"CAST({value} AS FLOAT)"
 
 
 def _label(expression: str) -> str:

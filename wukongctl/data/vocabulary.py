@@ -26,6 +26,8 @@ class Vocabulary(NamedTuple):
 
     values: pa.Array
     counts: pa.Array
+    seen: int
+    """Distinct values of train, those too rare for an id included."""
     oov_last: bool = False
     """Ids as BARS has them."""
 
@@ -98,13 +100,18 @@ def build(engine: Engine, spec: DatasetSpec, train: str, report: Report) -> dict
         query = sql.vocabulary((f"SELECT value, count FROM counts_{i}", least) for i, least in parts)
         table = engine.table(query).combine_chunks()
         values, counts = _one_chunk(table, "value"), _one_chunk(table, "count")
-        vocabularies[index] = Vocabulary(values, counts, oov_last=spec.compat == "bars")
+        ((seen,),) = engine.rows(f"SELECT count(DISTINCT value) FROM ({_together(parts)})")
+        vocabularies[index] = Vocabulary(values, counts, seen, oov_last=spec.compat == "bars")
         for part, _ in parts:
             engine.execute(f"DROP TABLE counts_{part}")
     for index, (_, group) in enumerate(spec.columns):
         if isinstance(group, Sequence) and group.shares:
             vocabularies[index] = vocabularies[names.index(group.shares)]
     return vocabularies
+
+
+def _together(parts: list[tuple[int, int]]) -> str:
+    return " UNION ALL ".join(f"SELECT value FROM counts_{index}" for index, _ in parts)
 
 
 def _sharing(spec: DatasetSpec, owner: str) -> list[tuple[int, int]]:
@@ -120,12 +127,11 @@ def _count(engine: Engine, spec: DatasetSpec, train: str, report: Report) -> Non
     """Tables `counts_<position>` (value, count) of every vocabulary, categorical ones in one pass."""
     names = [name for name, _ in spec.columns]
     sequences = [(i, group) for i, (_, group) in enumerate(spec.columns) if isinstance(group, Sequence)]
-    owners = {names.index(group.shares) for _, group in sequences if group.shares}
     categorical = [i for i, (_, group) in enumerate(spec.columns) if isinstance(group, Categorical)]
     steps = len(categorical) + len(sequences)
     for start in range(0, len(categorical), sql.MAX_GROUPING_COLUMNS):
         report(Progress("counting values", start, steps))
-        _count_together(engine, spec, train, categorical[start : start + sql.MAX_GROUPING_COLUMNS], owners)
+        _count_together(engine, train, categorical[start : start + sql.MAX_GROUPING_COLUMNS])
     for step, (index, group) in enumerate(sequences, start=len(categorical)):
         report(Progress("counting values", step, steps))
         joins = group.shares if spec.compat is None else None
@@ -135,16 +141,8 @@ def _count(engine: Engine, spec: DatasetSpec, train: str, report: Report) -> Non
     report(Progress("counting values", steps, steps))
 
 
-def _count_together(
-    engine: Engine, spec: DatasetSpec, train: str, features: list[int], owners: set[int]
-) -> None:
-    """Rare values are dropped while counting, except where a sequence adds to the count."""
-    groups = [group for _, group in (spec.columns[index] for index in features)]
-    least = min(
-        1 if index in owners or isinstance(group, Numeric) else group.min_count
-        for index, group in zip(features, groups, strict=True)
-    )
-    engine.execute(f"CREATE TABLE counts AS {sql.count_values(train, features, least)}")
+def _count_together(engine: Engine, train: str, features: list[int]) -> None:
+    engine.execute(f"CREATE TABLE counts AS {sql.count_values(train, features)}")
     for position, index in enumerate(features):
         mask = sql.grouping_mask(position, len(features))
         _create(engine, index, f"SELECT value, count FROM counts WHERE mask = {mask}")

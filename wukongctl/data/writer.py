@@ -5,13 +5,16 @@ depend on how the rows arrived.
 """
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from wukongctl.config.dataset import RESERVED_COLUMNS
 from wukongctl.data.manifest import DataFile, Split
+from wukongctl.data.statistics import Tallies, Tally
 from wukongctl.errors import RunFailed
 
 ROW_GROUP = 122_880
@@ -19,7 +22,10 @@ GROUPS_PER_FILE = 128
 
 
 class SplitWriter:
-    """Writes `<folder>/<split>/part-00000.parquet` and so on; `close` gives the split's manifest entry."""
+    """Writes `<folder>/<split>/part-00000.parquet` and so on; `close` gives the split's manifest entry.
+
+    `special` names the ids of missing and of unknown values per column, where they are not 0 and 1.
+    """
 
     def __init__(
         self,
@@ -27,6 +33,7 @@ class SplitWriter:
         split: str,
         schema: pa.Schema,
         *,
+        special: Mapping[str, tuple[int, int]] | None = None,
         row_group: int = ROW_GROUP,
         per_file: int = GROUPS_PER_FILE,
     ) -> None:
@@ -36,6 +43,12 @@ class SplitWriter:
         self._pending: list[pa.Table] = []
         self._pending_rows = self._groups = 0
         self._entropy = 0.0
+        self.tallies: Tallies = {
+            name: Tally(missing_id=missing, unknown_id=unknown)
+            for name in schema.names
+            if name not in RESERVED_COLUMNS
+            for missing, unknown in [(special or {}).get(name, (0, 1))]
+        }
         self._hashers = {name: hashlib.sha256() for name in schema.names}
         self._lengths = {field.name: hashlib.sha256() for field in schema if pa.types.is_list(field.type)}
         self._files: list[DataFile] = []
@@ -72,7 +85,7 @@ class SplitWriter:
         return self._lengths[name].hexdigest() if name in self._lengths else ""
 
     def _write_group(self, table: pa.Table) -> None:
-        group = table.combine_chunks()
+        group = self._filled(table.combine_chunks())
         for name in self.schema.names:
             self._digest(name, group[name].chunk(0))
         self.rows += group.num_rows
@@ -83,6 +96,16 @@ class SplitWriter:
         self._groups += 1
         if self._groups % self.per_file == 0:
             self._close_file()
+
+    def _filled(self, group: pa.Table) -> pa.Table:
+        """Count the values of each feature; then a missing number is 0."""
+        for index, name in enumerate(self.schema.names):
+            column = group[name].chunk(0)
+            if name in self.tallies:
+                self.tallies[name].add(column)
+            if column.null_count:
+                group = group.set_column(index, self.schema.field(index), column.fill_null(0))
+        return group
 
     def _digest(self, name: str, column: pa.Array) -> None:
         if isinstance(column, pa.ListArray):

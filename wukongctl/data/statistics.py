@@ -1,0 +1,253 @@
+"""What a person asks of a prepared dataset first, counted while it is written: no pass of its own.
+
+A `Tally` describes one column of one split and adds up over parts, whatever their number. The vocabulary
+gives the rest: how many values there are and how far their counts reach.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from wukongctl.config.dataset import SplitName
+from wukongctl.config.spec import Spec
+
+BINS = 16
+"""A histogram has at most this many bars."""
+TOP = 8
+"""How many of the most frequent values are named."""
+SIGNIFICANT_DIGITS = 9
+
+
+class Bar(Spec):
+    """One bar of a histogram: `count` rows, items or values in [start, stop)."""
+
+    start: float
+    stop: float
+    count: int
+
+
+class Top(Spec):
+    """One of the most frequent values of train."""
+
+    value: str
+    count: int
+
+
+class FeatureStatistics(Spec):
+    """One feature. Rates are shares of rows, or of items for the unknown items of a sequence."""
+
+    missing: dict[SplitName, float]
+    """Null rate per split."""
+    unknown: dict[SplitName, float] | None = None
+    """Rate of values outside the vocabulary, per split; None for numeric features."""
+    seen: int | None = None
+    """Distinct values of the train split, the rare ones included."""
+    values: int | None = None
+    """Values of the vocabulary."""
+    coverage: float | None = None
+    """Share of the values of train, missing ones aside, that have an id of their own."""
+    mean: float | None = None
+    std: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    """Of train as written, missing values aside; the length of sequences."""
+    top: tuple[Top, ...] = ()
+    histogram: tuple[Bar, ...] = ()
+    """Of train. Numeric: by value as written. Sequence: by length. Categorical: occurrences by the rank of
+    their value, in octaves, so that the first bar is the most frequent value and the last the long tail."""
+
+
+class Statistics(Spec):
+    """The statistics of a prepared dataset."""
+
+    label_rate: dict[SplitName, float]
+    features: dict[str, FeatureStatistics]
+
+
+class VocabularyStatistics(Spec):
+    """What counting knew of one vocabulary."""
+
+    seen: int
+    values: int
+    top: tuple[Top, ...] = ()
+    ranks: tuple[int, ...] = ()
+    """Occurrences of the value of rank 0, of ranks 1 and 2, 3 to 6, and so on in octaves."""
+
+
+@dataclass
+class Tally:
+    """Counts of one column; `items` are the values that are there: one in a row, or those inside its list."""
+
+    rows: int = 0
+    items: int = 0
+    missing: int = 0
+    unknown: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+    minimum: float | None = None
+    maximum: float | None = None
+    bins: dict[int, int] = field(default_factory=dict)
+    missing_id: int = 0
+    unknown_id: int = 1
+    """Equal under `compat: bars`, where a missing value is an unknown one."""
+
+    def add(self, column: pa.Array) -> None:
+        """Count the ids, lists of ids or numbers (NULL where missing) of the next rows."""
+        self.rows += len(column)
+        if isinstance(column, pa.ListArray):
+            lengths, ids = column.value_lengths().to_numpy(), column.flatten().to_numpy()
+            self.items += len(ids)
+            self.missing += int(np.count_nonzero(lengths == 0))
+            self.unknown += int(np.count_nonzero(ids == self.unknown_id))
+            self._measure(lengths.astype(np.float32))
+        elif pa.types.is_integer(column.type):
+            ids = column.to_numpy()
+            apart = self.missing_id != self.unknown_id
+            missing = int(np.count_nonzero(ids == self.missing_id)) if apart else 0
+            self.missing += missing
+            self.items += len(ids) - missing
+            self.unknown += int(np.count_nonzero(ids == self.unknown_id))
+        else:
+            self.missing += column.null_count
+            self.items += len(column) - column.null_count
+            self._measure((column.drop_null() if column.null_count else column).to_numpy())
+
+    def merge(self, other: "Tally") -> None:
+        """Add the counts of another part of the same column."""
+        for name in ("rows", "items", "missing", "unknown", "total", "squares"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self._extend(other.minimum, other.maximum)
+        for code, count in other.bins.items():
+            self.bins[int(code)] = self.bins.get(int(code), 0) + count
+
+    def _measure(self, values: np.ndarray) -> None:
+        """Moments, range and the half-octave of each value: its sign, exponent and first mantissa bit."""
+        if not len(values):
+            return
+        self.total += float(values.sum(dtype=np.float64))
+        self.squares += float(np.square(values, dtype=np.float64).sum())
+        self._extend(float(values.min()), float(values.max()))
+        codes, counts = _occupied(np.bincount((values + np.float32(0)).view(np.uint32) >> 22))
+        for code, count in zip(codes, counts, strict=True):
+            self.bins[code] = self.bins.get(code, 0) + count
+
+    def _extend(self, low: float | None, high: float | None) -> None:
+        lows = [value for value in (self.minimum, low) if value is not None]
+        highs = [value for value in (self.maximum, high) if value is not None]
+        self.minimum, self.maximum = min(lows, default=None), max(highs, default=None)
+
+
+Tallies = dict[str, Tally]
+"""Column name → its tally in one split."""
+
+
+def describe(
+    names: Iterable[str],
+    tallies: Mapping[SplitName, Mapping[str, Tally]],
+    vocabularies: Mapping[str, VocabularyStatistics],
+    label_rate: dict[SplitName, float],
+) -> Statistics:
+    """The statistics of the features `names`; `vocabularies` are those of the features that have one."""
+    return Statistics(
+        label_rate={name: _rounded(rate) for name, rate in label_rate.items()},
+        features={
+            name: _feature(
+                {split: columns[name] for split, columns in tallies.items()}, vocabularies.get(name)
+            )
+            for name in names
+        },
+    )
+
+
+def of_vocabulary(values: pa.Array, counts: pa.Array, seen: int) -> VocabularyStatistics:
+    """Of values in id order with their counts; `seen` is how many there were before rare ones went."""
+    edges = (1 << np.arange(len(values).bit_length() + 1)) - 1
+    reach = np.concatenate([[0], np.cumsum(counts.to_numpy())])
+    ranks = np.diff(reach[np.minimum(edges, len(values))])
+    pairs = zip(values[:TOP].to_pylist(), counts[:TOP].to_pylist(), strict=True)
+    return VocabularyStatistics(
+        seen=seen,
+        values=len(values),
+        top=tuple(Top(value=value, count=count) for value, count in pairs),
+        ranks=tuple(int(rank) for rank in ranks),
+    )
+
+
+def histogram(bins: Mapping[int, int]) -> tuple[Bar, ...]:
+    """Half-octave codes as bars in order of value, neighbours joined until there are few enough."""
+    bars = sorted(
+        (
+            Bar(start=start, stop=stop, count=count)
+            for code, count in bins.items()
+            for start, stop in [_edges(code)]
+        ),
+        key=lambda bar: bar.start,
+    )
+    while len(bars) > BINS:
+        index = min(range(len(bars) - 1), key=lambda i: bars[i].count + bars[i + 1].count)
+        left, right = bars[index : index + 2]
+        bars[index : index + 2] = [Bar(start=left.start, stop=right.stop, count=left.count + right.count)]
+    return tuple(bars)
+
+
+def _feature(tallies: dict[SplitName, Tally], vocabulary: VocabularyStatistics | None) -> FeatureStatistics:
+    train = tallies["train"]
+    mean, std = _moments(train)
+    measured = FeatureStatistics(
+        missing={name: _rate(tally.missing, tally.rows) for name, tally in tallies.items()},
+        mean=mean,
+        std=std,
+        minimum=train.minimum,
+        maximum=train.maximum,
+        histogram=histogram(train.bins),
+    )
+    if vocabulary is None:
+        return measured
+    counted = {
+        "unknown": {name: _rate(tally.unknown, tally.items) for name, tally in tallies.items()},
+        "seen": vocabulary.seen,
+        "values": vocabulary.values,
+        "coverage": _rate(train.items - train.unknown, train.items),
+        "top": vocabulary.top,
+        "histogram": measured.histogram or _octaves(vocabulary.ranks),
+    }
+    return measured.model_copy(update=counted)
+
+
+def _moments(tally: Tally) -> tuple[float | None, float | None]:
+    count = sum(tally.bins.values())
+    if not count:
+        return None, None
+    mean = tally.total / count
+    return _rounded(mean), _rounded(max(tally.squares / count - mean * mean, 0.0) ** 0.5)
+
+
+def _octaves(ranks: tuple[int, ...]) -> tuple[Bar, ...]:
+    return tuple(
+        Bar(start=(1 << octave) - 1, stop=(2 << octave) - 1, count=count)
+        for octave, count in enumerate(ranks)
+        if count
+    )
+
+
+def _edges(code: int) -> tuple[float, float]:
+    """The interval of values whose float32 begins with `code`: 1 sign, 8 exponent and 1 mantissa bit."""
+    magnitude = code & 0x1FF
+    ends = np.array([magnitude << 22, (magnitude + 1) << 22], np.uint32).view(np.float32)
+    low, high = (float(end) for end in np.where(np.isfinite(ends), ends, np.finfo(np.float32).max))
+    return (-high, -low) if code >> 9 else (low, high)
+
+
+def _occupied(counts: np.ndarray) -> tuple[list[int], list[int]]:
+    codes = np.flatnonzero(counts)
+    return codes.tolist(), counts[codes].tolist()
+
+
+def _rate(part: int, whole: int) -> float:
+    return _rounded(part / whole) if whole else 0.0
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
