@@ -48,3 +48,16 @@ def test_every_shipped_recipe_reads_back_from_its_own_dictionary(name: str) -> N
     document = read(library.find(name))
     recipe = validate(document, format_of(set(document.value)))
     assert type(recipe).from_dict(recipe.to_dict()) == recipe
+
+
+def test_names_no_file_system_can_hold_are_unknown_names(tmp_path: Path) -> None:
+    for name in ("x" * 300, "x" * 300 + ".yaml", "a\0b", "x/" * 5000):
+        with pytest.raises(UsageError, match="there is no dataset"):
+            library.find(name, "datasets")
+
+
+def test_a_table_is_not_taken_for_a_recipe(tmp_path: Path) -> None:
+    (tmp_path / "clicks.csv.gz").write_bytes(b"")
+    with pytest.raises(UsageError, match="is a table, not a recipe") as caught:
+        library.find(str(tmp_path / "clicks.csv.gz"), "datasets")
+    assert f"datasets init {tmp_path / 'clicks.csv.gz'} > clicks.yaml" in str(caught.value.hint)

@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,18 @@ def test_one_wrong_group_does_not_make_the_list_empty(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         load(write(tmp_path, text + "  - {type: categorical, columns: [a], bogus: 1}\n"), DatasetSpec)
     assert [problem.message for problem in caught.value.problems] == ["unknown key `bogus`"]
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{previous}'] * 9)}]\n" for previous, name in pairwise("abcdefghij")
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [BOMB, "data: " + "[" * 5000, "data: " + "[" * 5000 + "]" * 5000, "{a: " * 3000 + "1" + "}" * 3000,
+     "data: " + "[" * 300 + "]" * 300, f"seed: {'9' * 5000}", "- " * 2000 + "x"],
+    ids=["bomb", "open", "lists", "maps", "deep", "digits", "dashes"],
+)  # fmt: skip
+def test_absurd_files_are_problems(tmp_path: Path, text: str) -> None:
+    assert problems_of(write(tmp_path, text))

@@ -218,3 +218,88 @@ def test_empty_raw_file(folder: Path, tmp_path: Path) -> None:
     (folder / "clicks.csv").write_bytes(b"")
     with pytest.raises(RunFailed, match="is empty"):
         find(own(), folder, tmp_path)
+
+
+def test_a_pattern_stands_for_all_files_that_fit(folder: Path, tmp_path: Path) -> None:
+    spec = own(
+        files={"day=*/part.csv": {}},
+        rows="FROM read_csv('{day=*/part.csv}', header=true, all_varchar=true, hive_partitioning=true)",
+        features=[{"type": "categorical", "columns": ["a", "day"]}],
+    )
+    with pytest.raises(UsageError, match=r"lacks `day=\*/part.csv`"):
+        find(spec, folder, tmp_path)
+    for day in (2, 1, 3):
+        (folder / f"day={day}").mkdir()
+        (folder / f"day={day}/part.csv").write_bytes(DATA)
+    found = find(spec, folder, tmp_path)
+    assert found.paths["day=*/part.csv"] == tuple(folder / f"day={day}/part.csv" for day in (1, 2, 3))
+    assert [source.md5 for source in found.sources] == [md5(DATA)] * 3
+    assert plan(spec, recipe_dir=tmp_path, source=folder) == [
+        f"read `day=*/part.csv` from 3 files in `{folder}`"
+    ]
+    prepared = prepare(spec, recipe_dir=folder, out=tmp_path / "data")
+    assert sum(split.rows for split in prepared.splits.values()) == 9
+    assert {feature.name: feature.rows for feature in prepared.features}["day"] == 4
+
+
+def test_files_of_a_pattern_are_downloaded_and_checked_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serving(DATA) as server:
+        names = ["day_0.csv", "day_1.csv"]
+        downloads = {name: {"urls": [server.url(name)], "md5": md5(DATA)} for name in names}
+        spec = own(files={"day_*.csv": {}}, downloads=downloads, rows="FROM read_csv('{day_*.csv}')")
+        found = find(spec, None, tmp_path)
+        assert [path.name for path in found.paths["day_*.csv"]] == names  # type: ignore[union-attr]
+        assert [(source.file, source.verified) for source in found.sources] == [(n, True) for n in names]
+
+
+def test_a_pattern_cannot_have_a_checksum() -> None:
+    with pytest.raises(ValueError, match="many files"):
+        own(files={"clicks.csv": {}, "*.csv": {"md5": "0" * 32}})
+
+
+def test_a_gated_dataset_says_what_to_fetch_where_to_put_it_and_its_checksum(tmp_path: Path) -> None:
+    spec = own(instructions="Log in at example.org", files={"clicks.csv": {"md5": md5(DATA), "bytes": 20}})
+    cache = tmp_path / "cache/downloads/own"
+    recipes = tmp_path / "recipes"
+    with pytest.raises(UsageError) as failure:
+        resolve(
+            spec, recipe_dir=recipes, source=None, workspace=tmp_path / "work", verify=True, report=silent
+        )
+    assert str(failure.value) == "dataset `own` cannot be downloaded without a login"
+    assert str(failure.value.hint) == (
+        f"Log in at example.org; put `clicks.csv` in one folder and give it with `--source`, or in `{cache}`"
+    )
+    assert [str(problem) for problem in failure.value.problems] == [f"clicks.csv: 20 bytes, md5 {md5(DATA)}"]
+    cache.mkdir(parents=True)
+    (cache / "clicks.csv").write_bytes(DATA)
+    assert find(spec, None, recipes).paths["clicks.csv"] == cache / "clicks.csv"
+
+
+def test_a_damaged_archive_does_not_stay_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    content = gzip.compress(DATA * 1000)
+    with serving(content[: len(content) // 2]) as server:
+        spec = own(downloads={"clicks.csv.gz": {"urls": [server.url()]}})
+        with pytest.raises(RunFailed, match="is damaged"):
+            find(spec, None, tmp_path)
+        (tmp_path / "work/clicks.csv").unlink()
+        server.replace(content)
+        assert find(spec, None, tmp_path).paths["clicks.csv"].read_bytes() == DATA * 1000
+
+
+@pytest.mark.parametrize(
+    "scheme", ["https://example.org/a.csv", "s3://bucket/a.csv", "hf://datasets/a/b/c.csv"]
+)
+def test_remote_tables_need_an_extension_and_say_how_to_get_it(
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))  # where DuckDB looks for its extensions
+    spec = own(files={}, rows=f"FROM read_csv('{scheme}')")
+    with pytest.raises(RunFailed, match="extension `httpfs`, which this machine does not have") as failure:
+        prepare(spec, recipe_dir=tmp_path, out=tmp_path / "data")
+    assert "INSTALL httpfs" in str(failure.value.hint)

@@ -8,6 +8,7 @@ import click
 
 from wukongctl.cli import options
 from wukongctl.cli.output import Output
+from wukongctl.cli.pace import Pace
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -95,14 +96,15 @@ def run_recipe(
     from wukongctl.data.prepare import prepare as prepare_dataset
     from wukongctl.data.progress import Progress
 
-    if spec.license is not None and spec.downloads and source is None:
-        output.note(f"terms of `{spec.name}`: {spec.license.name} ({spec.license.url or spec.homepage})")
+    if source is None:
+        _say_terms(output, spec)
     stages: list[str] = []
+    pace = Pace()
     with output.progress() as bar:
 
         def report(at: Progress) -> None:
-            stages.append(at.stage)
-            bar.update(f"{spec.name}: {at.stage}", at.done, at.total)
+            stages[:] = [at.stage]
+            bar.update(f"{spec.name}: {at.stage}", at.done, at.total, pace.describe(at))
 
         manifest = prepare_dataset(
             spec,
@@ -121,6 +123,21 @@ def run_recipe(
     for problem in manifest.problems:
         output.warn(problem)
     return manifest
+
+
+def _say_terms(output: Output, spec: "DatasetSpec") -> None:
+    """The owner's terms and the size, before the first download."""
+    from wukongctl.data.sources import pending
+
+    downloads = pending(spec)
+    if not downloads:
+        return
+    sizes = [download.bytes for download in downloads.values()]
+    size = f", {sum(filter(None, sizes)) / 1e6:,.1f} MB" if all(sizes) else ""
+    output.note(f"downloading {', '.join(f'`{name}`' for name in downloads)}{size}")
+    if spec.license is not None:
+        where = spec.license.url or spec.homepage
+        output.note(f"terms of `{spec.name}`: {spec.license.name}{f' ({where})' if where else ''}")
 
 
 def summary(manifest: "Manifest", out: Path, seconds: float) -> dict[str, Any]:

@@ -13,9 +13,14 @@ from wukongctl.config.spec import Mistake, Mistakes, NonNegativeFloat, PositiveI
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+/\S*$")]
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 SplitName = Literal["train", "valid", "test"]
 RESERVED_COLUMNS = frozenset({"label", "probability"})
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a raw file's name stands for all files that fit it."""
+    return any(character in name for character in "*?[")
 
 
 class License(Spec):
@@ -197,7 +202,8 @@ class DatasetSpec(Spec):
     instructions: str | None = None
     """For gated sources: what to fetch by hand, and where to put it."""
     files: dict[str, RawFile] = Field(default={})
-    """Raw file name → checksums. Found by name in `--source`, in a download, or beside the recipe."""
+    """Raw file name → checksums. Found by name in `--source`, in a download, or beside the recipe. A pattern
+    such as `part-*.parquet` stands for all files that fit it, in the order of their names."""
     generator: Generator | None = None
     """Replaces `files`: rows are generated and readable in SQL as the table `synthetic`."""
     rows: str | None = None
@@ -281,6 +287,11 @@ class DatasetSpec(Spec):
             for name in re.findall(r"'\{([^{}']+)\}'", query):
                 if name not in self.files:
                     yield Mistake(f"the SQL reads `{{{name}}}`, which is not listed under `files`", where)
+        for name, raw in self.files.items():
+            if is_pattern(name) and raw.described():
+                yield Mistake(
+                    f"`{name}` stands for many files, which cannot all have one checksum", ("files", name)
+                )
         for index, group in enumerate(self.features):
             vectors = None if isinstance(group, Numeric) else group.pretrained
             if vectors is not None and vectors.file not in self.files:

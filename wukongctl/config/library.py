@@ -7,6 +7,7 @@ from wukongctl.config.loading import did_you_mean
 from wukongctl.errors import UsageError
 
 ENDINGS = (".yaml", ".yml")
+TABLES = (".csv", ".tsv", ".txt", ".parquet", ".json", ".jsonl", ".ndjson", ".gz")
 
 
 def root() -> Path:
@@ -26,8 +27,14 @@ def names(kind: str | None = None) -> list[str]:
 def find(name: str, kind: str | None = None) -> Path:
     """The file behind a path or a shipped name; raises UsageError with the closest name."""
     path = Path(name)
-    if path.suffix in ENDINGS or path.is_file():
-        if path.is_file():
+    exists = _is_file(path)
+    if exists and kind == "datasets" and path.suffix in TABLES:
+        raise UsageError(
+            f"`{path}` is a table, not a recipe",
+            hint=f"run `wukongctl datasets init {path} > {path.name.partition('.')[0]}.yaml` to get one",
+        )
+    if exists or path.suffix in ENDINGS:
+        if exists:
             return path
         name = path.with_suffix("").as_posix().removeprefix("recipes/")
         if kind:
@@ -35,10 +42,17 @@ def find(name: str, kind: str | None = None) -> Path:
     base = root() / kind if kind else root()
     for ending in ENDINGS:
         shipped = base / f"{name}{ending}"
-        if shipped.is_file():
+        if _is_file(shipped):
             return shipped
     what = "dataset" if kind == "datasets" else "recipe"
     raise UsageError(
         f"there is no {what} `{path}`",
         hint=did_you_mean(name, names(kind)) or f"run `wukongctl {what}s ls` to see those that ship",
     )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long for the file system
+        return False

@@ -15,6 +15,9 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from wukongctl.errors import Problem
 
 Path = tuple[str | int, ...]
+MAX_VALUES = 200_000
+"""Values of one file, aliases followed: a few lines of YAML can stand for billions."""
+TOO_MUCH = "it is nested too deeply, or its aliases stand for too many values"
 _SCALARS = frozenset({"null", "bool", "int", "float", "str"})
 
 
@@ -53,11 +56,18 @@ def parse(text: str, file: str) -> Document:
         place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         document.problems.append(Problem(f"not valid YAML: {error.problem or error.context}", file, *place))
         return document
+    except RecursionError:
+        document.problems.append(Problem(f"not a recipe: {TOO_MUCH}", file, 1, 1))
+        return document
     except YAMLError as error:
         document.problems.append(Problem(f"not valid YAML: {str(error).splitlines()[0]}", file, 1, 1))
         return document
     if node is not None:
-        document.value = _Builder(document, yaml).build(node, ())
+        try:
+            document.value = _Builder(document, yaml).build(node, ())
+        except (_TooMuch, RecursionError):
+            document.value = None
+            document.problems.append(Problem(f"not a recipe: {TOO_MUCH}", file, 1, 1))
     return document
 
 
@@ -67,13 +77,21 @@ def parse_scalar(text: str) -> Any:
     return text if document.problems else document.value
 
 
+class _TooMuch(Exception):
+    """The document stands for more than MAX_VALUES values."""
+
+
 class _Builder:
     def __init__(self, document: Document, yaml: YAML) -> None:
         self.document = document
         self.construct = yaml.constructor.construct_object
         self.open_nodes: set[int] = set()
+        self.built = 0
 
     def build(self, node: Node, path: Path) -> Any:
+        self.built += 1
+        if self.built > MAX_VALUES:
+            raise _TooMuch
         self.document.values.setdefault(path, _place(node))
         if id(node) in self.open_nodes:
             self._report("an alias may not contain itself", node)
@@ -111,7 +129,11 @@ class _Builder:
         if kind not in _SCALARS:
             # Dates and the like: recipes have none, and text is what the writer sees.
             return str(node.value)
-        return self.construct(node)
+        try:
+            return self.construct(node)
+        except ValueError as error:  # a number of thousands of digits
+            self._report(f"not a value: {str(error).partition(';')[0].lower()}", node)
+            return None
 
     def _report(self, message: str, node: Node) -> None:
         self.document.problems.append(Problem(message, self.document.file, *_place(node)))

@@ -20,6 +20,9 @@ from wukongctl.errors import RunFailed, UsageError, WukongError
 CSV_LINE = re.compile(r"CSV Error on Line: (\d+)")
 CSV_COLUMNS = re.compile(r"Expected Number of Columns: (\d+) Found: (\d+)")
 CSV_FILE = re.compile(r"^\s*file = (.+)$", re.MULTILINE)
+MISSING_EXTENSION = re.compile(
+    r'requires the extension (\w+)|Extension "[^"]*?(\w+)\.duckdb_extension" not found'
+)
 FAILURES = (duckdb.Error, pa.ArrowException, OSError)
 
 
@@ -33,7 +36,7 @@ class Engine:
     def __init__(
         self,
         dataset: str,
-        paths: Mapping[str, Path],
+        paths: Mapping[str, Path | tuple[Path, ...]],
         *,
         spill: Path,
         search: Path,
@@ -125,9 +128,19 @@ class Engine:
             return RunFailed(f"{csv_problem(text)} (dataset `{self.dataset}`)")
         if "Could not convert" in text:
             return ConversionFailed(f"reading dataset `{self.dataset}` failed: {first_line(text)}")
+        if extension := MISSING_EXTENSION.search(text):
+            return _lacks_extension(extension[1] or extension[2], self.dataset)
         if isinstance(error, duckdb.ParserException | duckdb.BinderException | duckdb.CatalogException):
             return UsageError(f"the SQL of dataset `{self.dataset}` is not valid: {first_line(text)}")
         return RunFailed(f"reading dataset `{self.dataset}` failed: {first_line(text)}")
+
+
+def _lacks_extension(name: str, dataset: str) -> RunFailed:
+    install = f"python -c \"import duckdb; duckdb.sql('INSTALL {name}')\""
+    return RunFailed(
+        f"dataset `{dataset}` is read with DuckDB's extension `{name}`, which this machine does not have",
+        hint=f"on a machine with a network, run `{install}` once; or copy the files here and use their paths",
+    )
 
 
 def first_line(text: str) -> str:

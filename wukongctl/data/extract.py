@@ -30,6 +30,10 @@ Member = tuple[str, int | None, Stream]
 """Name, unpacked size where it is recorded, and content."""
 
 
+class DamagedArchive(RunFailed):
+    """What was fetched or given cannot be unpacked: nothing but another copy helps."""
+
+
 def is_archive(path: Path) -> bool:
     """Whether `path` is a zip, a tar of any compression, or a gzip file, by its content."""
     with path.open("rb") as file:
@@ -54,7 +58,7 @@ def extract(archive: Path, wanted: Collection[str], into: Path, report: Report =
             _copy(stream, found[name], size, archive, report)
     except UNREADABLE as error:
         reason = str(error) or type(error).__name__
-        raise RunFailed(f"`{archive}` is damaged: {reason}", hint="fetch it again") from None
+        raise DamagedArchive(f"`{archive}` is damaged: {reason}", hint="fetch it again") from None
     return found
 
 

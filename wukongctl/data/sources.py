@@ -1,17 +1,22 @@
-"""Where the raw files of a dataset are, and whether they are the published ones."""
+"""Where the raw files of a dataset are, and whether they are the published ones.
+
+Looked for in `--source`; else downloaded; else beside the recipe, or, for datasets whose owner wants a login
+first, in the download cache. A name such as `day_*.csv` stands for all files that fit it.
+"""
 
 import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
 import platformdirs
 
-from wukongctl.config.dataset import DatasetSpec, RawFile
+from wukongctl.config.dataset import DatasetSpec, Download, RawFile, is_pattern
 from wukongctl.data.digests import digests
 from wukongctl.data.download import fetch
-from wukongctl.data.extract import extract, is_archive
+from wukongctl.data.extract import DamagedArchive, extract, is_archive
 from wukongctl.data.manifest import Source
 from wukongctl.data.progress import Report
 from wukongctl.errors import CheckFailed, Problem, RunFailed, UsageError
@@ -20,10 +25,14 @@ LISTED = 8
 """How many names of a folder an error shows."""
 
 
+Place = Path | tuple[Path, ...]
+"""Of a raw file; of several under a name that is a pattern."""
+
+
 class Resolved(NamedTuple):
     """Raw file name → path, what was read, and checks that failed but were passed over."""
 
-    paths: Mapping[str, Path]
+    paths: Mapping[str, Place]
     sources: tuple[Source, ...]
     problems: tuple[str, ...]
 
@@ -31,7 +40,7 @@ class Resolved(NamedTuple):
 class Found(NamedTuple):
     """Raw file name → path, which of them came out of a verified archive, and liberties that were taken."""
 
-    files: dict[str, Path]
+    files: dict[str, Place]
     vouched: frozenset[str] = frozenset()
     liberties: tuple[str, ...] = ()
 
@@ -53,6 +62,7 @@ class Checks:
         """
         actual = digests(path, self.report)
         if not actual.size:
+            self._drop(path)
             raise RunFailed(f"`{path}` is empty")
         differences = actual.differences(published)
         self.problems += [Problem(difference, file=name) for difference in differences]
@@ -69,8 +79,8 @@ class Checks:
                 verified=verified,
             )
         )
-        if differences and self.verify and path.is_relative_to(cache_folder(self.spec.name)):
-            path.unlink()  # so that the next run fetches it again
+        if differences and self.verify:
+            self._drop(path)
         return verified
 
     def require(self) -> None:
@@ -88,7 +98,16 @@ class Checks:
         """Verify an archive, then unpack the `wanted` files it holds; whether it is the published one."""
         verified = self.read(name, path, self.spec.downloads.get(name, RawFile()))
         self.require()
-        return extract(path, wanted, into, self.report), verified
+        try:
+            return extract(path, wanted, into, self.report), verified
+        except DamagedArchive:
+            self._drop(path)
+            raise
+
+    def _drop(self, path: Path) -> None:
+        """Remove a bad file from the cache, so that the next run fetches it again."""
+        if path.is_relative_to(cache_folder(self.spec.name)):
+            path.unlink(missing_ok=True)
 
 
 def cache_folder(dataset: str) -> Path:
@@ -113,9 +132,13 @@ def resolve(
     elif spec.downloads:
         found = _downloaded(spec, workspace, checks)
     else:
-        found = _in_folder(spec, recipe_dir, workspace, checks)
+        found = _beside(spec, recipe_dir, workspace, checks)
     for name, published in spec.files.items():
-        checks.read(name, found.files[name], published, vouched=name in found.vouched)
+        place = found.files[name]
+        if isinstance(place, Path):
+            checks.read(name, place, published, vouched=name in found.vouched)
+        for path in place if isinstance(place, tuple) else ():
+            checks.read(path.name, path, spec.downloads.get(path.name, RawFile()))
     checks.require()
     passed = (*found.liberties, *(str(problem) for problem in checks.problems))
     return Resolved(found.files, tuple(checks.sources), passed)
@@ -125,7 +148,7 @@ def plan(spec: DatasetSpec, *, recipe_dir: Path, source: Path | None) -> list[st
     """One line per raw file: where `resolve` would take it from; nothing is fetched or opened."""
     if source is None and spec.downloads:
         return [_download_step(spec, name) for name in spec.downloads]
-    folder = source if source is not None else recipe_dir
+    folder = source if source is not None else _folder_beside(spec, recipe_dir)
     if folder.is_file() or not spec.files:
         return [f"read `{folder}`"] if spec.files else []
     steps = []
@@ -133,8 +156,15 @@ def plan(spec: DatasetSpec, *, recipe_dir: Path, source: Path | None) -> list[st
         places = [name, f"{name}.gz", *spec.downloads]
         paths = (by_name(folder, place) for place in places) if folder.is_dir() else ()
         path = next((path for path in paths if path is not None), None)
-        steps.append(f"`{folder}` lacks `{name}`" if path is None else f"read `{name}` from `{path}`")
+        where = f"{len(path)} files in `{folder}`" if isinstance(path, tuple) else f"`{path}`"
+        steps.append(f"`{folder}` lacks `{name}`" if path is None else f"read `{name}` from {where}")
     return steps
+
+
+def pending(spec: DatasetSpec) -> dict[str, Download]:
+    """Downloads of `spec` that are not in the cache yet."""
+    cache = cache_folder(spec.name)
+    return {name: download for name, download in spec.downloads.items() if not (cache / name).is_file()}
 
 
 def _download_step(spec: DatasetSpec, name: str) -> str:
@@ -153,21 +183,36 @@ def _in_source(spec: DatasetSpec, source: Path, workspace: Path, checks: Checks)
     if source.name not in spec.files and source.stat().st_size and is_archive(source):
         files, verified = checks.unpack(source.name, source, spec.files, workspace)
         _require_all(spec, files, source, [])
-        return Found(files, frozenset(files) if verified else frozenset())
+        return Found(dict(files), frozenset(files) if verified else frozenset())
     if len(spec.files) > 1:
         raise UsageError(f"dataset `{spec.name}` needs {len(spec.files)} files, not one", hint=_wanted(spec))
     (name,) = spec.files
     return Found({name: source})
 
 
+def _folder_beside(spec: DatasetSpec, recipe_dir: Path) -> Path:
+    """Where files that nothing fetches belong: beside the recipe, unless it ships with us."""
+    mine = spec.instructions is None or any((recipe_dir / name).is_file() for name in spec.files)
+    return recipe_dir if mine else cache_folder(spec.name)
+
+
+def _beside(spec: DatasetSpec, recipe_dir: Path, workspace: Path, checks: Checks) -> Found:
+    folder = _folder_beside(spec, recipe_dir)
+    if not folder.is_dir():
+        raise _lacking(spec, f"dataset `{spec.name}` cannot be downloaded without a login", spec.files)
+    return _in_folder(spec, folder, workspace, checks)
+
+
 def _in_folder(spec: DatasetSpec, folder: Path, workspace: Path, checks: Checks) -> Found:
     """Files by name in `folder` or below it; then in archives there; then, unverified, the only file."""
-    files = {name: path for name in spec.files if (path := by_name(folder, name)) is not None}
+    files: dict[str, Place] = {
+        name: place for name in spec.files if (place := by_name(folder, name)) is not None
+    }
     vouched: set[str] = set()
     for archive in [*spec.downloads, *(f"{name}.gz" for name in spec.files)]:
         missing = [name for name in spec.files if name not in files]
         path = by_name(folder, archive) if missing and archive not in spec.files else None
-        if path is not None:
+        if isinstance(path, Path):
             unpacked, verified = checks.unpack(archive, path, missing, workspace)
             files |= unpacked
             vouched |= set(unpacked) if verified else set()
@@ -180,10 +225,19 @@ def _in_folder(spec: DatasetSpec, folder: Path, workspace: Path, checks: Checks)
     return Found(files, frozenset(vouched))
 
 
-def by_name(folder: Path, name: str) -> Path | None:
-    """`folder/name`, or the one file of that base name below `folder`; UsageError if there are several."""
+def by_name(folder: Path, name: str) -> Place | None:
+    """`folder/name`, or the one file of that base name below `folder`; all files, where `name` is a pattern.
+
+    Raises UsageError if several files below have the one name.
+    """
     if (folder / name).is_file():
         return folder / name
+    if is_pattern(name):
+        here = name if not Path(name).is_absolute() else str(Path(name).relative_to("/"))
+        root = folder if here == name else Path("/")
+        found = sorted(path for path in root.glob(here) if path.is_file())
+        found = found or sorted(path for path in folder.rglob(Path(name).name) if path.is_file())
+        return tuple(found) or None
     below = [path for path in sorted(folder.rglob(Path(name).name)) if path.is_file()]
     if len(below) > 1:
         places = ", ".join(f"`{path.relative_to(folder)}`" for path in below[:LISTED])
@@ -194,15 +248,19 @@ def by_name(folder: Path, name: str) -> Path | None:
 def _downloaded(spec: DatasetSpec, workspace: Path, checks: Checks) -> Found:
     """Raw files offered as such are fetched; then archives, until nothing is missing."""
     cache = cache_folder(spec.name)
-    files: dict[str, Path] = {}
+    files: dict[str, Place] = {}
     vouched: set[str] = set()
-    for name, download in sorted(spec.downloads.items(), key=lambda item: item[0] not in spec.files):
+    for name, download in sorted(spec.downloads.items(), key=lambda item: _file_of(spec, item[0]) is None):
         missing = [wanted for wanted in spec.files if wanted not in files]
-        if not missing:
+        file = _file_of(spec, name)
+        if file is None and not missing:
             break
         path = fetch(download, cache / name, verify=checks.verify, report=checks.report)
-        if name in spec.files:
+        if file == name:
             files[name] = path
+        elif file is not None:
+            there = files.get(file, ())
+            files[file] = (*(there if isinstance(there, tuple) else ()), path)
         else:
             unpacked, verified = checks.unpack(name, path, missing, workspace)
             files |= unpacked
@@ -213,25 +271,46 @@ def _downloaded(spec: DatasetSpec, workspace: Path, checks: Checks) -> Found:
     return Found(files, frozenset(vouched))
 
 
+def _file_of(spec: DatasetSpec, name: str) -> str | None:
+    """The entry of `files` that a download is, by its name or a pattern; None for an archive of them."""
+    if name in spec.files:
+        return name
+    return next((file for file in spec.files if is_pattern(file) and fnmatchcase(name, file)), None)
+
+
 def _require_all(
     spec: DatasetSpec, files: Iterable[str], place: Path, there: list[str], substitute: Path | None = None
 ) -> None:
-    missing = [f"`{name}`" for name in spec.files if name not in set(files)]
+    missing = [name for name in spec.files if name not in set(files)]
     if not missing:
         return
     listed = ", ".join(f"`{name}`" for name in there[:LISTED])
     more = f" and {len(there) - LISTED} more" if len(there) > LISTED else ""
     holds = f"; it holds {listed}{more}" if there else ""
-    hint = _wanted(spec)
+    names = ", ".join(f"`{name}`" for name in missing)
+    error = _lacking(spec, f"`{place}` lacks {names}{holds}", missing)
     if substitute is not None:
-        hint = f"{hint}; or add `--no-verify` to read `{substitute.name}` in its place"
-    raise UsageError(f"`{place}` lacks {', '.join(missing)}{holds}", hint=hint)
+        error.hint = f"{error.hint}; or add `--no-verify` to read `{substitute.name}` in its place"
+    raise error
+
+
+def _lacking(spec: DatasetSpec, message: str, missing: Iterable[str]) -> UsageError:
+    """With what is published of each missing file, to tell the right one from others."""
+    error = UsageError(message, hint=_wanted(spec))
+    known = {name: spec.files[name] for name in missing} | {
+        name: download for name, download in spec.downloads.items() if _file_of(spec, name) is None
+    }
+    described = {name: raw.described() for name, raw in known.items()}
+    error.problems = tuple(Problem(text, file=name) for name, text in described.items() if text)
+    return error
 
 
 def _wanted(spec: DatasetSpec) -> str:
     """What to put where, in one line."""
     names = ", ".join(f"`{name}`" for name in spec.files)
-    archives = [f"`{name}`" for name in spec.downloads if name not in spec.files]
+    archives = [f"`{name}`" for name in spec.downloads if _file_of(spec, name) is None]
     alternative = f" (or {' or '.join(archives)})" if archives else ""
     steps = f"put {names}{alternative} in one folder and give it with `--source`"
-    return f"{spec.instructions.strip()}; {steps}" if spec.instructions else steps
+    if spec.instructions is None:
+        return steps
+    return f"{spec.instructions.strip()}; {steps}, or in `{cache_folder(spec.name)}`"

@@ -31,9 +31,16 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def fill(query: str, paths: Mapping[str, Path]) -> str:
-    """`query` with each placeholder `'{name}'` replaced by the quoted path of that raw file."""
-    return PLACEHOLDER.sub(lambda match: literal(str(paths[match[1]])), query)
+def fill(query: str, paths: Mapping[str, Path | tuple[Path, ...]]) -> str:
+    """`query` with each placeholder `'{name}'` replaced by the quoted path of that raw file, or paths."""
+
+    def place(match: re.Match[str]) -> str:
+        found = paths[match[1]]
+        if isinstance(found, Path):
+            return literal(str(found))
+        return f"[{', '.join(literal(str(path)) for path in found)}]"
+
+    return PLACEHOLDER.sub(place, query)
 
 
 def source(query: str, limit: int | None = None) -> str:

@@ -1,0 +1,35 @@
+"""Rates and times left, by a clock of our own."""
+
+import pytest
+
+from wukongctl.cli import pace
+from wukongctl.data.progress import Progress
+
+
+def test_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(pace.time, "monotonic", lambda: now[0])
+    shown = pace.Pace()
+
+    def at(seconds: float, done: int, total: int | None = 4_000_000_000, stage: str = "downloading") -> str:
+        now[0] = seconds
+        return shown.describe(Progress(stage, done, total, "bytes"))
+
+    assert at(0, 0) == "0.0 of 4.0 GB"
+    assert at(10, 100_000_000) == "0.1 of 4.0 GB, 10.0 MB/s, 6 min 30 s left"
+    assert at(20, 100_000_000) == "0.1 of 4.0 GB, 5.0 MB/s, 13 min 0 s left"
+    # A stall of more than the window is a rate of nothing, not an average with the past.
+    assert at(45, 100_000_000) == "0.1 of 4.0 GB"
+    assert at(46, 0, 5_000_000, stage="unpacking") == "0.0 of 5.0 MB"
+    assert at(56, 50_000, None, stage="unpacking") == "0.1 MB, 0.0 MB/s"
+
+
+def test_rows_and_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(pace.time, "monotonic", lambda: now[0])
+    shown = pace.Pace()
+    shown.describe(Progress("encoding", 0, 10_000_000, "rows"))
+    now[0] = 2.0
+    said = shown.describe(Progress("encoding", 1_000, 10_000_000, "rows"))
+    assert said == "1,000 of 10,000,000 rows, 500 rows/s, 5 h 33 min left"
+    assert shown.describe(Progress("counting", 1, 2)) == ""

@@ -1,0 +1,58 @@
+"""How fast work goes and when it ends, in words, from one progress report to the next."""
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wukongctl.data.progress import Progress
+
+WINDOW_SECONDS = 20.0
+"""A rate over all time would still speak of a fast start after a stall."""
+SAMPLE_SECONDS = 0.5
+
+
+class Pace:
+    """The rate of the current stage over the last seconds."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._samples: deque[tuple[float, int]] = deque()
+
+    def describe(self, at: "Progress") -> str:
+        """Such as `1.2 of 4.6 GB, 12.3 MB/s, 4 min 38 s left`; empty where only steps are counted."""
+        if at.unit == "steps":
+            return ""
+        now = time.monotonic()
+        if at.stage != self._stage:
+            self._stage = at.stage
+            self._samples.clear()
+        if not self._samples or now - self._samples[-1][0] >= SAMPLE_SECONDS:
+            self._samples.append((now, at.done))
+        while now - self._samples[0][0] > WINDOW_SECONDS and len(self._samples) > 1:
+            self._samples.popleft()
+        since, before = self._samples[0]
+        rate = (at.done - before) / (now - since) if now > since else 0.0
+        parts = [_amount(at)]
+        if rate > 0:
+            parts.append(f"{rate / 1e6:,.1f} MB/s" if at.unit == "bytes" else f"{rate:,.0f} rows/s")
+            if at.total is not None:
+                parts.append(f"{_duration((at.total - at.done) / rate)} left")
+        return ", ".join(parts)
+
+
+def _amount(at: "Progress") -> str:
+    if at.unit == "rows":
+        return f"{at.done:,} rows" if at.total is None else f"{at.done:,} of {at.total:,} rows"
+    if at.total is None:
+        return f"{at.done / 1e6:,.1f} MB"
+    scale, unit = (1e9, "GB") if at.total >= 1e9 else (1e6, "MB")
+    return f"{at.done / scale:,.1f} of {at.total / scale:,.1f} {unit}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
