@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from wukongctl.data.schema import Batch, Schema
 from wukongctl.models.embeddings import FieldEmbeddings
 from wukongctl.models.fm import split_linear
-from wukongctl.models.layers import MLP, linear, mix_rows, row_weights
+from wukongctl.models.layers import MLP, Dropout, linear, mix_rows, row_weights
 
 Structure = Literal["parallel", "stacked"]
 
@@ -69,7 +69,7 @@ class AttentionLayer(nn.Module):
         if residual:
             self.residual = nn.Identity() if inputs == width else linear(inputs, width, bias=False)
         self.norm = nn.LayerNorm(width) if layer_norm else nn.Identity()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, X: Tensor) -> Tensor:
         """(B, N, D) → (B, N, A)."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from wukongctl.data.schema import Batch, Schema
 from wukongctl.models.embeddings import FieldEmbeddings
-from wukongctl.models.layers import MLP, linear
+from wukongctl.models.layers import MLP, Dropout, linear
 
 
 class MaskBlock(nn.Module):
@@ -37,7 +37,7 @@ class MaskBlock(nn.Module):
         self.mask = MLP(embedded, (max(1, int(inputs * reduction)),), inputs)
         self.hidden = linear(inputs, outputs, gain=2.0, bias=False)
         self.norm = nn.LayerNorm(outputs) if layer_norm else nn.Identity()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, e: Tensor, h: Tensor) -> Tensor:
         """(B, N D), (B, inputs) → (B, outputs)."""
