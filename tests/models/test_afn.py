@@ -20,7 +20,7 @@ def reference_logarithmic(layer: LogarithmicLayer, X: Array) -> Array:
     return out
 
 
-@pytest.mark.parametrize("name", ["afn", "afn-plus"])
+@pytest.mark.parametrize("name", ["afn", "afn-plus", "afn-plus-shared"])
 def test_it_equals_its_definition(name: str) -> None:
     model = shaken(make(CONFIGURATIONS[name]))
     assert isinstance(model, AFN)
@@ -29,8 +29,9 @@ def test_it_equals_its_definition(name: str) -> None:
         X = fields(model.embeddings, ids, dense)
         logit = mlp(model.afn, reference_logarithmic(model.logarithmic, X[:, :6]).reshape(-1))
         if model.mlp is not None:
-            assert X.shape[1] == 12
-            logit = mlp(model.output, np.concatenate([logit, mlp(model.mlp, X[:, 6:].reshape(-1))]))
+            assert X.shape[1] == (6 if name == "afn-plus-shared" else 12)
+            own = X[:, -6:].reshape(-1)
+            logit = mlp(model.output, np.concatenate([logit, mlp(model.mlp, own)]))
         expected.append(logit[0])
     assert_logits(model, expected)
 

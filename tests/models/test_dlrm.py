@@ -39,3 +39,19 @@ def test_it_equals_its_definition(schema: Schema, interaction: str) -> None:
         inputs = head + pairs if interaction == "dot" else list(np.concatenate(rows))
         expected.append(model.top(torch.tensor(np.array(inputs)))[0].item())
     np.testing.assert_allclose(model(batch).detach().numpy(), expected, atol=1e-10)
+    single = model.float()(batch_for(schema)).detach().numpy()
+    np.testing.assert_allclose(single, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("interaction", ["dot", "cat"])
+def test_gradients_through_the_interaction(interaction: str) -> None:
+    spec = {"name": "dlrm", "width": 4, "bottom": (3,), "top": (5,), "interaction": interaction}
+    model = build(DLRMSpec.from_dict(spec), SCHEMA, sparse=False).double()
+    batch = batch_for(SCHEMA, rows=3)
+
+    def logits(dense: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        weights = {"embeddings.table.weight": table}
+        return torch.func.functional_call(model, weights, (batch._replace(dense=dense),))
+
+    table = model.get_parameter("embeddings.table.weight").detach().requires_grad_()
+    assert torch.autograd.gradcheck(logits, (batch.dense.double().requires_grad_(), table))

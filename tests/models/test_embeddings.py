@@ -10,6 +10,7 @@ from wukongctl.models.embeddings import (
     embedding_tables,
     fill_vectors,
     frozen_vectors,
+    matching,
 )
 
 
@@ -97,12 +98,12 @@ def test_a_frozen_vector_keeps_its_place_and_is_projected() -> None:
     embeddings, vectors = frozen()
     table = embeddings.table.weight
     assert table.shape == (3, 2)
-    first, again = (module.projection.weight for module in frozen_vectors(embeddings))
+    first, shared, again = (module.projection.weight for module in frozen_vectors(embeddings))
     out = embeddings(torch.tensor([[2, 1, 2, 3], [1, 2, 3, 0]]))
-    expected = [first @ vectors[2], table[1], first @ (vectors[2] + vectors[3]) / 2, again @ vectors[2]]
+    expected = [first @ vectors[2], table[1], shared @ (vectors[2] + vectors[3]) / 2, again @ vectors[2]]
     torch.testing.assert_close(out[0], torch.stack(expected))
     torch.testing.assert_close(
-        out[1], torch.stack([torch.zeros(2), table[2], first @ vectors[3], torch.zeros(2)])
+        out[1], torch.stack([torch.zeros(2), table[2], shared @ vectors[3], torch.zeros(2)])
     )
 
 
@@ -110,8 +111,9 @@ def test_frozen_vectors_are_neither_copied_nor_learned() -> None:
     embeddings, vectors = frozen()
     assert {module.vectors.data_ptr() for module in frozen_vectors(embeddings)} == {vectors.data_ptr()}
     assert sorted(embeddings.state_dict()) == [
-        "frozen.0-0.projection.weight",
-        "frozen.0-1.projection.weight",
+        "frozen.0.projection.weight",
+        "frozen.1.projection.weight",
+        "frozen.2.projection.weight",
         "table.weight",
     ]
     assert embeddings.macs("e") == {"e.frozen": 3 * 5 * 2}
@@ -132,3 +134,23 @@ def test_missing_or_wrong_vectors_never_pass_for_vectors() -> None:
         embeddings(torch.tensor([[2]])).sum().item()
     with pytest.raises(ValueError, match="table 0"):
         fill_vectors(embeddings, {0: torch.randn(4, 2)})
+
+
+def test_patterns_name_features_in_their_order_and_names_come_first() -> None:
+    names = ("user_id", "c*", "c1", "user_age")
+    assert matching(["user_*", "c1"], names) == ["user_id", "user_age", "c1"]
+    assert matching(["c*"], names) == ["c*"]
+    assert matching(["itm"], names) == ["itm"]  # whoever looks it up says what it may have meant
+
+
+@pytest.mark.parametrize(
+    ("wanted", "problem"),
+    [
+        (["x*"], "the model names `x*`, which matches no feature of the data"),
+        (["a?", "ab"], "the model's features a?, ab mean `ab` twice"),
+    ],
+)
+def test_patterns_that_cannot_be_meant(wanted: list[str], problem: str) -> None:
+    with pytest.raises(UsageError) as error:
+        matching(wanted, ("ab", "ac"))
+    assert str(error.value) == problem

@@ -23,7 +23,7 @@ def reference_block(block: MaskBlock, e: Array, h: Array) -> Array:
     return relu(layer_norm(block.norm, linear(block.hidden, mask * h)))
 
 
-@pytest.mark.parametrize("name", ["masknet-serial", "masknet-parallel"])
+@pytest.mark.parametrize("name", ["masknet-serial", "masknet-parallel", "masknet-bottom"])
 def test_it_equals_its_definition(name: str) -> None:
     model = shaken(make(CONFIGURATIONS[name]))
     assert isinstance(model, MaskNet)

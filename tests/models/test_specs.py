@@ -61,6 +61,11 @@ def test_a_wukong_problem_is_reported_once_with_its_place(line: str, problem: st
             ["structure: stacked", "hidden: null"],
             "`structure: stacked` needs `hidden`, the layers of its MLP",
         ),
+        (
+            "autoint",
+            ["linear: true", "bottom: [8]"],
+            "`linear` needs a weight per numeric feature, which `bottom` does not leave",
+        ),
         ("finalmlp", ["heads: 7"], "`heads` 7 does not divide the last width 400 of `mlp1`"),
         ("fm", ["dropout: 0.1"], "unknown key `dropout`"),
         ("dcnv2", ["structure: parallell"], "did you mean `parallel`?"),

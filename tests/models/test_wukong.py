@@ -6,6 +6,7 @@ import torch
 
 from tests.models.oracle import Array, array, assert_logits, examples
 from tests.models.zoo import make, make_batch
+from wukongctl.errors import UsageError
 from wukongctl.models.embeddings import GroupEmbedding
 from wukongctl.models.wukong import Wukong, WukongLayer
 
@@ -161,6 +162,20 @@ def test_important_features_get_more_embeddings_and_groups_share_some() -> None:
         rows = [table[ids[0]], pooled(table, ids[2:5], 5), table[11 + ids[0]], *shared]
         logits.append(reference_logit(model, rows, dense))
     assert_logits(model, logits)
+
+
+def test_features_may_be_named_by_patterns_but_only_once() -> None:
+    named = make_model(groups=[{"features": ["b", "t"], "width": 2}], embeddings_per_feature={"a": 2, "s": 2})
+    pattern = make_model(groups=[{"features": ["[bt]"], "width": 2}], embeddings_per_feature={"[as]": 2})
+    torch.testing.assert_close(named(make_batch()), pattern(make_batch()))
+    with pytest.raises(UsageError, match=r"mean `s` twice"):
+        make_model(groups=[{"features": ["[bs]"]}, {"features": ["[st]"]}])
+
+
+def test_without_biases_only_norms_bottom_and_head_have_them() -> None:
+    model = make_model(bias=False, projection="attentive")
+    biases = [name for name, _ in model.named_parameters() if name.endswith("bias")]
+    assert {name.split(".")[-2] for name in biases if name.startswith("layers.")} == {"norm", "fm_norm"}
 
 
 def test_every_layer_can_have_its_own_sizes() -> None:

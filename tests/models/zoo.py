@@ -40,22 +40,31 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "autoint-stacked": {
         "name": "autoint", "attention_width": 8, "hidden": [8], "structure": "stacked", "batch_norm": True,
     },
+    "autoint-bottom": {"name": "autoint", "attention_width": 8, "hidden": [8], "bottom": [5]},
     "autoint-wukong": {
         "name": "autoint", "attention_width": 8, "hidden": [8], "value_hidden": [7], "layer_hidden": [9],
         "pyramid": 3,
     },
     "afn": {"name": "afn", "neurons": 5, "afn_hidden": [8], "hidden": None},
     "afn-plus": {"name": "afn", "neurons": 5, "afn_hidden": [8], "hidden": [8, 7], "batch_norm": True},
+    "afn-plus-shared": {
+        "name": "afn", "neurons": 5, "afn_hidden": [8], "hidden": [8], "own_embeddings": False, "bottom": [5],
+    },
     "finalmlp": {"name": "finalmlp", "mlp1": {"hidden": [8]}, "mlp2": {"hidden": [7, 4]}, "heads": 2},
     "finalmlp-context": {
         "name": "finalmlp", "mlp1": {"hidden": [8], "batch_norm": False}, "mlp2": {"hidden": [4]}, "heads": 4,
         "selection": {"hidden": [9], "context1": ["y", "s"], "context2": ["a", "x", "s"]},
+    },
+    "finalmlp-bottom": {
+        "name": "finalmlp", "mlp1": {"hidden": [8]}, "mlp2": {"hidden": [4]}, "heads": 4, "bottom": [5],
+        "selection": {"hidden": [9]},
     },
     "finalmlp-no-selection": {"name": "finalmlp", "mlp1": {"hidden": [6]}, "selection": None, "heads": 2},
     "masknet-serial": {"name": "masknet", "structure": "serial", "hidden": [8, 7], "reduction": 2.0},
     "masknet-parallel": {
         "name": "masknet", "hidden": [8], "blocks": 2, "block_width": 5, "embedding_norm": True,
     },
+    "masknet-bottom": {"name": "masknet", "hidden": [8], "blocks": 1, "block_width": 5, "bottom": [5]},
     "xdeepfm": {"name": "xdeepfm", "cin": [5, 4], "hidden": [8, 7]},
     "xdeepfm-no-mlp": {"name": "xdeepfm", "cin": [3], "hidden": None},
     "mlp": {"name": "mlp", "hidden": [8, 7]},

@@ -41,10 +41,22 @@ class ModelSpec(Spec):
     after the factorization machine."""
 
 
+class FieldsSpec(ModelSpec):
+    """A model for which a numeric feature is an embedding like any other."""
+
+    bottom: Widths | None = None
+    """Hidden layers of an MLP that makes one embedding of all numeric features; absent: one embedding
+    x_j w_j for each."""
+
+
 class DeepSpec(ModelSpec):
     """A model with hidden layers."""
 
     dropout: Fraction = 0.0
+
+
+class DeepFieldsSpec(DeepSpec, FieldsSpec):
+    """Both."""
 
 
 class Attention(Spec):
@@ -59,6 +71,7 @@ class Group(Spec):
     """Features of little importance that share a few embeddings of the common width."""
 
     features: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names, or patterns such as `device_*`."""
     width: PositiveInt = 4
     """Width of the tables in which each feature is looked up."""
     hidden: Widths = ()
@@ -97,7 +110,8 @@ class WukongSpec(DeepSpec):
     dense_embeddings: PositiveInt = 1
     """Embeddings the bottom MLP yields."""
     embeddings_per_feature: dict[str, PositiveInt] = Field(default_factory=dict)
-    """How many embeddings an important categorical or sequence feature gets; one where absent."""
+    """How many embeddings an important categorical or sequence feature gets; one where absent. Names, or
+    patterns such as `user_*`."""
     groups: tuple[Group, ...] = ()
     """Groups of unimportant categorical or sequence features, each mapped by an MLP to few embeddings."""
     head: Widths = (128,)
@@ -186,7 +200,7 @@ class DLRMSpec(DeepSpec):
     batch_norm: bool = False
 
 
-class DCNv2Spec(DeepSpec):
+class DCNv2Spec(DeepFieldsSpec):
     """DCNv2 (arXiv 2008.13535): a cross network and an MLP."""
 
     name: Literal["dcnv2"]
@@ -196,13 +210,10 @@ class DCNv2Spec(DeepSpec):
     structure: Literal["cross", "stacked", "parallel"] = "parallel"
     """`cross` has no MLP; `stacked` puts it on the cross network, `parallel` beside it."""
     hidden: Widths = (400, 400, 400)
-    bottom: Widths | None = None
-    """Hidden layers of an MLP that makes one embedding of all numeric features; absent: one embedding
-    x_j w_j for each."""
     batch_norm: bool = False
 
 
-class AutoIntSpec(DeepSpec):
+class AutoIntSpec(DeepFieldsSpec):
     """AutoInt+ (arXiv 1810.11921): self-attention over embeddings, and an MLP."""
 
     name: Literal["autoint"]
@@ -237,13 +248,19 @@ class AutoIntSpec(DeepSpec):
         return self
 
     @model_validator(mode="after")
+    def _linear_reads_every_feature(self) -> Self:
+        if self.linear and self.bottom is not None:
+            raise ValueError("`linear` needs a weight per numeric feature, which `bottom` does not leave")
+        return self
+
+    @model_validator(mode="after")
     def _heads_divide_the_width(self) -> Self:
         if self.attention_width % self.heads:
             raise ValueError(f"`heads` {self.heads} does not divide `attention_width` {self.attention_width}")
         return self
 
 
-class AFNSpec(DeepSpec):
+class AFNSpec(DeepFieldsSpec):
     """AFN+ (arXiv 1909.03276): products of learned powers of embeddings, and an MLP."""
 
     name: Literal["afn"]
@@ -253,7 +270,9 @@ class AFNSpec(DeepSpec):
     """Hidden layers on the logarithmic neurons."""
     afn_dropout: Fraction = 0.0
     hidden: Widths | None = (400, 400, 400)
-    """Hidden layers of the MLP on embeddings of its own; null leaves both out (AFN without plus)."""
+    """Hidden layers of the MLP beside them; null leaves it out (AFN without plus)."""
+    own_embeddings: bool = True
+    """Give that MLP embeddings of its own, as its paper does; false: both read the same ones."""
     batch_norm: bool = False
     """In both MLPs; the logarithmic layer always has it."""
 
@@ -271,11 +290,11 @@ class FeatureSelection(Spec):
 
     hidden: Widths = (800,)
     context1: tuple[str, ...] = ()
-    """Features that steer the gate of the first stream; none: a learned constant."""
+    """Features that steer the gate of the first stream, by name or pattern; none: a learned constant."""
     context2: tuple[str, ...] = ()
 
 
-class FinalMLPSpec(ModelSpec):
+class FinalMLPSpec(FieldsSpec):
     """FinalMLP (arXiv 2304.00902): two MLP streams with gated inputs, fused by a bilinear form."""
 
     name: Literal["finalmlp"]
@@ -296,7 +315,7 @@ class FinalMLPSpec(ModelSpec):
         return self
 
 
-class MaskNetSpec(DeepSpec):
+class MaskNetSpec(DeepFieldsSpec):
     """MaskNet (arXiv 2102.07619): hidden layers multiplied by masks computed from the embeddings."""
 
     name: Literal["masknet"]

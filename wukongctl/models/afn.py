@@ -2,8 +2,8 @@
 
     neuron_h = exp(Σ_i w_hi ln |x_i|) = Π_i |x_i|^w_hi          element-wise over the width
 
-BatchNorm stands after the logarithm and after the exponential. AFN+ adds an MLP on embeddings of its
-own and a linear layer over the two logits.
+BatchNorm stands after the logarithm and after the exponential. AFN+ adds an MLP, on embeddings of its
+own unless told otherwise, and a linear layer over the two logits.
 
 Shapes: B batch, N embeddings (numeric ones included), D width, H logarithmic neurons.
 """
@@ -53,16 +53,20 @@ class AFN(nn.Module):
         afn_hidden: Sequence[int],
         afn_dropout: float,
         hidden: Sequence[int] | None,
+        own_embeddings: bool,
         dropout: float,
         batch_norm: bool,
+        bottom: Sequence[int] | None,
         embedding_init: float | None,
         sparse: bool,
     ) -> None:
         super().__init__()
         # The two sets of embeddings of AFN+ are the halves of one table: one look-up, one gradient.
-        sets = 1 if hidden is None else 2
+        self.sets = 2 if own_embeddings and hidden is not None else 1
         std = embedding_init or width**-0.5
-        self.embeddings = FieldEmbeddings(schema, sets * width, init_std=std, sparse=sparse)
+        self.embeddings = FieldEmbeddings(
+            schema, self.sets * width, bottom=bottom, init_std=std, sparse=sparse
+        )
         n = self.embeddings.n
         self.logarithmic = LogarithmicLayer(n, width, neurons)
         self.afn = MLP(neurons * width, afn_hidden, 1, dropout=afn_dropout, batch_norm=batch_norm)
@@ -76,7 +80,7 @@ class AFN(nn.Module):
         X = self.embeddings(batch)  # (B, N, D), or (B, N, 2 D)
         if self.mlp is None:
             return self.afn(self.logarithmic(X).flatten(1)).squeeze(1)
-        X, own = X.chunk(2, dim=2)
+        X, own = X.chunk(2, dim=2) if self.sets == 2 else (X, X)
         logits = [self.afn(self.logarithmic(X).flatten(1)), self.mlp(own.flatten(1))]
         return self.output(torch.cat(logits, dim=1)).squeeze(1)  # (B,)
 

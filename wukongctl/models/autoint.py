@@ -125,13 +125,14 @@ class AutoInt(nn.Module):
         hidden: Sequence[int] | None,
         dropout: float,
         batch_norm: bool,
+        bottom: Sequence[int] | None,
         embedding_init: float | None,
         sparse: bool,
     ) -> None:
         super().__init__()
         self.width, self.linear_term = width, linear_term
         self.embeddings = FieldEmbeddings(
-            schema, width, linear=linear_term, init_std=embedding_init, sparse=sparse
+            schema, width, bottom=bottom, linear=linear_term, init_std=embedding_init, sparse=sparse
         )
         n = self.embeddings.n
         self.stacked = structure == "stacked"

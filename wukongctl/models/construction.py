@@ -19,6 +19,7 @@ from wukongctl.models.autoint import AutoInt
 from wukongctl.models.dcnv2 import DCNv2
 from wukongctl.models.deepfm import DeepFM
 from wukongctl.models.dlrm import DLRM
+from wukongctl.models.embeddings import id_features, matching
 from wukongctl.models.finalmlp import FinalMLP
 from wukongctl.models.fm import FM
 from wukongctl.models.masknet import MaskNet
@@ -30,7 +31,14 @@ from wukongctl.models.xdeepfm import XDeepFM
 def wukong(spec: WukongSpec, schema: Schema, sparse: bool) -> Wukong:
     """Wukong from its page."""
     layers = spec.layer_sizes
-    repeated = [name for name, count in spec.embeddings_per_feature.items() for _ in range(count - 1)]
+    ids = id_features(schema)
+    matching([*(name for group in spec.groups for name in group.features), *spec.embeddings_per_feature], ids)
+    repeated = [
+        name
+        for pattern, count in spec.embeddings_per_feature.items()
+        for name in matching([pattern], ids)
+        for _ in range(count - 1)
+    ]
     return Wukong(
         schema,
         width=spec.width,
@@ -44,7 +52,10 @@ def wukong(spec: WukongSpec, schema: Schema, sparse: bool) -> Wukong:
         bottom=spec.bottom,
         dense_embeddings=spec.dense_embeddings,
         repeated=repeated,
-        groups=[Group(group.features, group.width, group.hidden, group.embeddings) for group in spec.groups],
+        groups=[
+            Group(matching(group.features, ids), group.width, group.hidden, group.embeddings)
+            for group in spec.groups
+        ],
         head=spec.head,
         dropout=spec.dropout,
         bias=spec.bias,
@@ -128,6 +139,7 @@ def autoint(spec: AutoIntSpec, schema: Schema, sparse: bool) -> AutoInt:
         hidden=spec.hidden,
         dropout=spec.dropout,
         batch_norm=spec.batch_norm,
+        bottom=spec.bottom,
         embedding_init=spec.embedding_init,
         sparse=sparse,
     )
@@ -142,8 +154,10 @@ def afn(spec: AFNSpec, schema: Schema, sparse: bool) -> AFN:
         afn_hidden=spec.afn_hidden,
         afn_dropout=spec.afn_dropout,
         hidden=spec.hidden,
+        own_embeddings=spec.own_embeddings,
         dropout=spec.dropout,
         batch_norm=spec.batch_norm,
+        bottom=spec.bottom,
         embedding_init=spec.embedding_init,
         sparse=sparse,
     )
@@ -152,6 +166,7 @@ def afn(spec: AFNSpec, schema: Schema, sparse: bool) -> AFN:
 def finalmlp(spec: FinalMLPSpec, schema: Schema, sparse: bool) -> FinalMLP:
     """FinalMLP from its page."""
     selection = spec.selection
+    names = (*id_features(schema), *schema.numeric)
     return FinalMLP(
         schema,
         width=spec.width,
@@ -160,7 +175,10 @@ def finalmlp(spec: FinalMLPSpec, schema: Schema, sparse: bool) -> FinalMLP:
         batch_norm=(spec.mlp1.batch_norm, spec.mlp2.batch_norm),
         heads=spec.heads,
         selection=None if selection is None else selection.hidden,
-        contexts=(selection.context1, selection.context2) if selection else ((), ()),
+        contexts=(matching(selection.context1, names), matching(selection.context2, names))
+        if selection
+        else ((), ()),
+        bottom=spec.bottom,
         embedding_init=spec.embedding_init,
         sparse=sparse,
     )
@@ -178,6 +196,7 @@ def masknet(spec: MaskNetSpec, schema: Schema, sparse: bool) -> MaskNet:
         layer_norm=spec.layer_norm,
         embedding_norm=spec.embedding_norm,
         dropout=spec.dropout,
+        bottom=spec.bottom,
         embedding_init=spec.embedding_init,
         sparse=sparse,
     )

@@ -5,6 +5,7 @@ Pretrained vectors stay as they are; a learned linear map brings them to the com
 B batch, C id columns, M numeric columns, N embeddings, D width, R rows of the table, V frozen dimension.
 """
 
+import fnmatch
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -59,10 +60,9 @@ class Embeddings(nn.Module):
         self.register_buffer(
             "columns", None if whole else torch.tensor(columns, dtype=torch.int64), persistent=False
         )
-        self.frozen = _frozen_tables(frozen, width + linear, linear=linear)
+        self.frozen = nn.ModuleList(FrozenVectors(found, width + linear, linear=linear) for found in frozen)
         self.frozen_macs = sum(lookup.vector_dim for lookup in frozen) * (width + linear)
-        self.frozen_columns = [(_key(lookup), lookup.columns, lookup.pooled) for lookup in frozen]
-        order = [every.index(lookup) for lookup in (*lookups, *frozen)]
+        order = sorted(range(self.n), key=lambda place: every[place].vector_dim > 0)  # as they are computed
         places = None if order == sorted(order) else [order.index(place) for place in range(self.n)]
         self.register_buffer(
             "places", None if places is None else torch.tensor(places, dtype=torch.int64), persistent=False
@@ -71,17 +71,14 @@ class Embeddings(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """(B, C) integer ids → (B, N, D) embeddings."""
         learned = self._learned(ids)
-        if not self.frozen_columns:
+        if not self.frozen:
             return learned
-        parts = [learned]
-        for key, columns, pooled in self.frozen_columns:
-            parts.append(self.frozen[key](ids[:, columns.start : columns.stop], pooled=pooled))
-        X = torch.cat(parts, dim=1)
+        X = torch.cat([learned, *(part(ids) for part in self.frozen)], dim=1)
         return X if self.places is None else X.index_select(1, self.places)
 
     def macs(self, name: str) -> dict[str, int]:
         """Multiply-accumulates per example of the maps of frozen vectors, as the part `name`.frozen."""
-        return {f"{name}.frozen": self.frozen_macs} if self.frozen_columns else {}
+        return {f"{name}.frozen": self.frozen_macs} if self.frozen else {}
 
     def _learned(self, ids: Tensor) -> Tensor:
         if self.columns is not None:
@@ -99,26 +96,29 @@ class Embeddings(nn.Module):
 
 
 class FrozenVectors(nn.Module):
-    """(B, C) ids of one feature → (B, 1, D): its pretrained vector, or the mean of a sequence's, times
-    one learned matrix without bias.
+    """(B, C) ids → (B, 1, D): the pretrained vector of one feature, or the mean of a sequence's, times a
+    learned matrix without bias. Features that share vectors have each their own matrix, as in BARS.
 
     The (R, V) vectors are no parameters: no optimiser moves them, no checkpoint holds them (the dataset
     does), and they may be a memory-mapped file. Until `fill_vectors` they are shapes without memory.
     """
 
-    def __init__(self, table: int, rows: int, dim: int, width: int, *, linear: bool) -> None:
+    def __init__(self, lookup: "_Lookup", width: int, *, linear: bool) -> None:
         super().__init__()
-        self.table = table
-        self.register_buffer("vectors", torch.empty(rows, dim, device="meta"), persistent=False)
-        self.projection = project(dim, width, bias=False)
+        self.table, self.pooled = lookup.table, lookup.pooled
+        self.start, self.stop = lookup.columns.start, lookup.columns.stop
+        vectors = torch.empty(lookup.rows, lookup.vector_dim, device="meta")
+        self.register_buffer("vectors", vectors, persistent=False)
+        self.projection = project(lookup.vector_dim, width, bias=False)
         if linear:  # the feature's part in a linear model starts at zero, as learned weights do
             with torch.no_grad():
                 self.projection.weight[-1].zero_()
 
-    def forward(self, ids: Tensor, *, pooled: bool) -> Tensor:
+    def forward(self, ids: Tensor) -> Tensor:
         """(B, C) → (B, 1, D)."""
-        vectors = nn.functional.embedding(ids, self.vectors)  # (B, C, V)
-        return self.projection(_masked_mean(vectors, ids) if pooled else vectors)
+        ids = ids[:, self.start : self.stop]
+        vectors = nn.functional.embedding(ids, self.vectors)  # (B, values, V)
+        return self.projection(_masked_mean(vectors, ids) if self.pooled else vectors)
 
 
 class NumericEmbedding(nn.Module):
@@ -249,6 +249,25 @@ def id_features(schema: Schema) -> tuple[str, ...]:
     return (*schema.categorical, *(sequence.name for sequence in schema.sequences))
 
 
+def matching(wanted: Iterable[str], names: Sequence[str]) -> list[str]:
+    """Features named in a recipe, patterns such as `device_*` replaced by what they match, in order.
+
+    Raises UsageError for a pattern that matches nothing, or a feature that is meant twice. Other names
+    are left for whoever looks them up.
+    """
+    found: list[str] = []
+    for name in wanted:
+        pattern = name not in names and any(character in name for character in "*?[")
+        matches = fnmatch.filter(names, name) if pattern else [name]
+        if not matches:
+            raise UsageError(f"the model names `{name}`, which matches no feature of the data")
+        found += matches
+    for name in found:
+        if found.count(name) > 1:
+            raise UsageError(f"the model's features {', '.join(wanted)} mean `{name}` twice")
+    return found
+
+
 def embedding_tables(model: nn.Module) -> list[Tensor]:
     """The weights of all tables of a model; the other parameters are its dense ones."""
     return [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
@@ -272,12 +291,11 @@ def fill_vectors(model: nn.Module, vectors: Mapping[int, Tensor]) -> None:
 class _Lookup:
     """The id columns of one embedding, and the rows of the table they are looked up in.
 
-    `repetition` tells the embeddings of one feature apart; a learned table has `vector_dim` 0.
+    A learned table has `vector_dim` 0.
     """
 
     columns: range
     table: int
-    repetition: int
     start: int
     rows: int
     pooled: bool
@@ -294,27 +312,12 @@ def _lookups(schema: Schema, features: Sequence[str]) -> list[_Lookup]:
             hint = did_you_mean(name, found) or f"features looked up by id: {', '.join(found)}"
             raise UsageError(f"the model names `{name}`, which is not a feature of the data", hint=hint)
         columns, table, pooled = found[name]
-        repetition = features[:index].count(name)
         rows, dim = schema.table_rows[table], schema.vector_dim(table)
-        start = starts.setdefault((table, repetition), end)
+        key = table, features[:index].count(name)
+        start = starts.setdefault(key, end)
         end = max(end, start + (0 if dim else rows))
-        lookups.append(_Lookup(columns, table, repetition, start, rows, pooled, dim))
+        lookups.append(_Lookup(columns, table, start, rows, pooled, dim))
     return lookups
-
-
-def _frozen_tables(lookups: Iterable[_Lookup], width: int, *, linear: bool) -> nn.ModuleDict:
-    """One map for each table and repetition: features that share a table share it, as learned rows."""
-    firsts = {_key(lookup): lookup for lookup in reversed(list(lookups))}
-    return nn.ModuleDict(
-        {
-            key: FrozenVectors(found.table, found.rows, found.vector_dim, width, linear=linear)
-            for key, found in sorted(firsts.items())
-        }
-    )
-
-
-def _key(lookup: _Lookup) -> str:
-    return f"{lookup.table}-{lookup.repetition}"
 
 
 def _id_columns(schema: Schema) -> dict[str, tuple[range, int, bool]]:

@@ -78,12 +78,18 @@ class FinalMLP(nn.Module):
         heads: int,
         selection: Sequence[int] | None,
         contexts: tuple[Sequence[str], Sequence[str]],
+        bottom: Sequence[int] | None,
         embedding_init: float | None,
         sparse: bool,
     ) -> None:
         super().__init__()
         self.embeddings = FieldEmbeddings(
-            schema, width, repeated=(*contexts[0], *contexts[1]), init_std=embedding_init, sparse=sparse
+            schema,
+            width,
+            bottom=bottom,
+            repeated=(*contexts[0], *contexts[1]),
+            init_std=embedding_init,
+            sparse=sparse,
         )
         inputs = self.embeddings.n * width
         self.gates = nn.ModuleList()

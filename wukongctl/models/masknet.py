@@ -81,11 +81,14 @@ class MaskNet(nn.Module):
         layer_norm: bool,
         embedding_norm: bool,
         dropout: float,
+        bottom: Sequence[int] | None,
         embedding_init: float | None,
         sparse: bool,
     ) -> None:
         super().__init__()
-        self.embeddings = FieldEmbeddings(schema, width, init_std=embedding_init, sparse=sparse)
+        self.embeddings = FieldEmbeddings(
+            schema, width, bottom=bottom, init_std=embedding_init, sparse=sparse
+        )
         self.norm = FieldNorm(self.embeddings.n, width) if embedding_norm else nn.Identity()
         embedded = self.embeddings.n * width
         self.serial = block_width is None

@@ -29,11 +29,11 @@ class AttentiveProjection(nn.Module):
     The paper gives the two steps (section 3.3) but no sizes: `rows` and `hidden` are ours.
     """
 
-    def __init__(self, n: int, width: int, k: int, *, rows: int, hidden: Sequence[int]) -> None:
+    def __init__(self, n: int, width: int, k: int, *, rows: int, hidden: Sequence[int], bias: bool) -> None:
         super().__init__()
         self.n, self.k, self.width = n, k, width
         self.compress = row_weights(rows, n)
-        self.mlp = MLP(rows * width, hidden, n * k)
+        self.mlp = MLP(rows * width, hidden, n * k, bias=bias)
 
     def forward(self, X: Tensor) -> Tensor:
         """(B, N, D) → (B, N, K)."""
@@ -74,7 +74,7 @@ class WukongLayer(nn.Module):
         self.n_F, self.n_L = n_F, n_L
         self.columns = n if projection == "none" else k
         self.attention = (
-            AttentiveProjection(n, width, k, rows=attention_rows, hidden=attention_hidden)
+            AttentiveProjection(n, width, k, rows=attention_rows, hidden=attention_hidden, bias=bias)
             if projection == "attentive"
             else None
         )
