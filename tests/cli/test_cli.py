@@ -2,9 +2,9 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -51,12 +51,13 @@ def test_help_of_every_command_imports_nothing_heavy(name: str) -> None:
 
 
 def test_help_is_quick() -> None:
-    # 0.15 s is the promise; the test leaves room for a busy machine and takes the best of several.
+    # 0.15 s is the promise. Processor time, the best of several: a busy machine must not fail this.
     times = []
     for _ in range(5):
-        started = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-m", "wukongctl", "--help"], capture_output=True, check=True)
-        times.append(time.perf_counter() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(times) < 0.3
 
 

@@ -19,9 +19,9 @@ from wukongctl.models.autoint import AutoInt
 from wukongctl.models.dcnv2 import DCNv2
 from wukongctl.models.deepfm import DeepFM
 from wukongctl.models.dlrm import DLRM
-from wukongctl.models.embeddings import id_features, matching
 from wukongctl.models.finalmlp import FinalMLP
 from wukongctl.models.fm import FM
+from wukongctl.models.lookups import id_features, matching
 from wukongctl.models.masknet import MaskNet
 from wukongctl.models.mlp import MLPModel
 from wukongctl.models.wukong import Group, Wukong

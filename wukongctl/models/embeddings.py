@@ -5,18 +5,15 @@ Pretrained vectors stay as they are; a learned linear map brings them to the com
 B batch, C id columns, M numeric columns, N embeddings, D width, R rows of the table, V frozen dimension.
 """
 
-import fnmatch
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from wukongctl.config.loading import did_you_mean
 from wukongctl.data.schema import Batch, Schema
-from wukongctl.errors import UsageError
 from wukongctl.models.layers import MLP
 from wukongctl.models.layers import linear as project
+from wukongctl.models.lookups import Lookup, id_features, lookups_of, segments_of
 
 
 class Embeddings(nn.Module):
@@ -44,11 +41,11 @@ class Embeddings(nn.Module):
         sparse: bool = False,
     ) -> None:
         super().__init__()
-        every = _lookups(schema, id_features(schema) if features is None else features)
+        every = lookups_of(schema, id_features(schema) if features is None else features)
         lookups = [lookup for lookup in every if not lookup.vector_dim]
         frozen = [lookup for lookup in every if lookup.vector_dim]
         self.n = len(every)
-        self.segments = _segments(lookups)
+        self.segments = segments_of(lookups)
         rows = max((lookup.start + lookup.rows for lookup in lookups), default=1)
         self.table = nn.Embedding(rows, width + linear, sparse=sparse)
         _initialize(self.table.weight, init_std or width**-0.5, linear=linear)
@@ -103,7 +100,7 @@ class FrozenVectors(nn.Module):
     does), and they may be a memory-mapped file. Until `fill_vectors` they are shapes without memory.
     """
 
-    def __init__(self, lookup: "_Lookup", width: int, *, linear: bool) -> None:
+    def __init__(self, lookup: Lookup, width: int, *, linear: bool) -> None:
         super().__init__()
         self.table, self.pooled = lookup.table, lookup.pooled
         self.start, self.stop = lookup.columns.start, lookup.columns.stop
@@ -244,30 +241,6 @@ class FieldEmbeddings(nn.Module):
         return self.ids.macs("embeddings.ids") | parts
 
 
-def id_features(schema: Schema) -> tuple[str, ...]:
-    """Categorical columns, then sequences: the order of a batch's ids."""
-    return (*schema.categorical, *(sequence.name for sequence in schema.sequences))
-
-
-def matching(wanted: Iterable[str], names: Sequence[str]) -> list[str]:
-    """Features named in a recipe, patterns such as `device_*` replaced by what they match, in order.
-
-    Raises UsageError for a pattern that matches nothing, or a feature that is meant twice. Other names
-    are left for whoever looks them up.
-    """
-    found: list[str] = []
-    for name in wanted:
-        pattern = name not in names and any(character in name for character in "*?[")
-        matches = fnmatch.filter(names, name) if pattern else [name]
-        if not matches:
-            raise UsageError(f"the model names `{name}`, which matches no feature of the data")
-        found += matches
-    for name in found:
-        if found.count(name) > 1:
-            raise UsageError(f"the model's features {', '.join(wanted)} mean `{name}` twice")
-    return found
-
-
 def embedding_tables(model: nn.Module) -> list[Tensor]:
     """The weights of all tables of a model; the other parameters are its dense ones."""
     return [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
@@ -285,60 +258,6 @@ def fill_vectors(model: nn.Module, vectors: Mapping[int, Tensor]) -> None:
         if given.shape != expected:
             raise ValueError(f"vectors of table {frozen.table} are {given.shape}, expected {expected}")
         frozen.vectors = given
-
-
-@dataclass(frozen=True)
-class _Lookup:
-    """The id columns of one embedding, and the rows of the table they are looked up in.
-
-    A learned table has `vector_dim` 0.
-    """
-
-    columns: range
-    table: int
-    start: int
-    rows: int
-    pooled: bool
-    vector_dim: int
-
-
-def _lookups(schema: Schema, features: Sequence[str]) -> list[_Lookup]:
-    """One per feature; features that share a table share rows, but those of the n-th time are its own."""
-    found = _id_columns(schema)
-    starts: dict[tuple[int, int], int] = {}
-    end, lookups = 0, []
-    for index, name in enumerate(features):
-        if name not in found:
-            hint = did_you_mean(name, found) or f"features looked up by id: {', '.join(found)}"
-            raise UsageError(f"the model names `{name}`, which is not a feature of the data", hint=hint)
-        columns, table, pooled = found[name]
-        rows, dim = schema.table_rows[table], schema.vector_dim(table)
-        key = table, features[:index].count(name)
-        start = starts.setdefault(key, end)
-        end = max(end, start + (0 if dim else rows))
-        lookups.append(_Lookup(columns, table, start, rows, pooled, dim))
-    return lookups
-
-
-def _id_columns(schema: Schema) -> dict[str, tuple[range, int, bool]]:
-    """Each feature's columns among the ids, its table, and whether its values are pooled."""
-    found = {name: (range(i, i + 1), i, False) for i, name in enumerate(schema.categorical)}
-    column = len(found)
-    for sequence in schema.sequences:
-        found[sequence.name] = range(column, column + sequence.max_len), sequence.table, True
-        column += sequence.max_len
-    return found
-
-
-def _segments(lookups: Sequence[_Lookup]) -> tuple[tuple[int, bool], ...]:
-    """(columns, pooled) in order, adjacent categorical columns as one."""
-    segments: list[tuple[int, bool]] = []
-    for lookup in lookups:
-        if segments and not lookup.pooled and not segments[-1][1]:
-            segments[-1] = (segments[-1][0] + 1, False)
-        else:
-            segments.append((len(lookup.columns), lookup.pooled))
-    return tuple(segments)
 
 
 def _masked_mean(vectors: Tensor, ids: Tensor) -> Tensor:

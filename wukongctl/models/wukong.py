@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from wukongctl.data.schema import Batch, Schema
-from wukongctl.models.embeddings import Embeddings, GroupEmbedding, id_features
+from wukongctl.models.embeddings import Embeddings, GroupEmbedding
 from wukongctl.models.layers import MLP, mix_rows, row_weights
+from wukongctl.models.lookups import id_features
 
 Projection = Literal["none", "static", "attentive"]
 Part = Literal["fmb", "lcb", "residual"]
