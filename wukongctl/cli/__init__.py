@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "Train and evaluate a recipe, or resume it.",
     "evaluate": "Metrics of a finished run, with intervals.",
     "flops": "FLOPs and parameters of a recipe; needs no data.",
+    "sweep": "Train a ladder of sizes, models and seeds.",
     "scale-report": "Fit and draw scaling curves of finished runs.",
     "datasets": "List and show datasets.",
     "recipes": "List, show, copy and check recipes.",
@@ -50,7 +51,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def _command(name: str) -> click.Command | None:  # noqa: PLR0911
+def _command(name: str) -> click.Command | None:  # noqa: C901, PLR0911 one case per command
     match name:
         case "quickstart":
             from wukongctl.cli.quickstart import quickstart
@@ -72,6 +73,10 @@ def _command(name: str) -> click.Command | None:  # noqa: PLR0911
             from wukongctl.cli.flops import flops
 
             return flops
+        case "sweep":
+            from wukongctl.cli.sweep import sweep
+
+            return sweep
         case "scale-report":
             from wukongctl.cli.scale_report import scale_report
 

@@ -100,16 +100,21 @@ def check(output: Output, paths: tuple[str, ...], overrides: tuple[str, ...]) ->
 
 
 def _check(path: Path, overrides: tuple[str, ...]) -> None:
+    from wukongctl.config.entries import expand
     from wukongctl.config.loading import read, validate
     from wukongctl.config.schema import format_of
+    from wukongctl.config.sweep import SweepSpec
 
     document = read(path)
     keys = set(document.value) if isinstance(document.value, dict) else set()
-    validate(document, format_of(keys), overrides)
+    if format_of(keys) is SweepSpec:
+        expand(path, overrides)
+    else:
+        validate(document, format_of(keys), overrides)
 
 
 @recipes.command("schema")
-@click.argument("name", type=click.Choice(["training", "dataset", "report"]))
+@click.argument("name", type=click.Choice(["training", "dataset", "sweep", "report"]))
 @click.option("--markdown", is_flag=True, help="A reference page for people instead.")
 @options.common
 def schema(output: Output, name: str, markdown: bool) -> None:

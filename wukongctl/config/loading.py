@@ -5,12 +5,12 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path as FilePath
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from wukongctl.config.positions import Document, Path, parse, parse_scalar
+from wukongctl.config.positions import Document, Path, Place, parse, parse_scalar
 from wukongctl.config.spec import Mistakes, Spec
 from wukongctl.errors import Problem, RecipeError, UsageError
 
@@ -18,7 +18,15 @@ S = TypeVar("S", bound=Spec)
 DISCRIMINATORS = ("name", "type", "by")
 
 
-def load(path: FilePath, spec: type[S], overrides: Sequence[str] = ()) -> S:
+class Override(NamedTuple):
+    """A value put into a recipe from outside: dotted key, value, and where both were written."""
+
+    key: str
+    value: Any
+    place: Place
+
+
+def load(path: FilePath, spec: type[S], overrides: Sequence[str | Override] = ()) -> S:
     """Read `path` as a `spec`, after applying overrides of the form `a.b=value`.
 
     Raises RecipeError with all problems, UsageError when the file cannot be read.
@@ -36,7 +44,7 @@ def read(path: FilePath) -> Document:
         raise UsageError(f"cannot read `{path}`: {(error.strerror or 'unknown error').lower()}") from None
 
 
-def validate(document: Document, spec: type[S], overrides: Sequence[str] = ()) -> S:
+def validate(document: Document, spec: type[S], overrides: Sequence[str | Override] = ()) -> S:
     """Turn a parsed document into a `spec`; raises RecipeError with all problems, in reading order."""
     problems = list(document.problems)
     if document.value is None and not problems:
@@ -46,7 +54,7 @@ def validate(document: Document, spec: type[S], overrides: Sequence[str] = ()) -
     if not isinstance(document.value, dict):
         raise RecipeError(problems)
     for override in overrides:
-        _override(document, override)
+        _override(document, _from_option(override) if isinstance(override, str) else override)
     problems += _problems(document, spec)
     if problems:
         raise RecipeError(sorted(dict.fromkeys(problems), key=lambda problem: (problem.line, problem.column)))
@@ -106,33 +114,44 @@ def _names(quoted: str) -> list[str]:
     return re.findall(r"'([^']*)'", quoted)
 
 
-def _override(document: Document, override: str) -> None:
-    dotted, equals, text = override.partition("=")
-    if not equals or not dotted.strip("."):
-        raise UsageError(f"`--set {override}` is not of the form `key.subkey=value`")
-    path: Path = tuple(int(part) if part.isdigit() else part for part in dotted.split("."))
+def _from_option(text: str) -> Override:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"`--set {text}` is not of the form `key.subkey=value`")
+    return Override(key, parse_scalar(value), (f"--set {text}", 0, 0))
+
+
+def _override(document: Document, override: Override) -> None:
+    parts = override.key.split(".")
+    if "" in parts:
+        raise RecipeError([Problem(f"`{override.key}` is not of the form `key.subkey`", *override.place)])
+    path: Path = tuple(int(part) if part.isdigit() else part for part in parts)
     parent = document.value
     for depth, step in enumerate(path[:-1]):
         parent = _descend(parent, step, document, path[: depth + 1], override)
     if isinstance(parent, list) and not (isinstance(path[-1], int) and path[-1] < len(parent)):
-        raise UsageError(f"`--set {override}`: the list has {len(parent)} entries, counted from 0")
-    parent[path[-1] if isinstance(parent, list) else str(path[-1])] = parse_scalar(text)
-    document.overrides[path] = f"--set {override}"
+        raise _refused(override, f"the list has {len(parent)} entries, counted from 0")
+    parent[path[-1] if isinstance(parent, list) else str(path[-1])] = override.value
+    document.overrides[path] = override.place
 
 
-def _descend(parent: Any, step: str | int, document: Document, path: Path, override: str) -> Any:
+def _refused(override: Override, why: str) -> RecipeError:
+    return RecipeError([Problem(f"cannot set `{override.key}`: {why}", *override.place)])
+
+
+def _descend(parent: Any, step: str | int, document: Document, path: Path, override: Override) -> Any:
     if isinstance(parent, list) and isinstance(step, int) and step < len(parent):
         child = parent[step]
     elif isinstance(parent, dict):
         if parent.get(str(step)) is None:
             parent[str(step)] = {}
-            document.overrides[path] = f"--set {override}"
+            document.overrides[path] = override.place
         child = parent[str(step)]
     else:
         child = None
     if not isinstance(child, dict | list):
         dotted = ".".join(map(str, path))
-        raise UsageError(f"`--set {override}`: `{dotted}` holds a single value, not keys")
+        raise _refused(override, f"`{dotted}` holds a single value, not keys")
     return child
 
 

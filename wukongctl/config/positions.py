@@ -18,6 +18,8 @@ Path = tuple[str | int, ...]
 MAX_VALUES = 200_000
 """Values of one file, aliases followed: a few lines of YAML can stand for billions."""
 TOO_MUCH = "it is nested too deeply, or its aliases stand for too many values"
+Place = tuple[str, int, int]
+"""File, line and column; line 0 where the value is from no file."""
 _SCALARS = frozenset({"null", "bool", "int", "float", "str"})
 
 
@@ -29,7 +31,7 @@ class Document:
     value: Any = None
     keys: dict[Path, tuple[int, int]] = field(default_factory=dict)
     values: dict[Path, tuple[int, int]] = field(default_factory=dict)
-    overrides: dict[Path, str] = field(default_factory=dict)
+    overrides: dict[Path, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def problem(self, message: str, path: Path, *, at_key: bool = False, hint: str | None = None) -> Problem:
@@ -37,7 +39,7 @@ class Document:
         for end in range(len(path), -1, -1):
             prefix = path[:end]
             if prefix in self.overrides:
-                return Problem(message, file=self.overrides[prefix], hint=hint)
+                return Problem(message, *self.overrides[prefix], hint=hint)
             key = self.keys.get(prefix) if at_key and end == len(path) else None
             place = key or self.values.get(prefix)
             if place is not None:

@@ -1,0 +1,87 @@
+"""`wukongctl sweep` with real processes."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Wukong
+
+SWEEP = """\
+name: study
+seeds: [0, 1]
+search: {grid: {optimizer.dense.lr: [1e-2, 1e30]}}
+ladders: [{recipe: mine.yaml}]
+"""
+
+
+@pytest.fixture
+def sweep(recipe: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(SWEEP)
+    return path
+
+
+def test_a_sweep_chooses_runs_and_is_complete_the_second_time(wukong: Wukong, sweep: Path) -> None:
+    first = wukong("sweep", sweep, "--jobs", 2, "--json")
+    assert (first.code, first.err) == (0, "")
+    assert set(first.json) >= {"sweep", "status", "seeds", "counts", "seconds", "entries", "path"}
+    assert first.json["counts"] == {"complete": 3, "diverged": 1, "failed": 0, "total": 4}
+    (entry,) = first.json["entries"]
+    assert entry["chosen"]["setting"] == {"optimizer.dense.lr": 0.01}
+    again = wukong("sweep", sweep, "--resume")
+    assert again.code == 0
+    assert "3 complete, 1 diverged, 0 failed of 4 runs" in again.out
+    assert "[" not in again.err  # nothing ran
+    listed = wukong("runs", "ls", "sweeps/study/runs", "--json").json
+    assert {row["status"] for row in listed} == {"complete"}
+    assert sorted(row["seed"] for row in listed) == [0, 1]
+
+
+def test_a_dry_run_tells_the_cost_and_writes_nothing(wukong: Wukong, sweep: Path, tmp_path: Path) -> None:
+    plan = wukong("sweep", sweep, "--dry-run", "--json")
+    assert plan.code == 0
+    (entry,) = plan.json["entries"]
+    counted = wukong("flops", "mine.yaml", "--json").json[0]
+    assert entry["gflop_per_example"] == counted["gflop_per_example"]
+    assert entry["params"] == counted["params"]
+    assert (entry["trials"], entry["runs"], entry["trained"], entry["examples"]) == (2, 2, 3, 1600)
+    assert plan.json["total_gflop"] == pytest.approx(entry["gflop_per_example"] * 1600 * 3)
+    assert plan.json["seconds"] > 0
+    assert "3 runs" in wukong("sweep", sweep, "--dry-run").out
+    assert not (tmp_path / "sweeps").exists()
+
+
+def test_there_must_be_something_to_resume(wukong: Wukong, sweep: Path) -> None:
+    result = wukong("sweep", sweep, "--resume")
+    assert result.code == 2
+    assert "there is no sweep to resume in `sweeps/study`" in result.err
+
+
+def test_problems_have_places(wukong: Wukong, sweep: Path) -> None:
+    sweep.write_text(SWEEP.replace("dense.lr", "dense.rate"))
+    for command in (("recipes", "check"), ("sweep",)):
+        result = wukong(*command, "sweep.yaml")
+        assert result.code == 2
+        assert "sweep.yaml:3:17: unknown key `rate`" in result.err
+
+
+def test_a_signal_lets_runs_save_and_the_same_command_goes_on(sweep: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "wukongctl", "sweep", str(sweep), "--set", "set.epochs=20000"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("sweeps/study/trials/*/metrics.jsonl")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "error: stopped with 0 of 4 runs done" in err
+    (saved,) = tmp_path.glob("sweeps/study/trials/*/checkpoints/step-*.pt")
+    assert json.loads((saved.parents[1] / "run.json").read_text())["seed"] == 0
+    assert not (saved.parents[1] / "result.json").exists()

@@ -1,0 +1,231 @@
+"""`wukongctl sweep`: a ladder of models, sizes, shares of the data and seeds, from one file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wukongctl.cli import options
+from wukongctl.cli.output import Output, ProgressBar
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from wukongctl.scaling.executors import Executor
+    from wukongctl.scaling.sweep import Event, Sweep
+
+EXAMPLES = """\b
+Examples:
+  wukongctl sweep scaling/synthetic-sizes --dry-run
+  wukongctl sweep scaling/synthetic-sizes --jobs 2
+  wukongctl scale-report sweeps/synthetic-sizes/runs
+"""
+
+
+@click.command(epilog=EXAMPLES, short_help="Train a ladder of sizes, models and seeds.")
+@click.argument("sweep")
+@options.overrides
+@options.data
+@options.out("sweeps", "Folder that holds results of sweeps.", envvar="WUKONGCTL_SWEEPS")
+@click.option(
+    "--jobs", type=click.IntRange(1), default=1, show_default=True,
+    help="Runs at the same time; each gets its share of the cores.",
+)  # fmt: skip
+@click.option(
+    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
+    help="Processes of this machine, or the Ray cluster of `RAY_ADDRESS`.",
+)  # fmt: skip
+@click.option("--resume", is_flag=True, help="Insist on resuming: fail when there is nothing to resume.")
+@click.option("--dry-run", is_flag=True, help="Check everything, say what it would take, and stop.")
+@options.common
+def sweep(
+    output: Output,
+    sweep: str,
+    overrides: tuple[str, ...],
+    data: Path,
+    out: Path,
+    jobs: int,
+    engine: str,
+    resume: bool,
+    dry_run: bool,
+) -> None:
+    """Run SWEEP, a YAML file or the name of a shipped one: search, choose on validation, one run per seed.
+
+    What is complete is skipped, so the same command goes on where it stopped. A run that diverges or
+    fails is recorded, and the others go on.
+    """
+    from wukongctl.config import library
+    from wukongctl.config.entries import expand
+    from wukongctl.data import manifest as manifests
+    from wukongctl.errors import UsageError
+    from wukongctl.scaling.sweep import Sweep, cores
+
+    spec, entries = expand(library.find(sweep), overrides)
+    names = {trial.recipe.data for entry in entries for trial in entry.trials}
+    planned = Sweep(spec, entries, {name: manifests.read(data / name) for name in sorted(names)}, out)
+    threads = max(1, cores() // jobs)
+    if resume and not (planned.folder / "sweep.json").is_file():
+        raise UsageError(f"there is no sweep to resume in `{planned.folder}`", hint="leave out `--resume`")
+    if dry_run:
+        _dry_run(output, planned, jobs, threads)
+        return
+    _run(output, planned, _executor(engine, jobs, threads), data, threads)
+
+
+def _executor(engine: str, jobs: int, threads: int) -> "Executor":
+    from wukongctl.scaling.executors import LocalExecutor, RayExecutor
+
+    return LocalExecutor(jobs) if engine == "local" else RayExecutor(jobs, threads)
+
+
+def _run(output: Output, sweep: "Sweep", executor: "Executor", data: Path, threads: int) -> None:
+    from wukongctl.errors import RunFailed
+    from wukongctl.scaling.summary import summarize
+    from wukongctl.scaling.sweep import execute, write
+
+    path = sweep.folder / "sweep.json"
+    try:
+        with output.progress() as bar:
+            execute(
+                sweep,
+                executor,
+                data=data,
+                threads=threads,
+                report=lambda event: _report(output, bar, event),
+                save=lambda: write(path, summarize(sweep)),
+            )
+    finally:
+        executor.stop()
+    summary = summarize(sweep)
+    output.result(summary | {"path": str(sweep.folder)}, lambda console: _show(console, sweep, summary))
+    failed = [o for o in sweep.outcomes.values() if o.status == "failed"]
+    if failed:
+        raise RunFailed(
+            f"{len(failed)} of {sweep.total} runs failed, the first with: {failed[0].message}",
+            hint=f"see `{path}`; the same command tries them again",
+        )
+
+
+def _report(output: Output, bar: ProgressBar, event: "Event") -> None:
+    """One line for every run that ends now, and the bar."""
+    job, outcome = event.job, event.outcome
+    bar.update("sweep", event.done, event.total, job.entry)
+    if event.was_complete:
+        return
+    what = ", ".join(f"{key}={value}" for key, value in job.setting.items())
+    label = f"{job.entry}, {job.kind}, seed {job.recipe.seed}" + (f", {what}" if what else "")
+    metric = job.recipe.early_stopping.metric
+    if outcome.status == "complete":
+        value = outcome.metric("valid", metric)
+        measured = "" if value is None else f"valid {metric} {value:.5f}, "
+        said = f"{measured}{outcome.result['seconds']:.1f} s"
+    else:
+        said = f"{outcome.status}: {outcome.message}"
+    output.note(f"[{event.done}/{event.total}] {label}: {said}")
+
+
+def _show(console: "Console", sweep: "Sweep", summary: dict[str, Any]) -> None:
+    from wukongctl.cli.tables import table
+
+    excess = any("excess_logloss" in entry["metrics"].get("test", {}) for entry in summary["entries"])
+    metrics = [
+        ("auc", "test AUC"),
+        ("excess_logloss", "excess LogLoss") if excess else ("logloss", "LogLoss"),
+    ]
+    shown = table(sweep.spec.name, "MFLOP/example", "runs", "chosen", *(title for _, title in metrics))
+    for entry in summary["entries"]:
+        chosen = (entry["chosen"] or {}).get("setting", {})
+        gflop = entry["gflop_per_example"]
+        shown.add_row(
+            entry["name"],
+            "–" if gflop is None else f"{gflop * 1e3:.4g}",
+            f"{sum(run['status'] == 'complete' for run in entry['runs'])}/{len(summary['seeds'])}",
+            ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in chosen.items()) or "–",
+            *(_mean_and_sd(entry["metrics"].get("test", {}).get(key)) for key, _ in metrics),
+        )
+    console.print(shown)
+    counts = summary["counts"]
+    console.print(
+        f"{counts['complete']} complete, {counts['diverged']} diverged, {counts['failed']} failed of "
+        f"{counts['total']} runs, {summary['seconds']:,.0f} s of training"
+    )
+    for entry in summary["entries"]:
+        for key in (entry["chosen"] or {}).get("at_edge", []):
+            console.print(f"{entry['name']}: the best `{key}` is at the edge of its grid", soft_wrap=True)
+    console.print(f"results: {sweep.folder / 'sweep.json'}", soft_wrap=True)
+    console.print(f"next: wukongctl scale-report {sweep.folder / 'runs'}", soft_wrap=True)
+
+
+def _mean_and_sd(cell: dict[str, Any] | None) -> str:
+    if cell is None:
+        return "–"
+    return f"{cell['mean']:.5f}" + ("" if cell["sd"] is None else f" ± {cell['sd']:.5f}")
+
+
+def _dry_run(output: Output, sweep: "Sweep", jobs: int, threads: int) -> None:
+    import torch
+
+    from wukongctl.scaling.estimate import estimate
+
+    torch.set_num_threads(threads)
+    rows, total, unknown = [], 0.0, False
+    for entry in sweep.entries:
+        recipe = entry.trials[0].recipe
+        cost = estimate(recipe, sweep.manifests[recipe.data])
+        # The winner's trial answers one of the seeds.
+        saved = entry.search is not None and entry.search.seed in sweep.spec.seeds
+        runs = len(sweep.trials(entry)) + len(sweep.spec.seeds) - saved
+        total += (cost.seconds or 0.0) * runs
+        unknown |= cost.seconds is None
+        rows.append(
+            {
+                "name": entry.name,
+                "curve": entry.curve,
+                "trials": len(sweep.trials(entry)),
+                "runs": len(sweep.spec.seeds),
+                "trained": runs,
+                "examples": cost.examples,
+                "gflop_per_example": cost.counts.gflop,
+                "params": {"dense": cost.counts.dense_params, "embedding": cost.counts.embedding_params},
+                "bytes": cost.memory.total,
+                "seconds": cost.seconds,
+            }
+        )
+    plan = {
+        "sweep": sweep.spec.name,
+        "path": str(sweep.folder),
+        "total_gflop": sum(row["gflop_per_example"] * row["examples"] * row["trained"] for row in rows),
+        "bytes": sum(sorted((row["bytes"] for row in rows), reverse=True)[:1]) * jobs,
+        "seconds": None if unknown else total / jobs,
+        "entries": rows,
+    }
+    output.result(plan, lambda console: _show_plan(console, plan, jobs, threads))
+
+
+def _show_plan(console: "Console", plan: dict[str, Any], jobs: int, threads: int) -> None:
+    from wukongctl.cli.tables import table
+
+    shown = table(
+        plan["sweep"], "trials", "seeds", "examples", "MFLOP/ex.", "dense", "embedding", "MiB", "s/run"
+    )
+    for row in plan["entries"]:
+        shown.add_row(
+            row["name"],
+            str(row["trials"]),
+            str(row["runs"]),
+            f"{row['examples']:,}",
+            f"{row['gflop_per_example'] * 1e3:.4g}",
+            f"{row['params']['dense']:,}",
+            f"{row['params']['embedding']:,}",
+            f"{row['bytes'] / 2**20:,.0f}",
+            "–" if row["seconds"] is None else f"{row['seconds']:,.0f}",
+        )
+    console.print(shown)
+    trained = sum(row["trained"] for row in plan["entries"])
+    time = "unknown" if plan["seconds"] is None else f"about {plan['seconds'] / 60:,.0f} minutes"
+    console.print(
+        f"{trained} runs, {plan['total_gflop']:,.4g} GFLOP, up to {plan['bytes'] / 2**20:,.0f} MiB at once; "
+        f"{time} with {jobs} at a time on {threads} thread{'s' if threads > 1 else ''} each",
+        soft_wrap=True,
+    )
+    console.print(f"would train in {plan['path']}", soft_wrap=True)

@@ -1,0 +1,121 @@
+"""A sweep file → its entries, each with complete recipes, or every problem with `file:line:column`."""
+
+import copy
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from wukongctl.config import library
+from wukongctl.config.loading import Override, read, validate
+from wukongctl.config.positions import Document, Place
+from wukongctl.config.positions import Path as Keys
+from wukongctl.config.sweep import Ladder, Search, Setting, SweepSpec
+from wukongctl.config.training import TrainingSpec
+from wukongctl.errors import Problem, RecipeError, UsageError
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting of a search and the recipe it makes, with the seed of the search."""
+
+    setting: Setting
+    recipe: TrainingSpec
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One size of one ladder at one share of the data; without a search it has a single trial."""
+
+    name: str
+    curve: str
+    fraction: float
+    search: Search | None
+    trials: tuple[Trial, ...]
+
+
+def expand(path: Path, overrides: tuple[str, ...] = ()) -> tuple[SweepSpec, tuple[Entry, ...]]:
+    """Read a sweep file and check every recipe it makes; raises RecipeError with all problems."""
+    document = read(path)
+    spec = validate(document, SweepSpec, overrides)
+    expander = _Expander(document, spec, path.parent)
+    entries = tuple(expander.entries())
+    if expander.problems:
+        ordered = sorted(dict.fromkeys(expander.problems), key=lambda p: (p.file, p.line, p.column))
+        raise RecipeError(ordered)
+    return spec, entries
+
+
+class _Expander:
+    def __init__(self, document: Document, spec: SweepSpec, folder: Path) -> None:
+        self.document, self.spec, self.folder = document, spec, folder
+        self.problems: list[Problem] = []
+        self.names: set[str] = set()
+
+    def entries(self) -> Iterator[Entry]:
+        for number, ladder in enumerate(self.spec.ladders):
+            base = self._base(number, ladder)
+            if base is None:
+                continue
+            for size in range(len(ladder.sizes)):
+                trials = self._trials(base, number, size)
+                for fraction in self.spec.fractions if trials else ():
+                    yield self._entry(number, size, fraction, trials)
+
+    def _base(self, number: int, ladder: Ladder) -> Document | None:
+        beside = self.folder / ladder.recipe
+        try:
+            return read(beside if beside.is_file() else library.find(ladder.recipe))
+        except UsageError as error:
+            self._complain(error, ("ladders", number, "recipe"))
+            return None
+
+    def _complain(self, error: UsageError, at: Keys) -> None:
+        self.problems.append(self.document.problem(error.message, at, hint=error.hint))
+
+    def _trials(self, base: Document, number: int, size: int) -> tuple[Trial, ...]:
+        ladder = self.spec.ladders[number]
+        search = ladder.search or self.spec.search
+        at: Keys = ("ladders", number, "search") if ladder.search else ("search",)
+        common = [
+            *self._overrides(self.spec.set, ("set",)),
+            *self._overrides(ladder.set, ("ladders", number, "set")),
+            *self._overrides(ladder.sizes[size], ("ladders", number, "sizes", size)),
+        ]
+        made: list[Trial] = []
+        for index, setting in enumerate(search.trials if search else ({},)):
+            inside = ("grid",) if search and search.grid else ("settings", index)
+            overrides = [*common, *self._overrides(setting, (*at, *inside))]
+            if search:
+                overrides.append(Override("seed", search.seed, self._place((*at, "seed"))))
+            try:
+                made.append(Trial(setting, validate(copy.deepcopy(base), TrainingSpec, overrides)))
+            except RecipeError as error:
+                self.problems += error.problems
+        if len({trial.recipe.digest() for trial in made}) < len(made):
+            self.problems.append(self.document.problem("two settings of the search make the same recipe", at))
+        return tuple(made)
+
+    def _overrides(self, setting: Setting, at: Keys) -> Iterable[Override]:
+        return [Override(key, value, self._place((*at, key))) for key, value in setting.items()]
+
+    def _place(self, path: Keys) -> Place:
+        """Where a key is written, or its nearest parent."""
+        problem = self.document.problem("", path, at_key=True)
+        return problem.file, problem.line, problem.column
+
+    def _entry(self, number: int, size: int, fraction: float, trials: tuple[Trial, ...]) -> Entry:
+        ladder = self.spec.ladders[number]
+        curve = ladder.name or trials[0].recipe.curve_name
+        name = ladder.name or trials[0].recipe.model.name
+        name += f"-{size + 1}" if len(ladder.sizes) > 1 else ""
+        name += f"-{fraction:g}" if len(self.spec.fractions) > 1 else ""
+        if name in self.names:
+            message = f"two entries would be called `{name}`"
+            problem = self.document.problem(message, ("ladders", number), hint="give one of them a `name`")
+            self.problems.append(problem)
+        self.names.add(name)
+        named = tuple(
+            Trial(trial.setting, trial.recipe.model_copy(update={"name": name, "curve": curve}))
+            for trial in trials
+        )
+        return Entry(name, curve, fraction, ladder.search or self.spec.search, named)

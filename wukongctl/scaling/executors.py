@@ -1,0 +1,186 @@
+"""Where the runs of a sweep execute: processes of this machine, or a Ray cluster.
+
+Every run is a `wukongctl train` of its own, so that running out of memory or a crash ends one run and not
+the sweep, and what a sweep does can be done by hand.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from wukongctl.errors import UsageError
+
+POLL_SECONDS = 0.05
+STOP_SECONDS = 60.0
+"""How long a stopped run may take to save its state."""
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How the process of one run ended."""
+
+    folder: Path
+    code: int
+    errors: str
+
+    @property
+    def message(self) -> str | None:
+        """Why it failed, in one line; None when it did not."""
+        if self.code == 0:
+            return None
+        lines = self.errors.strip().splitlines() or [f"ended with exit code {self.code} and no message"]
+        if self.code < 0:
+            return f"killed by {signal.Signals(-self.code).name}"
+        try:
+            return str(json.loads(lines[-1])["message"])
+        except (ValueError, KeyError, TypeError):
+            return lines[-1]
+
+
+class Executor(Protocol):
+    """Runs training commands, at most `jobs` at a time."""
+
+    jobs: int
+
+    def start(self, folder: Path, command: list[str], threads: int) -> None:
+        """Begin the run of `folder`; the caller keeps within `jobs`."""
+        ...
+
+    def wait(self, keep_waiting: Callable[[], bool]) -> Exit | None:
+        """The next run that ends; None when `keep_waiting` says no first."""
+        ...
+
+    def stop(self) -> None:
+        """Ask all runs to save and end, and wait for them."""
+        ...
+
+
+def command(recipe: Path, data: Path, out: Path) -> list[str]:
+    """The command line of one run."""
+    arguments = ["train", str(recipe), "--data", str(data), "--out", str(out), "--json", "--quiet"]
+    return [sys.executable, "-m", "wukongctl", *arguments]
+
+
+def environment(threads: int) -> dict[str, str]:
+    """The variables of one run: its share of the cores, and none of our own options."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("WUKONGCTL_")}
+    return {**inherited, "OMP_NUM_THREADS": str(threads)}
+
+
+class LocalExecutor:
+    """Processes of this machine."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self.running: dict[Path, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
+
+    def start(self, folder: Path, command: list[str], threads: int) -> None:
+        """Begin one run in a session of its own: Ctrl-C reaches us, and we stop it in good order."""
+        errors = tempfile.TemporaryFile()  # noqa: SIM115 closed when the run ends
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env=environment(threads),
+            start_new_session=True,
+        )
+        self.running[folder] = process, errors
+
+    def wait(self, keep_waiting: Callable[[], bool]) -> Exit | None:
+        """Poll until a run ends."""
+        while keep_waiting():
+            for folder, (process, _) in self.running.items():
+                if process.poll() is not None:
+                    return self._collect(folder)
+            time.sleep(POLL_SECONDS)
+        return None
+
+    def stop(self) -> None:
+        """SIGTERM, which `train` answers with a checkpoint; SIGKILL for what does not end."""
+        for process, _ in self.running.values():
+            process.terminate()
+        for process, errors in self.running.values():
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            errors.close()
+        self.running.clear()
+
+    def _collect(self, folder: Path) -> Exit:
+        process, errors = self.running.pop(folder)
+        with errors:
+            errors.seek(0)
+            return Exit(folder, process.returncode, errors.read().decode(errors="replace"))
+
+
+class RayExecutor:
+    """Tasks of a Ray cluster, whose nodes see data and results under the same paths as we do.
+
+    Connects to `RAY_ADDRESS` where that is set, else starts Ray on this machine.
+    """
+
+    def __init__(self, jobs: int, threads: int) -> None:
+        try:
+            import ray  # type: ignore[import-not-found]
+        except ImportError:
+            raise UsageError(
+                "`--engine ray` needs Ray", hint="install it with `pip install 'wukongctl[ray]'`"
+            ) from None
+        self.ray: Any = ray
+        self.jobs = jobs
+        cluster = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": jobs * threads}
+        ray.init(**cluster, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        self.running: dict[Any, Path] = {}
+
+    def start(self, folder: Path, command: list[str], threads: int) -> None:
+        """Send one run to whichever node has `threads` cores free."""
+        task = self.ray.remote(run_task).options(num_cpus=threads, max_retries=0)
+        self.running[task.remote(command[1:], threads)] = folder
+
+    def wait(self, keep_waiting: Callable[[], bool]) -> Exit | None:
+        """Until a task ends; a node that is lost ends its tasks with an error."""
+        while keep_waiting():
+            ready, _ = self.ray.wait(list(self.running), num_returns=1, timeout=1.0)
+            for reference in ready:
+                folder = self.running.pop(reference)
+                try:
+                    code, errors = self.ray.get(reference)
+                except self.ray.exceptions.RayError as error:
+                    code, errors = 1, f"Ray: {error}"
+                return Exit(folder, code, errors)
+        return None
+
+    def stop(self) -> None:
+        """Cancel what runs: each task passes SIGTERM on and waits for the checkpoint."""
+        for reference in self.running:
+            self.ray.cancel(reference)
+        if self.running:
+            self.ray.wait(list(self.running), num_returns=len(self.running), timeout=STOP_SECONDS)
+        self.running.clear()
+        self.ray.shutdown()
+
+
+def run_task(arguments: list[str], threads: int) -> tuple[int, str]:
+    """One run inside a Ray worker, with the worker's own Python."""
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=environment(threads),
+    )
+    try:
+        _, errors = process.communicate()
+    except KeyboardInterrupt:  # how Ray cancels
+        process.terminate()
+        _, errors = process.communicate()
+    return process.returncode, errors.decode(errors="replace")

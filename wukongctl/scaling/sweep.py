@@ -1,0 +1,290 @@
+"""A sweep: trials of every entry, the best of each by its validation metric, then one run per seed.
+
+    <out>/<sweep>/
+        trials/<entry>-<hash8>/    run folders of the search, one per setting, all with the search's seed
+        runs/<entry>-<hash8>/      run folders of what was chosen, one per seed
+        sweep.json                 budget, choices and results; rewritten whenever a run ends
+
+Which runs are done is read from their folders, so the same sweep goes on where it stopped.
+"""
+
+import json
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from filelock import FileLock, Timeout
+
+from wukongctl.config.entries import Entry, Trial
+from wukongctl.config.sweep import Setting, SweepSpec
+from wukongctl.config.training import TrainingSpec
+from wukongctl.data.atomic import write_atomic
+from wukongctl.data.manifest import Manifest
+from wukongctl.errors import Interrupted, UsageError
+from wukongctl.scaling.choice import Choice, choose
+from wukongctl.scaling.executors import Executor, Exit, command
+from wukongctl.training.run import RunFolder
+from wukongctl.training.signals import stop_requests
+
+Status: TypeAlias = Literal["complete", "diverged", "failed"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run of a sweep."""
+
+    entry: str
+    kind: Literal["trial", "run"]
+    setting: Setting
+    recipe: TrainingSpec
+    out: Path
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where it trains."""
+        return RunFolder.for_recipe(self.recipe, self.out)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended; `result` is its result.json, empty when it failed before writing one."""
+
+    status: Status
+    result: dict[str, Any] = field(default_factory=dict)
+    message: str | None = None
+
+    def metric(self, split: str, name: str) -> float | None:
+        """A metric of a complete run."""
+        return self.result.get("metrics", {}).get(split, {}).get(name)
+
+
+@dataclass(frozen=True)
+class Event:
+    """A job that ended, for whoever shows progress."""
+
+    job: Job
+    outcome: Outcome
+    done: int
+    total: int
+    was_complete: bool
+
+
+class Sweep:
+    """All jobs of a sweep and what is known of them."""
+
+    def __init__(
+        self, spec: SweepSpec, entries: tuple[Entry, ...], manifests: dict[str, Manifest], out: Path
+    ) -> None:
+        self.spec, self.manifests = spec, manifests
+        self.folder = out / spec.name
+        self.entries = tuple(_limited(entry, manifests) for entry in entries)
+        self.outcomes: dict[Path, Outcome] = {}
+        for entry in self.entries:
+            _require_validation(entry, manifests)
+
+    def trials(self, entry: Entry) -> list[Job]:
+        """The search of an entry; none when there is nothing to choose."""
+        if entry.search is None:
+            return []
+        return [self._job(entry, "trial", trial) for trial in entry.trials]
+
+    def choice(self, entry: Entry) -> Choice | None:
+        """What the trials decide; None while one is open, or when none of them finished."""
+        if entry.search is None:
+            return Choice(0, None, "no search", ())
+        outcomes = [self.outcomes.get(job.folder.path) for job in self.trials(entry)]
+        if None in outcomes:
+            return None
+        metric = metric_of(entry)
+        return choose(entry.search, metric, [o.metric("valid", metric) if o else None for o in outcomes])
+
+    def runs(self, entry: Entry) -> list[Job]:
+        """One job per seed with the chosen setting; none while it is not chosen."""
+        choice = self.choice(entry)
+        if choice is None:
+            return []
+        trial = entry.trials[choice.index]
+        seeded = (trial.recipe.model_copy(update={"seed": seed}) for seed in self.spec.seeds)
+        return [self._job(entry, "run", Trial(trial.setting, recipe)) for recipe in seeded]
+
+    def _job(self, entry: Entry, kind: Literal["trial", "run"], trial: Trial) -> Job:
+        return Job(entry.name, kind, trial.setting, trial.recipe, self.folder / f"{kind}s")
+
+    @property
+    def total(self) -> int:
+        """Jobs of the whole sweep."""
+        return sum(len(self.trials(entry)) + len(self.spec.seeds) for entry in self.entries)
+
+    def known(self, job: Job) -> Outcome | None:
+        """The outcome that a job's folder tells; None when there is work left."""
+        return read_outcome(job, self.manifests[job.recipe.data].fingerprint)
+
+
+def execute(
+    sweep: Sweep,
+    executor: Executor,
+    *,
+    data: Path,
+    threads: int,
+    report: Callable[[Event], None],
+    save: Callable[[], None],
+) -> None:
+    """Run everything that is not done, keeping on when a run fails; raises Interrupted on a signal."""
+    waiting = deque(_first_jobs(sweep))
+    running: dict[Path, Job] = {}
+    with _locked(sweep.folder), stop_requests() as stop:
+        while waiting or running:
+            while waiting and len(running) < executor.jobs and stop.signal_number is None:
+                job = waiting.popleft()
+                if outcome := _without_training(sweep, job):
+                    _settle(sweep, job, outcome, waiting, report, was_complete=True)
+                    save()
+                else:
+                    _start(job, executor, data, threads)
+                    running[job.folder.path] = job
+            ended = executor.wait(lambda: stop.signal_number is None) if running else None
+            if stop.signal_number is not None:
+                executor.stop()
+                save()
+                raise Interrupted(
+                    f"stopped with {len(sweep.outcomes)} of {sweep.total} runs done",
+                    signal_number=stop.signal_number,
+                    hint="run the same command again to go on",
+                )
+            if ended is not None:
+                job = running.pop(ended.folder)
+                _settle(sweep, job, _outcome(sweep, job, ended), waiting, report, was_complete=False)
+                save()
+
+
+def _first_jobs(sweep: Sweep) -> Iterator[Job]:
+    for entry in sweep.entries:
+        yield from sweep.trials(entry) or sweep.runs(entry)
+
+
+def _settle(
+    sweep: Sweep,
+    job: Job,
+    outcome: Outcome,
+    waiting: deque[Job],
+    report: Callable[[Event], None],
+    *,
+    was_complete: bool,
+) -> None:
+    """Remember an outcome; the last trial of an entry lets its runs begin, before those of others."""
+    sweep.outcomes[job.folder.path] = outcome
+    report(Event(job, outcome, len(sweep.outcomes), sweep.total, was_complete))
+    if job.kind == "trial":
+        entry = next(entry for entry in sweep.entries if entry.name == job.entry)
+        waiting.extendleft(reversed(sweep.runs(entry)))
+
+
+def _without_training(sweep: Sweep, job: Job) -> Outcome | None:
+    """The outcome of a job that is done already, or that a finished trial answers."""
+    if job.kind == "run" and not job.folder.path.exists():
+        trial = RunFolder.for_recipe(job.recipe, sweep.folder / "trials").path
+        if trial in sweep.outcomes and sweep.outcomes[trial].status == "complete":
+            _copy(trial, job.folder.path)
+    return sweep.known(job)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A run folder under another parent, never half there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    shutil.copytree(source, draft, ignore=shutil.ignore_patterns(".lock"))
+    draft.rename(target)
+
+
+def _start(job: Job, executor: Executor, data: Path, threads: int) -> None:
+    folder = job.folder
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.write_recipe(job.recipe)
+    begun = folder.read("run.json") or {}
+    # A run that was begun with another number of threads can only go on with the same.
+    threads = begun.get("threads", threads) if job.recipe.threads is None else job.recipe.threads
+    executor.start(folder.path, command(folder.path / "recipe.yaml", data, job.out), threads)
+
+
+def _outcome(sweep: Sweep, job: Job, ended: Exit) -> Outcome:
+    return sweep.known(job) or Outcome("failed", message=ended.message or "ended without a result")
+
+
+def read_outcome(job: Job, fingerprint: str) -> Outcome | None:
+    """What a run folder says, when it is an answer about this data."""
+    folder = job.folder
+    try:
+        described, result = folder.read("run.json"), folder.read("result.json")
+    except UsageError:
+        return None  # damaged: the run itself will say so
+    if described is None or result is None or described["data"]["fingerprint"] != fingerprint:
+        return None
+    if result["status"] == "complete":
+        return Outcome("complete", result)
+    return Outcome("diverged", result, f"the loss was not finite at step {result['step']}")
+
+
+def metric_of(entry: Entry) -> Literal["auc", "logloss"]:
+    """The validation metric that chooses among the trials of an entry."""
+    own = entry.search.metric if entry.search else None
+    return own or entry.trials[0].recipe.early_stopping.metric
+
+
+def _limited(entry: Entry, manifests: dict[str, Manifest]) -> Entry:
+    """The entry with its share of the data as `max_examples` of every recipe."""
+    if entry.fraction == 1:
+        return entry
+
+    def limited(recipe: TrainingSpec) -> TrainingSpec:
+        return recipe.model_copy(
+            update={"max_examples": max(1, round(entry.fraction * examples(recipe, manifests[recipe.data])))}
+        )
+
+    trials = tuple(Trial(trial.setting, limited(trial.recipe)) for trial in entry.trials)
+    return Entry(entry.name, entry.curve, entry.fraction, entry.search, trials)
+
+
+def examples(recipe: TrainingSpec, manifest: Manifest) -> int:
+    """Training examples that a recipe asks for, over all epochs."""
+    every = recipe.epochs * manifest.splits["train"].rows
+    return min(every, recipe.max_examples or every)
+
+
+def _require_validation(entry: Entry, manifests: dict[str, Manifest]) -> None:
+    data = entry.trials[0].recipe.data
+    if entry.search is not None and "valid" not in manifests[data].splits:
+        raise UsageError(
+            f"`{entry.name}` has a search, but `{data}` has no validation split to choose by",
+            hint="leave out `search`, or prepare the dataset with a `valid` split",
+        )
+
+
+def _locked(folder: Path) -> FileLock:
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise UsageError(
+            f"another sweep runs in `{folder}`", hint="wait for it, or name another `--out`"
+        ) from None
+    except OSError as error:
+        reason = (error.strerror or "unknown error").lower()
+        raise UsageError(f"cannot write `{folder}`: {reason}", hint="name another `--out`") from None
+    return lock
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write sweep.json atomically."""
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_atomic(path, lambda file: file.write(text.encode()))
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
