@@ -53,7 +53,7 @@ class InProcess:
         self.ended: list[Exit] = []
 
     def start(self, folder: Path, command: list[str], threads: int) -> None:
-        assert command[3:5] == ["train", str(folder / "recipe.yaml")]
+        assert command[3:5] == ["train", str((folder / "recipe.yaml").resolve())]
         self.started.append(folder.name.rpartition("-")[0])
         if folder.name.startswith(self.interrupt):
             signal.raise_signal(signal.SIGTERM)

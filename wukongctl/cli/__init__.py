@@ -14,6 +14,7 @@ COMMANDS = {
     "prepare": "Download, verify and build a dataset as Parquet.",
     "train": "Train and evaluate a recipe, or resume it.",
     "evaluate": "Metrics of a finished run, with intervals.",
+    "compare": "Leaderboard of runs with paired differences.",
     "flops": "FLOPs and parameters of a recipe; needs no data.",
     "sweep": "Train a ladder of sizes, models and seeds.",
     "scale-report": "Fit and draw scaling curves of finished runs.",
@@ -69,6 +70,10 @@ def _command(name: str) -> click.Command | None:  # noqa: C901, PLR0911 one case
             from wukongctl.cli.evaluate import evaluate
 
             return evaluate
+        case "compare":
+            from wukongctl.cli.compare import compare
+
+            return compare
         case "flops":
             from wukongctl.cli.flops import flops
 

@@ -64,9 +64,9 @@ class Executor(Protocol):
 
 
 def command(recipe: Path, data: Path, out: Path) -> list[str]:
-    """The command line of one run."""
-    arguments = ["train", str(recipe), "--data", str(data), "--out", str(out), "--json", "--quiet"]
-    return [sys.executable, "-m", "wukongctl", *arguments]
+    """The command line of one run; its paths are absolute, since a worker may run anywhere."""
+    paths = [str(recipe.resolve()), "--data", str(data.resolve()), "--out", str(out.resolve())]
+    return [sys.executable, "-m", "wukongctl", "train", *paths, "--json", "--quiet"]
 
 
 def environment(threads: int) -> dict[str, str]:

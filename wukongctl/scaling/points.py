@@ -139,7 +139,7 @@ def read_runs(paths: Sequence[Path], *, split: str | None = None, metric: Metric
     has it, else `logloss`. Raises `UsageError` when runs differ in data or in FLOP convention, when a run is
     given twice, or when nothing is finished.
     """
-    runs = [_Run.read(folder) for folder in _folders(paths)]
+    runs = [_Run.read(folder) for folder in run_folders(paths)]
     done = [run for run in runs if run.status == "complete"]
     if not done:
         raise UsageError(f"no finished run among {len(runs)}", hint="`wukongctl runs ls` shows their states")
@@ -252,7 +252,8 @@ def _json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _folders(paths: Iterable[Path]) -> list[Path]:
+def run_folders(paths: Iterable[Path]) -> list[Path]:
+    """Each path is a run folder or holds some; every run once, in order."""
     found: dict[Path, Path] = {}
     for path in paths:
         inside = [path] if (path / "run.json").is_file() else [f.parent for f in path.glob("*/run.json")]

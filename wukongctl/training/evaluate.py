@@ -43,6 +43,32 @@ def evaluate(run: Path, split: str, *, data: Path, predictions: Path | None = No
     }
 
 
+def predictions(run: Path, split: str, *, data: Path) -> Scores:
+    """Scores of every row of `split`, read from `run` where an earlier call left them.
+
+    They are kept in `predictions/<split>.parquet` of the run folder, beside the weights they come from, so
+    that comparing runs again needs neither data nor model.
+    """
+    kept = RunFolder(run).predictions / f"{split}.parquet"
+    if kept.is_file():
+        return _read(kept)
+    scores = _scores(run, split, data)
+    if RunFolder(run).read("result.json") is not None:  # else better weights may come
+        kept.parent.mkdir(exist_ok=True)
+        _write(kept, scores)
+    return scores
+
+
+def _read(path: Path) -> Scores:
+    table = pq.read_table(path)
+    known = "probability" in table.column_names
+    return Scores(
+        table["logit"].to_numpy(),
+        table["label"].to_numpy().astype("float32"),
+        table["probability"].to_numpy() if known else None,
+    )
+
+
 def _scores(run: Path, split: str, data: Path) -> Scores:
     folder = RunFolder(run)
     described = folder.read("run.json")
@@ -71,8 +97,8 @@ def _scores(run: Path, split: str, data: Path) -> Scores:
 
 
 def _write(path: Path, scores: Scores) -> None:
-    probability = torch.sigmoid(torch.from_numpy(scores.logits)).numpy()
-    table = pa.table(
-        {"label": scores.labels.astype("int8"), "logit": scores.logits, "prediction": probability}
-    )
-    write_atomic(path, lambda file: pq.write_table(table, file))
+    predicted = torch.sigmoid(torch.from_numpy(scores.logits)).numpy()
+    columns = {"label": scores.labels.astype("int8"), "logit": scores.logits, "prediction": predicted}
+    if scores.probability is not None:
+        columns["probability"] = scores.probability
+    write_atomic(path, lambda file: pq.write_table(pa.table(columns), file))

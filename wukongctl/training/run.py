@@ -6,6 +6,7 @@ runs/<name>-<hash8>/
     metrics.jsonl   one line per logging interval and evaluation
     checkpoints/    step-*.pt to resume from, best.pt for evaluation
     result.json     at the end
+    predictions/    one row per example of a split, once `compare` has asked for them
     log.txt         what the user was told
 """
 
@@ -49,6 +50,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.best = self.checkpoints / "best.pt"
         self.metrics = path / "metrics.jsonl"
+        self.predictions = path / "predictions"
 
     @classmethod
     def for_recipe(cls, recipe: TrainingSpec, out: Path) -> "RunFolder":
@@ -117,7 +119,7 @@ class RunFolder:
         """Forget an earlier run of the same recipe, results first, so that a kill leaves no lie behind."""
         for name in ("result.json", "run.json", "metrics.jsonl", "log.txt", "recipe.yaml"):
             (self.path / name).unlink(missing_ok=True)
-        for path in self.checkpoints.glob("*.pt"):
+        for path in (*self.predictions.glob("*.parquet"), *self.checkpoints.glob("*.pt")):
             path.unlink()
 
     def refuse_if_different(self, described: dict[str, Any], keys: tuple[str, ...] = CONDITIONS) -> None:

@@ -1,0 +1,86 @@
+"""`wukongctl compare` on real runs of a small planted dataset."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import log_loss, roc_auc_score
+
+from tests.cli.conftest import Wukong
+
+
+@pytest.fixture
+def runs(wukong: Wukong, recipe: Path) -> list[str]:
+    """Two models with two seeds each."""
+    found = []
+    for options in (
+        ("--set", "name=wukong"),
+        ("--set", "model={name: mlp, hidden: [8]}", "--set", "name=mlp"),
+    ):
+        for seed in (0, 1):
+            found.append(wukong("train", recipe, *options, "--seed", seed, "--json").json["run"])
+    return found
+
+
+def test_the_board_says_what_scikit_learn_says(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
+    board = wukong("compare", *runs, "--json").json
+    assert (board["split"], board["rows"], board["by"]) == ("test", 200, "auc")
+    assert {model["name"] for model in board["models"]} == {"wukong", "mlp"}
+    first, second = board["models"]
+    assert first["metrics"]["auc"]["mean"] >= second["metrics"]["auc"]["mean"]
+    assert (board["reference"], first["differences"]) == (first["name"], {})
+    for model in board["models"]:
+        aucs, losses = [], []
+        for folder in model["runs"].values():
+            kept = pq.read_table(tmp_path / folder / "predictions" / "test.parquet")
+            label, p = kept["label"].to_numpy(), kept["prediction"].to_numpy()
+            aucs.append(roc_auc_score(label, p))
+            losses.append(log_loss(label, p.astype(float)))
+        assert model["metrics"]["auc"]["mean"] == pytest.approx(sum(aucs) / 2)
+        assert model["metrics"]["logloss"]["mean"] == pytest.approx(sum(losses) / 2, rel=1e-5)
+        assert model["metrics"]["auc"]["n"] == 2
+    difference = second["differences"]["logloss"]
+    assert difference["value"] == pytest.approx(
+        second["metrics"]["logloss"]["mean"] - first["metrics"]["logloss"]["mean"]
+    )
+    assert difference["interval"][0] < difference["value"] < difference["interval"][1]
+    assert difference["verdict"] in {"better", "worse", "undecided"}
+
+
+def test_predictions_are_kept_so_that_the_data_may_go(wukong: Wukong, runs: list[str]) -> None:
+    first = wukong("compare", "runs", "--json").json
+    assert (
+        wukong("compare", "runs", "--data", "gone", "--json").json["models"][0]["metrics"]
+        == (first["models"][0]["metrics"])
+    )
+    assert wukong("compare", "runs", "--data", "gone", "--split", "valid").code == 2
+
+
+def test_training_again_forgets_them(wukong: Wukong, runs: list[str], recipe: Path, tmp_path: Path) -> None:
+    wukong("compare", *runs)
+    kept = tmp_path / runs[0] / "predictions" / "test.parquet"
+    assert kept.is_file()
+    wukong("train", recipe, "--set", "name=wukong", "--force")
+    assert not kept.exists()
+
+
+def test_tables_for_people_and_for_markdown(wukong: Wukong, runs: list[str]) -> None:
+    shown = wukong("compare", "runs", "--against", "mlp", "--by", "logloss")
+    assert shown.code == 0
+    assert "minus mlp" in shown.out
+    lines = wukong("compare", "runs", "--markdown").out.splitlines()
+    assert lines[0].startswith("| test, 200 rows | seeds | MFLOP/ex. | AUC | LogLoss | excess LogLoss |")
+    assert lines[1] == "| --- | ---: | ---: | ---: | ---: | ---: |"
+
+
+def test_mistakes(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
+    absent = wukong("compare", "runs", "--against", "wukon")
+    assert (absent.code, "did you mean `wukong`?" in absent.err) == (2, True)
+    alone = wukong("compare", runs[0], runs[1])
+    assert (alone.code, "nothing to compare" in alone.err) == (2, True)
+    (tmp_path / runs[3] / "result.json").unlink()
+    assert f"left out `{runs[3]}`" in wukong("compare", *runs).err
+    other = (tmp_path / runs[0] / "run.json").read_text()
+    (tmp_path / runs[0] / "run.json").write_text(other.replace('"fingerprint": "', '"fingerprint": "0'))
+    different = wukong("compare", *runs)
+    assert (different.code, "were trained on different data" in different.err) == (2, True)

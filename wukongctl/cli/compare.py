@@ -1,0 +1,122 @@
+"""`wukongctl compare`: a leaderboard of finished runs, with paired differences."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wukongctl.cli import options
+from wukongctl.cli.output import Output
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from wukongctl.scaling.leaderboard import Leaderboard
+
+TITLES = {"auc": "AUC", "logloss": "LogLoss", "excess_logloss": "excess LogLoss"}
+MARKS = {"better": "+", "worse": "-", "undecided": "="}
+
+EXAMPLES = """\b
+Examples:
+  wukongctl compare sweeps/frappe-search/runs
+  wukongctl compare runs/frappe-* --against wukong --by logloss
+  wukongctl compare runs --markdown > leaderboard.md
+"""
+
+
+@click.command(epilog=EXAMPLES, short_help="Leaderboard of runs with paired differences.")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.option("--split", type=click.Choice(["valid", "test"]), default="test", show_default=True)
+@options.data
+@click.option(
+    "--by", type=click.Choice(["auc", "logloss"]), default="auc", show_default=True,
+    help="Metric that orders the rows.",
+)  # fmt: skip
+@click.option("--against", metavar="NAME", help="Row that the others are compared with; the best if absent.")
+@click.option("--markdown", is_flag=True, help="Print a Markdown table.")
+@options.common
+def compare(
+    output: Output,
+    runs: tuple[Path, ...],
+    split: str,
+    data: Path,
+    by: str,
+    against: str | None,
+    markdown: bool,
+) -> None:
+    """Compare the finished runs in RUN..., run folders or folders of them, on the same held-out rows.
+
+    Runs that differ in the seed alone make one row. Intervals are 95 %, and know of the rows of the split
+    and of the seeds; verdicts (+ better, - worse, = undecided) are corrected for the number of rows.
+    """
+    from wukongctl.scaling.leaderboard import build, to_dict
+
+    with output.progress() as bar:
+        board = build(
+            runs,
+            data=data,
+            split=split,
+            by="auc" if by == "auc" else "logloss",
+            against=against,
+            progress=lambda done, total, name: bar.update("score", done, total, name),
+        )
+    for folder in board.skipped:
+        output.note(f"left out `{folder}`, which has no result")
+    if markdown:
+        output.result(to_dict(board), lambda console: console.out(_markdown(board), highlight=False))
+    else:
+        output.result(to_dict(board), lambda console: _show(console, board))
+
+
+def _show(console: "Console", board: "Leaderboard") -> None:
+    from wukongctl.cli.tables import table
+
+    for headings, rows in (_leaders(board), _differences(board)):
+        shown = table(*headings)
+        for cells in rows:
+            shown.add_row(*cells)
+        console.print(shown)
+    console.print(_legend(board), soft_wrap=True)
+
+
+def _markdown(board: "Leaderboard") -> str:
+    parts = []
+    for headings, rows in (_leaders(board), _differences(board)):
+        lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
+        parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
+    return "\n\n".join([*parts, _legend(board)])
+
+
+def _leaders(board: "Leaderboard") -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of the leaderboard."""
+    headings = [f"{board.split}, {board.rows_of_split:,} rows", "seeds", "MFLOP/ex."]
+    headings += [TITLES[metric] for metric in board.metrics]
+    rows = []
+    for contender in (row.contender for row in board.rows):
+        cells = [contender.name, str(len(contender.runs)), f"{contender.gflop_per_example * 1e3:.4g}"]
+        for metric in board.metrics:
+            sd = contender.sd(metric)
+            cells.append(f"{contender.mean(metric):.5f}" + ("" if sd is None else f" ± {sd:.5f}"))
+        rows.append(cells)
+    return headings, rows
+
+
+def _differences(board: "Leaderboard") -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of the differences; their intervals are symmetric."""
+    headings = [f"minus {board.reference}", *(f"Δ {TITLES[metric]}" for metric in board.metrics)]
+    rows = []
+    for row in board.rows:
+        if not row.differences:
+            continue
+        cells = [row.contender.name]
+        for metric, difference in row.differences.items():
+            half = difference.interval()[1] - difference.value
+            cells.append(f"{difference.value:+.5f} ± {half:.5f} {MARKS[row.verdict(metric)]}")
+        rows.append(cells)
+    return headings, rows
+
+
+def _legend(board: "Leaderboard") -> str:
+    single = any(len(row.contender.runs) < 2 for row in board.rows)
+    legend = "± after Δ: half a 95 % interval; + better, - worse, = undecided at 5 % after Holm."
+    return legend + (" One seed: how training varies is not in the interval." if single else "")

@@ -1,0 +1,132 @@
+"""Two models compared on the same held-out rows, example by example.
+
+Two things make a difference uncertain: which rows were drawn for the test, and which seeds were drawn for
+training. Rows are paired, so what the two models share cancels; they are the same for all seeds, so
+more seeds do not make them more. Per-example values are averaged over seeds first, never pooled.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+from scipy.stats import t as student
+
+Floats: TypeAlias = NDArray[np.float64]
+Metric: TypeAlias = Literal["auc", "logloss", "excess_logloss"]
+
+
+@dataclass(frozen=True, slots=True)
+class Contributions:
+    """What each example adds to a metric of one run: the metric is the sum of the parts' means.
+
+    LogLoss has one part, the loss of every row. AUC has two (DeLong et al. 1988, doi:10.2307/2531595):
+    the share of negatives that each positive beats, halved, and the same for each negative, so that both
+    halves together give the AUC, and the variance of a mean over examples is DeLong's.
+    """
+
+    parts: tuple[Floats, ...]
+    weights: tuple[float, ...]
+
+    @property
+    def value(self) -> float:
+        """The metric."""
+        return float(sum(w * part.mean() for w, part in zip(self.weights, self.parts, strict=True)))
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Metric of the first model minus metric of the second, with what makes it uncertain."""
+
+    value: float
+    sampling_variance: float
+    """Of the rows, with the seeds at hand."""
+    seed_variance: float | None
+    """Of the mean over seeds; None with a single seed of each."""
+    df: float
+    """Of the sum of both, after Satterthwaite."""
+
+    @property
+    def standard_error(self) -> float:
+        """Of `value`; with a single seed it does not know how training varies."""
+        return float(np.sqrt(self.sampling_variance + (self.seed_variance or 0.0)))
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Two-sided, by Student's t."""
+        half = float(student.ppf(0.5 + level / 2, self.df)) * self.standard_error
+        return self.value - half, self.value + half
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided, of no difference."""
+        if self.standard_error == 0:
+            return 1.0 if self.value == 0 else 0.0
+        return float(2 * student.sf(abs(self.value) / self.standard_error, self.df))
+
+
+def auc_contributions(scores: NDArray[np.floating], labels: NDArray[np.floating]) -> Contributions:
+    """scores, labels: (rows,). O(rows log rows) by ranks (Sun and Xu 2014, doi:10.1109/LSP.2014.2337313).
+
+    Raises ValueError when a class is absent.
+    """
+    positive = labels > 0.5
+    positives, negatives = int(positive.sum()), int((~positive).sum())
+    if positives == 0 or negatives == 0:
+        raise ValueError("AUC needs examples of both classes")
+    ranks = rankdata(scores)
+    beaten = (ranks[positive] - rankdata(scores[positive])) / negatives
+    beating = 1 - (ranks[~positive] - rankdata(scores[~positive])) / positives
+    return Contributions((beaten, beating), (0.5, 0.5))
+
+
+def loss_contributions(losses: Floats) -> Contributions:
+    """losses: (rows,) of one run."""
+    return Contributions((losses,), (1.0,))
+
+
+def compare(first: dict[int, Contributions], second: dict[int, Contributions]) -> Difference:
+    """The difference of the means over seeds; both map seed → contributions on the same rows.
+
+    With the same seeds on both sides runs are paired by seed, else the two sides vary independently
+    (Welch). Degrees of freedom after Satterthwaite; those of the rows are taken as many.
+    """
+    mean_first, mean_second = _mean(list(first.values())), _mean(list(second.values()))
+    apart = [a - b for a, b in zip(mean_first.parts, mean_second.parts, strict=True)]
+    value = mean_first.value - mean_second.value
+    # DeLong's variance has full weight on both parts: each is half of the value but all of its own error.
+    sampling = float(sum(part.var(ddof=1) / len(part) for part in apart))
+    seeds = _seed_variance(first, second)
+    if seeds is None:
+        return Difference(value, sampling, None, np.inf)
+    variance, df = seeds
+    total = sampling + variance
+    return Difference(value, sampling, variance, df * (total / variance) ** 2 if variance > 0 else np.inf)
+
+
+def _mean(runs: Sequence[Contributions]) -> Contributions:
+    parts = (np.mean(part, axis=0) for part in zip(*(run.parts for run in runs), strict=True))
+    return Contributions(tuple(parts), runs[0].weights)
+
+
+def _seed_variance(
+    first: dict[int, Contributions], second: dict[int, Contributions]
+) -> tuple[float, float] | None:
+    """Variance of the difference of the means over seeds and its degrees of freedom."""
+    if first.keys() == second.keys():
+        pairs = np.array([first[seed].value - second[seed].value for seed in first])
+        return _variance_of_mean(pairs)
+    sides = [_variance_of_mean(np.array([run.value for run in side.values()])) for side in (first, second)]
+    known = [side for side in sides if side is not None]
+    if len(known) < 2:
+        return None
+    total = sum(variance for variance, _ in known)
+    spread = sum(variance**2 / df for variance, df in known)
+    return total, total**2 / spread if spread > 0 else np.inf
+
+
+def _variance_of_mean(values: Floats) -> tuple[float, float] | None:
+    if len(values) < 2:
+        return None
+    return float(values.var(ddof=1)) / len(values), len(values) - 1
