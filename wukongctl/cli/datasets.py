@@ -11,10 +11,20 @@ from wukongctl.cli.output import Output
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from wukongctl.config.dataset import DatasetSpec
+
+SHOW_EXAMPLES = """\b
+Examples:
+  wukongctl datasets show frappe
+  wukongctl datasets show clicks --data /data/prepared --json
+"""
+INIT_EXAMPLES = """\b
+Examples:
+  wukongctl datasets init clicks.csv > clicks.yaml
+  wukongctl datasets init "logs/part-*.parquet" --label purchased --name shop > shop.yaml
+"""
 
 
-@click.group(short_help="List and show datasets.")
+@click.group(short_help="List and show datasets, and describe your own.")
 def datasets() -> None:
     """Datasets are YAML recipes; `wukongctl prepare` turns them into Parquet."""
 
@@ -23,85 +33,110 @@ def datasets() -> None:
 @options.data
 @options.common
 def ls(output: Output, data: Path) -> None:
-    """List the datasets that ship, and whether each is prepared in `--data`."""
+    """List the datasets that ship and those prepared in `--data`; a broken one does not hide the others."""
     from wukongctl.config import library
-    from wukongctl.config.dataset import DatasetSpec
-    from wukongctl.config.loading import load
 
-    found = []
-    for name in library.names("datasets"):
-        spec = load(library.find(name, "datasets"), DatasetSpec)
-        prepared = (data / name / "manifest.json").is_file()
-        found.append({"name": name, "description": spec.description, "prepared": prepared})
+    shipped = library.names("datasets")
+    found = [_entry(name, data, is_shipped=True) for name in shipped]
+    found += [_entry(name, data, is_shipped=False) for name in _prepared(data) if name not in shipped]
 
     def human(console: "Console") -> None:
         from wukongctl.cli.tables import table
 
-        shown = table("dataset", "prepared", "")
-        shown.columns[2].justify = "left"
+        shown = table("dataset", "prepared", "rows", "")
+        shown.columns[3].justify = "left"
         for entry in found:
-            shown.add_row(str(entry["name"]), "yes" if entry["prepared"] else "–", str(entry["description"]))
+            rows = "–" if entry["rows"] is None else f"{entry['rows']:,}"
+            said = entry["problem"] or entry["description"]
+            shown.add_row(entry["name"], "yes" if entry["prepared"] else "–", rows, said)
         console.print(shown)
 
     output.result(found, human)
 
 
-@datasets.command("show")
+def _prepared(data: Path) -> list[str]:
+    """Folders of `data` that hold a manifest, or should."""
+    try:
+        return sorted(path.parent.name for path in data.glob("[!.]*/manifest.json"))
+    except OSError:
+        return []
+
+
+def _entry(name: str, data: Path, *, is_shipped: bool) -> dict[str, Any]:
+    """What is known of one dataset; what is wrong with it, if anything is."""
+    from wukongctl.config import library
+    from wukongctl.config.dataset import DatasetSpec
+    from wukongctl.config.loading import load
+    from wukongctl.data import manifest as manifests
+    from wukongctl.errors import WukongError
+
+    description, rows, problem = "", None, None
+    prepared = (data / name / manifests.FILE).exists()
+    try:
+        if is_shipped:
+            description = load(library.find(name, "datasets"), DatasetSpec).description
+        if prepared:
+            manifest = manifests.read(data / name)
+            rows = sum(split.rows for split in manifest.splits.values())
+            description = description or manifest.description
+    except WukongError as error:
+        problem = str(error)
+    return {
+        "name": name,
+        "description": description,
+        "prepared": prepared,
+        "rows": rows,
+        "shipped": is_shipped,
+        "problem": problem,
+    }
+
+
+@datasets.command("show", epilog=SHOW_EXAMPLES)
 @click.argument("dataset")
 @options.data
 @options.common
 def show(output: Output, dataset: str, data: Path) -> None:
-    """Show DATASET: its terms and sources, and its splits and features once prepared."""
+    """Show DATASET: its terms and sources, and its splits, features and their statistics once prepared."""
+    from wukongctl.cli.dataset_tables import show_manifest, show_recipe
     from wukongctl.config import library
     from wukongctl.config.dataset import DatasetSpec
     from wukongctl.config.loading import load
     from wukongctl.data import manifest as manifests
 
-    spec = load(library.find(dataset, "datasets"), DatasetSpec)
-    folder = data / spec.name
+    # A dataset of one's own has no recipe that could be found by name, but its manifest holds it.
+    mine = dataset in _prepared(data) and dataset not in library.names("datasets")
+    spec = None if mine else load(library.find(dataset, "datasets"), DatasetSpec)
+    folder = data / (spec.name if spec is not None else dataset)
     manifest = manifests.read(folder) if (folder / manifests.FILE).is_file() else None
-    content = {"recipe": spec.to_dict(), "manifest": manifest.to_dict() if manifest is not None else None}
+    described = manifest.to_dict() if manifest is not None else None
+    recipe: dict[str, Any] = spec.to_dict() if spec is not None else (described or {})["recipe"]
 
     def human(console: "Console") -> None:
-        _show_recipe(console, spec)
-        if content["manifest"] is None:
+        show_recipe(console, recipe)
+        if described is None:
             console.print(f"not prepared in {data}; run `wukongctl prepare {dataset}`", soft_wrap=True)
         else:
-            _show_manifest(console, content["manifest"])
+            show_manifest(console, described)
 
-    output.result(content, human)
+    output.result({"recipe": recipe, "manifest": described}, human)
 
 
-def _show_recipe(console: "Console", spec: "DatasetSpec") -> None:
-    console.print(f"{spec.name}: {spec.description}", soft_wrap=True)
-    lines = {
-        "homepage": spec.homepage,
-        "cite": spec.citation,
-        "licence": spec.license.name if spec.license is not None else None,
-        "files": ", ".join(spec.files) or None,
-        "downloads": ", ".join(spec.downloads) or None,
+@datasets.command("init", epilog=INIT_EXAMPLES)
+@click.argument("file", metavar="FILE")
+@click.option("--label", metavar="COLUMN", help="The column that tells clicks; guessed otherwise.")
+@click.option("--name", metavar="NAME", help="What to call the dataset; the file's name otherwise.")
+@options.common
+def init(output: Output, file: str, label: str | None, name: str | None) -> None:
+    """Look at the table FILE (CSV, TSV, JSON or Parquet, also as .gz) and print a first recipe for it."""
+    from wukongctl.data.draft import draft
+
+    made = draft(file, label=label, name=name)
+    content = {
+        "name": made.name,
+        "recipe": made.text,
+        "label": {"column": made.label.column.name, "expression": made.label.expression},
+        "columns": [{"name": r.column.name, "use": r.kind, "note": r.note} for r in made.roles],
     }
-    for name, value in lines.items():
-        if value is not None:
-            console.print(f"  {name}: {value}", soft_wrap=True)
-    if spec.instructions is not None:
-        console.print(spec.instructions, soft_wrap=True)
-
-
-def _show_manifest(console: "Console", manifest: dict[str, Any]) -> None:
-    from wukongctl.cli.tables import table
-
-    splits = table("split", "rows", "positives", "rate", "Bayes LogLoss")
-    for name, split in manifest["splits"].items():
-        bayes = "–" if split["bayes_logloss"] is None else f"{split['bayes_logloss']:.5f}"
-        rate = f"{split['positives'] / split['rows']:.4f}"
-        splits.add_row(name, f"{split['rows']:,}", f"{split['positives']:,}", rate, bayes)
-    console.print(splits)
-    features = table("feature", "type", "embedding rows")
-    for feature in manifest["features"]:
-        rows = "–" if feature["rows"] is None else f"{feature['rows']:,}"
-        features.add_row(feature["name"], feature["type"], rows)
-    console.print(features)
-    for problem in manifest["problems"]:
-        console.print(f"note: {problem}", soft_wrap=True)
-    console.print(f"fingerprint: {manifest['fingerprint']}", soft_wrap=True)
+    output.result(content, lambda console: console.out(made.text, end="", highlight=False))
+    target = f"{made.name}.yaml"
+    output.note(f"save it as {target} in this folder, then run `wukongctl prepare ./{target}`")

@@ -155,8 +155,8 @@ def _console(*, stderr: bool) -> "Console":
 
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
     width = None if terminal or "COLUMNS" in os.environ else PLAIN_WIDTH
-    # No markup: a path such as `runs[1]` is text, not a style.
-    return Console(stderr=stderr, highlight=False, markup=False, width=width)
+    # No markup: a path such as `runs[1]` is text, not a style; and a value such as `:key:` no picture.
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
 
 
 class _Silent:

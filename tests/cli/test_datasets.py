@@ -1,0 +1,137 @@
+"""`datasets ls`, `show` and `init`, as typed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import Wukong
+from wukongctl.cli.dataset_tables import bars
+from wukongctl.config import library
+
+ROWS = "user,price,tags,clicked\n" + "".join(
+    f"u{i % 7},{i * 1.5 if i % 5 else ''},{'a|b' if i % 2 else 'c'},{i % 3 // 2}\n" for i in range(200)
+)
+
+
+@pytest.fixture
+def clicks(wukong: Wukong, tmp_path: Path) -> Path:
+    """`clicks` described by `init` and prepared, as the guide has it."""
+    (tmp_path / "clicks.csv").write_text(ROWS)
+    (tmp_path / "clicks.yaml").write_text(wukong("datasets", "init", "clicks.csv").out)
+    assert wukong("prepare", "./clicks.yaml").code == 0
+    return tmp_path / "data" / "clicks"
+
+
+def test_ls_lists_what_ships_and_what_is_mine(wukong: Wukong, clicks: Path) -> None:
+    entries = {entry["name"]: entry for entry in wukong("datasets", "ls", "--json").json}
+    assert set(library.names("datasets")) < set(entries)
+    assert entries["clicks"] == {
+        "name": "clicks",
+        "description": "clicks.csv, described by wukongctl datasets init",
+        "prepared": True,
+        "rows": 200,
+        "shipped": False,
+        "problem": None,
+    }
+    assert not entries["frappe"]["prepared"]
+    assert entries["frappe"]["shipped"]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format_version": 99}', "\x00", None])
+def test_one_broken_dataset_does_not_hide_the_others(
+    wukong: Wukong, clicks: Path, content: str | None
+) -> None:
+    broken = clicks.parent / "broken"
+    broken.mkdir()
+    if content is None:
+        (broken / "manifest.json").mkdir()
+    else:
+        (broken / "manifest.json").write_text(content)
+    result = wukong("datasets", "ls", "--json")
+    assert result.code == 0
+    entries = {entry["name"]: entry for entry in result.json}
+    assert entries["broken"]["problem"]
+    assert entries["clicks"]["problem"] is None
+
+
+def test_one_broken_recipe_does_not_hide_the_others(
+    wukong: Wukong, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipes = tmp_path / "recipes"
+    (recipes / "datasets").mkdir(parents=True)
+    (recipes / "datasets" / "frappe.yaml").write_text(library.find("frappe", "datasets").read_text())
+    (recipes / "datasets" / "torn.yaml").write_text("name: torn\n  bad: [")
+    monkeypatch.setattr(library, "root", lambda: recipes)
+    entries = {entry["name"]: entry for entry in wukong("datasets", "ls", "--json").json}
+    assert "problem" in entries["torn"]["problem"]
+    assert entries["frappe"]["description"]
+    assert "torn" in wukong("datasets", "ls").out
+
+
+def test_ls_of_a_folder_that_is_a_file(wukong: Wukong, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    assert wukong("datasets", "ls").code == 0
+
+
+def test_show_tells_of_features_sources_and_notes(wukong: Wukong, clicks: Path) -> None:
+    shown = wukong("datasets", "show", "clicks")
+    assert shown.code == 0
+    lines = {words[0]: words for line in shown.out.splitlines() if (words := line.split())}
+    assert lines["train"][1] == "160" or "train" in shown.out
+    assert lines["user"][1:5] == ["categorical", "9", "7", "100.0%"]
+    assert lines["price"][1] == "numeric"
+    assert any(bar in shown.out for bar in "▁▂▃▄▅▆▇█")
+    assert "md5" in shown.out
+    assert "every check held" in shown.out
+    content = wukong("datasets", "show", "clicks", "--json").json
+    assert content["manifest"]["statistics"]["features"]["user"]["values"] == 7
+    assert content["recipe"]["name"] == "clicks"
+
+
+def test_show_reads_manifests_without_statistics(wukong: Wukong, clicks: Path) -> None:
+    path = clicks / "manifest.json"
+    content: dict[str, Any] = json.loads(path.read_text())
+    content["statistics"] = None
+    path.write_text(json.dumps(content))
+    assert "embedding rows" in wukong("datasets", "show", "clicks").out
+
+
+def test_show_of_what_is_not_prepared(wukong: Wukong) -> None:
+    shown = wukong("datasets", "show", "frappe")
+    assert "licence: research use" in shown.out
+    assert "run `wukongctl prepare frappe`" in shown.out
+    assert wukong("datasets", "show", "frapp").code == 2
+
+
+def test_init_explains_itself_as_json(wukong: Wukong, tmp_path: Path) -> None:
+    (tmp_path / "clicks.csv").write_text(ROWS)
+    made = wukong("datasets", "init", "clicks.csv", "--name", "mine", "--json").json
+    assert made["name"] == "mine"
+    assert made["label"] == {"column": "clicked", "expression": '"clicked"'}
+    assert {column["name"]: column["use"] for column in made["columns"]} == {
+        "user": "categorical",
+        "price": "numeric",
+        "tags": "sequence",
+    }
+    assert made["recipe"].startswith("# wukongctl prepare ./mine.yaml\n")
+
+
+def test_prepare_of_a_table_points_to_init(wukong: Wukong, tmp_path: Path) -> None:
+    (tmp_path / "clicks.csv").write_text(ROWS)
+    result = wukong("prepare", "clicks.csv")
+    assert result.code == 2
+    assert "wukongctl datasets init clicks.csv > clicks.yaml" in result.err
+
+
+def test_terms_are_said_before_a_download_and_only_then(wukong: Wukong, tmp_path: Path) -> None:
+    result = wukong("prepare", "ml-100k", "--source", tmp_path)
+    assert "terms of" not in result.err
+
+
+def test_bars() -> None:
+    assert bars([]) == ""
+    assert bars([0, 0]) == "  "
+    assert bars([1, 0, 1000, 500]) == "▁ █▄"
+    assert len(bars(range(16))) == 16

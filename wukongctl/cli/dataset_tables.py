@@ -1,0 +1,141 @@
+"""A dataset on the terminal: its terms, and what its manifest says of splits, features and sources."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+BARS = "▁▂▃▄▅▆▇█"
+NAMED_FILES = 6
+
+
+def show_recipe(console: "Console", recipe: Mapping[str, Any]) -> None:
+    """Name, terms and files, from a recipe as plain values."""
+    console.print(f"{recipe['name']}: {recipe['description']}", soft_wrap=True)
+    terms = recipe.get("license")
+    lines = {
+        "homepage": recipe.get("homepage"),
+        "cite": recipe.get("citation"),
+        "licence": _terms(terms) if terms else None,
+        "files": _listed(recipe.get("files") or ()),
+        "downloads": _listed(recipe.get("downloads") or ()),
+        "by hand": recipe.get("instructions"),
+    }
+    for name, value in lines.items():
+        if value:
+            console.print(f"  {name}: {' '.join(value.split())}", soft_wrap=True)
+
+
+def show_manifest(console: "Console", manifest: Mapping[str, Any]) -> None:
+    """Splits, features, sources, notes and fingerprint of a prepared dataset."""
+    statistics = manifest.get("statistics")
+    _splits(console, manifest["splits"])
+    _features(console, manifest["features"], statistics["features"] if statistics else {})
+    _sources(console, manifest["sources"])
+    if manifest.get("limit_rows"):
+        console.print(f"note: only the first {manifest['limit_rows']:,} rows of each SELECT", soft_wrap=True)
+    for problem in manifest["problems"]:
+        console.print(f"note: {problem}", soft_wrap=True)
+    verified = "every check held" if manifest["verified"] else "NOT VERIFIED: see the notes"
+    console.print(f"{verified}; fingerprint {manifest['fingerprint']}", soft_wrap=True)
+
+
+def bars(counts: Iterable[int]) -> str:
+    """A histogram in one line of text; a blank is nothing, the lowest bar at least one."""
+    heights = list(counts)
+    highest = max(heights, default=0)
+    return "".join(" " if not n else BARS[(n * len(BARS) - 1) // highest] for n in heights)
+
+
+def _terms(terms: Mapping[str, Any]) -> str:
+    return f"{terms['name']} ({terms['url']})" if terms.get("url") else str(terms["name"])
+
+
+def _listed(names: Iterable[str]) -> str:
+    every = list(names)
+    more = f" and {len(every) - NAMED_FILES} more" if len(every) > NAMED_FILES else ""
+    return ", ".join(every[:NAMED_FILES]) + more
+
+
+def _splits(console: "Console", splits: Mapping[str, Any]) -> None:
+    from wukongctl.cli.tables import table
+
+    known = any(split["bayes_logloss"] is not None for split in splits.values())
+    shown = table("split", "rows", "positives", "rate", *(["Bayes LogLoss"] if known else []))
+    for name, split in splits.items():
+        cells = [f"{split['rows']:,}", f"{split['positives']:,}", f"{split['positives'] / split['rows']:.4f}"]
+        if known:
+            bayes = split["bayes_logloss"]
+            cells.append("–" if bayes is None else f"{bayes:.5f}")
+        shown.add_row(name, *cells)
+    console.print(shown)
+
+
+def _features(console: "Console", features: Iterable[Mapping[str, Any]], counted: Mapping[str, Any]) -> None:
+    """One row per feature; rates of unknown values for the splits after train, where they can occur."""
+    from wukongctl.cli.tables import table
+
+    if not counted:
+        plain = table("feature", "type", "embedding rows")
+        for feature in features:
+            plain.add_row(feature["name"], feature["type"], _count(feature["rows"]))
+        console.print(plain)
+        return
+    splits = list(next(iter(counted.values()))["missing"])
+    shown = table(
+        "feature", "type", "rows", "seen", "covered", "missing", *(f"OOV {s}" for s in splits), "train"
+    )
+    shown.columns[-1].justify = "left"
+    for feature in features:
+        found = counted[feature["name"]]
+        unknown = found["unknown"] or {}
+        cells = [_share(unknown.get(split)) for split in splits]
+        shown.add_row(
+            feature["name"],
+            feature["type"],
+            _count(feature["rows"]),
+            _count(found["seen"]),
+            _share(found["coverage"]),
+            _share(found["missing"].get("train")),
+            *cells,
+            _shape(found),
+        )
+    console.print(shown)
+
+
+def _shape(found: Mapping[str, Any]) -> str:
+    """The histogram, and the ends of its scale: least and greatest number, or the most frequent value."""
+    drawn = bars(bar["count"] for bar in found["histogram"])
+    if found["top"]:
+        top = found["top"][0]
+        return f"{drawn} `{_short(top['value'])}` {top['count']:,}×"
+    if found["minimum"] is None:
+        return drawn
+    return f"{drawn} {found['minimum']:.4g} … {found['maximum']:.4g}"
+
+
+def _sources(console: "Console", sources: Iterable[Mapping[str, Any]]) -> None:
+    from wukongctl.cli.tables import table
+
+    shown = table("raw file", "bytes", "checksum", "published")
+    shown.columns[2].justify = "left"
+    for source in sources:
+        kind = "sha256" if source["expected_sha256"] else "md5"
+        published = "holds" if source["verified"] else "differs" if source[f"expected_{kind}"] else "–"
+        shown.add_row(source["file"], f"{source['bytes']:,}", f"{kind} {source[kind]}", published)
+    if shown.row_count:
+        console.print(shown)
+
+
+def _count(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def _short(text: str) -> str:
+    printable = "".join(character if character.isprintable() else "·" for character in text)
+    return printable if len(printable) <= 16 else f"{printable[:15]}…"
