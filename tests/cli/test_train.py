@@ -215,3 +215,14 @@ def test_dlrm_needs_two_embeddings(wukong: Wukong, recipe: Path, tmp_path: Path)
     result = wukong("train", recipe, "--set", "data=one", "--set", "model={name: dlrm}")
     assert result.code == 2
     assert "one embedding" in result.err
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"model": 3}'])
+def test_a_damaged_run_keeps_its_line_in_the_list(
+    wukong: Wukong, recipe: Path, tmp_path: Path, damage: str
+) -> None:
+    trained = wukong("train", recipe, "--json").json
+    (tmp_path / trained["run"] / "run.json").write_text(damage)
+    (row,) = wukong("runs", "ls", "--json").json
+    assert (row["run"], row["status"]) == (Path(trained["run"]).name, "damaged")
+    assert "damaged" in wukong("runs", "ls").out

@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "Train and evaluate a recipe, or resume it.",
     "evaluate": "Metrics of a finished run, with intervals.",
     "compare": "Leaderboard of runs with paired differences.",
+    "predict": "Score new rows with a finished run.",
     "flops": "FLOPs and parameters of a recipe; needs no data.",
     "sweep": "Train a ladder of sizes, models and seeds.",
     "scale-report": "Fit and draw scaling curves of finished runs.",
@@ -74,6 +75,10 @@ def _command(name: str) -> click.Command | None:  # noqa: C901, PLR0911 one case
             from wukongctl.cli.compare import compare
 
             return compare
+        case "predict":
+            from wukongctl.cli.predict import predict
+
+            return predict
         case "flops":
             from wukongctl.cli.flops import flops
 

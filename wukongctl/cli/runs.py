@@ -43,9 +43,9 @@ def ls(output: Output, folder: Path) -> None:
         for row in found:
             metrics = row["metrics"]
             cells = (f"{metrics[key]:.5f}" if key in metrics else "–" for key in ("auc", "logloss"))
-            shown.add_row(
-                row["run"], row["status"], str(row["seed"]), f"{row['gflop_per_example'] * 1e3:.4g}", *cells
-            )
+            seed, gflop = row["seed"], row["gflop_per_example"]
+            known = ("–", "–") if gflop is None else (str(seed), f"{gflop * 1e3:.4g}")
+            shown.add_row(row["run"], row["status"], *known, *cells)
         console.print(shown)
 
     output.result(found, human)
@@ -78,13 +78,20 @@ def show(output: Output, run: Path) -> None:
 
 
 def _row(folder: "RunFolder") -> dict[str, Any]:
-    described, result = folder.read("run.json"), folder.read("result.json")
-    assert described is not None, "ls looks for run.json"
-    return {
-        "run": folder.path.name,
-        "model": described["model"],
-        "status": "unfinished" if result is None else result["status"],
-        "seed": described["seed"],
-        "gflop_per_example": described["flops"]["gflop_per_example"],
-        "metrics": (result or {}).get("metrics", {}).get("test", {}),
-    }
+    """One line of the list; a run whose files are damaged keeps its line, so that it is seen."""
+    from wukongctl.errors import UsageError
+
+    try:
+        described, result = folder.read("run.json"), folder.read("result.json")
+        assert described is not None, "ls looks for run.json"
+        return {
+            "run": folder.path.name,
+            "model": described["model"],
+            "status": "unfinished" if result is None else result["status"],
+            "seed": described["seed"],
+            "gflop_per_example": described["flops"]["gflop_per_example"],
+            "metrics": (result or {}).get("metrics", {}).get("test", {}),
+        }
+    except (UsageError, KeyError, TypeError, AttributeError):
+        nothing = dict.fromkeys(("model", "seed", "gflop_per_example"))
+        return {"run": folder.path.name, "status": "damaged", "metrics": {}} | nothing

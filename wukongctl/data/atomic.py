@@ -26,12 +26,13 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
         # torch reports a full disk as RuntimeError.
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
         if "inline_container" in reason:  # what torch's writer says when a write comes back short
             reason = "no space left on device"
         raise RunFailed(f"cannot write `{path}`: {reason.splitlines()[0]}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -51,7 +51,7 @@ class BatchReader:
         (part,) = found.values()
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.rows = part.rows
-        self._columns = _Columns(manifest, with_probability=part.bayes_logloss is not None)
+        self._columns = Columns(manifest, with_probability=part.bayes_logloss is not None)
         self._groups: list[RowGroup] = []
         for file in part.files:
             check_file(folder / file.path, file.bytes)
@@ -112,7 +112,7 @@ class BatchReader:
         return np.random.default_rng([self.seed % (1 << 63), *position])
 
 
-class _Columns:
+class Columns:
     """Where each column stands in a packed row: ids, then the bits of dense values, label, probability."""
 
     def __init__(self, manifest: Manifest, *, with_probability: bool) -> None:
@@ -128,14 +128,17 @@ class _Columns:
         """Read one row group into `packed`, (rows, width) int32."""
         try:
             with pq.ParquetFile(group.path, page_checksum_verification=True) as file:
-                table = file.read_row_group(group.index, columns=self.names, use_threads=False)
-            columns = [bits for name in self.names for bits in self._bits(table, name)]
-            # In blocks that fit the cache: column after column would fetch the line of every row anew.
-            for start in range(0, len(packed), BLOCK):
-                for position, bits in enumerate(columns):
-                    packed[start : start + BLOCK, position] = bits[start : start + BLOCK]
+                self.pack(file.read_row_group(group.index, columns=self.names, use_threads=False), packed)
         except (pa.ArrowException, OSError, KeyError, ValueError) as error:
             raise damaged(group.path, f"cannot be read: {str(error).splitlines()[0]}") from None
+
+    def pack(self, table: pa.Table, packed: np.ndarray) -> None:
+        """Put encoded columns into `packed`, (rows, width) int32."""
+        columns = [bits for name in self.names for bits in self._bits(table, name)]
+        # In blocks that fit the cache: column after column would fetch the line of every row anew.
+        for start in range(0, len(packed), BLOCK):
+            for position, bits in enumerate(columns):
+                packed[start : start + BLOCK, position] = bits[start : start + BLOCK]
 
     def batch(self, rows: Tensor) -> Batch:
         """Unpack (B, width) int32 rows."""

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from wukongctl.config.dataset import Categorical, DatasetSpec, Numeric, Sequence
 from wukongctl.data import sql
 from wukongctl.data.engine import Engine
-from wukongctl.data.manifest import SPECIAL_IDS
+from wukongctl.data.manifest import SPECIAL_IDS, damaged
 from wukongctl.data.progress import Progress, Report
 
 FOLDER = "vocab"
@@ -71,6 +71,16 @@ class Vocabulary(NamedTuple):
 def file_name(feature: str) -> str:
     """The vocabulary's file in a prepared dataset; characters that file names cannot hold are escaped."""
     return f"{FOLDER}/{quote(feature, safe=' ,;=+()')}.parquet"
+
+
+def read(dataset: Path, feature: str, *, oov_last: bool) -> Vocabulary:
+    """The vocabulary of a feature of a prepared dataset; raises RunFailed when it is damaged."""
+    path = dataset / file_name(feature)
+    try:
+        table = pq.read_table(path, columns=["value", "count"]).combine_chunks()
+        return Vocabulary(_one_chunk(table, "value"), _one_chunk(table, "count"), oov_last=oov_last)
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise damaged(path, f"cannot be read: {str(error).splitlines()[0]}") from None
 
 
 def tables(spec: DatasetSpec) -> dict[int, int]:

@@ -7,17 +7,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from wukongctl.config.training import TrainingSpec
-from wukongctl.data import manifest as manifests
-from wukongctl.data import vectors as frozen
 from wukongctl.data.atomic import write_atomic
 from wukongctl.data.batches import BatchReader
 from wukongctl.errors import UsageError
-from wukongctl.models import build
-from wukongctl.training import checkpoint
 from wukongctl.training.evaluation import EVALUATION_BATCH, Scores, score
 from wukongctl.training.metrics import auc_interval, logloss_interval
 from wukongctl.training.run import RunFolder
+from wukongctl.training.trained import open_run
 
 
 def evaluate(run: Path, split: str, *, data: Path, predictions: Path | None = None) -> dict[str, Any]:
@@ -70,30 +66,12 @@ def _read(path: Path) -> Scores:
 
 
 def _scores(run: Path, split: str, data: Path) -> Scores:
-    folder = RunFolder(run)
-    described = folder.read("run.json")
-    if described is None:
-        raise UsageError(f"`{run}` is not a run folder", hint="run `wukongctl runs ls` to see those you have")
-    if not folder.best.is_file():
-        raise UsageError(
-            f"`{run}` has no trained weights yet",
-            hint=f"run `wukongctl train {run / 'recipe.yaml'}` to finish it",
-        )
-    recipe = TrainingSpec.from_dict(described["recipe"])
-    dataset = data / recipe.data
-    manifest = manifests.read(dataset)
-    if manifest.fingerprint != described["data"]["fingerprint"]:
-        raise UsageError(
-            f"`{dataset}` is not the data that `{run}` was trained on: fingerprint "
-            f"{manifest.fingerprint[:12]}, expected {described['data']['fingerprint'][:12]}",
-            hint="prepare the original again, or name its folder with `--data`",
-        )
+    trained = open_run(run, data=data)
+    manifest = trained.manifest
     if split not in manifest.splits:
-        raise UsageError(f"`{recipe.data}` has no `{split}` split, only {', '.join(manifest.splits)}")
-    model = build(recipe.model, manifest.schema(), sparse=False, vectors=frozen.load(dataset, manifest))
-    model.load_state_dict(checkpoint.load(folder.best)["model"])
-    reader = BatchReader(dataset, manifest, split, batch_size=EVALUATION_BATCH, shuffle=False, seed=0)
-    return score(model, reader)
+        raise UsageError(f"`{manifest.dataset}` has no `{split}` split, only {', '.join(manifest.splits)}")
+    reader = BatchReader(trained.dataset, manifest, split, batch_size=EVALUATION_BATCH, shuffle=False, seed=0)
+    return score(trained.model, reader)
 
 
 def _write(path: Path, scores: Scores) -> None:

@@ -1,0 +1,54 @@
+"""`wukongctl predict`: scores of new rows."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from wukongctl.cli import options
+from wukongctl.cli.output import Output
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+EXAMPLES = """\b
+Examples:
+  wukongctl predict runs/frappe-wukong-1a2b3c4d new.parquet
+  wukongctl predict runs/frappe-wukong-1a2b3c4d monday.csv tuesday.csv --out scores.csv
+"""
+
+
+@click.command(epilog=EXAMPLES, short_help="Score new rows with a finished run.")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("files", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="FILE...")
+@options.data
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("predictions.parquet"),
+    show_default=True,
+    help="Where to write `logit` and `prediction`, .parquet or .csv.",
+)
+@options.common
+def predict(output: Output, run: Path, files: tuple[Path, ...], data: Path, out: Path) -> None:
+    """Score the rows of each FILE (Parquet, CSV or TSV) with the best weights of RUN.
+
+    Files hold raw values in the columns that the dataset's SELECT gives; no label is needed. The result
+    has one row per row, in the same order.
+    """
+    from wukongctl.training.predict import predict as predict_rows
+
+    with output.progress() as bar:
+        found = predict_rows(
+            run, files, data=data, out=out, report=lambda rows: bar.update("predict", rows, None, "rows")
+        )
+
+    def human(console: "Console") -> None:
+        mean = found["mean_prediction"]
+        console.print(
+            f"{found['rows']:,} rows in {found['seconds']:.1f} s ({found['rows_per_second']:,.0f}/s)"
+            + ("" if mean is None else f", mean prediction {mean:.5f}")
+        )
+        console.print(f"predictions: {out}", soft_wrap=True)
+
+    output.result(found, human)

@@ -1,0 +1,74 @@
+"""New rows → scores, in the order of the rows, in bounded memory."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import torch
+
+from wukongctl.data.atomic import write_atomic
+from wukongctl.data.rows import RowReader
+from wukongctl.errors import UsageError
+from wukongctl.training.evaluation import EVALUATION_BATCH
+from wukongctl.training.trained import Trained, open_run
+
+SCHEMA = pa.schema({"logit": pa.float32(), "prediction": pa.float32()})
+Report = Callable[[int], None]
+
+
+def predict(
+    run: Path, files: Sequence[Path], *, data: Path, out: Path, report: Report = lambda _rows: None
+) -> dict[str, Any]:
+    """Score the rows of `files` with the best weights of `run`; one row of `out` per row, in order.
+
+    `out` is Parquet or CSV by its name, and whole or absent. `report` hears of the rows done so far.
+    Raises UsageError for files that are not there or lack columns, RunFailed for rows that cannot be read.
+    """
+    if out.suffix.lower() not in (".parquet", ".csv"):
+        raise UsageError(f"cannot tell how to write `{out}`", hint="name it `.parquet` or `.csv`")
+    started, rows, total = time.monotonic(), 0, 0.0
+    trained = open_run(run, data=data)
+    reader = RowReader(trained.dataset, trained.manifest, threads=trained.recipe.threads)
+
+    def write(file: BinaryIO) -> None:
+        nonlocal rows, total
+        with _writer(file, out) as writer:
+            for table in _scored(trained, reader, files):
+                writer.write_table(table)
+                rows += table.num_rows
+                total += float(table["prediction"].to_numpy().sum(dtype="float64"))
+                report(rows)
+
+    write_atomic(out, write)
+    seconds = time.monotonic() - started
+    return {
+        "run": str(run),
+        "files": [str(path) for path in files],
+        "predictions": str(out),
+        "rows": rows,
+        "mean_prediction": total / rows if rows else None,
+        "rows_per_second": rows / max(seconds, 1e-9),
+        "seconds": seconds,
+    }
+
+
+@torch.inference_mode()
+def _scored(trained: Trained, reader: RowReader, files: Sequence[Path]) -> Iterator[pa.Table]:
+    for path in files:
+        for part in reader.batches(path):
+            for start in range(0, len(part.labels), EVALUATION_BATCH):
+                batch = part._make(
+                    None if column is None else column[start : start + EVALUATION_BATCH] for column in part
+                )
+                logits = trained.model(batch).float()
+                yield pa.table([logits.numpy(), torch.sigmoid(logits).numpy()], schema=SCHEMA)
+
+
+def _writer(file: BinaryIO, out: Path) -> pq.ParquetWriter | pyarrow.csv.CSVWriter:
+    if out.suffix.lower() == ".csv":
+        return pyarrow.csv.CSVWriter(file, SCHEMA)
+    return pq.ParquetWriter(file, SCHEMA)

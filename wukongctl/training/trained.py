@@ -1,0 +1,54 @@
+"""A finished run, opened for use: its best weights, and the prepared data it was trained on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wukongctl.config.training import TrainingSpec
+from wukongctl.data import manifest as manifests
+from wukongctl.data import vectors
+from wukongctl.data.manifest import Manifest
+from wukongctl.errors import UsageError
+from wukongctl.models import Model, build
+from wukongctl.training import checkpoint
+from wukongctl.training.run import RunFolder
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The best weights of a run in evaluation mode, and what they were made from."""
+
+    run: Path
+    described: dict[str, Any]
+    recipe: TrainingSpec
+    dataset: Path
+    manifest: Manifest
+    model: Model
+
+
+def open_run(run: Path, *, data: Path) -> Trained:
+    """The best weights of `run`, whose dataset is prepared in the folder `data`.
+
+    Raises UsageError when the run is not finished, or the prepared data is not what it was trained on.
+    """
+    folder = RunFolder(run)
+    described = folder.read("run.json")
+    if described is None:
+        raise UsageError(f"`{run}` is not a run folder", hint="run `wukongctl runs ls` to see those you have")
+    if not folder.best.is_file():
+        raise UsageError(
+            f"`{run}` has no trained weights yet",
+            hint=f"run `wukongctl train {run / 'recipe.yaml'}` to finish it",
+        )
+    recipe = TrainingSpec.from_dict(described["recipe"])
+    dataset = data / recipe.data
+    manifest = manifests.read(dataset)
+    if manifest.fingerprint != described["data"]["fingerprint"]:
+        raise UsageError(
+            f"`{dataset}` is not the data that `{run}` was trained on: fingerprint "
+            f"{manifest.fingerprint[:12]}, expected {described['data']['fingerprint'][:12]}",
+            hint="prepare the original again, or name its folder with `--data`",
+        )
+    model = build(recipe.model, manifest.schema(), sparse=False, vectors=vectors.load(dataset, manifest))
+    model.load_state_dict(checkpoint.load(folder.best)["model"])
+    return Trained(run, described, recipe, dataset, manifest, model.eval())
