@@ -78,7 +78,8 @@ def read(dataset: Path, feature: str, *, oov_last: bool) -> Vocabulary:
     path = dataset / file_name(feature)
     try:
         table = pq.read_table(path, columns=["value", "count"]).combine_chunks()
-        return Vocabulary(_one_chunk(table, "value"), _one_chunk(table, "count"), oov_last=oov_last)
+        values = _one_chunk(table, "value")
+        return Vocabulary(values, _one_chunk(table, "count"), seen=len(values), oov_last=oov_last)
     except (OSError, pa.ArrowException, KeyError) as error:
         raise damaged(path, f"cannot be read: {str(error).splitlines()[0]}") from None
 
