@@ -53,7 +53,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def _command(name: str) -> click.Command | None:  # noqa: C901, PLR0911 one case per command
+def _command(name: str) -> click.Command | None:  # noqa: C901, PLR0911, PLR0912
     match name:
         case "quickstart":
             from wukongctl.cli.quickstart import quickstart
