@@ -1,5 +1,6 @@
 """The dataset recipe: what it accepts, what it refuses, and in which words."""
 
+import re
 from typing import Any
 
 import pytest
@@ -48,7 +49,7 @@ def test_shipped_recipes(name: str) -> None:
     path = library.find(name, "datasets")
     made = loading.load(path, DatasetSpec)
     assert made.name == name
-    assert path.read_text().startswith(f"# wukongctl prepare {name}\n# ")
+    assert re.match(rf"# wukongctl prepare {re.escape(name)}( --source \S+)?\n# ", path.read_text())
     if made.generator is None:
         assert made.license is not None
         assert made.citation is not None
@@ -94,6 +95,12 @@ def test_mistakes_are_named(old: str, new: str, message: str) -> None:
     found = problems(MINIMAL.replace(old, new))
     assert any(message in problem for problem in found), found
     assert found[0].startswith("own.yaml:")
+
+
+def test_vectors_come_from_one_file() -> None:
+    text = MINIMAL.replace("{clicks.csv: {}}", "{clicks.csv: {}, '*.h5': {}}")
+    (found,) = problems(text.replace("min_count: 3", "pretrained: {file: '*.h5', dim: 4}"))
+    assert found.endswith("vectors come from one file, not from a pattern")
 
 
 def test_a_split_beside_splits_divides_train_unless_told() -> None:

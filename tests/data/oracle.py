@@ -2,6 +2,8 @@
 
 import math
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from wukongctl.config.dataset import Categorical, DatasetSpec, Numeric, Sequence
@@ -30,8 +32,13 @@ def ranked(counter: Counter[str], least: int) -> list[str]:
     return [v for _, _, v in sorted((-n, v.encode(), v) for v, n in counter.items() if n >= least)]
 
 
-def vocabularies(spec: DatasetSpec, train: list[Row]) -> dict[str, dict[str | None, int]]:
-    """Feature → value → id; None is a missing value, and any value not listed has the id of `"<oov>"`."""
+def vocabularies(
+    spec: DatasetSpec, train: list[Row], keys: Mapping[str, list[str]] = MappingProxyType({})
+) -> dict[str, dict[str | None, int]]:
+    """Feature → value → id; None is a missing value, and any value not listed has the id of `"<oov>"`.
+
+    `keys` are those of each file of pretrained vectors.
+    """
     groups = dict(spec.columns)
     counts: dict[str, Counter[str]] = {}
     for name, group in spec.columns:
@@ -50,12 +57,17 @@ def vocabularies(spec: DatasetSpec, train: list[Row]) -> dict[str, dict[str | No
             for name in sharing:
                 least = getattr(groups[name], "min_count", 1)
                 values += [v for v in ranked(counts[name], least) if v not in values]
-            ids = {v: i for i, v in enumerate(values, start=1)}
-            shared = ids | {None: len(values) + 1, "<oov>": len(values) + 1}
         else:
             total = sum((counts[name] for name in sharing), counts[owner])
-            ids = {v: i for i, v in enumerate(ranked(total, group.min_count), start=2)}
-            shared = ids | {None: 0, "<oov>": 1}
+            values = ranked(total, group.min_count)
+        if group.pretrained is not None:
+            values += [key for key in keys[group.pretrained.file] if key not in values]
+        if spec.compat == "bars":
+            special = {None: len(values) + 1, "<oov>": len(values) + 1}
+        else:
+            special = {None: 0, "<oov>": 1}
+        first = 1 if spec.compat == "bars" else 2
+        shared = {value: first + i for i, value in enumerate(values)} | special
         result |= dict.fromkeys([owner, *sharing], shared)
     return result
 
@@ -67,9 +79,13 @@ def transform(value: Any, group: Numeric) -> float | None:
     return math.log(1 + max(number, 0)) if group.transform == "log1p" else number
 
 
-def encode(spec: DatasetSpec, splits: dict[str, list[Row]]) -> dict[str, dict[str, list[Any]]]:
+def encode(
+    spec: DatasetSpec,
+    splits: dict[str, list[Row]],
+    keys: Mapping[str, list[str]] = MappingProxyType({}),
+) -> dict[str, dict[str, list[Any]]]:
     """Rows per split → columns per split, as they should stand in the Parquet files."""
-    vocabulary = vocabularies(spec, splits["train"])
+    vocabulary = vocabularies(spec, splits["train"], keys)
     result: dict[str, dict[str, list[Any]]] = {}
     for split, rows in splits.items():
         columns: dict[str, list[Any]] = {"label": [int(row["label"]) for row in rows]}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Behaviour:
 
 
 class Server(ThreadingHTTPServer):
-    """Serves the same `content` under every path."""
+    """Serves the same `content` under every path, but for those that end in a name of `files`."""
 
     daemon_threads = True
 
@@ -44,6 +45,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content = content
         self.etag: str | None = f'"{hashlib.md5(content).hexdigest()}"'
+        self.files: dict[str, bytes] = {}
         self.script: deque[Behaviour] = deque()
         self.released = threading.Event()
         self.requests: list[tuple[str, dict[str, str]]] = []
@@ -67,7 +69,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.requests.append((self.path, {key.lower(): value for key, value in self.headers.items()}))
         behaviour = self._next()
-        content = bytearray(self.server.content)
+        name = urlsplit(self.path).path.rpartition("/")[2]
+        content = bytearray(self.server.files.get(name, self.server.content))
         if behaviour.corrupt is not None:
             content[behaviour.corrupt] ^= 0xFF
         start = self._start(behaviour)

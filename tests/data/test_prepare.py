@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import math
-import os
 import re
 import string
 from pathlib import Path
@@ -16,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.data import oracle, raw
+from tests.data.fixtures.common import by_hash
 from wukongctl.config import library, loading
 from wukongctl.config.dataset import DatasetSpec, RawFile
 from wukongctl.data import encode, manifest
@@ -66,20 +66,6 @@ def assert_same(actual: dict[str, dict[str, list[Any]]], expected: dict[str, dic
                 assert actual[split][name] == values, (split, name)
 
 
-def hash_split(rows: list[oracle.Row], key: Any, ratio: dict[str, int]) -> dict[str, list[oracle.Row]]:
-    """The lower 8 bytes of the md5 of `seed|key`, as a little-endian number, modulo the sum of the ratio."""
-    splits: dict[str, list[oracle.Row]] = {name: [] for name in ratio}
-    for row in rows:
-        digest = hashlib.md5(f"0|{key(row)}".encode()).digest()
-        rest = int.from_bytes(digest[8:], "little") % sum(ratio.values())
-        for name, share in ratio.items():
-            if rest < share:
-                splits[name].append(row)
-                break
-            rest -= share
-    return splits
-
-
 def test_frappe_is_encoded_as_plain_python_would(tmp_path: Path) -> None:
     expected = raw.frappe(tmp_path)
     spec = shipped("frappe")
@@ -91,63 +77,11 @@ def test_frappe_is_encoded_as_plain_python_would(tmp_path: Path) -> None:
     assert len([p for p in prepared.problems if "md5" in p]) == 3
 
 
-def test_ml_100k_is_encoded_as_plain_python_would(tmp_path: Path) -> None:
-    rows = raw.ml_100k(tmp_path)
-    spec = shipped("ml-100k")
-    prepared = run(spec, tmp_path, tmp_path / "out", verify=False)
-    ratio = {"train": 8, "valid": 1, "test": 1}
-    splits = hash_split(rows, lambda row: f"{row['user_id']}-{row['item_id']}", ratio)
-    assert_same(columns(tmp_path / "out", prepared), oracle.encode(spec, splits))
-
-
-def test_criteo_is_encoded_as_plain_python_would(tmp_path: Path) -> None:
-    rows = raw.criteo(tmp_path / "train.txt")
-    spec = shipped("criteo")
-    prepared = run(spec, tmp_path, tmp_path / "out", verify=False)
-    splits = {"train": rows[:240], "valid": rows[240:260], "test": rows[260:]}
-    assert_same(columns(tmp_path / "out", prepared), oracle.encode(spec, splits))
-    assert any(feature.rows and feature.rows > 3 for feature in prepared.features)
-
-
 def test_vocabulary_files_hold_value_id_and_count(tmp_path: Path) -> None:
     (tmp_path / "clicks.csv").write_text("label,a\n1,y\n0,x\n1,y\n0,\n1,x\n0,new\n1,z\n0,x\n1,y\n")
     run(own(), tmp_path, tmp_path / "out")
     table = pq.read_table(tmp_path / "out/own/vocab/a.parquet").to_pydict()
     assert table == {"value": ["x", "y", "new"], "id": [2, 3, 4], "count": [2, 2, 1]}
-
-
-@pytest.mark.realdata
-def test_real_frappe_counts(tmp_path: Path) -> None:
-    source = Path(os.environ["WUKONGCTL_REAL_DATA"]) / "frappe"
-    with pytest.raises(CheckFailed) as failure:
-        run(shipped("frappe"), source, tmp_path)
-    assert [problem.file for problem in failure.value.problems] == ["train.csv"]
-    prepared = run(shipped("frappe"), source, tmp_path, verify=False)
-    counts = {name: (split.rows, split.positives) for name, split in prepared.splits.items()}
-    assert counts == {"train": (202_027, 67_604), "valid": (57_722, 19_063), "test": (28_860, 9_536)}
-    assert {f.name: f.rows for f in prepared.features} == shipped("frappe").cardinalities
-
-
-@pytest.mark.realdata
-def test_real_ml_100k_counts(tmp_path: Path) -> None:
-    prepared = run(shipped("ml-100k"), Path(os.environ["WUKONGCTL_REAL_DATA"]) / "ml-100k", tmp_path)
-    assert prepared.verified
-    assert sum(split.rows for split in prepared.splits.values()) == 100_000
-    assert {f.name: f.rows for f in prepared.features if f.rows} == shipped("ml-100k").cardinalities
-
-
-@pytest.mark.realdata
-def test_real_criteo_rows_prepare_and_equal_plain_python(tmp_path: Path) -> None:
-    source = Path(os.environ["WUKONGCTL_REAL_DATA"]) / "criteo"
-    spec = shipped("criteo")
-    prepared = run(spec, source, tmp_path, verify=False)
-    assert "`criteo_kaggle_10001.tsv` was read in place of `train.txt`" in prepared.problems
-    names = ["label", *(f"I{i}" for i in range(1, 14)), *(f"C{i}" for i in range(1, 27))]
-    lines = (source / "criteo_kaggle_10001.tsv").read_text().splitlines()
-    rows = [dict(zip(names, line.split("\t"), strict=True)) for line in lines]
-    ends = [8573, 9287]
-    splits = {"train": rows[: ends[0]], "valid": rows[ends[0] : ends[1]], "test": rows[ends[1] :]}
-    assert_same(columns(tmp_path, prepared), oracle.encode(spec, splits))
 
 
 def test_synthetic_cardinalities_are_those_of_the_recipe(tmp_path: Path) -> None:
@@ -276,7 +210,7 @@ def test_split_by_hash_keeps_equal_keys_together(tmp_path: Path) -> None:
     write_rows(tmp_path, rows)
     split = {"by": "hash", "key": "user", "ratio": {"train": 3, "valid": 1, "test": 1}}
     prepared = run(own(split=split), tmp_path, tmp_path / "out")
-    expected = hash_split(rows, lambda row: row["user"], {"train": 3, "valid": 1, "test": 1})
+    expected = by_hash(rows, lambda row: row["user"], {"train": 3, "valid": 1, "test": 1})
     assert {n: s.rows for n, s in prepared.splits.items()} == {n: len(part) for n, part in expected.items()}
 
 

@@ -268,7 +268,7 @@ def test_a_gated_dataset_says_what_to_fetch_where_to_put_it_and_its_checksum(tmp
         resolve(
             spec, recipe_dir=recipes, source=None, workspace=tmp_path / "work", verify=True, report=silent
         )
-    assert str(failure.value) == "dataset `own` cannot be downloaded without a login"
+    assert str(failure.value) == "dataset `own` has to be fetched by hand"
     assert str(failure.value.hint) == (
         f"Log in at example.org; put `clicks.csv` in one folder and give it with `--source`, or in `{cache}`"
     )

@@ -203,7 +203,7 @@ class DatasetSpec(Spec):
     """For gated sources: what to fetch by hand, and where to put it."""
     files: dict[str, RawFile] = Field(default={})
     """Raw file name → checksums. Found by name in `--source`, in a download, or beside the recipe. A pattern
-    such as `part-*.parquet` stands for all files that fit it, in the order of their names."""
+    such as `day=*/*.parquet` stands for all files that fit it, in the order of their paths."""
     generator: Generator | None = None
     """Replaces `files`: rows are generated and readable in SQL as the table `synthetic`."""
     rows: str | None = None
@@ -294,9 +294,11 @@ class DatasetSpec(Spec):
                 )
         for index, group in enumerate(self.features):
             vectors = None if isinstance(group, Numeric) else group.pretrained
+            where = ("features", index, "pretrained", "file")
             if vectors is not None and vectors.file not in self.files:
-                where = ("features", index, "pretrained", "file")
                 yield Mistake(f"`{vectors.file}` is not listed under `files`", where)
+            elif vectors is not None and is_pattern(vectors.file):
+                yield Mistake("vectors come from one file, not from a pattern", where)
 
     @property
     def divided(self) -> SplitName | None:

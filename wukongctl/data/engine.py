@@ -59,6 +59,12 @@ class Engine:
         for name, value in settings.items():
             self._set(name, value)
 
+    def path(self, name: str) -> Path:
+        """Where the raw file `name`, which is no pattern, is."""
+        path = self.paths[name]
+        assert isinstance(path, Path)
+        return path
+
     def execute(self, text: str) -> None:
         """Run a statement that gives no rows."""
         with self._explained():

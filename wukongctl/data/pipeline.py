@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -17,10 +18,11 @@ import pyarrow as pa
 import wukongctl
 from wukongctl.config.dataset import ByColumn, Categorical, DatasetSpec, Numeric, Sequence, SplitName
 from wukongctl.config.loading import did_you_mean
-from wukongctl.data import diagnosis, encode, splits, sql, statistics, synthetic, vocabulary
+from wukongctl.data import diagnosis, encode, pretrained, splits, sql, statistics, synthetic, vocabulary
 from wukongctl.data.engine import ConversionFailed, Engine
 from wukongctl.data.manifest import Feature, Manifest, Split, Versions
 from wukongctl.data.progress import Progress, Report, silent
+from wukongctl.data.schema import schema_from_recipe
 from wukongctl.data.sources import Resolved
 from wukongctl.data.splits import Route
 from wukongctl.data.vocabulary import Vocabulary
@@ -30,6 +32,8 @@ from wukongctl.errors import CheckFailed, RunFailed, UsageError
 SIGNIFICANT_DIGITS = 9
 """Means and deviations are rounded to this: beyond it, sums over threads differ from run to run."""
 Scales = dict[int, tuple[float, float]]
+Vectors = dict[int, pretrained.Written]
+"""Frozen tables, by their position among tables."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class _Pipeline:
         written = {name: writer.close() for name, writer in writers.items()}
         kept, failed = self._checked(written)
         self._write_vocabularies(vocabularies)
+        vectors = self._write_vectors(vocabularies)
         return Manifest(
             dataset=self.spec.name,
             description=self.spec.description,
@@ -104,17 +109,17 @@ class _Pipeline:
             recipe=self.spec.to_dict(),
             recipe_digest=self.spec.content_digest(),
             sql_sha256=self.engine.digest(),
-            features=self._features(vocabularies, scales),
+            features=self._features(vocabularies, scales, vectors),
             splits=kept,
             sources=self.raw.sources,
             verified=not failed and not self.raw.problems,
-            problems=(*self.raw.problems, *failed, *_notes(self.spec, kept)),
+            problems=(*self.raw.problems, *failed, *_notes(self.spec, kept, vectors)),
             statistics=self._statistics(kept, writers, vocabularies),
             limit_rows=self.options.limit_rows,
             versions=Versions(
                 wukongctl=wukongctl.__version__, duckdb=duckdb.__version__, pyarrow=version("pyarrow")
             ),
-            fingerprint=fingerprint({name: writers[name] for name in kept}, vocabularies, self.spec),
+            fingerprint=fingerprint({name: writers[name] for name in kept}, vocabularies, vectors, self.spec),
         )
 
     def _selections(self) -> list[Selection]:
@@ -225,8 +230,25 @@ class _Pipeline:
             {name: split.positives / split.rows for name, split in kept.items()},
         )
 
-    def _features(self, vocabularies: dict[int, Vocabulary], scales: Scales) -> tuple[Feature, ...]:
+    def _write_vectors(self, vocabularies: dict[int, Vocabulary]) -> Vectors:
+        """The frozen vectors of each table that has some."""
         tables = vocabulary.tables(self.spec)
+        written: Vectors = {}
+        for index, (name, group) in enumerate(self.spec.columns):
+            if not isinstance(group, Numeric) and group.pretrained is not None:
+                known, path = vocabularies[index], self.engine.path(group.pretrained.file)
+                self.options.report(Progress(f"writing vectors of {name}"))
+                file = vocabulary.file_name(name, pretrained.FOLDER, "npy")
+                written[tables[index]] = pretrained.write(
+                    path, group.pretrained, known.values, known.first, known.rows, self.folder, file
+                )
+        return written
+
+    def _features(
+        self, vocabularies: dict[int, Vocabulary], scales: Scales, vectors: Vectors
+    ) -> tuple[Feature, ...]:
+        tables = vocabulary.tables(self.spec)
+        dims = schema_from_recipe(self.spec).vector_dims
         features = []
         for index, (name, group) in enumerate(self.spec.columns):
             match group:
@@ -241,6 +263,8 @@ class _Pipeline:
                         type=group.type,
                         rows=vocabularies[index].rows,
                         table=tables[index],
+                        vectors=vectors[tables[index]].path if tables[index] in vectors else None,
+                        vector_dim=dims[tables[index]] if tables[index] in vectors else None,
                         max_len=group.max_len if isinstance(group, Sequence) else None,
                         padding=group.padding if isinstance(group, Sequence) else None,
                     )
@@ -270,17 +294,22 @@ def divided(
 
 
 def fingerprint(
-    writers: dict[SplitName, SplitWriter], vocabularies: dict[int, Vocabulary], spec: DatasetSpec
+    writers: dict[SplitName, SplitWriter],
+    vocabularies: dict[int, Vocabulary],
+    vectors: Vectors,
+    spec: DatasetSpec,
 ) -> str:
-    """SHA-256 over the encoded values of each split and column, in row order, and the vocabularies."""
-    content = {
+    """SHA-256 over the encoded values of each split and column, in row order, vocabularies and vectors."""
+    content: dict[str, Any] = {
         "splits": [[name, writer.rows, writer.digests()] for name, writer in sorted(writers.items())],
         "vocabularies": [[spec.columns[i][0], v.digest()] for i, v in sorted(vocabularies.items())],
     }
+    if vectors:
+        content["vectors"] = [[table, written.digest] for table, written in sorted(vectors.items())]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _notes(spec: DatasetSpec, written: dict[SplitName, Split]) -> list[str]:
+def _notes(spec: DatasetSpec, written: dict[SplitName, Split], vectors: Vectors) -> list[str]:
     """What a person should know although no check failed."""
     notes = []
     train = written["train"]
@@ -288,6 +317,11 @@ def _notes(spec: DatasetSpec, written: dict[SplitName, Split]) -> list[str]:
         notes.append(f"every label in `train` is {int(train.positives > 0)}: nothing can be learned from it")
     if not spec.files and spec.generator is None:
         notes.append("the recipe lists no `files`: a change of what its SQL reads will go unnoticed")
+    notes += [
+        f"`{file.path}`: {file.without:,} values of train have no vector, theirs is zero"
+        for file in vectors.values()
+        if file.without
+    ]
     if splits.valid_is_test(spec):
         notes.append("`valid` is the test split, as in BARS: a model chosen on it has seen the test labels")
     return notes

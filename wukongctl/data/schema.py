@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from wukongctl.config.dataset import DatasetSpec, Numeric, Sequence
+from wukongctl.config.dataset import Categorical, DatasetSpec, Numeric, Sequence
 
 if TYPE_CHECKING:  # preparing data needs no torch
     from torch import Tensor
@@ -78,6 +78,12 @@ def schema_from_recipe(spec: DatasetSpec) -> Schema:
     groups = spec.features
     categorical = spec.categorical
     rows = [spec.cardinalities.get(name, 2) for name in categorical]
+    dims = [
+        group.pretrained.dim if group.pretrained is not None else 0
+        for group in groups
+        if isinstance(group, Categorical)
+        for _ in group.columns
+    ]
     sequences = []
     for group in groups:
         for name in group.columns if isinstance(group, Sequence) else ():
@@ -87,6 +93,7 @@ def schema_from_recipe(spec: DatasetSpec) -> Schema:
             else:
                 table = len(rows)
                 rows.append(spec.cardinalities.get(name, 2))
+                dims.append(group.pretrained.dim if group.pretrained is not None else 0)
             sequences.append(SequenceColumn(name, table, group.max_len, group.padding))
     numeric = tuple(name for group in groups if isinstance(group, Numeric) for name in group.columns)
-    return Schema(categorical, numeric, tuple(sequences), tuple(rows))
+    return Schema(categorical, numeric, tuple(sequences), tuple(rows), tuple(dims) if any(dims) else ())

@@ -199,7 +199,7 @@ def _folder_beside(spec: DatasetSpec, recipe_dir: Path) -> Path:
 def _beside(spec: DatasetSpec, recipe_dir: Path, workspace: Path, checks: Checks) -> Found:
     folder = _folder_beside(spec, recipe_dir)
     if not folder.is_dir():
-        raise _lacking(spec, f"dataset `{spec.name}` cannot be downloaded without a login", spec.files)
+        raise _lacking(spec, f"dataset `{spec.name}` has to be fetched by hand", spec.files)
     return _in_folder(spec, folder, workspace, checks)
 
 
@@ -236,7 +236,8 @@ def by_name(folder: Path, name: str) -> Place | None:
         here = name if not Path(name).is_absolute() else str(Path(name).relative_to("/"))
         root = folder if here == name else Path("/")
         found = sorted(path for path in root.glob(here) if path.is_file())
-        found = found or sorted(path for path in folder.rglob(Path(name).name) if path.is_file())
+        deeper = here if root == folder else Path(name).name
+        found = found or sorted(path for path in folder.rglob(deeper) if path.is_file())
         return tuple(found) or None
     below = [path for path in sorted(folder.rglob(Path(name).name)) if path.is_file()]
     if len(below) > 1:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wukongctl.config.dataset import Categorical, DatasetSpec, Numeric, Sequence
-from wukongctl.data import sql
+from wukongctl.data import pretrained, sql
 from wukongctl.data.engine import Engine
 from wukongctl.data.manifest import SPECIAL_IDS, damaged
 from wukongctl.data.progress import Progress, Report
@@ -51,6 +51,14 @@ class Vocabulary(NamedTuple):
         """Embedding rows: the values and the two special ids."""
         return len(self.values) + SPECIAL_IDS
 
+    def extended(self, keys: pa.Array) -> "Vocabulary":
+        """With those of `keys` at the end that train never showed."""
+        new = pretrained.beyond(keys, self.values)
+        counts = pa.array(np.zeros(len(new), np.int64)).cast(self.counts.type)
+        return self._replace(
+            values=pa.concat_arrays([self.values, new]), counts=pa.concat_arrays([self.counts, counts])
+        )
+
     def digest(self) -> str:
         """SHA-256 of the values in order."""
         hasher = hashlib.sha256()
@@ -68,9 +76,9 @@ class Vocabulary(NamedTuple):
         pq.write_table(table, path, compression="zstd")
 
 
-def file_name(feature: str) -> str:
+def file_name(feature: str, folder: str = FOLDER, ending: str = "parquet") -> str:
     """The vocabulary's file in a prepared dataset; characters that file names cannot hold are escaped."""
-    return f"{FOLDER}/{quote(feature, safe=' ,;=+()')}.parquet"
+    return f"{folder}/{quote(feature, safe=' ,;=+()')}.{ending}"
 
 
 def read(dataset: Path, feature: str, *, oov_last: bool) -> Vocabulary:
@@ -112,7 +120,10 @@ def build(engine: Engine, spec: DatasetSpec, train: str, report: Report) -> dict
         table = engine.table(query).combine_chunks()
         values, counts = _one_chunk(table, "value"), _one_chunk(table, "count")
         ((seen,),) = engine.rows(f"SELECT count(DISTINCT value) FROM ({_together(parts)})")
-        vocabularies[index] = Vocabulary(values, counts, seen, oov_last=spec.compat == "bars")
+        made = Vocabulary(values, counts, seen, oov_last=spec.compat == "bars")
+        if group.pretrained is not None:
+            made = made.extended(pretrained.keys(engine.path(group.pretrained.file), group.pretrained))
+        vocabularies[index] = made
         for part, _ in parts:
             engine.execute(f"DROP TABLE counts_{part}")
     for index, (_, group) in enumerate(spec.columns):
