@@ -17,6 +17,7 @@ def _no_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name != "WUKONGCTL_REAL_DATA":
             monkeypatch.delenv(name)
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     monkeypatch.setenv("WUKONGCTL_CACHE", str(tmp_path / "cache"))
 
 

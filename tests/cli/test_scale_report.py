@@ -96,3 +96,44 @@ def test_a_page_with_mistakes_is_answered_with_positions(wukong: Wukong, tmp_pat
     result = wukong("scale-report", "--points", points, "--set", "gates={cost: true}")
     assert result.code == 2
     assert "hint: give `--baseline`" in result.err
+
+
+def test_the_step_summary_is_appended(
+    wukong: Wukong, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = tmp_path / "summary.md"
+    summary.write_text("before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    points = write(tmp_path / "p.csv", ladder(np.random.default_rng(1)))
+    assert wukong("scale-report", "--points", points).code == 0
+    text = summary.read_text()
+    assert text.startswith("before\n# Scaling report")
+    assert "```mermaid" in text
+    assert "](scaling.svg)" not in text
+
+
+def test_the_paper_is_redrawn_by_one_command(wukong: Wukong) -> None:
+    report = wukong("scale-report", "--points", "paper/table5", "--json").json
+    wukongs = next(curve for curve in report["curves"] if curve["model"] == "Wukong")
+    pure = next(law for law in wukongs["alternatives"] if law["form"] == "power0")["parameters"]
+    assert pure["A"] == pytest.approx(99.560, abs=5e-4)
+    assert pure["c"] == pytest.approx(0.000707, abs=5e-7)
+    (stated,) = report["stated"]
+    assert (stated["rmse"], stated["fitted_rmse"]) == pytest.approx((0.0294, 0.0134), abs=5e-5)
+    matches = {(m["reference"], m["model"]): m["ratio"] for m in report["comparisons"]["compute_to_match"]}
+    assert matches["Wukong", "DCNv2"] == pytest.approx(41.7, abs=0.05)
+    reasons = sorted(run["reason"] for run in report["excluded"])
+    assert reasons == ["diverged", "loss exploded", "the baseline itself"]
+    assert {"svg", "parameters_svg"} <= set(report["files"])
+    unknown = wukong("scale-report", "--points", "paper/table6")
+    assert unknown.code == 2
+    assert "did you mean `paper/table5`?" in unknown.err
+
+
+def test_robust_fits_and_pages_of_settings(wukong: Wukong, tmp_path: Path) -> None:
+    points = write(tmp_path / "p.csv", ladder(np.random.default_rng(1)))
+    robust = wukong("scale-report", "--points", points, "--set", "loss=huber-log", "--json").json
+    assert (robust["loss"], robust["curves"][0]["intervals"]) == ("huber-log", {})
+    plain = wukong("scale-report", "--points", points, "--set", "bootstrap=50", "--json").json
+    assert set(plain["curves"][0]["bootstrap"]) == {"E", "A", "c"}
+    assert wukong("scale-report", "--points", points, "--set", "metric=logloss").code == 2

@@ -1,5 +1,6 @@
 """`wukongctl scale-report`: finished runs to a law, a picture, a report and a verdict."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ EXAMPLES = """\b
 Examples:
   wukongctl scale-report runs/
   wukongctl scale-report runs/wukong-* runs/dlrm-* --out report
-  wukongctl scale-report --points table5.csv --form power0
+  wukongctl scale-report --points paper/table5 --out paper
   wukongctl scale-report runs/ --set metric=logloss --set split=valid
   wukongctl scale-report --calibrate runs-a/ runs-b/ --out calibration
   wukongctl scale-report runs/ --baseline main/report.json --check calibration/check.yaml
@@ -31,7 +32,7 @@ Examples:
     "scale-report", epilog=EXAMPLES, short_help="Fit, draw and gate scaling curves of finished runs."
 )
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN]...")
-@click.option("--points", help="CSV of points, in place of run folders.")
+@click.option("--points", help="CSV of points, or the name of shipped ones.")
 @options.out("scale-report", "Folder for the report's files.")
 @click.option(
     "--form", type=click.Choice(["power", "power0", "loglin", "power-known-floor"]),
@@ -60,16 +61,20 @@ def scale_report(
     """Fit loss against training FLOPs for the finished runs in each RUN, a run folder or a folder of them.
 
     CSV columns: model, gflop_per_example, and logloss or relative_logloss (percent, as in the paper's
-    Table 5); optional seed, examples, dense_params. Gates compare with `--baseline`: exit code 3 when one
-    fails.
+    Table 5); optional seed, examples, dense_params, excluded (a reason). Gates compare with `--baseline`;
+    the exit code is 3 when one fails.
     """
     from dataclasses import replace
 
-    spec = _page(check, (*overrides, *([f"form={form}"] if form else [])))
+    from wukongctl.config import library
+
+    table = library.find_points(points) if points else None
+    page = check or (library.page_beside(table) if table else None)
+    spec = _page(page, (*overrides, *([f"form={form}"] if form else [])))
     if calibrate:
         _calibrate(output, runs, spec, out)
         return
-    source = _read(runs, points, spec)
+    source = _read(runs, table, spec)
     report = _built(source, spec)
     report = replace(report, findings=_findings(report, spec, baseline, confirm))
     publish(output, report, out)
@@ -84,7 +89,7 @@ def _page(check: Path | None, overrides: tuple[str, ...]) -> "ReportSpec":
     return validate(read(check) if check else parse("{}", "--set"), ReportSpec, overrides)
 
 
-def _read(runs: tuple[Path, ...], points: str | None, spec: "ReportSpec") -> "PointSet":
+def _read(runs: tuple[Path, ...], points: Path | None, spec: "ReportSpec") -> "PointSet":
     from wukongctl.errors import UsageError
     from wukongctl.scaling import points as point_sets
 
@@ -93,14 +98,22 @@ def _read(runs: tuple[Path, ...], points: str | None, spec: "ReportSpec") -> "Po
     if points is not None:
         if spec.split or spec.metric:
             raise UsageError("`split` and `metric` choose among the results of run folders, not of a CSV")
-        return point_sets.read_csv(Path(points))
+        return point_sets.read_csv(points)
     return point_sets.read_runs(runs, split=spec.split, metric=spec.metric)
 
 
 def _built(source: "PointSet", spec: "ReportSpec") -> "Report":
     from wukongctl.scaling.analysis import build
 
-    return build(source, form=spec.form, floor=spec.floor, level=spec.level)
+    return build(
+        source,
+        form=spec.form,
+        floor=spec.floor,
+        level=spec.level,
+        delta=spec.delta if spec.loss == "huber-log" else None,
+        draws=spec.bootstrap,
+        stated=spec.stated,
+    )
 
 
 def _findings(
@@ -168,14 +181,17 @@ def _calibrate(output: Output, runs: tuple[Path, ...], spec: "ReportSpec", out: 
 
 
 def _either(path: Path, spec: "ReportSpec") -> "PointSet":
-    return _read((), str(path), spec) if path.suffix == ".csv" else _read((path,), None, spec)
+    return _read((), path, spec) if path.suffix == ".csv" else _read((path,), None, spec)
 
 
 def publish(output: Output, report: "Report", out: Path) -> None:
     """Write the report's files and say where they are; also what `quickstart` ends with."""
-    from wukongctl.scaling.report import to_dict, write
+    from wukongctl.scaling.report import to_dict, to_markdown, write
 
     files = write(report, out)
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(to_markdown(report, pictures=False))
     content = to_dict(report) | {"files": {kind: str(path) for kind, path in files.items()}}
     output.result(content, lambda console: _show(console, report, files["html"]))
 

@@ -8,6 +8,7 @@ from wukongctl.errors import UsageError
 
 ENDINGS = (".yaml", ".yml")
 TABLES = (".csv", ".tsv", ".txt", ".parquet", ".json", ".jsonl", ".ndjson", ".gz")
+POINTS_ENDING = ".csv"
 
 
 def root() -> Path:
@@ -56,3 +57,25 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:  # a name too long for the file system
         return False
+
+
+def find_points(name: str) -> Path:
+    """The CSV of points behind a path or a shipped name such as `paper/table5`; raises UsageError."""
+    path = Path(name)
+    if path.suffix == POINTS_ENDING or path.is_file():
+        return path
+    shipped = root() / f"{name}{POINTS_ENDING}"
+    if shipped.is_file():
+        return shipped
+    known = [
+        found.relative_to(root()).with_suffix("").as_posix() for found in root().rglob(f"*{POINTS_ENDING}")
+    ]
+    raise UsageError(
+        f"there are no points `{name}`", hint=did_you_mean(name, known) or "give the path of a CSV"
+    )
+
+
+def page_beside(points: Path) -> Path | None:
+    """The report page of the same name beside a CSV of points, if there is one."""
+    pages = (points.with_suffix(ending) for ending in ENDINGS)
+    return next((page for page in pages if page.is_file()), None)

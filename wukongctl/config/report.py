@@ -10,12 +10,15 @@ Form: TypeAlias = Literal["power", "power0", "power-known-floor", "loglin"]
 Metric: TypeAlias = Literal["logloss", "relative_logloss", "excess_logloss"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Level = Annotated[float, Field(ge=0.5, lt=1)]
+DEFAULT_DELTA = 1e-3
 
 
 class StatedLaw(Spec):
     """A law that someone else states, y = E + A x^-c with x in GFLOP per example; drawn, never fitted."""
 
     label: str
+    curve: str | None = None
+    """Whose runs it speaks of; its residuals on them are reported."""
     E: Finite
     A: Finite
     c: Finite
@@ -94,7 +97,7 @@ class ReportSpec(Spec):
     """Confidence of every interval and gate."""
     loss: Literal["squares", "huber-log"] = "squares"
     """What the fit minimises: weighted squares, or Huber's loss of log residuals as Chinchilla did."""
-    delta: PositiveFloat = 1e-3
+    delta: PositiveFloat = DEFAULT_DELTA
     """Where `huber-log` turns from squares to absolute values."""
     bootstrap: Annotated[int, Field(ge=0, le=100_000)] = 1000
     """Draws of the wild cluster bootstrap where every size has three seeds; 0 leaves it out."""
@@ -104,6 +107,6 @@ class ReportSpec(Spec):
 
     @model_validator(mode="after")
     def _delta_needs_huber(self) -> Self:
-        if "delta" in self.model_fields_set and self.loss != "huber-log":
+        if self.delta != DEFAULT_DELTA and self.loss != "huber-log":
             raise ValueError("`delta` belongs to `loss: huber-log`")
         return self

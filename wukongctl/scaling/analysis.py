@@ -1,12 +1,15 @@
 """From a point set to a report: every curve analysed, curves compared, what was left out said."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
+from wukongctl.config.report import StatedLaw
 from wukongctl.errors import UsageError
 from wukongctl.scaling.comparisons import Comparisons, compare
-from wukongctl.scaling.curves import Curve, analyse
+from wukongctl.scaling.curves import Curve, Method, analyse
+from wukongctl.scaling.data_scaling import DataLaw, JointLaw, data_laws, joint_laws
 from wukongctl.scaling.fit import Form
 from wukongctl.scaling.gates import Finding, Verdict, overall
 from wukongctl.scaling.points import Excluded, PointSet
@@ -22,7 +25,15 @@ class Unit:
     name: str
 
 
+Axis: TypeAlias = Literal["compute", "parameters"]
+
 UNITS = (Unit(1e6, "PFLOP"), Unit(1e3, "TFLOP"), Unit(1.0, "GFLOP"), Unit(1e-3, "MFLOP"), Unit(1e-6, "kFLOP"))
+PARAMETER_UNITS = (
+    Unit(1.0, "billions"),
+    Unit(1e-3, "millions"),
+    Unit(1e-6, "thousands"),
+    Unit(1e-9, "single"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +47,12 @@ class Report:
     comparisons: Comparisons
     remarks: tuple[str, ...]
     findings: tuple[Finding, ...] = ()
+    stated: tuple[StatedLaw, ...] = ()
+    data_laws: tuple[DataLaw, ...] = ()
+    joint_laws: tuple[JointLaw, ...] = ()
+    delta: float | None = None
+    draws: int = 0
+    axis: Axis = "compute"
 
     @property
     def verdict(self) -> Verdict:
@@ -58,13 +75,21 @@ class Report:
     def unit(self) -> Unit:
         """The largest unit that the middle of the compute range reaches."""
         middle = math.sqrt(math.prod(self.compute_range))
-        return next((unit for unit in UNITS if middle >= unit.gflop), UNITS[-1])
+        units = UNITS if self.axis == "compute" else PARAMETER_UNITS
+        return next((unit for unit in units if middle >= unit.gflop), units[-1])
 
 
 def build(
-    source: PointSet, *, form: Form | None = None, floor: float | None = None, level: float = 0.95
+    source: PointSet,
+    *,
+    form: Form | None = None,
+    floor: float | None = None,
+    level: float = 0.95,
+    delta: float | None = None,
+    draws: int = 0,
+    stated: Sequence[StatedLaw] = (),
 ) -> Report:
-    """Analyse a point set.
+    """Analyse a point set; `delta` asks for a robust fit, `draws` for a bootstrap, `stated` laws are drawn.
 
     `floor` is the irreducible loss in the unit of the metric; given, it is fitted as known. The form is
     `power` otherwise, even where the data set records its Bayes loss: with a fixed number of examples no
@@ -84,19 +109,47 @@ def build(
         raise UsageError("form `power-known-floor` needs a floor", hint="give it, or use form `power`")
     draw_to = EXTRAPOLATE * max(point.gflop_per_example for point in source.points)
     models = sorted({point.model for point in source.points}, key=_wukong_first)
-    curves = tuple(
-        analyse(model, source, form=form, floor=floor, level=level, draw_to=draw_to) for model in models
+    method = Method(form, floor, level, delta, draws)
+    curves = tuple(analyse(model, source, method, draw_to=draw_to) for model in models)
+    return Report(
+        source=source,
+        floor=floor,
+        level=level,
+        curves=curves,
+        comparisons=compare(curves),
+        remarks=tuple(_remarks(source, curves)),
+        stated=tuple(stated),
+        data_laws=tuple(data_laws(source, level=level)),
+        joint_laws=tuple(joint_laws(source, delta=delta, draws=draws, level=level)),
+        delta=delta,
+        draws=draws,
     )
-    return Report(source, floor, level, curves, compare(curves), tuple(_remarks(source)))
+
+
+def by_parameters(report: Report) -> Report | None:
+    """The same runs against dense parameters (in 1e9, in place of GFLOP), None where those are not known.
+
+    Embedding tables are left out on purpose: they dwarf what is scaled, so that loss against all parameters
+    is a vertical line.
+    """
+    points = report.source.points
+    if any(not point.dense_params for point in points) or len({point.dense_params for point in points}) < 3:
+        return None
+    moved = tuple(replace(point, gflop_per_example=(point.dense_params or 0) / 1e9) for point in points)
+    source = replace(report.source, points=moved, excluded=(), convention=None)
+    return replace(build(source, level=report.level), axis="parameters")
 
 
 def _wukong_first(model: str) -> tuple[bool, str]:
     return not model.lower().startswith("wukong"), model
 
 
-def _remarks(source: PointSet) -> Iterator[str]:
+def _remarks(source: PointSet, curves: Sequence[Curve]) -> Iterator[str]:
     """What a reader must know about the whole set, one sentence each."""
-    examples = sorted({point.examples for point in source.points if point.examples is not None})
+    drawn = [point for curve in curves for point in curve.points]
+    examples = sorted({point.examples for point in drawn if point.examples is not None})
+    if left := len(source.points) - len(drawn):
+        yield f"Curves over size use one amount of data each; {left} other runs serve the laws of data alone."
     if len(examples) > 1:
         yield f"Runs saw between {examples[0]:,} and {examples[-1]:,} examples."
     elif examples:

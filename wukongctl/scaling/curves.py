@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from scipy import stats
 
+from wukongctl.scaling.bootstrap import wild_intervals
+from wukongctl.scaling.data_scaling import one_amount
 from wukongctl.scaling.fit import FORMS, Array, Fit, Form, Sizes, f_test, fit, sizes_of
 from wukongctl.scaling.intervals import (
     Extrapolation,
@@ -19,6 +21,7 @@ from wukongctl.scaling.intervals import (
 )
 from wukongctl.scaling.notes import Code, is_descriptive, notes_of
 from wukongctl.scaling.points import Point, PointSet
+from wukongctl.scaling.robust import fit_robust
 
 Verdict: TypeAlias = Literal["improving", "plateau", "undecided"]
 
@@ -82,6 +85,7 @@ class Curve:
     form: Form
     law: Fit | None
     intervals: dict[str, Interval]
+    bootstrap: dict[str, Interval]
     notes: tuple[Code, ...]
     descriptive: bool
     noise: Noise | None
@@ -111,29 +115,54 @@ class Curve:
         return min(self.sizes, key=lambda size: size.loss)
 
 
-def analyse(
-    model: str, source: PointSet, *, form: Form, floor: float | None, level: float, draw_to: float
-) -> Curve:
-    """Fit and examine the curve `model`; `draw_to` is the largest GFLOP per example to draw."""
-    points = tuple(point for point in source.points if point.model == model)
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How curves are fitted: the form, the known floor, the loss and what is asked of the intervals."""
+
+    form: Form
+    floor: float | None = None
+    level: float = 0.95
+    delta: float | None = None
+    """Threshold of Huber's loss of log residuals; None for weighted squares."""
+    draws: int = 0
+    """Of the wild cluster bootstrap."""
+
+    def fit(self, sizes: Sizes) -> Fit | None:
+        """The law of one curve."""
+        if self.delta is None:
+            return fit(sizes, self.form, floor=self.floor)
+        return fit_robust(sizes, self.form, floor=self.floor, delta=self.delta)
+
+
+def analyse(model: str, source: PointSet, method: Method, *, draw_to: float) -> Curve:
+    """Fit and examine the curve `model`; `draw_to` is the largest GFLOP per example to draw.
+
+    Where the amount of data was varied on purpose, the runs of one amount are the curve.
+    """
+    points = one_amount([point for point in source.points if point.model == model])
     sizes = sizes_of(
         [point.gflop_per_example for point in points],
         [point.loss for point in points],
         zero=source.zero_loss,
     )
+    floor, level = method.floor, method.level
     pure_form: Form = "power0" if floor is None else "power-known-floor"
     laws = {name: fit(sizes, name, floor=floor) for name in FORMS if name not in _redundant(floor, sizes)}
-    law = laws.get(form) or fit(sizes, form, floor=floor)
+    law = method.fit(sizes)
     pure, floored = laws.get(pure_form) or fit(sizes, pure_form, floor=floor), laws["power"]
-    laws_left = None if law is None else region(law, level)
+    # A robust fit is not at the top of the likelihood that the region is cut from.
+    laws_left = None if law is None or method.delta is not None else region(law, level)
     intervals = {} if laws_left is None else laws_left.parameters()
     return Curve(
         model=model,
         points=points,
         sizes=_sizes(points, sizes, law, level),
-        form=form,
+        form=method.form,
         law=law,
         intervals=intervals,
+        bootstrap={}
+        if laws_left is None or law is None
+        else wild_intervals(law, draws=method.draws, level=level),
         notes=notes_of(points, sizes, law, intervals, pure=pure, floored=floored, split=source.split),
         descriptive=is_descriptive(sizes),
         noise=None if law is None else noise(law),

@@ -40,6 +40,7 @@ Y_TITLES: dict[Metric, str] = {
 }
 # A band that fills more of the axis than this says "unknown", which a dotted line says with less ink.
 WIDEST_BAND = 0.4
+STATED_DASHES = (0, (6, 2, 1, 2))
 
 STYLE = {
     "font.family": "DejaVu Sans",
@@ -105,6 +106,9 @@ def _scaling(report: Report, width: Width) -> Figure:
     for index, curve in enumerate(report.curves):
         _draw_curve(axes, curve, index, unit.gflop)
     _draw_diverged(axes, report, unit.gflop)
+    _draw_stated(axes, report)
+    if report.source.metric == "relative_logloss":
+        axes.axhline(0, color=SOFT_INK, linewidth=0.9, linestyle=(0, (1, 3)), zorder=1)
     axes.set_ylabel(Y_TITLES[report.source.metric])
     _headline(axes, report, width)
     figure.subplots_adjust(**_margins(report, width))
@@ -220,6 +224,14 @@ def _draw_diverged(axes: Axes, report: Report, unit: float) -> None:
         )
 
 
+def _draw_stated(axes: Axes, report: Report) -> None:
+    """Laws that others state, over the whole range of compute."""
+    x = np.geomspace(*report.compute_range, 100)
+    for law in report.stated:
+        y = law.E + law.A * x**-law.c
+        axes.plot(x / report.unit.gflop, y, color=INK, linewidth=1.3, linestyle=STATED_DASHES, zorder=6)
+
+
 def _draw_residuals(axes: Axes, report: Report) -> None:
     unit = report.unit
     _frame(axes, report, unit)
@@ -284,6 +296,8 @@ def _all_losses(report: Report) -> list[float]:
 
 def _compute_title(report: Report, unit: str) -> str:
     """States the FLOP per multiply-accumulate where the runs recorded them."""
+    if report.axis == "parameters":
+        return f"dense parameters ({unit}), embedding tables left out"
     stated = re.match(r"(\d+) (?:FLOP per|x|×) MAC", report.source.convention or "")
     return f"training {unit} per example" + (f" ({stated[1]} × MAC)" if stated else "")
 
@@ -291,7 +305,7 @@ def _compute_title(report: Report, unit: str) -> str:
 def _headline(axes: Axes, report: Report, width: Width) -> None:
     """A title of what is plotted and, under it, what it was measured on, flush with the axis."""
     lines = (
-        (26, "Loss against compute", INK, 12.5, "bold"),
+        (26, f"Loss against {report.axis}", INK, 12.5, "bold"),
         (10, _subtitle(report, width), SOFT_INK, 9.3, "normal"),
     )
     for offset, text, colour, size, weight in lines:
@@ -324,7 +338,8 @@ def _subtitle(report: Report, width: Width) -> str:
 
 def _margins(report: Report, width: Width) -> dict[str, float]:
     """Room at the right for the longest curve name."""
-    longest = max(len(curve.model) for curve in report.curves)
+    names = [curve.model for curve in report.curves] + [law.label for law in report.stated]
+    longest = max(map(len, names))
     inches = 0.32 + 0.115 * min(longest, 24)
     total = 8.2 if width == "wide" else 4.4
     left = 0.82 if width == "wide" else 0.78
@@ -337,16 +352,22 @@ def _label_curves(axes: Axes, report: Report, height: float) -> None:
     `height` is the figure's, in inches.
     """
     to_share = axes.transAxes.inverted().transform
-    ends = []
+    ends: list[tuple[float, int | None, str]] = []
     for index, curve in enumerate(report.curves):
         x, y = (curve.trace.x[-1], curve.trace.y[-1]) if curve.trace else _last(curve)
         share = to_share(axes.transData.transform((x / report.unit.gflop, y)))[1]
         ends.append((float(np.clip(share, 0.02, 0.98)), index, curve.model))
-    ends.sort()
+    for law in report.stated:
+        last = report.compute_range[1]
+        share = to_share(axes.transData.transform((last / report.unit.gflop, law.E + law.A * last**-law.c)))[
+            1
+        ]
+        ends.append((float(np.clip(share, 0.02, 0.98)), None, law.label))
+    ends.sort(key=lambda end: end[0])
     inches = axes.get_position().height * height
     shares = spread([end[0] for end in ends], 0.2 / inches)
     for share, (natural, index, name) in zip(shares, ends, strict=True):
-        colour = colour_of(index)
+        colour = INK if index is None else colour_of(index)
         axes.plot(
             [1.0, 1.018],
             [natural, share],

@@ -9,17 +9,16 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from wukongctl.config.report import Metric
 from wukongctl.errors import UsageError
 from wukongctl.scaling.table import Row, Table
 
-Reason: TypeAlias = Literal["diverged", "unfinished"]
-
 METRICS: tuple[Metric, ...] = ("logloss", "relative_logloss", "excess_logloss")
 REQUIRED_COLUMNS = ("model", "gflop_per_example")
 OPTIONAL_COLUMNS = ("seed", "examples", "dense_params")
+EXCLUDED_COLUMN = "excluded"
 DIVERGED_CELLS = ("diverged", "nan", "inf", "+inf")
 FORMAT_VERSION = 1
 
@@ -41,13 +40,14 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Excluded:
-    """A run that does not enter any fit, and why."""
+    """A run that enters no fit, and why: `diverged`, `unfinished`, or what its line in a CSV says."""
 
     model: str
     gflop_per_example: float
-    reason: Reason
+    reason: str
     seed: int | None = None
     run: str | None = None
+    loss: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +82,13 @@ def read_csv(path: Path) -> PointSet:
 
     The loss is `logloss`, `relative_logloss` (percent) or `excess_logloss` (over the Bayes optimum).
     Optional: `seed`, `examples`, `dense_params`; other columns are ignored. A loss of `diverged`, `nan` or
-    `inf` lists the run without fitting it. Raises `RecipeError` with the position of every bad cell.
+    `inf`, or a reason in `excluded`, lists the run without fitting it. Raises `RecipeError` with the
+    position of every bad cell.
     """
     table = Table.read(path)
-    column = table.check_header(required=REQUIRED_COLUMNS, one_of=METRICS, optional=OPTIONAL_COLUMNS)
+    column = table.check_header(
+        required=REQUIRED_COLUMNS, one_of=METRICS, optional=(*OPTIONAL_COLUMNS, EXCLUDED_COLUMN)
+    )
     metric = next(metric for metric in METRICS if metric == column)
     points: list[Point] = []
     excluded: list[Excluded] = []
@@ -126,6 +129,8 @@ def _csv_entry(table: Table, row: Row, metric: Metric) -> Point | Excluded | Non
         return None
     if diverged or loss is None:
         return Excluded(model, gflop, "diverged", seed, f"line {row.line}")
+    if reason := row.cells.get(EXCLUDED_COLUMN):
+        return Excluded(model, gflop, reason, seed, f"line {row.line}", loss)
     return Point(model, gflop, loss, seed, examples, dense)
 
 
@@ -292,7 +297,7 @@ def _common_metric(runs: Sequence[_Run], split: str) -> Metric:
 def _refuse_duplicates(points: Iterable[Point]) -> None:
     seen: dict[tuple[object, ...], Point] = {}
     for point in points:
-        first = seen.setdefault((*_identity(point), point.examples), point)
+        first = seen.setdefault(_identity(point), point)
         if first is not point:
             raise UsageError(
                 f"`{first.run}` and `{point.run}` are the same size of `{point.model}` with the same seed",
@@ -303,11 +308,14 @@ def _refuse_duplicates(points: Iterable[Point]) -> None:
 def _identity(point: Point) -> tuple[object, ...]:
     """What makes two points the same run; without a seed only an identical loss gives them away."""
     anonymous = point.loss if point.seed is None else None
-    return (point.model, point.gflop_per_example, point.dense_params, point.seed, anonymous)
+    return (point.model, point.gflop_per_example, point.dense_params, point.examples, point.seed, anonymous)
 
 
 def _in_order(points: Iterable[Point]) -> tuple[Point, ...]:
     """Points in an order that does not depend on the order of the input."""
     return tuple(
-        sorted(points, key=lambda p: (p.model, p.gflop_per_example, p.seed or 0, p.loss, p.run or ""))
+        sorted(
+            points,
+            key=lambda p: (p.model, p.gflop_per_example, p.examples or 0, p.seed or 0, p.loss, p.run or ""),
+        )
     )

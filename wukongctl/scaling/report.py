@@ -12,11 +12,14 @@ from typing import Any
 
 import jinja2
 
+from wukongctl.config.report import StatedLaw
 from wukongctl.data.atomic import write_atomic
 from wukongctl.scaling import wording
-from wukongctl.scaling.analysis import Report, build
+from wukongctl.scaling.analysis import Report, build, by_parameters
 from wukongctl.scaling.curves import Curve
+from wukongctl.scaling.data_scaling import DataLaw, JointLaw
 from wukongctl.scaling.fit import EQUATIONS
+from wukongctl.scaling.job_summary import benchmark, chart_order, fitting, mermaid
 from wukongctl.scaling.notes import EXPLANATIONS
 
 __all__ = ["FILES", "Report", "build", "to_csv", "to_dict", "to_html", "to_json", "to_markdown", "write"]
@@ -27,7 +30,10 @@ FILES = {
     "md": "report.md",
     "svg": "scaling.svg",
     "png": "scaling.png",
+    "parameters_svg": "parameters.svg",
+    "parameters_png": "parameters.png",
     "csv": "points.csv",
+    "benchmark": "benchmark.json",
     "json": "report.json",
 }
 
@@ -46,18 +52,30 @@ def to_dict(report: Report) -> dict[str, Any]:
         "bayes_logloss": source.bayes_logloss,
         "level": report.level,
         "interval_method": "profile likelihood with F cut-off",
+        "loss": "squares" if report.delta is None else "huber-log",
+        "delta": report.delta,
+        "bootstrap": {"method": "wild cluster bootstrap, Webb weights", "draws": report.draws, "seed": 0},
         "curves": [_curve(curve, report) for curve in report.curves],
         "comparisons": {
             **dataclasses.asdict(report.comparisons),
             "gain_per_4x": [_named(curve.model, curve.gain) for curve in report.curves if curve.gain],
             "plateau": [_named(curve.model, curve.plateau) for curve in report.curves],
         },
+        "data_curves": [_data_law(law) for law in report.data_laws],
+        "joint": [_joint_law(law) for law in report.joint_laws],
+        "stated": [_stated(law, report) for law in report.stated],
         "excluded": [dataclasses.asdict(run) for run in report.excluded],
         "remarks": list(report.remarks),
         "gates": [dataclasses.asdict(finding) for finding in report.findings],
         "verdict": report.verdict,
-        "files": dict(FILES),
+        "files": files_of(report),
     }
+
+
+def files_of(report: Report) -> dict[str, str]:
+    """Names of the files that `write` makes of this report."""
+    sized = by_parameters(report) is not None
+    return {kind: name for kind, name in FILES.items() if sized or not kind.startswith("parameters")}
 
 
 def to_json(report: Report) -> str:
@@ -65,23 +83,25 @@ def to_json(report: Report) -> str:
     return json.dumps(to_dict(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def to_markdown(report: Report) -> str:
-    """A short report for a pull request or a job summary."""
-    return _environment().get_template("report.md.jinja").render(**_context(report))
+def to_markdown(report: Report, *, pictures: bool = True) -> str:
+    """A short report for a pull request, or without the link to the picture for a job summary."""
+    text = _environment().get_template("report.md.jinja").render(**_context(report), pictures=pictures)
+    return fitting(text)
 
 
 def to_html(report: Report) -> str:
     """One HTML page that needs nothing from outside: pictures, style and script are inside."""
     from wukongctl.scaling import inline, plots
 
+    drawings = [
+        ("scaling", report, plots.scaling_svg, "Loss against compute per example, one curve per model"),
+        ("diagnostics", report, plots.diagnostics_svg, "Residuals, and the largest size predicted unseen"),
+    ]
+    if sized := by_parameters(report):
+        drawings.append(("parameters", sized, plots.scaling_svg, "Loss against dense parameters"))
     figures = {
-        f"{name}_{width}": inline.embed(
-            draw(report, width=width), prefix=f"{name[0]}{width[0]}-", label=label
-        )
-        for name, draw, label in (
-            ("scaling", plots.scaling_svg, "Loss against compute per example, one curve per model"),
-            ("diagnostics", plots.diagnostics_svg, "Residuals, and the largest size predicted unseen"),
-        )
+        f"{name}_{width}": inline.embed(draw(shown, width=width), prefix=f"{name[0]}{width[0]}-", label=label)
+        for name, shown, draw, label in drawings
         for width in ("wide", "narrow")
     }
     palette = list(zip(plots.COLOURS, plots.DARK_COLOURS, strict=True))
@@ -96,15 +116,19 @@ def to_csv(report: Report) -> str:
     """The points as a table that `--points` reads back."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(
-        ["model", "gflop_per_example", report.source.metric, "seed", "examples", "dense_params", "run"]
-    )
+    names = ["model", "gflop_per_example", report.source.metric, "seed", "examples", "dense_params", "run"]
+    writer.writerow([*names, "excluded"])
     for point in report.source.points:
         values = (point.model, point.gflop_per_example, point.loss, point.seed, point.examples)
-        writer.writerow([*values, point.dense_params, point.run])
+        writer.writerow([*values, point.dense_params, point.run, None])
     for run in report.excluded:
         if run.reason == "diverged":
-            writer.writerow([run.model, run.gflop_per_example, "diverged", run.seed, None, None, run.run])
+            writer.writerow(
+                [run.model, run.gflop_per_example, "diverged", run.seed, None, None, run.run, None]
+            )
+        elif run.loss is not None:
+            known = (run.model, run.gflop_per_example, run.loss, run.seed)
+            writer.writerow([*known, None, None, run.run, run.reason])
     return table.getvalue()
 
 
@@ -112,17 +136,28 @@ def write(report: Report, out_dir: Path) -> dict[str, Path]:
     """Write every file of the report, each whole or not at all, the JSON last; return the paths by kind."""
     from wukongctl.scaling import plots
 
+    sized = by_parameters(report)
+    drawn = (
+        {}
+        if sized is None
+        else {
+            "parameters_svg": plots.scaling_svg(sized).encode(),
+            "parameters_png": plots.scaling_png(sized),
+        }
+    )
     contents = {
         "html": to_html(report).encode(),
         "md": to_markdown(report).encode(),
         "svg": plots.scaling_svg(report).encode(),
         "png": plots.scaling_png(report),
+        **drawn,
         "csv": to_csv(report).encode(),
+        "benchmark": (json.dumps(benchmark(report), indent=2, ensure_ascii=False) + "\n").encode(),
         "json": to_json(report).encode(),
     }
     for kind, content in contents.items():
         write_atomic(out_dir / FILES[kind], lambda file, content=content: file.write(content))
-    return {kind: out_dir / name for kind, name in FILES.items()}
+    return {kind: out_dir / FILES[kind] for kind in contents}
 
 
 def _curve(curve: Curve, report: Report) -> dict[str, Any]:
@@ -137,6 +172,7 @@ def _curve(curve: Curve, report: Report) -> dict[str, Any]:
         "form": curve.form,
         "parameters": parameters,
         "intervals": {name: list(ends) for name, ends in curve.intervals.items()},
+        "bootstrap": {name: list(ends) for name, ends in curve.bootstrap.items()},
         "status": curve.status,
         "at_bound": [] if law is None else list(law.at_bound),
         "rmse": None if law is None else law.rmse,
@@ -161,6 +197,52 @@ def _curve(curve: Curve, report: Report) -> dict[str, Any]:
     }
 
 
+def _data_law(found: DataLaw) -> dict[str, Any]:
+    return {
+        "model": found.model,
+        "gflop_per_example": found.gflop_per_example,
+        "amounts": [dataclasses.asdict(amount) for amount in found.amounts],
+        "form": found.law.form,
+        "parameters": found.law.parameters,
+        "intervals": {name: list(ends) for name, ends in found.intervals.items()},
+        "status": found.law.status,
+        "rmse": found.law.rmse,
+        "notes": list(found.notes),
+    }
+
+
+def _joint_law(found: JointLaw) -> dict[str, Any]:
+    if found.law is None:
+        return {"model": found.model, "status": "not fitted", "reason": found.reason}
+    law = found.law
+    return {
+        "model": found.model,
+        "form": "E + A N^-a + B D^-b",
+        "points": len(law.grid.y),
+        "parameters": law.parameters,
+        "intervals": {name: list(ends) for name, ends in law.intervals.items()},
+        "status": law.status,
+        "at_bound": list(law.at_bound),
+        "rmse": law.rmse,
+        "outliers": list(found.outliers),
+    }
+
+
+def _stated(law: StatedLaw, report: Report) -> dict[str, Any]:
+    """A stated law with its error on the runs it speaks of, beside our law's."""
+    curve = next((curve for curve in report.curves if curve.model == law.curve), None)
+    rmse = None if curve is None else stated_rmse(law, curve)
+    return {**law.to_dict(), "rmse": rmse, "fitted_rmse": curve.law.rmse if curve and curve.law else None}
+
+
+def stated_rmse(law: StatedLaw, curve: Curve) -> float:
+    """Root mean square of the curve's mean losses minus the stated law, weighted by runs."""
+    squares = [
+        (size.runs, (size.loss - law.E - law.A * size.gflop_per_example**-law.c) ** 2) for size in curve.sizes
+    ]
+    return (sum(runs * square for runs, square in squares) / sum(runs for runs, _ in squares)) ** 0.5
+
+
 def _named(model: str, result: Any) -> dict[str, Any]:
     return {"model": model, **dataclasses.asdict(result)}
 
@@ -180,7 +262,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _context(report: Report) -> dict[str, Any]:
-    used = {code for curve in report.curves for code in curve.notes}
+    used = {code for curve in (*report.curves, *report.data_laws) for code in curve.notes}
     return {
         "report": report,
         "source": report.source,
@@ -195,4 +277,7 @@ def _context(report: Report) -> dict[str, Any]:
         "equations": EQUATIONS,
         "explanations": {code: text for code, text in EXPLANATIONS.items() if code in used},
         "files": FILES,
+        "chart": mermaid(report),
+        "chart_order": chart_order(report),
+        "stated": [_stated(law, report) for law in report.stated],
     }

@@ -1,0 +1,68 @@
+import json
+
+import numpy as np
+import pytest
+
+from wukongctl.scaling import report as reports
+from wukongctl.scaling.analysis import build
+from wukongctl.scaling.points import Point, PointSet
+
+SIZES, AMOUNTS = np.geomspace(0.01, 1, 5), (10_000, 31_623, 100_000, 316_228)
+
+
+def study(amounts: tuple[int, ...] = AMOUNTS, seeds: int = 2, sd: float = 1e-4) -> PointSet:
+    rng = np.random.default_rng(0)
+    points = tuple(
+        Point("wukong", float(n), 0.3 + 0.01 * n**-0.4 + 2.0 * d**-0.3 + rng.normal(0, sd), s, d, 10, 1.0)
+        for n in SIZES
+        for d in amounts
+        for s in range(seeds)
+    )
+    return PointSet(points, "logloss")
+
+
+def test_the_planted_laws_of_size_data_and_both() -> None:
+    report = build(study(), draws=200)
+    (curve,) = report.curves
+    assert {point.examples for point in curve.points} == {AMOUNTS[-1]}
+    assert "unequal_data" not in curve.notes
+    assert curve.law is not None
+    assert curve.law.parameters["c"] == pytest.approx(0.4, abs=0.05)
+    assert [law.gflop_per_example for law in report.data_laws] == pytest.approx(SIZES)
+    for law in report.data_laws:
+        assert law.law.parameters["c"] == pytest.approx(0.3, abs=0.03)
+        assert law.law.parameters["E"] == pytest.approx(0.3 + 0.01 * law.gflop_per_example**-0.4, abs=0.01)
+    (joint,) = report.joint_laws
+    assert joint.law is not None
+    assert joint.law.parameters["a"] == pytest.approx(0.4, abs=0.03)
+    assert joint.law.parameters["b"] == pytest.approx(0.3, abs=0.03)
+    assert report.remarks[0] == (
+        "Curves over size use one amount of data each; 30 other runs serve the laws of data alone."
+    )
+
+
+def test_they_are_in_every_output() -> None:
+    report = build(study(), draws=50)
+    data = json.loads(reports.to_json(report))
+    assert len(data["data_curves"]) == 5
+    assert data["joint"][0]["points"] == 20
+    for text in (reports.to_html(report), reports.to_markdown(report)):
+        assert "More data at a fixed size" in text
+        assert "Size and data together" in text
+
+
+def test_two_amounts_make_no_law_of_data_and_say_why_no_joint_law() -> None:
+    report = build(study(AMOUNTS[:2]))
+    assert report.data_laws == ()
+    assert report.joint_laws[0].reason == "amounts of data span less than a factor of ten"
+    assert "span less than a factor of ten" in reports.to_markdown(report)
+
+
+def test_early_stopping_is_not_a_study_of_data() -> None:
+    rng = np.random.default_rng(1)
+    points = tuple(
+        Point("m", float(x), 0.5 / x, s, int(rng.integers(900, 1100))) for x in (1, 2, 4) for s in (0, 1)
+    )
+    report = build(PointSet(points, "logloss"))
+    assert len(report.curves[0].points) == 6
+    assert (report.data_laws, report.joint_laws) == ((), ())
