@@ -80,7 +80,7 @@ def test_the_public_options_are_pinned() -> None:
         "train": {"--set", "--data", "--out", "--seed", "--resume", "--force", "--dry-run"},
         "evaluate": {"--split", "--data", "--predictions"},
         "compare": {"--split", "--data", "--by", "--against", "--markdown"},
-        "flops": {"--set", "--data", "--mode", "--by-module", "--max-gflop"},
+        "flops": {"--set", "--data", "--mode", "--by-module", "--max-gflop", "--examples", "--solve"},
         "sweep": {"--set", "--data", "--out", "--jobs", "--engine", "--resume", "--dry-run"},
         "scale-report": {"--points", "--out", "--form", "--baseline", "--check", "--confirm", "--calibrate",
                          "--strict", "--set"},

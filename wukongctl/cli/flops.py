@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 
     from wukongctl.config.training import TrainingSpec
     from wukongctl.data.schema import Schema
-    from wukongctl.scaling.flops import FlopReport
+    from wukongctl.scaling.flops import FlopReport, ModuleCount
 
 EXAMPLES = """\b
 Examples:
   wukongctl flops frappe/wukong frappe/dlrm
   wukongctl flops my.yaml --by-module --set model.layers=8
   wukongctl flops my.yaml --max-gflop 0.5        # exit 3 when it costs more
+  wukongctl flops my.yaml --examples 146e9       # PF-days of a whole run
+  wukongctl flops criteo/wukong --solve gflop=2 > larger.yaml
 """
 
 
@@ -33,6 +35,10 @@ Examples:
 )  # fmt: skip
 @click.option("--by-module", is_flag=True, help="One row per part of the model.")
 @click.option("--max-gflop", type=float, help="Exit 3 when any recipe needs more GFLOP per example.")
+@click.option("--examples", type=float, metavar="N", help="Also the compute of training on N examples.")
+@click.option(
+    "--solve", metavar="gflop=X", help="Print a recipe of X training GFLOP, grown from the Wukong in RECIPE."
+)
 @options.common
 def flops(
     output: Output,
@@ -42,8 +48,10 @@ def flops(
     mode: str,
     by_module: bool,
     max_gflop: float | None,
+    examples: float | None,
+    solve: str | None,
 ) -> None:
-    """Count FLOPs per example and parameters of each RECIPE, by formula and by tracing.
+    """Count FLOPs per example, parameters and bytes of each RECIPE; FLOPs by formula and by tracing.
 
     Embedding parameters come from the prepared data where it exists, else from the dataset's recipe.
     """
@@ -52,15 +60,44 @@ def flops(
     from wukongctl.config.training import TrainingSpec
     from wukongctl.scaling.flops import analyze
 
+    specs = {recipe: load(library.find(recipe), TrainingSpec, overrides) for recipe in recipes}
+    if solve is not None:
+        _solve(output, specs, data, solve)
+        return
     reports = []
-    for recipe in recipes:
-        spec = load(library.find(recipe), TrainingSpec, overrides)
+    for recipe, spec in specs.items():
         schema, known = _schema(spec, data)
         reports.append(analyze(recipe, spec, schema, embedding_rows_known=known))
+    wanted = None if examples is None else int(examples)
     output.result(
-        [report.to_dict() for report in reports], lambda console: _show(console, reports, mode, by_module)
+        [report.to_dict(wanted) for report in reports],
+        lambda console: _show(console, reports, mode, by_module, wanted),
     )
     _gate(reports, mode, max_gflop)
+
+
+def _solve(output: Output, specs: "dict[str, TrainingSpec]", data: Path, budget: str) -> None:
+    from wukongctl.config.dumping import to_yaml
+    from wukongctl.errors import UsageError
+    from wukongctl.scaling.solve import solve
+
+    key, _, value = budget.partition("=")
+    try:
+        gflop = float(value)
+    except ValueError:
+        gflop = 0.0
+    if key != "gflop" or not 0 < gflop < float("inf") or len(specs) > 1:
+        raise UsageError("`--solve` takes one recipe and a budget", hint="write `--solve gflop=2`")
+    ((name, spec),) = specs.items()
+    solution = solve(spec, _schema(spec, data)[0], gflop)
+    content = solution.recipe.model_dump(mode="json", exclude_unset=True)
+    text = to_yaml(content)
+    header = f"# Wukong of {solution.gflop:.4g} training GFLOP/example, grown from {name}.\n"
+    command = f"# wukongctl flops {name} --solve {budget}\n"
+    output.result(
+        {"recipe": content, "gflop_per_example": solution.gflop},
+        lambda console: console.out(header + command + text, end="", highlight=False),
+    )
 
 
 def _schema(spec: "TrainingSpec", data: Path) -> "tuple[Schema, bool]":
@@ -81,37 +118,100 @@ def _gflop(report: "FlopReport", mode: str) -> float:
     return report.counts.gflop if mode == "train" else report.counts.forward_gflop
 
 
-def _show(console: "Console", reports: "list[FlopReport]", mode: str, by_module: bool) -> None:
+def _show(
+    console: "Console", reports: "list[FlopReport]", mode: str, by_module: bool, examples: int | None
+) -> None:
     from wukongctl.cli.tables import table
     from wukongctl.models.counts import CONVENTION
 
-    unit = f"{mode} MFLOP/example"
-    if by_module:
-        for report in reports:
-            shown = table(report.recipe, "MACs", unit, "share", "parameters")
-            scale = _gflop(report, mode) / max(report.counts.macs, 1)
-            for module in report.modules:
-                share = module.macs / max(report.counts.macs, 1)
-                shown.add_row(
-                    module.name,
-                    f"{module.macs:,}",
-                    f"{module.macs * scale * 1e3:,.4g}",
-                    f"{share:.1%}",
-                    f"{module.params:,}" if module.macs or report.embedding_rows_known else "unknown",
-                )
-            console.print(shown)
-    summary = table("recipe", unit, "MACs", "dense params", "embedding params")
+    for report in reports if by_module else ():
+        _show_modules(console, report, mode)
+    summary = table("recipe", f"{mode} MFLOP/example", "MACs", "dense params", "embedding params", "memory")
+    if examples is not None:
+        summary.add_column("PF-days", justify="right")
     for report in reports:
-        embedding = f"{report.counts.embedding_params:,}" if report.embedding_rows_known else "unknown"
-        summary.add_row(
+        known = report.embedding_rows_known
+        cells = [
             report.recipe,
             f"{_gflop(report, mode) * 1e3:,.6g}",
             f"{report.counts.macs:,}",
             f"{report.counts.dense_params:,}",
-            embedding,
-        )
+            f"{report.counts.embedding_params:,}" if known else "unknown",
+            _bytes(report.memory.total) if known else "unknown",
+        ]
+        summary.add_row(*cells, *([] if examples is None else [f"{report.pf_days(examples):.4g}"]))
     console.print(summary)
     console.print(f"convention: {CONVENTION}", soft_wrap=True)
+
+
+def _show_modules(console: "Console", report: "FlopReport", mode: str) -> None:
+    from wukongctl.cli.tables import table
+
+    shown = table(report.recipe, "×", "MACs", "MFLOP", "share", "params", "bytes", "act.", "FLOP/B")
+    for names, module in _alike(report):
+        mflop = (module.gflop if mode == "train" else module.forward_gflop) * 1e3
+        known = module.macs or module.look_ups == 0 or report.embedding_rows_known
+        shown.add_row(
+            names[0] if len(names) == 1 else f"{names[0]} …",
+            str(len(names)),
+            _short(module.macs),
+            f"{mflop:,.4g}",
+            f"{len(names) * module.macs / max(report.counts.macs, 1):.1%}",
+            _short(module.params) if known else "?",
+            _short(module.params * 4, 1024) if known else "?",
+            _short(module.activations, 1024),
+            "–" if module.intensity is None else f"{module.intensity:.1f}",
+        )
+    console.print(shown)
+    console.print(
+        f"MFLOP per example ({mode}); bytes of weights; act.: bytes per example kept for the backward pass; "
+        "FLOP/B: forward, per byte moved",
+        soft_wrap=True,
+    )
+    memory, batch = report.memory, report.memory.batch_size
+    if report.embedding_rows_known:
+        console.print(
+            f"training memory {_bytes(memory.total)}: weights {_bytes(memory.weights)}, gradients "
+            f"{_bytes(memory.gradients)}, optimiser {_bytes(memory.optimizer)}, activations "
+            f"{_bytes(memory.activations * batch)} for batches of {batch:,}",
+            soft_wrap=True,
+        )
+    console.print(
+        f"look-ups {_bytes(report.look_ups)} per example; all in all {report.intensity:.1f} forward FLOP per "
+        "byte moved, nothing fused",
+        soft_wrap=True,
+    )
+    unseen = ", ".join(name for name, (_, elements) in report.uncounted.items() if elements)
+    share = report.elementwise / max(report.counts.forward_gflop * 1e9, 1)
+    console.print(
+        f"outside the convention: {report.elementwise:,} element-wise operations per example, {share:.2%} of "
+        f"the forward FLOP ({unseen})",
+        soft_wrap=True,
+    )
+
+
+def _alike(report: "FlopReport") -> "list[tuple[list[str], ModuleCount]]":
+    """Rows of the table: parts that differ in nothing but a layer's number are one row."""
+    groups: dict[object, tuple[list[str], ModuleCount]] = {}
+    for module in report.modules:
+        parts = tuple("*" if part.isdigit() else part for part in module.name.split("."))
+        size = (module.macs, module.params, module.activations, module.traffic)
+        groups.setdefault((parts, size), ([], module))[0].append(module.name)
+    return list(groups.values())
+
+
+def _short(number: int, base: int = 1000) -> str:
+    """Three digits and a unit: `628k`; with base 1024 `1.5M` is 1.5 MiB."""
+    size, units = float(number), ["", "k", "M", "G", "T", "P"]
+    while size >= base and len(units) > 1:
+        size, units = size / base, units[1:]
+    return f"{size:.3g}{units[0]}"
+
+
+def _bytes(number: int) -> str:
+    """A byte count in a sentence: `1.5 MiB`."""
+    short = _short(number, 1024)
+    return f"{short[:-1]} {short[-1].upper()}iB" if short[-1].isalpha() else f"{short} B"
 
 
 def _gate(reports: "list[FlopReport]", mode: str, max_gflop: float | None) -> None:

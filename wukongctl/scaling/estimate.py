@@ -13,6 +13,7 @@ from wukongctl.models import build
 from wukongctl.models.counts import Counts, count
 from wukongctl.scaling.memory import TrainingMemory, training_memory
 from wukongctl.scaling.sweep import examples
+from wukongctl.scaling.tracing import trace
 from wukongctl.training import optimizers
 
 STARTUP_SECONDS = 4.0
@@ -41,7 +42,14 @@ def estimate(recipe: TrainingSpec, manifest: Manifest) -> Cost:
     schema = manifest.schema()
     with torch.device("meta"):
         model = build(recipe.model, schema, sparse=False)
-    memory = training_memory(model, schema, recipe.optimizer, recipe.batch_size)
+        traced = trace(model, schema)
+    memory = training_memory(
+        model,
+        schema,
+        recipe.optimizer,
+        activations=sum(traced.saved.values()),
+        batch_size=recipe.batch_size,
+    )
     wanted = examples(recipe, manifest)
     seconds = None
     if memory.total <= TRY_BYTES:

@@ -11,7 +11,6 @@ runs/<name>-<hash8>/
 """
 
 import hashlib
-import io
 import json
 import logging
 import os
@@ -26,9 +25,9 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from ruamel.yaml import YAML
 
 import wukongctl
+from wukongctl.config.dumping import to_yaml
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.atomic import write_atomic
 from wukongctl.data.manifest import Manifest
@@ -92,12 +91,8 @@ class RunFolder:
 
     def write_recipe(self, recipe: TrainingSpec) -> None:
         """The resolved recipe, so that the run can be repeated from its folder alone."""
-        text = io.StringIO()
-        yaml = YAML(typ="safe", pure=True)
-        yaml.default_flow_style = False
-        yaml.sort_base_mapping_type_on_output = False
-        yaml.dump(recipe.to_dict(), text)
-        write_atomic(self.path / "recipe.yaml", lambda file: file.write(text.getvalue().encode()))
+        text = to_yaml(recipe.to_dict())
+        write_atomic(self.path / "recipe.yaml", lambda file: file.write(text.encode()))
 
     @contextmanager
     def logging(self) -> Iterator[None]:

@@ -1,0 +1,85 @@
+"""`wukongctl flops`: tables, gates, budgets."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Wukong
+
+KEYS = {
+    "recipe", "model", "convention", "gflop_per_example", "forward_gflop_per_example", "macs", "traced_macs",
+    "params", "modules", "memory", "look_up_bytes_per_example", "flop_per_byte", "uncounted",
+    "elementwise_flop_per_example",
+}  # fmt: skip
+
+
+def test_json_and_its_sums(wukong: Wukong) -> None:
+    (report,) = wukong("flops", "quickstart/wukong-4", "--examples", "1e9", "--json").json
+    assert set(report) == KEYS | {"examples", "pf_days"}
+    assert report["gflop_per_example"] == pytest.approx(3 * report["forward_gflop_per_example"])
+    assert report["pf_days"] == pytest.approx(report["gflop_per_example"] * 1e18 / 8.64e19)
+    for key, total in (("macs", report["macs"]), ("params", sum(report["params"].values()))):
+        assert sum(module[key] for module in report["modules"]) == total
+    assert report["memory"]["weights"] == 4 * sum(report["params"].values())
+    saved = sum(module["activation_bytes_per_example"] for module in report["modules"])
+    assert saved == report["memory"]["activations"]
+
+
+def test_the_table_fits_a_terminal_of_80_columns(wukong: Wukong, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = wukong("flops", "frappe/wukong", "--by-module").out
+    table = shown[: shown.index("MFLOP per example")].splitlines()
+    assert max(len(line) for line in table) <= 80
+    assert sum("layers.0.mlp" in line for line in table) == 1
+    assert "element-wise operations per example" in shown
+
+
+def test_the_gate_compares_the_mode_asked_for(wukong: Wukong) -> None:
+    gflop = wukong("flops", "quickstart/dlrm-1", "--json").json[0]["gflop_per_example"]
+    assert wukong("flops", "quickstart/dlrm-1", "--max-gflop", gflop).code == 0
+    assert wukong("flops", "quickstart/dlrm-1", "--max-gflop", gflop * 0.99).code == 3
+    assert wukong("flops", "quickstart/dlrm-1", "--max-gflop", gflop * 0.34, "--mode", "forward").code == 0
+
+
+def test_solve_prints_a_recipe_that_runs(wukong: Wukong, tmp_path: Path) -> None:
+    solved = wukong("flops", "quickstart/wukong-4", "--solve", "gflop=0.002")
+    assert solved.code == 0
+    (tmp_path / "solved.yaml").write_text(solved.out)
+    assert wukong("recipes", "check", "solved.yaml").code == 0
+    (report,) = wukong("flops", "solved.yaml", "--json").json
+    assert 0.0019 < report["gflop_per_example"] <= 0.002
+    for wrong in ("gflop", "gflop=0", "gflop=nan", "tflop=2"):
+        assert wukong("flops", "quickstart/wukong-4", "--solve", wrong).code == 2
+
+
+BIG = """\
+data: synthetic
+model: {name: wukong, width: 160, layers: 8, n_F: 192, n_L: 192, k: 192, hidden: [16384, 16384, 16384],
+        head: [2048]}
+"""
+MEASURE = """\
+import json, resource, sys, time
+from wukongctl.config.loading import validate
+from wukongctl.config.positions import parse
+from wukongctl.config.training import TrainingSpec
+from wukongctl.data.schema import Schema
+from wukongctl.scaling.flops import analyze
+spec = validate(parse(sys.argv[1], "big.yaml"), TrainingSpec)
+started = time.process_time()
+report = analyze("big", spec, Schema(tuple(f"f{i}" for i in range(720)), (), (), (5_200_000,) * 720),
+                 embedding_rows_known=True)
+print(json.dumps([report.counts.gflop, report.counts.embedding_params, time.process_time() - started,
+                  resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20]))
+"""
+
+
+def test_a_hundred_gflop_wukong_counts_in_two_seconds_and_one_gib() -> None:
+    done = subprocess.run([sys.executable, "-c", MEASURE, BIG], capture_output=True, text=True, check=True)
+    gflop, embedding, seconds, gib = json.loads(done.stdout)
+    assert gflop > 108
+    assert embedding > 590e9
+    assert seconds < 2
+    assert gib < 1

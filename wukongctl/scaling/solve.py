@@ -1,0 +1,108 @@
+"""A Wukong of a given cost, grown or shrunk from a recipe in the order that arXiv 2403.02545 recommends.
+
+First the number of layers, which raises the order of interactions; then n_F, n_L, k and the width of the
+MLPs together; last the width of the MLPs alone, to meet the budget.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from wukongctl.config.model import WukongSpec
+from wukongctl.config.training import TrainingSpec
+from wukongctl.data.schema import Schema
+from wukongctl.errors import UsageError
+from wukongctl.models import build
+from wukongctl.models.counts import count
+
+MAX_LAYERS = 8
+"""The most layers of the paper's runs."""
+TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The proposed recipe and what it costs in training GFLOP per example."""
+
+    recipe: TrainingSpec
+    gflop: float
+
+
+def solve(recipe: TrainingSpec, schema: Schema, gflop: float) -> Solution:
+    """The Wukong closest below `gflop`; raises UsageError when none is within 5 % of it."""
+    model = recipe.model
+    if not isinstance(model, WukongSpec):
+        raise UsageError(
+            f"`--solve` grows a Wukong, and the recipe has `{model.name}`", hint="try `frappe/wukong`"
+        )
+    if not (isinstance(model.n_F, int) and isinstance(model.n_L, int) and isinstance(model.k, int)):
+        raise UsageError(
+            "`--solve` needs one `n_F`, `n_L` and `k` for all layers", hint="lists per layer cannot be grown"
+        )
+
+    _flat(model)
+
+    def cost(spec: WukongSpec) -> float:
+        with torch.device("meta"):
+            return count(build(spec, schema, sparse=False)).gflop
+
+    found = _solve(model, cost, gflop)
+    reached = cost(found)
+    if not (1 - TOLERANCE) * gflop <= reached <= gflop:
+        raise UsageError(
+            f"no Wukong of {gflop:g} GFLOP per example grows from this recipe, the closest has {reached:.4g}",
+            hint="change `model.width`, `model.head` or `model.bottom`, which keep their sizes",
+        )
+    name = f"{recipe.run_name}-{gflop:g}-gflop"
+    return Solution(recipe.model_copy(update={"name": name, "model": found}), reached)
+
+
+def _solve(start: WukongSpec, cost: Callable[[WukongSpec], float], gflop: float) -> WukongSpec:
+    layers = _largest(lambda n: cost(start.model_copy(update={"layers": n})) <= gflop, MAX_LAYERS)
+    deep = start.model_copy(update={"layers": max(layers, 1)})
+    # In 64ths, so that a search over whole numbers serves growing and shrinking.
+    scale = _largest(lambda s: cost(_scaled(deep, s / 64, s / 64)) <= gflop, 64 * 4096) / 64
+    rows = max(scale, 1 / 64)
+    width = _largest(lambda s: cost(_scaled(deep, rows, s / 256)) <= gflop, 256 * 65536) / 256
+    return _scaled(deep, rows, max(width, 1 / 256))
+
+
+def _scaled(spec: WukongSpec, rows: float, width: float) -> WukongSpec:
+    """`spec` with `rows` times its n_F, n_L and k, and `width` times the hidden widths of its MLPs."""
+    assert isinstance(spec.n_F, int)
+    assert isinstance(spec.n_L, int)
+    assert isinstance(spec.k, int)
+    return spec.model_copy(
+        update={
+            "n_F": _rounded(spec.n_F * rows),
+            "n_L": _rounded(spec.n_L * rows),
+            "k": _rounded(spec.k * rows),
+            "hidden": tuple(_rounded(one * width) for one in _flat(spec)),
+        }
+    )
+
+
+def _flat(spec: WukongSpec) -> tuple[int, ...]:
+    sizes = {layer.hidden for layer in spec.layer_sizes}
+    if len(sizes) > 1:
+        raise UsageError("`--solve` needs one `hidden` for all layers")
+    return sizes.pop()
+
+
+def _rounded(size: float) -> int:
+    """A whole number; a multiple of 8 from 128 on, of 32 from 512 on, for the sake of the hardware."""
+    step = 32 if size >= 512 else 8 if size >= 128 else 1
+    return max(1, int(size // step) * step)
+
+
+def _largest(fits: Callable[[int], bool], limit: int) -> int:
+    """The largest number up to `limit` that fits, by doubling and halving; 0 when not even 1 does."""
+    low, high = 0, 1
+    while high <= limit and fits(high):
+        low, high = high, 2 * high
+    high = min(high, limit + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
