@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Wukong
+from tests.data.server import serving
 from wukongctl.cli.dataset_tables import bars
 from wukongctl.config import library
 
@@ -79,12 +80,13 @@ def test_show_tells_of_features_sources_and_notes(wukong: Wukong, clicks: Path) 
     shown = wukong("datasets", "show", "clicks")
     assert shown.code == 0
     lines = {words[0]: words for line in shown.out.splitlines() if (words := line.split())}
-    assert lines["train"][1] == "160" or "train" in shown.out
+    rows = wukong("datasets", "show", "clicks", "--json").json["manifest"]["splits"]["train"]["rows"]
+    assert any(line.split()[:2] == ["train", str(rows)] for line in shown.out.splitlines())
     assert lines["user"][1:5] == ["categorical", "9", "7", "100.0%"]
     assert lines["price"][1] == "numeric"
     assert any(bar in shown.out for bar in "▁▂▃▄▅▆▇█")
     assert "md5" in shown.out
-    assert "every check held" in shown.out
+    assert "nothing is published to check against" in shown.out
     content = wukong("datasets", "show", "clicks", "--json").json
     assert content["manifest"]["statistics"]["features"]["user"]["values"] == 7
     assert content["recipe"]["name"] == "clicks"
@@ -125,9 +127,30 @@ def test_prepare_of_a_table_points_to_init(wukong: Wukong, tmp_path: Path) -> No
     assert "wukongctl datasets init clicks.csv > clicks.yaml" in result.err
 
 
-def test_terms_are_said_before_a_download_and_only_then(wukong: Wukong, tmp_path: Path) -> None:
-    result = wukong("prepare", "ml-100k", "--source", tmp_path)
-    assert "terms of" not in result.err
+def test_terms_and_size_are_said_before_a_download_and_only_then(
+    wukong: Wukong, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    content = ROWS.encode()
+    with serving(content) as server:
+        (tmp_path / "mine.yaml").write_text(
+            f"""\
+name: mine
+description: somebody's clicks
+license: {{name: research use only, url: "https://example.org/terms"}}
+downloads: {{clicks.csv: {{urls: ["{server.url()}"], bytes: {len(content)}}}}}
+files: {{clicks.csv: {{}}}}
+rows: FROM read_csv('{{clicks.csv}}')
+split: {{by: order, ratio: {{train: 8, valid: 1, test: 1}}}}
+label: clicked
+features: [{{type: categorical, columns: [user]}}]
+"""
+        )
+        for option, said in ((), True), (("--force",), False):
+            err = wukong("prepare", "./mine.yaml", *option).err
+            assert ("terms of `mine`: research use only (https://example.org/terms)" in err) == said
+            assert ("downloading `clicks.csv`, 0.0 MB" in err) == said
+        assert len(server.requests) == 1
 
 
 def test_bars() -> None:

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+PIECE = 1 << 16
+"""Bytes that a server with a `pause` sends at once."""
+
 
 @dataclass
 class Behaviour:
@@ -47,6 +50,8 @@ class Server(ThreadingHTTPServer):
         self.etag: str | None = f'"{hashlib.md5(content).hexdigest()}"'
         self.files: dict[str, bytes] = {}
         self.script: deque[Behaviour] = deque()
+        self.pause = 0.0
+        """Seconds between pieces of PIECE bytes, for clients that are to be met half-way."""
         self.released = threading.Event()
         self.requests: list[tuple[str, dict[str, str]]] = []
 
@@ -97,9 +102,10 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if behaviour.trickle is not None:
-            self._trickle(body, behaviour.trickle)
+            self._slowly(body, 1, behaviour.trickle)
+            self.close_connection = True
             return
-        self.wfile.write(body if behaviour.drop_after is None else body[: behaviour.drop_after])
+        self._slowly(body[: behaviour.drop_after], PIECE, self.server.pause)
         if behaviour.then_replace is not None:
             self.server.replace(behaviour.then_replace)
         if behaviour.drop_after is not None or behaviour.no_length or behaviour.claim:
@@ -111,12 +117,15 @@ class Handler(BaseHTTPRequestHandler):
             return script.popleft()
         return Behaviour()
 
-    def _trickle(self, body: bytes, pause: float) -> None:
-        for position in range(len(body)):
-            self.wfile.write(body[position : position + 1])
+    def _slowly(self, body: bytes, piece: int, pause: float) -> None:
+        """Write `body` in pieces, with pauses between them, until the server shuts down."""
+        if not pause:
+            self.wfile.write(body)
+            return
+        for start in range(0, len(body), piece):
+            self.wfile.write(body[start : start + piece])
             if self.server.released.wait(pause):
                 break
-        self.close_connection = True
 
     def _start(self, behaviour: Behaviour) -> int:
         asked = self.headers.get("Range")

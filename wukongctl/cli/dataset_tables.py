@@ -37,8 +37,7 @@ def show_manifest(console: "Console", manifest: Mapping[str, Any]) -> None:
         console.print(f"note: only the first {manifest['limit_rows']:,} rows of each SELECT", soft_wrap=True)
     for problem in manifest["problems"]:
         console.print(f"note: {problem}", soft_wrap=True)
-    verified = "every check held" if manifest["verified"] else "NOT VERIFIED: see the notes"
-    console.print(f"{verified}; fingerprint {manifest['fingerprint']}", soft_wrap=True)
+    console.print(f"{_verified(manifest)}; fingerprint {manifest['fingerprint']}", soft_wrap=True)
 
 
 def bars(counts: Iterable[int]) -> str:
@@ -126,6 +125,15 @@ def _sources(console: "Console", sources: Iterable[Mapping[str, Any]]) -> None:
         shown.add_row(source["file"], f"{source['bytes']:,}", f"{kind} {source[kind]}", published)
     if shown.row_count:
         console.print(shown)
+
+
+def _verified(manifest: Mapping[str, Any]) -> str:
+    if not manifest["verified"]:
+        return "NOT VERIFIED: see the notes"
+    published = manifest["recipe"].get("expect") or any(source["verified"] for source in manifest["sources"])
+    return (
+        "every published checksum and count holds" if published else "nothing is published to check against"
+    )
 
 
 def _count(value: int | None) -> str:
