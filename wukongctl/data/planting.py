@@ -1,0 +1,80 @@
+"""What the planted teachers share: Zipf-distributed fields, whitened hidden vectors, and the probability."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from wukongctl.config.dataset import Generator
+
+BIAS, CLIP = -0.5, 8.0
+BLOCK = 4096
+"""Rows evaluated together: the terms of so many stay in the processor's cache."""
+GRID = 1 << 20
+"""Probabilities are multiples of 1 / GRID, so that processors that round exp differently still agree."""
+
+
+@dataclass(frozen=True)
+class Teacher(ABC):
+    """A planted logit, a sum of parts by order of interaction."""
+
+    cumulative: tuple[np.ndarray, ...]
+    """Per field: cumulative probabilities of its values."""
+
+    @abstractmethod
+    def orders(self, values: list[np.ndarray]) -> list[np.ndarray]:
+        """The parts of the logit by ascending order of interaction, (rows,) each."""
+
+    def values(self, rng: np.random.Generator, rows: int) -> list[np.ndarray]:
+        """Random field values, one array of `rows` per field."""
+        return [
+            np.searchsorted(cumulative, rng.random(rows), side="right").astype(np.int32)
+            for cumulative in self.cumulative
+        ]
+
+    def probability(self, values: list[np.ndarray]) -> np.ndarray:
+        """True click probability, (rows,)."""
+        logit = np.empty(len(values[0]))
+        for start in range(0, len(logit), BLOCK):
+            rows = slice(start, start + BLOCK)
+            logit[rows] = BIAS + sum(self.orders([column[rows] for column in values]))
+        return np.round(GRID / (1 + np.exp(-np.clip(logit, -CLIP, CLIP)))) / GRID
+
+
+def marginals_of(spec: Generator) -> list[np.ndarray]:
+    """Per field: Zipf probabilities of its values; vocabulary sizes are log-spaced."""
+    sizes = np.geomspace(spec.min_values, spec.max_values, spec.fields)
+    return [_zipf(int(size), spec.zipf) for size in np.round(sizes)]
+
+
+def _zipf(size: int, exponent: float) -> np.ndarray:
+    weights = np.arange(1, size + 1, dtype=np.float64) ** -exponent
+    return weights / weights.sum()
+
+
+def cumulative_of(marginals: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Where each value of a field ends on the unit interval."""
+    return tuple(np.cumsum(marginal)[:-1] for marginal in marginals)
+
+
+def whitened(rng: np.random.Generator, marginal: np.ndarray, rank: int) -> np.ndarray:
+    """Random vectors per value, (V, min(rank, V - 1)), with mean 0 and unit covariance under `marginal`."""
+    width = min(rank, len(marginal) - 1)
+    vectors = rng.standard_normal((len(marginal), width))
+    vectors -= marginal @ vectors
+    covariance = (vectors * marginal[:, None]).T @ vectors
+    return vectors @ np.linalg.inv(np.linalg.cholesky(covariance)).T
+
+
+def spectrum(rng: np.random.Generator, terms: int, alpha: float) -> np.ndarray:
+    """Coefficients of random sign; the variance of the j-th is proportional to j^-(1 + alpha)."""
+    magnitudes = np.arange(1, terms + 1, dtype=np.float64) ** (-(1 + alpha) / 2)
+    return magnitudes * rng.choice([-1.0, 1.0], terms)
+
+
+def weighted(terms: list[np.ndarray], weights: np.ndarray) -> np.ndarray:
+    """Σ_t w_t s_t, (rows,)."""
+    total = np.zeros_like(terms[0])
+    for weight, term in zip(weights, terms, strict=True):
+        total += weight * term
+    return total
