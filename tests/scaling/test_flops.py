@@ -53,6 +53,17 @@ def test_an_attentive_wukong_counted_by_hand() -> None:
     assert report.counts.macs == report.traced_macs == 3 * 4 + layer + 16
 
 
+def test_frozen_vectors_are_counted_apart_where_there_are_any() -> None:
+    keys = CONFIGURATIONS["wukong"]
+    frozen = analyze("x", recipe(**keys, width=6), zoo.FROZEN, embedding_rows_known=True).to_dict()
+    assert frozen["params"]["embedding"] == 5 * 6
+    assert frozen["params"]["frozen"] == 4 * 3 + 6 * 4
+    maps = {module["name"]: module["params"] for module in frozen["modules"]}
+    assert maps["embeddings.frozen"] == (3 + 4) * 6
+    learned = analyze("x", recipe(**keys, width=6), zoo.SCHEMA, embedding_rows_known=True).to_dict()
+    assert set(learned["params"]) == {"dense", "embedding"}
+
+
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_formula_and_trace_agree(name: str) -> None:
     report = analyze("x", recipe(**CONFIGURATIONS[name]), zoo.SCHEMA, embedding_rows_known=True)

@@ -56,7 +56,7 @@ class DeepSpec(ModelSpec):
 
 
 class DeepFieldsSpec(DeepSpec, FieldsSpec):
-    """Both."""
+    """A model with hidden layers for which a numeric feature is an embedding like any other."""
 
 
 class Attention(Spec):

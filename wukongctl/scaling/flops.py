@@ -116,6 +116,7 @@ class FlopReport:
             "params": {
                 "dense": self.counts.dense_params,
                 "embedding": self.counts.embedding_params if known else None,
+                **({"frozen": self.counts.frozen_values} if self.counts.frozen_values else {}),
             },
             "modules": [module.to_dict() for module in self.modules],
             "memory": self.memory.to_dict() if known else None,
