@@ -18,10 +18,11 @@ from tests.models.paper import (
     table_5,
 )
 from wukongctl.config import library
+from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.loading import load
 from wukongctl.config.model import DLRMSpec
 from wukongctl.config.training import TrainingSpec
-from wukongctl.data.schema import Schema, SequenceColumn
+from wukongctl.data.schema import schema_from_recipe
 from wukongctl.models import build
 from wukongctl.models.counts import count
 
@@ -74,34 +75,17 @@ def test_wukong_on_public_data_is_as_large_and_as_dear_as_in_table_3(row: Public
     assert mflop == pytest.approx(row.mflop, rel=0.01)
 
 
-def test_bars_runs_behind_frozen_vectors() -> None:
-    """BARS' DCNv2 on KuaiVideo (42,648,897) and MicroVideo (2,041,473), exactly, from its tuned settings.
+@pytest.mark.parametrize(("data", "published"), [("kuaivideo", 42_648_897), ("microvideo", 2_041_473)])
+def test_bars_runs_behind_frozen_vectors(data: str, published: int) -> None:
+    """The parameters of BARS' DCNv2, exactly, from its tuned settings and the dataset recipe.
 
     Its runs have a 64 x 64 matrix behind every feature with frozen vectors: three and two of them.
     """
-    kuai = Schema(
-        ("user_id", "item_id", "item_emb"),
-        (),
-        (
-            SequenceColumn("pos_items", 1, 100),
-            SequenceColumn("neg_items", 1, 100),
-            SequenceColumn("pos_items_emb", 2, 100),
-            SequenceColumn("neg_items_emb", 2, 100),
-        ),
-        (10_002, 632_406, 3_242_317),
-        (0, 0, 64),
-    )
-    micro = Schema(
-        ("user_id", "cate_id", "item_id"),
-        (),
-        (SequenceColumn("clicked_items", 2, 100), SequenceColumn("clicked_categories", 1, 100)),
-        (10_988, 514, 1_704_882),
-        (0, 0, 64),
-    )
-    for dataset, schema, published in (("kuaivideo", kuai, 42_648_897), ("microvideo", micro, 2_041_473)):
-        counts = counted(f"table2/{dataset}/dcnv2", schema)
-        assert counts.dense_params + counts.embedding_params == published
-        assert counts.frozen_values == schema.table_rows[2] * 64
+    schema = schema_from_recipe(load(library.find(data, "datasets"), DatasetSpec))
+    counts = counted(f"table2/{data}/dcnv2", schema)
+    assert counts.dense_params + counts.embedding_params == published
+    (frozen,) = (rows for rows, dim in zip(schema.table_rows, schema.vector_dims, strict=True) if dim)
+    assert counts.frozen_values == frozen * 64
 
 
 @pytest.mark.parametrize(
