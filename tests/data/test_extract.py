@@ -134,3 +134,28 @@ def test_too_little_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 10})())
     with pytest.raises(RunFailed, match="GB free"):
         extract(zipped(tmp_path / "a.zip", {"train.csv": TEXT}), ["train.csv"], tmp_path / "out")
+
+
+@pytest.mark.parametrize(("flags", "method", "words"), [(1, 8, "encrypted"), (0, 9, "compression")])
+def test_zips_that_python_cannot_unpack_are_left_to_a_person(
+    tmp_path: Path, flags: int, method: int, words: str
+) -> None:
+    data = bytearray(zipped(tmp_path / "a.zip", {"train.csv": TEXT}).read_bytes())
+    for header, flag_at, method_at in ((b"PK\x03\x04", 6, 8), (b"PK\x01\x02", 8, 10)):
+        start = data.index(header)
+        data[start + flag_at] |= flags
+        data[start + method_at] = method
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(RunFailed, match=f"cannot be unpacked: .*{words}") as failure:
+        extract(tmp_path / "a.zip", ["train.csv"], tmp_path / "out")
+    assert "--source" in str(failure.value.hint)
+
+
+def test_devices_and_hard_links_are_refused(tmp_path: Path) -> None:
+    for kind in (tarfile.CHRTYPE, tarfile.FIFOTYPE, tarfile.LNKTYPE):
+        with tarfile.open(tmp_path / "a.tar", "w") as file:
+            info = tarfile.TarInfo("train.csv")
+            info.type, info.linkname = kind, "../secret"
+            file.addfile(info)
+        with pytest.raises(RunFailed, match="not a regular file"):
+            extract(tmp_path / "a.tar", ["train.csv"], tmp_path / "out")

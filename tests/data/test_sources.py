@@ -276,6 +276,10 @@ def test_a_gated_dataset_says_what_to_fetch_where_to_put_it_and_its_checksum(tmp
     cache.mkdir(parents=True)
     (cache / "clicks.csv").write_bytes(DATA)
     assert find(spec, None, recipes).paths["clicks.csv"] == cache / "clicks.csv"
+    (cache / "clicks.csv").write_bytes(b"another")
+    with pytest.raises(CheckFailed):
+        find(spec, None, recipes)
+    assert (cache / "clicks.csv").exists()  # fetched by hand, not ours to remove
 
 
 def test_a_damaged_archive_does_not_stay_in_the_cache(

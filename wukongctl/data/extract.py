@@ -56,6 +56,11 @@ def extract(archive: Path, wanted: Collection[str], into: Path, report: Report =
                 raise RunFailed(f"`{archive.name}` holds two files named `{name}`")
             found[name] = into / name
             _copy(stream, found[name], size, archive, report)
+    except RuntimeError as error:
+        raise RunFailed(
+            f"`{archive}` cannot be unpacked: {str(error).partition(',')[0].lower()}",
+            hint="unpack it by hand and give the folder with `--source`",
+        ) from None
     except UNREADABLE as error:
         reason = str(error) or type(error).__name__
         raise DamagedArchive(f"`{archive}` is damaged: {reason}", hint="fetch it again") from None

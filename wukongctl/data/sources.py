@@ -105,8 +105,9 @@ class Checks:
             raise
 
     def _drop(self, path: Path) -> None:
-        """Remove a bad file from the cache, so that the next run fetches it again."""
-        if path.is_relative_to(cache_folder(self.spec.name)):
+        """Remove a bad download from the cache, so that the next run fetches it again."""
+        fetched = path.name in self.spec.downloads  # what a person put there is theirs
+        if fetched and path.is_relative_to(cache_folder(self.spec.name)):
             path.unlink(missing_ok=True)
 
 
