@@ -1,10 +1,11 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from wukongctl.scaling import report as reports
-from wukongctl.scaling.analysis import build
+from wukongctl.scaling.analysis import build, by_data
 from wukongctl.scaling.points import Point, PointSet
 
 SIZES, AMOUNTS = np.geomspace(0.01, 1, 5), (10_000, 31_623, 100_000, 316_228)
@@ -41,7 +42,7 @@ def test_the_planted_laws_of_size_data_and_both() -> None:
     )
 
 
-def test_they_are_in_every_output() -> None:
+def test_they_are_in_every_output(tmp_path: Path) -> None:
     report = build(study(), draws=50)
     data = json.loads(reports.to_json(report))
     assert len(data["data_curves"]) == 5
@@ -49,6 +50,16 @@ def test_they_are_in_every_output() -> None:
     for text in (reports.to_html(report), reports.to_markdown(report)):
         assert "More data at a fixed size" in text
         assert "Size and data together" in text
+    moved = by_data(report)
+    assert moved is not None
+    curves = sorted(moved.curves, key=lambda curve: float(curve.model.split()[0]))
+    names = ["10 MFLOP", "31.6 MFLOP", "100 MFLOP", "316 MFLOP", "1000 MFLOP"]
+    assert [curve.model for curve in curves] == names
+    for curve, law in zip(curves, report.data_laws, strict=True):
+        assert curve.law is not None
+        assert curve.law.parameters["c"] == pytest.approx(law.law.parameters["c"], rel=1e-6)
+    assert {"data_svg", "data_png"} <= set(data["files"])
+    assert data["files"].keys() == reports.write(report, tmp_path).keys()
 
 
 def test_two_amounts_make_no_law_of_data_and_say_why_no_joint_law() -> None:

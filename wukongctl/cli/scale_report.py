@@ -222,12 +222,9 @@ def _show(console: "Console", report: "Report", html: Path) -> None:
 
 
 def _show_gates(console: "Console", report: "Report") -> None:
-    from wukongctl.cli.tables import table
-
-    shown = table("gate", "item", "verdict", "")
-    for column in shown.columns[1:]:
-        column.justify = "left"
+    """What did not pass, and how much did; every finding is in the report."""
+    passed = sum(finding.verdict == "pass" for finding in report.findings)
     for finding in report.findings:
-        shown.add_row(finding.gate, finding.item, finding.verdict, finding.message)
-    console.print(shown)
-    console.print(f"gates: {report.verdict}")
+        if finding.verdict != "pass":
+            console.print(f"{finding.verdict}: {finding.gate}, {finding.item}", soft_wrap=True)
+    console.print(f"gates: {report.verdict}, {passed} of {len(report.findings)} passed")

@@ -12,7 +12,7 @@ from wukongctl.scaling.curves import Curve, Method, analyse
 from wukongctl.scaling.data_scaling import DataLaw, JointLaw, data_laws, joint_laws
 from wukongctl.scaling.fit import Form
 from wukongctl.scaling.gates import Finding, Verdict, overall
-from wukongctl.scaling.points import Excluded, PointSet
+from wukongctl.scaling.points import Excluded, Point, PointSet
 
 EXTRAPOLATE = 2.0
 
@@ -25,10 +25,10 @@ class Unit:
     name: str
 
 
-Axis: TypeAlias = Literal["compute", "parameters"]
+Axis: TypeAlias = Literal["compute", "parameters", "data"]
 
 UNITS = (Unit(1e6, "PFLOP"), Unit(1e3, "TFLOP"), Unit(1.0, "GFLOP"), Unit(1e-3, "MFLOP"), Unit(1e-6, "kFLOP"))
-PARAMETER_UNITS = (
+COUNT_UNITS = (
     Unit(1.0, "billions"),
     Unit(1e-3, "millions"),
     Unit(1e-6, "thousands"),
@@ -75,7 +75,7 @@ class Report:
     def unit(self) -> Unit:
         """The largest unit that the middle of the compute range reaches."""
         middle = math.sqrt(math.prod(self.compute_range))
-        units = UNITS if self.axis == "compute" else PARAMETER_UNITS
+        units = UNITS if self.axis == "compute" else COUNT_UNITS
         return next((unit for unit in units if middle >= unit.gflop), units[-1])
 
 
@@ -136,8 +136,34 @@ def by_parameters(report: Report) -> Report | None:
     if any(not point.dense_params for point in points) or len({point.dense_params for point in points}) < 3:
         return None
     moved = tuple(replace(point, gflop_per_example=(point.dense_params or 0) / 1e9) for point in points)
-    source = replace(report.source, points=moved, excluded=(), convention=None)
-    return replace(build(source, level=report.level), axis="parameters")
+    return _along(report, moved, "parameters")
+
+
+def by_data(report: Report) -> Report | None:
+    """The runs of every size with a law of data, against examples (in 1e9); None without such a law."""
+    studied = {
+        (law.model, law.gflop_per_example): f"{float(f'{law.gflop_per_example / report.unit.gflop:.3g}'):g}"
+        for law in report.data_laws
+    }
+    many = len({law.model for law in report.data_laws}) > 1
+    moved = tuple(
+        replace(
+            point,
+            model=f"{point.model + ' ' if many else ''}{studied[key]} {report.unit.name}",
+            gflop_per_example=point.examples / 1e9,
+            examples=None,
+        )
+        for point in report.source.points
+        if (key := (point.model, point.gflop_per_example)) in studied and point.examples
+    )
+    if not moved:
+        return None
+    return _along(report, moved, "data")
+
+
+def _along(report: Report, points: tuple[Point, ...], axis: Axis) -> Report:
+    source = replace(report.source, points=points, excluded=(), convention=None)
+    return replace(build(source, level=report.level), axis=axis)
 
 
 def _wukong_first(model: str) -> tuple[bool, str]:

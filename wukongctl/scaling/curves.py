@@ -186,16 +186,19 @@ def _sizes(points: tuple[Point, ...], sizes: Sizes, law: Fit | None, level: floa
     variance = sizes.seed_variance
     quantile = stats.t.ppf(0.5 + level / 2, sizes.spread_df) if sizes.spread_df else np.nan
     found = []
+    dense_params: dict[float, set[int | None]] = {}
+    for point in points:
+        dense_params.setdefault(point.gflop_per_example, set()).add(point.dense_params)
     for i, (x, y, runs) in enumerate(zip(sizes.x, sizes.y, sizes.runs, strict=True)):
         half = None if variance is None else float(quantile * np.sqrt(variance / runs))
-        dense = {point.dense_params for point in points if point.gflop_per_example == x}
+        dense = dense_params[float(x)]
         found.append(
             Size(
                 gflop_per_example=float(x),
                 loss=float(y),
                 interval=None if half is None else (float(y) - half, float(y) + half),
                 runs=int(runs),
-                dense_params=dense.pop() if len(dense) == 1 else None,
+                dense_params=next(iter(dense)) if len(dense) == 1 else None,
                 residual=None if residuals is None else float(residuals[i]),
             )
         )

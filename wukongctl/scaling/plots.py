@@ -180,10 +180,11 @@ def _draw_runs(axes: Axes, curve: Curve, index: int, unit: float) -> None:
         x = [point.gflop_per_example / unit for point in curve.points]
         y = [point.loss for point in curve.points]
         axes.plot(x, y, marker, color=colour, markersize=3.6, alpha=0.45, markeredgewidth=0, zorder=5)
-    for size in curve.sizes:
-        if size.interval is not None:
-            at, half = size.gflop_per_example / unit, size.interval[1] - size.loss
-            axes.errorbar(at, size.loss, half, color=colour, linewidth=1.3, capsize=2.5, zorder=6)
+    spread = [size for size in curve.sizes if size.interval is not None]
+    if spread:
+        at, means = [size.gflop_per_example / unit for size in spread], [size.loss for size in spread]
+        halves = [size.interval[1] - size.loss for size in spread if size.interval]
+        axes.errorbar(at, means, halves, fmt="none", color=colour, linewidth=1.3, capsize=2.5, zorder=6)
     x = [size.gflop_per_example / unit for size in curve.sizes]
     y = [size.loss for size in curve.sizes]
     axes.plot(
@@ -291,13 +292,16 @@ def _draw_hidden(axes: Axes, report: Report) -> None:
 
 def _all_losses(report: Report) -> list[float]:
     ends = [end for curve in report.curves for size in curve.sizes for end in size.interval or ()]
-    return sorted([point.loss for point in report.source.points] + [end for end in ends if end > 0])
+    points = [point.loss for curve in report.curves for point in curve.points]
+    return sorted(points + [end for end in ends if end > 0])
 
 
 def _compute_title(report: Report, unit: str) -> str:
     """States the FLOP per multiply-accumulate where the runs recorded them."""
     if report.axis == "parameters":
         return f"dense parameters ({unit}), embedding tables left out"
+    if report.axis == "data":
+        return f"training examples ({unit})"
     stated = re.match(r"(\d+) (?:FLOP per|x|×) MAC", report.source.convention or "")
     return f"training {unit} per example" + (f" ({stated[1]} × MAC)" if stated else "")
 

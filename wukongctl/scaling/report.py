@@ -15,7 +15,7 @@ import jinja2
 from wukongctl.config.report import StatedLaw
 from wukongctl.data.atomic import write_atomic
 from wukongctl.scaling import wording
-from wukongctl.scaling.analysis import Report, build, by_parameters
+from wukongctl.scaling.analysis import Report, build, by_data, by_parameters
 from wukongctl.scaling.curves import Curve
 from wukongctl.scaling.data_scaling import DataLaw, JointLaw
 from wukongctl.scaling.fit import EQUATIONS
@@ -32,6 +32,8 @@ FILES = {
     "png": "scaling.png",
     "parameters_svg": "parameters.svg",
     "parameters_png": "parameters.png",
+    "data_svg": "data.svg",
+    "data_png": "data.png",
     "csv": "points.csv",
     "benchmark": "benchmark.json",
     "json": "report.json",
@@ -74,8 +76,15 @@ def to_dict(report: Report) -> dict[str, Any]:
 
 def files_of(report: Report) -> dict[str, str]:
     """Names of the files that `write` makes of this report."""
-    sized = by_parameters(report) is not None
-    return {kind: name for kind, name in FILES.items() if sized or not kind.startswith("parameters")}
+    along = {axis for axis, _ in _others(report)}
+    other = {kind: kind.rpartition("_")[0] for kind in FILES if "_" in kind}
+    return {kind: name for kind, name in FILES.items() if kind not in other or other[kind] in along}
+
+
+def _others(report: Report) -> list[tuple[str, Report]]:
+    """The same runs along other axes than compute, where they were varied and are known."""
+    found = (("parameters", by_parameters(report)), ("data", by_data(report)))
+    return [(axis, moved) for axis, moved in found if moved is not None]
 
 
 def to_json(report: Report) -> str:
@@ -97,8 +106,7 @@ def to_html(report: Report) -> str:
         ("scaling", report, plots.scaling_svg, "Loss against compute per example, one curve per model"),
         ("diagnostics", report, plots.diagnostics_svg, "Residuals, and the largest size predicted unseen"),
     ]
-    if sized := by_parameters(report):
-        drawings.append(("parameters", sized, plots.scaling_svg, "Loss against dense parameters"))
+    drawings += [(axis, moved, plots.scaling_svg, f"Loss against {axis}") for axis, moved in _others(report)]
     figures = {
         f"{name}_{width}": inline.embed(draw(shown, width=width), prefix=f"{name[0]}{width[0]}-", label=label)
         for name, shown, draw, label in drawings
@@ -136,15 +144,10 @@ def write(report: Report, out_dir: Path) -> dict[str, Path]:
     """Write every file of the report, each whole or not at all, the JSON last; return the paths by kind."""
     from wukongctl.scaling import plots
 
-    sized = by_parameters(report)
-    drawn = (
-        {}
-        if sized is None
-        else {
-            "parameters_svg": plots.scaling_svg(sized).encode(),
-            "parameters_png": plots.scaling_png(sized),
-        }
-    )
+    drawn: dict[str, bytes] = {}
+    for axis, moved in _others(report):
+        drawn[f"{axis}_svg"] = plots.scaling_svg(moved).encode()
+        drawn[f"{axis}_png"] = plots.scaling_png(moved)
     contents = {
         "html": to_html(report).encode(),
         "md": to_markdown(report).encode(),
@@ -280,4 +283,9 @@ def _context(report: Report) -> dict[str, Any]:
         "chart": mermaid(report),
         "chart_order": chart_order(report),
         "stated": [_stated(law, report) for law in report.stated],
+        "open_findings": sorted(
+            (finding for finding in report.findings if finding.verdict != "pass"),
+            key=lambda finding: finding.verdict != "fail",
+        ),
+        "passed_findings": [finding for finding in report.findings if finding.verdict == "pass"],
     }
