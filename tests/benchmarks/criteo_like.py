@@ -21,6 +21,8 @@ INTEGER_MISSING = (0.45, 0, 0.21, 0.22, 0.03, 0.22, 0.04, 0.0005, 0.04, 0.45, 0.
 INTEGER_SCALE = (3, 100, 25, 7, 18000, 110, 16, 12, 100, 1, 3, 1, 8)
 ZIPF = 1.08
 CLICK_RATE = 0.256
+EFFECT = 0.3
+"""Every category moves the logit by up to this much, so that there is something to learn."""
 CHUNK = 100_000
 HEX = np.array([f"{byte:02x}" for byte in range(256)], dtype="S2").view(np.uint16)
 
@@ -42,14 +44,18 @@ def hexadecimal(ranks: np.ndarray, column: int) -> pa.Array:
 def chunk(index: int, rows: int, seed: int) -> pa.Table:
     """Rows `index * CHUNK` and following."""
     rng = np.random.default_rng([seed, index])
-    columns = [pa.array((rng.random(rows) < CLICK_RATE).astype(np.int8))]
+    columns, logits = [], np.full(rows, np.log(CLICK_RATE / (1 - CLICK_RATE)))
     for missing, scale in zip(INTEGER_MISSING, INTEGER_SCALE, strict=True):
         values = (rng.exponential(1.0, rows) ** 2 * scale).astype(np.int32) - 1
         columns.append(pa.array(values, mask=rng.random(rows) < missing))
     for column, cardinality in enumerate(CARDINALITIES, start=1):
-        text = hexadecimal(zipf(rng, rows, cardinality), column).cast(pa.string())
+        ranks = zipf(rng, rows, cardinality)
+        logits += EFFECT * np.sin(ranks.astype(np.float64) * column)
+        text = hexadecimal(ranks, column).cast(pa.string())
         present = pa.array(rng.random(rows) >= CATEGORY_MISSING.get(column, 0.0))
         columns.append(pa.compute.if_else(present, text, pa.scalar(None, pa.string())))
+    clicks = rng.random(rows) < 1 / (1 + np.exp(-logits))
+    columns.insert(0, pa.array(clicks.astype(np.int8)))
     return pa.table(columns, names=[str(position) for position in range(40)])
 
 

@@ -1,6 +1,7 @@
 """Batches: every row once per epoch, any position reachable, the same bits as in the files."""
 
 import json
+import threading
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,40 @@ def test_every_row_once_and_resume_at_any_step(
         assert all(
             torch.equal(x, y) for x, y in zip(left, right, strict=True) if x is not None and y is not None
         )
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 7])
+@pytest.mark.parametrize("batch_size", [5, 50, 1100])
+def test_ranks_share_the_batches_of_one_process(dataset: Path, world_size: int, batch_size: int) -> None:
+    whole = list(reader(dataset, batch_size=batch_size).epoch(2, start_step=1))
+    ranks = [
+        list(reader(dataset, batch_size=batch_size, rank=rank, world_size=world_size).epoch(2, start_step=1))
+        for rank in range(world_size)
+    ]
+    assert all(len(parts) == len(whole) for parts in ranks)
+    for batch, *parts in zip(whole, *ranks, strict=True):
+        assert flat([batch]) == flat([part for part in parts if len(part.labels)])
+        assert max(len(part.labels) for part in parts) - min(len(part.labels) for part in parts) <= 1
+
+
+def test_the_next_window_is_read_by_a_thread_that_ends_with_the_epoch(dataset: Path) -> None:
+    before = threading.active_count()
+    epoch = reader(dataset).epoch(0)
+    next(epoch)
+    assert threading.active_count() == before + 1
+    epoch.close()
+    assert threading.active_count() == before
+
+
+def test_damage_met_by_the_thread_reaches_the_reader(dataset: Path, tmp_path: Path) -> None:
+    folder, prepared = copy(dataset, tmp_path)
+    made = BatchReader(folder, prepared, "train", batch_size=50, shuffle=False, seed=0)
+    last = folder / "train/part-00005.parquet"
+    last.write_bytes(bytes(last.stat().st_size))
+    found = []
+    with pytest.raises(RunFailed, match=r"part-00005.parquet` cannot be read"):
+        found.extend(made.epoch(0))
+    assert len(found) >= 19  # everything before it was delivered
 
 
 def test_epochs_and_seeds_differ_and_are_repeatable(dataset: Path) -> None:

@@ -1,11 +1,20 @@
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wukongctl.config.model import MLPSpec, WukongSpec
 from wukongctl.config.training import OptimizerSpec
 from wukongctl.data.schema import Batch, Schema
 from wukongctl.models import build as build_model
-from wukongctl.training.optimizers import RowwiseAdagrad, build, wants_sparse
+from wukongctl.training.optimizers import (
+    LazyAdam,
+    RowwiseAdagrad,
+    build,
+    round_stochastically,
+    sum_rows,
+    wants_sparse,
+)
 
 
 def reference_rowwise_adagrad(
@@ -39,6 +48,82 @@ def test_rowwise_adagrad_equals_its_definition_with_repeated_rows() -> None:
     torch.testing.assert_close(embedding.weight.detach(), expected)
 
 
+def test_lazy_adam_equals_torchs_sparse_adam() -> None:
+    torch.manual_seed(0)
+    start, targets = torch.randn(6, 3), torch.randn(6, 3)
+    found = []
+    for make in (
+        lambda w: LazyAdam(w, lr=0.1, betas=(0.9, 0.99), eps=1e-8),
+        lambda w: torch.optim.SparseAdam(w, lr=0.1, betas=(0.9, 0.99), eps=1e-8),
+    ):
+        embedding = torch.nn.Embedding(6, 3, sparse=True, _weight=start.clone())
+        optimizer = make([embedding.weight])
+        for rows in ([0, 1, 1, 4], [4, 4, 4, 0], [2, 1, 0, 5]):
+            optimizer.zero_grad()
+            (embedding(torch.tensor(rows)) - targets[torch.tensor(rows)]).square().sum().backward()
+            optimizer.step()
+        found.append(embedding.weight.detach())
+    torch.testing.assert_close(*found)
+
+
+@given(
+    ids=st.lists(st.integers(0, 40), min_size=0, max_size=60),
+    high=st.sampled_from([1, 2**31 - 41, 2**40]),
+)
+def test_summed_rows_equal_a_coalesced_gradient(ids: list[int], high: int) -> None:
+    rows = torch.tensor(ids, dtype=torch.int64) * high
+    values = torch.arange(len(ids) * 2, dtype=torch.float32).view(-1, 2)
+    gradient = torch.sparse_coo_tensor(rows[None], values, (41 * high + 1, 2), check_invariants=True)
+    found, summed = sum_rows(gradient)
+    expected = gradient.coalesce()
+    assert torch.equal(found, expected.indices()[0])
+    torch.testing.assert_close(summed, expected.values())
+
+
+@pytest.mark.parametrize("name", ["rowwise_adagrad", "lazy_adam"])
+def test_l2_shrinks_the_rows_a_batch_uses_and_no_others(name: str) -> None:
+    made = {}
+    for l2 in (0.0, 0.5):
+        torch.manual_seed(0)
+        spec = OptimizerSpec.from_dict({"embedding": {"name": name, "lr": 0.1, "l2": l2}})
+        model = build_model(
+            MLPSpec(name="mlp", hidden=(3,), width=2), Schema(("a",), (), (), (9,)), sparse=True
+        )
+        table = model.embeddings.table.weight
+        before = table.detach().clone()
+        table.grad = torch.sparse_coo_tensor([[2, 5]], torch.zeros(2, 2), table.shape, check_invariants=True)
+        build(spec, model)["embedding"].step()
+        made[l2] = table.detach() - before
+    assert not made[0.0].any()
+    moved = made[0.5].any(1)
+    assert moved.nonzero().flatten().tolist() == [2, 5]
+    assert (made[0.5][moved] * before[moved] <= 0).all()
+
+
+def test_stochastic_rounding_keeps_the_mean_and_what_is_exact() -> None:
+    torch.manual_seed(0)
+    exact = torch.tensor([1.0, -2.5, 0.0])
+    assert torch.equal(round_stochastically(exact).float(), exact)
+    value = 1.0 + 2**-10  # an eighth of the way to the next bfloat16
+    rounded = round_stochastically(torch.full((200_000,), value)).float()
+    assert set(rounded.tolist()) == {1.0, 1.0 + 2**-7}
+    assert rounded.mean().item() == pytest.approx(value, abs=6 * 2**-7 / 200_000**0.5 / 2)
+
+
+def test_small_updates_move_bfloat16_tables_as_far_as_float32_ones() -> None:
+    ends = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        torch.manual_seed(0)
+        table = torch.ones(1, 4096, dtype=dtype).requires_grad_()
+        optimizer = LazyAdam([table], lr=1e-3, betas=(0.0, 0.0), eps=1e-8)  # each step is 0.001, below 1/256
+        for _ in range(50):
+            gradient = torch.ones(1, 4096, dtype=dtype)
+            table.grad = torch.sparse_coo_tensor([[0]], gradient, table.shape, check_invariants=True)
+            optimizer.step()
+        ends[dtype] = table.detach().float().mean().item()
+    assert ends[torch.bfloat16] == pytest.approx(ends[torch.float32], abs=5e-4)
+
+
 def test_rows_a_batch_does_not_use_stay_untouched() -> None:
     embedding = torch.nn.Embedding(5, 2, sparse=True)
     before = embedding.weight.detach().clone()
@@ -49,7 +134,7 @@ def test_rows_a_batch_does_not_use_stay_untouched() -> None:
     assert changed.tolist() == [False, True, False, True, False]
 
 
-@pytest.mark.parametrize("embedding", ["rowwise_adagrad", "adam"])
+@pytest.mark.parametrize("embedding", ["rowwise_adagrad", "lazy_adam", "adam"])
 def test_every_parameter_has_exactly_one_optimiser(embedding: str) -> None:
     spec = OptimizerSpec.from_dict({"embedding": {"name": embedding}})
     schema = Schema(("a",), (), (), (4,))

@@ -16,8 +16,9 @@ from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.prepare import prepare
 from wukongctl.errors import RunFailed, UsageError
-from wukongctl.training import checkpoint
+from wukongctl.training import checkpoint, hardware
 from wukongctl.training.loop import Progress
+from wukongctl.training.plan import total_steps
 from wukongctl.training.train import Outcome, train
 
 DATASET = {
@@ -113,16 +114,72 @@ def test_early_stopping_keeps_the_best_weights(data: Path, tmp_path: Path) -> No
     outcome = train(recipe(epochs=200), data=data, out=tmp_path, report=silent)
     lines = [json.loads(line) for line in (outcome.folder / "metrics.jsonl").read_text().splitlines()]
     history = {line["step"]: line["auc"] for line in lines if line["split"] == "valid"}
-    best = max(history, key=lambda step: history[step])
+    highest = max(history.values())
+    best = next(step for step in history if history[step] > highest - 1e-6)  # `min_delta`
     assert outcome.result["best_step"] == best < max(history)
     assert outcome.result["metrics"]["valid"]["auc"] == history[best]
     assert len([step for step in history if step > best]) == 3
 
 
-def test_max_examples_cuts_the_run(data: Path, tmp_path: Path) -> None:
-    outcome = train(recipe(max_examples=300, epochs=9), data=data, out=tmp_path, report=silent)
-    assert outcome.result["step"] == 5
-    assert outcome.result["examples"] == 320
+@pytest.mark.parametrize(("asked", "steps"), [(300, 5), (320, 5), (900, 15), (901, 16), (2100, 35)])
+def test_max_examples_is_exact(data: Path, tmp_path: Path, asked: int, steps: int) -> None:
+    spec = recipe(max_examples=asked, epochs=9, early_stopping={})
+    outcome = train(spec, data=data, out=tmp_path, report=silent)
+    assert outcome.result["examples"] == asked
+    assert outcome.result["step"] == steps == total_steps(spec, 900)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"precision": "bfloat16"},
+        {"accumulate": 3},
+        {"embedding_dtype": "bfloat16"},
+        {"optimizer": {"embedding": {"name": "lazy_adam", "l2": 1e-4}}, "embedding_dtype": "bfloat16"},
+        pytest.param({"compile": True, "precision": "bfloat16"}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_every_way_to_compute_resumes_to_the_same_bits(
+    data: Path, tmp_path: Path, how: dict[str, Any]
+) -> None:
+    spec = recipe(**how)
+    straight = train(spec, data=data, out=tmp_path / "straight", report=silent)
+
+    def cut(progress: Progress) -> None:
+        if progress.step >= 14:
+            raise ConnectionAbortedError
+
+    with pytest.raises(ConnectionAbortedError):
+        train(spec, data=data, out=tmp_path / "cut", report=cut)
+    torch.compiler.reset()
+    assert_same_run(straight, train(spec, data=data, out=tmp_path / "cut", report=silent))
+
+
+def test_what_the_machine_lacks_is_noted(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = train(recipe(), data=data, out=tmp_path, report=silent)
+    monkeypatch.setattr(hardware, "has_bfloat16", lambda: False)
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    spec = recipe(precision="bfloat16", compile=True)
+    outcome = train(spec, data=data, out=tmp_path, report=silent)
+    notes = outcome.run["execution"]["notes"]
+    assert [note.rpartition(": ")[2] for note in notes] == [
+        "`precision` falls back to float32",
+        "`compile` falls back to false",
+    ]
+    assert all(note in (outcome.folder / "log.txt").read_text() for note in notes)
+    assert outcome.result["metrics"] == plain.result["metrics"]
+
+
+def test_the_result_says_how_near_the_run_came_to_the_machines_peak(data: Path, tmp_path: Path) -> None:
+    outcome = train(recipe(), data=data, out=tmp_path, report=silent)
+    result = outcome.result
+    flops = outcome.run["flops"]["gflop_per_example"] * result["examples"] / result["train_seconds"]
+    assert result["gflops_per_second"] == pytest.approx(flops)
+    assert result["mfu"] == pytest.approx(flops / result["peak_gflops_per_second"])
+    assert 0 < result["mfu"] < 1
+    assert 0 < result["train_seconds"] <= result["seconds"]
+    assert result["cpu_seconds"] > 0
 
 
 def test_a_run_learns_what_was_planted(data: Path, tmp_path: Path) -> None:

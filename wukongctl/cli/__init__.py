@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "Metrics of a finished run, with intervals.",
     "compare": "Leaderboard of runs with paired differences.",
     "predict": "Score new rows with a finished run.",
+    "bench": "Where the time of a training step goes.",
     "flops": "FLOPs and parameters of a recipe; needs no data.",
     "sweep": "Train a ladder of sizes, models and seeds.",
     "scale-report": "Fit and draw scaling curves of finished runs.",
@@ -53,7 +54,7 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def _command(name: str) -> click.Command | None:  # noqa: C901, PLR0911, PLR0912
+def _command(name: str) -> click.Command | None:  # noqa: C901, PLR0911, PLR0912 one case per command
     match name:
         case "quickstart":
             from wukongctl.cli.quickstart import quickstart
@@ -79,6 +80,10 @@ def _command(name: str) -> click.Command | None:  # noqa: C901, PLR0911, PLR0912
             from wukongctl.cli.predict import predict
 
             return predict
+        case "bench":
+            from wukongctl.cli.bench import bench
+
+            return bench
         case "flops":
             from wukongctl.cli.flops import flops
 

@@ -33,3 +33,12 @@ def metrics_table(metrics: dict[str, dict[str, Any]]) -> Table:
         cells = (METRICS[key][1].format(values[key]) if key in values else "–" for key in present)
         made.add_row(split, *cells)
     return made
+
+
+def phases_table(found: dict[str, Any]) -> Table:
+    """One row per phase of a training step, for the whole measurement."""
+    made = table("phase", "CPU seconds", "seconds", "share of CPU")
+    for phase in found["phases"]:
+        cells = (f"{phase['cpu_seconds']:.3f}", f"{phase['seconds']:.3f}", f"{phase['share']:.1%}")
+        made.add_row(phase["phase"], *cells)
+    return made

@@ -65,10 +65,13 @@ def run_recipe(
     output: Output, spec: "TrainingSpec", *, data: Path, out: Path, resume: bool = False, force: bool = False
 ) -> "Outcome":
     """Train with progress shown; also what `quickstart` runs."""
+    from wukongctl.training.hardware import execution
     from wukongctl.training.loop import Progress
     from wukongctl.training.train import train as train_recipe
 
     metric = spec.early_stopping.metric
+    for note in execution(spec).notes:
+        output.warn(note)
     with output.progress() as bar:
 
         def report(at: Progress) -> None:
@@ -93,6 +96,11 @@ def show(console: "Console", outcome: "Outcome") -> None:
         f"({result['examples_per_second']:,.0f}/s), {run['flops']['gflop_per_example'] * 1e3:.4g} training "
         f"MFLOP/example, best step {result['best_step']}"
     )
+    if "mfu" in result:  # runs of older versions have none
+        console.print(
+            f"MFU {result['mfu']:.1%}: {result['gflops_per_second']:,.1f} of "
+            f"{result['peak_gflops_per_second']:,.0f} GFLOP/s that matrix products reach here"
+        )
     console.print(f"run folder: {outcome.folder}", soft_wrap=True)
 
 
@@ -110,26 +118,28 @@ def _summary(outcome: "Outcome") -> dict[str, Any]:
         "selected_on": result["selected_on"],
         "metrics": result["metrics"],
         "seconds": result["seconds"],
+        "mfu": result.get("mfu"),
     }
 
 
 def _dry_run(output: Output, spec: "TrainingSpec", data: Path, out: Path) -> None:
     from wukongctl.data import manifest as manifests
     from wukongctl.scaling.flops import analyze
-    from wukongctl.training.loop import total_steps
+    from wukongctl.training.plan import total_examples, total_steps
     from wukongctl.training.run import RunFolder
 
     manifest = manifests.read(data / spec.data)
     report = analyze(spec.run_name, spec, manifest.schema(), embedding_rows_known=True)
     folder = RunFolder.for_recipe(spec, out)
-    steps = total_steps(spec, -(-manifest.splits["train"].rows // spec.batch_size))
+    rows = manifest.splits["train"].rows
+    steps = total_steps(spec, rows)
     plan = {
         "run": str(folder.path),
         "exists": folder.path.exists(),
         "steps": steps,
         "gflop_per_example": report.counts.gflop,
         "params": {"dense": report.counts.dense_params, "embedding": report.counts.embedding_params},
-        "total_gflop": report.counts.gflop * steps * spec.batch_size,
+        "total_gflop": report.counts.gflop * total_examples(spec, rows),
     }
 
     def human(console: "Console") -> None:

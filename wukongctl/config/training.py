@@ -11,6 +11,9 @@ from wukongctl.config.spec import Fraction, NonNegativeFloat, PositiveFloat, Pos
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
+Precision = Literal["float32", "bfloat16"]
+
+
 class Adam(Spec):
     """Adam on dense gradients. For embeddings this touches every row at every step: right for small
     tables, where it also regularises rows that a batch does not use."""
@@ -30,13 +33,27 @@ class RowwiseAdagrad(Spec):
     name: Literal["rowwise_adagrad"] = "rowwise_adagrad"
     lr: PositiveFloat = 1e-2
     eps: PositiveFloat = 1e-8
+    l2: NonNegativeFloat = 0.0
+    """λ of the penalty λ/2 ‖w‖² on the rows that a batch uses; other rows do not shrink."""
+
+
+class LazyAdam(Spec):
+    """Adam on the embedding rows that a batch uses: the moments of other rows stand still, so it is another
+    algorithm than Adam, at a cost that does not grow with the table."""
+
+    name: Literal["lazy_adam"] = "lazy_adam"
+    lr: PositiveFloat = 1e-3
+    betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.9, 0.999)
+    eps: PositiveFloat = 1e-8
+    l2: NonNegativeFloat = 0.0
+    """λ of the penalty λ/2 ‖w‖² on the rows that a batch uses; other rows do not shrink."""
 
 
 class OptimizerSpec(Spec):
     """Dense weights and embeddings learn at separate rates."""
 
     dense: Adam = Adam()
-    embedding: Annotated[RowwiseAdagrad | Adam, Field(discriminator="name")] = RowwiseAdagrad()
+    embedding: Annotated[RowwiseAdagrad | LazyAdam | Adam, Field(discriminator="name")] = RowwiseAdagrad()
     clip_norm: PositiveFloat | None = None
     """Largest norm of the dense gradient; larger ones are scaled down."""
 
@@ -89,9 +106,13 @@ class TrainingSpec(Spec):
     optimizer: OptimizerSpec = OptimizerSpec()
     schedule: ScheduleSpec = ScheduleSpec()
     batch_size: PositiveInt = 4096
+    """Examples per update."""
+    accumulate: PositiveInt = 1
+    """Process each batch in this many pieces and add up their gradients: less memory, the same update
+    (but for batch norm, which sees pieces)."""
     epochs: PositiveInt = 1
     max_examples: PositiveInt | None = None
-    """Stop after this many training examples, for data scaling."""
+    """Stop after exactly this many training examples, for data scaling."""
     shuffle: bool = True
     evaluate_every: PositiveInt | None = None
     """Steps between validations; absent: at the end of each epoch."""
@@ -100,11 +121,25 @@ class TrainingSpec(Spec):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Processor threads; absent: as many as there are cores."""
+    precision: Precision = "float32"
+    """`bfloat16`: matrix products in bfloat16 where the processor has it; weights, logits, loss and
+    optimisers stay float32."""
+    embedding_dtype: Precision = "float32"
+    """`bfloat16` halves the memory of embedding tables; their updates are computed in float32 and rounded
+    stochastically. Not with the dense `adam` for embeddings."""
+    compile: bool = False
+    """Train through torch.compile, where there is a C++ compiler: it takes a minute and pays in long runs."""
 
     @model_validator(mode="after")
     def _plateau_needs_evaluations(self) -> Self:
         if self.schedule.decay == "plateau" and self.epochs == 1 and self.evaluate_every is None:
             raise ValueError("`schedule.decay: plateau` needs several epochs or `evaluate_every`")
+        return self
+
+    @model_validator(mode="after")
+    def _bfloat16_tables_need_sparse_updates(self) -> Self:
+        if self.embedding_dtype == "bfloat16" and self.optimizer.embedding.name == "adam":
+            raise ValueError("`embedding_dtype: bfloat16` needs `rowwise_adagrad` or `lazy_adam` embeddings")
         return self
 
     @property

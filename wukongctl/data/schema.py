@@ -23,6 +23,12 @@ class Batch(NamedTuple):
     labels: "Tensor"
     probability: "Tensor | None" = None
 
+    def rows(self, start: int, stop: int) -> "Batch":
+        """Examples `start` to `stop`, without copying."""
+        span = slice(start, stop)
+        probability = None if self.probability is None else self.probability[span]
+        return Batch(self.ids[span], self.dense[span], self.labels[span], probability)
+
 
 @dataclass(frozen=True)
 class SequenceColumn:

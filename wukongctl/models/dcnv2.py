@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from wukongctl.data.schema import Batch, Schema
 from wukongctl.models.embeddings import FieldEmbeddings
-from wukongctl.models.layers import MLP, linear
+from wukongctl.models.layers import MLP, for_products, linear
 
 Structure = Literal["cross", "stacked", "parallel"]
 
@@ -77,7 +77,7 @@ class DCNv2(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, C) ids and (B, M) dense values → (B,) logits."""
-        x0 = self.embeddings(batch).flatten(1)  # (B, N D)
+        x0 = for_products(self.embeddings(batch)).flatten(1)  # (B, N D)
         out = self.cross(x0)  # (B, N D)
         if self.mlp is not None and self.structure == "parallel":
             out = torch.cat([out, self.mlp(x0)], dim=1)

@@ -47,7 +47,9 @@ class Embeddings(nn.Module):
         self.n = len(every)
         self.segments = segments_of(lookups)
         rows = max((lookup.start + lookup.rows for lookup in lookups), default=1)
-        self.table = nn.Embedding(rows, width + linear, sparse=sparse)
+        # Made empty: PyTorch would fill it with numbers that are then thrown away.
+        empty = torch.empty(rows, width + linear)
+        self.table = nn.Embedding(rows, width + linear, sparse=sparse, _weight=empty)
         _initialize(self.table.weight, init_std or width**-0.5, linear=linear)
         # Not persistent: they follow from the dataset's manifest, which a checkpoint names.
         offsets = [lookup.start for lookup in lookups for _ in lookup.columns]
@@ -80,7 +82,7 @@ class Embeddings(nn.Module):
     def _learned(self, ids: Tensor) -> Tensor:
         if self.columns is not None:
             ids = ids.index_select(1, self.columns)
-        vectors = self.table(ids + self.offsets)  # (B, C, D)
+        vectors = _look_up(self.table, ids + self.offsets)  # (B, C, D)
         if all(not pooled for _, pooled in self.segments):
             return vectors
         parts = []
@@ -258,6 +260,19 @@ def fill_vectors(model: nn.Module, vectors: Mapping[int, Tensor]) -> None:
         if given.shape != expected:
             raise ValueError(f"vectors of table {frozen.table} are {given.shape}, expected {expected}")
         frozen.vectors = given
+
+
+def store_tables(model: nn.Module, dtype: torch.dtype) -> None:
+    """Keep the tables of a model in `dtype`; what is looked up stays float32."""
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            module.weight.data = module.weight.data.to(dtype)
+
+
+@torch.compiler.disable  # it cannot trace sparse gradients, and would gain nothing here
+def _look_up(table: nn.Embedding, rows: Tensor) -> Tensor:
+    vectors = table(rows)
+    return vectors.float() if vectors.dtype == torch.bfloat16 else vectors
 
 
 def _masked_mean(vectors: Tensor, ids: Tensor) -> Tensor:

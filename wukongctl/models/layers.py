@@ -75,13 +75,39 @@ class Dropout(nn.Module):
         return X * kept * (self.LEVELS / (self.LEVELS - self.threshold))
 
 
+class Logit(nn.Linear):
+    """A linear map to one number, never in less than the precision of its weights.
+
+    Logits rounded to bfloat16 would tie, and AUC counts ties; with one column there is no time to win.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 as in nn.Linear
+        """(…, inputs) → (…, 1)."""
+        if not torch.amp.is_autocast_available(input.device.type):  # the meta device
+            return super().forward(input)
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.to(self.weight.dtype))
+
+
 def linear(fan_in: int, fan_out: int, *, gain: float = 1.0, bias: bool = True) -> nn.Linear:
     """He initialization before a ReLU (gain 2), variance-preserving before none (gain 1)."""
-    layer = nn.Linear(fan_in, fan_out, bias=bias)
+    layer = (Logit if fan_out == 1 else nn.Linear)(fan_in, fan_out, bias=bias)
     nn.init.normal_(layer.weight, std=(gain / fan_in) ** 0.5)
     if bias:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+def for_products(X: Tensor) -> Tensor:
+    """X in the precision in which autocast multiplies, unchanged without it.
+
+    Converted once here, not by every product; and element-wise operations that would mix two precisions
+    take several times as long.
+    """
+    device = X.device.type
+    if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+        return X
+    return X.to(torch.get_autocast_dtype(device))
 
 
 def row_weights(rows: int, n: int) -> nn.Parameter:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from wukongctl.data.schema import Batch, Schema
 from wukongctl.models.embeddings import Embeddings, GroupEmbedding
-from wukongctl.models.layers import MLP, mix_rows, row_weights
+from wukongctl.models.layers import MLP, for_products, mix_rows, row_weights
 from wukongctl.models.lookups import id_features
 
 Projection = Literal["none", "static", "attentive"]
@@ -216,6 +216,7 @@ class Wukong(nn.Module):
         rows = [self.embeddings(batch.ids), *(group(batch.ids) for group in self.groups)]
         if self.bottom is not None:
             rows.append(self.bottom(batch.dense).unflatten(1, (-1, self.width)))  # (B, dense_embeddings, D)
+        rows = [for_products(row) for row in rows]
         X = rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)  # (B, N, D)
         for layer in self.layers:
             X = layer(X)  # (B, n_F + n_L, D)

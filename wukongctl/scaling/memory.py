@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import assert_never
 
-from wukongctl.config.training import Adam, OptimizerSpec, RowwiseAdagrad
+from wukongctl.config.training import Adam, LazyAdam, OptimizerSpec, RowwiseAdagrad
 from wukongctl.data.schema import Schema
 from wukongctl.models import Model
 from wukongctl.models.embeddings import embedding_tables
@@ -37,17 +37,21 @@ def training_memory(
     """What `model` will hold while it trains; it may be on the meta device.
 
     Dense Adam keeps a gradient and two moments for every weight. Row-wise AdaGrad keeps one number per
-    embedding row, and its gradient has only the rows of the batch.
+    embedding row, lazy Adam two moments for each of its weights; their gradients have only the rows of
+    the batch.
     """
     tables = embedding_tables(model)
     table, rows = sum(weights.numel() for weights in tables), sum(len(weights) for weights in tables)
     dense = sum(parameter.numel() for parameter in model.parameters()) - table
+    width = max((weights.shape[1] for weights in tables), default=0)
+    sparse = min(table, batch_size * schema.id_columns * width)
     match optimizer.embedding:
         case Adam():
             gradient, state = table, 2 * table
         case RowwiseAdagrad():
-            width = max((weights.shape[1] for weights in tables), default=0)
-            gradient, state = min(table, batch_size * schema.id_columns * width), rows
+            gradient, state = sparse, rows
+        case LazyAdam():
+            gradient, state = sparse, 2 * table
         case _:
             assert_never(optimizer.embedding)
     return TrainingMemory(

@@ -11,6 +11,7 @@ from wukongctl.data.atomic import write_atomic
 from wukongctl.data.batches import BatchReader
 from wukongctl.errors import UsageError
 from wukongctl.training.evaluation import EVALUATION_BATCH, Scores, score
+from wukongctl.training.hardware import execution
 from wukongctl.training.metrics import auc_interval, logloss_interval
 from wukongctl.training.run import RunFolder
 from wukongctl.training.trained import open_run
@@ -71,7 +72,7 @@ def _scores(run: Path, split: str, data: Path) -> Scores:
     if split not in manifest.splits:
         raise UsageError(f"`{manifest.dataset}` has no `{split}` split, only {', '.join(manifest.splits)}")
     reader = BatchReader(trained.dataset, manifest, split, batch_size=EVALUATION_BATCH, shuffle=False, seed=0)
-    return score(trained.model, reader)
+    return score(trained.model, reader, execution(trained.recipe))
 
 
 def _write(path: Path, scores: Scores) -> None:

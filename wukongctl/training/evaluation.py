@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from wukongctl.data.batches import BatchReader
 from wukongctl.models import Model
+from wukongctl.training.hardware import Execution
 from wukongctl.training.metrics import Metrics, measure
 
 EVALUATION_BATCH = 8192
@@ -27,13 +28,17 @@ class Scores:
 
 
 @torch.inference_mode()
-def score(model: Model, reader: BatchReader) -> Scores:
-    """Run the model over a split in evaluation mode, and put it back in the mode it was in."""
+def score(model: Model, reader: BatchReader, execution: Execution) -> Scores:
+    """Run the model over a split in evaluation mode, and put it back in the mode it was in.
+
+    The precision is the run's, the logits are float32 in any.
+    """
     was_training = model.training
     model.eval()
     logits, labels, probability = [], [], []
     for batch in reader.epoch(0):
-        logits.append(model(batch).float())
+        with execution.autocast:
+            logits.append(model(batch).float())
         labels.append(batch.labels)
         if batch.probability is not None:
             probability.append(batch.probability)

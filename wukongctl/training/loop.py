@@ -11,23 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
-from torch.nn.utils import clip_grad_norm_
 
 from wukongctl.config.dataset import SplitName
 from wukongctl.config.training import TrainingSpec
-from wukongctl.data import vectors
 from wukongctl.data.batches import BatchReader
 from wukongctl.data.manifest import Manifest
 from wukongctl.data.schema import Batch
-from wukongctl.errors import Interrupted, RunFailed, UsageError
-from wukongctl.models import build
-from wukongctl.training import checkpoint, optimizers, schedules
+from wukongctl.errors import Interrupted, RunFailed
+from wukongctl.models.counts import count
+from wukongctl.training import checkpoint, schedules
 from wukongctl.training.evaluation import EVALUATION_BATCH, score
+from wukongctl.training.hardware import Execution, Stopwatch, utilization
 from wukongctl.training.metrics import Metrics
+from wukongctl.training.plan import new_model, require_two_rows, total_examples, total_steps
 from wukongctl.training.run import RunFolder
 from wukongctl.training.signals import StopRequest, stop_requests
+from wukongctl.training.update import Update
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +51,10 @@ class Position:
     step: int = 0
     examples: int = 0
     seconds: float = 0.0
+    train_seconds: float = 0.0
+    """Reading and updating alone, without evaluations, checkpoints and logging."""
+    cpu_seconds: float = 0.0
+    """Processor time of the same."""
     loss_sum: float = 0.0
     loss_steps: int = 0
     metrics_bytes: int = 0
@@ -75,18 +78,13 @@ class Trainer:
         data: Path,
         folder: RunFolder,
         *,
+        execution: Execution,
         report: Callable[[Progress], None],
     ) -> None:
-        self.recipe, self.folder, self.report = recipe, folder, report
+        self.recipe, self.folder, self.execution, self.report = recipe, folder, execution, report
         torch.manual_seed(recipe.seed)
-        self.model = build(
-            recipe.model,
-            manifest.schema(),
-            sparse=optimizers.wants_sparse(recipe.optimizer),
-            vectors=vectors.load(data, manifest),
-        )
-        self.optimizers = optimizers.build(recipe.optimizer, self.model)
-        self.base_rates = {name: rate(optimizer) for name, optimizer in self.optimizers.items()}
+        self.model = new_model(recipe, manifest, data)
+        self.update = Update(recipe, self.model, execution)
         self.readers = {
             split: BatchReader(
                 data,
@@ -99,8 +97,9 @@ class Trainer:
             for split in manifest.splits
         }
         self.steps_per_epoch = self.readers["train"].steps_per_epoch
-        _require_two_rows(recipe, self.readers["train"].rows)
-        self.total_steps = total_steps(recipe, self.steps_per_epoch)
+        require_two_rows(recipe, self.readers["train"].rows)
+        self.total_examples = total_examples(recipe, self.readers["train"].rows)
+        self.total_steps = total_steps(recipe, self.readers["train"].rows)
         self.log_every = max(1, self.total_steps // LOG_LINES)
         self.checkpoints = checkpoint.CheckpointFolder(folder.checkpoints, keep=recipe.checkpoint.keep)
         self.position = Position()
@@ -114,15 +113,19 @@ class Trainer:
         started = time.monotonic() - self.position.seconds
         last_saved = time.monotonic()
         self.model.train()
+        clock = Stopwatch()
         with stop_requests() as stop:
             for batch in self._batches():
                 self._step(batch)
                 self.position.seconds = time.monotonic() - started
+                self.position.train_seconds += clock.seconds
+                self.position.cpu_seconds += clock.cpu_seconds
                 self._after_step()
                 if self._is_due(last_saved) or stop.signal_number is not None:
                     self._save()
                     last_saved = time.monotonic()
                 self._leave_if_asked(stop)
+                clock = Stopwatch()
         return self._finish()
 
     @property
@@ -135,7 +138,7 @@ class Trainer:
         while not self._done:
             epoch, start = divmod(self.position.step, self.steps_per_epoch)
             for batch in self.readers["train"].epoch(epoch, start):
-                yield batch
+                yield batch.rows(0, self.total_examples - self.position.examples)
                 if self._done:
                     return
 
@@ -145,33 +148,20 @@ class Trainer:
         scale = schedules.factor(
             self.recipe.schedule, position.step, self.total_steps, position.watch.plateau
         )
-        for name, optimizer in self.optimizers.items():
-            for group in optimizer.param_groups:
-                group["lr"] = self.base_rates[name] * scale
-            optimizer.zero_grad(set_to_none=True)
-        loss = binary_cross_entropy_with_logits(self.model(batch), batch.labels)
-        loss.backward()
-        if self.recipe.optimizer.clip_norm is not None:
-            clip_grad_norm_(self._dense_weights(), self.recipe.optimizer.clip_norm)
-        for optimizer in self.optimizers.values():
-            optimizer.step()
+        loss = self.update(batch, scale)
         position.step += 1
         position.examples += len(batch.labels)
         position.loss_sum += self._finite(loss)
         position.loss_steps += 1
 
-    def _finite(self, loss: Tensor) -> float:
-        value = loss.item()
-        if math.isfinite(value):
-            return value
+    def _finite(self, loss: float) -> float:
+        if math.isfinite(loss):
+            return loss
         self.folder.write("result.json", self._result("diverged", {}))
         raise RunFailed(
-            f"loss is {value} at step {self.position.step} of {self.total_steps}: the run diverged",
+            f"loss is {loss} at step {self.position.step} of {self.total_steps}: the run diverged",
             hint="lower `optimizer.dense.lr` and `optimizer.embedding.lr`, or lengthen `schedule.warmup`",
         )
-
-    def _dense_weights(self) -> list[Tensor]:
-        return [weight for group in self.optimizers["dense"].param_groups for weight in group["params"]]
 
     def _after_step(self) -> None:
         """Log and evaluate when due."""
@@ -216,7 +206,7 @@ class Trainer:
         self.position.metrics_bytes += len(line.encode())
 
     def _evaluate(self, split: SplitName) -> Metrics:
-        return score(self.model, self.readers[split]).measure()
+        return score(self.model, self.readers[split], self.execution).measure()
 
     def _is_due(self, last_saved: float) -> bool:
         every = self.recipe.checkpoint.every_steps
@@ -235,7 +225,7 @@ class Trainer:
     def _save(self) -> None:
         state = {
             "model": self.model.state_dict(),
-            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+            "optimizers": self.update.state_dict(),
             "rng": torch.get_rng_state(),
             "position": asdict(self.position),
         }
@@ -248,8 +238,7 @@ class Trainer:
             state = None
         if state is not None:
             self.model.load_state_dict(state["model"])
-            for name, optimizer in self.optimizers.items():
-                optimizer.load_state_dict(state["optimizers"][name])
+            self.update.load_state_dict(state["optimizers"])
             torch.set_rng_state(state["rng"])
             self.position = Position.from_state(state["position"])
             log.info("resumed at step %d of %d", self.position.step, self.total_steps)
@@ -275,7 +264,7 @@ class Trainer:
         self.model.load_state_dict(checkpoint.load(self.folder.best)["model"])
         held_out: list[SplitName] = [split for split in self.readers if split != "train"]
         metrics: dict[str, Any] = {split: self._evaluate(split).to_dict() for split in held_out}
-        result = self._result("complete", metrics)
+        result = self._result("complete", metrics) | self._utilization()
         self.folder.write("result.json", result)
         self.checkpoints.clear()
         log.info("complete: %s", metrics)
@@ -293,27 +282,12 @@ class Trainer:
             "metrics": metrics,
             "seconds": position.seconds,
             "examples_per_second": position.examples / max(position.seconds, 1e-9),
+            "train_seconds": position.train_seconds,
+            "cpu_seconds": position.cpu_seconds,
         }
 
-
-def _require_two_rows(recipe: TrainingSpec, rows: int) -> None:
-    """BatchNorm has no variance of one row; raises UsageError when some batch would have only one."""
-    if getattr(recipe.model, "batch_norm", False) and 1 in (recipe.batch_size, rows % recipe.batch_size):
-        raise UsageError(
-            f"`batch_norm` needs two rows in every batch, and {rows:,} rows in batches of "
-            f"{recipe.batch_size:,} leave one with a single row",
-            hint=f"try `--set batch_size={recipe.batch_size + 1}`",
+    def _utilization(self) -> dict[str, float]:
+        flops = (
+            count(self.model).gflop * 1e9 * self.position.examples / max(self.position.train_seconds, 1e-9)
         )
-
-
-def total_steps(recipe: TrainingSpec, steps_per_epoch: int) -> int:
-    """Steps of the whole run, the last epoch cut short by `max_examples`."""
-    steps = recipe.epochs * steps_per_epoch
-    if recipe.max_examples is not None:
-        steps = min(steps, math.ceil(recipe.max_examples / recipe.batch_size))
-    return steps
-
-
-def rate(optimizer: torch.optim.Optimizer) -> float:
-    """The recipe's learning rate of an optimiser."""
-    return optimizer.param_groups[0]["lr"]
+        return utilization(flops, self.execution)

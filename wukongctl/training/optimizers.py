@@ -1,32 +1,43 @@
-"""One optimiser for dense weights, one for the embedding table."""
+"""One optimiser for dense weights, one for the embedding tables.
 
+The row-wise optimisers here update only the rows that a batch used, once each, from the sum of their
+gradients: a step costs what the batch costs, however large the table.
+"""
+
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import assert_never
+from typing import Any, assert_never
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 from torch.optim import Adam, Optimizer
 
 from wukongctl.config.training import Adam as AdamSpec
+from wukongctl.config.training import LazyAdam as LazyAdamSpec
 from wukongctl.config.training import OptimizerSpec
 from wukongctl.config.training import RowwiseAdagrad as RowwiseAdagradSpec
 from wukongctl.models import Model
 from wukongctl.models.embeddings import embedding_tables
 
+State = dict[str, Tensor]
+Options = dict[str, Any]
 
-class RowwiseAdagrad(Optimizer):
-    """AdaGrad with one accumulator per row, for the sparse gradient of an embedding table.
 
-    For each row r that the batch used: s_r += mean(g_r²), w_r -= lr g_r / (sqrt(s_r) + eps). Rows used
-    several times have their gradients summed first, so the update is exact. The cost of a step depends
-    on the batch, not on the table.
+class RowOptimizer(Optimizer):
+    """Base of optimisers on sparse gradients: finds the rows, sums their gradients, writes them back.
+
+    With `l2`, λ/2 ‖w‖² of every row that the batch used is part of the loss; other rows do not shrink.
+    Tables in bfloat16 are updated in float32 and rounded stochastically: rounding to nearest would drop
+    every update below 1/256 of a weight, this way each arrives in expectation.
     """
 
-    def __init__(self, params: list[Tensor], *, lr: float, eps: float) -> None:
-        super().__init__(params, {"lr": lr, "eps": eps})
+    def __init__(self, params: Sequence[Tensor], defaults: dict[str, Any]) -> None:
+        super().__init__(params, defaults)
         for group in self.param_groups:
             for table in group["params"]:
-                self.state[table]["sum"] = torch.zeros(len(table))
+                self.state[table] = self._new_state(table)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -35,21 +46,110 @@ class RowwiseAdagrad(Optimizer):
         for group in self.param_groups:
             for table in group["params"]:
                 if table.grad is not None:
-                    self._update(table, table.grad, group["lr"], group["eps"])
+                    self._update(table, table.grad, group)
         return loss
 
-    def _update(self, table: Tensor, gradient: Tensor, lr: float, eps: float) -> None:
-        rows, inverse = torch.unique(gradient._indices()[0], return_inverse=True)
-        summed = torch.zeros(len(rows), table.shape[1]).index_add_(0, inverse, gradient._values())
-        accumulator = self.state[table]["sum"]
-        accumulated = accumulator[rows] + summed.square().mean(1)
-        accumulator.index_copy_(0, rows, accumulated)
-        table.index_add_(0, rows, summed / (accumulated.sqrt() + eps).unsqueeze(1), alpha=-lr)
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore exactly: torch would round the state to the precision of the tables."""
+        super().load_state_dict(state_dict)
+        tables = [table for group in self.param_groups for table in group["params"]]
+        for index, table in enumerate(tables):
+            self.state[table] = {name: value.clone() for name, value in state_dict["state"][index].items()}
+
+    def _update(self, table: Tensor, gradient: Tensor, group: Options) -> None:
+        rows, summed = sum_rows(gradient)
+        stored = table.index_select(0, rows)
+        weights = stored.float() if stored.dtype == torch.bfloat16 else stored
+        if group["l2"]:
+            summed.add_(weights, alpha=group["l2"])
+        weights = weights - self._change(rows, summed, self.state[table], group)
+        table.index_copy_(
+            0, rows, round_stochastically(weights) if stored.dtype == torch.bfloat16 else weights
+        )
+
+    @abstractmethod
+    def _new_state(self, table: Tensor) -> State:
+        """What is remembered of a table."""
+
+    @abstractmethod
+    def _change(
+        self, rows: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]
+    ) -> Tensor:
+        """What to take off `rows` of the table, (rows, D); moves the state on."""
+
+
+class RowwiseAdagrad(RowOptimizer):
+    """AdaGrad with one accumulator per row: s_r += mean(g_r²), w_r -= lr g_r / (sqrt(s_r) + eps)."""
+
+    def __init__(self, params: Sequence[Tensor], *, lr: float, eps: float, l2: float = 0.0) -> None:
+        super().__init__(params, {"lr": lr, "eps": eps, "l2": l2})
+
+    def _new_state(self, table: Tensor) -> State:
+        return {"sum": torch.zeros(len(table))}
+
+    def _change(
+        self, rows: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]
+    ) -> Tensor:
+        accumulated = state["sum"].index_select(0, rows) + gradient.square().mean(1)
+        state["sum"].index_copy_(0, rows, accumulated)
+        return gradient * (group["lr"] / (accumulated.sqrt() + group["eps"])).unsqueeze(1)
+
+
+class LazyAdam(RowOptimizer):
+    """Adam on the rows a batch used; the moments of other rows stand still (as torch's SparseAdam)."""
+
+    def __init__(
+        self, params: Sequence[Tensor], *, lr: float, betas: tuple[float, float], eps: float, l2: float = 0.0
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "l2": l2})
+
+    def _new_state(self, table: Tensor) -> State:
+        shape = table.shape
+        return {"step": torch.zeros(()), "mean": torch.zeros(shape), "square": torch.zeros(shape)}
+
+    def _change(
+        self, rows: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]
+    ) -> Tensor:
+        first, second = group["betas"]
+        state["step"] += 1
+        step = state["step"].item()
+        mean = state["mean"].index_select(0, rows).lerp_(gradient, 1 - first)
+        square = state["square"].index_select(0, rows).lerp_(gradient.square(), 1 - second)
+        state["mean"].index_copy_(0, rows, mean)
+        state["square"].index_copy_(0, rows, square)
+        scale = group["lr"] * (1 - second**step) ** 0.5 / (1 - first**step)
+        return mean.mul_(scale).div_(square.sqrt_().add_(group["eps"]))
+
+
+def sum_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """A sparse gradient (R, D) → the rows it touches, ascending, and the sum for each, (rows, D) float32.
+
+    Row number and position share one 64-bit key: NumPy sorts those four times as fast as torch finds
+    unique rows, and the order inside a sum is always that of the batch.
+    """
+    indices, values = gradient._indices()[0].numpy(), gradient._values()
+    if not len(indices):
+        return gradient._indices()[0], values.float()
+    bits = int(len(indices) - 1).bit_length()
+    keys = (indices << bits) | np.arange(len(indices))
+    keys.sort()
+    sorted_rows = keys >> bits
+    starts = np.flatnonzero(np.concatenate(([True], sorted_rows[1:] != sorted_rows[:-1])))
+    order = torch.from_numpy(keys & ((1 << bits) - 1))
+    # Its bags are the duplicates of a row: gathers and sums in one pass.
+    summed = embedding_bag(order, values.float(), torch.from_numpy(starts), mode="sum")
+    return torch.from_numpy(sorted_rows[starts]), summed
+
+
+def round_stochastically(weights: Tensor) -> Tensor:
+    """float32 → bfloat16, up or down with the odds that keep the expectation."""
+    noise = torch.randint(0, 1 << 16, weights.shape, dtype=torch.int32)
+    return ((weights.view(torch.int32) + noise) & -(1 << 16)).view(torch.float32).to(torch.bfloat16)
 
 
 def wants_sparse(spec: OptimizerSpec) -> bool:
-    """Whether the embedding table should have sparse gradients."""
-    return isinstance(spec.embedding, RowwiseAdagradSpec)
+    """Whether the embedding tables should have sparse gradients."""
+    return not isinstance(spec.embedding, AdamSpec)
 
 
 def build(spec: OptimizerSpec, model: Model) -> dict[str, Optimizer]:
@@ -57,14 +157,19 @@ def build(spec: OptimizerSpec, model: Model) -> dict[str, Optimizer]:
     tables = embedding_tables(model)
     of_tables = {id(table) for table in tables}
     dense = [parameter for parameter in model.parameters() if id(parameter) not in of_tables]
-    match spec.embedding:
+    return {"dense": _adam(dense, spec.dense), "embedding": _embedding(tables, spec.embedding)}
+
+
+def _embedding(tables: list[Tensor], spec: AdamSpec | LazyAdamSpec | RowwiseAdagradSpec) -> Optimizer:
+    match spec:
         case RowwiseAdagradSpec():
-            embedding: Optimizer = RowwiseAdagrad(tables, lr=spec.embedding.lr, eps=spec.embedding.eps)
+            return RowwiseAdagrad(tables, lr=spec.lr, eps=spec.eps, l2=spec.l2)
+        case LazyAdamSpec():
+            return LazyAdam(tables, lr=spec.lr, betas=spec.betas, eps=spec.eps, l2=spec.l2)
         case AdamSpec():
-            embedding = _adam(tables, spec.embedding)
+            return _adam(tables, spec)
         case _:
-            assert_never(spec.embedding)
-    return {"dense": _adam(dense, spec.dense), "embedding": embedding}
+            assert_never(spec)
 
 
 def _adam(params: Sequence[Tensor], spec: AdamSpec) -> Adam:

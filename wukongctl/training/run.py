@@ -23,7 +23,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 
 import wukongctl
@@ -33,12 +32,13 @@ from wukongctl.data.atomic import write_atomic
 from wukongctl.data.manifest import Manifest
 from wukongctl.errors import UsageError
 from wukongctl.models.counts import CONVENTION, Counts
+from wukongctl.training.hardware import Execution
 
 FORMAT_VERSION = 1
 PACKAGES = ("torch", "numpy", "pyarrow", "duckdb")
 # What a finished run is the answer to, and what a resumed run must not silently mix.
 QUESTION = ("recipe_digest", "data.fingerprint")
-CONDITIONS = (*QUESTION, "code_digest", "versions.wukongctl", "versions.torch", "threads")
+CONDITIONS = (*QUESTION, "code_digest", "versions.wukongctl", "versions.torch", "execution")
 
 
 class RunFolder:
@@ -133,7 +133,9 @@ class RunFolder:
             )
 
 
-def describe(recipe: TrainingSpec, manifest: Manifest, folder: RunFolder, counts: Counts) -> dict[str, Any]:
+def describe(
+    recipe: TrainingSpec, manifest: Manifest, folder: RunFolder, counts: Counts, execution: Execution
+) -> dict[str, Any]:
     """The content of run.json."""
     return {
         "format_version": FORMAT_VERSION,
@@ -159,7 +161,12 @@ def describe(recipe: TrainingSpec, manifest: Manifest, folder: RunFolder, counts
             "forward_gflop_per_example": counts.forward_gflop,
         },
         "params": {"dense": counts.dense_params, "embedding": counts.embedding_params},
-        "threads": torch.get_num_threads(),
+        "execution": {
+            "threads": execution.threads,
+            "precision": execution.precision,
+            "compile": execution.compile,
+            "notes": list(execution.notes),
+        },
         "code_digest": code_digest(),
         "versions": {
             "wukongctl": wukongctl.__version__,

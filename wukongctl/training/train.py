@@ -1,18 +1,20 @@
 """One recipe → one finished run folder."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data import manifest as manifests
 from wukongctl.errors import UsageError
 from wukongctl.models.counts import count
+from wukongctl.training import hardware
 from wukongctl.training.loop import Progress, Trainer
 from wukongctl.training.run import QUESTION, RunFolder, describe
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ def train(
     where its last checkpoint stands. `resume` insists that there is one; `force` starts again.
     Raises UsageError, RunFailed or Interrupted.
     """
-    if recipe.threads is not None:
-        torch.set_num_threads(recipe.threads)
+    execution = hardware.execution(recipe)
+    execution.apply()
     dataset = data / recipe.data
     manifest = manifests.read(dataset)
     folder = RunFolder.for_recipe(recipe, out)
@@ -52,8 +54,8 @@ def train(
     with folder.lock():
         if force:
             folder.clear()
-        trainer = Trainer(recipe, manifest, dataset, folder, report=report)
-        described = describe(recipe, manifest, folder, count(trainer.model))
+        trainer = Trainer(recipe, manifest, dataset, folder, execution=execution, report=report)
+        described = describe(recipe, manifest, folder, count(trainer.model), execution)
         finished = folder.read("result.json")
         if finished is not None and finished["status"] == "complete":
             folder.refuse_if_different(described, QUESTION)
@@ -62,4 +64,6 @@ def train(
         folder.write_recipe(recipe)
         folder.write("run.json", described)
         with folder.logging():
+            for note in execution.notes:
+                log.warning("%s", note)
             return Outcome(folder.path, described, trainer.fit(), was_complete=False)

@@ -1,0 +1,80 @@
+"""One update: the same weights from any pieces, and close ones in any precision."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.models.zoo import CONFIGURATIONS, SCHEMA, make_batch
+from wukongctl.config.training import TrainingSpec
+from wukongctl.models import build
+from wukongctl.training.hardware import Execution, cgroup_processors, execution, usable_threads
+from wukongctl.training.optimizers import wants_sparse
+from wukongctl.training.update import Update, split
+
+
+def updated(
+    model: dict[str, Any], steps: int = 3, rows: int = 10, **changes: Any
+) -> tuple[dict[str, torch.Tensor], list[float]]:
+    """Weights after some updates on one batch, and the losses."""
+    spec = TrainingSpec.from_dict({"data": "d", "model": {"width": 6} | model} | changes)
+    torch.manual_seed(1)
+    made = build(spec.model, SCHEMA, sparse=wants_sparse(spec.optimizer))
+    update = Update(spec, made, Execution(1, spec.precision, spec.compile))
+    losses = [update(make_batch(rows), 1.0) for _ in range(steps)]
+    return {name: weight.detach().clone() for name, weight in made.named_parameters()}, losses
+
+
+@pytest.mark.parametrize("pieces", [2, 3, 10, 64])
+@pytest.mark.parametrize("embedding", ["rowwise_adagrad", "adam"])
+def test_pieces_add_up_to_the_batch(pieces: int, embedding: str) -> None:
+    changes = {"optimizer": {"embedding": {"name": embedding}, "clip_norm": 0.1}}
+    whole, losses = updated(CONFIGURATIONS["wukong"], **changes)
+    parts, losses_of_parts = updated(CONFIGURATIONS["wukong"], accumulate=pieces, **changes)
+    assert losses_of_parts == pytest.approx(losses, rel=1e-5)
+    for name, weight in whole.items():
+        torch.testing.assert_close(parts[name], weight, rtol=1e-4, atol=1e-5)
+
+
+def test_pieces_hold_every_row_once() -> None:
+    batch = make_batch(11)
+    pieces = list(split(batch, 4))
+    assert [len(piece.labels) for piece in pieces] == [2, 3, 3, 3]
+    assert torch.equal(torch.cat([piece.ids for piece in pieces]), batch.ids)
+    assert [len(piece.labels) for piece in split(batch, 100)] == [1] * 11
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_bfloat16_trains_every_model_with_float32_logits(name: str) -> None:
+    spec = TrainingSpec.from_dict({"data": "d", "model": {"width": 6} | CONFIGURATIONS[name]})
+    torch.manual_seed(1)
+    model = build(spec.model, SCHEMA, sparse=True)
+    with Execution(1, "bfloat16", compile=False).autocast:
+        logits = model(make_batch(512))
+    assert logits.dtype == torch.float32
+    assert (logits != logits.to(torch.bfloat16).float()).float().mean() > 0.5
+    _, losses = updated(CONFIGURATIONS[name])
+    near, near_losses = updated(CONFIGURATIONS[name], precision="bfloat16")
+    assert near_losses == pytest.approx(losses, rel=0.05)
+    assert all(weight.dtype == torch.float32 for weight in near.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["wukong", "dcnv2-parallel"])
+def test_compiled_models_compute_the_same(name: str) -> None:
+    torch.compiler.reset()
+    _, losses = updated(CONFIGURATIONS[name])
+    _, compiled = updated(CONFIGURATIONS[name], compile=True)
+    assert compiled == pytest.approx(losses, rel=1e-4)
+
+
+def test_threads_are_those_of_the_recipe_or_of_the_machine(tmp_path: Path) -> None:
+    spec = TrainingSpec.from_dict({"data": "d", "model": {"name": "mlp"}, "threads": 3})
+    assert execution(spec).threads == 3
+    assert usable_threads() >= 1
+    quota = tmp_path / "cpu.max"
+    assert cgroup_processors(quota) is None
+    for text, processors in {"max 100000": None, "150000 100000": 2, "50000 100000": 1}.items():
+        quota.write_text(text)
+        assert cgroup_processors(quota) == processors

@@ -1,0 +1,62 @@
+"""`wukongctl bench`: where the time of a training step goes."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wukongctl.cli import options
+from wukongctl.cli.output import Output
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+EXAMPLES = """\b
+Examples:
+  wukongctl bench frappe/wukong
+  wukongctl bench my.yaml --set precision=bfloat16 --steps 50
+  wukongctl bench my.yaml --trace step.json
+"""
+
+
+@click.command(epilog=EXAMPLES, short_help="Where the time of a training step goes.")
+@click.argument("recipe")
+@options.overrides
+@options.data
+@click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True, help="Steps to time.")
+@click.option(
+    "--trace",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a Chrome trace of the last step to this file.",
+)
+@options.common
+def bench(
+    output: Output, recipe: str, overrides: tuple[str, ...], data: Path, steps: int, trace: Path | None
+) -> None:
+    """Train some steps of RECIPE on its prepared dataset and time every phase; leaves no run folder."""
+    from wukongctl.config import library
+    from wukongctl.config.loading import load
+    from wukongctl.config.training import TrainingSpec
+    from wukongctl.training.bench import bench as measure
+
+    spec = load(library.find(recipe), TrainingSpec, overrides)
+    found = measure(spec, data=data, steps=steps, trace=trace)
+    for note in found["notes"]:
+        output.warn(note)
+    output.result(found, lambda console: _show(console, found))
+
+
+def _show(console: "Console", found: dict[str, Any]) -> None:
+    from wukongctl.cli.tables import phases_table
+
+    console.print(phases_table(found))
+    console.print(
+        f"{found['examples_per_cpu_second']:,.0f} examples per CPU-second "
+        f"({found['examples_per_second']:,.0f}/s on {found['threads']} threads), "
+        f"MFU {found['mfu']:.1%} of {found['peak_gflops_per_cpu_second']:,.0f} GFLOP per CPU-second "
+        f"in {found['precision']}"
+    )
+    console.print(
+        f"loader alone {found['loader_rows_per_cpu_second']:,.0f} rows per CPU-second, "
+        f"evaluation {found['evaluation_examples_per_cpu_second']:,.0f}"
+    )

@@ -1,0 +1,126 @@
+"""What this machine offers a run, and what a recipe becomes on it."""
+
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from wukongctl.config.training import Precision, TrainingSpec
+
+# Taken before anyone sets it: OMP_NUM_THREADS if given, else one per physical core this process may use.
+_TORCH_THREADS = torch.get_num_threads()
+CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a run computes here. `notes` say what the recipe asks for and this machine does not have."""
+
+    threads: int
+    precision: Precision
+    compile: bool
+    notes: tuple[str, ...] = ()
+
+    @property
+    def autocast(self) -> torch.autocast:
+        """Matrix products in bfloat16 while it lasts, if that is the precision."""
+        return torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16")
+
+    def apply(self) -> None:
+        """Set the process's threads."""
+        torch.set_num_threads(self.threads)
+
+
+def execution(recipe: TrainingSpec) -> Execution:
+    """The recipe's wishes, cut down to what this machine has."""
+    notes = []
+    precision, compiled = recipe.precision, recipe.compile
+    if precision == "bfloat16" and not has_bfloat16():
+        notes.append("this processor has no bfloat16 instructions: `precision` falls back to float32")
+        precision = "float32"
+    if compiled and not has_compiler():
+        notes.append("no C++ compiler found (`CXX`, g++, clang++): `compile` falls back to false")
+        compiled = False
+    return Execution(recipe.threads or usable_threads(), precision, compiled, tuple(notes))
+
+
+def usable_threads() -> int:
+    """Torch's own choice, but never more than the processors that a container may use."""
+    return max(1, min(_TORCH_THREADS, cgroup_processors() or _TORCH_THREADS))
+
+
+def cgroup_processors(quota: Path = CGROUP_QUOTA) -> int | None:
+    """Processors' worth of time granted by the control group, rounded up; None without a limit."""
+    try:
+        granted, period = quota.read_text().split()
+        return -(-int(granted) // int(period))
+    except (OSError, ValueError):  # not Linux, cgroup v1, or `max`
+        return None
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 itself; emulation is slower than float32."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def has_compiler() -> bool:
+    """Whether torch.compile would find a C++ compiler."""
+    chosen = os.environ.get("CXX")
+    return any(shutil.which(name) for name in ([chosen] if chosen else ["g++", "clang++"]))
+
+
+class Stopwatch:
+    """Wall and processor seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter(), time.process_time()
+
+    @property
+    def seconds(self) -> float:
+        """Wall time."""
+        return time.perf_counter() - self._started[0]
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time of all threads of this process."""
+        return time.process_time() - self._started[1]
+
+
+def utilization(flops_per_second: float, execution: Execution) -> dict[str, float]:
+    """MFU: matrix-product FLOP/s of a run over the peak measured here, for its precision and threads."""
+    peak = matmul_peak(execution.precision, execution.threads)
+    return {
+        "mfu": flops_per_second / peak,
+        "gflops_per_second": flops_per_second / 1e9,
+        "peak_gflops_per_second": peak / 1e9,
+    }
+
+
+@lru_cache
+def matmul_peak(precision: Precision, threads: int, *, cpu_time: bool = False) -> float:
+    """FLOP per second of the best of some square matrix products, a fraction of a second's work.
+
+    With `cpu_time` per second of processor time: what other processes take does not count then.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return max(_matmul_rate(size, getattr(torch, precision), cpu_time=cpu_time) for size in (1024, 1536))
+    finally:
+        torch.set_num_threads(before)
+
+
+@torch.inference_mode()
+def _matmul_rate(size: int, dtype: torch.dtype, *, cpu_time: bool) -> float:
+    left = torch.ones(size, size).to(dtype)
+    out = torch.empty_like(left)
+    times = []
+    for _ in range(8):
+        watch = Stopwatch()
+        torch.matmul(left, left, out=out)
+        times.append(watch.cpu_seconds if cpu_time else watch.seconds)
+    return 2 * size**3 / min(times[1:])

@@ -1,0 +1,51 @@
+"""What a recipe trains on its data: the model, and how many examples and steps."""
+
+from pathlib import Path
+
+import torch
+
+from wukongctl.config.training import TrainingSpec
+from wukongctl.data import vectors
+from wukongctl.data.manifest import Manifest
+from wukongctl.errors import UsageError
+from wukongctl.models import Model, build
+from wukongctl.models.embeddings import store_tables
+from wukongctl.training import optimizers
+
+
+def new_model(recipe: TrainingSpec, manifest: Manifest, data: Path) -> Model:
+    """The recipe's model, freshly initialized, for the prepared dataset in folder `data`."""
+    model = build(
+        recipe.model,
+        manifest.schema(),
+        sparse=optimizers.wants_sparse(recipe.optimizer),
+        vectors=vectors.load(data, manifest),
+    )
+    store_tables(model, getattr(torch, recipe.embedding_dtype))
+    return model
+
+
+def require_two_rows(recipe: TrainingSpec, rows: int) -> None:
+    """BatchNorm has no variance of one row; raises UsageError when some piece of a batch has only one."""
+    if not getattr(recipe.model, "batch_norm", False):
+        return
+    total = total_examples(recipe, rows)
+    batches = {min(recipe.batch_size, total), min(rows, total) % recipe.batch_size}
+    batches.add(total % rows % recipe.batch_size)
+    if any(0 < batch < 2 * recipe.accumulate for batch in batches):
+        raise UsageError(
+            f"`batch_norm` needs two rows in every piece of a batch, and {rows:,} rows in batches of "
+            f"{recipe.batch_size:,} leave a single one",
+            hint=f"try `--set batch_size={recipe.batch_size + 1}`",
+        )
+
+
+def total_examples(recipe: TrainingSpec, rows: int) -> int:
+    """Training examples of the whole run on a train split of `rows`."""
+    return min(recipe.epochs * rows, recipe.max_examples or recipe.epochs * rows)
+
+
+def total_steps(recipe: TrainingSpec, rows: int) -> int:
+    """Steps of the whole run; the last batch of each epoch and of the run may be short."""
+    epochs, rest = divmod(total_examples(recipe, rows), rows)
+    return epochs * -(-rows // recipe.batch_size) + -(-rest // recipe.batch_size)
