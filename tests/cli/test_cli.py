@@ -78,7 +78,7 @@ def test_the_public_options_are_pinned() -> None:
         "prepare": {"--source", "--out", "--memory-limit", "--threads", "--limit-rows", "--no-verify",
                     "--force", "--dry-run"},
         "train": {"--set", "--data", "--out", "--seed", "--resume", "--force", "--dry-run"},
-        "evaluate": {"--split", "--data", "--predictions"},
+        "evaluate": {"--split", "--data", "--group", "--predictions"},
         "compare": {"--split", "--data", "--by", "--against", "--markdown"},
         "flops": {"--set", "--data", "--mode", "--by-module", "--max-gflop", "--examples", "--solve"},
         "sweep": {"--set", "--data", "--out", "--jobs", "--engine", "--resume", "--dry-run"},

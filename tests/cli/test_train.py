@@ -73,6 +73,17 @@ def test_evaluate_agrees_with_training_and_with_scikit_learn(wukong: Wukong, rec
     assert wukong("evaluate", trained["run"]).code == 0
 
 
+def test_evaluate_groups_by_a_column(wukong: Wukong, recipe: Path) -> None:
+    run = wukong("train", recipe, "--json").json["run"]
+    found = wukong("evaluate", run, "--group", "c0", "--json").json
+    assert 0 < found["gauc"] < 1
+    assert "gauc" not in wukong("evaluate", run, "--json").json
+    assert "gAUC" in wukong("evaluate", run, "--group", "c0").out
+    wrong = wukong("evaluate", run, "--group", "c9")
+    assert wrong.code == 2
+    assert "no categorical column `c9`" in wrong.err
+
+
 def test_evaluate_refuses_other_data(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
     trained = wukong("train", recipe, "--json").json
     text = (tmp_path / "tiny.yaml").read_text().replace("rows: 1200", "rows: 1300")

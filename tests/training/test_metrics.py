@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
-from wukongctl.training.metrics import auc, auc_interval, logloss_interval, measure
+from wukongctl.training.metrics import auc, auc_interval, gauc, logloss_interval, measure
+from wukongctl.training.streaming import StreamingAUC
 
 
 def sample(rows: int, seed: int, *, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -39,6 +40,46 @@ def test_auc_of_any_scores_is_the_share_of_pairs_in_order(rows: list[tuple[float
     scores = np.array([score for score, _ in rows], dtype=np.float32)
     labels = np.array([label for _, label in rows], dtype=np.float32)
     assert auc(scores, labels) == pytest.approx(wins / (len(positives) * len(negatives)), abs=1e-12)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_gauc_is_the_weighted_mean_of_scikit_learns_auc(ties: bool) -> None:
+    logits, labels = sample(3000, 5, ties=ties)
+    groups = np.random.default_rng(6).integers(0, 400, 3000).astype(np.int32)
+    total = weight = 0.0
+    for group in np.unique(groups):
+        inside = groups == group
+        if 0 < labels[inside].mean() < 1:
+            total += inside.sum() * roc_auc_score(labels[inside], logits[inside])
+            weight += inside.sum()
+    assert gauc(logits, labels, groups) == pytest.approx(total / weight, abs=1e-12)
+    assert gauc(logits, np.ones_like(labels), groups) is None
+    assert gauc(logits, labels, np.zeros_like(groups)) == pytest.approx(
+        roc_auc_score(labels, logits), abs=1e-12
+    )
+
+
+@pytest.mark.parametrize(("bins", "spread"), [(100, 1.0), (100_000, 1.0), (100_000, 1e-3), (10, 0.0)])
+def test_the_streaming_auc_is_within_its_bound(bins: int, spread: float) -> None:
+    logits, labels = sample(30_000, 7)
+    logits = logits * np.float32(spread)
+    streaming = StreamingAUC(bins)
+    for start in range(0, 30_000, 7_000):
+        streaming.add(logits[start : start + 7_000], labels[start : start + 7_000])
+    error = abs(streaming.auc - roc_auc_score(labels, logits))
+    assert error <= streaming.error_bound + 1e-12
+    assert streaming.error_bound <= 0.5
+    if bins == 100_000 and spread == 1.0:
+        assert streaming.error_bound < 1e-4
+        assert error < 1e-6
+
+
+def test_the_streaming_auc_takes_any_logit_and_needs_both_classes() -> None:
+    streaming = StreamingAUC()
+    streaming.add(np.array([-1e30, 1e30], np.float32), np.array([0, 1], np.float32))
+    assert streaming.auc == 1.0
+    with pytest.raises(ValueError, match="both classes"):
+        _ = StreamingAUC().auc
 
 
 def test_extreme_logits_stay_finite() -> None:

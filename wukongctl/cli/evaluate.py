@@ -15,6 +15,7 @@ EXAMPLES = """\b
 Examples:
   wukongctl evaluate runs/frappe-wukong-1a2b3c4d
   wukongctl evaluate runs/frappe-wukong-1a2b3c4d --split valid --predictions valid.parquet
+  wukongctl evaluate runs/frappe-wukong-1a2b3c4d --group user
 """
 
 
@@ -27,12 +28,15 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write one row per example as Parquet.",
 )
+@click.option("--group", metavar="COLUMN", help="Also the gAUC over the values of this categorical column.")
 @options.common
-def evaluate(output: Output, run: Path, split: str, data: Path, predictions: Path | None) -> None:
+def evaluate(
+    output: Output, run: Path, split: str, data: Path, predictions: Path | None, group: str | None
+) -> None:
     """Evaluate the best weights of RUN, a run folder, on one split."""
     from wukongctl.training.evaluate import evaluate as evaluate_run
 
-    found = evaluate_run(run, split, data=data, predictions=predictions)
+    found = evaluate_run(run, split, data=data, predictions=predictions, group=group)
 
     def human(console: "Console") -> None:
         rows = {
@@ -40,6 +44,7 @@ def evaluate(output: Output, run: Path, split: str, data: Path, predictions: Pat
             "LogLoss": (found["logloss"], found["logloss_ci"]),
             "normalized entropy": (found["normalized_entropy"], None),
             "calibration": (found["calibration"], None),
+            "gAUC": (found.get("gauc"), None),
             "excess LogLoss": (found.get("excess_logloss"), None),
         }
         from wukongctl.cli.tables import table

@@ -7,22 +7,27 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from wukongctl.config.loading import did_you_mean
 from wukongctl.data.atomic import write_atomic
 from wukongctl.data.batches import BatchReader
+from wukongctl.data.manifest import Manifest
 from wukongctl.errors import UsageError
 from wukongctl.training.evaluation import EVALUATION_BATCH, Scores, score
 from wukongctl.training.hardware import execution
-from wukongctl.training.metrics import auc_interval, logloss_interval
+from wukongctl.training.metrics import auc_interval, gauc, logloss_interval
 from wukongctl.training.run import RunFolder
 from wukongctl.training.trained import open_run
 
 
-def evaluate(run: Path, split: str, *, data: Path, predictions: Path | None = None) -> dict[str, Any]:
+def evaluate(
+    run: Path, split: str, *, data: Path, predictions: Path | None = None, group: str | None = None
+) -> dict[str, Any]:
     """Score `split` with the best weights of `run`; optionally write predictions as Parquet.
 
-    Raises UsageError when the run is not finished, or the prepared data is not what it was trained on.
+    With `group`, a categorical column, also the gAUC over its values. Raises UsageError when the run is not
+    finished, the prepared data is not what it was trained on, or there is no such column.
     """
-    scores = _scores(run, split, data)
+    scores = _scores(run, split, data, group)
     metrics = scores.measure()
     if predictions is not None:
         _write(predictions, scores)
@@ -37,6 +42,7 @@ def evaluate(run: Path, split: str, *, data: Path, predictions: Path | None = No
         "normalized_entropy": metrics.normalized_entropy,
         "calibration": metrics.calibration,
         **({} if metrics.excess_logloss is None else {"excess_logloss": metrics.excess_logloss}),
+        **({} if scores.groups is None else {"gauc": gauc(scores.logits, scores.labels, scores.groups)}),
     }
 
 
@@ -66,13 +72,23 @@ def _read(path: Path) -> Scores:
     )
 
 
-def _scores(run: Path, split: str, data: Path) -> Scores:
+def _scores(run: Path, split: str, data: Path, group: str | None = None) -> Scores:
     trained = open_run(run, data=data)
     manifest = trained.manifest
     if split not in manifest.splits:
         raise UsageError(f"`{manifest.dataset}` has no `{split}` split, only {', '.join(manifest.splits)}")
     reader = BatchReader(trained.dataset, manifest, split, batch_size=EVALUATION_BATCH, shuffle=False, seed=0)
-    return score(trained.model, reader, execution(trained.recipe))
+    column = None if group is None else _column(manifest, group)
+    return score(trained.model, reader, execution(trained.recipe), group=column)
+
+
+def _column(manifest: Manifest, name: str) -> int:
+    """Where a categorical column stands among the ids of a batch."""
+    columns = manifest.schema().categorical
+    if name not in columns:
+        hint = did_you_mean(name, columns) or f"it has {', '.join(columns)}"
+        raise UsageError(f"`{manifest.dataset}` has no categorical column `{name}` to group by", hint=hint)
+    return columns.index(name)
 
 
 def _write(path: Path, scores: Scores) -> None:

@@ -16,11 +16,12 @@ EVALUATION_BATCH = 8192
 
 @dataclass(frozen=True)
 class Scores:
-    """logits, labels, probability: (rows,) float32 in file order."""
+    """logits, labels, probability: (rows,) float32 in file order; ids of the groups, where asked for."""
 
     logits: NDArray[np.float32]
     labels: NDArray[np.float32]
     probability: NDArray[np.float32] | None
+    groups: NDArray[np.int32] | None = None
 
     def measure(self) -> Metrics:
         """All metrics of these scores."""
@@ -28,18 +29,20 @@ class Scores:
 
 
 @torch.inference_mode()
-def score(model: Model, reader: BatchReader, execution: Execution) -> Scores:
+def score(model: Model, reader: BatchReader, execution: Execution, *, group: int | None = None) -> Scores:
     """Run the model over a split in evaluation mode, and put it back in the mode it was in.
 
-    The precision is the run's, the logits are float32 in any.
+    The precision is the run's, the logits are float32 in any. `group` is the id column to keep as groups.
     """
     was_training = model.training
     model.eval()
-    logits, labels, probability = [], [], []
+    logits, labels, probability, groups = [], [], [], []
     for batch in reader.epoch(0):
         with execution.autocast:
             logits.append(model(batch).float())
         labels.append(batch.labels)
+        if group is not None:
+            groups.append(batch.ids[:, group])
         if batch.probability is not None:
             probability.append(batch.probability)
     model.train(was_training)
@@ -47,4 +50,5 @@ def score(model: Model, reader: BatchReader, execution: Execution) -> Scores:
         torch.cat(logits).numpy(),
         torch.cat(labels).numpy(),
         torch.cat(probability).numpy() if probability else None,
+        torch.cat(groups).numpy() if groups else None,
     )

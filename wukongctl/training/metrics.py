@@ -65,6 +65,30 @@ def auc(scores: Floats, labels: Floats) -> float:
     return _placements(scores, labels).auc
 
 
+def gauc(scores: Floats, labels: Floats, groups: NDArray[np.integer]) -> float | None:
+    """Mean AUC of the groups (users, say) that have both classes, weighted by their rows; ties count half.
+
+    As in Zhu et al. 2017 (arXiv 1706.06978). None when no group has both classes.
+    """
+    order = np.lexsort((scores, groups))
+    scores, groups, clicked = scores[order], groups[order], labels[order] > 0.5
+    first = np.flatnonzero(np.concatenate(([True], groups[1:] != groups[:-1])))
+    sizes = np.diff(np.append(first, len(groups)))
+    positives = np.add.reduceat(clicked.astype(np.int64), first)
+    # Ranks from 1 inside each group, tied scores sharing their mean: Mann and Whitney's sum of ranks.
+    new = np.concatenate(([True], (scores[1:] != scores[:-1]) | (groups[1:] != groups[:-1])))
+    tied = np.flatnonzero(new)
+    lengths = np.diff(np.append(tied, len(scores)))
+    ranks = np.repeat(tied + (lengths + 1) / 2, lengths) - np.repeat(first, sizes)
+    sums = np.add.reduceat(np.where(clicked, ranks, 0.0), first)
+    mixed = (positives > 0) & (positives < sizes)
+    if not mixed.any():
+        return None
+    p, n = positives[mixed], (sizes - positives)[mixed]
+    areas = (sums[mixed] - p * (p + 1) / 2) / (p * n)
+    return float(np.average(areas, weights=sizes[mixed]))
+
+
 def auc_interval(scores: Floats, labels: Floats) -> tuple[float, float]:
     """95 % interval of the AUC by DeLong's variance (doi:10.2307/2531595), clipped to [0, 1]."""
     ranked = _placements(scores, labels)
