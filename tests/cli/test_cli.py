@@ -75,8 +75,8 @@ def test_the_public_options_are_pinned() -> None:
     """Scripts rely on these; extend, do not rename."""
     options = {
         "quickstart": {"--out", "--force"},
-        "prepare": {"--source", "--out", "--memory-limit", "--threads", "--limit-rows", "--no-verify",
-                    "--force", "--dry-run"},
+        "prepare": {"--source", "--out", "--memory-limit", "--threads", "--engine", "--limit-rows",
+                    "--no-verify", "--force", "--dry-run"},
         "train": {"--set", "--data", "--out", "--seed", "--resume", "--force", "--dry-run"},
         "evaluate": {"--split", "--data", "--group", "--predictions"},
         "compare": {"--split", "--data", "--by", "--against", "--markdown"},

@@ -429,7 +429,7 @@ def test_non_numeric_number_names_file_and_line(tmp_path: Path) -> None:
 def test_non_numeric_text_in_a_numeric_feature_names_row_and_value(tmp_path: Path) -> None:
     numeric = [{"type": "numeric", "columns": ["a"]}]
     message = failure(tmp_path, GOOD + "1,many\n", features=numeric)
-    assert message == "`a` is `many` in row 11 of dataset `own`, which is not a number"
+    assert message == "`clicks.csv:12`: `a` is `many`, which is not a number (dataset `own`)"
 
 
 def test_infinite_number(tmp_path: Path) -> None:
@@ -450,14 +450,15 @@ def test_invalid_utf8_names_file_and_line(tmp_path: Path) -> None:
 )
 def test_label_outside_0_and_1(tmp_path: Path, value: str, found: str) -> None:
     message = failure(tmp_path, GOOD + f"{value},5\n")
-    assert message == f"the label must be 0 or 1, found {found} in row 11 of dataset `own`"
+    assert message == f"`clicks.csv:12`: the label must be 0 or 1, found {found} (dataset `own`)"
 
 
 def test_unknown_split_name(tmp_path: Path) -> None:
     message = failure(
         tmp_path, "label,a,part\n1,5,train\n0,5,tset\n", split={"by": "column", "column": "part"}
     )
-    assert message == "the split must be `train`, `valid` or `test`, found `tset` in row 2 of dataset `own`"
+    wanted = "the split must be `train`, `valid` or `test`, found `tset`"
+    assert message == f"`clicks.csv:3`: {wanted} (dataset `own`)"
 
 
 def test_empty_split(tmp_path: Path) -> None:

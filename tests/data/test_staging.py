@@ -82,15 +82,22 @@ def two_versions(tmp_path: Path) -> tuple[str, str]:
     return old.fingerprint, new.fingerprint
 
 
-@pytest.mark.parametrize("kill_at", [1, 2, 3])
-def test_kill_before_each_rename(tmp_path: Path, two_versions: tuple[str, str], kill_at: int) -> None:
+# Renames: counts, vocabularies, encoded rows; train, test and vocabulary to their places; the old dataset
+# away, the new one in, the old one to the trash.
+@pytest.mark.parametrize("kill_at", [1, 2, 3, 5, 7, 8, 9])
+def test_kill_before_a_rename(tmp_path: Path, two_versions: tuple[str, str], kill_at: int) -> None:
     old, new = two_versions
     with child(tmp_path, "1 - label::INTEGER", kill_at) as process:
         assert process.wait() == -signal.SIGKILL
     out = tmp_path / "out"
-    assert assert_whole(out / "own") == (new if kill_at == 3 else old)
-    again = run(own(label="1 - label::INTEGER"), tmp_path, out, force=True)
+    assert assert_whole(out / "own") == (new if kill_at == 9 else old)
+    stages: list[Progress] = []
+    again = run(own(label="1 - label::INTEGER"), tmp_path, out, force=True, progress=stages.append)
     assert again.fingerprint == assert_whole(out / "own") == new
+    seen = {progress.stage for progress in stages}
+    assert ("counting values" not in seen) == (1 < kill_at < 9)
+    assert ("building vocabularies" not in seen) == (2 < kill_at < 9)
+    assert ("encoding" not in seen) == (3 < kill_at < 9)
     assert sorted(path.name for path in out.iterdir()) == [".own.lock", "own"]
 
 
@@ -136,7 +143,7 @@ def test_second_process_waits_and_finds_it_done(tmp_path: Path) -> None:
     out = tmp_path / "out"
     stages: list[Progress] = []
     with child(tmp_path, "label") as first:
-        while not list(out.glob(".own.staging-*")) and first.poll() is None:
+        while not (out / ".own.work").is_dir() and first.poll() is None:
             time.sleep(0.001)
         prepared = run(own(), tmp_path, out, progress=stages.append)
         assert first.wait() == 0

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data.test_prepare import own, run
-from wukongctl.data.statistics import BINS, Bar, Tally, Top, histogram, of_vocabulary
+from wukongctl.data.statistics import BINS, Bar, Ranks, Tally, Top, histogram
 
 FLOATS = st.floats(-(2.0**100), 2.0**100, width=32).map(lambda value: value if abs(value) > 1e-30 else 0.0)
 
@@ -72,10 +72,15 @@ def test_every_bar_counts_the_values_between_its_ends(values: list[float]) -> No
         assert len(inside) == bar.count
 
 
-@given(counts=st.lists(st.integers(1, 50), max_size=70))
-def test_ranks_of_a_vocabulary_fall_into_octaves(counts: list[int]) -> None:
+@given(counts=st.lists(st.integers(1, 50), max_size=70), size=st.integers(1, 40))
+def test_ranks_of_a_vocabulary_fall_into_octaves(counts: list[int], size: int) -> None:
     counts.sort(reverse=True)
-    found = of_vocabulary(pa.array([str(i) for i in range(len(counts))]), pa.array(counts, pa.int64()), 99)
+    ranks = Ranks()
+    for start in range(0, len(counts), size):
+        batch = counts[start : start + size]
+        ranks.add(pa.array([str(count) for count in batch]), pa.array(batch, pa.int64()))
+    found = ranks.statistics(99)
+    assert (found.seen, found.values) == (99, len(counts))
     octaves: Counter[int] = Counter()
     for rank, count in enumerate(counts):
         octaves[int(math.log2(rank + 1))] += count

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from wukongctl.config.dataset import DatasetSpec
+    from wukongctl.data.executors import EngineName
     from wukongctl.data.manifest import Manifest
 
 EXAMPLES = """\b
@@ -32,6 +33,12 @@ Examples:
 @options.out("data", "Folder that holds prepared datasets.", envvar="WUKONGCTL_DATA")
 @click.option("--memory-limit", metavar="SIZE", help="Largest memory for DuckDB, such as 4GB; it spills.")
 @click.option("--threads", type=click.IntRange(min=1), help="Default: as many as there are cores.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    help="`ray`: work on the raw files in parallel on a Ray cluster.",
+)
 @click.option("--limit-rows", type=click.IntRange(min=1), help="Only the first rows of each SELECT.")
 @click.option("--no-verify", is_flag=True, help="Go on when a checksum or count does not hold; recorded.")
 @click.option("--force", is_flag=True, help="Replace what is prepared already.")
@@ -44,6 +51,7 @@ def prepare(
     out: Path,
     memory_limit: str | None,
     threads: int | None,
+    engine: "EngineName",
     limit_rows: int | None,
     no_verify: bool,
     force: bool,
@@ -72,6 +80,7 @@ def prepare(
             threads=threads,
             limit_rows=limit_rows,
             force=force,
+            engine=engine,
         )
         results.append((manifest, summary(manifest, out, time.monotonic() - started)))
     content = [content for _, content in results]
@@ -90,6 +99,7 @@ def run_recipe(
     threads: int | None = None,
     limit_rows: int | None = None,
     force: bool = False,
+    engine: "EngineName" = "local",
 ) -> "Manifest":
     """Prepare with progress shown; also what `quickstart` runs."""
     from wukongctl.data.prepare import UP_TO_DATE
@@ -116,6 +126,7 @@ def run_recipe(
             threads=threads,
             limit_rows=limit_rows,
             force=force,
+            engine=engine,
             progress=report,
         )
     if stages[-1:] == [UP_TO_DATE]:

@@ -208,6 +208,12 @@ class Generator(Spec):
         return self
 
 
+class Shuffle(Spec):
+    """A global shuffle of the train rows, once, while they are prepared."""
+
+    seed: int = 0
+
+
 class Counts(Spec):
     """Published counts, checked after preparation."""
 
@@ -245,6 +251,15 @@ class DatasetSpec(Spec):
     sequences, values count from 1, the last id is out of vocabulary and stands for missing values too; a
     sequence that shares a table adds the values that reach its own `min_count`; and where `splits` has no
     `valid`, validation is the test split."""
+    shuffle: Shuffle | None = None
+    """Write train rows in a seeded random order (`shuffle: {}`), so that reading them in sequence is a
+    shuffle; without it, and always in other splits, rows keep the order of the SELECT. Not what a set in
+    order of time wants, unless its time is to be forgotten."""
+    on_error: Literal["fail", "skip"] = "fail"
+    """`skip` leaves rows out that cannot be read, are no numbers where numbers belong or have a label other
+    than 0 and 1. They are counted in the manifest and a sample is kept in `rejected.csv`."""
+    max_rejected: PositiveInt = 1000
+    """With `on_error: skip`, more bad rows than this are an error after all."""
     label: str
     """SQL expression giving 0 or 1."""
     probability: str | None = None
@@ -340,9 +355,12 @@ class DatasetSpec(Spec):
 
     def content_digest(self) -> str:
         """SHA-256 of what decides the prepared content: not of mirrors, descriptions or published counts."""
+        asked = {"shuffle"} if self.shuffle is not None else set()
+        asked |= {"on_error"} if self.on_error != "fail" else set()
         content = self.model_dump(
             mode="json",
             include={
+                *asked,
                 "name",
                 "files",
                 "generator",

@@ -5,10 +5,12 @@ from collections.abc import Iterable, Mapping
 import pyarrow as pa
 
 from wukongctl.config.dataset import ByColumn, DatasetSpec, Numeric, SplitName
-from wukongctl.data import splits, sql
+from wukongctl.data import lines, splits, sql
 from wukongctl.data.engine import Engine
 from wukongctl.data.manifest import Split
 from wukongctl.errors import Problem, RunFailed
+
+SKIP = "mend the row, or let `on_error: skip` in the recipe leave such rows out"
 
 
 def require_values(
@@ -25,7 +27,7 @@ def require_values(
     row = first_row + batch.column(column).is_null().index(True).as_py()
     ((value,),) = engine.aside(f"SELECT CAST({bad} AS VARCHAR) FROM (\n{query}\n) LIMIT 1 OFFSET {row}")
     found = "nothing" if value is None else f"`{value}`"
-    raise RunFailed(f"{allowed}, found {found} in row {row + 1:,} of dataset `{spec.name}`")
+    raise _in_row(engine, spec, query, row + 1, f"{allowed}, found {found}")
 
 
 def not_a_number(
@@ -37,9 +39,16 @@ def not_a_number(
             if not isinstance(group, Numeric) or types[name.lower()] != "VARCHAR":
                 continue
             for row, value in engine.aside(sql.not_a_number(query, name)):
-                where = f"in row {row:,} of dataset `{spec.name}`"
-                return RunFailed(f"`{name}` is `{value}` {where}, which is not a number")
+                return _in_row(engine, spec, query, row, f"`{name}` is `{value}`, which is not a number")
     return None
+
+
+def _in_row(engine: Engine, spec: DatasetSpec, query: str, row: int, what: str) -> RunFailed:
+    """`file:line: what` if the row can be traced to its line."""
+    place = lines.place(engine, query, row)
+    if place is not None:
+        return RunFailed(f"`{place}`: {what} (dataset `{spec.name}`)", hint=SKIP)
+    return RunFailed(f"{what} in row {row:,} of dataset `{spec.name}`", hint=SKIP)
 
 
 def count_problems(spec: DatasetSpec, written: Mapping[SplitName, Split]) -> list[Problem]:

@@ -1,23 +1,95 @@
-"""Rows as DuckDB selects them → ids, in order, in parallel, in bounded memory.
+"""Third stage: the rows of a part → Parquet files of ids and numbers, in order and in bounded memory.
 
-DuckDB keeps the order of rows through scans and projections but not through joins, so vocabularies are
-looked up outside of it: an Arrow scanner builds each hash table once and maps batches on all threads.
+DuckDB keeps the order of rows through scans and projections but not through joins, so values are looked up
+outside of it: in memory (`lookup`) or, where a vocabulary is too large for that, through the disk (`spill`).
 """
 
+import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.dataset as ds
 
-from wukongctl.config.dataset import Categorical, DatasetSpec, Numeric, Sequence
+from wukongctl.config.dataset import Categorical, DatasetSpec, Numeric, Sequence, SplitName
+from wukongctl.config.spec import Spec
+from wukongctl.data import diagnosis, lookup, shuffle, spill, sql, vocabulary
 from wukongctl.data.engine import Engine
+from wukongctl.data.job import Job
+from wukongctl.data.parts import Part
+from wukongctl.data.progress import Progress, Report, silent
+from wukongctl.data.rejects import FILE, Rejects
+from wukongctl.data.splits import Route
+from wukongctl.data.stages import load, save, stage
 from wukongctl.data.vocabulary import Vocabulary
+from wukongctl.data.writer import SplitWriter, Written
 
 pc: Any = pyarrow.compute
 """Its functions are generated on import, where type checkers cannot see them."""
-BATCH_ROWS = 65_536
+BATCH_ROWS = 32_768
+"""Arrow reads up to 32 batches ahead, whatever it is told: more rows than this would take a gigabyte."""
+PAGE = "encoded.json"
+Scales = dict[int, tuple[float, float]]
+"""Mean and standard deviation of the features to standardize."""
+
+
+class Encoded(Spec):
+    """What the encoding of one part gave."""
+
+    splits: dict[SplitName, Written]
+    rejected: int = 0
+
+
+def encode(
+    job: Job,
+    part: Part,
+    report: Report = silent,
+    *,
+    vocabularies: Mapping[int, Vocabulary],
+    scales: Scales,
+) -> None:
+    """Encode the rows of `part` into one folder per split, unless that is done."""
+    final = job.encoded(part)
+    if (final / PAGE).is_file():
+        return
+    with stage(final) as folder, job.engine(part.name) as engine:
+        columns = schema(job.spec)
+        special = special_ids(job.spec, vocabularies)
+        writers = {name: SplitWriter(folder, name, columns, special=special) for name in part.names}
+        scatter = _scatter(job, part, folder / shuffle.BUCKETS, columns)
+        rejects = Rejects(job.spec) if job.spec.on_error == "skip" else None
+        row = 0
+        for batch in _batches(job, part, engine, vocabularies, scales):
+            if rejects is not None:
+                batch = rejects.strip(batch)  # noqa: PLW2901
+            diagnosis.require_values(engine, job.spec, part.query, batch, row)
+            for name, rows in divided(batch, part.route, row, columns):
+                (scatter if scatter and name == "train" else writers[name]).write(rows)
+            row += batch.num_rows
+            report(Progress("encoding", row, part.rows, "rows"))
+        if scatter:
+            scatter.close()
+            del writers["train"]
+        if rejects is not None:
+            rejects.collect(engine)
+            rejects.write(folder / FILE)
+        written = {name: writer.close() for name, writer in writers.items()}
+        save(folder / PAGE, Encoded(splits=written, rejected=rejects.count if rejects is not None else 0))
+
+
+def result(job: Job, part: Part) -> Encoded:
+    """What `encode` gave."""
+    page = load(job.encoded(part) / PAGE, Encoded)
+    assert page is not None
+    return page
+
+
+def special_ids(spec: DatasetSpec, vocabularies: Mapping[int, Vocabulary]) -> dict[str, tuple[int, int]]:
+    """The ids of missing and of unknown values, by column."""
+    return {spec.columns[index][0]: (entry.missing, entry.unknown) for index, entry in vocabularies.items()}
 
 
 def schema(spec: DatasetSpec) -> pa.Schema:
@@ -30,52 +102,131 @@ def schema(spec: DatasetSpec) -> pa.Schema:
     return pa.schema(fields)
 
 
-def batches(
-    engine: Engine, query: str, spec: DatasetSpec, vocabularies: Mapping[int, Vocabulary]
+def divided(
+    batch: pa.RecordBatch, route: Route, row: int, columns: pa.Schema
+) -> Iterator[tuple[SplitName, pa.Table]]:
+    """The parts of a batch that begins at `row` of its stream, by split, under the final column names."""
+    names = [name for name in batch.schema.names if name != "split_"]
+    table = pa.table([batch.column(name) for name in names], names=columns.names).cast(columns)
+    if route.ends:
+        start = 0
+        for name, end in zip(route.names, route.ends, strict=True):
+            stop = min(max(end - row, start), table.num_rows)
+            if stop > start:
+                yield name, table.slice(start, stop - start)
+            start = stop
+    elif route.expression is not None:
+        split = batch.column("split_").to_numpy()
+        for position, name in enumerate(route.names):
+            yield name, table.filter(pa.array(split == position))
+    else:
+        yield route.names[0], table
+
+
+def _scatter(job: Job, part: Part, folder: Path, columns: pa.Schema) -> shuffle.Scatter | None:
+    if job.spec.shuffle is None or "train" not in part.names:
+        return None
+    return shuffle.Scatter(folder, columns, shuffle.buckets(job), job.spec.shuffle.seed, part.index)
+
+
+def _batches(
+    job: Job, part: Part, engine: Engine, vocabularies: Mapping[int, Vocabulary], scales: Scales
 ) -> Iterator[pa.RecordBatch]:
-    """The rows of `query` (sql.encodable) with ids for values, under the names of `query`."""
-    sequences = [i for i, (_, group) in enumerate(spec.columns) if isinstance(group, Sequence)]
+    """The rows of `part` with ids for values, under the names of `sql`."""
+    small, large = lookup.divide(vocabularies, engine.memory)
+    tables = lookup.load(small, job.work / vocabulary.FOLDER)
+    share = int(engine.memory * lookup.SHARE)
+    dealt = {
+        index: min(-(-2 * lookup.cost(entry) // share) + 1, spill.MAX_PARTITIONS)
+        for index, entry in large.items()
+    }
+    with_split = part.expression is not None
+    query = sql.encodable(job.spec, part.select(job.spec), scales, dealt, with_split=with_split)
+    known = looked_up(engine, query, job.spec, tables)
+    if not large:
+        yield from known
+        return
+    folder = job.work / "spill" / f"values-{part.name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    dealers = {i: spill.Dealer(folder / str(i), dealt[i], entry) for i, entry in large.items()}
+    yield from _through_disk(known, dealers, folder, engine, job.work / vocabulary.FOLDER)
+
+
+def _through_disk(
+    batches: Iterator[pa.RecordBatch],
+    dealers: Mapping[int, spill.Dealer],
+    folder: Path,
+    engine: Engine,
+    vocabularies: Path,
+) -> Iterator[pa.RecordBatch]:
+    """`batches` with ids in place of the values of the features in `dealers`."""
+    rows = spill.Rows(folder / "rows.arrow")
+    for batch in batches:
+        for index, dealer in dealers.items():
+            dealer.deal(_flat(batch.column(f"f{index}")), _flat(batch.column(f"p{index}")))
+        rows.write(batch.drop_columns([f"f{index}" for index in dealers]))
+    with ExitStack() as stack:
+        for dealer in dealers.values():
+            stack.callback(dealer.close)
+            dealer.look_up(engine, vocabularies)
+        names = None
+        for batch in rows.read():
+            columns = {name: batch.column(name) for name in batch.schema.names}
+            for index, dealer in dealers.items():
+                places = columns.pop(f"p{index}")
+                columns[f"f{index}"] = _like(places, dealer.collect(_flat(places)))
+            names = names or _ordered(columns)
+            yield pa.RecordBatch.from_arrays([columns[name] for name in names], names)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def looked_up(
+    engine: Engine, query: str, spec: DatasetSpec, tables: Mapping[int, lookup.Table]
+) -> Iterator[pa.RecordBatch]:
+    """The rows of `query` with ids for the values of the features in `tables`."""
+    sequences = [
+        i for i, (_, group) in enumerate(spec.columns) if isinstance(group, Sequence) and i in tables
+    ]
     with engine.reader(query, BATCH_ROWS) as reader:
+        columns = {name: pc.field(name) for name in reader.schema.names}
+        for index, table in tables.items():
+            if index not in sequences:
+                columns[f"f{index}"] = table.ids(columns[f"f{index}"])
         scanner = ds.Scanner.from_batches(
             reader,
-            columns=_projection(reader.schema.names, spec, vocabularies),
+            columns=columns,
             use_threads=engine.threads != 1,
             batch_size=BATCH_ROWS,
             batch_readahead=4,
         )
         for batch in scanner.to_reader():
-            yield _with_lists(batch, sequences, vocabularies) if sequences else batch
-
-
-def _projection(
-    names: list[str], spec: DatasetSpec, vocabularies: Mapping[int, Vocabulary]
-) -> dict[str, Any]:
-    columns = {name: pc.field(name) for name in names}
-    for index, (_, group) in enumerate(spec.columns):
-        if isinstance(group, Categorical):
-            columns[f"f{index}"] = _ids(pc.field(f"f{index}"), vocabularies[index])
-    return columns
-
-
-def _ids(value: Any, vocabulary: Vocabulary) -> Any:
-    """Ids of an array or of an expression over arrays."""
-    first, unknown, missing = (
-        pa.scalar(id_, pa.int32()) for id_ in (vocabulary.first, vocabulary.unknown, vocabulary.missing)
-    )
-    position = pc.index_in(value, value_set=vocabulary.values, skip_nulls=True)
-    return pc.if_else(pc.is_null(value), missing, pc.coalesce(pc.add(position, first), unknown))
+            yield _with_lists(batch, sequences, tables) if sequences else batch
 
 
 def _with_lists(
-    batch: pa.RecordBatch, sequences: list[int], vocabularies: Mapping[int, Vocabulary]
+    batch: pa.RecordBatch, sequences: list[int], tables: Mapping[int, lookup.Table]
 ) -> pa.RecordBatch:
     for index in sequences:
         lists = batch.column(f"f{index}")
-        encoded = pa.ListArray.from_arrays(_offsets(lists), _ids(lists.flatten(), vocabularies[index]))
+        encoded = _like(lists, tables[index].ids(lists.flatten()))
         batch = batch.set_column(batch.schema.get_field_index(f"f{index}"), f"f{index}", encoded)
     return batch
 
 
-def _offsets(lists: pa.ListArray) -> pa.Array:
-    """Offsets into `lists.flatten()`, which starts at the first list even where `lists` is a slice."""
-    return pc.subtract(lists.offsets, lists.offsets[0])
+def _flat(column: pa.Array) -> pa.Array:
+    return column.flatten() if isinstance(column, pa.ListArray) else column
+
+
+def _like(column: pa.Array, values: pa.Array) -> pa.Array:
+    """`values` in the lists of `column`, if it has lists."""
+    if not isinstance(column, pa.ListArray):
+        return values
+    # `flatten` starts at the first list even where the column is a slice.
+    return pa.ListArray.from_arrays(pc.subtract(column.offsets, column.offsets[0]), values)
+
+
+def _ordered(columns: Mapping[str, pa.Array]) -> list[str]:
+    """Names in the order of `sql.encodable`: fixed ones, features by number, the probability."""
+    features = sorted((name for name in columns if name.startswith("f")), key=lambda name: int(name[1:]))
+    first = [name for name in ("label_", "split_", "reject_") if name in columns]
+    return [*first, *features, *(["probability_"] if "probability_" in columns else [])]

@@ -4,21 +4,29 @@ Queries carry placeholders `'{name}'` for raw files; paths are put in only here,
 statement is the same on every machine.
 """
 
-import hashlib
+import json
 import re
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 import pyarrow as pa
 
-from wukongctl.data import sql
+from wukongctl.data import lines, sql
 from wukongctl.errors import RunFailed, UsageError, WukongError
 
 CSV_LINE = re.compile(r"CSV Error on Line: (\d+)")
 CSV_COLUMNS = re.compile(r"Expected Number of Columns: (\d+) Found: (\d+)")
+CSV_REASON = re.compile(
+    r"^(Expected Number of Columns|Error when converting|Value with unterminated quote|Invalid unicode|"
+    r"Maximum line size|The CSV Parser state machine|Quoted value).*$",
+    re.MULTILINE,
+)
+CSV_SNIFFED = re.compile(r'sniffing file "([^"]+)"')
+CSV_DELIMITERS = re.compile(r"^Delimiter Candidates: (.+)$", re.MULTILINE)
 CSV_FILE = re.compile(r"^\s*file = (.+)$", re.MULTILINE)
 MISSING_EXTENSION = re.compile(
     r'requires the extension (\w+)|Extension "[^"]*?(\w+)\.duckdb_extension" not found'
@@ -26,12 +34,21 @@ MISSING_EXTENSION = re.compile(
 FAILURES = (duckdb.Error, pa.ArrowException, OSError)
 
 
+SIZE = re.compile(r"([\d.]+) ?(\w+)")
+UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+POLL_SECONDS = 0.2
+
+
 class ConversionFailed(RunFailed):
     """A text that should have been a number; the pipeline finds out where it stands."""
 
 
+class OutOfMemory(RunFailed):
+    """The statement needs more than `--memory-limit`; a slower one may not."""
+
+
 class Engine:
-    """One in-memory DuckDB for one preparation; `digest` covers the statements it ran."""
+    """One in-memory DuckDB for one stage."""
 
     def __init__(
         self,
@@ -44,7 +61,6 @@ class Engine:
         threads: int | None = None,
     ) -> None:
         self.dataset, self.paths, self.threads = dataset, paths, threads
-        self._hasher = hashlib.sha256()
         self._connection = duckdb.connect()
         settings = {
             "enable_progress_bar": "false",
@@ -65,24 +81,51 @@ class Engine:
         assert isinstance(path, Path)
         return path
 
+    @contextmanager
+    def reading(self, paths: Mapping[str, Path | tuple[Path, ...]]) -> Iterator[None]:
+        """Fill placeholders with `paths` for a while."""
+        before, self.paths = self.paths, paths
+        try:
+            yield
+        finally:
+            self.paths = before
+
     def execute(self, text: str) -> None:
         """Run a statement that gives no rows."""
         with self._explained():
-            self._connection.execute(self._filled(text))
+            self._connection.execute(sql.fill(text, self.paths))
+
+    def watched(self, text: str, tick: Callable[[], None]) -> None:
+        """Run a long statement, calling `tick` a few times a second; Ctrl-C ends it."""
+        failures: list[Exception] = []
+
+        def run() -> None:
+            try:
+                self.execute(text)
+            except Exception as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            while thread.is_alive():
+                thread.join(POLL_SECONDS)
+                tick()
+        except BaseException:
+            self._connection.interrupt()
+            thread.join()
+            raise
+        if failures:
+            raise failures[0]
 
     def rows(self, text: str) -> list[tuple[Any, ...]]:
         """The rows of a small result."""
         with self._explained():
-            return self._connection.sql(self._filled(text)).fetchall()
+            return self._connection.sql(sql.fill(text, self.paths)).fetchall()
 
     def aside(self, text: str) -> list[tuple[Any, ...]]:
         """The rows of a question asked only to explain a failure, while a reader may still be open."""
         return self._connection.cursor().sql(sql.fill(text, self.paths)).fetchall()
-
-    def table(self, text: str) -> pa.Table:
-        """A result that fits in memory."""
-        with self._explained():
-            return self._connection.sql(self._filled(text)).to_arrow_table()
 
     def types(self, text: str) -> dict[str, str]:
         """Column name → DuckDB type, without running the query."""
@@ -90,23 +133,48 @@ class Engine:
             relation = self._connection.sql(sql.fill(text, self.paths))
             return dict(zip(relation.columns, map(str, relation.types), strict=True))
 
+    def operators(self, text: str) -> set[str]:
+        """Names of the operators of the query's plan."""
+        with self._explained():
+            ((_, plan),) = self._connection.sql(
+                f"EXPLAIN (FORMAT json) {sql.fill(text, self.paths)}"
+            ).fetchall()
+        return set(_names(json.loads(plan)))
+
+    def unreadable(self) -> list[tuple[str, int, str, str]]:
+        """File, line, message and text of each line that a scan with `store_rejects` could not read."""
+        with self._explained():
+            tables = self._connection.sql("SELECT table_name FROM duckdb_tables()").fetchall()
+            if ("reject_errors",) not in tables:
+                return []
+            return self._connection.sql(
+                "SELECT file_path, line, min_by(error_message, column_idx), any_value(csv_line) "
+                "FROM reject_errors JOIN reject_scans USING (scan_id, file_id) "
+                "GROUP BY file_path, line ORDER BY file_path, line"
+            ).fetchall()
+
+    @property
+    def memory(self) -> int:
+        """DuckDB's own limit in bytes."""
+        ((text,),) = self.rows("SELECT current_setting('memory_limit')")
+        number, unit = SIZE.fullmatch(text).groups()  # pyrefly: ignore[missing-attribute]
+        return int(float(number) * UNITS[unit])
+
     @contextmanager
     def reader(self, text: str, batch_rows: int) -> Iterator[pa.RecordBatchReader]:
         """A streaming result, in the order of the query; nothing else may run until it is read."""
         with self._explained():
-            yield self._connection.sql(self._filled(text)).to_arrow_reader(batch_rows)
+            yield self._connection.sql(sql.fill(text, self.paths)).to_arrow_reader(batch_rows)
 
-    def digest(self) -> str:
-        """SHA-256 of all statements so far."""
-        return self._hasher.hexdigest()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Free memory and spilled files."""
         self._connection.close()
-
-    def _filled(self, text: str) -> str:
-        self._hasher.update(text.encode())
-        return sql.fill(text, self.paths)
 
     def _set(self, name: str, value: str) -> None:
         try:
@@ -126,12 +194,12 @@ class Engine:
     def _explain(self, error: Exception) -> WukongError:
         text = str(error)
         if "Out of Memory" in text:
-            return RunFailed(
+            return OutOfMemory(
                 f"dataset `{self.dataset}` needs more memory than it was given",
                 hint="raise `--memory-limit`, or lower `--threads`",
             )
         if "CSV Error on Line" in text or "sniffing file" in text:
-            return RunFailed(f"{csv_problem(text)} (dataset `{self.dataset}`)")
+            return RunFailed(f"{csv_problem(text, self.paths)} (dataset `{self.dataset}`)")
         if "Could not convert" in text:
             return ConversionFailed(f"reading dataset `{self.dataset}` failed: {first_line(text)}")
         if extension := MISSING_EXTENSION.search(text):
@@ -149,6 +217,12 @@ def _lacks_extension(name: str, dataset: str) -> RunFailed:
     )
 
 
+def _names(plan: list[dict[str, Any]]) -> Iterator[str]:
+    for node in plan:
+        yield node["name"].strip()
+        yield from _names(node["children"])
+
+
 def first_line(text: str) -> str:
     """DuckDB's message without its class, its picture of the query and its list of settings."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -161,16 +235,29 @@ def first_line(text: str) -> str:
     return " · ".join([message.rstrip("!."), *candidates])
 
 
-def csv_problem(text: str) -> str:
-    """`file:line: what`, from DuckDB's page-long report."""
-    file = CSV_FILE.search(text) or re.search(r'sniffing file "([^"]+)"', text)
+def csv_problem(text: str, paths: Mapping[str, Path | tuple[Path, ...]] | None = None) -> str:
+    """`file:line: what`, from DuckDB's page-long report.
+
+    A file whose pattern DuckDB cannot guess has no line in the report: it is then looked for in the file,
+    which is the one of that name among `paths`.
+    """
+    file = CSV_FILE.search(text) or CSV_SNIFFED.search(text)
     line = CSV_LINE.search(text)
-    lines = [entry.strip() for entry in text.splitlines() if entry.strip()]
-    if line is None:
-        what = lines[1] if len(lines) > 1 else lines[0]
-    else:
-        start = next(i for i, entry in enumerate(lines) if CSV_LINE.search(entry))
-        what = lines[min(start + 2, len(lines) - 1)]
-    what = CSV_COLUMNS.sub(r"expected \1 columns, found \2", what)
-    where = ":".join(filter(None, [Path(file[1]).name if file else "", line[1] if line else ""]))
-    return f"`{where}`: {what[:1].lower()}{what[1:].rstrip('.')}"
+    name = Path(file[1]).name if file else ""
+    if line is not None:
+        what = CSV_REASON.search(text, line.end())
+        return _placed(name, line[1], what[0] if what else first_line(text))
+    places = (place if isinstance(place, tuple) else (place,) for place in (paths or {}).values())
+    known = [path for several in places for path in several if path.name == name]
+    candidates = CSV_DELIMITERS.search(text)
+    listed = re.findall("'(.)'", candidates[1]) if candidates else []
+    odd = lines.odd_line(known[0], "".join(listed) or ",\t|;") if known else None
+    if odd is not None:
+        return _placed(name, str(odd[0]), odd[1])
+    entries = [entry.strip() for entry in text.splitlines() if entry.strip()]
+    return _placed(name, "", entries[1] if len(entries) > 1 else entries[0])
+
+
+def _placed(name: str, line: str, what: str) -> str:
+    what = CSV_COLUMNS.sub(r"expected \1 columns, found \2", what.strip())
+    return f"`{':'.join(filter(None, [name, line]))}`: {what[:1].lower()}{what[1:].rstrip('.')}"

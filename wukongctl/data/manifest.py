@@ -104,6 +104,8 @@ class Manifest(Spec):
     """No check failed: every published checksum and count that could be tested held."""
     problems: tuple[str, ...] = ()
     """What a person should know: checks that `--no-verify` passed over, a label with one class."""
+    rejected: int = 0
+    """Rows left out under `on_error: skip`; a sample of them is in `rejected.csv`."""
     statistics: Statistics | None = None
     """Counted while the files were written; None in datasets of older versions."""
     limit_rows: int | None = None

@@ -5,14 +5,17 @@ caller forces its replacement.
 """
 
 import os
+import shutil
 from pathlib import Path
 from typing import Literal, TypedDict
 
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.data import manifest, pipeline, sources, staging
+from wukongctl.data.executors import EngineName
 from wukongctl.data.manifest import Manifest
 from wukongctl.data.pipeline import Options
 from wukongctl.data.progress import Progress, Report, silent
+from wukongctl.data.stages import DATASET, RAW
 from wukongctl.errors import RunFailed, UsageError, WukongError
 
 UP_TO_DATE = "already prepared"
@@ -30,19 +33,21 @@ def prepare(
     threads: int | None = None,
     limit_rows: int | None = None,
     force: bool = False,
+    engine: EngineName = "local",
     progress: Report | None = None,
 ) -> Manifest:
     """Prepare `spec` in `out/<name>` and return its manifest; at once if that is already done.
 
     `source` is a folder (or the one file, or the archive) with the raw files; without it they are
     downloaded, or read beside the recipe. `limit_rows` keeps the first rows of each SELECT. With
-    `verify` off, failed checks are recorded in the manifest instead of raised.
+    `verify` off, failed checks are recorded in the manifest instead of raised. `engine` says where the
+    parts of the raw files are worked on; `memory_limit` and `threads` are then those of one part.
 
     Raises CheckFailed for a checksum or count that does not hold, UsageError for a recipe, path or
     existing dataset in the way, RunFailed for raw data that cannot be read.
     """
     options = Options(
-        recipe_dir, source, verify, memory_limit, threads, limit_rows, force, progress or silent
+        recipe_dir, source, verify, memory_limit, threads, limit_rows, force, engine, progress or silent
     )
     target = out / spec.name
     with staging.locked(target, options.report):
@@ -133,11 +138,12 @@ def _differs(target: Path, what: str) -> UsageError:
 def _prepare_in(
     workspace: Path, target: Path, spec: DatasetSpec, options: Options, current: Manifest | None
 ) -> Manifest:
+    shutil.rmtree(workspace / RAW, ignore_errors=True)
     raw = sources.resolve(
         spec,
         recipe_dir=options.recipe_dir,
         source=options.source,
-        workspace=workspace / "raw",
+        workspace=workspace / RAW,
         verify=options.verify,
         report=options.report,
     )
@@ -147,9 +153,8 @@ def _prepare_in(
         if current.verified or not options.verify:
             options.report(Progress(UP_TO_DATE, 1, 1))
             return current
-    folder = workspace / "dataset"
-    folder.mkdir()
-    prepared = pipeline.run(spec, options, raw, workspace, folder)
+    prepared = pipeline.run(spec, options, raw, workspace)
+    folder = workspace / DATASET
     prepared.write(folder)
     staging.publish(folder, target)
     return prepared

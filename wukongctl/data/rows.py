@@ -15,12 +15,12 @@ import torch
 
 from wukongctl.config.dataset import DatasetSpec, Numeric
 from wukongctl.config.loading import did_you_mean
-from wukongctl.data import diagnosis, encode, sql, vocabulary
+from wukongctl.data import diagnosis, encode, lookup, sql, vocabulary
 from wukongctl.data.batches import Columns
 from wukongctl.data.engine import ConversionFailed, Engine
+from wukongctl.data.lookup import Table
 from wukongctl.data.manifest import Manifest
 from wukongctl.data.schema import Batch
-from wukongctl.data.vocabulary import Vocabulary
 from wukongctl.errors import UsageError
 
 READERS = {
@@ -70,8 +70,9 @@ class RowReader:
         encoded = sql.encodable(self.spec, rows, self.scales, with_split=False)
         schema = encode.schema(self.spec)
         try:
-            for part in encode.batches(engine, encoded, self.spec, self.vocabularies):
-                table = pa.table(part.columns, names=schema.names).cast(schema)
+            for part in encode.looked_up(engine, encoded, self.spec, self.vocabularies):
+                columns = [column.fill_null(0) if column.null_count else column for column in part.columns]
+                table = pa.table(columns, names=schema.names).cast(schema)
                 packed = np.empty((table.num_rows, self.columns.width), np.int32)
                 self.columns.pack(table, packed)
                 yield self.columns.batch(torch.from_numpy(packed))
@@ -98,11 +99,11 @@ def _reader(path: Path) -> str:
     return READERS[kind]
 
 
-def _vocabularies(dataset: Path, spec: DatasetSpec) -> dict[int, Vocabulary]:
+def _vocabularies(dataset: Path, spec: DatasetSpec) -> dict[int, Table]:
     """By position of the feature; features that share a table share its vocabulary."""
     tables = vocabulary.tables(spec)
-    owners: dict[int, Vocabulary] = {}
+    owners: dict[int, Table] = {}
     for index, (name, group) in enumerate(spec.columns):
         if not isinstance(group, Numeric) and tables[index] not in owners:
-            owners[tables[index]] = vocabulary.read(dataset, name, oov_last=spec.compat == "bars")
+            owners[tables[index]] = lookup.read(dataset, name, oov_last=spec.compat == "bars")
     return {index: owners[table] for index, table in tables.items()}

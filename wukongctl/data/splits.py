@@ -100,16 +100,15 @@ def _by_time(rule: ByTime, engine: Engine, query: str) -> Route:
     if missing:
         raise UsageError(f"split by time: `{rule.column}` is missing in some rows")
     cuts = boundaries(rows or 0, rule.ratio)
+    cases = []
     for position, cut in enumerate(cuts[:-1]):
-        engine.execute(
-            f"SET VARIABLE split_end_{position} = (SELECT min(instant) FROM (SELECT instant, "
-            f"sum(rows) OVER (ORDER BY instant) AS cumulative FROM instants) WHERE cumulative >= {cut})"
+        ((instant, kind),) = engine.rows(
+            "SELECT CAST(min(instant) AS VARCHAR), any_value(typeof(instant)) FROM (SELECT instant, "
+            f"sum(rows) OVER (ORDER BY instant) AS cumulative FROM instants) WHERE cumulative >= {cut}"
         )
-    cases = " ".join(
-        f"WHEN {column} <= getvariable('split_end_{position}') THEN {position}"
-        for position in range(len(ends) - 1)
-    )
-    return Route(names, f"CASE {cases} ELSE {len(ends) - 1} END" if cases else "0")
+        limit = "NULL" if instant is None else f"CAST({sql.literal(instant)} AS {kind})"
+        cases.append(f"WHEN {column} <= {limit} THEN {position}")
+    return Route(names, f"CASE {' '.join(cases)} ELSE {len(ends) - 1} END" if cases else "0")
 
 
 def _cumulative(ratio: dict[SplitName, int]) -> tuple[tuple[SplitName, ...], tuple[int, ...]]:

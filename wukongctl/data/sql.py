@@ -1,7 +1,8 @@
 """The SQL of preparation, as text: every name quoted, nothing executed.
 
 The recipe's SELECT is wrapped once by `select`, which gives columns of known names and types to all that
-follows: `label_` (0, 1 or NULL), `split_`, `probability_`, and `f0`, `f1`… in recipe order (text for
+follows: `label_` (0, 1 or NULL), `split_`, `reject_` (under `on_error: skip`, why the row is left out, or
+NULL), `probability_`, and `f0`, `f1`… in recipe order (text for
 categorical features, lists of text for sequences, double for numeric ones, NULL where missing).
 """
 
@@ -17,6 +18,8 @@ PLACEHOLDER = re.compile(r"'\{([^{}']+)\}'")
 NESTED = re.compile(r"\[\d*\]$|^(STRUCT|MAP|UNION)\b")
 LIST = re.compile(r"^\w+(\([\d,]+\))?\[\d*\]$")
 """DuckDB types, as text: of any nested value, and of a flat list or array."""
+READ_CSV = re.compile(r"\bread_csv(?:_auto)?\s*\(", re.IGNORECASE)
+REJECTING = re.compile(r"\b(store_rejects|ignore_errors)\b", re.IGNORECASE)
 MAX_GROUPING_COLUMNS = 60
 """DuckDB's GROUPING_ID is a 64-bit mask."""
 
@@ -55,13 +58,16 @@ def select(spec: DatasetSpec, query: str, types: Mapping[str, str], split: str |
     `types` maps lower-case column names to DuckDB types; `split` is an SQL expression for `split_`.
     Raises UsageError for a column whose type cannot be such a feature.
     """
-    columns = [f"{_label(spec.label)} AS label_"]
+    skip = spec.on_error == "skip"
+    columns = [f"{_label(_label_text(spec))} AS label_"]
     if split is not None:
         columns.append(f"{split} AS split_")
+    if skip:
+        columns.append(f"{_reject(spec, types, split)} AS reject_")
     if spec.probability is not None:
         columns.append(f"CAST(({spec.probability}) AS DOUBLE) AS probability_")
     for index, (name, group) in enumerate(spec.columns):
-        columns.append(f"{_raw(name, group, types[name.lower()])} AS f{index}")
+        columns.append(f"{_raw(name, group, types[name.lower()], skip=skip)} AS f{index}")
     return f"SELECT {', '.join(columns)} FROM (\n{query}\n)"
 
 
@@ -82,16 +88,32 @@ def grouping_mask(position: int, features: int) -> int:
     return (1 << features) - 1 - (1 << (features - 1 - position))
 
 
-def count_items(rows: str, feature: int, extra: str | None = None) -> str:
-    """Occurrences of each item of a sequence feature, added to the counts of the query `extra`."""
-    items = f"SELECT unnest(f{feature}) AS value, 1 AS count FROM (\n{rows}\n)"
-    if extra is not None:
-        items = f"{items} UNION ALL SELECT value, count FROM ({extra})"
-    return f"SELECT value, CAST(sum(count) AS BIGINT) AS count FROM ({items}) GROUP BY value"
+def count_feature(rows: str, feature: int) -> str:
+    """Occurrences of each value of one feature: columns `value`, `count`."""
+    values = f"SELECT f{feature} AS value FROM (\n{rows}\n) WHERE f{feature} IS NOT NULL"
+    return f"SELECT value, count(*) AS count FROM ({values}) GROUP BY value"
 
 
-def vocabulary(parts: Iterable[tuple[str, int]]) -> str:
-    """Values with their ids, from 2, by descending count and then in byte order.
+def count_items(rows: str, feature: int) -> str:
+    """Occurrences of each item of a sequence feature."""
+    items = f"SELECT unnest(f{feature}) AS value FROM (\n{rows}\n)"
+    return f"SELECT value, count(*) AS count FROM ({items}) GROUP BY value"
+
+
+def sum_counts(files: Sequence[Path]) -> str:
+    """The counts in several files, added up."""
+    listed = ", ".join(literal(str(file)) for file in files)
+    counts = f"SELECT value, count FROM read_parquet([{listed}])"
+    return f"SELECT value, CAST(sum(count) AS BIGINT) AS count FROM ({counts}) GROUP BY value"
+
+
+def copy(query: str, path: Path, compression: str = "zstd") -> str:
+    """Write the rows of `query` to a Parquet file, in its order."""
+    return f"COPY (\n{query}\n) TO {literal(str(path))} (FORMAT parquet, COMPRESSION {compression})"
+
+
+def vocabulary(parts: Iterable[tuple[str, int]], first: int) -> str:
+    """Values with their ids, from `first`, by descending count and then in byte order.
 
     `parts` are queries of counts with the least count that earns an id. Values of a later part follow those
     of the earlier ones.
@@ -107,13 +129,14 @@ def vocabulary(parts: Iterable[tuple[str, int]]) -> str:
             f"FROM ({' UNION ALL '.join(kept)}) GROUP BY value"
         )
     order = "row_number() OVER (ORDER BY part, count DESC, value)"
-    return f"SELECT value, CAST({order} + 1 AS INTEGER) AS id, count FROM ({values}) ORDER BY id"
+    return f"SELECT value, CAST({order} + {first - 1} AS INTEGER) AS id, count FROM ({values}) ORDER BY id"
 
 
 def moments(spec: DatasetSpec, rows: str, features: Sequence[int]) -> str:
-    """One row: mean and population standard deviation of each transformed numeric feature."""
+    """One row: count, mean and population variance of each transformed numeric feature."""
     columns = ", ".join(
-        f"avg({value}), stddev_pop({value})" for value in (transformed(spec, index) for index in features)
+        f"count({value}), avg({value}), var_pop({value})"
+        for value in (transformed(spec, index) for index in features)
     )
     return f"SELECT {columns} FROM (\n{rows}\n)"
 
@@ -126,18 +149,37 @@ def transformed(spec: DatasetSpec, index: int) -> str:
     return f"f{index}"
 
 
+def place(value: str, partitions: int) -> str:
+    """The partition of a value by its hash, from 0; NULL for NULL."""
+    return f"CASE WHEN {value} IS NOT NULL THEN CAST(hash({value}) % {partitions} AS UTINYINT) END"
+
+
 def encodable(
-    spec: DatasetSpec, rows: str, scales: Mapping[int, tuple[float, float]], *, with_split: bool
+    spec: DatasetSpec,
+    rows: str,
+    scales: Mapping[int, tuple[float, float]],
+    dealt: Mapping[int, int] | None = None,
+    *,
+    with_split: bool,
 ) -> str:
     """What leaves DuckDB: numeric features final, categories still text, sequences as lists of text.
 
-    No join and no aggregate, so that DuckDB keeps the order of rows while it works in parallel.
+    For each feature of `dealt`, `p<feature>` gives the partition of its value, or of each item. No join and
+    no aggregate, so that DuckDB keeps the order of rows while it works in parallel.
     """
     columns = ["label_"] + (["split_"] if with_split else [])
+    columns += ["reject_"] if spec.on_error == "skip" else []
     for index, (_, group) in enumerate(spec.columns):
         columns.append(f"{_encodable(spec, index, group, scales.get(index))} AS f{index}")
     if spec.probability is not None:
         columns.append("CAST(probability_ AS FLOAT) AS probability_")
+    for index, partitions in (dealt or {}).items():
+        _, group = spec.columns[index]
+        value = _encodable(spec, index, group, None)
+        if isinstance(group, config.Sequence):
+            columns.append(f"list_transform({value}, lambda x: {place('x', partitions)}) AS p{index}")
+        else:
+            columns.append(f"{place(value, partitions)} AS p{index}")
     return f"SELECT {', '.join(columns)} FROM (\n{rows}\n)"
 
 
@@ -169,12 +211,76 @@ def _encodable(
             return f"CAST({value} AS FLOAT)"
 
 
+def accepted(spec: DatasetSpec, rows: str) -> str:
+    """Of the wrapped query `rows`, those that are not left out."""
+    return f"SELECT * FROM (\n{rows}\n) WHERE reject_ IS NULL" if spec.on_error == "skip" else rows
+
+
+def storing_rejects(query: str, limit: int) -> str:
+    """`query` with every `read_csv` noting the lines it cannot read, at most `limit`, instead of failing."""
+    result, start = "", 0
+    for call in READ_CSV.finditer(query):
+        end = _closing(query, call.end())
+        arguments = query[call.end() : end]
+        if REJECTING.search(arguments) is None:
+            result += f"{query[start:end]}, store_rejects = true, rejects_limit = {limit}"
+            start = end
+    return result + query[start:]
+
+
+def _closing(query: str, start: int) -> int:
+    """Where the parenthesis that opened before `start` closes, quoted text aside."""
+    depth, quote = 1, ""
+    for position in range(start, len(query)):
+        character = query[position]
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"":
+            quote = character
+        else:
+            depth += (character in "([{") - (character in ")]}")
+            if not depth:
+                return position
+    return len(query)
+
+
+def _reject(spec: DatasetSpec, types: Mapping[str, str], split: str | None) -> str:
+    """Why a row is left out, or NULL; it looks at every number, so that all passes leave out the same."""
+    label = _label_text(spec)
+    cases = [f"WHEN {_label(label)} IS NULL THEN concat('the label must be 0 or 1, found ', {_found(label)})"]
+    if split is not None:
+        cases.append(f"WHEN ({split}) IS NULL THEN 'the split must be `train`, `valid` or `test`'")
+    for name, group in spec.columns:
+        if isinstance(group, config.Numeric):
+            number = _raw(name, group, types[name.lower()], skip=True)
+            column = identifier(name)
+            said = literal(f"`{name}` is ")
+            if types[name.lower()] == "VARCHAR":
+                wrong = f"trim({column}) <> '' AND TRY_CAST(trim({column}) AS DOUBLE) IS NULL"
+                cases.append(f"WHEN {wrong} THEN concat({said}, {_found(column)}, ', which is not a number')")
+            cases.append(f"WHEN isinf({number}) THEN concat({said}, 'infinite')")
+    return f"CASE {' '.join(cases)} END"
+
+
+def _found(expression: str) -> str:
+    return f"COALESCE('`' || CAST({expression} AS VARCHAR) || '`', 'nothing')"
+
+
+def _label_text(spec: DatasetSpec) -> str:
+    return f"TRY(({spec.label}))" if spec.on_error == "skip" else spec.label
+
+
 def _label(expression: str) -> str:
     return f"CASE TRY_CAST(({expression}) AS DOUBLE) WHEN 0 THEN 0::UTINYINT WHEN 1 THEN 1::UTINYINT END"
 
 
-def _raw(name: str, group: config.Categorical | config.Numeric | config.Sequence, kind: str) -> str:
-    """A column of DuckDB type `kind` as text, list of text or double; NULL where missing."""
+def _raw(
+    name: str, group: config.Categorical | config.Numeric | config.Sequence, kind: str, *, skip: bool
+) -> str:
+    """A column of DuckDB type `kind` as text, list of text or double; NULL where missing.
+
+    With `skip`, a text that is no number is NULL as well.
+    """
     column = identifier(name)
     if isinstance(group, config.Sequence):
         return f"list_filter({_items(name, group, kind)}, lambda item: item <> '')"
@@ -183,7 +289,8 @@ def _raw(name: str, group: config.Categorical | config.Numeric | config.Sequence
         raise UsageError(f"feature `{name}` is `{group.type}` and its column holds {kind}", hint=hint)
     is_text = kind == "VARCHAR"
     if isinstance(group, config.Numeric):
-        number = f"CAST(NULLIF(trim({column}), '') AS DOUBLE)" if is_text else f"CAST({column} AS DOUBLE)"
+        cast = "TRY_CAST" if skip else "CAST"
+        number = f"{cast}(NULLIF(trim({column}), '') AS DOUBLE)" if is_text else f"CAST({column} AS DOUBLE)"
         return f"NULLIF({number}, 'nan'::DOUBLE)"
     return f"NULLIF({column}, '')" if is_text else f"CAST({column} AS VARCHAR)"
 

@@ -1,7 +1,7 @@
 """Whole or not at all: a dataset folder is built beside its place and swapped in by renames.
 
     data/frappe                  what readers see
-    data/.frappe.staging-…       being built; left behind only by a kill, removed by the next `prepare`
+    data/.frappe.work            being built; left behind only by a kill, taken up by the next `prepare`
     data/.frappe.old             the previous dataset, for the moment between two renames
     data/.frappe.trash-…         being deleted
     data/.frappe.lock            held while one process prepares
@@ -10,7 +10,6 @@ If a kill falls between the two renames, the place is empty and `.old` is whole:
 Nothing is ever deleted under a name that `heal` would restore.
 """
 
-import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -20,7 +19,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from wukongctl.data.progress import Progress, Report, silent
-from wukongctl.errors import UsageError, WukongError
+from wukongctl.data.stages import sync, sync_tree
+from wukongctl.errors import Interrupted, UsageError, WukongError
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def locked(target: Path, report: Report = silent) -> Iterator[None]:
         raise _cannot_write(target.parent, error) from None
     try:
         _restore(target)
-        for leftover in (*_siblings(target, "staging-*"), *_siblings(target, "trash-*")):
+        for leftover in _siblings(target, "trash-"):
             shutil.rmtree(leftover, ignore_errors=True)
         yield
     finally:
@@ -60,22 +60,27 @@ def heal(target: Path) -> None:
 
 @contextmanager
 def building(target: Path) -> Iterator[Path]:
-    """A new empty folder beside `target`, gone at the end unless `publish` moved it into place."""
-    folder = _fresh(target, "staging")
+    """The work folder beside `target`, with what a killed run finished; only an interruption leaves it."""
+    folder = _hidden(target, "work")
+    folder.mkdir(exist_ok=True)
     try:
         yield folder
-    finally:
+    except (KeyboardInterrupt, Interrupted):
+        raise
+    except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def publish(folder: Path, target: Path) -> None:
     """Make `folder` the dataset at `target`, replacing what is there; call while `locked`."""
-    _sync_tree(folder)
+    sync_tree(folder)
     old = _hidden(target, "old")
     if target.exists():
         target.rename(old)
     folder.rename(target)
-    _sync(target.parent)
+    sync(target.parent)
     _discard(target)
 
 
@@ -106,27 +111,9 @@ def _fresh(target: Path, kind: str) -> Path:
     return folder
 
 
-def _siblings(target: Path, pattern: str) -> list[Path]:
-    prefix, suffix = f".{target.name}.", pattern.removesuffix("*")
-    return [path for path in target.parent.iterdir() if path.name.startswith(prefix + suffix)]
-
-
-def _sync_tree(folder: Path) -> None:
-    for parent, _, files in os.walk(folder):
-        for name in files:
-            _sync(Path(parent) / name)
-        _sync(Path(parent))
-
-
-def _sync(path: Path) -> None:
-    """Flush one file or folder to the disk (on Windows, where folders cannot be opened, one file)."""
-    if os.name == "nt" and path.is_dir():
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _siblings(target: Path, kind: str) -> list[Path]:
+    prefix = f".{target.name}.{kind}"
+    return [path for path in target.parent.iterdir() if path.name.startswith(prefix)]
 
 
 def _cannot_write(folder: Path, error: OSError) -> WukongError:

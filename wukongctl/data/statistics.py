@@ -161,18 +161,39 @@ def describe(
     )
 
 
-def of_vocabulary(values: pa.Array, counts: pa.Array, seen: int) -> VocabularyStatistics:
-    """Of values in id order with their counts; `seen` is how many there were before rare ones went."""
-    edges = (1 << np.arange(len(values).bit_length() + 1)) - 1
-    reach = np.concatenate([[0], np.cumsum(counts.to_numpy())])
-    ranks = np.diff(reach[np.minimum(edges, len(values))])
-    pairs = zip(values[:TOP].to_pylist(), counts[:TOP].to_pylist(), strict=True)
-    return VocabularyStatistics(
-        seen=seen,
-        values=len(values),
-        top=tuple(Top(value=value, count=count) for value, count in pairs),
-        ranks=tuple(int(rank) for rank in ranks),
-    )
+def merged(parts: Iterable[Tallies]) -> Tallies:
+    """The tallies of several parts, added up."""
+    whole: Tallies = {}
+    for part in parts:
+        for name, tally in part.items():
+            whole.setdefault(name, Tally()).merge(tally)
+    return whole
+
+
+class Ranks:
+    """Occurrences by octave of rank, over the batches of a vocabulary in id order."""
+
+    def __init__(self) -> None:
+        self._values = 0
+        self._octaves = np.zeros(40, np.int64)
+        self._top: list[Top] = []
+
+    def add(self, values: pa.Array, counts: pa.Array) -> None:
+        """The next values with their counts."""
+        first, last = self._values, self._values + len(values)
+        edges = np.clip((1 << np.arange(len(self._octaves) + 1)) - 1, first, last) - first
+        self._octaves += np.diff(np.concatenate([[0], np.cumsum(counts.to_numpy())])[edges])
+        wanted = max(TOP - first, 0)
+        pairs = zip(values[:wanted].to_pylist(), counts[:wanted].to_pylist(), strict=True)
+        self._top += [Top(value=value, count=count) for value, count in pairs]
+        self._values = last
+
+    def statistics(self, seen: int) -> VocabularyStatistics:
+        """`seen` is how many values there were before the rare ones went."""
+        octaves = self._octaves[: self._values.bit_length()].tolist()
+        return VocabularyStatistics(
+            seen=seen, values=self._values, top=tuple(self._top), ranks=tuple(octaves)
+        )
 
 
 def histogram(bins: Mapping[int, int]) -> tuple[Bar, ...]:

@@ -1,35 +1,46 @@
-"""Values → ids, counted on the train split alone: 2… by descending count, then in byte order.
+"""Second stage: counts → ids, from the train split alone: 2… by descending count, then in byte order.
 
-Under `compat: bars` values start at 1, and the last id is out of vocabulary and missing.
+Under `compat: bars` values start at 1, and the last id is out of vocabulary and missing. Values stream from
+file to file through DuckDB, which sorts on disk where memory is short: the disk bounds how many there are.
 """
 
 import hashlib
+from collections.abc import Iterator
+from collections.abc import Sequence as Ordered
 from pathlib import Path
-from typing import NamedTuple
 from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wukongctl.config.dataset import Categorical, DatasetSpec, Numeric, Sequence
-from wukongctl.data import pretrained, sql
+from wukongctl.config.dataset import Categorical, DatasetSpec, Sequence
+from wukongctl.config.spec import Spec
+from wukongctl.data import count, pretrained, sql
 from wukongctl.data.engine import Engine
-from wukongctl.data.manifest import SPECIAL_IDS, damaged
+from wukongctl.data.job import Job
+from wukongctl.data.manifest import SPECIAL_IDS
 from wukongctl.data.progress import Progress, Report
+from wukongctl.data.stages import load, save, stage
+from wukongctl.data.statistics import Ranks, VocabularyStatistics
 
 FOLDER = "vocab"
+PAGE = "vocabularies.json"
+BATCH_ROWS = 1 << 16
 
 
-class Vocabulary(NamedTuple):
-    """Values in id order."""
+class Vocabulary(Spec):
+    """One file of values in id order."""
 
-    values: pa.Array
-    counts: pa.Array
-    seen: int
-    """Distinct values of train, those too rare for an id included."""
+    file: str
     oov_last: bool = False
     """Ids as BARS has them."""
+    values: int
+    bytes: int
+    """Of the values alone, as text."""
+    sha256: str
+    """SHA-256 of the lengths of the values, then of the values, in order."""
+    statistics: VocabularyStatistics
 
     @property
     def first(self) -> int:
@@ -49,47 +60,18 @@ class Vocabulary(NamedTuple):
     @property
     def rows(self) -> int:
         """Embedding rows: the values and the two special ids."""
-        return len(self.values) + SPECIAL_IDS
+        return self.values + SPECIAL_IDS
 
-    def extended(self, keys: pa.Array) -> "Vocabulary":
-        """With those of `keys` at the end that train never showed."""
-        new = pretrained.beyond(keys, self.values)
-        counts = pa.array(np.zeros(len(new), np.int64)).cast(self.counts.type)
-        return self._replace(
-            values=pa.concat_arrays([self.values, new]), counts=pa.concat_arrays([self.counts, counts])
-        )
 
-    def digest(self) -> str:
-        """SHA-256 of the values in order."""
-        hasher = hashlib.sha256()
-        if len(self.values):
-            _, offsets, data = self.values.buffers()
-            ends = np.frombuffer(offsets, np.int32)[self.values.offset :][: len(self.values) + 1]
-            hasher.update(np.diff(ends).astype("<i4").data)
-            hasher.update(memoryview(data)[ends[0] : ends[-1]])
-        return hasher.hexdigest()
+class Vocabularies(Spec):
+    """By the position of the feature that owns them, and of those that share them."""
 
-    def write(self, path: Path) -> None:
-        """A Parquet file with the columns `value`, `id` and `count`."""
-        ids = pa.array(range(self.first, self.first + len(self.values)), pa.int32())
-        table = pa.table({"value": self.values, "id": ids, "count": self.counts})
-        pq.write_table(table, path, compression="zstd")
+    features: dict[int, Vocabulary]
 
 
 def file_name(feature: str, folder: str = FOLDER, ending: str = "parquet") -> str:
     """The vocabulary's file in a prepared dataset; characters that file names cannot hold are escaped."""
     return f"{folder}/{quote(feature, safe=' ,;=+()')}.{ending}"
-
-
-def read(dataset: Path, feature: str, *, oov_last: bool) -> Vocabulary:
-    """The vocabulary of a feature of a prepared dataset; raises RunFailed when it is damaged."""
-    path = dataset / file_name(feature)
-    try:
-        table = pq.read_table(path, columns=["value", "count"]).combine_chunks()
-        values = _one_chunk(table, "value")
-        return Vocabulary(values, _one_chunk(table, "count"), seen=len(values), oov_last=oov_last)
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise damaged(path, f"cannot be read: {str(error).splitlines()[0]}") from None
 
 
 def tables(spec: DatasetSpec) -> dict[int, int]:
@@ -104,77 +86,121 @@ def tables(spec: DatasetSpec) -> dict[int, int]:
     return result | {index: result[names.index(shares)] for index, shares in sequences if shares}
 
 
-def build(engine: Engine, spec: DatasetSpec, train: str, report: Report) -> dict[int, Vocabulary]:
-    """The vocabulary of each categorical and sequence feature, by its position in the recipe.
+def build(job: Job, report: Report) -> dict[int, Vocabulary]:
+    """Merge the counts of all parts into `vocab/`, unless that is done; vocabularies by feature."""
+    final = job.work / FOLDER
+    if not final.is_dir():
+        owners = _owners(job.spec)
+        with stage(final) as folder, job.engine("vocabulary") as engine:
+            built = {}
+            for step, (owner, features) in enumerate(owners.items()):
+                report(Progress("building vocabularies", step, len(owners)))
+                vocabulary = _build(job, engine, owner, features, folder)
+                built |= dict.fromkeys(features, vocabulary)
+            save(folder / PAGE, Vocabularies(features=built))
+    page = load(final / PAGE, Vocabularies)
+    assert page is not None
+    return page.features
 
-    `train` is the wrapped query (sql.select) of the train rows. Sharing features share one object.
-    """
-    _count(engine, spec, train, report)
-    vocabularies: dict[int, Vocabulary] = {}
+
+def read(path: Path) -> pa.Array:
+    """The values of a vocabulary file in id order, in one array."""
+    values = pq.read_table(path, columns=["value"], memory_map=True)["value"]
+    return values.combine_chunks() if values.num_chunks != 1 else values.chunk(0)
+
+
+def _owners(spec: DatasetSpec) -> dict[int, list[int]]:
+    """Feature that owns a vocabulary → all features that use it, itself first."""
     names = [name for name, _ in spec.columns]
-    for index, (_, group) in enumerate(spec.columns):
-        if isinstance(group, Numeric) or (isinstance(group, Sequence) and group.shares):
-            continue
-        parts = [(index, group.min_count), *_sharing(spec, names[index])]
-        query = sql.vocabulary((f"SELECT value, count FROM counts_{i}", least) for i, least in parts)
-        table = engine.table(query).combine_chunks()
-        values, counts = _one_chunk(table, "value"), _one_chunk(table, "count")
-        ((seen,),) = engine.rows(f"SELECT count(DISTINCT value) FROM ({_together(parts)})")
-        made = Vocabulary(values, counts, seen, oov_last=spec.compat == "bars")
-        if group.pretrained is not None:
-            made = made.extended(pretrained.keys(engine.path(group.pretrained.file), group.pretrained))
-        vocabularies[index] = made
-        for part, _ in parts:
-            engine.execute(f"DROP TABLE counts_{part}")
-    for index, (_, group) in enumerate(spec.columns):
-        if isinstance(group, Sequence) and group.shares:
-            vocabularies[index] = vocabularies[names.index(group.shares)]
-    return vocabularies
-
-
-def _together(parts: list[tuple[int, int]]) -> str:
-    return " UNION ALL ".join(f"SELECT value FROM counts_{index}" for index, _ in parts)
-
-
-def _sharing(spec: DatasetSpec, owner: str) -> list[tuple[int, int]]:
-    """Under `compat: bars`, sequences that add to the vocabulary of `owner`, with their least counts."""
-    return [
-        (index, group.min_count)
+    shared = {i: group.shares for i, (_, group) in enumerate(spec.columns) if isinstance(group, Sequence)}
+    owners = {
+        index: [index]
         for index, (_, group) in enumerate(spec.columns)
-        if spec.compat == "bars" and isinstance(group, Sequence) and group.shares == owner
+        if isinstance(group, Categorical) or (index in shared and not shared[index])
+    }
+    for index, owner in shared.items():
+        if owner:
+            owners[names.index(owner)].append(index)
+    return owners
+
+
+def _build(job: Job, engine: Engine, owner: int, features: list[int], folder: Path) -> Vocabulary:
+    name, group = job.spec.columns[owner]
+    assert isinstance(group, Categorical | Sequence)
+    bars = job.spec.compat == "bars"
+    parts = [
+        (_counts(engine, position, _files(job, counted)), _min_count(job.spec, counted[0]))
+        for position, counted in enumerate([[feature] for feature in features] if bars else [features])
     ]
+    values = " UNION ".join(f"(SELECT value {query})" for query, _ in parts)  # of one part: itself
+    ((seen,),) = engine.rows(f"SELECT count(*) FROM ({values})")
+    path = folder / Path(file_name(name)).name
+    engine.execute(sql.copy(sql.vocabulary(parts, 1 if bars else SPECIAL_IDS), path))
+    if group.pretrained is not None:
+        _extend(path, pretrained.keys(engine.path(group.pretrained.file), group.pretrained))
+    return _described(path, seen, oov_last=bars)
 
 
-def _count(engine: Engine, spec: DatasetSpec, train: str, report: Report) -> None:
-    """Tables `counts_<position>` (value, count) of every vocabulary, categorical ones in one pass."""
-    names = [name for name, _ in spec.columns]
-    sequences = [(i, group) for i, (_, group) in enumerate(spec.columns) if isinstance(group, Sequence)]
-    categorical = [i for i, (_, group) in enumerate(spec.columns) if isinstance(group, Categorical)]
-    steps = len(categorical) + len(sequences)
-    for start in range(0, len(categorical), sql.MAX_GROUPING_COLUMNS):
-        report(Progress("counting values", start, steps))
-        _count_together(engine, train, categorical[start : start + sql.MAX_GROUPING_COLUMNS])
-    for step, (index, group) in enumerate(sequences, start=len(categorical)):
-        report(Progress("counting values", step, steps))
-        joins = group.shares if spec.compat is None else None
-        owner = names.index(joins) if joins else index
-        extra = f"SELECT value, count FROM counts_{owner}" if joins else None
-        _create(engine, owner, sql.count_items(train, index, extra))
-    report(Progress("counting values", steps, steps))
+def _counts(engine: Engine, position: int, files: list[Path]) -> str:
+    """A query of the counts in `files`, which are added up first if there are several."""
+    if len(files) == 1:
+        return f"FROM read_parquet({sql.literal(str(files[0]))})"
+    engine.execute(f"CREATE OR REPLACE TABLE counts_{position} AS {sql.sum_counts(files)}")
+    return f"FROM counts_{position}"
 
 
-def _count_together(engine: Engine, train: str, features: list[int]) -> None:
-    engine.execute(f"CREATE TABLE counts AS {sql.count_values(train, features)}")
-    for position, index in enumerate(features):
-        mask = sql.grouping_mask(position, len(features))
-        _create(engine, index, f"SELECT value, count FROM counts WHERE mask = {mask}")
-    engine.execute("DROP TABLE counts")
+def _min_count(spec: DatasetSpec, feature: int) -> int:
+    _, group = spec.columns[feature]
+    assert isinstance(group, Categorical | Sequence)
+    return group.min_count
 
 
-def _create(engine: Engine, index: int, query: str) -> None:
-    engine.execute(f"CREATE OR REPLACE TABLE counts_{index} AS {query}")
+def _files(job: Job, features: list[int]) -> list[Path]:
+    return [job.counts(part) / count.file_name(f) for part in job.parts if part.trains for f in features]
 
 
-def _one_chunk(table: pa.Table, column: str) -> pa.Array:
-    chunks = table[column]
-    return chunks.chunk(0) if chunks.num_chunks else pa.array([], chunks.type)
+def _extend(path: Path, keys: pa.Array) -> None:
+    """Add those of `keys` that train never showed, after its values."""
+    table = pq.read_table(path)
+    known = table["value"].combine_chunks()
+    new = pretrained.beyond(keys, known)
+    first = (table["id"][-1].as_py() if len(table) else SPECIAL_IDS - 1) + 1
+    more = pa.table(
+        {
+            "value": new,
+            "id": pa.array(np.arange(first, first + len(new)), pa.int32()),
+            "count": pa.array(np.zeros(len(new), np.int64)),
+        }
+    )
+    pq.write_table(pa.concat_tables([table, more.cast(table.schema)]), path, compression="zstd")
+
+
+def _described(path: Path, seen: int, *, oov_last: bool) -> Vocabulary:
+    hasher, ranks, size = hashlib.sha256(), Ranks(), 0
+    for values, counts in _batches(path, ["value", "count"]):
+        hasher.update(np.diff(_offsets(values)).astype("<i4").data)
+        ranks.add(values, counts)
+    for (values,) in _batches(path, ["value"]):
+        offsets = _offsets(values)
+        hasher.update(memoryview(values.buffers()[2])[offsets[0] : offsets[-1]])
+        size += int(offsets[-1] - offsets[0])
+    statistics = ranks.statistics(seen)
+    return Vocabulary(
+        file=path.name,
+        oov_last=oov_last,
+        values=statistics.values,
+        bytes=size,
+        sha256=hasher.hexdigest(),
+        statistics=statistics,
+    )
+
+
+def _batches(path: Path, columns: Ordered[str]) -> Iterator[list[pa.Array]]:
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(BATCH_ROWS, columns=list(columns)):
+            if batch.num_rows:
+                yield [batch.column(name) for name in columns]
+
+
+def _offsets(values: pa.StringArray) -> np.ndarray:
+    return np.frombuffer(values.buffers()[1], np.int32)[values.offset :][: len(values) + 1]

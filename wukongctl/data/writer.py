@@ -5,7 +5,7 @@ depend on how the rows arrived.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wukongctl.config.dataset import RESERVED_COLUMNS
+from wukongctl.config.spec import Spec
 from wukongctl.data.manifest import DataFile, Split
 from wukongctl.data.statistics import Tallies, Tally
 from wukongctl.errors import RunFailed
@@ -21,8 +22,17 @@ ROW_GROUP = 122_880
 GROUPS_PER_FILE = 128
 
 
+class Written(Spec):
+    """What was written of one split, in one part or in all."""
+
+    split: Split
+    digests: tuple[tuple[str, str, str], ...]
+    """(column, type, SHA-256 of its values in row order), independent of files and row groups."""
+    tallies: Tallies
+
+
 class SplitWriter:
-    """Writes `<folder>/<split>/part-00000.parquet` and so on; `close` gives the split's manifest entry.
+    """Writes `<folder>/<split>/part-00000.parquet` and so on.
 
     `special` names the ids of missing and of unknown values per column, where they are not 0 and 1.
     """
@@ -66,20 +76,18 @@ class SplitWriter:
             self._write_group(pending.slice(start, self.row_group))
         self._pending, self._pending_rows = [pending.slice(whole)], pending.num_rows - whole
 
-    def close(self) -> Split:
-        """Write what is pending and finish the last file."""
+    def close(self) -> Written:
+        """Write what is pending, finish the last file, and tell what was written."""
         if self._pending_rows:
             self._write_group(pa.concat_tables(self._pending))
         self._close_file()
         bayes = self._entropy / self.rows if "probability" in self._hashers and self.rows else None
-        return Split(rows=self.rows, positives=self.positives, bayes_logloss=bayes, files=tuple(self._files))
-
-    def digests(self) -> list[tuple[str, str, str]]:
-        """(column, type, SHA-256 of its values in row order), independent of files and row groups."""
-        return [
+        split = Split(rows=self.rows, positives=self.positives, bayes_logloss=bayes, files=tuple(self._files))
+        digests = tuple(
             (f.name, str(f.type), self._hashers[f.name].hexdigest() + self._list_digest(f.name))
             for f in self.schema
-        ]
+        )
+        return Written(split=split, digests=digests, tallies=self.tallies)
 
     def _list_digest(self, name: str) -> str:
         return self._lengths[name].hexdigest() if name in self._lengths else ""
@@ -134,6 +142,23 @@ class SplitWriter:
         written = sum(file.rows for file in self._files)
         path = self._path.relative_to(self.folder).as_posix()
         self._files.append(DataFile(path=path, rows=self.rows - written, bytes=self._path.stat().st_size))
+
+
+def joined(pieces: Sequence[Written]) -> Split:
+    """One split out of pieces that were written apart, its files numbered in order."""
+    splits = [piece.split for piece in pieces]
+    rows = sum(split.rows for split in splits)
+    losses = [split.bayes_logloss * split.rows for split in splits if split.bayes_logloss is not None]
+    files = [file for split in splits for file in split.files]
+    return Split(
+        rows=rows,
+        positives=sum(split.positives for split in splits),
+        bayes_logloss=sum(losses) / rows if losses else None,
+        files=tuple(
+            file.model_copy(update={"path": f"{Path(file.path).parent.as_posix()}/part-{number:05d}.parquet"})
+            for number, file in enumerate(files)
+        ),
+    )
 
 
 def entropy(probability: np.ndarray) -> float:

@@ -1,0 +1,150 @@
+"""Bad rows: where they stand, and `on_error: skip`, which counts what it leaves out."""
+
+import csv
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.data.test_prepare import columns, own, run
+from wukongctl.data import parts, sql
+from wukongctl.errors import RunFailed
+
+TYPED = (
+    "FROM read_csv('{clicks.csv}', header=true, auto_detect=false, delim=',', quote='\"', "
+    "columns={'label': 'VARCHAR', 'a': 'INTEGER', 'n': 'VARCHAR'})"
+)
+FEATURES = [{"type": "categorical", "columns": ["a"]}, {"type": "numeric", "columns": ["n"]}]
+HASH = {"by": "hash", "key": "a", "ratio": {"train": 3, "test": 1}}
+GOOD = [f"{i % 2},{i % 7},{i}" for i in range(40)]
+BAD = {
+    3: ("1,many,2", "Could not convert string"),
+    8: ("1", "Expected Number of Columns: 3 Found: 1"),
+    9: ("0,1,2,3", "Expected Number of Columns: 3 Found: 4"),
+    15: ("1,3,\xff", "unicode"),
+    21: ("2,4,4", "the label must be 0 or 1, found `2`"),
+    22: (",4,4", "the label must be 0 or 1, found nothing"),
+    23: ("yes,4,4", "the label must be 0 or 1, found `yes`"),
+    30: ("0,4,lots", "`n` is `lots`, which is not a number"),
+    31: ("0,4,-inf", "`n` is infinite"),
+}
+
+
+def write(folder: Path, bad: dict[int, tuple[str, str]]) -> None:
+    lines = ["label,a,n", *GOOD]
+    for line, (text, _) in sorted(bad.items()):
+        lines.insert(line - 1, text)  # so that it is line number `line` of the file
+    (folder / "clicks.csv").write_bytes("\n".join([*lines, ""]).encode("latin-1"))
+
+
+def skipping(**changes: Any) -> Any:
+    return own(**({"rows": TYPED, "features": FEATURES, "on_error": "skip"} | changes))
+
+
+@pytest.mark.parametrize("split", [HASH, {"by": "order", "ratio": {"train": 3, "test": 1}}])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_bad_rows_are_left_out_counted_and_shown(tmp_path: Path, split: dict[str, Any], threads: int) -> None:
+    write(tmp_path, {})
+    clean = run(skipping(split=split), tmp_path, tmp_path / "clean", threads=threads)
+    assert clean.rejected == 0
+    assert not (tmp_path / "clean/own/rejected.csv").exists()
+    write(tmp_path, BAD)
+    prepared = run(skipping(split=split), tmp_path, tmp_path / "out", threads=threads)
+    assert columns(tmp_path / "out", prepared) == columns(tmp_path / "clean", clean)
+    assert prepared.fingerprint == clean.fingerprint
+    assert prepared.rejected == len(BAD)
+    assert f"{len(BAD)} bad rows were left out: see `rejected.csv`" in prepared.problems
+    with (tmp_path / "out/own/rejected.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    unreadable = {int(row["line"]): row for row in rows if row["line"]}
+    assert sorted(unreadable) == [3, 8, 9, 15]
+    for line, row in unreadable.items():
+        assert row["file"] == "clicks.csv"
+        assert BAD[line][1].lower() in row["reason"].lower()
+    reasons = [row["reason"] for row in rows if row["row"]]
+    assert reasons == [BAD[line][1] for line in (21, 22, 23, 30, 31)]
+
+
+@pytest.mark.parametrize("line", sorted(BAD))
+def test_without_skip_each_is_an_error_with_its_line(tmp_path: Path, line: int) -> None:
+    write(tmp_path, {line: BAD[line]})
+    with pytest.raises(RunFailed) as caught:
+        run(skipping(on_error="fail"), tmp_path, tmp_path / "out")
+    message = str(caught.value)
+    assert "\n" not in message
+    if "infinite" not in message:
+        assert message.startswith(f"`clicks.csv:{line}`: ")
+
+
+def test_too_many_bad_rows_are_an_error(tmp_path: Path) -> None:
+    write(tmp_path, BAD)
+    run(skipping(max_rejected=len(BAD)), tmp_path, tmp_path / "out")
+    with pytest.raises(RunFailed, match="more than 8 rows of dataset `own` are bad") as caught:
+        run(skipping(max_rejected=len(BAD) - 1), tmp_path, tmp_path / "other")
+    assert "max_rejected" in str(caught.value.hint)
+
+
+def test_bad_rows_of_all_parts_count_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "PART_BYTES", 1)
+    write(tmp_path, BAD)
+    (tmp_path / "clicks.csv").rename(tmp_path / "one.csv")
+    (tmp_path / "two.csv").write_bytes((tmp_path / "one.csv").read_bytes())
+    two = {"files": {"one.csv": {}, "two.csv": {}}, "split": HASH}
+    two["rows"] = TYPED.replace("'{clicks.csv}'", "['{one.csv}', '{two.csv}']")
+    prepared = run(skipping(**two), tmp_path, tmp_path / "out")
+    assert prepared.rejected == 2 * len(BAD)
+    with pytest.raises(RunFailed, match="more than 10 rows"):
+        run(skipping(max_rejected=10, **two), tmp_path, tmp_path / "other")
+
+
+def test_a_file_whose_pattern_cannot_be_guessed_names_the_odd_line(tmp_path: Path) -> None:
+    spec = own(rows="FROM read_csv('{clicks.csv}', header=true, all_varchar=true, delim=',', quote='\"')")
+    for text, what in (("1", "expected 2 columns, found 1"), ('1,"x', "a quoted value never ends")):
+        rows = [f"{i % 2},{i}" for i in range(30)]
+        rows[10] = text
+        (tmp_path / "clicks.csv").write_text("\n".join(["label,a", *rows]) + "\n")
+        with pytest.raises(RunFailed) as caught:
+            run(spec, tmp_path, tmp_path / "out")
+        assert str(caught.value).startswith("`clicks.csv:12`: "), (text, str(caught.value))
+        assert what in str(caught.value) or "quote" in str(caught.value)
+
+
+def test_the_line_is_found_in_a_gzip_and_without_a_header(tmp_path: Path) -> None:
+    text = "".join(f"{i % 2},{i}\n" for i in range(20)) + "7,1"
+    (tmp_path / "clicks.csv.gz").write_bytes(gzip.compress(text.encode()))
+    query = "FROM read_csv('{clicks.csv.gz}', header=false, auto_detect=false, columns={'label': 'INTEGER', 'a': 'INTEGER'})"  # noqa: E501
+    with pytest.raises(RunFailed, match=r"^`clicks.csv.gz:21`: the label must be 0 or 1, found `7`"):
+        run(own(files={"clicks.csv.gz": {}}, rows=query), tmp_path, tmp_path / "out")
+
+
+def test_a_filtered_row_is_named_by_number(tmp_path: Path) -> None:
+    (tmp_path / "clicks.csv").write_text("label,a\n1,x\n0,skip\n0,y\n5,z\n")
+    spec = own()
+    spec = own(rows=f"SELECT * {spec.rows} WHERE a <> 'skip'")
+    with pytest.raises(RunFailed, match="found `5` in row 3 of dataset"):
+        run(spec, tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("FROM read_csv('{a}')", "FROM read_csv('{a}', store_rejects = true, rejects_limit = 9)"),
+        (
+            "FROM read_csv_auto('a)(', x={'b': ')'}) JOIN READ_CSV ('{c}')",
+            "FROM read_csv_auto('a)(', x={'b': ')'}, store_rejects = true, rejects_limit = 9) "
+            "JOIN READ_CSV ('{c}', store_rejects = true, rejects_limit = 9)",
+        ),
+        ("FROM read_csv('{a}', ignore_errors=true)", "FROM read_csv('{a}', ignore_errors=true)"),
+        ("FROM read_parquet('{a}')", "FROM read_parquet('{a}')"),
+    ],
+)
+def test_read_csv_notes_rejects(query: str, expected: str) -> None:
+    assert sql.storing_rejects(query, 9) == expected
+
+
+@given(text=st.text(max_size=60))
+def test_any_text_survives_the_rewrite(text: str) -> None:
+    assert sql.storing_rejects(text, 1).replace(", store_rejects = true, rejects_limit = 1", "") == text

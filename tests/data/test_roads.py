@@ -1,0 +1,193 @@
+"""Whatever road preparation takes, fast or slow, in one part or in many, the result is the same."""
+
+import itertools
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.data.test_prepare import columns, own, run
+from wukongctl.config.dataset import DatasetSpec
+from wukongctl.data import count, encode, lookup, parts, shuffle, spill
+from wukongctl.data.engine import OutOfMemory
+from wukongctl.data.manifest import Manifest
+
+FEATURES = [
+    {"type": "categorical", "columns": ["a"], "min_count": 2},
+    {"type": "categorical", "columns": ["b"]},
+    {"type": "sequence", "columns": ["s"], "separator": "^", "max_len": 3},
+    {"type": "sequence", "columns": ["t"], "separator": "^", "max_len": 2, "shares": "b"},
+    {"type": "numeric", "columns": ["n"], "standardize": True},
+]
+READ = "FROM read_csv({files}, header=true, all_varchar=true, delim=',')"
+NAMES = [f"day{day}.csv" for day in range(5)]
+
+
+def write_days(folder: Path) -> None:
+    """Five files of different lengths, the third of them without rows."""
+    rng = random.Random(1)
+    for name, rows in zip(NAMES, (400, 150, 0, 700, 90), strict=True):
+        lines = ["label,a,b,s,t,n"]
+        for _ in range(rows):
+            items = "^".join(str(rng.randint(0, 30)) for _ in range(rng.randint(0, 5)))
+            more = "^".join(str(rng.randint(0, 300)) for _ in range(rng.randint(0, 3)))
+            a, b = rng.choice(["", rng.randint(0, 400)]), rng.randint(0, 200)
+            lines.append(f"{rng.randint(0, 1)},{a},{b},{items},{more},{rng.choice(['', rng.random()])}")
+        (folder / name).write_text("\n".join(lines) + "\n")
+
+
+def days(**changes: Any) -> DatasetSpec:
+    listed = "[" + ", ".join(f"'{{{name}}}'" for name in NAMES) + "]"
+    content = {
+        "files": {name: {} for name in NAMES},
+        "rows": READ.format(files=listed),
+        "features": FEATURES,
+    }
+    return own(**(content | changes))
+
+
+SPLITS = [
+    {"by": "order", "ratio": {"train": 6, "valid": 1, "test": 1}},
+    {"by": "hash", "key": "a", "ratio": {"train": 8, "test": 2}},
+    {"by": "time", "column": "n", "ratio": {"train": 7, "test": 3}},
+]
+
+
+@pytest.mark.parametrize("split", SPLITS, ids=["order", "hash", "time"])
+def test_parts_give_the_rows_that_one_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: dict[str, Any]
+) -> None:
+    write_days(tmp_path)
+    where = {"rows": days().rows + " WHERE n <> ''"} if split["by"] == "time" else {}
+    spec = days(split=split, **where)
+    one = run(spec, tmp_path, tmp_path / "one")
+    monkeypatch.setattr(parts, "PART_BYTES", 2000)
+    stages: list[str] = []
+    many = run(spec, tmp_path, tmp_path / "many", progress=lambda at: stages.append(at.stage))
+    assert any("(part 3 of" in stage for stage in stages)
+    assert columns(tmp_path / "one", one) == columns(tmp_path / "many", many)
+    assert one.features == many.features
+    assert one.statistics == many.statistics
+    assert [file.path for file in many.splits["train"].files] == [
+        f"train/part-{number:05d}.parquet" for number in range(len(many.splits["train"].files))
+    ]
+
+
+def parts_of(spec: DatasetSpec, folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(parts, "PART_BYTES", 1)
+    stages: list[str] = []
+    run(spec, folder, folder / "out", progress=lambda at: stages.append(at.stage), force=True)
+    return max([1, *(int(stage.split(" of ")[1].rstrip(")")) for stage in stages if " of " in stage)])
+
+
+@pytest.mark.parametrize(
+    ("select", "count"),
+    [
+        ("SELECT * {}", 5),
+        ("SELECT * REPLACE (upper(a) AS a) {} WHERE b <> '7'", 5),
+        ("SELECT * {} ORDER BY n", 1),
+        ("SELECT DISTINCT * {}", 1),
+        ("SELECT *, row_number() OVER () AS r {}", 1),
+        ("SELECT * {} LIMIT 900", 1),
+        ("SELECT * {} UNION ALL FROM read_csv(['{{day0.csv}}', '{{day1.csv}}'], all_varchar=true)", 1),
+    ],
+)
+def test_only_what_reads_row_by_row_is_divided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, select: str, count: int
+) -> None:
+    write_days(tmp_path)
+    hashed = {"by": "hash", "key": "a", "ratio": {"train": 8, "test": 2}}
+    spec = days(rows=select.format(days().rows), split=hashed)
+    assert parts_of(spec, tmp_path, monkeypatch) == count
+
+
+def prepared(folder: Path, name: str, **changes: Any) -> Manifest:
+    return run(days(**changes), folder, folder / name)
+
+
+@pytest.mark.parametrize("compat", [None, "bars"])
+def test_vocabularies_too_large_for_memory_give_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compat: str | None
+) -> None:
+    write_days(tmp_path)
+    fast = prepared(tmp_path, "fast", compat=compat)
+    monkeypatch.setattr(encode, "BATCH_ROWS", 100)
+    monkeypatch.setattr(lookup, "SHARE", 1e-7)
+    used: list[int] = []
+    look_up = spill.Dealer.look_up
+    monkeypatch.setattr(
+        spill.Dealer, "look_up", lambda self, *rest: (used.append(self.partitions), look_up(self, *rest))
+    )
+    slow = prepared(tmp_path, "slow", compat=compat)
+    assert len(used) >= 3
+    assert max(used) > 2
+    assert slow.fingerprint == fast.fingerprint
+    assert slow.statistics == fast.statistics
+    assert not (tmp_path / "slow/.own.work").exists()
+
+
+def test_counting_without_memory_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_days(tmp_path)
+    fast = prepared(tmp_path, "fast")
+
+    def short(self: Any) -> None:
+        raise OutOfMemory("too little")
+
+    monkeypatch.setattr(count._Counting, "together", short)
+    stages: list[str] = []
+    slow = run(days(), tmp_path, tmp_path / "slow", progress=lambda at: stages.append(at.stage))
+    assert any("want of memory" in stage for stage in stages)
+    assert slow.fingerprint == fast.fingerprint
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    values=st.lists(st.none() | st.sampled_from("abcdefgh"), max_size=60),
+    cuts=st.lists(st.integers(0, 60), max_size=4),
+)
+def test_dealt_values_come_back_in_order(
+    values: list[str | None], cuts: list[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Deal by a made-up hash and collect in other batches than were dealt."""
+    folder = tmp_path_factory.mktemp("spill")
+    places = pa.array([None if v is None else ord(v) % 3 for v in values], pa.uint8())
+    ends = sorted({0, *(min(cut, len(values)) for cut in cuts), len(values)})
+    dealer = spill.Dealer(folder / "dealt", 3, None)  # pyrefly: ignore[bad-argument-type]
+    for start, stop in itertools.pairwise(ends):
+        dealer.deal(pa.array(values[start:stop], pa.string()), places[start:stop])
+    for place, writer in dealer._writers.items():
+        writer.close()
+        with pa.ipc.open_stream(str(folder / f"dealt/{place}.arrow")) as reader:
+            found = reader.read_all()["value"].to_pylist()
+        assert found == [v for v in values if v is not None and ord(v) % 3 == place]
+
+
+def test_shuffled_train_rows_are_the_same_rows_in_an_order_of_the_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_days(tmp_path)
+    monkeypatch.setattr(shuffle, "BUCKET_BYTES", 4000)
+    plain = columns(tmp_path / "plain", prepared(tmp_path, "plain"))
+    first = prepared(tmp_path, "first", shuffle={"seed": 1})
+    monkeypatch.setattr(encode, "BATCH_ROWS", 64)
+    again = run(days(shuffle={"seed": 1}), tmp_path, tmp_path / "again", threads=1)
+    other = prepared(tmp_path, "other", shuffle={"seed": 2})
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+    assert first.statistics is not None
+    shuffled = columns(tmp_path / "first", first)
+    assert shuffled["test"] == plain["test"]
+    assert shuffled["train"] != plain["train"]
+    assert rows_of(shuffled["train"]) == rows_of(plain["train"])
+    assert rows_of(columns(tmp_path / "other", other)["train"]) == rows_of(plain["train"])
+    positions = [plain["train"]["n"].index(value) for value in shuffled["train"]["n"][:400]]
+    # A uniform permutation of about 900 rows: neighbours are far apart on average, and no trend remains.
+    assert abs(np.corrcoef(range(len(positions)), positions)[0, 1]) < 0.2
+
+
+def rows_of(table: dict[str, list[Any]]) -> list[str]:
+    return sorted(map(repr, zip(*table.values(), strict=True)))

@@ -1,0 +1,216 @@
+"""The rows of a recipe as parts that are counted and encoded apart, each from its own raw files.
+
+A SELECT that reads a list of files row by row, `read_csv(['{day_0.gz}', '{day_1.gz}'])`, is divided into runs
+of that list; any other SELECT is one part. The parts depend on the recipe and the sizes of the files alone,
+so that one thread, many, or a cluster give the same rows in the same order.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from wukongctl.config.dataset import ByOrder, DatasetSpec, SplitName, SplitRule
+from wukongctl.config.loading import did_you_mean
+from wukongctl.config.spec import Spec
+from wukongctl.data import splits, sql
+from wukongctl.data.engine import Engine
+from wukongctl.data.splits import Route
+from wukongctl.errors import UsageError
+
+PART_BYTES = 256 << 20
+"""Neighbouring files of a list share a part until they are this large together."""
+FILE_LIST = re.compile(r"\[\s*'\{[^{}']+\}'(?:\s*,\s*'\{[^{}']+\}')+\s*,?\s*\]")
+RUN = re.compile(r"(.+)\[(\d+):(\d+)\]")
+"""The name of some of the files behind a pattern."""
+ROW_BY_ROW = frozenset({"PROJECTION", "FILTER", "READ_CSV", "READ_CSV_AUTO", "READ_PARQUET", "READ_JSON"})
+"""Operators whose result over several files is the results over each, one after the other."""
+
+
+class Part(Spec):
+    """One ordered stream of rows."""
+
+    index: int
+    query: str
+    """The recipe's SELECT of these rows, safe to nest."""
+    types: dict[str, str]
+    """Lower-case column name → DuckDB type."""
+    names: tuple[SplitName, ...]
+    """The splits these rows fall into."""
+    expression: str | None = None
+    """SQL giving the position in `names`…"""
+    ends: tuple[int, ...] = ()
+    """… or the row of this part at which each split ends."""
+
+    @property
+    def name(self) -> str:
+        """The folder of this part's results."""
+        return f"{self.index:05d}"
+
+    @property
+    def route(self) -> Route:
+        """How these rows are divided over splits."""
+        return Route(self.names, self.expression, self.ends)
+
+    @property
+    def trains(self) -> bool:
+        """Whether any of these rows may be train rows."""
+        return self.names[0] == "train" and (not self.ends or self.ends[0] > 0)
+
+    @property
+    def rows(self) -> int | None:
+        """How many there are, where that is known before they are read."""
+        return self.ends[-1] if self.ends else None
+
+    def select(self, spec: DatasetSpec) -> str:
+        """These rows under the fixed names of `sql`."""
+        return sql.select(spec, self.query, self.types, self.expression)
+
+
+class Plan(Spec):
+    """All parts in order; the train rows come first wherever order divides them."""
+
+    parts: tuple[Part, ...]
+
+
+def plan(engine: Engine, spec: DatasetSpec, limit: int | None, known_rows: int | None) -> Plan:
+    """Divide the rows of `spec`; `known_rows` spares counting them, where the files are the published ones.
+
+    Raises UsageError for a feature that the SELECT lacks.
+    """
+    parts: list[Part] = []
+    for text, rule in _streams(spec):
+        whole = sql.source(text, limit)
+        types = _types(engine, spec, whole)
+        pieces = [sql.source(piece, limit) for piece in _divided(engine, text, whole)]
+        with engine.reading(with_runs(engine.paths, [_bare(piece) for piece in pieces])):
+            routes = _routes(engine, spec, rule, types, whole, pieces, known_rows)
+        for query, route in zip(pieces, routes, strict=True):
+            parts.append(
+                Part(
+                    index=len(parts),
+                    query=query,
+                    types=types,
+                    names=route.names,
+                    expression=route.expression,
+                    ends=route.ends,
+                )
+            )
+    return Plan(parts=tuple(parts))
+
+
+def _routes(
+    engine: Engine,
+    spec: DatasetSpec,
+    rule: SplitRule | SplitName,
+    types: dict[str, str],
+    whole: str,
+    pieces: list[str],
+    known_rows: int | None,
+) -> list[Route]:
+    """The route of each piece of one query."""
+    if not isinstance(rule, ByOrder):
+        return [splits.route(rule, engine, whole)] * len(pieces)
+    if len(pieces) == 1 and known_rows is not None and spec.on_error == "fail":
+        rows = [known_rows]
+    else:
+        rows = [engine.rows(_count(spec, piece, types))[0][0] for piece in pieces]
+    ordered = tuple(name for name in splits.ORDER if name in rule.ratio)
+    ends = splits.boundaries(sum(rows), rule.ratio)
+    starts = [sum(rows[:index]) for index in range(len(rows))]
+    return [
+        Route(ordered, ends=tuple(min(max(end - start, 0), count) for end in ends))
+        for start, count in zip(starts, rows, strict=True)
+    ]
+
+
+def _streams(spec: DatasetSpec) -> list[tuple[str, SplitRule | SplitName]]:
+    """The recipe's SELECTs with their rules, noting unreadable lines where those are to be skipped."""
+    streams = splits.streams(spec)
+    if spec.on_error == "fail":
+        return streams
+    return [(sql.storing_rejects(text, spec.max_rejected + 1), rule) for text, rule in streams]
+
+
+def _count(spec: DatasetSpec, piece: str, types: dict[str, str]) -> str:
+    """How many rows of `piece` there will be; every column is read where that decides which are left out."""
+    if spec.on_error == "fail":
+        return f"SELECT count(*) FROM (\n{piece}\n)"
+    rows = sql.accepted(spec, sql.select(spec, piece, types))
+    features = ", ".join(f"count(f{index})" for index in range(len(spec.columns)))
+    return f"SELECT count(*), {features} FROM (\n{rows}\n)"
+
+
+def _types(engine: Engine, spec: DatasetSpec, query: str) -> dict[str, str]:
+    types = engine.types(query)
+    known = {name.lower(): kind for name, kind in types.items()}
+    for name, _ in spec.columns:
+        if name.lower() not in known:
+            raise UsageError(
+                f"feature `{name}` is not a column of the SELECT of dataset `{spec.name}`",
+                hint=did_you_mean(name, types) or f"it gives {', '.join(f'`{c}`' for c in types)}",
+            )
+    return known
+
+
+def with_runs(
+    paths: Mapping[str, Path | tuple[Path, ...]], parts: Iterable[Part]
+) -> dict[str, Path | tuple[Path, ...]]:
+    """`paths` and those of the runs `name[start:stop]` that parts read."""
+    found = {name for part in parts for name in sql.PLACEHOLDER.findall(part.query)} - set(paths)
+    runs = {name: RUN.fullmatch(name) for name in found}
+    return dict(paths) | {
+        name: several(paths[run[1]])[int(run[2]) : int(run[3])] for name, run in runs.items() if run
+    }
+
+
+def several(place: Path | tuple[Path, ...]) -> tuple[Path, ...]:
+    """The files behind one name of a recipe: one, or those that a pattern found."""
+    return (place,) if isinstance(place, Path) else place
+
+
+def _divided(engine: Engine, text: str, nested: str) -> list[str]:
+    """`text` once for each run of its file list, if that gives the same rows."""
+    pieces = _by_list(engine, text) or _by_pattern(engine, text)
+    if not pieces or not engine.operators(nested) <= ROW_BY_ROW:
+        return [text]
+    known = with_runs(engine.paths, [_bare(piece) for piece in pieces])
+    with engine.reading(known):
+        kinds = engine.types(nested)
+        same = all(engine.types(sql.source(piece)) == kinds for piece in pieces)
+    return pieces if same else [text]
+
+
+def _by_list(engine: Engine, text: str) -> list[str]:
+    lists = FILE_LIST.findall(text)
+    if len(lists) != 1:
+        return []
+    names = sql.PLACEHOLDER.findall(lists[0])
+    sizes = [sum(path.stat().st_size for path in several(engine.paths[name])) for name in names]
+    return [
+        text.replace(lists[0], "[" + ", ".join(f"'{{{name}}}'" for name in names[start:stop]) + "]")
+        for start, stop in _runs(sizes)
+    ]
+
+
+def _by_pattern(engine: Engine, text: str) -> list[str]:
+    names = [name for name in sql.PLACEHOLDER.findall(text) if not isinstance(engine.paths[name], Path)]
+    if len(names) != 1:
+        return []
+    sizes = [path.stat().st_size for path in several(engine.paths[names[0]])]
+    return [
+        text.replace(f"'{{{names[0]}}}'", f"'{{{names[0]}[{start}:{stop}]}}'") for start, stop in _runs(sizes)
+    ]
+
+
+def _runs(sizes: list[int]) -> Iterator[tuple[int, int]]:
+    """Start and stop of runs of neighbours that are large enough together."""
+    start = size = 0
+    for stop, more in enumerate(sizes, start=1):
+        size += more
+        if size >= PART_BYTES or stop == len(sizes):
+            yield start, stop
+            start, size = stop, 0
+
+
+def _bare(query: str) -> Part:
+    return Part(index=0, query=query, types={}, names=())

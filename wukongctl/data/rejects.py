@@ -1,0 +1,86 @@
+"""Rows left out under `on_error: skip`: counted, bounded, and a sample kept for a person to look at."""
+
+import csv
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from wukongctl.config.dataset import DatasetSpec
+from wukongctl.data.engine import Engine
+from wukongctl.errors import RunFailed
+
+FILE = "rejected.csv"
+SAMPLE = 1000
+"""Rows kept per part."""
+
+
+class Rejected(NamedTuple):
+    """One row that was left out: its file and line if it could not be read, else its place among the rows."""
+
+    file: str
+    line: int | None
+    row: int | None
+    reason: str
+    text: str
+
+
+class Rejects:
+    """What one part leaves out; RunFailed once it is more than the recipe allows."""
+
+    def __init__(self, spec: DatasetSpec) -> None:
+        self.spec = spec
+        self.count = 0
+        self.sample: list[Rejected] = []
+        self._rows = 0
+
+    def strip(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows of the next batch that have no `reject_`, without that column."""
+        reasons = batch.column("reject_")
+        batch = batch.drop_columns(["reject_"])
+        if reasons.null_count < len(reasons):
+            for position in reasons.is_valid().to_numpy(zero_copy_only=False).nonzero()[0].tolist():
+                reason = reasons[position].as_py()
+                self._add(Rejected("", None, self._rows + position + 1, reason, ""))
+            batch = batch.filter(reasons.is_null())
+        self._rows += len(reasons)
+        return batch
+
+    def collect(self, engine: Engine) -> None:
+        """Add the lines that DuckDB could not read, once all rows are read."""
+        for path, line, message, text in engine.unreadable():
+            reason = message[:1].lower() + message[1:]
+            self._add(Rejected(Path(path).name, line, None, reason, text))
+
+    def write(self, path: Path) -> None:
+        """Write the sample."""
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(self.sample)
+
+    def _add(self, rejected: Rejected) -> None:
+        self.count += 1
+        if len(self.sample) < SAMPLE:
+            self.sample.append(rejected)
+        require(self.spec, self.count, rejected)
+
+
+def require(spec: DatasetSpec, count: int, last: Rejected | None = None) -> None:
+    """RunFailed if `count` rows are more than may be left out."""
+    if count <= spec.max_rejected:
+        return
+    example = ""
+    if last is not None:
+        where = f"`{last.file}:{last.line}`" if last.file else f"row {last.row:,}"
+        example = f"; {where}: {last.reason}"
+    raise RunFailed(
+        f"more than {spec.max_rejected:,} rows of dataset `{spec.name}` are bad{example}",
+        hint="mend the SELECT, or raise `max_rejected`",
+    )
+
+
+def join(parts: list[Path], target: Path) -> None:
+    """Put the samples of all parts into one file with a header."""
+    with target.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerow(Rejected._fields)
+        for part in parts:
+            file.write(part.read_text(encoding="utf-8"))
