@@ -6,11 +6,9 @@ import pyarrow as pa
 
 from wukongctl.config.dataset import ByColumn, DatasetSpec, Numeric, SplitName
 from wukongctl.data import lines, splits, sql
-from wukongctl.data.engine import Engine
+from wukongctl.data.engine import SKIP, Engine
 from wukongctl.data.manifest import Split
 from wukongctl.errors import Problem, RunFailed
-
-SKIP = "mend the row, or let `on_error: skip` in the recipe leave such rows out"
 
 
 def require_values(

@@ -37,6 +37,7 @@ FAILURES = (duckdb.Error, pa.ArrowException, OSError)
 SIZE = re.compile(r"([\d.]+) ?(\w+)")
 UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 POLL_SECONDS = 0.2
+SKIP = "mend it, or let `on_error: skip` in the recipe leave such rows out"
 
 
 class ConversionFailed(RunFailed):
@@ -199,7 +200,7 @@ class Engine:
                 hint="raise `--memory-limit`, or lower `--threads`",
             )
         if "CSV Error on Line" in text or "sniffing file" in text:
-            return RunFailed(f"{csv_problem(text, self.paths)} (dataset `{self.dataset}`)")
+            return RunFailed(f"{csv_problem(text, self.paths)} (dataset `{self.dataset}`)", hint=SKIP)
         if "Could not convert" in text:
             return ConversionFailed(f"reading dataset `{self.dataset}` failed: {first_line(text)}")
         if extension := MISSING_EXTENSION.search(text):
