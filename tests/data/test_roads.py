@@ -1,5 +1,6 @@
 """Whatever road preparation takes, fast or slow, in one part or in many, the result is the same."""
 
+import hashlib
 import itertools
 import random
 from pathlib import Path
@@ -16,6 +17,8 @@ from wukongctl.config.dataset import DatasetSpec
 from wukongctl.data import count, encode, lookup, parts, shuffle, spill
 from wukongctl.data.engine import OutOfMemory
 from wukongctl.data.manifest import Manifest
+from wukongctl.data.progress import Progress
+from wukongctl.errors import CheckFailed
 
 FEATURES = [
     {"type": "categorical", "columns": ["a"], "min_count": 2},
@@ -165,6 +168,43 @@ def test_dealt_values_come_back_in_order(
         with pa.ipc.open_stream(str(folder / f"dealt/{place}.arrow")) as reader:
             found = reader.read_all()["value"].to_pylist()
         assert found == [v for v in values if v is not None and ord(v) % 3 == place]
+
+
+@pytest.mark.parametrize(("total", "rows"), [(1340, 0), (1341, 1)])
+def test_a_published_count_of_published_files_spares_counting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, total: int, rows: int
+) -> None:
+    write_days(tmp_path)
+    counted: list[str] = []
+    monkeypatch.setattr(parts, "_count", lambda *rest: counted.append("") or "SELECT 1")
+    files = {name: {"md5": hashlib.md5((tmp_path / name).read_bytes()).hexdigest()} for name in NAMES}
+    spec = days(files=files, expect={"total": {"rows": total}})
+    if rows:
+        with pytest.raises(CheckFailed, match="published counts"):
+            run(spec, tmp_path, tmp_path / "out")
+    else:
+        found = run(spec, tmp_path, tmp_path / "out")
+        assert {name: split.rows for name, split in found.splits.items()} == {"train": 894, "test": 446}
+    assert not counted
+
+
+def test_untracked_files_are_never_taken_up_from_a_killed_run(tmp_path: Path) -> None:
+    write_days(tmp_path)
+    spec = days(
+        files={}, rows=f"FROM read_csv('{tmp_path}/day0.csv', header=true, all_varchar=true, delim=',')"
+    )
+
+    def interrupt(at: Progress) -> None:
+        if at.stage == "encoding":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(spec, tmp_path, tmp_path / "out", progress=interrupt)
+    assert (tmp_path / "out/.own.work/counts").is_dir()
+    stages: list[str] = []
+    run(spec, tmp_path, tmp_path / "out", progress=lambda at: stages.append(at.stage))
+    assert "counting values" in stages
+    assert not (tmp_path / "out/.own.work").exists()
 
 
 def test_shuffled_train_rows_are_the_same_rows_in_an_order_of_the_seed(

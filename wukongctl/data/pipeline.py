@@ -13,6 +13,7 @@ taken up where it was:
 
 import hashlib
 import json
+import secrets
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -93,8 +94,10 @@ def run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Manif
 
 
 def _key(spec: DatasetSpec, options: Options, raw: Resolved) -> str:
-    """Of all that decides what the stages hold."""
+    """Of all that decides what the stages hold; never the same twice where the raw files are not known."""
     sources = [(source.file, source.sha256) for source in raw.sources]
+    if not sources and spec.generator is None:
+        return secrets.token_hex()
     content = [spec.content_digest(), options.limit_rows, sources, VERSIONS.to_dict(), parts.PART_BYTES]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
@@ -114,14 +117,19 @@ def _generated(spec: DatasetSpec, options: Options, work: Path) -> dict[str, Pat
 def _planned(job: Job, options: Options, raw: Resolved) -> Job:
     page = load(job.work / "parts.json", Plan)
     if page is None:
-        published = bool(raw.sources) and all(source.verified for source in raw.sources)
-        expected = job.spec.expect.get("total")
-        known = expected.rows if expected and published and options.limit_rows is None else None
         options.report(Progress("looking at the raw files"))
         with job.engine("plan") as engine:
-            page = parts.plan(engine, job.spec, options.limit_rows, known)
+            page = parts.plan(engine, job.spec, options.limit_rows, _known_rows(job.spec, options, raw))
         save(job.work / "parts.json", page)
     return replace(job, parts=page.parts, paths=parts.with_runs(job.paths, page.parts))
+
+
+def _known_rows(spec: DatasetSpec, options: Options, raw: Resolved) -> int | None:
+    """How many rows `rows` gives, if the files are the published ones; a check at the end holds us to it."""
+    published = bool(raw.sources) and all(source.verified for source in raw.sources)
+    expected = spec.expect.get("total")
+    whole = spec.rows is not None and options.limit_rows is None
+    return expected.rows if expected and published and whole and options.verify else None
 
 
 def _scales(job: Job) -> Scales:
