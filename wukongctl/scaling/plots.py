@@ -200,16 +200,9 @@ def _draw_diverged(axes: Axes, report: Report, unit: float) -> None:
     for run in diverged:
         colour = colour_of(names.index(run.model)) if run.model in names else SOFT_INK
         axes.plot(
-            run.gflop_per_example / unit,
-            0.985,
-            "x",
-            color=colour,
-            markersize=8,
-            markeredgewidth=2,
-            transform=top,
-            clip_on=False,
-            zorder=8,
-        )
+            run.gflop_per_example / unit, 0.985, "x", color=colour, markersize=8, markeredgewidth=2,
+            transform=top, clip_on=False, zorder=8,
+        )  # fmt: skip
     if diverged:
         last = max(diverged, key=lambda run: run.gflop_per_example)
         axes.annotate(
