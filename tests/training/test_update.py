@@ -9,8 +9,10 @@ import torch
 from tests.models.zoo import CONFIGURATIONS, SCHEMA, make_batch
 from wukongctl.config.training import TrainingSpec
 from wukongctl.models import build
+from wukongctl.training.distributed import World
 from wukongctl.training.hardware import Execution, cgroup_processors, execution, usable_threads
 from wukongctl.training.optimizers import wants_sparse
+from wukongctl.training.parallel import ParallelModel
 from wukongctl.training.update import Update, split
 
 
@@ -21,7 +23,7 @@ def updated(
     spec = TrainingSpec.from_dict({"data": "d", "model": {"width": 6} | model} | changes)
     torch.manual_seed(1)
     made = build(spec.model, SCHEMA, sparse=wants_sparse(spec.optimizer))
-    update = Update(spec, made, Execution(1, spec.precision, spec.compile))
+    update = Update(spec, ParallelModel(made, spec, World()), Execution(1, spec.precision, spec.compile))
     losses = [update(make_batch(rows), 1.0) for _ in range(steps)]
     return {name: weight.detach().clone() for name, weight in made.named_parameters()}, losses
 

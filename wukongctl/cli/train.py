@@ -1,5 +1,7 @@
 """`wukongctl train`: one recipe to a finished run folder."""
 
+import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ Examples:
   wukongctl train frappe/wukong
   wukongctl train my.yaml --set optimizer.dense.lr=3e-4 --seed 2
   wukongctl train my.yaml --dry-run
+  torchrun --nproc-per-node 4 -m wukongctl train my.yaml
 """
 
 
@@ -51,6 +54,8 @@ def train(
     from wukongctl.config.loading import load
     from wukongctl.config.training import TrainingSpec
 
+    if (rank := int(os.environ.get("RANK", "0"))) > 0:  # under torchrun, the first process speaks for all
+        output = dataclasses.replace(output, quiet=True, as_json=False)
     if seed is not None:
         overrides = (*overrides, f"seed={seed}")
     spec = load(library.find(recipe), TrainingSpec, overrides)
@@ -58,7 +63,8 @@ def train(
         _dry_run(output, spec, data, out)
         return
     outcome = run_recipe(output, spec, data=data, out=out, resume=resume, force=force)
-    output.result(_summary(outcome), lambda console: show(console, outcome))
+    if rank == 0:
+        output.result(_summary(outcome), lambda console: show(console, outcome))
 
 
 def run_recipe(

@@ -85,6 +85,25 @@ class EarlyStopping(Spec):
     min_delta: NonNegativeFloat = 1e-6
 
 
+class DivergenceSpec(Spec):
+    """When a run counts as lost. A loss that is not finite always does, once no step may be skipped."""
+
+    max_loss: PositiveFloat = 10.0
+    """Mean training loss of a logging interval above which the run has exploded."""
+    skip_steps: Annotated[int, Field(ge=0)] = 0
+    """Updates in a row that may be left out because their loss or gradient is not finite."""
+
+
+class DistributedSpec(Spec):
+    """How `torchrun` spreads a run over its processes; a single process ignores it."""
+
+    dense: Literal["ddp", "fsdp"] = "ddp"
+    """`ddp`: each process holds all dense weights; `fsdp`: a share of them (FSDP2), for the biggest."""
+    embeddings: Literal["replicated", "row_wise", "table_wise", "column_wise", "planner"] = "replicated"
+    """`replicated`: each process holds all tables, and gradients are exchanged. Otherwise TorchRec divides
+    them: by rows, whole tables, by columns, or as its planner decides (extra `distributed`)."""
+
+
 class CheckpointSpec(Spec):
     """How often progress is saved."""
 
@@ -118,6 +137,8 @@ class TrainingSpec(Spec):
     """Steps between validations; absent: at the end of each epoch."""
     early_stopping: EarlyStopping = EarlyStopping()
     checkpoint: CheckpointSpec = CheckpointSpec()
+    divergence: DivergenceSpec = DivergenceSpec()
+    distributed: DistributedSpec = DistributedSpec()
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Processor threads; absent: as many as there are cores."""
@@ -140,6 +161,21 @@ class TrainingSpec(Spec):
     def _bfloat16_tables_need_sparse_updates(self) -> Self:
         if self.embedding_dtype == "bfloat16" and self.optimizer.embedding.name == "adam":
             raise ValueError("`embedding_dtype: bfloat16` needs `rowwise_adagrad` or `lazy_adam` embeddings")
+        return self
+
+    @model_validator(mode="after")
+    def _distribution_is_possible(self) -> Self:
+        sharded, embedding = self.distributed.embeddings != "replicated", self.optimizer.embedding
+        if sharded and (embedding.name != "rowwise_adagrad" or embedding.l2):
+            raise ValueError(
+                "sharded `distributed.embeddings` need `optimizer.embedding: rowwise_adagrad` without `l2`"
+            )
+        if sharded and self.embedding_dtype != "float32":
+            raise ValueError("sharded `distributed.embeddings` need `embedding_dtype: float32`")
+        if sharded and self.divergence.skip_steps:
+            raise ValueError("`divergence.skip_steps` cannot undo updates of sharded embeddings")
+        if self.distributed.dense == "fsdp" and not sharded:
+            raise ValueError("`distributed.dense: fsdp` needs sharded `distributed.embeddings`")
         return self
 
     @property

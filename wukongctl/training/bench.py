@@ -16,7 +16,9 @@ from wukongctl.data.batches import BatchReader
 from wukongctl.data.schema import Batch
 from wukongctl.models.counts import count
 from wukongctl.training import hardware
+from wukongctl.training.distributed import ALONE
 from wukongctl.training.hardware import Execution, Stopwatch, matmul_peak
+from wukongctl.training.parallel import ParallelModel
 from wukongctl.training.plan import new_model
 from wukongctl.training.update import Update
 
@@ -36,7 +38,7 @@ def bench(recipe: TrainingSpec, *, data: Path, steps: int, trace: Path | None = 
     folder = data / recipe.data
     manifest = manifests.read(folder)
     model = new_model(recipe, manifest, folder)
-    update = Update(recipe, model, execution)
+    update = Update(recipe, ParallelModel(model, recipe, ALONE), execution)
     reader = BatchReader(
         folder, manifest, "train", batch_size=recipe.batch_size, shuffle=recipe.shuffle, seed=recipe.seed
     )

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from wukongctl.data.batches import BatchReader
 from wukongctl.models import Model
+from wukongctl.training.distributed import ALONE, World
 from wukongctl.training.hardware import Execution
 from wukongctl.training.metrics import Metrics, measure
 
@@ -28,23 +29,34 @@ class Scores:
         return measure(self.logits, self.labels, self.probability)
 
 
-@torch.inference_mode()
-def score(model: Model, reader: BatchReader, execution: Execution, *, group: int | None = None) -> Scores:
+def score(
+    model: Model,
+    reader: BatchReader,
+    execution: Execution,
+    world: World = ALONE,
+    *,
+    group: int | None = None,
+) -> Scores:
     """Run the model over a split in evaluation mode, and put it back in the mode it was in.
 
-    The precision is the run's, the logits are float32 in any. `group` is the id column to keep as groups.
+    Each process of a world scores its share of every batch; all of them get all scores. The precision is
+    the run's, the logits are float32 in any. `group` is the id column to keep as groups.
     """
     was_training = model.training
     model.eval()
     logits, labels, probability, groups = [], [], [], []
-    for batch in reader.epoch(0):
-        with execution.autocast:
-            logits.append(model(batch).float())
-        labels.append(batch.labels)
-        if group is not None:
-            groups.append(batch.ids[:, group])
-        if batch.probability is not None:
-            probability.append(batch.probability)
+    # FBGEMM's kernels for sharded tables know no inference mode.
+    with torch.inference_mode() if world.size == 1 else torch.no_grad():
+        for batch in reader.epoch(0):
+            mine, _ = world.share(batch)
+            with execution.autocast:
+                scored = model(mine).float()
+            logits.append(world.whole(scored, len(batch.labels)))
+            labels.append(batch.labels)
+            if group is not None:
+                groups.append(batch.ids[:, group])
+            if batch.probability is not None:
+                probability.append(batch.probability)
     model.train(was_training)
     return Scores(
         torch.cat(logits).numpy(),

@@ -3,12 +3,12 @@
 import json
 import logging
 import math
-import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -20,9 +20,11 @@ from wukongctl.data.schema import Batch
 from wukongctl.errors import Interrupted, RunFailed
 from wukongctl.models.counts import count
 from wukongctl.training import checkpoint, schedules
+from wukongctl.training.distributed import World
 from wukongctl.training.evaluation import EVALUATION_BATCH, score
 from wukongctl.training.hardware import Execution, Stopwatch, utilization
 from wukongctl.training.metrics import Metrics
+from wukongctl.training.parallel import ParallelModel
 from wukongctl.training.plan import new_model, require_two_rows, total_examples, total_steps
 from wukongctl.training.run import RunFolder
 from wukongctl.training.signals import StopRequest, stop_requests
@@ -58,6 +60,8 @@ class Position:
     loss_sum: float = 0.0
     loss_steps: int = 0
     metrics_bytes: int = 0
+    skipped: int = 0
+    skipped_in_a_row: int = 0
     watch: schedules.Watch = field(default_factory=schedules.Watch)
 
     @classmethod
@@ -79,12 +83,16 @@ class Trainer:
         folder: RunFolder,
         *,
         execution: Execution,
+        world: World,
         report: Callable[[Progress], None],
     ) -> None:
         self.recipe, self.folder, self.execution, self.report = recipe, folder, execution, report
+        self.world = world
         torch.manual_seed(recipe.seed)
         self.model = new_model(recipe, manifest, data)
-        self.update = Update(recipe, self.model, execution)
+        self.counts = count(self.model)  # before tables are divided
+        self.parallel = ParallelModel(self.model, recipe, world)
+        self.update = Update(recipe, self.parallel, execution)
         self.readers = {
             split: BatchReader(
                 data,
@@ -97,7 +105,7 @@ class Trainer:
             for split in manifest.splits
         }
         self.steps_per_epoch = self.readers["train"].steps_per_epoch
-        require_two_rows(recipe, self.readers["train"].rows)
+        require_two_rows(recipe, self.readers["train"].rows, recipe.accumulate * world.size)
         self.total_examples = total_examples(recipe, self.readers["train"].rows)
         self.total_steps = total_steps(recipe, self.readers["train"].rows)
         self.log_every = max(1, self.total_steps // LOG_LINES)
@@ -121,10 +129,11 @@ class Trainer:
                 self.position.train_seconds += clock.seconds
                 self.position.cpu_seconds += clock.cpu_seconds
                 self._after_step()
-                if self._is_due(last_saved) or stop.signal_number is not None:
+                due, signal_number = self._agree(self._is_due(last_saved), stop)
+                if due or signal_number is not None:
                     self._save()
                     last_saved = time.monotonic()
-                self._leave_if_asked(stop)
+                self._leave_if_asked(signal_number)
                 clock = Stopwatch()
         return self._finish()
 
@@ -148,20 +157,33 @@ class Trainer:
         scale = schedules.factor(
             self.recipe.schedule, position.step, self.total_steps, position.watch.plateau
         )
+        self.world.seed(self.recipe.seed, position.step)
         loss = self.update(batch, scale)
         position.step += 1
         position.examples += len(batch.labels)
-        position.loss_sum += self._finite(loss)
-        position.loss_steps += 1
-
-    def _finite(self, loss: float) -> float:
         if math.isfinite(loss):
-            return loss
-        self.folder.write("result.json", self._result("diverged", {}))
+            position.loss_sum += loss
+            position.loss_steps += 1
+            position.skipped_in_a_row = 0
+            return
+        position.skipped += 1
+        position.skipped_in_a_row += 1
+        if position.skipped_in_a_row > self.recipe.divergence.skip_steps:
+            self._fail_diverged(f"loss is {loss}")
+
+    def _fail_diverged(self, what: str) -> NoReturn:
+        self.folder.write("result.json", self._result("diverged", {}) | {"reason": what})
         raise RunFailed(
-            f"loss is {loss} at step {self.position.step} of {self.total_steps}: the run diverged",
+            f"{what} at step {self.position.step} of {self.total_steps}: the run diverged",
             hint="lower `optimizer.dense.lr` and `optimizer.embedding.lr`, or lengthen `schedule.warmup`",
         )
+
+    def _agree(self, due: bool, stop: StopRequest) -> tuple[bool, int | None]:
+        """Whether to save, by the first process's clock, and the signal that any process has got."""
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        mine = [float(due and self.world.is_first), *(float(stop.signal_number == n) for n in numbers)]
+        due_any, *got = self.world.sum(mine)
+        return due_any > 0, next((number for number, times in zip(numbers, got, strict=True) if times), None)
 
     def _after_step(self) -> None:
         """Log and evaluate when due."""
@@ -183,53 +205,55 @@ class Trainer:
                 f"validation {self.recipe.early_stopping.metric} is {value} at step {position.step}"
             )
         if position.watch.update(value, position.step, self.recipe.early_stopping, self.recipe.schedule):
-            checkpoint.save(self.folder.best, {"model": self.model.state_dict(), "step": position.step})
+            self._save_best()
         log.info("step %d: valid %s", position.step, metrics)
 
     def _log(self) -> None:
         position = self.position
         loss = position.loss_sum / max(position.loss_steps, 1)
         self._append({"split": "train", "examples": position.examples, "loss": loss})
+        if loss > self.recipe.divergence.max_loss:
+            self._fail_diverged(f"mean loss is {loss:.4g}")
         position.loss_sum, position.loss_steps = 0.0, 0
         speed = position.examples / max(position.seconds, 1e-9)
         self.report(Progress(position.step, self.total_steps, speed, loss, position.watch.best))
 
     def _append(self, record: dict[str, Any]) -> None:
         """Add one line to metrics.jsonl; its length is part of the position, so resuming can cut it back."""
-        line = json.dumps({"step": self.position.step, **record}) + "\n"
-        try:
-            with self.folder.metrics.open("ab") as file:
-                file.write(line.encode())
-        except OSError as error:
-            reason = (error.strerror or "unknown error").lower()
-            raise RunFailed(f"cannot write `{self.folder.metrics}`: {reason}") from error
-        self.position.metrics_bytes += len(line.encode())
+        line = (json.dumps({"step": self.position.step, **record}) + "\n").encode()
+        self.folder.append_metrics(line)
+        self.position.metrics_bytes += len(line)
 
     def _evaluate(self, split: SplitName) -> Metrics:
-        return score(self.model, self.readers[split], self.execution).measure()
+        self.world.copy_buffers(self.model)
+        return score(self.model, self.readers[split], self.execution, self.world).measure()
 
     def _is_due(self, last_saved: float) -> bool:
         every = self.recipe.checkpoint.every_steps
         due = every is not None and self.position.step % every == 0
         return due or time.monotonic() - last_saved >= self.recipe.checkpoint.every_seconds
 
-    def _leave_if_asked(self, stop: StopRequest) -> None:
-        if stop.signal_number is not None and not self._done:
+    def _leave_if_asked(self, signal_number: int | None) -> None:
+        if signal_number is not None and not self._done:
             raise Interrupted(
                 f"stopped at step {self.position.step} of {self.total_steps}, "
                 f"state saved in `{self.folder.path}`",
-                signal_number=stop.signal_number,
+                signal_number=signal_number,
                 hint="run the same command again to go on",
             )
 
     def _save(self) -> None:
         state = {
-            "model": self.model.state_dict(),
+            "model": self.parallel.state_dict(),
             "optimizers": self.update.state_dict(),
             "rng": torch.get_rng_state(),
             "position": asdict(self.position),
         }
-        self.checkpoints.save(self.position.step, state)
+        self.world.on_first(lambda: self.checkpoints.save(self.position.step, state))
+
+    def _save_best(self) -> None:
+        state = {"model": self.parallel.state_dict(), "step": self.position.step}
+        self.world.on_first(lambda: checkpoint.save(self.folder.best, state))
 
     def _resume(self) -> None:
         state = self.checkpoints.latest()
@@ -237,14 +261,13 @@ class Trainer:
             log.info("the best weights are missing or damaged: starting again")
             state = None
         if state is not None:
-            self.model.load_state_dict(state["model"])
+            self.parallel.load_state_dict(state["model"])
             self.update.load_state_dict(state["optimizers"])
             torch.set_rng_state(state["rng"])
             self.position = Position.from_state(state["position"])
             log.info("resumed at step %d of %d", self.position.step, self.total_steps)
-        self.folder.metrics.touch()
-        # Lines written after the checkpoint will be written again.
-        os.truncate(self.folder.metrics, min(self.position.metrics_bytes, self.folder.metrics.stat().st_size))
+        self.world.require_same(self.position.step, "checkpoint")
+        self.folder.cut_metrics(self.position.metrics_bytes)
 
     def _best_is_whole(self, state: checkpoint.State) -> bool:
         """Whether the best weights that a checkpoint speaks of are there; the run can make them again."""
@@ -260,13 +283,14 @@ class Trainer:
         """Evaluate the best weights once on every held-out split and write result.json."""
         if "valid" not in self.readers:  # nothing to select by: the last weights are the ones
             self.position.watch.best_step = self.position.step
-            checkpoint.save(self.folder.best, {"model": self.model.state_dict(), "step": self.position.step})
-        self.model.load_state_dict(checkpoint.load(self.folder.best)["model"])
+            self._save_best()
+        self.parallel.load_state_dict(checkpoint.load(self.folder.best)["model"])
         held_out: list[SplitName] = [split for split in self.readers if split != "train"]
         metrics: dict[str, Any] = {split: self._evaluate(split).to_dict() for split in held_out}
         result = self._result("complete", metrics) | self._utilization()
         self.folder.write("result.json", result)
-        self.checkpoints.clear()
+        if self.world.is_first:
+            self.checkpoints.clear()
         log.info("complete: %s", metrics)
         return result
 
@@ -280,6 +304,7 @@ class Trainer:
             "examples": position.examples,
             "passes": position.examples / self.readers["train"].rows,
             "metrics": metrics,
+            **({"skipped_steps": position.skipped} if position.skipped else {}),
             "seconds": position.seconds,
             "examples_per_second": position.examples / max(position.seconds, 1e-9),
             "train_seconds": position.train_seconds,
@@ -287,7 +312,6 @@ class Trainer:
         }
 
     def _utilization(self) -> dict[str, float]:
-        flops = (
-            count(self.model).gflop * 1e9 * self.position.examples / max(self.position.train_seconds, 1e-9)
-        )
-        return utilization(flops, self.execution)
+        """Of one process, of the mean over all."""
+        seconds = max(self.position.train_seconds, 1e-9) * self.world.size
+        return utilization(self.counts.gflop * 1e9 * self.position.examples / seconds, self.execution)

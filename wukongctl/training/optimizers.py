@@ -155,9 +155,13 @@ def wants_sparse(spec: OptimizerSpec) -> bool:
 def build(spec: OptimizerSpec, model: Model) -> dict[str, Optimizer]:
     """{"dense": …, "embedding": …}; every parameter belongs to exactly one of them."""
     tables = embedding_tables(model)
-    of_tables = {id(table) for table in tables}
-    dense = [parameter for parameter in model.parameters() if id(parameter) not in of_tables]
-    return {"dense": _adam(dense, spec.dense), "embedding": _embedding(tables, spec.embedding)}
+    return {"dense": dense(spec, model), "embedding": _embedding(tables, spec.embedding)}
+
+
+def dense(spec: OptimizerSpec, model: Model) -> Optimizer:
+    """The optimiser of all parameters but those of tables."""
+    of_tables = {id(table) for table in embedding_tables(model)}
+    return _adam([weight for weight in model.parameters() if id(weight) not in of_tables], spec.dense)
 
 
 def _embedding(tables: list[Tensor], spec: AdamSpec | LazyAdamSpec | RowwiseAdagradSpec) -> Optimizer:

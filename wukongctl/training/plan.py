@@ -25,14 +25,14 @@ def new_model(recipe: TrainingSpec, manifest: Manifest, data: Path) -> Model:
     return model
 
 
-def require_two_rows(recipe: TrainingSpec, rows: int) -> None:
+def require_two_rows(recipe: TrainingSpec, rows: int, pieces: int) -> None:
     """BatchNorm has no variance of one row; raises UsageError when some piece of a batch has only one."""
     if not getattr(recipe.model, "batch_norm", False):
         return
     total = total_examples(recipe, rows)
     batches = {min(recipe.batch_size, total), min(rows, total) % recipe.batch_size}
     batches.add(total % rows % recipe.batch_size)
-    if any(0 < batch < 2 * recipe.accumulate for batch in batches):
+    if any(0 < batch < 2 * pieces for batch in batches):
         raise UsageError(
             f"`batch_norm` needs two rows in every piece of a batch, and {rows:,} rows in batches of "
             f"{recipe.batch_size:,} leave a single one",

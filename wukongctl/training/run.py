@@ -30,7 +30,7 @@ from wukongctl.config.dumping import to_yaml
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.atomic import write_atomic
 from wukongctl.data.manifest import Manifest
-from wukongctl.errors import UsageError
+from wukongctl.errors import RunFailed, UsageError
 from wukongctl.models.counts import CONVENTION, Counts
 from wukongctl.training.hardware import Execution
 
@@ -38,23 +38,27 @@ FORMAT_VERSION = 1
 PACKAGES = ("torch", "numpy", "pyarrow", "duckdb")
 # What a finished run is the answer to, and what a resumed run must not silently mix.
 QUESTION = ("recipe_digest", "data.fingerprint")
-CONDITIONS = (*QUESTION, "code_digest", "versions.wukongctl", "versions.torch", "execution")
+SAME_NUMBERS = (*QUESTION, "code_digest", "versions.wukongctl", "versions.torch")
+CONDITIONS = (*SAME_NUMBERS, "execution")
 
 
 class RunFolder:
-    """Paths of one run, its lock, and the files beside the checkpoints."""
+    """Paths of one run, its lock, and the files beside the checkpoints.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    With `writes` off, as in all processes of a run but the first, every method that writes does nothing.
+    """
+
+    def __init__(self, path: Path, *, writes: bool = True) -> None:
+        self.path, self.writes = path, writes
         self.checkpoints = path / "checkpoints"
         self.best = self.checkpoints / "best.pt"
         self.metrics = path / "metrics.jsonl"
         self.predictions = path / "predictions"
 
     @classmethod
-    def for_recipe(cls, recipe: TrainingSpec, out: Path) -> "RunFolder":
+    def for_recipe(cls, recipe: TrainingSpec, out: Path, *, writes: bool = True) -> "RunFolder":
         """Same resolved recipe, same folder."""
-        return cls(out / f"{recipe.run_name}-{recipe.digest()[:8]}")
+        return cls(out / f"{recipe.run_name}-{recipe.digest()[:8]}", writes=writes)
 
     def lock(self) -> FileLock:
         """A held lock on the folder; raises UsageError when another process trains in it."""
@@ -86,29 +90,55 @@ class RunFolder:
 
     def write(self, name: str, content: dict[str, Any]) -> None:
         """Write a JSON file of the folder atomically."""
+        if not self.writes:
+            return
         text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         write_atomic(self.path / name, lambda file: file.write(text.encode()))
 
     def write_recipe(self, recipe: TrainingSpec) -> None:
         """The resolved recipe, so that the run can be repeated from its folder alone."""
+        if not self.writes:
+            return
         text = to_yaml(recipe.to_dict())
         write_atomic(self.path / "recipe.yaml", lambda file: file.write(text.encode()))
 
     @contextmanager
     def logging(self) -> Iterator[None]:
         """Copy what the package logs to log.txt while the context lasts."""
+        if not self.writes:
+            yield
+            return
         handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         logger = logging.getLogger(wukongctl.__name__)
         before = logger.level
         logger.setLevel(logging.INFO)
         logger.addHandler(handler)
+        propagated, logger.propagate = logger.propagate, False  # some libraries make the root logger print
         try:
             yield
         finally:
             logger.removeHandler(handler)
+            logger.propagate = propagated
             logger.setLevel(before)
             handler.close()
+
+    def append_metrics(self, line: bytes) -> None:
+        """Add a line to metrics.jsonl."""
+        if not self.writes:
+            return
+        try:
+            with self.metrics.open("ab") as file:
+                file.write(line)
+        except OSError as error:
+            reason = (error.strerror or "unknown error").lower()
+            raise RunFailed(f"cannot write `{self.metrics}`: {reason}") from error
+
+    def cut_metrics(self, length: int) -> None:
+        """Keep the first `length` bytes of metrics.jsonl: later lines will be written again."""
+        if self.writes:
+            self.metrics.touch()
+            os.truncate(self.metrics, min(length, self.metrics.stat().st_size))
 
     def clear(self) -> None:
         """Forget an earlier run of the same recipe, results first, so that a kill leaves no lie behind."""
@@ -134,7 +164,12 @@ class RunFolder:
 
 
 def describe(
-    recipe: TrainingSpec, manifest: Manifest, folder: RunFolder, counts: Counts, execution: Execution
+    recipe: TrainingSpec,
+    manifest: Manifest,
+    folder: RunFolder,
+    counts: Counts,
+    execution: Execution,
+    world_size: int,
 ) -> dict[str, Any]:
     """The content of run.json."""
     return {
@@ -175,7 +210,7 @@ def describe(
         },
         "git": git_state(),
         "host": {"name": platform.node(), "machine": platform.machine(), "cores": os.cpu_count()},
-        "world_size": 1,
+        "world_size": world_size,
         "argv": sys.argv,
     }
 

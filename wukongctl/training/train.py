@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data import manifest as manifests
 from wukongctl.errors import UsageError
-from wukongctl.models.counts import count
-from wukongctl.training import hardware
+from wukongctl.training import distributed, hardware
+from wukongctl.training.distributed import World
 from wukongctl.training.loop import Progress, Trainer
-from wukongctl.training.run import QUESTION, RunFolder, describe
+from wukongctl.training.run import CONDITIONS, QUESTION, SAME_NUMBERS, RunFolder, describe
 
 log = logging.getLogger(__name__)
 
@@ -39,31 +40,43 @@ def train(
     """Train `recipe` on the prepared dataset `data/<name>`, in `out/<run>`.
 
     The same recipe finds the same folder: a finished run is returned as it is, a started one goes on
-    where its last checkpoint stands. `resume` insists that there is one; `force` starts again.
+    where its last checkpoint stands. Under torchrun, all processes train one run. `resume` insists that
+    there is one; `force` starts again.
     Raises UsageError, RunFailed or Interrupted.
     """
+    with distributed.joined() as world:
+        folder = RunFolder.for_recipe(recipe, out, writes=world.is_first)
+        if resume and folder.read("run.json") is None:
+            raise UsageError(
+                f"there is no run to resume in `{folder.path}`", hint="leave out `--resume` to start it"
+            )
+        with world.on_first(folder.lock) or nullcontext():
+            if force:
+                world.on_first(folder.clear)
+            return _train(recipe, data / recipe.data, folder, world, report)
+
+
+def _train(
+    recipe: TrainingSpec, dataset: Path, folder: RunFolder, world: World, report: Callable[[Progress], None]
+) -> Outcome:
     execution = hardware.execution(recipe)
     execution.apply()
-    dataset = data / recipe.data
     manifest = manifests.read(dataset)
-    folder = RunFolder.for_recipe(recipe, out)
-    if resume and folder.read("run.json") is None:
-        raise UsageError(
-            f"there is no run to resume in `{folder.path}`", hint="leave out `--resume` to start it"
-        )
-    with folder.lock():
-        if force:
-            folder.clear()
-        trainer = Trainer(recipe, manifest, dataset, folder, execution=execution, report=report)
-        described = describe(recipe, manifest, folder, count(trainer.model), execution)
-        finished = folder.read("result.json")
-        if finished is not None and finished["status"] == "complete":
-            folder.refuse_if_different(described, QUESTION)
-            return Outcome(folder.path, folder.read("run.json") or described, finished, was_complete=True)
-        folder.refuse_if_different(described)
-        folder.write_recipe(recipe)
-        folder.write("run.json", described)
-        with folder.logging():
-            for note in execution.notes:
-                log.warning("%s", note)
-            return Outcome(folder.path, described, trainer.fit(), was_complete=False)
+    trainer = Trainer(recipe, manifest, dataset, folder, execution=execution, world=world, report=report)
+    described = describe(recipe, manifest, folder, trainer.counts, execution, world.size)
+    finished = folder.read("result.json")
+    if finished is not None and finished["status"] == "complete":
+        folder.refuse_if_different(described, QUESTION)
+        return Outcome(folder.path, folder.read("run.json") or described, finished, was_complete=True)
+    begun = folder.read("run.json") or described
+    same_world = begun.get("world_size") == world.size
+    # Another number of processes rounds differently anyway.
+    folder.refuse_if_different(described, CONDITIONS if same_world else SAME_NUMBERS)
+    folder.write_recipe(recipe)
+    folder.write("run.json", described)
+    with folder.logging():
+        for note in execution.notes:
+            log.warning("%s", note)
+        if not same_world:
+            log.warning("begun on %s processes, goes on with %d", begun.get("world_size"), world.size)
+        return Outcome(folder.path, described, trainer.fit(), was_complete=False)

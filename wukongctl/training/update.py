@@ -1,6 +1,7 @@
 """One batch → one update of all weights."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -12,35 +13,42 @@ from torch.nn.utils import clip_grad_norm_
 
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.schema import Batch
-from wukongctl.models import Model
-from wukongctl.training import optimizers
 from wukongctl.training.hardware import Execution
+from wukongctl.training.parallel import ParallelModel, load_optimizer, whole_optimizer
 
 
 class Update:
     """Forward, backward, optimisers. Weights, logits, loss and optimisers are float32 in any precision."""
 
-    def __init__(self, recipe: TrainingSpec, model: Model, execution: Execution) -> None:
-        self.model, self.execution = model, execution
+    def __init__(self, recipe: TrainingSpec, model: ParallelModel, execution: Execution) -> None:
+        self.model, self.world, self.execution = model.model, model.world, execution
         self.phase: Callable[[str], AbstractContextManager[object]] = nullcontext
         """Entered with the name of what comes next; `bench` puts a stopwatch here."""
         self.pieces, self.clip_norm = recipe.accumulate, recipe.optimizer.clip_norm
-        self.optimizers = optimizers.build(recipe.optimizer, model)
+        self.skips = recipe.divergence.skip_steps > 0
+        self.optimizers = model.optimizers(recipe.optimizer)
         self.base_rates = {
             name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()
         }
         # Static shapes: kernels must not depend on which batch came first, or resuming would show.
         self.forward: Callable[[Batch], Tensor] = (
-            torch.compile(model, dynamic=False) if execution.compile else model
+            torch.compile(model.forward, dynamic=False) if execution.compile else model.forward
         )
 
     def __call__(self, batch: Batch, scale: float) -> float:
-        """Update all weights at `scale` times the recipe's rates; the batch's mean loss before it."""
+        """Update all weights at `scale` times the recipe's rates; the batch's mean loss before it.
+
+        Where the recipe says so, an update that is not finite is left out, and the loss is NaN.
+        """
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
                 group["lr"] = self.base_rates[name] * scale
             optimizer.zero_grad(set_to_none=True)
-        loss = sum(self._backward(piece, len(batch.labels)) for piece in split(batch, self.pieces))
+        mine, counted = self.world.share(batch)
+        rows = len(batch.labels)
+        (loss,) = self.world.sum([sum(self._backward(p, counted, rows) for p in split(mine, self.pieces))])
+        if self.skips and not (math.isfinite(loss) and self._finite()):
+            return math.nan
         if self.clip_norm is not None:
             clip_grad_norm_(self._dense_weights(), self.clip_norm)
         for name, optimizer in self.optimizers.items():
@@ -50,23 +58,30 @@ class Update:
 
     def state_dict(self) -> dict[str, Any]:
         """State of the optimisers, by name."""
-        return {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()}
+        return {name: whole_optimizer(optimizer) for name, optimizer in self.optimizers.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""
         for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state[name])
+            load_optimizer(optimizer, state[name])
 
-    def _backward(self, piece: Batch, rows: int) -> float:
-        """Add the gradient of a piece of a batch of `rows`; its share of the mean loss."""
+    def _backward(self, piece: Batch, counted: int, rows: int) -> float:
+        """Add the gradient of the first `counted` examples of a piece; their share of the loss of `rows`."""
         with self.phase("forward"):
             with self.execution.autocast:
                 logits = self.forward(piece)
-            loss = binary_cross_entropy_with_logits(logits.float(), piece.labels)
-            loss = loss * (len(piece.labels) / rows)
+            logits, labels = logits[:counted].float(), piece.labels[:counted]
+            loss = binary_cross_entropy_with_logits(logits, labels, reduction="sum") / rows
         with self.phase("backward"):
-            loss.backward()
+            (loss * self.world.size).backward()  # gradients are means over processes, this is a sum
         return loss.item()
+
+    def _finite(self) -> bool:
+        """Whether all gradients are finite."""
+        weights = [w for optimizer in self.optimizers.values() for w in optimizer.param_groups[0]["params"]]
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        values = [gradient._values() if gradient.is_sparse else gradient for gradient in gradients]
+        return all(bool(torch.isfinite(value.sum())) for value in values)
 
     def _dense_weights(self) -> list[Tensor]:
         return [weight for group in self.optimizers["dense"].param_groups for weight in group["params"]]

@@ -1,0 +1,193 @@
+"""Several processes follow the loss curve of one, whatever holds the tables, and survive their own deaths."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ruamel.yaml import YAML
+
+from tests.training.test_train import DATASET, silent
+from wukongctl.config.dataset import DatasetSpec
+from wukongctl.config.training import TrainingSpec
+from wukongctl.data.prepare import prepare
+from wukongctl.data.schema import Batch
+from wukongctl.training import checkpoint
+from wukongctl.training.distributed import World
+from wukongctl.training.train import train
+
+# 900 rows: batches of 101 leave one of 92, and neither is even. A large eps keeps AdaGrad from blowing up
+# gradients that are zero but for rounding, which any other order of summation would change.
+RECIPE: dict[str, Any] = {
+    "data": "tiny",
+    "model": {"name": "wukong", "width": 8, "layers": 2, "n_F": 2, "n_L": 2, "k": 3, "hidden": [8],
+              "bottom": [4], "head": [8]},
+    "optimizer": {"embedding": {"lr": 0.05, "eps": 1e-3}, "clip_norm": 1.0},
+    "batch_size": 101,
+    "epochs": 23,
+    "threads": 1,
+}  # fmt: skip
+NEEDS_TORCHREC = pytest.mark.skipif(
+    importlib.util.find_spec("torchrec") is None, reason="needs the extra `distributed`"
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    prepare(DatasetSpec.from_dict(DATASET), recipe_dir=folder, out=folder)
+    return folder
+
+
+def start(folder: Path, data: Path, recipe: dict[str, Any], *options: str) -> subprocess.Popen[str]:
+    """`torchrun` of two processes."""
+    YAML().dump(recipe, folder / "recipe.yaml")
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        *options,
+    ]
+    wukongctl = ["-m", "wukongctl", "train", "recipe.yaml", "--data", str(data), "--out", "runs", "--json"]
+    return subprocess.Popen(
+        [*torchrun, *options, *wukongctl],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def wait_for_lines(process: subprocess.Popen[str], folder: Path, lines: int) -> None:
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if any(len(path.read_bytes().splitlines()) >= lines for path in folder.glob("runs/*/metrics.jsonl")):
+            return
+        time.sleep(0.01)
+    pytest.fail(f"no progress: {process.communicate()[1]}")
+
+
+def curve(run: Path) -> list[tuple[int, str, float]]:
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [(line["step"], line["split"], line.get("loss", line.get("logloss"))) for line in lines]
+
+
+def assert_same_curve(run: Path, alone: Path, tolerance: float = 1e-5) -> None:
+    one, other = curve(alone), curve(run)
+    assert [point[:2] for point in one] == [point[:2] for point in other]
+    assert one[-1][0] >= 200
+    assert [point[2] for point in other] == pytest.approx([point[2] for point in one], rel=tolerance)
+
+
+@pytest.fixture(scope="module")
+def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run of one process."""
+    spec = TrainingSpec.from_dict(RECIPE)
+    return train(spec, data=data, out=tmp_path_factory.mktemp("alone"), report=silent).folder
+
+
+def test_two_processes_stop_together_and_one_goes_on_along_the_same_curve(
+    data: Path, tmp_path: Path, alone: Path
+) -> None:
+    process = start(tmp_path, data, RECIPE)
+    wait_for_lines(process, tmp_path, 40)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert "state saved" in err
+    outcome = train(TrainingSpec.from_dict(RECIPE), data=data, out=tmp_path / "runs", report=silent)
+    assert "begun on 2 processes, goes on with 1" in (outcome.folder / "log.txt").read_text()
+    assert_same_curve(outcome.folder, alone)
+    described = json.loads((alone / "result.json").read_text())["metrics"]["test"]
+    assert outcome.result["metrics"]["test"] == pytest.approx(described, rel=1e-5)
+
+
+@pytest.mark.slow
+@NEEDS_TORCHREC
+@pytest.mark.parametrize("dense", ["ddp", "fsdp"])
+@pytest.mark.parametrize("plan", ["row_wise", "table_wise", "planner"])
+def test_sharded_tables_follow_the_curve_of_one_process(
+    data: Path, tmp_path: Path, alone: Path, plan: str, dense: str
+) -> None:
+    process = start(tmp_path, data, RECIPE | {"distributed": {"embeddings": plan, "dense": dense}})
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    run = tmp_path / json.loads(out)["run"]
+    assert_same_curve(run, alone)
+    one, other = (checkpoint.load(path / "checkpoints" / "best.pt")["model"] for path in (alone, run))
+    assert one.keys() == other.keys()
+    for name in one:
+        torch.testing.assert_close(other[name], one[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@NEEDS_TORCHREC
+def test_divided_columns_train_and_resume_to_the_same_bits(data: Path, tmp_path: Path) -> None:
+    recipe = RECIPE | {"distributed": {"embeddings": "column_wise"}}
+    runs = []
+    for name in ("straight", "stopped"):
+        folder = tmp_path / name
+        folder.mkdir()
+        process = start(folder, data, recipe)
+        if name == "stopped":
+            wait_for_lines(process, folder, 30)
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
+            process = start(folder, data, recipe)
+        out, err = process.communicate(timeout=240)
+        assert process.returncode == 0, err
+        runs.append(folder / json.loads(out)["run"])
+    assert curve(runs[0]) == curve(runs[1])
+
+
+@pytest.mark.slow
+@NEEDS_TORCHREC
+@pytest.mark.parametrize("plan", ["replicated", "row_wise"])
+def test_a_killed_process_is_replaced_and_nothing_changes(
+    data: Path, tmp_path: Path, alone: Path, plan: str
+) -> None:
+    recipe = RECIPE | {"distributed": {"embeddings": plan}, "checkpoint": {"every_steps": 10}}
+    process = start(tmp_path, data, recipe, "--max-restarts", "2")
+    wait_for_lines(process, tmp_path, 60)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) == 2
+    os.kill(int(children[-1]), signal.SIGKILL)
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert "lost contact with another process" in err
+    run = tmp_path / json.loads(out)["run"]
+    assert "resumed at step" in (run / "log.txt").read_text()
+    assert_same_curve(run, alone)
+
+
+@pytest.mark.parametrize(("rows", "size"), [(10, 1), (10, 3), (9, 3), (1, 2), (2, 4)])
+def test_shares_hold_every_example_once_and_have_one_length(rows: int, size: int) -> None:
+    batch = Batch(torch.arange(rows).reshape(rows, 1), torch.zeros(rows, 0), torch.arange(float(rows)))
+    shares = [World(rank, size).share(batch) for rank in range(size)]
+    assert len({len(share.labels) for share, _ in shares}) == 1
+    counted = [share.ids[: max(count, 0)] for share, count in shares]
+    assert torch.equal(torch.cat(counted), batch.ids)
+    whole = torch.cat([share.labels for share, _ in shares])[:rows]
+    assert torch.equal(whole, batch.labels)
+
+
+def test_recipes_that_processes_cannot_follow_are_refused() -> None:
+    for changes, words in (
+        ({"embeddings": "row_wise"}, "rowwise_adagrad"),
+        ({"dense": "fsdp"}, "fsdp"),
+    ):
+        broken = RECIPE | {"distributed": changes}
+        if "embeddings" in changes:
+            broken |= {"optimizer": {"embedding": {"name": "adam"}}}
+        with pytest.raises(ValueError, match=words):
+            TrainingSpec.from_dict(broken)

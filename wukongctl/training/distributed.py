@@ -1,0 +1,158 @@
+"""The processes of one run, as torchrun starts them: who they are, and what they tell each other.
+
+A step's batch is the same whatever their number: each process works on its share of it, so the same recipe
+follows the same loss curve on one process or on many, and a run may go on with another number of them.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from wukongctl.data.schema import Batch
+from wukongctl.errors import RunFailed, WukongError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class World:
+    """Process `rank` of `size`."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the one that writes and reports."""
+        return self.rank == 0
+
+    def share(self, batch: Batch) -> tuple[Batch, int]:
+        """This process's examples of a batch, and how many of them count.
+
+        All shares have the same length, for collectives need it: the last ones are filled up with copies of
+        the last example.
+        """
+        rows = len(batch.labels)
+        if self.size == 1:
+            return batch, rows
+        length = -(-rows // self.size)
+        start = min(self.rank * length, rows)
+        places = torch.arange(self.rank * length, (self.rank + 1) * length).clamp_(max=rows - 1)
+        mine = batch._replace(
+            ids=batch.ids[places], dense=batch.dense[places], labels=batch.labels[places], probability=None
+        )
+        return mine, min(length, rows - start)
+
+    def whole(self, part: Tensor, rows: int) -> Tensor:
+        """(rows,) values of a batch, put together in order from what each process has for its share."""
+        if self.size == 1:
+            return part
+        parts = [torch.empty_like(part) for _ in range(self.size)]
+        dist.all_gather(parts, part)
+        return torch.cat(parts)[:rows]
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Each value summed over all processes."""
+        if self.size == 1:
+            return list(values)
+        total = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(total)
+        return total.tolist()
+
+    def largest(self, value: int) -> int:
+        """The greatest value that any process has."""
+        if self.size == 1:
+            return value
+        greatest = torch.tensor(value)
+        dist.all_reduce(greatest, dist.ReduceOp.MAX)
+        return int(greatest)
+
+    def seed(self, seed: int, step: int) -> None:
+        """Random numbers of a step, dropout above all, that differ between processes.
+
+        One process leaves them to the generator, whose state is in the checkpoint; for several, that
+        would tie the checkpoint to their number.
+        """
+        if self.size > 1:
+            (mixed,) = np.random.SeedSequence([seed, step, self.rank]).generate_state(1, np.uint64)
+            torch.manual_seed(int(mixed >> np.uint64(1)))
+
+    def copy_buffers(self, model: nn.Module) -> None:
+        """Give every process the first one's statistics of batch norm."""
+        if self.size > 1:
+            saved = model.state_dict(keep_vars=True)
+            for name, buffer in model.named_buffers():
+                if name in saved:
+                    dist.broadcast(buffer, src=0)
+
+    def on_first(self, action: Callable[[], T]) -> T | None:
+        """Let the first process act while the others wait; they get None, and its error if it fails."""
+        if self.size == 1:
+            return action()
+        result, failure = None, None
+        if self.is_first:
+            try:
+                result = action()
+            except WukongError as error:
+                failure = error
+        told = [None if failure is None else (failure.message, failure.hint, failure.exit_code)]
+        dist.broadcast_object_list(told, src=0)
+        if failure is not None:
+            raise failure
+        if told[0] is not None:
+            message, hint, exit_code = told[0]
+            error = WukongError(message, hint=hint)
+            error.exit_code = exit_code
+            raise error
+        return result
+
+    def require_same(self, value: int, what: str) -> None:
+        """Raise RunFailed unless every process has the same value."""
+        low, high = self.sum([value, value**2])
+        if self.size > 1 and abs(high * self.size - low**2) > 0.5:
+            raise RunFailed(
+                f"the processes of this run do not see the same {what}",
+                hint="the folder of `--out` must be one that all machines share",
+            )
+
+
+ALONE = World()
+
+
+@contextmanager
+def joined() -> Iterator[World]:
+    """The world that torchrun describes in the environment; alone without it.
+
+    Raises RunFailed when another process of the run is lost.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "MASTER_ADDR" not in os.environ:
+        yield ALONE
+        return
+    try:
+        yield _join()
+    except RuntimeError as error:
+        if "gloo" not in str(error) and "Connection" not in str(error):
+            raise
+        raise RunFailed(
+            "lost contact with another process of this run",
+            hint="start it again, or let `torchrun --max-restarts` do so: its last checkpoint is kept",
+        ) from error
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _join() -> World:
+    store, rank, size = next(dist.rendezvous("env://"))
+    if os.environ.get("GROUP_WORLD_SIZE") == "1":
+        # After a restart on one machine the store still holds the addresses of the dead.
+        store = dist.PrefixStore(f"restart-{os.environ.get('TORCHELASTIC_RESTART_COUNT')}", store)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
+    return World(rank, size)
