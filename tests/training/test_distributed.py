@@ -49,15 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(folder: Path, data: Path, recipe: dict[str, Any], *options: str) -> subprocess.Popen[str]:
     """`torchrun` of two processes."""
     YAML().dump(recipe, folder / "recipe.yaml")
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        *options,
-    ]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     wukongctl = ["-m", "wukongctl", "train", "recipe.yaml", "--data", str(data), "--out", "runs", "--json"]
     return subprocess.Popen(
         [*torchrun, *options, *wukongctl],

@@ -17,6 +17,7 @@ COMMANDS = {
     "compare": "Leaderboard of runs with paired differences.",
     "predict": "Score new rows with a finished run.",
     "bench": "Where the time of a training step goes.",
+    "export": "A finished run as a program of its own.",
     "flops": "FLOPs and parameters of a recipe; needs no data.",
     "sweep": "Train a ladder of sizes, models and seeds.",
     "scale-report": "Fit and draw scaling curves of finished runs.",
@@ -84,6 +85,10 @@ def _command(name: str) -> click.Command | None:  # noqa: C901, PLR0911, PLR0912
             from wukongctl.cli.bench import bench
 
             return bench
+        case "export":
+            from wukongctl.cli.export import export
+
+            return export
         case "flops":
             from wukongctl.cli.flops import flops
 

@@ -1,0 +1,83 @@
+"""Exported programs give the scores of `evaluate`, from their folder alone."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.cli.conftest import Wukong
+
+# Run where wukongctl cannot be imported: the folder must suffice.
+SCORE = """
+import json, sys, numpy, torch
+sys.modules["wukongctl"] = None
+import warnings; warnings.simplefilter("ignore")
+folder, split, out = sys.argv[1:]
+import pyarrow.parquet as pq
+signature = json.load(open(f"{folder}/signature.json"))
+table = pq.read_table(split)
+ids = numpy.stack([table[name].to_numpy() for name in signature["inputs"]["ids"]], 1)
+dense = numpy.zeros((len(ids), 0), numpy.float32)
+program = torch.export.load(f"{folder}/model.pt2").module()
+logit, prediction = program(torch.from_numpy(ids), torch.from_numpy(dense))
+json.dump(logit.tolist(), open(out, "w"))
+"""
+
+
+def test_the_program_scores_without_wukongctl(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
+    run = wukong("train", recipe, "--json").json["run"]
+    found = wukong("export", run, "--json").json
+    assert found["largest_difference"]["model.pt2"] <= 1e-6
+    assert found["checked_rows"] == 200
+    folder = tmp_path / found["path"]
+    assert {"model.pt2", "signature.json", "vocab/c0.parquet"} <= set(found["files"])
+    split = next((tmp_path / "data/tiny/test").glob("*.parquet"))
+    subprocess.run(
+        [sys.executable, "-c", SCORE, str(folder), str(split), "scores.json"], cwd=tmp_path, check=True
+    )
+    assert wukong("evaluate", run, "--predictions", "p.parquet").code == 0
+    expected = pq.read_table("p.parquet")["logit"].to_pylist()
+    assert json.loads((tmp_path / "scores.json").read_text()) == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_export_is_replaced_only_when_asked_and_nothing_else_ever(
+    wukong: Wukong, recipe: Path, tmp_path: Path
+) -> None:
+    run = wukong("train", recipe, "--json").json["run"]
+    assert wukong("export", run, "--out", "mine").code == 0
+    assert "--force" in wukong("export", run, "--out", "mine").err
+    assert wukong("export", run, "--out", "mine", "--force").code == 0
+    refused = wukong("export", run, "--out", "data", "--force")
+    assert refused.code == 2
+    assert "is not an export" in refused.err
+    assert (tmp_path / "data/tiny/manifest.json").is_file()
+
+
+def test_a_program_with_other_scores_is_not_written(
+    wukong: Wukong, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = wukong("train", recipe, "--json").json["run"]
+    monkeypatch.setattr("wukongctl.training.export.TOLERANCE", -1.0)
+    assert wukong("export", run, "--out", "mine").code == 3
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is not None, reason="the extra is installed")
+def test_without_the_extra_onnx_names_it(wukong: Wukong, recipe: Path) -> None:
+    result = wukong("export", "absent", "--onnx")
+    assert result.code == 2
+    assert "wukongctl[onnx]" in result.err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="needs the extra `onnx`")
+@pytest.mark.filterwarnings("ignore")
+def test_onnx_gives_the_same_scores(wukong: Wukong, recipe: Path) -> None:
+    run = wukong("train", recipe, "--json").json["run"]
+    found = wukong("export", run, "--onnx", "--json").json
+    assert "model.onnx" in found["files"]
+    assert found["largest_difference"]["model.onnx"] <= 1e-4

@@ -1,0 +1,189 @@
+"""A finished run → programs that score without wukongctl: torch.export, and ONNX on request.
+
+A program takes `ids` (B, C) int32 and `dense` (B, M) float32, any number of rows, and gives `logit` and
+`prediction`, (B,) float32. `signature.json` says which columns these are, where each feature's vocabulary
+is, and how numbers are transformed; the vocabularies are copied beside it. Every program is loaded again
+and must give the scores of the run before anything is shown.
+"""
+
+import json
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wukongctl.data import staging, vocabulary
+from wukongctl.data.batches import BatchReader
+from wukongctl.data.schema import Batch
+from wukongctl.errors import CheckFailed, RunFailed, UsageError
+from wukongctl.training.trained import Trained, open_run
+
+TOLERANCE = 1e-4
+"""Largest difference of a logit: other kernels sum in another order."""
+CHECKED_ROWS = 1024
+SIGNATURE = "signature.json"
+Scores = tuple[Tensor, Tensor]
+Program = Callable[[Tensor, Tensor], Scores]
+
+
+class Scorer(nn.Module):
+    """A model as a function of tensors: (B, C) ids and (B, M) dense → (B,) logits and probabilities."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor, dense: Tensor) -> Scores:
+        """Logits and probabilities; labels play no part."""
+        logits = self.model(Batch(ids, dense, labels=ids[:, 0])).float()
+        return logits, torch.sigmoid(logits)
+
+
+def export(run: Path, *, data: Path, out: Path, onnx: bool = False, force: bool = False) -> dict[str, Any]:
+    """Write the best weights of `run` as `out/model.pt2`, with `onnx` also as `out/model.onnx`.
+
+    `out` appears whole or not at all; `force` replaces what is there. Raises UsageError for a run that is
+    not finished, a folder in the way or a missing extra, CheckFailed for a program with other scores.
+    """
+    if onnx:
+        _require_onnx()
+    _require_free(out, force=force)
+    trained = open_run(run, data=data)
+    scorer, sample = Scorer(trained.model).eval(), _sample(trained)
+    with staging.locked(out), staging.building(out) as folder, _quiet():
+        differences = {"model.pt2": _export_torch(scorer, sample, folder / "model.pt2")}
+        if onnx:
+            differences["model.onnx"] = _export_onnx(scorer, sample, folder / "model.onnx")
+        signature = _signature(trained, folder)
+        (folder / SIGNATURE).write_text(json.dumps(signature, indent=2) + "\n", encoding="utf-8")
+        staging.publish(folder, out)
+    return {
+        "run": str(run),
+        "path": str(out),
+        "files": sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()),
+        "checked_rows": len(sample.labels),
+        "largest_difference": differences,
+    }
+
+
+def _sample(trained: Trained) -> Batch:
+    """Real rows to check a program with."""
+    split = next(name for name in ("test", "valid", "train") if name in trained.manifest.splits)
+    reader = BatchReader(
+        trained.dataset, trained.manifest, split, batch_size=CHECKED_ROWS, shuffle=False, seed=0
+    )
+    return next(iter(reader.epoch(0)))
+
+
+def _export_torch(scorer: Scorer, sample: Batch, path: Path) -> float:
+    """Write the program; the largest difference of its logits from the model's."""
+    torch.export.save(_program(scorer, sample), path)
+    return _difference(scorer, torch.export.load(path).module(), sample, path)
+
+
+def _export_onnx(scorer: Scorer, sample: Batch, path: Path) -> float:
+    import onnxruntime
+
+    made = torch.onnx.export(
+        _program(scorer, sample),
+        dynamo=True,
+        input_names=["ids", "dense"],
+        output_names=["logit", "prediction"],
+        verbose=False,
+    )
+    if made is None:
+        raise RunFailed("torch made no ONNX program of this model")
+    made.save(path)
+    session = onnxruntime.InferenceSession(path)
+    wanted = {node.name for node in session.get_inputs()}
+
+    def program(ids: Tensor, dense: Tensor) -> Scores:
+        given = {"ids": ids.numpy(), "dense": dense.numpy()}
+        logits, predictions = session.run(None, {name: given[name] for name in wanted})
+        return torch.from_numpy(logits), torch.from_numpy(predictions)
+
+    return _difference(scorer, program, sample, path)
+
+
+def _program(scorer: Scorer, sample: Batch) -> torch.export.ExportedProgram:
+    rows = torch.export.Dim("rows", min=1)
+    # Two rows: export takes a dimension of one for a constant.
+    inputs = tuple(column[:1].repeat(2, 1) for column in (sample.ids, sample.dense))
+    with torch.no_grad():
+        return torch.export.export(scorer, inputs, dynamic_shapes=({0: rows}, {0: rows}))
+
+
+@torch.no_grad()
+def _difference(scorer: Scorer, program: Program, sample: Batch, path: Path) -> float:
+    largest = 0.0
+    for rows in {1, len(sample.labels)}:
+        expected, _ = scorer(sample.ids[:rows], sample.dense[:rows])
+        logits, predictions = program(sample.ids[:rows], sample.dense[:rows])
+        apart = float((logits - expected).abs().max())
+        if not apart <= TOLERANCE or not torch.allclose(predictions, torch.sigmoid(expected), atol=TOLERANCE):
+            raise CheckFailed(f"`{path.name}` gives other scores than the run: logits differ by {apart:.2g}")
+        largest = max(largest, apart)
+    return largest
+
+
+def _signature(trained: Trained, folder: Path) -> dict[str, Any]:
+    """What the columns of `ids` and `dense` are; copies the vocabularies they come from."""
+    manifest = trained.manifest
+    names = [feature.name for feature in manifest.features if feature.table is not None]
+    owners = {f.table: f.name for f in reversed(manifest.features) if f.table is not None}
+    (folder / vocabulary.FOLDER).mkdir()
+    for name in owners.values():
+        shutil.copyfile(trained.dataset / vocabulary.file_name(name), folder / vocabulary.file_name(name))
+    described = {feature.name: feature.to_dict() for feature in manifest.features}
+    for name in names:
+        described[name]["vocabulary"] = vocabulary.file_name(owners[described[name]["table"]])
+    schema = manifest.schema()
+    return {
+        "run": trained.described["run"],
+        "model": trained.recipe.model.name,
+        "dataset": manifest.dataset,
+        "fingerprint": manifest.fingerprint,
+        "inputs": {
+            "ids": [
+                *schema.categorical,
+                *(f"{s.name}[{place}]" for s in schema.sequences for place in range(s.max_len)),
+            ],
+            "dense": list(schema.numeric),
+        },
+        "outputs": ["logit", "prediction"],
+        "features": described,
+    }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch's exporters tell their own developers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _require_free(out: Path, *, force: bool) -> None:
+    if not out.exists():
+        return
+    if not (out / SIGNATURE).is_file():
+        raise UsageError(f"`{out}` exists and is not an export", hint="name another folder with `--out`")
+    if not force:
+        raise UsageError(f"`{out}` exists", hint="add `--force` to replace it, or name another `--out`")
+
+
+def _require_onnx() -> None:
+    try:
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            f"ONNX needs the extra `onnx`: {error.name} is not installed",
+            hint="run `pip install 'wukongctl[onnx]'`",
+        ) from error
+    assert onnxruntime
