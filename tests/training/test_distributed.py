@@ -23,13 +23,13 @@ from wukongctl.training import checkpoint
 from wukongctl.training.distributed import World
 from wukongctl.training.train import train
 
-# 900 rows: batches of 101 leave one of 92, and neither is even. A large eps keeps AdaGrad from blowing up
+# 900 rows: batches of 101 leave one of 92, and not both are even. Large eps keep optimisers from blowing up
 # gradients that are zero but for rounding, which any other order of summation would change.
 RECIPE: dict[str, Any] = {
     "data": "tiny",
     "model": {"name": "wukong", "width": 8, "layers": 2, "n_F": 2, "n_L": 2, "k": 3, "hidden": [8],
               "bottom": [4], "head": [8]},
-    "optimizer": {"embedding": {"lr": 0.05, "eps": 1e-3}, "clip_norm": 1.0},
+    "optimizer": {"dense": {"eps": 1e-3}, "embedding": {"eps": 1e-2}, "clip_norm": 1.0},
     "batch_size": 101,
     "epochs": 23,
     "threads": 1,
