@@ -20,6 +20,7 @@ from wukongctl.training import checkpoint, hardware
 from wukongctl.training.loop import Progress
 from wukongctl.training.plan import total_steps
 from wukongctl.training.train import Outcome, train
+from wukongctl.training.update import Update
 
 DATASET = {
     "name": "tiny",
@@ -277,3 +278,42 @@ def test_a_run_folder_that_cannot_be_made_is_a_usage_error(data: Path, tmp_path:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot write"):
         train(recipe(), data=data, out=tmp_path / "file", report=silent)
+
+
+def test_a_loss_that_explodes_ends_the_run_and_is_recorded(data: Path, tmp_path: Path) -> None:
+    spec = recipe(divergence={"max_loss": 0.01})
+    with pytest.raises(RunFailed, match=r"mean loss is .* at step 1 of 45: the run diverged"):
+        train(spec, data=data, out=tmp_path, report=silent)
+    (path,) = tmp_path.glob("*/result.json")
+    result = json.loads(path.read_text())
+    assert (result["status"], result["step"]) == ("diverged", 1)
+    assert result["reason"].startswith("mean loss is")
+
+
+def test_updates_that_are_not_finite_are_skipped_only_so_often(data: Path, tmp_path: Path) -> None:
+    optimizer = {"dense": {"lr": 1e30}, "embedding": {"lr": 1e30}}
+    with pytest.raises(RunFailed, match="diverged"):
+        train(recipe(optimizer=optimizer), data=data, out=tmp_path / "none", report=silent)
+    spec = recipe(optimizer=optimizer, divergence={"skip_steps": 3, "max_loss": 1e300})
+    with pytest.raises(RunFailed, match="diverged"):
+        train(spec, data=data, out=tmp_path / "three", report=silent)
+    steps = [
+        json.loads(next(tmp_path.glob(f"{name}/*/result.json")).read_text())["step"]
+        for name in ("none", "three")
+    ]
+    assert steps[1] == steps[0] + 3
+
+
+def test_a_skipped_update_leaves_weights_alone_and_is_counted(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finite, calls = Update._finite, []
+
+    def every_fifth_is_not(update: Update) -> bool:
+        calls.append(finite(update))
+        return len(calls) % 5 != 0
+
+    monkeypatch.setattr(Update, "_finite", every_fifth_is_not)
+    outcome = train(recipe(divergence={"skip_steps": 1}), data=data, out=tmp_path, report=silent)
+    assert all(calls)
+    assert outcome.result["skipped_steps"] == len(calls) // 5

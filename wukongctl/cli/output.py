@@ -174,7 +174,9 @@ class _PlainLines:
             return
         self.last = now
         share = f"{done / total:.0%}" if total else f"{done:,.0f}"
-        click.echo(f"{stage}: {share} after {now - self.started:.0f} s {detail}".rstrip(), err=True)
+        seconds = now - self.started
+        left = f", {seconds * (total - done) / done:.0f} s left" if total and done else ""
+        click.echo(f"{stage}: {share} after {seconds:.0f} s{left} {detail}".rstrip(), err=True)
 
 
 @contextlib.contextmanager

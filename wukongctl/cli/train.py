@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from wukongctl.config.training import TrainingSpec
+    from wukongctl.training.trackers import Name
     from wukongctl.training.train import Outcome
 
 EXAMPLES = """\b
@@ -33,6 +34,12 @@ Examples:
 @click.option("--seed", type=int, help="Seed of weights, dropout and data order (recipe key `seed`).")
 @click.option("--resume", is_flag=True, help="Insist on resuming: fail when there is nothing to resume.")
 @click.option("--force", is_flag=True, help="Start again, forgetting an earlier run of the same recipe.")
+@click.option(
+    "--track",
+    type=click.Choice(["tensorboard", "mlflow"]),
+    multiple=True,
+    help="Send metrics there too (extras); repeatable.",
+)
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would run, and stop.")
 @options.common
 def train(
@@ -44,6 +51,7 @@ def train(
     seed: int | None,
     resume: bool,
     force: bool,
+    track: tuple["Name", ...],
     dry_run: bool,
 ) -> None:
     """Train RECIPE, a YAML file or the name of a shipped recipe, and evaluate its best weights.
@@ -62,13 +70,20 @@ def train(
     if dry_run:
         _dry_run(output, spec, data, out)
         return
-    outcome = run_recipe(output, spec, data=data, out=out, resume=resume, force=force)
+    outcome = run_recipe(output, spec, data=data, out=out, resume=resume, force=force, track=track)
     if rank == 0:
         output.result(_summary(outcome), lambda console: show(console, outcome))
 
 
 def run_recipe(
-    output: Output, spec: "TrainingSpec", *, data: Path, out: Path, resume: bool = False, force: bool = False
+    output: Output,
+    spec: "TrainingSpec",
+    *,
+    data: Path,
+    out: Path,
+    resume: bool = False,
+    force: bool = False,
+    track: "tuple[Name, ...]" = (),
 ) -> "Outcome":
     """Train with progress shown; also what `quickstart` runs."""
     from wukongctl.training.hardware import execution
@@ -85,7 +100,9 @@ def run_recipe(
             detail = f"loss {at.loss:.4f}{watched} · {at.examples_per_second:,.0f} examples/s"
             bar.update(f"train {spec.run_name}", at.step, at.steps, detail)
 
-        outcome = train_recipe(spec, data=data, out=out, resume=resume, force=force, report=report)
+        outcome = train_recipe(
+            spec, data=data, out=out, resume=resume, force=force, track=track, report=report
+        )
     if outcome.was_complete:
         output.note(f"`{outcome.folder}` is already complete; `--force` would train it again")
     return outcome

@@ -84,10 +84,11 @@ class Trainer:
         *,
         execution: Execution,
         world: World,
+        track: Callable[[dict[str, Any]], None],
         report: Callable[[Progress], None],
     ) -> None:
         self.recipe, self.folder, self.execution, self.report = recipe, folder, execution, report
-        self.world = world
+        self.world, self.track = world, track
         torch.manual_seed(recipe.seed)
         self.model = new_model(recipe, manifest, data)
         self.counts = count(self.model)  # before tables are divided
@@ -220,8 +221,10 @@ class Trainer:
 
     def _append(self, record: dict[str, Any]) -> None:
         """Add one line to metrics.jsonl; its length is part of the position, so resuming can cut it back."""
-        line = (json.dumps({"step": self.position.step, **record}) + "\n").encode()
+        record = {"step": self.position.step, **record}
+        line = (json.dumps(record) + "\n").encode()
         self.folder.append_metrics(line)
+        self.track(record)
         self.position.metrics_bytes += len(line)
 
     def _evaluate(self, split: SplitName) -> Metrics:

@@ -1,7 +1,7 @@
 """One recipe → one finished run folder."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from wukongctl.training import distributed, hardware
 from wukongctl.training.distributed import World
 from wukongctl.training.loop import Progress, Trainer
 from wukongctl.training.run import CONDITIONS, QUESTION, SAME_NUMBERS, RunFolder, describe
+from wukongctl.training.trackers import Name, Trackers, Write
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ def train(
     out: Path,
     resume: bool = False,
     force: bool = False,
+    track: Sequence[Name] = (),
     report: Callable[[Progress], None],
 ) -> Outcome:
     """Train `recipe` on the prepared dataset `data/<name>`, in `out/<run>`.
@@ -53,16 +55,24 @@ def train(
         with world.on_first(folder.lock) or nullcontext():
             if force:
                 world.on_first(folder.clear)
-            return _train(recipe, data / recipe.data, folder, world, report)
+            trackers = Trackers(track, recipe, folder)
+            return _train(recipe, data / recipe.data, folder, world, trackers.write, report)
 
 
 def _train(
-    recipe: TrainingSpec, dataset: Path, folder: RunFolder, world: World, report: Callable[[Progress], None]
+    recipe: TrainingSpec,
+    dataset: Path,
+    folder: RunFolder,
+    world: World,
+    track: Write,
+    report: Callable[[Progress], None],
 ) -> Outcome:
     execution = hardware.execution(recipe)
     execution.apply()
     manifest = manifests.read(dataset)
-    trainer = Trainer(recipe, manifest, dataset, folder, execution=execution, world=world, report=report)
+    trainer = Trainer(
+        recipe, manifest, dataset, folder, execution=execution, world=world, track=track, report=report
+    )
     described = describe(recipe, manifest, folder, trainer.counts, execution, world.size)
     finished = folder.read("result.json")
     if finished is not None and finished["status"] == "complete":
