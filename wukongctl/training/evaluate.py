@@ -13,7 +13,6 @@ from wukongctl.data.batches import BatchReader
 from wukongctl.data.manifest import Manifest
 from wukongctl.errors import UsageError
 from wukongctl.training.evaluation import EVALUATION_BATCH, Scores, score
-from wukongctl.training.hardware import execution
 from wukongctl.training.metrics import auc_interval, gauc, logloss_interval
 from wukongctl.training.run import RunFolder
 from wukongctl.training.trained import open_run
@@ -79,7 +78,7 @@ def _scores(run: Path, split: str, data: Path, group: str | None = None) -> Scor
         raise UsageError(f"`{manifest.dataset}` has no `{split}` split, only {', '.join(manifest.splits)}")
     reader = BatchReader(trained.dataset, manifest, split, batch_size=EVALUATION_BATCH, shuffle=False, seed=0)
     column = None if group is None else _column(manifest, group)
-    return score(trained.model, reader, execution(trained.recipe), group=column)
+    return score(trained.model, reader, trained.execution, group=column)
 
 
 def _column(manifest: Manifest, name: str) -> int:
