@@ -11,6 +11,7 @@ from wukongctl.data.manifest import Manifest
 from wukongctl.errors import UsageError
 from wukongctl.models import Model, build
 from wukongctl.training import checkpoint
+from wukongctl.training.hardware import Execution, execution
 from wukongctl.training.run import RunFolder
 
 
@@ -24,6 +25,7 @@ class Trained:
     dataset: Path
     manifest: Manifest
     model: Model
+    execution: Execution
 
 
 def open_run(run: Path, *, data: Path) -> Trained:
@@ -51,4 +53,4 @@ def open_run(run: Path, *, data: Path) -> Trained:
         )
     model = build(recipe.model, manifest.schema(), sparse=False, vectors=vectors.load(dataset, manifest))
     model.load_state_dict(checkpoint.load(folder.best)["model"])
-    return Trained(run, described, recipe, dataset, manifest, model.eval())
+    return Trained(run, described, recipe, dataset, manifest, model.eval(), execution(recipe))
