@@ -99,7 +99,7 @@ def test_nothing_is_written_when_rows_cannot_be_scored(
     texts = rows.set_column(rows.schema.get_field_index("x"), "x", pa.array(["1"] * 199 + ["many"]))
     result = wukong("predict", run, write(texts, "wrong.csv"))
     assert result.code == 1
-    assert "`x` is `many` in row 200" in result.err
+    assert "`wrong.csv:201`: `x` is `many`, which is not a number" in result.err
     (tmp_path / "cut.parquet").write_bytes((tmp_path / "less.parquet").read_bytes()[:-100])
     assert wukong("predict", run, "cut.parquet").code == 1
     assert wukong("predict", run, "absent.csv").code == 2
