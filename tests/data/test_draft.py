@@ -273,6 +273,25 @@ def test_a_pattern_of_files_and_a_name(tmp_path: Path) -> None:
     assert len(manifest.sources) == 3
 
 
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_a_column_that_is_both_renamed_and_converted(ending: str, tmp_path: Path) -> None:
+    name = "long" * 30
+    days = [f"2024-01-{1 + i % 28:02d}" for i in range(60)]
+    write(
+        {name: days, "a": [f"v{i % 5}" for i in range(60)], "click": [i % 2 for i in range(60)]},
+        tmp_path / f"t{ending}",
+    )
+    manifest = prepared(draft(f"t{ending}"), tmp_path)
+    assert sum(split.rows for split in manifest.splits.values()) == 60
+
+
+def test_the_only_column_is_a_feature_even_if_it_is_a_time(tmp_path: Path) -> None:
+    write({"day": ["2024-01-01"] * 30, "click": [i % 2 for i in range(30)]}, tmp_path / "t.csv")
+    made = draft("t.csv")
+    assert uses(made) == {"day": "categorical"}
+    assert sum(split.rows for split in prepared(made, tmp_path).splits.values()) == 30
+
+
 def test_what_was_prepared_trains(tmp_path: Path) -> None:
     write(shop(), tmp_path / "shop.csv")
     result = trained(prepared(draft("shop.csv"), tmp_path), tmp_path)

@@ -118,6 +118,9 @@ class _Drafting:
                 Role(r.column, "categorical", r.note) if r.column in usable and not r.column.is_list else r
                 for r in roles
             ]
+        if all(role.kind == "left out" for role in roles) and self.time is not None:
+            self.time = None  # the only column that holds anything is worth more as a feature
+            return self._roles()
         if all(role.kind == "left out" for role in roles):
             raise UsageError(
                 f"no column of `{self.file}` can be a feature",
@@ -212,12 +215,23 @@ class _Drafting:
         return self.label.expression.replace(sql.identifier(name), new if plain else sql.identifier(new))
 
     def _sql(self) -> str:
-        changed = ", ".join(f"{new} AS {sql.identifier(name)}" for name, new in self._conversions().items())
-        renamed = ", ".join(
-            f"{sql.identifier(old)} AS {sql.identifier(new)}" for old, new in self.names.items() if old != new
-        )
-        star = (
-            "*" + (f" REPLACE ({changed})" if changed else "") + (f" RENAME ({renamed})" if renamed else "")
+        changes = self._conversions()
+        renames = {old: new for old, new in self.names.items() if old != new}
+        both = changes.keys() & renames.keys()  # DuckDB takes a column in one list only
+        parts = {
+            "EXCLUDE": [sql.identifier(name) for name in self.names if name in both],
+            "REPLACE": [
+                f"{new} AS {sql.identifier(name)}" for name, new in changes.items() if name not in both
+            ],
+            "RENAME": [
+                f"{sql.identifier(old)} AS {sql.identifier(new)}"
+                for old, new in renames.items()
+                if old not in both
+            ],
+        }
+        star = "*" + "".join(f" {word} ({', '.join(items)})" for word, items in parts.items() if items)
+        star += "".join(
+            f", {changes[old]} AS {sql.identifier(renames[old])}" for old in self.names if old in both
         )
         text = (
             f"SELECT {star}\nFROM {self.table.source}"
