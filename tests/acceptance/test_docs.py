@@ -59,11 +59,12 @@ def test_the_test_command_of_the_readme_is_what_ci_runs() -> None:
 
 
 def test_the_recipe_reference_is_current() -> None:
-    """Mend with: recipes schema training --markdown, then the same for dataset and sweep, into the page."""
+    """Mend with: recipes schema training --markdown, then the same for dataset, sweep and report."""
     page = (ROOT / "docs" / "reference" / "recipes.md").read_text(encoding="utf-8")
     assert to_markdown("training") in page
     assert to_markdown("dataset") in page
     assert to_markdown("sweep") in page
+    assert to_markdown("report") in page
 
 
 def test_every_command_has_a_row_in_help() -> None:

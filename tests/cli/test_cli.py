@@ -77,7 +77,7 @@ def test_the_public_options_are_pinned() -> None:
         "quickstart": {"--out", "--force"},
         "prepare": {"--source", "--out", "--memory-limit", "--threads", "--engine", "--limit-rows",
                     "--no-verify", "--force", "--dry-run"},
-        "train": {"--set", "--data", "--out", "--seed", "--resume", "--force", "--dry-run"},
+        "train": {"--set", "--data", "--out", "--seed", "--resume", "--track", "--force", "--dry-run"},
         "evaluate": {"--split", "--data", "--group", "--predictions"},
         "compare": {"--split", "--data", "--by", "--against", "--markdown"},
         "flops": {"--set", "--data", "--mode", "--by-module", "--max-gflop", "--examples", "--solve"},
