@@ -5,8 +5,9 @@ outside of it: in memory (`lookup`) or, where a vocabulary is too large for that
 """
 
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,11 @@ from wukongctl.data.writer import SplitWriter, Written
 
 pc: Any = pyarrow.compute
 """Its functions are generated on import, where type checkers cannot see them."""
-BATCH_ROWS = 32_768
-"""Arrow reads up to 32 batches ahead, whatever it is told: more rows than this would take a gigabyte."""
+BATCH_ROWS, LEAST_BATCH_ROWS = 32_768, 1024
+AHEAD = 8
+"""Batches that are read before they are used…"""
+VALUE_BYTES = 48
+"""… of which a value takes about this much, and all together at most a quarter of the memory limit."""
 PAGE = "encoded.json"
 Scales = dict[int, tuple[float, float]]
 """Mean and standard deviation of the features to standardize."""
@@ -187,20 +191,52 @@ def looked_up(
     sequences = [
         i for i, (_, group) in enumerate(spec.columns) if isinstance(group, Sequence) and i in tables
     ]
-    with engine.reader(query, BATCH_ROWS) as reader:
+    rows = batch_rows(engine.memory, len(spec.columns))
+    with engine.reader(query, rows) as reader, paced(reader, AHEAD) as (batches, used):
         columns = {name: pc.field(name) for name in reader.schema.names}
         for index, table in tables.items():
             if index not in sequences:
                 columns[f"f{index}"] = table.ids(columns[f"f{index}"])
         scanner = ds.Scanner.from_batches(
-            reader,
+            batches,
             columns=columns,
             use_threads=engine.threads != 1,
-            batch_size=BATCH_ROWS,
+            batch_size=rows,
             batch_readahead=4,
         )
         for batch in scanner.to_reader():
+            used()
             yield _with_lists(batch, sequences, tables) if sequences else batch
+
+
+def batch_rows(memory: int, columns: int) -> int:
+    """Rows of a batch, a power of two, such that those read ahead take a quarter of `memory` bytes."""
+    fit = memory // (4 * AHEAD * VALUE_BYTES * columns)
+    return max(min(BATCH_ROWS, 1 << fit.bit_length() >> 1), LEAST_BATCH_ROWS)
+
+
+@contextmanager
+def paced(
+    reader: pa.RecordBatchReader, ahead: int
+) -> Iterator[tuple[pa.RecordBatchReader, Callable[[], None]]]:
+    """`reader` held back once it is `ahead` batches before the calls of the function that comes with it.
+
+    Left alone, Arrow's scanner reads on until a gigabyte of batches waits for a slower writer.
+    """
+    free, left = threading.Semaphore(ahead), threading.Event()
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in reader:
+            free.acquire()
+            if left.is_set():
+                return
+            yield batch
+
+    try:
+        yield pa.RecordBatchReader.from_batches(reader.schema, batches()), free.release
+    finally:
+        left.set()
+        free.release()
 
 
 def _with_lists(

@@ -41,23 +41,23 @@ class Table(NamedTuple):
     """A vocabulary in memory."""
 
     values: pa.Array
-    first: pa.Scalar
+    """By id: the position of a value is its id."""
     unknown: pa.Scalar
-    missing: pa.Scalar
+    keeps_missing: bool
 
     def ids(self, value: Any) -> Any:
-        """Ids of an array or of an expression over arrays."""
-        position = pc.index_in(value, value_set=self.values, skip_nulls=True)
-        return pc.if_else(
-            pc.is_null(value), self.missing, pc.coalesce(pc.add(position, self.first), self.unknown)
+        """Ids of an array or of an expression over arrays; no value is the empty text."""
+        return pc.coalesce(
+            pc.index_in(value, value_set=self.values, skip_nulls=not self.keeps_missing), self.unknown
         )
 
 
 def table(values: pa.Array, *, oov_last: bool) -> Table:
     """Look `values` up, in id order; `oov_last` for ids as BARS has them."""
+    first = [""] if oov_last else [None, ""]  # the empty text stands where no value has an id
     unknown = len(values) + SPECIAL_IDS - 1 if oov_last else 1
-    numbers = (1 if oov_last else SPECIAL_IDS, unknown, unknown if oov_last else 0)
-    return Table(values, *(pa.scalar(number, pa.int32()) for number in numbers))
+    by_id = pa.concat_arrays([pa.array(first, values.type), values])
+    return Table(by_id, pa.scalar(unknown, pa.int32()), keeps_missing=not oov_last)
 
 
 def load(vocabularies: Mapping[int, Vocabulary], folder: Path) -> dict[int, Table]:

@@ -18,6 +18,7 @@ PLACEHOLDER = re.compile(r"'\{([^{}']+)\}'")
 NESTED = re.compile(r"\[\d*\]$|^(STRUCT|MAP|UNION)\b")
 LIST = re.compile(r"^\w+(\([\d,]+\))?\[\d*\]$")
 """DuckDB types, as text: of any nested value, and of a flat list or array."""
+MAY_BE_NAN = frozenset({"VARCHAR", "FLOAT", "DOUBLE"})
 READ_CSV = re.compile(r"\bread_csv(?:_auto)?\s*\(", re.IGNORECASE)
 REJECTING = re.compile(r"\b(store_rejects|ignore_errors)\b", re.IGNORECASE)
 MAX_GROUPING_COLUMNS = 60
@@ -291,7 +292,7 @@ def _raw(
     if isinstance(group, config.Numeric):
         cast = "TRY_CAST" if skip else "CAST"
         number = f"{cast}(NULLIF(trim({column}), '') AS DOUBLE)" if is_text else f"CAST({column} AS DOUBLE)"
-        return f"NULLIF({number}, 'nan'::DOUBLE)"
+        return f"NULLIF({number}, 'nan'::DOUBLE)" if kind in MAY_BE_NAN else number
     return f"NULLIF({column}, '')" if is_text else f"CAST({column} AS VARCHAR)"
 
 
