@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from wukongctl.data import extract as module
-from wukongctl.data.extract import extract, is_archive
+from wukongctl.data.extract import extract, extract_once, is_archive
 from wukongctl.errors import RunFailed
 
 TEXT = b"1,2\r\n3,4\r\n" * 1000
@@ -159,3 +159,12 @@ def test_devices_and_hard_links_are_refused(tmp_path: Path) -> None:
             file.addfile(info)
         with pytest.raises(RunFailed, match="not a regular file"):
             extract(tmp_path / "a.tar", ["train.csv"], tmp_path / "out")
+
+
+def test_unpacked_once_and_again_if_it_did_not_end(tmp_path: Path) -> None:
+    archive, own = zipped(tmp_path / "a.zip", {"train.csv": TEXT}), tmp_path / "raw/0"
+    own.mkdir(parents=True)
+    (own / "train.csv").write_bytes(TEXT[:3])  # what a killed run leaves
+    assert extract_once(archive, ["train.csv"], own)["train.csv"].read_bytes() == TEXT
+    archive.unlink()
+    assert extract_once(archive, ["train.csv"], own) == {"train.csv": own / "train.csv"}

@@ -497,6 +497,26 @@ def test_one_class_label_is_allowed_and_reported(tmp_path: Path) -> None:
     assert prepared.verified
 
 
+@pytest.mark.parametrize(
+    ("kind", "values", "said"),
+    [
+        ("categorical", ["x"] * 9, "has one value"),
+        ("numeric", [5] * 9, "has one value"),
+        ("numeric", [""] * 9, "is missing"),
+        ("categorical", ["x", "", *["x"] * 7], None),
+        ("numeric", [5, 6, *[5] * 7], None),
+    ],
+)
+def test_constant_features_are_reported(
+    tmp_path: Path, kind: str, values: list[object], said: str | None
+) -> None:
+    write_rows(tmp_path, [{"label": i % 2, "a": value, "b": i} for i, value in enumerate(values)])
+    features = [{"type": kind, "columns": ["a"]}, {"type": "numeric", "columns": ["b"]}]
+    prepared = run(own(features=features), tmp_path, tmp_path / "out")
+    expected = f"`a` {said} in every row of `train`: nothing can be learned from it"
+    assert prepared.problems == ((expected,) if said else ())
+
+
 def test_wrong_counts_are_a_failed_check_with_both_values(tmp_path: Path) -> None:
     write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
     spec = own(expect={"total": {"rows": 10, "positives": 4}, "train": {"rows": 7}})

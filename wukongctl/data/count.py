@@ -112,11 +112,15 @@ class _Counting:
         return sql.copy(query, self.folder / file_name(feature), "lz4")
 
     def _run(self, statement: str) -> None:
-        """Run a pass over the raw rows; progress is by the bytes that were read, where the system tells."""
+        """Run a pass over the raw rows; progress is by bytes where the system counts them, else by passes."""
         begun = bytes_read()
 
         def tick() -> None:
-            read = min(max(bytes_read() - begun, 0), self.size)
+            now = bytes_read()
+            if begun is None or now is None:
+                self.report(Progress(STAGE, self.passed, self.passes))
+                return
+            read = min(max(now - begun, 0), self.size)
             self.report(
                 Progress(STAGE, self.passed * self.size + read, self.passes * self.size or None, "bytes")
             )

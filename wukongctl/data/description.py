@@ -126,6 +126,7 @@ def _notes(spec: DatasetSpec, outcome: Outcome) -> list[str]:
         notes.append(f"every label in `train` is {int(train.positives > 0)}: nothing can be learned from it")
     if not spec.files and spec.generator is None:
         notes.append("the recipe lists no `files`: a change of what its SQL reads will go unnoticed")
+    notes += _constant(spec, outcome)
     notes += [
         f"`{file.path}`: {file.without:,} values of train have no vector, theirs is zero"
         for file in outcome.vectors.values()
@@ -133,4 +134,19 @@ def _notes(spec: DatasetSpec, outcome: Outcome) -> list[str]:
     ]
     if splits.valid_is_test(spec):
         notes.append("`valid` is the test split, as in BARS: a model chosen on it has seen the test labels")
+    return notes
+
+
+def _constant(spec: DatasetSpec, outcome: Outcome) -> list[str]:
+    """Features that say the same of every row of train."""
+    tallies = statistics.merged(piece.tallies for piece in outcome.written["train"])
+    notes = []
+    for index, (name, group) in enumerate(spec.columns):
+        tally, vocabulary = tallies[name], outcome.vocabularies.get(index)
+        if tally.missing == tally.rows:
+            notes.append(f"`{name}` is missing in every row of `train`: nothing can be learned from it")
+        elif isinstance(group, Sequence) or tally.missing:
+            continue
+        elif tally.minimum == tally.maximum and (vocabulary is None or vocabulary.statistics.seen == 1):
+            notes.append(f"`{name}` has one value in every row of `train`: nothing can be learned from it")
     return notes

@@ -5,6 +5,7 @@ devices are refused; nothing may unpack to more than a bound.
 """
 
 import gzip
+import json
 import lzma
 import shutil
 import tarfile
@@ -15,7 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from wukongctl.data.atomic import write_atomic
 from wukongctl.data.progress import Progress, Report, silent
+from wukongctl.data.stages import sync_tree
 from wukongctl.errors import RunFailed
 
 CHUNK = 1 << 20
@@ -64,6 +67,22 @@ def extract(archive: Path, wanted: Collection[str], into: Path, report: Report =
     except UNREADABLE as error:
         reason = str(error) or type(error).__name__
         raise DamagedArchive(f"`{archive}` is damaged: {reason}", hint="fetch it again") from None
+    return found
+
+
+def extract_once(
+    archive: Path, wanted: Collection[str], into: Path, report: Report = silent
+) -> dict[str, Path]:
+    """`extract`, unless it ran to its end before; `into` is for this archive and these names alone."""
+    page = into.with_name(f"{into.name}.json")
+    if page.is_file():
+        found = {name: into / name for name in json.loads(page.read_text())}
+        if all(path.is_file() for path in found.values()):
+            return found
+    shutil.rmtree(into, ignore_errors=True)
+    found = extract(archive, wanted, into, report)
+    sync_tree(into)
+    write_atomic(page, lambda file: file.write(json.dumps(list(found)).encode()))
     return found
 
 

@@ -5,7 +5,6 @@ caller forces its replacement.
 """
 
 import os
-import shutil
 from pathlib import Path
 from typing import Literal, TypedDict
 
@@ -138,7 +137,6 @@ def _differs(target: Path, what: str) -> UsageError:
 def _prepare_in(
     workspace: Path, target: Path, spec: DatasetSpec, options: Options, current: Manifest | None
 ) -> Manifest:
-    shutil.rmtree(workspace / RAW, ignore_errors=True)
     raw = sources.resolve(
         spec,
         recipe_dir=options.recipe_dir,

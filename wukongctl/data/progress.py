@@ -24,10 +24,10 @@ def silent(progress: Progress) -> None:
     """The report of a caller that does not look."""
 
 
-def bytes_read() -> int:
-    """Bytes this process has read from files so far; 0 where the system does not say."""
+def bytes_read() -> int | None:
+    """Bytes this process has read from files so far; None where the system does not say (only Linux does)."""
     try:
         first, *_ = READ_BY_THIS_PROCESS.read_text().splitlines()
         return int(first.removeprefix("rchar:"))
     except (OSError, ValueError):
-        return 0
+        return None

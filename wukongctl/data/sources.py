@@ -4,6 +4,7 @@ Looked for in `--source`; else downloaded; else beside the recipe, or, for datas
 first, in the download cache. A name such as `day_*.csv` stands for all files that fit it.
 """
 
+import hashlib
 import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ import platformdirs
 from wukongctl.config.dataset import DatasetSpec, Download, RawFile, is_pattern
 from wukongctl.data.digests import digests
 from wukongctl.data.download import fetch
-from wukongctl.data.extract import DamagedArchive, extract, is_archive
+from wukongctl.data.extract import DamagedArchive, extract_once, is_archive
 from wukongctl.data.manifest import Source
 from wukongctl.data.progress import Report
 from wukongctl.errors import CheckFailed, Problem, RunFailed, UsageError
@@ -95,11 +96,15 @@ class Checks:
     def unpack(
         self, name: str, path: Path, wanted: Collection[str], into: Path
     ) -> tuple[dict[str, Path], bool]:
-        """Verify an archive, then unpack the `wanted` files it holds; whether it is the published one."""
+        """Verify an archive, then unpack the `wanted` files it holds, unless a killed run has; whether it is
+        the published one.
+        """
         verified = self.read(name, path, self.spec.downloads.get(name, RawFile()))
         self.require()
+        content = [self.sources[-1].sha256, *sorted(wanted)]
+        own = into / hashlib.sha256("\n".join(content).encode()).hexdigest()[:16]
         try:
-            return extract(path, wanted, into, self.report), verified
+            return extract_once(path, wanted, own, self.report), verified
         except DamagedArchive:
             self._drop(path)
             raise
