@@ -10,6 +10,8 @@ from wukongctl.models import build as build_model
 from wukongctl.training.optimizers import (
     LazyAdam,
     RowwiseAdagrad,
+    _group,
+    _group_on_gpu,
     build,
     round_stochastically,
     sum_rows,
@@ -78,6 +80,13 @@ def test_summed_rows_equal_a_coalesced_gradient(ids: list[int], high: int) -> No
     expected = gradient.coalesce()
     assert torch.equal(found, expected.indices()[0])
     torch.testing.assert_close(summed, expected.values())
+
+
+@given(ids=st.lists(st.integers(0, 40), min_size=1, max_size=60))
+def test_a_gpu_groups_rows_as_a_processor_does(ids: list[int]) -> None:
+    rows = torch.tensor(ids, dtype=torch.int64)
+    for here, there in zip(_group(rows), _group_on_gpu(rows), strict=True):
+        assert torch.equal(here, there)
 
 
 @pytest.mark.parametrize("name", ["rowwise_adagrad", "lazy_adam"])

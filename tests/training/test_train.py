@@ -159,7 +159,7 @@ def test_every_way_to_compute_resumes_to_the_same_bits(
 
 def test_what_the_machine_lacks_is_noted(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = train(recipe(), data=data, out=tmp_path, report=silent)
-    monkeypatch.setattr(hardware, "has_bfloat16", lambda: False)
+    monkeypatch.setattr(hardware, "has_bfloat16", lambda _: False)
     monkeypatch.setenv("CXX", "no-such-compiler")
     spec = recipe(precision="bfloat16", compile=True)
     outcome = train(spec, data=data, out=tmp_path, report=silent)

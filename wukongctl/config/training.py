@@ -142,8 +142,10 @@ class TrainingSpec(Spec):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Processor threads; absent: as many as there are cores."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train: `auto` takes a GPU where torch finds one. Several processes train on processors."""
     precision: Precision = "float32"
-    """`bfloat16`: matrix products in bfloat16 where the processor has it; weights, logits, loss and
+    """`bfloat16`: matrix products in bfloat16 where the device has it; weights, logits, loss and
     optimisers stay float32."""
     embedding_dtype: Precision = "float32"
     """`bfloat16` halves the memory of embedding tables; their updates are computed in float32 and rounded

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from wukongctl.config.dataset import Categorical, DatasetSpec, Numeric, Sequence
 
 if TYPE_CHECKING:  # preparing data needs no torch
+    import torch
     from torch import Tensor
 
 
@@ -22,6 +23,13 @@ class Batch(NamedTuple):
     dense: "Tensor"
     labels: "Tensor"
     probability: "Tensor | None" = None
+
+    def to(self, device: "torch.device") -> "Batch":
+        """The same examples on `device`; itself where they are there already."""
+        if self.labels.device == device:
+            return self
+        probability = None if self.probability is None else self.probability.to(device)
+        return Batch(self.ids.to(device), self.dense.to(device), self.labels.to(device), probability)
 
     def rows(self, start: int, stop: int) -> "Batch":
         """Examples `start` to `stop`, without copying."""

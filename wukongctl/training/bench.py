@@ -14,6 +14,7 @@ from wukongctl.data import manifest as manifests
 from wukongctl.data.atomic import write_atomic
 from wukongctl.data.batches import BatchReader
 from wukongctl.data.schema import Batch
+from wukongctl.errors import UsageError
 from wukongctl.models.counts import count
 from wukongctl.training import hardware
 from wukongctl.training.distributed import ALONE
@@ -33,6 +34,10 @@ def bench(recipe: TrainingSpec, *, data: Path, steps: int, trace: Path | None = 
     processor time, which other processes do not disturb; `seconds` is wall time. Raises UsageError.
     """
     execution = hardware.execution(recipe)
+    if execution.device != hardware.CPU:
+        raise UsageError(
+            "`bench` counts processor time, and a GPU's is not in it", hint="add `--set device=cpu`"
+        )
     execution.apply()
     torch.manual_seed(recipe.seed)
     folder = data / recipe.data

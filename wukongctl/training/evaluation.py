@@ -43,14 +43,14 @@ def score(
     the run's, the logits are float32 in any. `group` is the id column to keep as groups.
     """
     was_training = model.training
-    model.eval()
+    model.to(execution.device).eval()
     logits, labels, probability, groups = [], [], [], []
     # FBGEMM's kernels for sharded tables know no inference mode.
     with torch.inference_mode() if world.size == 1 else torch.no_grad():
         for batch in reader.epoch(0):
             mine, _ = world.share(batch)
             with execution.autocast:
-                scored = model(mine).float()
+                scored = model(mine.to(execution.device)).float().cpu()
             logits.append(world.whole(scored, len(batch.labels)))
             labels.append(batch.labels)
             if group is not None:

@@ -10,10 +10,12 @@ from pathlib import Path
 import torch
 
 from wukongctl.config.training import Precision, TrainingSpec
+from wukongctl.errors import UsageError
 
 # Taken before anyone sets it: OMP_NUM_THREADS if given, else one per physical core this process may use.
 _TORCH_THREADS = torch.get_num_threads()
 CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -24,28 +26,45 @@ class Execution:
     precision: Precision
     compile: bool
     notes: tuple[str, ...] = ()
+    device: torch.device = CPU
 
     @property
     def autocast(self) -> torch.autocast:
         """Matrix products in bfloat16 while it lasts, if that is the precision."""
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16")
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
     def apply(self) -> None:
         """Set the process's threads."""
         torch.set_num_threads(self.threads)
 
 
-def execution(recipe: TrainingSpec) -> Execution:
-    """The recipe's wishes, cut down to what this machine has."""
+def execution(recipe: TrainingSpec, *, processes: int = 1) -> Execution:
+    """The recipe's wishes, cut down to what this machine has; raises UsageError for an absent GPU."""
     notes = []
+    device = chosen_device(recipe, processes)
     precision, compiled = recipe.precision, recipe.compile
-    if precision == "bfloat16" and not has_bfloat16():
-        notes.append("this processor has no bfloat16 instructions: `precision` falls back to float32")
+    if precision == "bfloat16" and not has_bfloat16(device):
+        notes.append(f"this {device.type} has no bfloat16 instructions: `precision` falls back to float32")
         precision = "float32"
     if compiled and not has_compiler():
         notes.append("no C++ compiler found (`CXX`, g++, clang++): `compile` falls back to false")
         compiled = False
-    return Execution(recipe.threads or usable_threads(), precision, compiled, tuple(notes))
+    return Execution(recipe.threads or usable_threads(), precision, compiled, tuple(notes), device)
+
+
+def chosen_device(recipe: TrainingSpec, processes: int) -> torch.device:
+    """Where a recipe trains; raises UsageError when that cannot be."""
+    if recipe.device == "cuda" and processes > 1:
+        raise UsageError(
+            "several processes train on processors, one on a GPU", hint="add `--set device=cpu`, or start one"
+        )
+    if recipe.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError(
+            "the recipe says `device: cuda`, and torch finds no GPU here",
+            hint="add `--set device=cpu`, or install a CUDA build of torch",
+        )
+    on_gpu = recipe.device != "cpu" and processes == 1 and torch.cuda.is_available()
+    return torch.device("cuda", torch.cuda.current_device()) if on_gpu else CPU
 
 
 def usable_threads() -> int:
@@ -62,8 +81,10 @@ def cgroup_processors(quota: Path = CGROUP_QUOTA) -> int | None:
         return None
 
 
-def has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 itself; emulation is slower than float32."""
+def has_bfloat16(device: torch.device = CPU) -> bool:
+    """Whether the device multiplies bfloat16 itself; emulation is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
@@ -71,6 +92,19 @@ def has_compiler() -> bool:
     """Whether torch.compile would find a C++ compiler."""
     chosen = os.environ.get("CXX")
     return any(shutil.which(name) for name in ([chosen] if chosen else ["g++", "clang++"]))
+
+
+def random_state(device: torch.device) -> torch.Tensor:
+    """State of the generator that a run on `device` draws from."""
+    return torch.get_rng_state() if device == CPU else torch.cuda.get_rng_state(device)
+
+
+def set_random_state(device: torch.device, state: torch.Tensor) -> None:
+    """The inverse of `random_state`."""
+    if device == CPU:
+        torch.set_rng_state(state)
+    else:
+        torch.cuda.set_rng_state(state, device)
 
 
 class Stopwatch:
@@ -92,7 +126,7 @@ class Stopwatch:
 
 def utilization(flops_per_second: float, execution: Execution) -> dict[str, float]:
     """MFU: matrix-product FLOP/s of a run over the peak measured here, for its precision and threads."""
-    peak = matmul_peak(execution.precision, execution.threads)
+    peak = matmul_peak(execution.precision, execution.threads, device=execution.device)
     return {
         "mfu": flops_per_second / peak,
         "gflops_per_second": flops_per_second / 1e9,
@@ -101,7 +135,9 @@ def utilization(flops_per_second: float, execution: Execution) -> dict[str, floa
 
 
 @lru_cache
-def matmul_peak(precision: Precision, threads: int, *, cpu_time: bool = False) -> float:
+def matmul_peak(
+    precision: Precision, threads: int, *, cpu_time: bool = False, device: torch.device = CPU
+) -> float:
     """FLOP per second of the best of some square matrix products, a fraction of a second's work.
 
     With `cpu_time` per second of processor time: what other processes take does not count then.
@@ -109,18 +145,21 @@ def matmul_peak(precision: Precision, threads: int, *, cpu_time: bool = False) -
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        return max(_matmul_rate(size, getattr(torch, precision), cpu_time=cpu_time) for size in (1024, 1536))
+        sizes = (1024, 1536) if device == CPU else (4096, 8192)
+        return max(_matmul_rate(size, getattr(torch, precision), device, cpu_time=cpu_time) for size in sizes)
     finally:
         torch.set_num_threads(before)
 
 
 @torch.inference_mode()
-def _matmul_rate(size: int, dtype: torch.dtype, *, cpu_time: bool) -> float:
-    left = torch.ones(size, size).to(dtype)
+def _matmul_rate(size: int, dtype: torch.dtype, device: torch.device, *, cpu_time: bool) -> float:
+    left = torch.ones(size, size, dtype=dtype, device=device)
     out = torch.empty_like(left)
     times = []
     for _ in range(8):
         watch = Stopwatch()
         torch.matmul(left, left, out=out)
+        if device != CPU:
+            torch.cuda.synchronize(device)
         times.append(watch.cpu_seconds if cpu_time else watch.seconds)
     return 2 * size**3 / min(times[1:])

@@ -19,7 +19,7 @@ from wukongctl.data.manifest import Manifest
 from wukongctl.data.schema import Batch
 from wukongctl.errors import Interrupted, RunFailed
 from wukongctl.models.counts import count
-from wukongctl.training import checkpoint, schedules
+from wukongctl.training import checkpoint, hardware, schedules
 from wukongctl.training.distributed import World
 from wukongctl.training.evaluation import EVALUATION_BATCH, score
 from wukongctl.training.hardware import Execution, Stopwatch, utilization
@@ -90,7 +90,7 @@ class Trainer:
         self.recipe, self.folder, self.execution, self.report = recipe, folder, execution, report
         self.world, self.track = world, track
         torch.manual_seed(recipe.seed)
-        self.model = new_model(recipe, manifest, data)
+        self.model = new_model(recipe, manifest, data).to(execution.device)
         self.counts = count(self.model)  # before tables are divided
         self.parallel = ParallelModel(self.model, recipe, world)
         self.update = Update(recipe, self.parallel, execution)
@@ -249,7 +249,7 @@ class Trainer:
         state = {
             "model": self.parallel.state_dict(),
             "optimizers": self.update.state_dict(),
-            "rng": torch.get_rng_state(),
+            "rng": hardware.random_state(self.execution.device),
             "position": asdict(self.position),
         }
         self.world.on_first(lambda: self.checkpoints.save(self.position.step, state))
@@ -266,7 +266,7 @@ class Trainer:
         if state is not None:
             self.parallel.load_state_dict(state["model"])
             self.update.load_state_dict(state["optimizers"])
-            torch.set_rng_state(state["rng"])
+            hardware.set_random_state(self.execution.device, state["rng"])
             self.position = Position.from_state(state["position"])
             log.info("resumed at step %d of %d", self.position.step, self.total_steps)
         self.world.require_same(self.position.step, "checkpoint")

@@ -54,7 +54,8 @@ class RowOptimizer(Optimizer):
         super().load_state_dict(state_dict)
         tables = [table for group in self.param_groups for table in group["params"]]
         for index, table in enumerate(tables):
-            self.state[table] = {name: value.clone() for name, value in state_dict["state"][index].items()}
+            state = state_dict["state"][index]
+            self.state[table] = {name: value.to(table.device, copy=True) for name, value in state.items()}
 
     def _update(self, table: Tensor, gradient: Tensor, group: Options) -> None:
         rows, summed = sum_rows(gradient)
@@ -85,7 +86,7 @@ class RowwiseAdagrad(RowOptimizer):
         super().__init__(params, {"lr": lr, "eps": eps, "l2": l2})
 
     def _new_state(self, table: Tensor) -> State:
-        return {"sum": torch.zeros(len(table))}
+        return {"sum": torch.zeros(len(table), device=table.device)}
 
     def _change(
         self, rows: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]
@@ -104,8 +105,8 @@ class LazyAdam(RowOptimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "l2": l2})
 
     def _new_state(self, table: Tensor) -> State:
-        shape = table.shape
-        return {"step": torch.zeros(()), "mean": torch.zeros(shape), "square": torch.zeros(shape)}
+        moments = {name: torch.zeros(table.shape, device=table.device) for name in ("mean", "square")}
+        return {"step": torch.zeros(()), **moments}
 
     def _change(
         self, rows: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]
@@ -127,23 +128,36 @@ def sum_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
     Row number and position share one 64-bit key: NumPy sorts those four times as fast as torch finds
     unique rows, and the order inside a sum is always that of the batch.
     """
-    indices, values = gradient._indices()[0].numpy(), gradient._values()
+    indices, values = gradient._indices()[0], gradient._values()
     if not len(indices):
-        return gradient._indices()[0], values.float()
+        return indices, values.float()
+    rows, order, starts = (_group if indices.device.type == "cpu" else _group_on_gpu)(indices)
+    # Its bags are the duplicates of a row: gathers and sums in one pass.
+    return rows, embedding_bag(order, values.float(), starts, mode="sum")
+
+
+def _group(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows with duplicates → distinct ones ascending, positions row by row, where each row's begin."""
+    indices = rows.numpy()
     bits = int(len(indices) - 1).bit_length()
     keys = (indices << bits) | np.arange(len(indices))
     keys.sort()
     sorted_rows = keys >> bits
     starts = np.flatnonzero(np.concatenate(([True], sorted_rows[1:] != sorted_rows[:-1])))
-    order = torch.from_numpy(keys & ((1 << bits) - 1))
-    # Its bags are the duplicates of a row: gathers and sums in one pass.
-    summed = embedding_bag(order, values.float(), torch.from_numpy(starts), mode="sum")
-    return torch.from_numpy(sorted_rows[starts]), summed
+    order = keys & ((1 << bits) - 1)
+    return torch.from_numpy(sorted_rows[starts]), torch.from_numpy(order), torch.from_numpy(starts)
+
+
+def _group_on_gpu(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same without leaving the device."""
+    in_order, order = rows.sort(stable=True)
+    distinct, counts = torch.unique_consecutive(in_order, return_counts=True)
+    return distinct, order, counts.cumsum(0) - counts
 
 
 def round_stochastically(weights: Tensor) -> Tensor:
     """float32 → bfloat16, up or down with the odds that keep the expectation."""
-    noise = torch.randint(0, 1 << 16, weights.shape, dtype=torch.int32)
+    noise = torch.randint(0, 1 << 16, weights.shape, dtype=torch.int32, device=weights.device)
     return ((weights.view(torch.int32) + noise) & -(1 << 16)).view(torch.float32).to(torch.bfloat16)
 
 

@@ -14,7 +14,6 @@ from wukongctl.data.atomic import write_atomic
 from wukongctl.data.rows import RowReader
 from wukongctl.errors import UsageError
 from wukongctl.training.evaluation import EVALUATION_BATCH
-from wukongctl.training.hardware import execution
 from wukongctl.training.trained import Trained, open_run
 
 SCHEMA = pa.schema({"logit": pa.float32(), "prediction": pa.float32()})
@@ -59,12 +58,14 @@ def predict(
 
 @torch.inference_mode()
 def _scored(trained: Trained, reader: RowReader, files: Sequence[Path]) -> Iterator[pa.Table]:
-    how = execution(trained.recipe)
+    how = trained.execution
+    model = trained.model.to(how.device)
     for path in files:
         for part in reader.batches(path):
             for start in range(0, len(part.labels), EVALUATION_BATCH):
+                rows = part.rows(start, start + EVALUATION_BATCH).to(how.device)
                 with how.autocast:
-                    logits = trained.model(part.rows(start, start + EVALUATION_BATCH)).float()
+                    logits = model(rows).float().cpu()
                 yield pa.table([logits.numpy(), torch.sigmoid(logits).numpy()], schema=SCHEMA)
 
 

@@ -197,6 +197,7 @@ def describe(
         },
         "params": {"dense": counts.dense_params, "embedding": counts.embedding_params},
         "execution": {
+            "device": execution.device.type,
             "threads": execution.threads,
             "precision": execution.precision,
             "compile": execution.compile,

@@ -67,7 +67,7 @@ def _train(
     track: Write,
     report: Callable[[Progress], None],
 ) -> Outcome:
-    execution = hardware.execution(recipe)
+    execution = hardware.execution(recipe, processes=world.size)
     execution.apply()
     manifest = manifests.read(dataset)
     trainer = Trainer(

@@ -1,0 +1,58 @@
+"""Where a recipe runs. No GPU is needed: what torch says of one is replaced."""
+
+import pytest
+import torch
+
+from wukongctl.config.training import TrainingSpec
+from wukongctl.data.schema import Batch
+from wukongctl.errors import UsageError
+from wukongctl.training import hardware
+
+
+def recipe(**keys: object) -> TrainingSpec:
+    return TrainingSpec.from_dict({"data": "d", "model": {"name": "mlp"}, **keys})
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+
+
+def test_without_a_gpu_auto_is_the_processor_and_cuda_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert hardware.execution(recipe()).device == hardware.CPU
+    with pytest.raises(UsageError, match="finds no GPU"):
+        hardware.execution(recipe(device="cuda"))
+
+
+@pytest.mark.usefixtures("gpu")
+def test_with_a_gpu_one_process_takes_it_and_several_do_not() -> None:
+    assert hardware.execution(recipe()).device == torch.device("cuda", 1)
+    assert hardware.execution(recipe(device="cuda")).device == torch.device("cuda", 1)
+    assert hardware.execution(recipe(device="cpu")).device == hardware.CPU
+    assert hardware.execution(recipe(), processes=2).device == hardware.CPU
+    with pytest.raises(UsageError, match="several processes"):
+        hardware.execution(recipe(device="cuda"), processes=2)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_precision_is_that_of_the_device() -> None:
+    asked = hardware.execution(recipe(precision="bfloat16"))
+    assert asked.precision == "float32"
+    assert asked.notes == ("this cuda has no bfloat16 instructions: `precision` falls back to float32",)
+
+
+def test_a_batch_moves_whole() -> None:
+    batch = Batch(torch.zeros(2, 3, dtype=torch.int32), torch.zeros(2, 1), torch.zeros(2), torch.zeros(2))
+    moved = batch.to(torch.device("meta"))
+    assert {part.device.type for part in moved if part is not None} == {"meta"}
+    assert batch.to(hardware.CPU) is batch
+
+
+def test_random_numbers_go_on_where_they_were() -> None:
+    state = hardware.random_state(hardware.CPU)
+    first = torch.rand(3)
+    hardware.set_random_state(hardware.CPU, state)
+    assert torch.equal(torch.rand(3), first)
