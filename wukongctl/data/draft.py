@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from wukongctl.config.dataset import RESERVED_COLUMNS, DatasetSpec, is_pattern
 from wukongctl.config.loading import validate
 from wukongctl.config.positions import parse
-from wukongctl.data import guess, profile, splits, sql, tables
+from wukongctl.data import guess, headers, profile, splits, sql, tables
 from wukongctl.data.engine import Engine
 from wukongctl.data.guess import Label, Role
 from wukongctl.data.profile import Column
@@ -79,6 +79,7 @@ def _name(file: str) -> str:
 class _Drafting:
     def __init__(self, engine: Engine, file: str, name: str, table: tables.Table, wanted: str | None) -> None:
         self.engine, self.file, self.name, self.table = engine, file, name, table
+        headers.require_same(engine, table.source)
         self.columns = self._measured(f"SELECT * FROM {table.source} LIMIT {LOOKED_AT}")
         self.rows = self.columns[0].rows
         if self.rows < LEAST_ROWS:

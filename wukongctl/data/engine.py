@@ -28,6 +28,7 @@ CSV_REASON = re.compile(
 CSV_SNIFFED = re.compile(r'sniffing file "([^"]+)"')
 CSV_DELIMITERS = re.compile(r"^Delimiter Candidates: (.+)$", re.MULTILINE)
 CSV_FILE = re.compile(r"^\s*file = (.+)$", re.MULTILINE)
+CSV_MISMATCH = re.compile(r"^Main file schema: (.+)\nCurrent file: (.+)\n(.+)$", re.MULTILINE)
 MISSING_EXTENSION = re.compile(
     r'requires the extension (\w+)|Extension "[^"]*?(\w+)\.duckdb_extension" not found'
 )
@@ -201,6 +202,13 @@ class Engine:
             )
         if "CSV Error on Line" in text or "sniffing file" in text:
             return RunFailed(f"{csv_problem(text, self.paths)} (dataset `{self.dataset}`)", hint=SKIP)
+        if mismatch := CSV_MISMATCH.search(text):
+            first, file = Path(mismatch[1]).name, Path(mismatch[2]).name
+            what = re.sub('[Cc]olumn with name: "(.*)" is missing', r"column `\1` is missing", mismatch[3])
+            return RunFailed(
+                f"`{file}`: {what}, which `{first}` has (dataset `{self.dataset}`)",
+                hint="give all files the same columns, or read them with `union_by_name=true`",
+            )
         if "Could not convert" in text:
             return ConversionFailed(f"reading dataset `{self.dataset}` failed: {first_line(text)}")
         if extension := MISSING_EXTENSION.search(text):

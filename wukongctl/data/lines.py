@@ -36,7 +36,7 @@ def place(engine: "Engine", query: str, row: int) -> str | None:
 def odd_line(path: Path, delimiters: str) -> tuple[int, str] | None:
     """The first line whose number of fields is not that of the first, or whose quote never ends."""
     try:
-        with _opened(path) as file:
+        with opened(path) as file:
             first = file.readline().decode("utf-8", "replace")
             delimiter = max(delimiters, key=first.count)
             wanted = len(next(csv.reader([first], delimiter=delimiter)))
@@ -55,7 +55,7 @@ def odd_line(path: Path, delimiters: str) -> tuple[int, str] | None:
 
 
 def _lines(path: Path) -> int:
-    with _opened(path) as file:
+    with opened(path) as file:
         count, last = 0, b"\n"
         for block in _blocks(file):
             count, last = count + block.count(b"\n"), block[-1:]
@@ -68,6 +68,7 @@ def _blocks(file: IO[bytes]) -> Iterator[bytes]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """The bytes of a text file, decompressed."""
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         yield file  # type: ignore[misc]

@@ -12,7 +12,7 @@ from pathlib import Path
 from wukongctl.config.dataset import ByOrder, DatasetSpec, SplitName, SplitRule
 from wukongctl.config.loading import did_you_mean
 from wukongctl.config.spec import Spec
-from wukongctl.data import splits, sql
+from wukongctl.data import headers, splits, sql
 from wukongctl.data.engine import Engine
 from wukongctl.data.splits import Route
 from wukongctl.errors import UsageError
@@ -79,6 +79,7 @@ def plan(engine: Engine, spec: DatasetSpec, limit: int | None, known_rows: int |
     """
     parts: list[Part] = []
     for text, rule in _streams(spec):
+        headers.require_same(engine, text)
         whole = sql.source(text, limit)
         types = _types(engine, spec, whole)
         pieces = [sql.source(piece, limit) for piece in _divided(engine, text, whole)]

@@ -7,7 +7,7 @@ categorical features, lists of text for sequences, double for numeric ones, NULL
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from wukongctl.config import dataset as config
@@ -227,6 +227,12 @@ def storing_rejects(query: str, limit: int) -> str:
             result += f"{query[start:end]}, store_rejects = true, rejects_limit = {limit}"
             start = end
     return result + query[start:]
+
+
+def csv_calls(query: str) -> Iterator[str]:
+    """What stands between the parentheses of every `read_csv`."""
+    for call in READ_CSV.finditer(query):
+        yield query[call.end() : _closing(query, call.end())]
 
 
 def _closing(query: str, start: int) -> int:
