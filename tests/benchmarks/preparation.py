@@ -10,6 +10,7 @@ values on the first 12/14 of the rows, keep those seen ten times, and write ids 
 """
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -24,7 +25,7 @@ LABEL, NUMBERS, CATEGORIES = "label", [f"I{i}" for i in range(1, 14)], [f"C{i}" 
 NAMES = [LABEL, *NUMBERS, *CATEGORIES]
 MIN_COUNT, TRAIN = 10, 12 / 14
 PEERS = ("pandas", "polars", "fuxictr")
-CONTENDERS = ("parse", "write", "wukongctl", *PEERS)
+CONTENDERS = ("wukongctl", "own", "parse", "write", *PEERS)
 
 
 def parse(raw: Path, out: Path) -> None:
@@ -47,13 +48,23 @@ def write(raw: Path, out: Path) -> None:
 
 
 def wukongctl(raw: Path, out: Path) -> None:
-    """`wukongctl prepare`, the hashing of the raw file included, as a user runs it."""
+    """`wukongctl prepare` of a published file, as Criteo's is: verified, and its number of rows known."""
+    md5, rows = os.environ["RAW_MD5"], int(os.environ["RAW_ROWS"])
+    _prepare(raw, out, {"files": {"train.txt": {"md5": md5}}, "expect": {"total": {"rows": rows}}})
+
+
+def own(raw: Path, out: Path) -> None:
+    """`wukongctl prepare` of anybody's file: hashed all the same, and its rows counted before it is split."""
+    _prepare(raw, out, {"files": {"train.txt": {}}, "expect": {}})
+
+
+def _prepare(raw: Path, out: Path, known: dict[str, object]) -> None:
     from wukongctl.config import library, loading
-    from wukongctl.config.dataset import DatasetSpec, RawFile
+    from wukongctl.config.dataset import DatasetSpec
     from wukongctl.data.prepare import prepare
 
     spec = loading.load(library.find("criteo", "datasets"), DatasetSpec)
-    spec = spec.model_copy(update={"files": {"train.txt": RawFile()}, "expect": {}})
+    spec = DatasetSpec.model_validate(spec.model_dump(exclude_unset=True) | known)
     limit = os.environ.get("MEMORY_LIMIT")
     prepare(spec, recipe_dir=raw.parent, out=out, source=raw, threads=2, memory_limit=limit)
 
@@ -130,6 +141,11 @@ def fuxictr(raw: Path, out: Path) -> None:
 def _rows(raw: Path) -> int:
     with raw.open("rb") as file:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 22), b""))
+
+
+def _md5(raw: Path) -> str:
+    with raw.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def _with_header(raw: Path) -> Path:
@@ -218,13 +234,14 @@ def main() -> None:
     arguments = parser.parse_args()
     raw = arguments.raw.resolve()
     if arguments.contender is not None:
-        run = {f.__name__: f for f in (parse, write, wukongctl, pandas, polars, fuxictr)}
+        run = {f.__name__: f for f in (wukongctl, own, parse, write, pandas, polars, fuxictr)}
         run[arguments.contender](raw, arguments.folder.resolve())
         return
     if "fuxictr" in arguments.only:
         _make_csv(raw)
     rows = _rows(raw)
-    order = [name for name in ("wukongctl", "parse", "write", *PEERS) if name in arguments.only]
+    os.environ |= {"RAW_ROWS": str(rows), "RAW_MD5": _md5(raw)}
+    order = [name for name in CONTENDERS if name in arguments.only]
     results: dict[str, list[dict[str, float]]] = {name: [] for name in order}
     for _ in range(arguments.rounds):
         for name in order:

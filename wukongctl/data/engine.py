@@ -69,6 +69,7 @@ class Engine:
             "temp_directory": sql.literal(str(spill)),
             "file_search_path": sql.literal(str(search)),
             "autoinstall_known_extensions": "false",
+            "streaming_buffer_size": "'16MB'",  # with 1 MB, its default, threads wait for the reader
         }
         if memory_limit is not None:
             settings["memory_limit"] = sql.literal(memory_limit)
