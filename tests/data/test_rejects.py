@@ -100,6 +100,31 @@ def test_bad_rows_of_all_parts_count_together(tmp_path: Path, monkeypatch: pytes
         run(skipping(max_rejected=10, **two), tmp_path, tmp_path / "other")
 
 
+@pytest.mark.parametrize("rows", [3_000, 150_000])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_quote_that_never_ends_is_an_error_though_bad_rows_are_skipped(
+    tmp_path: Path, rows: int, threads: int
+) -> None:
+    lines = [f"{i % 2},{i % 7},{i}" for i in range(rows)]
+    lines[100] = '1,4,"5'
+    (tmp_path / "clicks.csv").write_text("\n".join(["label,a,n", *lines]) + "\n")
+    with pytest.raises(RunFailed, match=r"^`clicks\.csv:102`: a quoted value that begins here never ends"):
+        run(skipping(max_rejected=10**9), tmp_path, tmp_path / "out", threads=threads)
+    assert not (tmp_path / "out/own").exists()
+
+
+def test_lines_between_two_stray_quotes_all_count(tmp_path: Path) -> None:
+    lines = list(GOOD)
+    lines[10], lines[14] = '1,4,"5', '1,4,"5'
+    (tmp_path / "clicks.csv").write_text("\n".join(["label,a,n", *lines]) + "\n")
+    prepared = run(skipping(max_rejected=5), tmp_path, tmp_path / "out")
+    assert prepared.rejected == 5
+    assert sum(split.rows for split in prepared.splits.values()) + 5 == len(GOOD)
+    assert "it takes 5 lines along" in (tmp_path / "out/own/rejected.csv").read_text()
+    with pytest.raises(RunFailed, match="more than 4 rows"):
+        run(skipping(max_rejected=4), tmp_path, tmp_path / "other")
+
+
 def test_a_file_whose_pattern_cannot_be_guessed_names_the_odd_line(tmp_path: Path) -> None:
     spec = own(rows="FROM read_csv('{clicks.csv}', header=true, all_varchar=true, delim=',', quote='\"')")
     for text, what in (("1", "expected 2 columns, found 1"), ('1,"x', "a quoted value never ends")):

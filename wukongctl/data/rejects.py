@@ -13,6 +13,8 @@ from wukongctl.errors import RunFailed
 FILE = "rejected.csv"
 SAMPLE = 1000
 """Rows kept per part."""
+STORED_BYTES = 10_000
+"""DuckDB keeps about this much of the text of a line that it cannot read."""
 
 
 class Rejected(NamedTuple):
@@ -50,15 +52,33 @@ class Rejects:
         """Add the lines that DuckDB could not read, once all rows are read."""
         for path, line, message, text in engine.unreadable():
             reason = message[:1].lower() + message[1:]
-            self._add(Rejected(Path(path).name, line, None, reason, text))
+            rejected = Rejected(Path(path).name, line, None, reason, text)
+            lost = self._lines(rejected)
+            if lost > 1:
+                rejected = rejected._replace(reason=f"{reason.rstrip('.')}; it takes {lost} lines along")
+            self._add(rejected, lost)
 
     def write(self, path: Path) -> None:
         """Write the sample."""
         with path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(self.sample)
 
-    def _add(self, rejected: Rejected) -> None:
-        self.count += 1
+    def _lines(self, rejected: Rejected) -> int:
+        """How many lines of the file went with this one: a quote that is not closed takes all that follow.
+
+        Raises RunFailed if their number cannot be told.
+        """
+        lines = rejected.text.rstrip("\r\n").count("\n") + 1
+        if lines > 1 and len(rejected.text.encode()) >= STORED_BYTES - 4:  # a last character may be cut off
+            raise RunFailed(
+                f"`{rejected.file}:{rejected.line}`: a quoted value that begins here never ends, "
+                f"or only many lines later (dataset `{self.spec.name}`)",
+                hint="mend the line; if quotes mean nothing in this file, read it with `quote=''`",
+            )
+        return lines
+
+    def _add(self, rejected: Rejected, lines: int = 1) -> None:
+        self.count += lines
         if len(self.sample) < SAMPLE:
             self.sample.append(rejected)
         require(self.spec, self.count, rejected)
