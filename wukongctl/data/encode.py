@@ -6,8 +6,8 @@ outside of it: in memory (`lookup`) or, where a vocabulary is too large for that
 
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +66,16 @@ def encode(
         scatter = _scatter(job, part, folder / shuffle.BUCKETS, columns)
         rejects = Rejects(job.spec) if job.spec.on_error == "skip" else None
         row = 0
-        for batch in _batches(job, part, engine, vocabularies, scales):
-            if rejects is not None:
-                batch = rejects.strip(batch)  # noqa: PLW2901
-            diagnosis.require_values(engine, job.spec, part.query, batch, row)
-            for name, rows in divided(batch, part.route, row, columns):
-                (scatter if scatter and name == "train" else writers[name]).write(rows)
-            row += batch.num_rows
-            report(Progress("encoding", row, part.rows, "rows"))
+        # Closed before the engine is, whatever happens to a batch.
+        with closing(_batches(job, part, engine, vocabularies, scales)) as batches:
+            for batch in batches:
+                if rejects is not None:
+                    batch = rejects.strip(batch)  # noqa: PLW2901
+                diagnosis.require_values(engine, job.spec, part.query, batch, row)
+                for name, rows in divided(batch, part.route, row, columns):
+                    (scatter if scatter and name == "train" else writers[name]).write(rows)
+                row += batch.num_rows
+                report(Progress("encoding", row, part.rows, "rows"))
         if scatter:
             scatter.close()
             del writers["train"]
@@ -135,7 +137,7 @@ def _scatter(job: Job, part: Part, folder: Path, columns: pa.Schema) -> shuffle.
 
 def _batches(
     job: Job, part: Part, engine: Engine, vocabularies: Mapping[int, Vocabulary], scales: Scales
-) -> Iterator[pa.RecordBatch]:
+) -> Generator[pa.RecordBatch]:
     """The rows of `part` with ids for values, under the names of `sql`."""
     small, large = lookup.divide(vocabularies, engine.memory)
     tables = lookup.load(small, job.work / vocabulary.FOLDER)

@@ -7,6 +7,7 @@ statement is the same on every machine.
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,9 @@ FAILURES = (duckdb.Error, pa.ArrowException, OSError)
 SIZE = re.compile(r"([\d.]+) ?(\w+)")
 UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 POLL_SECONDS = 0.2
+FULL = "No space left on device"
+CLOSE_ATTEMPTS, CLOSE_SECONDS = 500, 0.01
+"""After these, what a thread still holds is left to it: the error that led here matters more."""
 SKIP = "mend it, or let `on_error: skip` in the recipe leave such rows out"
 
 
@@ -176,8 +180,15 @@ class Engine:
         self.close()
 
     def close(self) -> None:
-        """Free memory and spilled files."""
-        self._connection.close()
+        """Free memory and spilled files; a result that another thread still reads is broken off first."""
+        for _ in range(CLOSE_ATTEMPTS):
+            try:
+                self._connection.close()
+            except duckdb.ResourceInUseException:
+                self._connection.interrupt()
+                time.sleep(CLOSE_SECONDS)
+            else:
+                return
 
     def _set(self, name: str, value: str) -> None:
         try:
@@ -193,6 +204,10 @@ class Engine:
             yield
         except FAILURES as error:
             raise self._explain(error) from None
+        except RuntimeError as error:
+            if "Query interrupted" in str(error):  # what DuckDB makes of Ctrl-C
+                raise KeyboardInterrupt from None
+            raise
 
     def _explain(self, error: Exception) -> WukongError:
         text = str(error)
@@ -200,6 +215,11 @@ class Engine:
             return OutOfMemory(
                 f"dataset `{self.dataset}` needs more memory than it was given",
                 hint="raise `--memory-limit`, or lower `--threads`",
+            )
+        if FULL in text:
+            return RunFailed(
+                f"cannot write the files of dataset `{self.dataset}`: {FULL.lower()}",
+                hint="nothing was changed; make room and try again",
             )
         if "CSV Error on Line" in text or "sniffing file" in text:
             return RunFailed(f"{csv_problem(text, self.paths)} (dataset `{self.dataset}`)", hint=SKIP)

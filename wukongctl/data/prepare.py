@@ -11,6 +11,7 @@ from typing import Literal, TypedDict
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.data import manifest, pipeline, sources, staging
 from wukongctl.data.executors import EngineName
+from wukongctl.data.interruption import interruptible
 from wukongctl.data.manifest import Manifest
 from wukongctl.data.pipeline import Options
 from wukongctl.data.progress import Progress, Report, silent
@@ -49,7 +50,7 @@ def prepare(
         recipe_dir, source, verify, memory_limit, threads, limit_rows, force, engine, progress or silent
     )
     target = out / spec.name
-    with staging.locked(target, options.report):
+    with interruptible(spec.name), staging.locked(target, options.report):
         current = existing(target, spec, options)
         if current is not None and not force and pinned(current) and current.verified:
             options.report(Progress(UP_TO_DATE, 1, 1))

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from wukongctl.data.interruption import interruptible
 from wukongctl.data.progress import Progress, Report, silent
 from wukongctl.data.stages import sync, sync_tree
 from wukongctl.errors import Interrupted, UsageError, WukongError
@@ -64,7 +65,8 @@ def building(target: Path) -> Iterator[Path]:
     folder = _hidden(target, "work")
     folder.mkdir(exist_ok=True)
     try:
-        yield folder
+        with interruptible(target.name):
+            yield folder
     except (KeyboardInterrupt, Interrupted):
         raise
     except BaseException:

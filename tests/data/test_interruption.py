@@ -1,0 +1,142 @@
+"""Ctrl-C and SIGTERM at any moment of a preparation, and disks that fill up: one line, nothing lost."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.data.test_prepare import own, run, write_rows
+from wukongctl.data.engine import Engine
+from wukongctl.data.progress import Progress
+from wukongctl.data.writer import SplitWriter
+from wukongctl.errors import Interrupted, RunFailed
+
+RECIPE = """
+name: own
+description: a table
+files: {clicks.csv: {}}
+rows: SELECT * FROM read_csv('{clicks.csv}', header=true, all_varchar=true, delim=',')
+split: {by: order, ratio: {train: 2, test: 1}}
+label: label
+features: [{type: categorical, columns: [a]}]
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("stage", ["counting values", "encoding"])
+def test_what_a_signal_makes_of_libraries_is_an_interruption(
+    tmp_path: Path, stage: str, number: signal.Signals, code: int
+) -> None:
+    """DuckDB answers a signal during its work with an error of its own, which may be any."""
+    write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
+
+    def interrupt(at: Progress) -> None:
+        if at.stage == stage:
+            try:
+                signal.raise_signal(number)
+            except KeyboardInterrupt:
+                raise RuntimeError("Query interrupted") from None
+
+    with pytest.raises(Interrupted, match="preparing `own` was interrupted") as caught:
+        run(own(), tmp_path, tmp_path / "out", progress=interrupt)
+    assert caught.value.exit_code == code
+    assert (tmp_path / "out/.own.work/counts/00000").is_dir() == (stage == "encoding")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    run(own(), tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out/.own.work").exists()
+
+
+def test_a_query_that_ctrl_c_ended_is_no_unreadable_data(tmp_path: Path) -> None:
+    with (
+        Engine("own", {}, spill=tmp_path, search=tmp_path) as engine,
+        pytest.raises(KeyboardInterrupt),
+        engine._explained(),
+    ):
+        raise RuntimeError("Query interrupted")
+
+
+def write_many(folder: Path, rows: int) -> None:
+    lines = (f"{i % 2},{i % 9973}\n" for i in range(rows))
+    (folder / "clicks.csv").write_text("label,a\n" + "".join(lines))
+
+
+def test_a_full_disk_while_encoding_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows are still being read by other threads when a write fails."""
+    write_many(tmp_path, 400_000)
+
+    def full(_self: SplitWriter, _rows: pa.Table) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(SplitWriter, "write", full)
+    with pytest.raises(RunFailed, match=r"cannot write .*: no space left on device"):
+        run(own(), tmp_path, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".own.lock"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_while_counting_is_one_line(tmp_path: Path) -> None:
+    with Engine("own", {}, spill=tmp_path, search=tmp_path) as engine, pytest.raises(RunFailed) as caught:
+        engine.execute("COPY (SELECT range FROM range(1000000)) TO '/dev/full' (FORMAT csv)")
+    assert caught.value.message == "cannot write the files of dataset `own`: no space left on device"
+
+
+def prepare_and_signal(folder: Path, seconds: float, number: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "wukongctl", "prepare", "own.yaml", "--out", "out", "--json"]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True, env=env)
+    deadline = time.monotonic() + 60
+    while not (folder / "out/.own.work/key").exists() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    time.sleep(seconds)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def signal_at_random(folder: Path, rows: int, times: int) -> int:
+    """Stop a preparation again and again, from anywhere; how often it was really stopped."""
+    write_many(folder, rows)
+    (folder / "own.yaml").write_text(RECIPE)
+    begun = time.monotonic()
+    reference = run(own(), folder, folder / "whole")
+    seconds, stopped = time.monotonic() - begun, 0
+    rng = random.Random(times)
+    for turn in range(times):
+        number, code = ((signal.SIGINT, 130), (signal.SIGTERM, 143))[turn % 2]
+        done = prepare_and_signal(folder, rng.uniform(0, seconds), number)
+        if (folder / "out/own").is_dir():  # it was quicker
+            shutil.rmtree(folder / "out")
+            continue
+        if done.returncode == -number or "what was finished" not in done.stderr:  # it had not begun
+            assert not done.stderr or json.loads(done.stderr)["message"] == "interrupted"
+            continue
+        stopped += 1
+        assert done.returncode == code, done.stderr
+        assert json.loads(done.stderr)["message"] == (
+            "preparing `own` was interrupted; what was finished is kept"
+        )
+        assert (folder / "out/.own.work/key").is_file()
+    final = run(own(), folder, folder / "out")
+    assert final.statistics == reference.statistics
+    assert pq.read_table(folder / "out/own/train").equals(pq.read_table(folder / "whole/own/train"))
+    return stopped
+
+
+def test_signals_at_a_few_random_moments(tmp_path: Path) -> None:
+    signal_at_random(tmp_path, 400_000, 2)
+
+
+@pytest.mark.slow
+def test_signals_at_many_random_moments(tmp_path: Path) -> None:
+    assert signal_at_random(tmp_path, 2_000_000, 30) > 10
