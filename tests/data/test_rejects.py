@@ -59,11 +59,13 @@ def test_bad_rows_are_left_out_counted_and_shown(tmp_path: Path, split: dict[str
     assert f"{len(BAD)} bad rows were left out: see `rejected.csv`" in prepared.problems
     with (tmp_path / "out/own/rejected.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    unreadable = {int(row["line"]): row for row in rows if row["line"]}
-    assert sorted(unreadable) == [3, 8, 9, 15]
-    for line, row in unreadable.items():
+    assert sorted(int(row["line"]) for row in rows) == sorted(BAD)
+    assert [int(row["line"]) for row in rows if not row["row"]] == [3, 8, 9, 15]
+    for row in rows:
+        text, reason = BAD[int(row["line"])]
         assert row["file"] == "clicks.csv"
-        assert BAD[line][1].lower() in row["reason"].lower()
+        assert reason.lower() in row["reason"].lower()
+        assert row["text"].rstrip() == text or not text.isascii()
     reasons = [row["reason"] for row in rows if row["row"]]
     assert reasons == [BAD[line][1] for line in (21, 22, 23, 30, 31)]
 
@@ -87,6 +89,29 @@ def test_too_many_bad_rows_are_an_error(tmp_path: Path) -> None:
     assert "max_rejected" in str(caught.value.hint)
 
 
+def test_the_one_too_many_is_named_by_line(tmp_path: Path) -> None:
+    write(tmp_path, {3: BAD[3], 7: ("", ""), 21: BAD[21], 30: BAD[30]})
+    with pytest.raises(RunFailed, match=r"are bad; `clicks\.csv:30`: `n` is `lots`"):
+        run(skipping(max_rejected=1), tmp_path, tmp_path / "out")
+
+
+def test_bad_rows_of_several_files_in_one_part_have_their_own_lines(tmp_path: Path) -> None:
+    write(tmp_path, BAD)
+    (tmp_path / "clicks.csv").rename(tmp_path / "x1.csv")
+    write(tmp_path, {5: BAD[21], 6: ('1,4,"7\n', ""), 7: ('"', ""), 12: BAD[30]})
+    (tmp_path / "clicks.csv").rename(tmp_path / "x2.csv")
+    rows = TYPED.replace("clicks.csv", "x*.csv")
+    run(skipping(files={"x*.csv": {}}, rows=rows), tmp_path, tmp_path / "out")
+    with (tmp_path / "out/own/rejected.csv").open(newline="") as file:
+        found = [
+            (row["file"], int(row["line"]), row["text"].rstrip())
+            for row in csv.DictReader(file)
+            if row["row"]
+        ]
+    assert found[:5] == [("x1.csv", line, BAD[line][0]) for line in (21, 22, 23, 30, 31)]
+    assert ("x2.csv", 5, BAD[21][0]) in found
+
+
 def test_bad_rows_of_all_parts_count_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "PART_BYTES", 1)
     write(tmp_path, BAD)
@@ -96,6 +121,9 @@ def test_bad_rows_of_all_parts_count_together(tmp_path: Path, monkeypatch: pytes
     two["rows"] = TYPED.replace("'{clicks.csv}'", "['{one.csv}', '{two.csv}']")
     prepared = run(skipping(**two), tmp_path, tmp_path / "out")
     assert prepared.rejected == 2 * len(BAD)
+    with (tmp_path / "out/own/rejected.csv").open(newline="") as file:
+        found = sorted((row["file"], int(row["line"])) for row in csv.DictReader(file))
+    assert found == sorted((name, line) for name in ("one.csv", "two.csv") for line in BAD)
     with pytest.raises(RunFailed, match="more than 10 rows"):
         run(skipping(max_rejected=10, **two), tmp_path, tmp_path / "other")
 

@@ -64,7 +64,7 @@ def encode(
         special = special_ids(job.spec, vocabularies)
         writers = {name: SplitWriter(folder, name, columns, special=special) for name in part.names}
         scatter = _scatter(job, part, folder / shuffle.BUCKETS, columns)
-        rejects = Rejects(job.spec) if job.spec.on_error == "skip" else None
+        rejects = Rejects(engine, job.spec, part.query) if job.spec.on_error == "skip" else None
         row = 0
         # Closed before the engine is, whatever happens to a batch.
         with closing(_batches(job, part, engine, vocabularies, scales)) as batches:
@@ -80,7 +80,7 @@ def encode(
             scatter.close()
             del writers["train"]
         if rejects is not None:
-            rejects.collect(engine)
+            rejects.collect()
             rejects.write(folder / FILE)
         written = {name: writer.close() for name, writer in writers.items()}
         save(folder / PAGE, Encoded(splits=written, rejected=rejects.count if rejects is not None else 0))

@@ -151,14 +151,17 @@ class Engine:
     def unreadable(self) -> list[tuple[str, int, str, str]]:
         """File, line, message and text of each line that a scan with `store_rejects` could not read."""
         with self._explained():
-            tables = self._connection.sql("SELECT table_name FROM duckdb_tables()").fetchall()
-            if ("reject_errors",) not in tables:
-                return []
-            return self._connection.sql(
-                "SELECT file_path, line, min_by(error_message, column_idx), any_value(csv_line) "
-                "FROM reject_errors JOIN reject_scans USING (scan_id, file_id) "
-                "GROUP BY file_path, line ORDER BY file_path, line"
-            ).fetchall()
+            return _unreadable(self._connection)
+
+    def accounted(self, text: str) -> tuple[int, set[tuple[str, int]]] | None:
+        """How many rows a query gives, and file and line of those it cannot read; None if it fails."""
+        cursor = self._connection.cursor()
+        query = f"SELECT count(*), count(COLUMNS(*)) FROM (\n{sql.fill(text, self.paths)}\n)"
+        try:
+            ((rows, *_),) = cursor.sql(query).fetchall()
+            return rows, {(path, line) for path, line, _, _ in _unreadable(cursor)}
+        except duckdb.Error:
+            return None
 
     @property
     def memory(self) -> int:
@@ -237,6 +240,17 @@ class Engine:
         if isinstance(error, duckdb.ParserException | duckdb.BinderException | duckdb.CatalogException):
             return UsageError(f"the SQL of dataset `{self.dataset}` is not valid: {first_line(text)}")
         return RunFailed(f"reading dataset `{self.dataset}` failed: {first_line(text)}")
+
+
+def _unreadable(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, int, str, str]]:
+    tables = connection.sql("SELECT table_name FROM duckdb_tables()").fetchall()
+    if ("reject_errors",) not in tables:
+        return []
+    return connection.sql(
+        "SELECT file_path, line, min_by(error_message, column_idx), any_value(csv_line) "
+        "FROM reject_errors JOIN reject_scans USING (scan_id, file_id) "
+        "GROUP BY file_path, line ORDER BY file_path, line"
+    ).fetchall()
 
 
 def _lacks_extension(name: str, dataset: str) -> RunFailed:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.data.engine import Engine
+from wukongctl.data.lines import places
 from wukongctl.errors import RunFailed
 
 FILE = "rejected.csv"
@@ -18,7 +19,8 @@ STORED_BYTES = 10_000
 
 
 class Rejected(NamedTuple):
-    """One row that was left out: its file and line if it could not be read, else its place among the rows."""
+    """One row that was left out: its file, line and text where they can be told; its place among the rows of
+    its part if it could be read."""
 
     file: str
     line: int | None
@@ -30,8 +32,8 @@ class Rejected(NamedTuple):
 class Rejects:
     """What one part leaves out; RunFailed once it is more than the recipe allows."""
 
-    def __init__(self, spec: DatasetSpec) -> None:
-        self.spec = spec
+    def __init__(self, engine: Engine, spec: DatasetSpec, query: str) -> None:
+        self.engine, self.spec, self.query = engine, spec, query
         self.count = 0
         self.sample: list[Rejected] = []
         self._rows = 0
@@ -48,9 +50,10 @@ class Rejects:
         self._rows += len(reasons)
         return batch
 
-    def collect(self, engine: Engine) -> None:
-        """Add the lines that DuckDB could not read, once all rows are read."""
-        for path, line, message, text in engine.unreadable():
+    def collect(self) -> None:
+        """Once all rows are read: add the lines that DuckDB could not, and find those of the others."""
+        self.sample = self._placed(self.sample)
+        for path, line, message, text in self.engine.unreadable():
             reason = message[:1].lower() + message[1:]
             rejected = Rejected(Path(path).name, line, None, reason, text)
             lost = self._lines(rejected)
@@ -81,7 +84,18 @@ class Rejects:
         self.count += lines
         if len(self.sample) < SAMPLE:
             self.sample.append(rejected)
+        if self.count > self.spec.max_rejected:
+            (rejected,) = self._placed([rejected])
         require(self.spec, self.count, rejected)
+
+    def _placed(self, sample: list[Rejected]) -> list[Rejected]:
+        """`sample` with file, line and text of rows that have only a number."""
+        rows = [rejected.row for rejected in sample if rejected.row is not None]
+        found = places(self.engine, self.query, rows) if rows else {}
+        return [
+            rejected._replace(**found[rejected.row]._asdict()) if rejected.row in found else rejected
+            for rejected in sample
+        ]
 
 
 def require(spec: DatasetSpec, count: int, last: Rejected | None = None) -> None:
