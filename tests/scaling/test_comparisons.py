@@ -21,18 +21,53 @@ def test_compute_to_match_of_the_paper(tmp_path: Path) -> None:
     assert dcn.ratio == pytest.approx(41.7, abs=0.05)
     assert dcn.reference_gflop_per_example == pytest.approx(1.05, abs=5e-3)
     assert dcn.reached == "matched"
-    low, high = dcn.interval
-    assert low is not None
-    assert high is not None
-    assert low < dcn.ratio < high
+    assert dcn.law is not None
+    low, high = dcn.law.interval
+    assert low is None or low < dcn.law.ratio
+    assert high is None or dcn.law.ratio < high
     assert ("DCNv2", "Wukong") not in found
     assert ("DLRM", "Wukong") not in found
+
+
+def two_laws(noise: float, seed: int) -> PointSet:
+    rng = np.random.default_rng(seed)
+    laws = {"a": (0.02, 0.3), "b": (0.03, 0.2)}
+    return PointSet(
+        tuple(
+            Point(name, float(x), float(0.4 + amplitude * x**-c + rng.normal(0, noise)), run)
+            for name, (amplitude, c) in laws.items()
+            for x in np.geomspace(0.1, 100, 7)
+            for run in range(3)
+        ),
+        "logloss",
+    )
+
+
+def test_the_laws_ratio_lies_in_its_interval_and_the_interval_holds_the_truth() -> None:
+    """At 100 GFLOP b loses what a loses at ((0.03 / 0.02) 100^-0.2)^(-1 / 0.3) GFLOP."""
+    truth = 100 * (1.5 * 100**-0.2) ** (1 / 0.3)
+    held = 0
+    for seed in range(20):
+        found = {(m.reference, m.model): m for m in build(two_laws(1e-4, seed)).comparisons.compute_to_match}
+        law = found["a", "b"].law
+        assert law is not None
+        low, high = law.interval
+        assert low is not None
+        assert high is not None
+        assert low < law.ratio < high
+        held += low <= truth <= high
+    assert held >= 17  # binomial(20, 0.95): fewer with probability 0.016
+    exact = build(two_laws(0.0, 0)).comparisons.compute_to_match
+    laws = {(m.reference, m.model): m.law for m in exact}
+    ratio = laws["a", "b"]
+    assert ratio is not None
+    assert ratio.ratio == pytest.approx(truth, rel=1e-6)
 
 
 def test_a_smallest_size_that_is_better_gives_a_lower_bound(tmp_path: Path) -> None:
     weak = ((4.0, 8.0), (0.2, 0.11))
     found = report_of(tmp_path, table(Wukong=WUKONG, AFN=weak)).comparisons.compute_to_match
-    assert [(m.model, m.reached, m.interval) for m in found] == [("AFN", "at least", (None, None))]
+    assert [(m.model, m.reached, m.law) for m in found] == [("AFN", "at least", None)]
     assert found[0].ratio == pytest.approx(8.0 / 0.53)
 
 

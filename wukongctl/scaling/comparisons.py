@@ -1,6 +1,6 @@
 """Curves against each other: who is best at which compute, and how much compute matches whom."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -8,7 +8,7 @@ import numpy as np
 from scipy import optimize
 
 from wukongctl.scaling.curves import Curve
-from wukongctl.scaling.intervals import Interval, Region
+from wukongctl.scaling.intervals import Region
 
 Reached: TypeAlias = Literal["matched", "at least"]
 
@@ -26,9 +26,8 @@ class FrontierPoint:
 class ComputeToMatch:
     """How many times more compute `model` needs for its best loss than `reference` needs for the same loss.
 
-    The ratio interpolates the reference's mean losses linearly in ln x; `at least` when its smallest size is
-    already better. The interval comes from the reference's 95 % band, an open end is None; the target loss is
-    taken as measured.
+    `ratio` interpolates the reference's mean losses linearly in ln x; `at least` when its smallest size is
+    already better. It has no interval. `law` asks the fitted laws of both curves the same question.
     """
 
     reference: str
@@ -38,6 +37,20 @@ class ComputeToMatch:
     reference_gflop_per_example: float
     ratio: float
     reached: Reached
+    law: "LawRatio | None"
+
+
+@dataclass(frozen=True, slots=True)
+class LawRatio:
+    """Compute to match by the laws: `model`'s law gives the loss, `reference`'s the compute that reaches it.
+
+    The interval holds every ratio at which the two laws may be equal, their uncertainties combined from
+    their 95 % bands (MOVER: Zou and Donner 2008, https://doi.org/10.1002/sim.3095). An end outside the
+    reference's sizes is None.
+    """
+
+    loss: float
+    ratio: float
     interval: tuple[float | None, float | None]
 
 
@@ -86,25 +99,43 @@ def match(reference: Curve, curve: Curve) -> ComputeToMatch | None:
         reference_gflop_per_example=at,
         ratio=target.gflop_per_example / at,
         reached="at least" if beyond else "matched",
-        interval=_ratio_interval(reference.region, target.gflop_per_example, target.loss),
+        law=_by_laws(reference.region, curve.region, target.gflop_per_example),
     )
 
 
-def _ratio_interval(laws: Region | None, gflop: float, target: float) -> tuple[float | None, float | None]:
-    if laws is None:
-        return None, None
-    early, late = (_crossing(laws, target, edge) for edge in (0, 1))
-    return None if late is None else gflop / late, None if early is None else gflop / early
+def _by_laws(reference: Region | None, model: Region | None, gflop: float) -> LawRatio | None:
+    """The laws' own ratio; None without both bands, or where they do not meet in the reference's range."""
+    if reference is None or model is None:
+        return None
+    target, (low, high) = _value(model, gflop), model.curve(gflop)
+
+    def excess(x: float) -> float:
+        return _value(reference, x) - target
+
+    def least(x: float) -> float:
+        return excess(x) - float(np.hypot(_value(reference, x) - reference.curve(x)[0], high - target))
+
+    def most(x: float) -> float:
+        return excess(x) + float(np.hypot(reference.curve(x)[1] - _value(reference, x), target - low))
+
+    at, early, late = (_crossing(reference, difference) for difference in (excess, least, most))
+    if at is None:
+        return None
+    ends = None if late is None else gflop / late, None if early is None else gflop / early
+    return LawRatio(target, gflop / at, ends)
 
 
-def _crossing(laws: Region, target: float, edge: Literal[0, 1]) -> float | None:
-    """Where the lower (0) or upper (1) edge of the band falls to `target` within the sizes measured."""
+def _value(laws: Region, x: float) -> float:
+    return float(laws.law.predict(np.array([x]))[0])
+
+
+def _crossing(laws: Region, difference: Callable[[float], float]) -> float | None:
+    """Where a difference that falls with compute reaches zero within the sizes measured."""
     low, high = np.log(laws.sizes.x[[0, -1]])
 
-    def above(log_x: float) -> float:
-        band: Interval = laws.curve(float(np.exp(log_x)))
-        return band[edge] - target
+    def at(log_x: float) -> float:
+        return difference(float(np.exp(log_x)))
 
-    if above(low) <= 0 or above(high) > 0:
+    if at(low) <= 0 or at(high) > 0:
         return None
-    return float(np.exp(optimize.brentq(above, low, high)))
+    return float(np.exp(optimize.brentq(at, low, high)))

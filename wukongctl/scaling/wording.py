@@ -128,8 +128,12 @@ def matches(report: Report) -> list[ComputeToMatch]:
 def match_sentence(found: ComputeToMatch, report: Report) -> str:
     """A compute-to-match comparison as a sentence."""
     least = "at least " if found.reached == "at least" else ""
+    law = ""
+    if found.law is not None:
+        law = f" By the fitted laws: {number(found.law.ratio, 3)} times, {interval(found.law.interval)}."
     return (
         f"{found.model} needs {least}{number(found.ratio, 3)} times the compute of {found.reference} "
         f"for a loss of {loss(found.loss, report)} ({compute(found.gflop_per_example, report.unit)} against "
-        f"{compute(found.reference_gflop_per_example, report.unit)})."
+        f"{compute(found.reference_gflop_per_example, report.unit)}), "
+        f"interpolated between measured sizes.{law}"
     )
