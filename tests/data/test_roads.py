@@ -3,11 +3,13 @@
 import hashlib
 import itertools
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -231,3 +233,26 @@ def test_shuffled_train_rows_are_the_same_rows_in_an_order_of_the_seed(
 
 def rows_of(table: dict[str, list[Any]]) -> list[str]:
     return sorted(map(repr, zip(*table.values(), strict=True)))
+
+
+def test_reading_is_held_back_for_a_slow_writer() -> None:
+    taken: list[int] = []
+    rows = pa.record_batch({"a": [1, 2, 3]})
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for number in range(50):
+            taken.append(number)
+            yield rows
+
+    with encode.paced(pa.RecordBatchReader.from_batches(rows.schema, batches()), 4) as (reader, used):
+        for number, _ in enumerate(ds.Scanner.from_batches(reader).to_reader()):
+            assert len(taken) <= number + 6  # four ahead, this one, and the one that waits
+            used()
+    assert len(taken) == 50
+
+
+def test_batches_are_sized_by_the_memory_limit() -> None:
+    assert encode.batch_rows(1 << 20, 39) == encode.LEAST_BATCH_ROWS
+    assert encode.batch_rows(1 << 40, 39) == encode.BATCH_ROWS
+    ahead = encode.batch_rows(300_000_000, 39) * 39 * encode.VALUE_BYTES * encode.AHEAD
+    assert ahead <= 300_000_000 / 4 < 2 * ahead
