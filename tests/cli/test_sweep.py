@@ -42,6 +42,22 @@ def test_a_sweep_chooses_runs_and_is_complete_the_second_time(wukong: Wukong, sw
     assert sorted(row["seed"] for row in listed) == [0, 1]
 
 
+def test_runs_of_an_earlier_version_are_named_and_left_out(wukong: Wukong, sweep: Path) -> None:
+    sweep.write_text("name: study\nladders: [{recipe: mine.yaml}]\n")
+    assert wukong("sweep", sweep).code == 0
+    sweep.write_text("name: study\nladders: [{recipe: mine.yaml, sizes: [{batch_size: 400}]}]\n")
+    edited = wukong("sweep", sweep)
+    assert edited.code == 0
+    assert "`sweeps/study/runs` also holds 1 run of an earlier version of this sweep" in edited.err
+    assert "next: wukongctl scale-report sweeps/study\n" in edited.out
+    listed = wukong("runs", "ls", "sweeps/study/runs", "--json").json
+    assert len(listed) == 2
+    report = wukong("scale-report", "sweeps/study", "--json").json
+    (entry,) = wukong("sweep", sweep, "--json").json["entries"]
+    points = [f"runs/{point['run']}" for curve in report["curves"] for point in curve["points"]]
+    assert points == [run["run"] for run in entry["runs"]]
+
+
 def test_a_dry_run_tells_the_cost_and_writes_nothing(wukong: Wukong, sweep: Path, tmp_path: Path) -> None:
     plan = wukong("sweep", sweep, "--dry-run", "--json")
     assert plan.code == 0

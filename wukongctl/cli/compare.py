@@ -18,7 +18,7 @@ MARKS = {"better": "+", "worse": "-", "undecided": "="}
 
 EXAMPLES = """\b
 Examples:
-  wukongctl compare sweeps/frappe-search/runs
+  wukongctl compare sweeps/frappe-search
   wukongctl compare runs/frappe-* --against wukong --by logloss
   wukongctl compare runs --markdown > leaderboard.md
 """

@@ -58,7 +58,7 @@ def scale_report(
     strict: bool,
     overrides: tuple[str, ...],
 ) -> None:
-    """Fit loss against training FLOPs for the finished runs in each RUN, a run folder or a folder of them.
+    """Fit loss against training FLOPs for the finished runs of each RUN: a run folder, a sweep, or many runs.
 
     CSV columns: model, gflop_per_example, and logloss or relative_logloss (percent, as in the paper's
     Table 5); optional seed, examples, dense_params, excluded (a reason). Gates compare with `--baseline`;

@@ -18,7 +18,7 @@ EXAMPLES = """\b
 Examples:
   wukongctl sweep scaling/synthetic-sizes --dry-run
   wukongctl sweep scaling/synthetic-sizes --jobs 2
-  wukongctl scale-report sweeps/synthetic-sizes/runs
+  wukongctl scale-report sweeps/synthetic-sizes
 """
 
 
@@ -98,6 +98,12 @@ def _run(output: Output, sweep: "Sweep", executor: "Executor", data: Path, threa
         executor.stop()
     summary = summarize(sweep)
     output.result(summary | {"path": str(sweep.folder)}, lambda console: _show(console, sweep, summary))
+    if stale := sweep.stale():
+        runs = "1 run" if len(stale) == 1 else f"{len(stale)} runs"
+        output.note(
+            f"`{sweep.folder / 'runs'}` also holds {runs} of an earlier version of this sweep, the first "
+            f"`{stale[0].name}`; `{sweep.folder}` given to scale-report or compare leaves them out"
+        )
     failed = [o for o in sweep.outcomes.values() if o.status == "failed"]
     if failed:
         raise RunFailed(
@@ -153,7 +159,7 @@ def _show(console: "Console", sweep: "Sweep", summary: dict[str, Any]) -> None:
         for key in (entry["chosen"] or {}).get("at_edge", []):
             console.print(f"{entry['name']}: the best `{key}` is at the edge of its grid", soft_wrap=True)
     console.print(f"results: {sweep.folder / 'sweep.json'}", soft_wrap=True)
-    console.print(f"next: wukongctl scale-report {sweep.folder / 'runs'}", soft_wrap=True)
+    console.print(f"next: wukongctl scale-report {sweep.folder}", soft_wrap=True)
 
 
 def _mean_and_sd(cell: dict[str, Any] | None) -> str:

@@ -258,14 +258,27 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def run_folders(paths: Iterable[Path]) -> list[Path]:
-    """Each path is a run folder or holds some; every run once, in order."""
+    """Each path is a run folder, a sweep's, or one that holds runs; every run once, in order.
+
+    Of a sweep only the runs that its sweep.json lists count: `runs/` keeps those of earlier versions too.
+    """
     found: dict[Path, Path] = {}
     for path in paths:
-        inside = [path] if (path / "run.json").is_file() else [f.parent for f in path.glob("*/run.json")]
+        inside = [path] if (path / "run.json").is_file() else _inside(path)
         if not inside:
             raise UsageError(f"no run in `{path}`", hint="give a run folder, or a folder of run folders")
         found.update({folder.resolve(): folder for folder in sorted(inside)})
     return list(found.values())
+
+
+def _inside(path: Path) -> list[Path]:
+    if not (path / "sweep.json").is_file():
+        return [file.parent for file in path.glob("*/run.json")]
+    try:
+        listed = [run["run"] for entry in _json(path / "sweep.json")["entries"] for run in entry["runs"]]
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"`{path / 'sweep.json'}` is not of a sweep", hint="run the sweep again") from error
+    return [path / name for name in listed if (path / name / "run.json").is_file()]
 
 
 def _only(name: str, runs: Sequence[_Run], value_of: Callable[[_Run], str]) -> str:

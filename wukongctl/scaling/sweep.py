@@ -119,6 +119,12 @@ class Sweep:
         """Jobs of the whole sweep."""
         return sum(len(self.trials(entry)) + len(self.spec.seeds) for entry in self.entries)
 
+    def stale(self) -> list[Path]:
+        """Run folders that an earlier version of the sweep left in `runs/`, in order."""
+        current = {job.folder.path.name for entry in self.entries for job in self.runs(entry)}
+        found = (file.parent for file in (self.folder / "runs").glob("*/run.json"))
+        return sorted(folder for folder in found if folder.name not in current)
+
     def known(self, job: Job) -> Outcome | None:
         """The outcome that a job's folder tells; None when there is work left."""
         return read_outcome(job, self.manifests[job.recipe.data].fingerprint)
