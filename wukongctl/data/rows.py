@@ -8,28 +8,27 @@ training; a value that training never saw is out of vocabulary. A label is not n
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import torch
 
 from wukongctl.config.dataset import DatasetSpec, Numeric
 from wukongctl.config.loading import did_you_mean
-from wukongctl.data import diagnosis, encode, lookup, sql, vocabulary
+from wukongctl.data import diagnosis, encode, lines, lookup, row_files, sql, vocabulary
 from wukongctl.data.batches import Columns
-from wukongctl.data.engine import ConversionFailed, Engine
+from wukongctl.data.engine import SKIP, ConversionFailed, Engine
 from wukongctl.data.lookup import Table
 from wukongctl.data.manifest import Manifest
 from wukongctl.data.schema import Batch
-from wukongctl.errors import UsageError
+from wukongctl.errors import RunFailed, UsageError
 
-READERS = {
-    ".parquet": "read_parquet('{rows}')",
-    ".csv": "read_csv('{rows}', header = true, all_varchar = true)",
-    ".tsv": "read_csv('{rows}', header = true, all_varchar = true, delim = '\\t')",
-}
-"""Texts stay texts: `007` and `7` are two values, whichever a column begins with."""
-COMPRESSION = (".gz", ".zst")
+pc: Any = pyarrow.compute
+"""Its functions are generated on import, where type checkers cannot see them."""
+INTEGER, FRACTION = r"^(0|-?[1-9]\d*)$", r"^-?\d+\.\d+$"
+HINT = "mend the file; every row gets a score, so none can be left out"
 
 
 class RowReader:
@@ -39,7 +38,8 @@ class RowReader:
         spec = DatasetSpec.from_dict(manifest.recipe)
         self.dataset, self.threads = dataset, threads
         # The label of new rows is not known: any constant takes its place in the columns.
-        self.spec = spec.model_copy(update={"label": "0", "probability": None})
+        # And every row gets a score: what the recipe leaves out of training is an error here.
+        self.spec = spec.model_copy(update={"label": "0", "probability": None, "on_error": "fail"})
         self.columns = Columns(manifest, with_probability=False)
         self.scales = {
             index: (feature.mean, feature.std)
@@ -54,30 +54,71 @@ class RowReader:
         Raises UsageError for a file that is missing, of another kind or without the columns of the
         features, RunFailed for one that cannot be read.
         """
-        query = f"SELECT * FROM {_reader(path)}"
+        query = f"SELECT * FROM {row_files.reader(path, [name for name, _ in self.spec.columns])}"
         with tempfile.TemporaryDirectory(prefix="wukongctl-") as spill:
             engine = Engine(
                 str(path), {"rows": path}, spill=Path(spill), search=Path.cwd(), threads=self.threads
             )
             try:
                 yield from self._batches(engine, query, path)
+            except RunFailed as failure:
+                failure.hint = HINT if failure.hint == SKIP else failure.hint
+                raise
             finally:
                 engine.close()
 
     def _batches(self, engine: Engine, query: str, path: Path) -> Iterator[Batch]:
         types = self._types(engine.types(query), path)
-        rows = sql.select(self.spec, query, types)
+        rows = sql.select(self.spec, *self._as_trained(query, types))
         encoded = sql.encodable(self.spec, rows, self.scales, with_split=False)
         schema = encode.schema(self.spec)
+        done = 0
         try:
             for part in encode.looked_up(engine, encoded, self.spec, self.vocabularies):
+                self._require_finite(engine, query, path, part, done)
                 columns = [column.fill_null(0) if column.null_count else column for column in part.columns]
                 table = pa.table(columns, names=schema.names).cast(schema)
                 packed = np.empty((table.num_rows, self.columns.width), np.int32)
                 self.columns.pack(table, packed)
                 yield self.columns.batch(torch.from_numpy(packed))
+                done += part.num_rows
         except ConversionFailed as failure:
             raise diagnosis.not_a_number(engine, self.spec, [(query, types)]) or failure from None
+
+    def _require_finite(
+        self, engine: Engine, query: str, path: Path, part: pa.RecordBatch, before: int
+    ) -> None:
+        """RunFailed for an infinite number in `part`, which starts after `before` rows of the file."""
+        for index, (name, group) in enumerate(self.spec.columns):
+            if not isinstance(group, Numeric):
+                continue
+            row = pc.is_inf(part.column(f"f{index}")).index(True).as_py()
+            if row >= 0:
+                number = before + row + 1
+                place = lines.place(engine, query, number)
+                where = f"`{place}`:" if place else f"row {number:,} of `{path}`:"
+                raise RunFailed(f"{where} `{name}` is infinite", hint=HINT)
+
+    def _as_trained(self, query: str, types: dict[str, str]) -> tuple[str, dict[str, str]]:
+        """`query` and its types, with whole numbers written as the vocabularies write them.
+
+        A column of whole numbers turns to floats once a value is missing (pandas): `7.0` where training saw
+        `7`, or the other way round.
+        """
+        changed, types = {}, dict(types)
+        for index, table in self.vocabularies.items():
+            name, kind = self.spec.columns[index][0], types[self.spec.columns[index][0].lower()]
+            item = kind.removesuffix("[]")
+            text = _whole_text("x" if kind != item else sql.identifier(name), item, table)
+            if text is None:
+                continue
+            column = sql.identifier(name)
+            changed[column] = text if kind == item else f"list_transform({column}, lambda x: {text})"
+            types[name.lower()] = "VARCHAR" if kind == item else "VARCHAR[]"
+        if not changed:
+            return query, types
+        replaced = ", ".join(f"{text} AS {column}" for column, text in changed.items())
+        return f"SELECT * REPLACE ({replaced}) FROM (\n{query}\n)", types
 
     def _types(self, types: dict[str, str], path: Path) -> dict[str, str]:
         known = {name.lower(): kind for name, kind in types.items()}
@@ -89,14 +130,31 @@ class RowReader:
         return known
 
 
-def _reader(path: Path) -> str:
-    if not path.is_file():
-        raise UsageError(f"there is no file `{path}`")
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    kind = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] in COMPRESSION else (suffixes or [""])[-1]
-    if kind not in READERS:
-        raise UsageError(f"cannot tell what `{path}` holds", hint="name it `.parquet`, `.csv` or `.tsv`")
-    return READERS[kind]
+def _whole_text(value: str, kind: str, table: Table) -> str | None:
+    """`value` of DuckDB type `kind` as the text of a whole number of `table`; None where nothing is to do."""
+    decimal = kind.startswith("DECIMAL")
+    if kind in ("FLOAT", "DOUBLE") or decimal:
+        if not _all_match(table, INTEGER):
+            return None
+        number = f"CAST({value} AS DOUBLE)"
+        whole = f"isfinite({number}) AND {number} = trunc({number}) AND abs({number}) < 1e18"
+        return (
+            f"CASE WHEN {whole} THEN CAST(CAST({value} AS BIGINT) AS VARCHAR) "
+            f"ELSE NULLIF(CAST({value} AS VARCHAR), 'nan') END"
+        )
+    if kind == "VARCHAR" and _all_match(table, INTEGER):
+        return f"regexp_replace({value}, '^(-?[0-9]+)\\.0+$', '\\1')"
+    if kind.endswith(("INT", "INTEGER")):
+        return f"CAST(CAST({value} AS DOUBLE) AS VARCHAR)" if _all_match(table, FRACTION) else None
+    return None
+
+
+def _all_match(table: Table, pattern: str) -> bool:
+    """Whether every value of a vocabulary looks like `pattern`; the most frequent ones decide early."""
+    values = table.values.filter(pc.fill_null(pc.not_equal(table.values, ""), False))
+    return len(values) > 0 and all(
+        pc.all(pc.match_substring_regex(some, pattern)).as_py() for some in (values[:1000], values)
+    )
 
 
 def _vocabularies(dataset: Path, spec: DatasetSpec) -> dict[int, Table]:

@@ -1,0 +1,153 @@
+"""Files as others write them: `predict` reads them as training did, or says what is wrong and where."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.cli.conftest import Wukong
+
+ROWS = 600
+DATASET = """\
+name: whole
+description: ids that are whole numbers
+generator: {rows: 600, fields: 8}
+rows: >-
+  SELECT label, CAST(c0 AS BIGINT) AS user, CAST(c1 AS DOUBLE) AS shop, concat('v', c2) AS c2,
+  p * 9 AS price, [1, CAST(c3 AS INTEGER)] AS seen FROM synthetic
+split: {by: order, ratio: {train: 4, valid: 1, test: 1}}
+label: label
+features:
+  - {type: categorical, columns: [user, shop, c2]}
+  - {type: numeric, columns: [price], transform: log1p}
+  - {type: sequence, columns: [seen], max_len: 2}
+"""
+
+
+def trained(wukong: Wukong, tmp_path: Path, dataset: str) -> str:
+    (tmp_path / "whole.yaml").write_text(dataset)
+    (tmp_path / "r.yaml").write_text(
+        "data: whole\nmodel: {name: dlrm, width: 4}\nbatch_size: 100\nthreads: 1\n"
+    )
+    assert wukong("prepare", "./whole.yaml").code == 0
+    return wukong("train", "r.yaml", "--json").json["run"]
+
+
+@pytest.fixture
+def run(wukong: Wukong, tmp_path: Path) -> str:
+    return trained(wukong, tmp_path, DATASET)
+
+
+@pytest.fixture
+def table(tmp_path: Path, run: str) -> pa.Table:
+    """Rows of known values, by the vocabularies that training made."""
+
+    def values(name: str) -> list[str]:
+        return pq.read_table(tmp_path / f"data/whole/vocab/{name}.parquet")["value"].to_pylist()[:4]
+
+    items = [[int(item)] for item in values("seen")]
+    return pa.table(
+        {
+            "user": [int(value) for value in values("user")],
+            "shop": [float(value) for value in values("shop")],
+            "c2": values("c2"),
+            "price": [1.0, 2.0, 3.0, 4.0],
+            "seen": items,
+        }
+    )
+
+
+def logits(wukong: Wukong, run: str, path: str) -> list[float]:
+    result = wukong("predict", run, path)
+    assert result.code == 0, result.err
+    return pq.read_table("predictions.parquet")["logit"].to_pylist()
+
+
+def as_type(table: pa.Table, name: str, kind: pa.DataType) -> pa.Table:
+    return table.set_column(table.schema.get_field_index(name), name, table[name].cast(kind))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("user", pa.float64()),
+        ("user", pa.float32()),
+        ("user", pa.decimal128(24, 2)),
+        ("shop", pa.int64()),
+        ("seen", pa.list_(pa.float64())),
+    ],
+)
+def test_whole_numbers_are_the_same_in_any_type(
+    wukong: Wukong, run: str, table: pa.Table, name: str, kind: pa.DataType
+) -> None:
+    pq.write_table(table, "as-trained.parquet")
+    expected = logits(wukong, run, "as-trained.parquet")
+    pq.write_table(as_type(table, name, kind), "other.parquet")
+    assert logits(wukong, run, "other.parquet") == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_float_column_keeps_its_missing_and_its_odd_values(
+    wukong: Wukong, run: str, table: pa.Table
+) -> None:
+    place = table.schema.get_field_index("user")
+    texts = [None, "1.5", "never", str(table["user"][3].as_py())]
+    floats = pa.array([None, 1.5, 1e300, float(texts[3] or 0)])
+    pq.write_table(table.set_column(place, "user", pa.array(texts)), "texts.parquet")
+    expected = logits(wukong, run, "texts.parquet")
+    pq.write_table(table.set_column(place, "user", floats), "floats.parquet")
+    assert logits(wukong, run, "floats.parquet") == pytest.approx(expected, abs=1e-6)
+
+
+HEADER = "user,shop,c2,price,seen\n"
+
+
+def written(tmp_path: Path, *lines: str, header: str = HEADER) -> str:
+    (tmp_path / "new.csv").write_bytes((header + "\n".join(lines) + "\n").encode())
+    return "new.csv"
+
+
+@pytest.fixture
+def texts(wukong: Wukong, tmp_path: Path) -> str:
+    """A run on texts, as CSV has them, and one number; its recipe leaves bad rows out."""
+    dataset = DATASET.replace("  - {type: sequence, columns: [seen], max_len: 2}\n", "on_error: skip\n")
+    return trained(wukong, tmp_path, dataset)
+
+
+def test_a_csv_with_what_pandas_makes_of_ids(wukong: Wukong, texts: str, tmp_path: Path) -> None:
+    user = pq.read_table(tmp_path / "data/whole/vocab/user.parquet")["value"][0].as_py()
+    expected = logits(wukong, texts, written(tmp_path, f"{user},1.0,x,2,"))
+    assert logits(wukong, texts, written(tmp_path, f"{user}.0,1.0,x,2,")) == expected
+    lines = f"\ufeffuser;shop;c2;price;;\r\n{user};1.0;x;2;;\r\n"
+    (tmp_path / "windows.csv").write_bytes(lines.encode())
+    assert logits(wukong, texts, "windows.csv") == expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "header", "said"),
+    [
+        (("1,1.0,x,2,", "1,1.0"), HEADER, "`new.csv:3`: expected 5 columns, found 2"),
+        (("1,1.0",), HEADER, "`new.csv:2`: expected 5 columns, found 2"),
+        (("1,1.0,x,2,,9",), HEADER, "`new.csv:2`: expected 5 columns, found 6"),
+        (("1,1.0,x,2,", "1,1.0,x,inf,"), HEADER, "`new.csv:3`: `price` is infinite"),
+        (("1,1.0,x,2,", "1,1.0,x,dear,"), HEADER, "`new.csv:3`: `price` is `dear`, which is not a number"),
+        (("1,1,1.0,x,2",), "user,User,shop,c2,price\n", "`new.csv:1`: the header has `user` 2 times"),
+        (("1",), "\n", "`new.csv:1`: the first line must name the columns"),
+    ],
+)
+def test_what_is_wrong_with_a_csv_and_where(
+    wukong: Wukong, texts: str, tmp_path: Path, lines: tuple[str, ...], header: str, said: str
+) -> None:
+    result = wukong("predict", texts, written(tmp_path, *lines, header=header))
+    assert result.code in (1, 2)
+    assert said in result.err
+    assert "on_error" not in result.err
+    assert not (tmp_path / "predictions.parquet").exists()
+
+
+def test_an_infinite_number_in_parquet_is_named_by_its_row(wukong: Wukong, run: str, table: pa.Table) -> None:
+    prices = pa.array([1.0, 2.0, float("inf"), 4.0])
+    pq.write_table(table.set_column(table.schema.get_field_index("price"), "price", prices), "inf.parquet")
+    result = wukong("predict", run, "inf.parquet")
+    assert result.code == 1
+    assert "row 3 of `inf.parquet`: `price` is infinite" in result.err
