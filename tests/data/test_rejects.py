@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.data.test_prepare import columns, own, run
 from wukongctl.data import parts, sql
+from wukongctl.data.draft import draft
 from wukongctl.errors import RunFailed
 
 TYPED = (
@@ -163,6 +164,45 @@ def test_a_file_whose_pattern_cannot_be_guessed_names_the_odd_line(tmp_path: Pat
             run(spec, tmp_path, tmp_path / "out")
         assert str(caught.value).startswith("`clicks.csv:12`: "), (text, str(caught.value))
         assert what in str(caught.value) or "quote" in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "found"), [("1", 1), ("1,2,3", 3)])
+def test_an_uneven_file_is_told_from_one_of_a_single_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, found: int
+) -> None:
+    lines = [f"{i % 2},{i % 3}" for i in range(30)]
+    lines[10] = text
+    (tmp_path / "clicks.csv").write_text("\n".join(["label,a", *lines]) + "\n")
+    expected = rf"^`clicks\.csv:12`: expected 2 columns, found {found}"
+    spec = own(rows="SELECT * FROM read_csv('{clicks.csv}', header = true)")
+    with pytest.raises(RunFailed, match=expected) as caught:
+        run(spec, tmp_path, tmp_path / "out")
+    assert "on_error: skip" in str(caught.value.hint)
+    prepared = run(spec.model_copy(update={"on_error": "skip"}), tmp_path, tmp_path / "out")
+    assert prepared.rejected == 1
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunFailed, match=expected):
+        draft("clicks.csv")
+
+
+@pytest.mark.parametrize(("lines", "found"), [("", "no rows"), ("1,2\n", "1 row, none")])
+def test_a_file_without_rows_says_so(tmp_path: Path, lines: str, found: str) -> None:
+    (tmp_path / "clicks.csv").write_text(f"label,a\n{lines}")
+    spec = own(split={"by": "order", "ratio": {"train": 1, "test": 3}})
+    with pytest.raises(RunFailed, match=rf"^`clicks\.csv` of dataset `own` gives {found}"):
+        run(spec, tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("on_error", ["fail", "skip"])
+def test_a_line_that_is_too_long_is_named(tmp_path: Path, on_error: str) -> None:
+    lines = ["1,2"] * 20
+    lines[10] = "1," + "z" * 3_000_000
+    (tmp_path / "clicks.csv").write_text("\n".join(["label,a", *lines]) + "\n")
+    spec = own(rows="FROM read_csv('{clicks.csv}', header = true)", on_error=on_error)
+    with pytest.raises(RunFailed, match=r"^`clicks\.csv:12`: maximum line size") as caught:
+        run(spec, tmp_path, tmp_path / "out")
+    assert "max_line_size" in str(caught.value.hint)
+    assert "on_error" not in str(caught.value.hint)
 
 
 def test_the_line_is_found_in_a_gzip_and_without_a_header(tmp_path: Path) -> None:

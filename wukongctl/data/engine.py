@@ -29,6 +29,7 @@ CSV_REASON = re.compile(
 CSV_SNIFFED = re.compile(r'sniffing file "([^"]+)"')
 CSV_DELIMITERS = re.compile(r"^Delimiter Candidates: (.+)$", re.MULTILINE)
 CSV_FILE = re.compile(r"^\s*file = (.+)$", re.MULTILINE)
+CSV_LIMIT = re.compile(r"Maximum line size of (\d+) bytes")
 CSV_MISMATCH = re.compile(r"^Main file schema: (.+)\nCurrent file: (.+)\n(.+)$", re.MULTILINE)
 MISSING_EXTENSION = re.compile(
     r'requires the extension (\w+)|Extension "[^"]*?(\w+)\.duckdb_extension" not found'
@@ -42,6 +43,7 @@ POLL_SECONDS = 0.2
 FULL = "No space left on device"
 CLOSE_ATTEMPTS, CLOSE_SECONDS = 500, 0.01
 """After these, what a thread still holds is left to it: the error that led here matters more."""
+MEND = "mend it, or tell `read_csv` more about the file: `delim`, `quote`, `columns`, `max_line_size`"
 SKIP = "mend it, or let `on_error: skip` in the recipe leave such rows out"
 
 
@@ -99,7 +101,7 @@ class Engine:
 
     def execute(self, text: str) -> None:
         """Run a statement that gives no rows."""
-        with self._explained():
+        with self._explained(text):
             self._connection.execute(sql.fill(text, self.paths))
 
     def watched(self, text: str, tick: Callable[[], None]) -> None:
@@ -127,7 +129,7 @@ class Engine:
 
     def rows(self, text: str) -> list[tuple[Any, ...]]:
         """The rows of a small result."""
-        with self._explained():
+        with self._explained(text):
             return self._connection.sql(sql.fill(text, self.paths)).fetchall()
 
     def aside(self, text: str) -> list[tuple[Any, ...]]:
@@ -136,13 +138,13 @@ class Engine:
 
     def types(self, text: str) -> dict[str, str]:
         """Column name → DuckDB type, without running the query."""
-        with self._explained():
+        with self._explained(text):
             relation = self._connection.sql(sql.fill(text, self.paths))
             return dict(zip(relation.columns, map(str, relation.types), strict=True))
 
     def operators(self, text: str) -> set[str]:
         """Names of the operators of the query's plan."""
-        with self._explained():
+        with self._explained(text):
             ((_, plan),) = self._connection.sql(
                 f"EXPLAIN (FORMAT json) {sql.fill(text, self.paths)}"
             ).fetchall()
@@ -173,7 +175,7 @@ class Engine:
     @contextmanager
     def reader(self, text: str, batch_rows: int) -> Iterator[pa.RecordBatchReader]:
         """A streaming result, in the order of the query; nothing else may run until it is read."""
-        with self._explained():
+        with self._explained(text):
             yield self._connection.sql(sql.fill(text, self.paths)).to_arrow_reader(batch_rows)
 
     def __enter__(self) -> Self:
@@ -202,17 +204,17 @@ class Engine:
             raise UsageError(f"`{option} {given}` is not valid: {first_line(str(error))}") from None
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, query: str = "") -> Iterator[None]:
         try:
             yield
         except FAILURES as error:
-            raise self._explain(error) from None
+            raise self._explain(error, query) from None
         except RuntimeError as error:
             if "Query interrupted" in str(error):  # what DuckDB makes of Ctrl-C
                 raise KeyboardInterrupt from None
             raise
 
-    def _explain(self, error: Exception) -> WukongError:
+    def _explain(self, error: Exception, query: str) -> WukongError:
         text = str(error)
         if "Out of Memory" in text:
             return OutOfMemory(
@@ -225,7 +227,9 @@ class Engine:
                 hint="nothing was changed; make room and try again",
             )
         if "CSV Error on Line" in text or "sniffing file" in text:
-            return RunFailed(f"{csv_problem(text, self.paths)} (dataset `{self.dataset}`)", hint=SKIP)
+            skips = "store_rejects" in query
+            what = f"{csv_problem(text, self.paths)} (dataset `{self.dataset}`)"
+            return RunFailed(what, hint=MEND if skips or CSV_LIMIT.search(text) else SKIP)
         if mismatch := CSV_MISMATCH.search(text):
             first, file = Path(mismatch[1]).name, Path(mismatch[2]).name
             what = re.sub('[Cc]olumn with name: "(.*)" is missing', r"column `\1` is missing", mismatch[3])
@@ -288,11 +292,13 @@ def csv_problem(text: str, paths: Mapping[str, Path | tuple[Path, ...]] | None =
     file = CSV_FILE.search(text) or CSV_SNIFFED.search(text)
     line = CSV_LINE.search(text)
     name = Path(file[1]).name if file else ""
-    if line is not None:
-        what = CSV_REASON.search(text, line.end())
-        return _placed(name, line[1], what[0] if what else first_line(text))
     places = (place if isinstance(place, tuple) else (place,) for place in (paths or {}).values())
     known = [path for several in places for path in several if path.name == name]
+    if line is not None:
+        what, limit = CSV_REASON.search(text, line.end()), CSV_LIMIT.search(text)
+        # Of a line that is too long DuckDB gives the number within its sample.
+        long = lines.long_line(known[0], int(limit[1])) if limit and known else None
+        return _placed(name, str(long or line[1]), what[0] if what else first_line(text))
     candidates = CSV_DELIMITERS.search(text)
     listed = re.findall("'(.)'", candidates[1]) if candidates else []
     odd = lines.odd_line(known[0], "".join(listed) or ",\t|;") if known else None

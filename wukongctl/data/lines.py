@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ONE_TO_ONE = frozenset({"PROJECTION", "READ_CSV", "READ_CSV_AUTO"})
 """Operators that give one row for each record of the file, in its order."""
+DELIMITERS = ",\t|;"
 SNIFFED = 100_000
 """Lines looked at for the one that breaks a file's pattern."""
 MOST_LINES = 10_000

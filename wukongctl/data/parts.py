@@ -12,10 +12,10 @@ from pathlib import Path
 from wukongctl.config.dataset import ByOrder, DatasetSpec, SplitName, SplitRule
 from wukongctl.config.loading import did_you_mean
 from wukongctl.config.spec import Spec
-from wukongctl.data import headers, splits, sql
-from wukongctl.data.engine import Engine
+from wukongctl.data import headers, lines, splits, sql
+from wukongctl.data.engine import SKIP, Engine
 from wukongctl.data.splits import Route
-from wukongctl.errors import UsageError
+from wukongctl.errors import RunFailed, UsageError
 
 PART_BYTES = 256 << 20
 """Neighbouring files of a list share a part until they are this large together."""
@@ -117,11 +117,19 @@ def _routes(
         rows = [engine.rows(_count(spec, piece, types))[0][0] for piece in pieces]
     ordered = tuple(name for name in splits.ORDER if name in rule.ratio)
     ends = splits.boundaries(sum(rows), rule.ratio)
+    if not ends[0]:
+        raise _nothing_to_train_on(spec, whole, sum(rows))
     starts = [sum(rows[:index]) for index in range(len(rows))]
     return [
         Route(ordered, ends=tuple(min(max(end - start, 0), count) for end in ends))
         for start, count in zip(starts, rows, strict=True)
     ]
+
+
+def _nothing_to_train_on(spec: DatasetSpec, query: str, rows: int) -> RunFailed:
+    names = ", ".join(f"`{name}`" for name in sql.PLACEHOLDER.findall(query)) or "the SELECT"
+    found = f"{rows:,} row{'s' if rows > 1 else ''}, none of them to train on" if rows else "no rows"
+    return RunFailed(f"{names} of dataset `{spec.name}` gives {found}")
 
 
 def _streams(spec: DatasetSpec) -> list[tuple[str, SplitRule | SplitName]]:
@@ -145,12 +153,24 @@ def _types(engine: Engine, spec: DatasetSpec, query: str) -> dict[str, str]:
     types = engine.types(query)
     known = {name.lower(): kind for name, kind in types.items()}
     for name, _ in spec.columns:
+        if name.lower() not in known and len(known) == 1:
+            _require_even(engine, spec, query)
         if name.lower() not in known:
             raise UsageError(
                 f"feature `{name}` is not a column of the SELECT of dataset `{spec.name}`",
                 hint=did_you_mean(name, types) or f"it gives {', '.join(f'`{c}`' for c in types)}",
             )
     return known
+
+
+def _require_even(engine: Engine, spec: DatasetSpec, query: str) -> None:
+    """RunFailed for the line that makes DuckDB take a CSV file for one of a single column."""
+    for arguments in sql.csv_calls(query):
+        for name in sql.PLACEHOLDER.findall(arguments):
+            for path in several(engine.paths[name]):
+                odd = lines.odd_line(path, lines.DELIMITERS)
+                if odd is not None:
+                    raise RunFailed(f"`{path.name}:{odd[0]}`: {odd[1]} (dataset `{spec.name}`)", hint=SKIP)
 
 
 def with_runs(

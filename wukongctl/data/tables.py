@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from wukongctl.data import sql
+from wukongctl.data import lines, sql
 from wukongctl.data.engine import Engine
 from wukongctl.errors import RunFailed, UsageError
 
@@ -73,6 +73,9 @@ def _csv(engine: Engine, path: Path, name: str, encoding: str) -> Table:
     dialect = f"delim={_text(delimiter)}, quote={sql.literal(mark)}, escape={sql.literal(mark)}{encoding}"
     first = f"SELECT * FROM read_csv({sample}, header=false, all_varchar=true, {dialect}) LIMIT 1"
     cells = [None if cell is None else str(cell).strip() for cell in engine.rows(first)[0]]
+    odd = lines.odd_line(path, lines.DELIMITERS) if len(cells) == 1 else None
+    if odd is not None:
+        raise RunFailed(f"`{path.name}:{odd[0]}`: {odd[1]}", hint="mend the line, then try again")
     header = bool(has_header) and _is_header(cells)
     names = _unique([cell if header and cell else f"column_{i + 1}" for i, cell in enumerate(cells)])
     columns = ", ".join(f"{sql.literal(column)}: 'VARCHAR'" for column in names)
