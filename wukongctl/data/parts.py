@@ -117,19 +117,14 @@ def _routes(
         rows = [engine.rows(_count(spec, piece, types))[0][0] for piece in pieces]
     ordered = tuple(name for name in splits.ORDER if name in rule.ratio)
     ends = splits.boundaries(sum(rows), rule.ratio)
-    if not ends[0]:
-        raise _nothing_to_train_on(spec, whole, sum(rows))
+    if not sum(rows):
+        names = ", ".join(f"`{name}`" for name in sql.PLACEHOLDER.findall(whole))
+        raise RunFailed(f"{names or 'the SELECT'} of dataset `{spec.name}` gives no rows")
     starts = [sum(rows[:index]) for index in range(len(rows))]
     return [
         Route(ordered, ends=tuple(min(max(end - start, 0), count) for end in ends))
         for start, count in zip(starts, rows, strict=True)
     ]
-
-
-def _nothing_to_train_on(spec: DatasetSpec, query: str, rows: int) -> RunFailed:
-    names = ", ".join(f"`{name}`" for name in sql.PLACEHOLDER.findall(query)) or "the SELECT"
-    found = f"{rows:,} row{'s' if rows > 1 else ''}, none of them to train on" if rows else "no rows"
-    return RunFailed(f"{names} of dataset `{spec.name}` gives {found}")
 
 
 def _streams(spec: DatasetSpec) -> list[tuple[str, SplitRule | SplitName]]:
