@@ -113,6 +113,22 @@ def test_g0_new_divergence_fails_and_unfinished_runs_leave_it_open(base: Report)
     assert findings(late, gates, base)["G0"][0].verdict == "inconclusive"
 
 
+def test_g0_a_curve_or_size_that_only_the_baseline_has_fails(base: Report) -> None:
+    gates, other = GatesSpec(cost=True, quality=QualityGate()), ladder(np.random.default_rng(3), model="dlrm")
+    gone = findings(report_of(other), gates, base)["G0"][0]
+    assert (gone.verdict, gone.item) == ("fail", "wukong")
+    small = tuple(p for p in base.source.points if p.gflop_per_example < 50)
+    lost = findings(report_of(small), gates, base)["G0"][0]
+    assert (lost.verdict, lost.message) == ("fail", "the baseline's 100.0 GFLOP was not run")
+    late = Excluded("wukong", 100.0, "unfinished", 0, "late")
+    waiting = build(replace(point_set(small), excluded=(late,)))
+    assert [one.verdict for one in findings(waiting, gates, base)["G0"]] == ["inconclusive", "pass"]
+    again = Excluded("wukong", 100.0, "diverged", 0, "again")
+    before = replace(base, source=replace(base.source, excluded=(again,)))
+    now = build(replace(point_set(small), excluded=(again,)))
+    assert findings(now, gates, before)["G0"][0].verdict == "fail"
+
+
 def test_g1_is_exact(base: Report) -> None:
     assert [one.verdict for one in findings(base, GatesSpec(cost=True), base)["G1"]] == ["pass"]
     points = tuple(

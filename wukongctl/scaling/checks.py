@@ -84,19 +84,36 @@ def _validity(report: Report, base: Report | None) -> Iterator[Finding]:
     gate: Gate = "G0 validity"
     known = {(run.model, run.gflop_per_example) for run in base.excluded} if base else set()
     told = "the run diverged, and none did in the baseline" if base else "the run diverged"
+    explained = set()
     for run in report.excluded:
-        item = run.run or run.model
-        if run.reason == "diverged" and (run.model, run.gflop_per_example) not in known:
+        item, size = run.run or run.model, (run.model, run.gflop_per_example)
+        if run.reason == "diverged" and size not in known:
             yield _settled(gate, item, "fail", told)
+            explained.add(size)
         elif run.reason == "unfinished":
             yield _settled(gate, item, "inconclusive", "the run is not finished")
-    curves = {curve.model for curve in report.curves}
-    for curve in base.curves if base else ():
-        if curve.model not in curves:
-            yield _settled(
-                gate, curve.model, "inconclusive", "the baseline has this curve, these runs do not"
-            )
+            explained.add(size)
+    if base is not None:
+        yield from _lost(report, base, explained)
     yield _settled(gate, "inputs", "pass", "same metric, split, data and FLOP convention throughout")
+
+
+def _lost(report: Report, base: Report, explained: set[tuple[str, float]]) -> Iterator[Finding]:
+    """Curves and sizes that only the baseline has: what was not run was not compared."""
+    measured = _measured(report) | explained
+    curves = {model for model, _ in measured}
+    for curve in base.curves:
+        lost = [x for model, x in sorted(_measured(base) - measured) if model == curve.model]
+        if curve.model not in curves:
+            told = "the baseline has this curve, these runs do not"
+            yield _settled("G0 validity", curve.model, "fail", told)
+        elif lost:
+            told = f"the baseline's {' and '.join(f'{x!r} GFLOP' for x in lost)} was not run"
+            yield _settled("G0 validity", curve.model, "fail", told)
+
+
+def _measured(report: Report) -> set[tuple[str, float]]:
+    return {(point.model, point.gflop_per_example) for point in report.source.points}
 
 
 def _cost(report: Report, base: Report) -> Iterator[Finding]:
