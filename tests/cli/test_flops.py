@@ -44,6 +44,14 @@ def test_the_gate_compares_the_mode_asked_for(wukong: Wukong) -> None:
     assert wukong("flops", "quickstart/dlrm-1", "--max-gflop", gflop * 0.34, "--mode", "forward").code == 0
 
 
+@pytest.mark.parametrize("option", ["--examples", "--max-gflop"])
+@pytest.mark.parametrize("value", ["-5", "0", "nan", "inf"])
+def test_numbers_that_are_not_positive_are_usage_errors(wukong: Wukong, option: str, value: str) -> None:
+    refused = wukong("flops", "quickstart/dlrm-1", option, value)
+    assert (refused.code, refused.out) == (2, "")
+    assert f"`{option} {value}` is not a positive number" in refused.err
+
+
 def test_solve_prints_a_recipe_that_runs(wukong: Wukong, tmp_path: Path) -> None:
     solved = wukong("flops", "quickstart/wukong-4", "--solve", "gflop=0.002")
     assert solved.code == 0

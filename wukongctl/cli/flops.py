@@ -60,6 +60,8 @@ def flops(
     from wukongctl.config.training import TrainingSpec
     from wukongctl.scaling.flops import analyze
 
+    _require_positive("--max-gflop", max_gflop)
+    _require_positive("--examples", examples)
     specs = {recipe: load(library.find(recipe), TrainingSpec, overrides) for recipe in recipes}
     if solve is not None:
         _solve(output, specs, data, solve)
@@ -74,6 +76,13 @@ def flops(
         lambda console: _show(console, reports, mode, by_module, wanted),
     )
     _gate(reports, mode, max_gflop)
+
+
+def _require_positive(option: str, value: float | None) -> None:
+    from wukongctl.errors import UsageError
+
+    if value is not None and not 0 < value < float("inf"):
+        raise UsageError(f"`{option} {value:g}` is not a positive number")
 
 
 def _solve(output: Output, specs: "dict[str, TrainingSpec]", data: Path, budget: str) -> None:
