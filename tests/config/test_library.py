@@ -56,6 +56,12 @@ def test_names_no_file_system_can_hold_are_unknown_names(tmp_path: Path) -> None
             library.find(name, "datasets")
 
 
+@pytest.mark.parametrize("name", ["./nosuch.yaml", "/nosuch/at/all.yml"])
+def test_a_path_without_a_file_is_no_unknown_name(name: str) -> None:
+    with pytest.raises(UsageError, match=f"there is no file `{name}`"):
+        library.find(name, "datasets")
+
+
 def test_a_table_is_not_taken_for_a_recipe(tmp_path: Path) -> None:
     (tmp_path / "clicks.csv.gz").write_bytes(b"")
     with pytest.raises(UsageError, match="is a table, not a recipe") as caught:

@@ -410,7 +410,7 @@ def test_full_disk_is_noticed_before_fetching(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 1000})())
-    with pytest.raises(RunFailed, match="GB free"):
+    with pytest.raises(RunFailed, match=r"has 1.0 KB free and needs .* MB"):
         get(server, tmp_path)
 
 

@@ -130,9 +130,16 @@ def test_truncated_archives_say_so(tmp_path: Path, kind: str) -> None:
         extract(archive, ["train.csv"], tmp_path / "out")
 
 
+def test_a_cut_zip_is_called_one(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "a.zip", {"train.csv": TEXT})
+    archive.write_bytes(archive.read_bytes()[:-30])
+    with pytest.raises(RunFailed, match="is damaged: it is a zip without its end"):
+        extract(archive, ["train.csv"], tmp_path / "out")
+
+
 def test_too_little_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 10})())
-    with pytest.raises(RunFailed, match="GB free"):
+    with pytest.raises(RunFailed, match="has 10 bytes free and needs"):
         extract(zipped(tmp_path / "a.zip", {"train.csv": TEXT}), ["train.csv"], tmp_path / "out")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from filelock import FileLock
 
 from tests.data.test_prepare import own, run, write_rows
 from wukongctl.data.engine import Engine
@@ -59,7 +60,7 @@ def test_a_query_that_ctrl_c_ended_is_no_unreadable_data(tmp_path: Path) -> None
     with (
         Engine("own", {}, spill=tmp_path, search=tmp_path) as engine,
         pytest.raises(KeyboardInterrupt),
-        engine._explained(),
+        engine._explained("SELECT 1"),
     ):
         raise RuntimeError("Query interrupted")
 
@@ -102,6 +103,20 @@ def prepare_and_signal(folder: Path, seconds: float, number: int) -> subprocess.
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def test_a_process_that_waits_for_another_says_so(tmp_path: Path) -> None:
+    write_many(tmp_path, 90)
+    (tmp_path / "own.yaml").write_text(RECIPE)
+    (tmp_path / "out").mkdir()
+    command = [sys.executable, "-m", "wukongctl", "prepare", "own.yaml", "--out", "out"]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with FileLock(tmp_path / "out/.own.lock"):
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=env)
+        assert process.stderr is not None
+        first = process.stderr.readline()
+    process.communicate(timeout=60)
+    assert (first, process.returncode) == ("waiting for another `wukongctl prepare own`\n", 0)
 
 
 def signal_at_random(folder: Path, rows: int, times: int) -> int:

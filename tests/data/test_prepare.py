@@ -4,10 +4,12 @@ import gzip
 import hashlib
 import math
 import re
+import shutil
 import string
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,9 +18,11 @@ from hypothesis import strategies as st
 
 from tests.data import oracle, raw
 from tests.data.fixtures.common import by_hash
+from tests.data.server import serving
 from wukongctl.config import library, loading
 from wukongctl.config.dataset import DatasetSpec, RawFile
 from wukongctl.data import encode, manifest
+from wukongctl.data.engine import Engine
 from wukongctl.data.manifest import Manifest
 from wukongctl.data.prepare import UP_TO_DATE, plan, prepare
 from wukongctl.data.progress import Progress
@@ -381,6 +385,44 @@ def test_limit_rows_takes_the_first_rows_and_skips_expected_counts(tmp_path: Pat
     prepared = run(spec, tmp_path, tmp_path / "out", limit_rows=30)
     assert {name: split.rows for name, split in prepared.splits.items()} == {"train": 20, "test": 10}
     assert prepared.limit_rows == 30
+    assert not prepared.verified  # 30 rows are not the 90 that are published
+    stages: list[str] = []
+    again = run(spec, tmp_path, tmp_path / "out", limit_rows=30, progress=lambda at: stages.append(at.stage))
+    assert (again, stages[-1]) == (prepared, UP_TO_DATE)
+
+
+@pytest.mark.parametrize("size", ["lots", "-1GB", "0GB", "1 potato", ""])
+def test_a_memory_limit_that_is_none_is_refused_before_anything_is_looked_at(
+    tmp_path: Path, size: str
+) -> None:
+    with pytest.raises(UsageError, match=f"`--memory-limit {size}` is not valid"):
+        run(own(), tmp_path / "absent", tmp_path / "out", memory_limit=size)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("threads", "hint"), [(1, ""), (2, ", or lower `--threads`")])
+def test_too_little_memory_says_what_may_help(tmp_path: Path, threads: int, hint: str) -> None:
+    with Engine("own", {}, spill=tmp_path, search=tmp_path, memory_limit="50MB", threads=threads) as engine:
+        failure = engine._explain(duckdb.OutOfMemoryException("Out of Memory Error: no"), "")
+    assert failure.hint == f"raise `--memory-limit` above 50MB{hint}"
+
+
+def test_a_plan_refuses_a_source_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no file or folder `/nope`"):
+        plan(own(), recipe_dir=tmp_path, out=tmp_path, source=Path("/nope"))
+
+
+def test_what_is_prepared_is_not_downloaded_again(tmp_path: Path) -> None:
+    """As the plan says; nothing published tells whether the same file would come."""
+    write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(90)])
+    with serving((tmp_path / "clicks.csv").read_bytes()) as server:
+        spec = own(downloads={"clicks.csv": {"urls": [server.url("clicks.csv")]}})
+        first = prepare(spec, recipe_dir=tmp_path, out=tmp_path / "out")
+        assert len(server.requests) == 1
+        shutil.rmtree(tmp_path / "cache")
+        assert plan(spec, recipe_dir=tmp_path, out=tmp_path / "out")["steps"][0].startswith("nothing")
+        assert prepare(spec, recipe_dir=tmp_path, out=tmp_path / "out") == first
+        assert len(server.requests) == 1
 
 
 def test_plan_names_files_queries_and_state(tmp_path: Path) -> None:

@@ -133,6 +133,13 @@ def test_what_is_gated_says_what_to_fetch(name: str, tmp_path: Path) -> None:
     assert "http" in str(failure.value.hint) or "hf download" in str(failure.value.hint)
 
 
+def test_what_is_not_public_asks_nobody_to_fetch_it(tmp_path: Path) -> None:
+    path = library.find("paper-internal", "datasets")
+    with pytest.raises(UsageError, match="nobody can fetch dataset `paper-internal`") as failure:
+        prepare(load("paper-internal"), recipe_dir=path.parent, out=tmp_path)
+    assert str(failure.value.hint).startswith("this log is not public")
+
+
 def test_kaggle_gives_a_gz_file(tmp_path: Path) -> None:
     rows = fixtures.WRITERS["avazu-kaggle"](tmp_path, bars=False)
     archive = tmp_path / "train.gz"

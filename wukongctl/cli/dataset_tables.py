@@ -128,6 +128,8 @@ def _sources(console: "Console", sources: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _verified(manifest: Mapping[str, Any]) -> str:
+    if manifest["limit_rows"] and not manifest["verified"]:
+        return f"counts NOT VERIFIED: only the first {manifest['limit_rows']:,} rows of each SELECT"
     if not manifest["verified"]:
         return "NOT VERIFIED: see the notes"
     published = manifest["recipe"].get("expect") or any(source["verified"] for source in manifest["sources"])

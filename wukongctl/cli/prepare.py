@@ -61,8 +61,10 @@ def prepare(
     from wukongctl.config import library
     from wukongctl.config.dataset import DatasetSpec
     from wukongctl.config.loading import load
+    from wukongctl.data.engine import require_memory_limit
 
     found = [(path, load(path, DatasetSpec)) for path in (library.find(n, "datasets") for n in datasets)]
+    require_memory_limit(memory_limit)
     if dry_run:
         _dry_run(output, found, source, out)
         return
@@ -105,14 +107,17 @@ def run_recipe(
     from wukongctl.data.prepare import UP_TO_DATE
     from wukongctl.data.prepare import prepare as prepare_dataset
     from wukongctl.data.progress import Progress
+    from wukongctl.data.staging import WAITING
 
-    if source is None:
+    if source is None and (force or not (out / spec.name).exists()):
         _say_terms(output, spec)
     stages: list[str] = []
     pace = Pace()
     with output.progress() as bar:
 
         def report(at: Progress) -> None:
+            if at.stage.startswith(WAITING) and stages != [at.stage]:
+                output.note(at.stage)
             stages[:] = [at.stage]
             bar.update(f"{spec.name}: {at.stage}", at.done, at.total, pace.describe(at))
 

@@ -27,7 +27,7 @@ def names(kind: str | None = None) -> list[str]:
 
 def find(name: str, kind: str | None = None) -> Path:
     """The file behind a path or a shipped name; raises UsageError with the closest name."""
-    path = Path(name)
+    path, given = Path(name), name
     exists = _is_file(path)
     if exists and kind == "datasets" and path.suffix in TABLES:
         raise UsageError(
@@ -45,6 +45,8 @@ def find(name: str, kind: str | None = None) -> Path:
         shipped = base / f"{name}{ending}"
         if _is_file(shipped):
             return shipped
+    if path.suffix in ENDINGS and given.startswith((".", "/", "~")):
+        raise UsageError(f"there is no file `{given}`")
     what = "dataset" if kind == "datasets" else "recipe"
     raise UsageError(
         f"there is no {what} `{path}`",

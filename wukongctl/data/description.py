@@ -63,7 +63,7 @@ def describe(job: Job, raw: Resolved, outcome: Outcome, limit_rows: int | None) 
         features=_features(spec, outcome),
         splits=outcome.splits,
         sources=raw.sources,
-        verified=not outcome.failed and not raw.problems,
+        verified=not outcome.failed and not raw.problems and not (limit_rows and spec.expect),
         problems=(*raw.problems, *outcome.failed, *_notes(spec, outcome)),
         rejected=outcome.rejected,
         statistics=described,

@@ -37,6 +37,7 @@ MISSING_EXTENSION = re.compile(
 FAILURES = (duckdb.Error, pa.ArrowException, OSError)
 
 
+LIMIT = re.compile(r"(?=.*[1-9])\d+(\.\d+)? ?([KMGT]i?B|B|bytes)", re.IGNORECASE)
 SIZE = re.compile(r"([\d.]+) ?(\w+)")
 UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 POLL_SECONDS = 0.2
@@ -45,6 +46,14 @@ CLOSE_ATTEMPTS, CLOSE_SECONDS = 500, 0.01
 """After these, what a thread still holds is left to it: the error that led here matters more."""
 MEND = "mend it, or tell `read_csv` more about the file: `delim`, `quote`, `columns`, `max_line_size`"
 SKIP = "mend it, or let `on_error: skip` in the recipe leave such rows out"
+
+
+def require_memory_limit(size: str | None) -> None:
+    """UsageError unless DuckDB takes `size` for an amount of memory; asked before anything is fetched."""
+    if size is not None and not LIMIT.fullmatch(size.strip()):
+        raise UsageError(
+            f"`--memory-limit {size}` is not valid: it is not a size", hint="write it as 4GB, 500MB or 2GiB"
+        )
 
 
 class ConversionFailed(RunFailed):
@@ -69,6 +78,7 @@ class Engine:
         threads: int | None = None,
     ) -> None:
         self.dataset, self.paths, self.threads = dataset, paths, threads
+        self.memory_limit = memory_limit
         self._connection = duckdb.connect()
         settings = {
             "enable_progress_bar": "false",
@@ -214,12 +224,18 @@ class Engine:
                 raise KeyboardInterrupt from None
             raise
 
+    def _roomier(self) -> str:
+        """What to try where memory did not suffice. Not asked of DuckDB: it may still be at work."""
+        fewer = "" if self.threads == 1 else ", or lower `--threads`"
+        given = f" above {self.memory_limit}" if self.memory_limit is not None else ""
+        return f"raise `--memory-limit`{given}{fewer}"
+
     def _explain(self, error: Exception, query: str) -> WukongError:
         text = str(error)
         if "Out of Memory" in text:
             return OutOfMemory(
                 f"dataset `{self.dataset}` needs more memory than it was given",
-                hint="raise `--memory-limit`, or lower `--threads`",
+                hint=self._roomier(),
             )
         if FULL in text:
             return RunFailed(

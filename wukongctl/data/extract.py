@@ -39,9 +39,12 @@ class DamagedArchive(RunFailed):
 
 def is_archive(path: Path) -> bool:
     """Whether `path` is a zip, a tar of any compression, or a gzip file, by its content."""
+    return _starts(path, b"\x1f\x8b") or zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+
+
+def _starts(path: Path, mark: bytes) -> bool:
     with path.open("rb") as file:
-        is_gzip = file.read(2) == b"\x1f\x8b"
-    return is_gzip or zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+        return file.read(len(mark)) == mark
 
 
 def extract(archive: Path, wanted: Collection[str], into: Path, report: Report = silent) -> dict[str, Path]:
@@ -92,6 +95,8 @@ def _members(archive: Path, wanted: Collection[str]) -> Iterator[Member]:
         yield from _zip_members(archive, wanted)
     elif tarfile.is_tarfile(archive):
         yield from _tar_members(archive, wanted)
+    elif _starts(archive, b"PK"):
+        raise zipfile.BadZipFile("it is a zip without its end")
     else:
         name = archive.name.removesuffix(".gz")
         if name not in wanted and len(wanted) == 1:
@@ -142,9 +147,17 @@ def require_space(folder: Path, size: int, hint: str = "free some space, or choo
     free = shutil.disk_usage(folder).free
     if size > free:
         raise RunFailed(
-            f"`{folder}` has {free / 1e9:.1f} GB free and needs {size / 1e9:.1f} GB",
+            f"`{folder}` has {_size(free)} free and needs {_size(size)}",
             hint=hint,
         )
+
+
+def _size(number: int) -> str:
+    """In the largest unit that leaves it above 1."""
+    for unit, digits in (("GB", 9), ("MB", 6), ("KB", 3)):
+        if number >= 10**digits:
+            return f"{number / 10**digits:,.1f} {unit}"
+    return f"{number} bytes"
 
 
 @contextmanager

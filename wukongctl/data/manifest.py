@@ -101,7 +101,7 @@ class Manifest(Spec):
     splits: dict[SplitName, Split]
     sources: tuple[Source, ...]
     verified: bool
-    """No check failed: every published checksum and count that could be tested held."""
+    """Every published checksum and count held; with `limit_rows`, published counts cannot."""
     problems: tuple[str, ...] = ()
     """What a person should know: checks that `--no-verify` passed over, a label with one class."""
     rejected: int = 0

@@ -10,6 +10,7 @@ from typing import Literal, TypedDict
 
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.data import manifest, pipeline, sources, staging
+from wukongctl.data.engine import require_memory_limit
 from wukongctl.data.executors import EngineName
 from wukongctl.data.interruption import interruptible
 from wukongctl.data.manifest import Manifest
@@ -46,13 +47,14 @@ def prepare(
     Raises CheckFailed for a checksum or count that does not hold, UsageError for a recipe, path or
     existing dataset in the way, RunFailed for raw data that cannot be read.
     """
+    require_memory_limit(memory_limit)
     options = Options(
         recipe_dir, source, verify, memory_limit, threads, limit_rows, force, engine, progress or silent
     )
     target = out / spec.name
     with interruptible(spec.name), staging.locked(target, options.report):
         current = existing(target, spec, options)
-        if current is not None and not force and pinned(current) and current.verified:
+        if current is not None and _settled(current, spec, options):
             options.report(Progress(UP_TO_DATE, 1, 1))
             return current
         with staging.building(target) as workspace:
@@ -84,6 +86,8 @@ def plan(
     limit_rows: int | None = None,
 ) -> Plan:
     """What `prepare` would read, download and run; looks at file names only and writes nothing."""
+    if source is not None:
+        sources.require_source(spec, source)
     target = out / spec.name
     state: Literal["absent", "prepared", "different"] = "absent"
     if target.exists():
@@ -131,6 +135,18 @@ def pinned(current: Manifest) -> bool:
     return all(source.verified for source in current.sources)
 
 
+def _settled(current: Manifest, spec: DatasetSpec, options: Options) -> bool:
+    """Whether nothing need be read again: raw files are known, or would only be downloaded once more."""
+    again = options.source is None and bool(sources.pending(spec))
+    differing = any(s.expected_md5 or s.expected_sha256 for s in current.sources if not s.verified)
+    return _held(current) and (pinned(current) or (again and not differing))
+
+
+def _held(current: Manifest) -> bool:
+    """Whether every check held that could be made."""
+    return current.verified or current.limit_rows is not None
+
+
 def _differs(target: Path, what: str) -> UsageError:
     return UsageError(f"`{target}` was prepared {what}", hint="add `--force` to replace it")
 
@@ -149,7 +165,7 @@ def _prepare_in(
     if current is not None:
         if [s.sha256 for s in current.sources] != [s.sha256 for s in raw.sources]:
             raise _differs(target, "from other raw files")
-        if current.verified or not options.verify:
+        if _held(current) or not options.verify:
             options.report(Progress(UP_TO_DATE, 1, 1))
             return current
     prepared = pipeline.run(spec, options, raw, workspace)

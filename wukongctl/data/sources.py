@@ -22,6 +22,8 @@ from wukongctl.data.manifest import Source
 from wukongctl.data.progress import Report
 from wukongctl.errors import CheckFailed, Problem, RunFailed, UsageError
 
+NOT_PUBLIC = "not public"
+"""The licence of data that only its owner has."""
 LISTED = 8
 """How many names of a folder an error shows."""
 
@@ -167,6 +169,12 @@ def plan(spec: DatasetSpec, *, recipe_dir: Path, source: Path | None) -> list[st
     return steps
 
 
+def require_source(spec: DatasetSpec, source: Path) -> None:
+    """UsageError unless there is something at `source`."""
+    if not (source.is_dir() or source.is_file()):
+        raise UsageError(f"there is no file or folder `{source}`", hint=_wanted(spec))
+
+
 def pending(spec: DatasetSpec) -> dict[str, Download]:
     """Downloads of `spec` that are not in the cache yet."""
     cache = cache_folder(spec.name)
@@ -184,8 +192,7 @@ def _download_step(spec: DatasetSpec, name: str) -> str:
 def _in_source(spec: DatasetSpec, source: Path, workspace: Path, checks: Checks) -> Found:
     if source.is_dir():
         return _in_folder(spec, source, workspace, checks)
-    if not source.is_file():
-        raise UsageError(f"there is no file or folder `{source}`", hint=_wanted(spec))
+    require_source(spec, source)
     if source.name not in spec.files and source.stat().st_size and is_archive(source):
         files, verified = checks.unpack(source.name, source, spec.files, workspace)
         _require_all(spec, files, source, [])
@@ -205,6 +212,8 @@ def _folder_beside(spec: DatasetSpec, recipe_dir: Path) -> Path:
 def _beside(spec: DatasetSpec, recipe_dir: Path, workspace: Path, checks: Checks) -> Found:
     folder = _folder_beside(spec, recipe_dir)
     if not folder.is_dir():
+        if spec.license is not None and spec.license.name == NOT_PUBLIC:
+            raise UsageError(f"nobody can fetch dataset `{spec.name}`", hint=spec.instructions)
         raise _lacking(spec, f"dataset `{spec.name}` has to be fetched by hand", spec.files)
     return _in_folder(spec, folder, workspace, checks)
 

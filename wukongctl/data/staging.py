@@ -23,6 +23,9 @@ from wukongctl.data.progress import Progress, Report, silent
 from wukongctl.data.stages import sync, sync_tree
 from wukongctl.errors import Interrupted, UsageError, WukongError
 
+WAITING = "waiting for another"
+"""How the stage begins in which another process holds the lock."""
+
 
 @contextmanager
 def locked(target: Path, report: Report = silent) -> Iterator[None]:
@@ -33,7 +36,7 @@ def locked(target: Path, report: Report = silent) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            report(Progress(f"waiting for another `wukongctl prepare {target.name}`"))
+            report(Progress(f"{WAITING} `wukongctl prepare {target.name}`"))
             lock.acquire()
     except OSError as error:
         raise _cannot_write(target.parent, error) from None
