@@ -66,6 +66,12 @@ def test_each_code_is_raised_by_its_cause(code: str, make: Callable[[], Curve]) 
     assert code in EXPLANATIONS
 
 
+def test_a_law_that_does_not_fit_is_descriptive_whatever_the_ladder() -> None:
+    curve = curve_of(X, CLEAN + 0.01 * (-1) ** np.arange(8))
+    assert "lack_of_fit" in curve.notes
+    assert curve.descriptive
+
+
 def test_unequal_data_is_noted() -> None:
     points = tuple(
         Point("m", float(x), float(y), examples=100 + n)

@@ -164,7 +164,7 @@ def analyse(model: str, source: PointSet, method: Method, *, draw_to: float) -> 
         if laws_left is None or law is None
         else wild_intervals(law, draws=method.draws, level=level),
         notes=notes_of(points, sizes, law, intervals, pure=pure, floored=floored, split=source.split),
-        descriptive=is_descriptive(sizes),
+        descriptive=is_descriptive(sizes, law),
         noise=None if law is None else noise(law),
         alternatives=tuple(other for other in laws.values() if other is not None),
         floor_p_value=None if pure is None or floored is None else f_test(pure, floored),

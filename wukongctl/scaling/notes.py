@@ -48,12 +48,13 @@ SIGNIFICANCE = 0.05
 ADVISED_SIZES, ADVISED_DECADES, ADVISED_SEEDS = 5, 1.5, 3
 
 
-def is_descriptive(sizes: Sizes) -> bool:
-    """Whether a curve has too few sizes, too short a range or too few seeds to say more than it shows."""
+def is_descriptive(sizes: Sizes, law: Fit | None) -> bool:
+    """Whether a curve only shows itself: too few sizes, range or seeds, or a law that does not fit."""
     return (
         len(sizes.x) < ADVISED_SIZES
         or sizes.decades < ADVISED_DECADES
         or float(np.min(sizes.runs)) < ADVISED_SEEDS
+        or (law is not None and lacks_fit(law))
     )
 
 

@@ -17,7 +17,8 @@ METRIC_NAMES: dict[Metric, str] = {
 }
 DESCRIPTIVE = (
     f"A law worth extrapolating needs at least {ADVISED_SIZES} sizes, {ADVISED_DECADES:g} decades of compute "
-    f"and {ADVISED_SEEDS} seeds per size; with less, read the curve as a description of these runs."
+    f"and {ADVISED_SEEDS} seeds per size, and no `lack_of_fit`; "
+    "otherwise read the curve as a description of these runs."
 )
 VERDICTS = {
     "improving": "still improving",
