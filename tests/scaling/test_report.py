@@ -2,14 +2,17 @@ import csv
 import io
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 
 from tests.scaling.paper import DCNV2, DLRM, WUKONG, table
+from wukongctl.data.atomic import write_atomic
 from wukongctl.errors import RunFailed, UsageError
 from wukongctl.scaling import report as reports
 from wukongctl.scaling.analysis import Report, build
@@ -188,6 +191,12 @@ def test_markdown_tables_have_a_cell_per_column(paper: Report) -> None:
     assert "\n\n\n" not in "\n".join(lines)
 
 
+def test_markdown_escapes_names() -> None:
+    text = reports.to_markdown(synthetic("<script>a|b</script>"))
+    assert "<script>" not in text
+    assert "&lt;script>a&#124;b" in text
+
+
 # --- files --------------------------------------------------------------------------------------------------
 
 
@@ -215,6 +224,23 @@ def test_a_failed_write_leaves_the_old_file(
     with pytest.raises(RunFailed, match="disk full"):
         reports.write(synthetic(), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_disk_that_fills_up_leaves_no_part_of_a_report(
+    paper: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+
+    def fill(path: Path, write: Callable[[BinaryIO], object]) -> None:
+        if len(written) == 4:
+            raise RunFailed(f"cannot write `{path}`: no space left on device")
+        written.append(path)
+        write_atomic(path, write)
+
+    monkeypatch.setattr(reports, "write_atomic", fill)
+    with pytest.raises(RunFailed, match="no space left"):
+        reports.write(paper, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_points_table_reads_back_to_the_same_report(paper: Report, tmp_path: Path) -> None:

@@ -7,6 +7,9 @@ import csv
 import dataclasses
 import io
 import json
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import jinja2
 
 from wukongctl.config.report import StatedLaw
 from wukongctl.data.atomic import write_atomic
+from wukongctl.errors import RunFailed
 from wukongctl.scaling import wording
 from wukongctl.scaling.analysis import Report, build, by_data, by_parameters
 from wukongctl.scaling.curves import Curve
@@ -94,8 +98,15 @@ def to_json(report: Report) -> str:
 
 def to_markdown(report: Report, *, pictures: bool = True) -> str:
     """A short report for a pull request, or without the link to the picture for a job summary."""
-    text = _environment().get_template("report.md.jinja").render(**_context(report), pictures=pictures)
-    return fitting(text)
+    template = _environment(finalize=_inert).get_template("report.md.jinja")
+    return fitting(template.render(**_context(report), pictures=pictures))
+
+
+def _inert(value: Any) -> Any:
+    """Text in which Markdown sees neither HTML nor a table's next cell: names may be anything."""
+    if not isinstance(value, str):
+        return value
+    return value.replace("&", "&amp;").replace("<", "&lt;").replace("|", "&#124;")
 
 
 def to_html(report: Report) -> str:
@@ -141,7 +152,10 @@ def to_csv(report: Report) -> str:
 
 
 def write(report: Report, out_dir: Path) -> dict[str, Path]:
-    """Write every file of the report, each whole or not at all, the JSON last; return the paths by kind."""
+    """Write every file of the report, all of them or none; return the paths by kind.
+
+    Raises RunFailed when the disk is full or the folder cannot be written.
+    """
     from wukongctl.scaling import plots
 
     drawn: dict[str, bytes] = {}
@@ -158,9 +172,22 @@ def write(report: Report, out_dir: Path) -> dict[str, Path]:
         "benchmark": (json.dumps(benchmark(report), indent=2, ensure_ascii=False) + "\n").encode(),
         "json": to_json(report).encode(),
     }
-    for kind, content in contents.items():
-        write_atomic(out_dir / FILES[kind], lambda file, content=content: file.write(content))
+    _write_together(out_dir, {FILES[kind]: content for kind, content in contents.items()})
     return {kind: out_dir / FILES[kind] for kind in contents}
+
+
+def _write_together(folder: Path, contents: dict[str, bytes]) -> None:
+    """Write files beside their places and move them when all are there: a full disk leaves no mixture."""
+    draft = folder / f".report.{os.getpid()}.tmp"
+    try:
+        for name, content in contents.items():
+            write_atomic(draft / name, lambda file, content=content: file.write(content))
+        for name in contents:
+            (draft / name).replace(folder / name)
+    except OSError as error:
+        raise RunFailed(f"cannot write `{folder}`: {(error.strerror or str(error)).lower()}") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _curve(curve: Curve, report: Report) -> dict[str, Any]:
@@ -250,12 +277,13 @@ def _named(model: str, result: Any) -> dict[str, Any]:
     return {"model": model, **dataclasses.asdict(result)}
 
 
-def _environment() -> jinja2.Environment:
+def _environment(finalize: Callable[[Any], Any] | None = None) -> jinja2.Environment:
     """Templates with the wording's functions; a name missing in a template is an error."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("wukongctl.scaling"),
         autoescape=jinja2.select_autoescape(enabled_extensions=("html.jinja",), default=False),
         undefined=jinja2.StrictUndefined,
+        finalize=finalize,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
