@@ -75,6 +75,7 @@ ROWS = "rows: SELECT * FROM read_csv('{clicks.csv}')\n"
         (ROWS + SPLIT, APART + "split: {of: valid, by: order, ratio: {valid: 1}}", "no `valid` in `splits`"),
         ("[user, item]", "[user, user]", "9:41: feature `user` is listed twice"),
         ("[user, item]", "[user, item, label]", "9:47: a feature may not be called `label`"),
+        ("label: clicked", 'label: "\\"User\\""', "feature `user` is the label itself"),
         ("shares: item", "shares: price", "10:70: `shares: price` is not a categorical feature"),
         (
             "'{clicks.csv}'",

@@ -78,8 +78,33 @@ def test_without_skip_each_is_an_error_with_its_line(tmp_path: Path, line: int) 
         run(skipping(on_error="fail"), tmp_path, tmp_path / "out")
     message = str(caught.value)
     assert "\n" not in message
-    if "infinite" not in message:
-        assert message.startswith(f"`clicks.csv:{line}`: ")
+    assert message.startswith(f"`clicks.csv:{line}`: ")
+    assert "on_error: skip" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("group", [{}, {"standardize": True}, {"transform": "log1p"}])
+def test_an_infinite_number_of_a_guessed_type_is_named_by_line(tmp_path: Path, group: dict[str, Any]) -> None:
+    lines = [f"{i % 2},{i}.5" for i in range(30)]
+    lines[4] = "1,inf"
+    (tmp_path / "clicks.csv").write_text("\n".join(["label,n", *lines]) + "\n")
+    rows = "FROM read_csv('{clicks.csv}', header = true)"
+    spec = own(rows=rows, features=[{"type": "numeric", "columns": ["n"], **group}])
+    with pytest.raises(RunFailed, match=r"^`clicks\.csv:6`: `n` is infinite"):
+        run(spec, tmp_path, tmp_path / "out")
+
+
+def test_nan_and_blank_are_missing_and_blank_lines_are_no_rows(tmp_path: Path) -> None:
+    lines = [f"{i % 2},{i % 7},{i}" for i in range(30)]
+    lines[3], lines[4], lines[9] = "1,1,nan", "0,1,", ""
+    (tmp_path / "clicks.csv").write_text("\n".join(["label,a,n", *lines]) + "\n")
+    prepared = run(
+        skipping(split={"by": "order", "ratio": {"train": 3, "test": 1}}), tmp_path, tmp_path / "out"
+    )
+    assert prepared.rejected == 0
+    assert sum(split.rows for split in prepared.splits.values()) == 29
+    assert prepared.statistics is not None
+    missing = prepared.statistics.features["n"].missing
+    assert missing["train"] * prepared.splits["train"].rows == pytest.approx(2)
 
 
 def test_too_many_bad_rows_are_an_error(tmp_path: Path) -> None:

@@ -273,7 +273,12 @@ class DatasetSpec(Spec):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
-        mistakes = [*self._split_mistakes(), *self._feature_mistakes(), *self._file_mistakes()]
+        mistakes = [
+            *self._split_mistakes(),
+            *self._feature_mistakes(),
+            *self._label_mistakes(),
+            *self._file_mistakes(),
+        ]
         if mistakes:
             raise Mistakes(mistakes)
         return self
@@ -321,6 +326,14 @@ class DatasetSpec(Spec):
                 yield Mistake(
                     f"`cardinalities` names `{name}`, which is not a feature", ("cardinalities", name)
                 )
+
+    def _label_mistakes(self) -> Iterator[Mistake]:
+        label = self.label.strip().strip('"').lower()
+        for index, group in enumerate(self.features):
+            for position, name in enumerate(group.columns):
+                if name.lower() == label and name not in RESERVED_COLUMNS:
+                    where = ("features", index, "columns", position)
+                    yield Mistake(f"feature `{name}` is the label itself", where)
 
     def _file_mistakes(self) -> Iterator[Mistake]:
         places = {("rows",): self.rows or ""} | {("splits", n): q for n, q in (self.splits or {}).items()}

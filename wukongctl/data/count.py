@@ -4,6 +4,7 @@ Leaves `counts/<part>/f<feature>.parquet` (value, count; in no order) and `momen
 """
 
 import contextlib
+import math
 from pathlib import Path
 
 from wukongctl.config.dataset import Categorical, Numeric, Sequence
@@ -14,6 +15,7 @@ from wukongctl.data.job import Job
 from wukongctl.data.parts import Part
 from wukongctl.data.progress import Progress, Report, bytes_read, silent
 from wukongctl.data.stages import save, stage
+from wukongctl.data.writer import InfiniteValue
 
 MOMENTS = "moments.json"
 STAGE = "counting values"
@@ -96,6 +98,8 @@ class _Counting:
             ((*values,),) = self.engine.rows(sql.moments(self.spec, rows, wanted))
             for position, feature in enumerate(wanted):
                 number, mean, variance = values[3 * position : 3 * position + 3]
+                if not math.isfinite((mean or 0.0) + (variance or 0.0)):
+                    raise InfiniteValue(f"`{self.spec.columns[feature][0]}` has infinite values")
                 found[feature] = (number, mean or 0.0, variance or 0.0)
         save(self.folder / MOMENTS, Moments(features=found))
 

@@ -28,16 +28,20 @@ def require_values(
     raise _in_row(engine, spec, query, row + 1, f"{allowed}, found {found}")
 
 
-def not_a_number(
+def no_number(
     engine: Engine, spec: DatasetSpec, selections: Iterable[tuple[str, Mapping[str, str]]]
 ) -> RunFailed | None:
-    """The first text in a numeric feature that is no number; `selections` are queries with their types."""
+    """The first value of a numeric feature that is no number or infinite; `selections` are queries with their
+    types."""
     for query, types in selections:
         for name, group in spec.columns:
-            if not isinstance(group, Numeric) or types[name.lower()] != "VARCHAR":
+            if not isinstance(group, Numeric) or types[name.lower()] not in sql.MAY_BE_NAN:
                 continue
-            for row, value in engine.aside(sql.not_a_number(query, name)):
-                return _in_row(engine, spec, query, row, f"`{name}` is `{value}`, which is not a number")
+            for row, value, infinite in engine.aside(sql.no_number(query, name)):
+                what = (
+                    f"`{name}` is infinite" if infinite else f"`{name}` is `{value}`, which is not a number"
+                )
+                return _in_row(engine, spec, query, row, what)
     return None
 
 

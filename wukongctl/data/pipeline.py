@@ -43,7 +43,7 @@ from wukongctl.data.progress import Progress, Report, silent
 from wukongctl.data.sources import Resolved
 from wukongctl.data.stages import ASSEMBLING, DATASET, begin, load, save
 from wukongctl.data.vocabulary import Vocabulary
-from wukongctl.data.writer import Written, joined
+from wukongctl.data.writer import InfiniteValue, Written, joined
 from wukongctl.errors import CheckFailed, RunFailed
 
 SIGNIFICANT_DIGITS = 9
@@ -78,10 +78,10 @@ def run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Manif
         scales = _scales(job)
         encoding = partial(encode.encode, vocabularies=vocabularies, scales=scales)
         each("encoding", encoding, job, job.parts, options.report)
-    except ConversionFailed as failure:
+    except (ConversionFailed, InfiniteValue) as failure:
         texts = [(part.query, part.types) for part in job.parts]
         with job.engine("diagnosis") as engine:
-            raise diagnosis.not_a_number(engine, spec, texts) or failure from None
+            raise diagnosis.no_number(engine, spec, texts) or failure from None
     pieces = _pieces(job, options, vocabularies)
     whole = {name: joined([piece.written for piece in found]) for name, found in pieces.items()}
     kept, failed = _checked(job, options, whole)

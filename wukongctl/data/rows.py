@@ -83,7 +83,7 @@ class RowReader:
                 yield self.columns.batch(torch.from_numpy(packed))
                 done += part.num_rows
         except ConversionFailed as failure:
-            raise diagnosis.not_a_number(engine, self.spec, [(query, types)]) or failure from None
+            raise diagnosis.no_number(engine, self.spec, [(query, types)]) or failure from None
 
     def _require_finite(
         self, engine: Engine, query: str, path: Path, part: pa.RecordBatch, before: int

@@ -184,12 +184,14 @@ def encodable(
     return f"SELECT {', '.join(columns)} FROM (\n{rows}\n)"
 
 
-def not_a_number(query: str, column: str) -> str:
-    """Row number and text of the first value of a text column that is neither empty nor a number."""
-    text = f"NULLIF(trim({identifier(column)}), '')"
+def no_number(query: str, column: str) -> str:
+    """Row number and text of the first value that is neither missing nor a finite number; whether it is one
+    but infinite."""
+    text = f"NULLIF(trim(CAST({identifier(column)} AS VARCHAR)), '')"
     numbered = f"SELECT row_number() OVER () AS row, {text} AS value FROM (\n{query}\n)"
-    wrong = "value IS NOT NULL AND TRY_CAST(value AS DOUBLE) IS NULL"
-    return f"SELECT row, value FROM ({numbered}) WHERE {wrong} LIMIT 1"
+    number = "TRY_CAST(value AS DOUBLE)"
+    wrong = f"value IS NOT NULL AND ({number} IS NULL OR isinf({number}))"
+    return f"SELECT row, value, {number} IS NOT NULL FROM ({numbered}) WHERE {wrong} LIMIT 1"
 
 
 def _encodable(

@@ -31,6 +31,10 @@ class Written(Spec):
     tallies: Tallies
 
 
+class InfiniteValue(RunFailed):
+    """A number that float32 cannot hold; the pipeline finds out where it stands."""
+
+
 class SplitWriter:
     """Writes `<folder>/<split>/part-00000.parquet` and so on.
 
@@ -122,7 +126,7 @@ class SplitWriter:
         values = column.to_numpy(zero_copy_only=False)
         if values.dtype == np.float32 and not np.isfinite(values).all():
             row = self.rows + int(np.flatnonzero(~np.isfinite(values))[0]) + 1
-            raise RunFailed(f"`{name}` is infinite in row {row:,} of split `{self.split}`")
+            raise InfiniteValue(f"`{name}` is infinite in row {row:,} of split `{self.split}`")
         self._hashers[name].update(values.astype(values.dtype.newbyteorder("<"), copy=False).data)
 
     def _open_file(self) -> pq.ParquetWriter:
