@@ -476,7 +476,7 @@ def test_non_numeric_text_in_a_numeric_feature_names_row_and_value(tmp_path: Pat
 
 def test_infinite_number(tmp_path: Path) -> None:
     numeric = [{"type": "numeric", "columns": ["a"]}]
-    assert "`a` is infinite in row 3" in failure(
+    assert "`clicks.csv:4`: `a` is infinite" in failure(
         tmp_path, "label,a\n1,1\n0,2\n1,inf\n0,1\n", features=numeric
     )
 
