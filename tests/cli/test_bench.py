@@ -1,5 +1,7 @@
 """`bench` through the command line."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.cli.conftest import Wukong
@@ -16,6 +18,20 @@ def test_bench_prints_a_table_or_one_object_and_leaves_no_run(
     shown = wukong("bench", recipe, "--steps", 2)
     assert all(phase["phase"] in shown.out for phase in result.json["phases"])
     assert "MFU" in shown.out
+
+
+def test_a_trace_needs_a_folder_and_prints_nothing_of_its_own(recipe: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "wukongctl", "bench", recipe.name, "--steps", "1", "--trace"]
+    refused = subprocess.run(
+        [*command, "absent/t.json"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 2
+    assert "there is no folder `absent`" in refused.stderr
+    assert not (tmp_path / "absent").exists()
+    traced = subprocess.run(
+        [*command, "t.json", "--json"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (traced.returncode, traced.stderr) == (0, "")
 
 
 def test_bench_of_unprepared_data_names_the_next_command(wukong: Wukong, tmp_path: Path) -> None:

@@ -90,6 +90,26 @@ def test_values_that_training_never_saw_are_scored(wukong: Wukong, run: str, row
     assert abs(logit) < 10
 
 
+def test_the_result_never_takes_the_place_of_an_input(
+    wukong: Wukong, run: str, rows: pa.Table, tmp_path: Path
+) -> None:
+    before = Path(write(rows, "new.csv")).read_bytes()
+    (tmp_path / "link.csv").symlink_to("new.csv")
+    (tmp_path / "hard.csv").hardlink_to("new.csv")
+    for given, out in [("new.csv", "./new.csv"), ("new.csv", "link.csv"), ("link.csv", "hard.csv")]:
+        result = wukong("predict", run, given, "--out", out)
+        assert result.code == 2
+        assert "would overwrite its own input" in result.err
+    assert Path("new.csv").read_bytes() == before
+
+
+def test_a_folder_that_is_not_there_is_not_made(wukong: Wukong, run: str, rows: pa.Table) -> None:
+    result = wukong("predict", run, write(rows, "new.csv"), "--out", "absent/p.csv")
+    assert result.code == 2
+    assert "there is no folder `absent`" in result.err
+    assert not Path("absent").exists()
+
+
 def test_nothing_is_written_when_rows_cannot_be_scored(
     wukong: Wukong, run: str, rows: pa.Table, tmp_path: Path
 ) -> None:

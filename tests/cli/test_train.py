@@ -184,6 +184,12 @@ def test_runs_and_datasets_can_be_listed(wukong: Wukong, recipe: Path) -> None:
     assert wukong("runs", "show", "absent").code == 2
 
 
+def test_a_folder_of_runs_that_is_not_there_is_a_usage_error(wukong: Wukong, tmp_path: Path) -> None:
+    assert wukong("runs", "ls", "nope").code == 2
+    (tmp_path / "empty").mkdir()
+    assert wukong("runs", "ls", "empty").code == 0
+
+
 def test_a_ladder_becomes_a_report(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
     other = tmp_path / "dlrm.yaml"
     other.write_text("data: tiny\nmodel: {name: dlrm, width: 4}\nbatch_size: 100\nthreads: 1\n")

@@ -7,6 +7,7 @@ import click
 
 from wukongctl.cli import options
 from wukongctl.cli.output import Output
+from wukongctl.cli.targets import require_writable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,6 +40,8 @@ def bench(
     from wukongctl.config.training import TrainingSpec
     from wukongctl.training.bench import bench as measure
 
+    if trace is not None:
+        require_writable(trace, "--trace", [Path(recipe)])
     spec = load(library.find(recipe), TrainingSpec, overrides)
     found = measure(spec, data=data, steps=steps, trace=trace)
     for note in found["notes"]:

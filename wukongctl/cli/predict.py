@@ -7,6 +7,7 @@ import click
 
 from wukongctl.cli import options
 from wukongctl.cli.output import Output
+from wukongctl.cli.targets import require_writable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,6 +39,7 @@ def predict(output: Output, run: Path, files: tuple[Path, ...], data: Path, out:
     """
     from wukongctl.training.predict import predict as predict_rows
 
+    require_writable(out, "--out", files)
     with output.progress() as bar:
         found = predict_rows(
             run, files, data=data, out=out, report=lambda rows: bar.update("predict", rows, None, "rows")

@@ -28,8 +28,11 @@ def runs() -> None:
 @options.common
 def ls(output: Output, folder: Path) -> None:
     """List the runs in FOLDER (default: runs), best test LogLoss first."""
+    from wukongctl.errors import UsageError
     from wukongctl.training.run import RunFolder
 
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder `{folder}`", hint="`wukongctl train` makes it; or name another")
     found = [_row(RunFolder(path.parent)) for path in sorted(folder.glob("*/run.json"))]
     found.sort(key=lambda row: row["metrics"].get("logloss", float("inf")))
 

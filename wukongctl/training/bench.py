@@ -1,5 +1,6 @@
 """Where the time of a training step goes."""
 
+import os
 from collections import defaultdict
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
@@ -23,6 +24,8 @@ from wukongctl.training.parallel import ParallelModel
 from wukongctl.training.plan import new_model
 from wukongctl.training.update import Update
 
+QUIET = "99"
+"""For the profiler's library, which otherwise writes lines of its own (`USDT:…`) to stderr."""
 WARM_UP = 3
 """Steps before the clock starts: first touches of memory, kernels chosen, or compiled."""
 
@@ -151,6 +154,7 @@ def _traced(path: Path | None) -> Iterator[None]:
     if path is None:
         yield
         return
+    os.environ.setdefault("KINETO_LOG_LEVEL", QUIET)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
         yield
     with TemporaryDirectory() as folder:
