@@ -151,3 +151,19 @@ def test_an_infinite_number_in_parquet_is_named_by_its_row(wukong: Wukong, run: 
     result = wukong("predict", run, "inf.parquet")
     assert result.code == 1
     assert "row 3 of `inf.parquet`: `price` is infinite" in result.err
+
+
+def test_far_more_unknown_values_than_in_training_are_said(wukong: Wukong, run: str, table: pa.Table) -> None:
+    pq.write_table(table, "known.parquet")
+    known = wukong("predict", run, "known.parquet")
+    assert (known.code, known.err) == (0, "")
+    place = table.schema.get_field_index("user")
+    users = pa.array([10**9, None, 10**9, table["user"][0].as_py()])
+    pq.write_table(table.set_column(place, "user", users), "strange.parquet")
+    result = wukong("predict", run, "strange.parquet")
+    assert result.code == 0
+    assert "warning: 66.7% of the values of `user` are unknown to the run" in result.err
+    assert result.err.count("warning") == 1
+    found = wukong("predict", run, "strange.parquet", "--json").json
+    assert found["unknown"] == {"user": pytest.approx(2 / 3), "shop": 0, "c2": 0, "seen": 0}
+    assert len(found["notes"]) == 1

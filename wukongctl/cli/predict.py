@@ -45,6 +45,9 @@ def predict(output: Output, run: Path, files: tuple[Path, ...], data: Path, out:
             run, files, data=data, out=out, report=lambda rows: bar.update("predict", rows, None, "rows")
         )
 
+    for note in found["notes"]:
+        output.warn(note)
+
     def human(console: "Console") -> None:
         mean = found["mean_prediction"]
         console.print(

@@ -23,11 +23,14 @@ from wukongctl.data.engine import SKIP, ConversionFailed, Engine
 from wukongctl.data.lookup import Table
 from wukongctl.data.manifest import Manifest
 from wukongctl.data.schema import Batch
+from wukongctl.data.statistics import Tally
 from wukongctl.errors import RunFailed, UsageError
 
 pc: Any = pyarrow.compute
 """Its functions are generated on import, where type checkers cannot see them."""
 INTEGER, FRACTION = r"^(0|-?[1-9]\d*)$", r"^-?\d+\.\d+$"
+SURPRISE = 0.1
+"""Unknown values are worth a word once their share is twice the usual one and this much more."""
 HINT = "mend the file; every row gets a score, so none can be left out"
 
 
@@ -47,6 +50,28 @@ class RowReader:
             if feature.mean is not None and feature.std is not None
         }
         self.vocabularies = _vocabularies(dataset, self.spec)
+        self.statistics = manifest.statistics
+        self.tallies = {index: _tally(table) for index, table in self.vocabularies.items()}
+
+    def unknown(self) -> dict[str, float]:
+        """By feature, the share of the values read so far that training never saw, missing ones aside."""
+        return {
+            self.spec.columns[index][0]: tally.unknown / max(tally.items, 1)
+            for index, tally in self.tallies.items()
+        }
+
+    def surprises(self) -> list[str]:
+        """What a person should know: features with far more unknown values than any prepared split has."""
+        found = []
+        for name, share in self.unknown().items():
+            known = self.statistics.features.get(name) if self.statistics is not None else None
+            usual = max((known.unknown or {}).values(), default=0.0) if known is not None else 0.0
+            if share > 2 * usual + SURPRISE:
+                found.append(
+                    f"{share:.1%} of the values of `{name}` are unknown to the run; "
+                    f"in the prepared dataset at most {usual:.1%} are"
+                )
+        return found
 
     def batches(self, path: Path) -> Iterator[Batch]:
         """The rows of a Parquet, CSV or TSV file, in order.
@@ -78,6 +103,8 @@ class RowReader:
                 self._require_finite(engine, query, path, part, done)
                 columns = [column.fill_null(0) if column.null_count else column for column in part.columns]
                 table = pa.table(columns, names=schema.names).cast(schema)
+                for index, tally in self.tallies.items():
+                    tally.add(table[self.spec.columns[index][0]].combine_chunks())
                 packed = np.empty((table.num_rows, self.columns.width), np.int32)
                 self.columns.pack(table, packed)
                 yield self.columns.batch(torch.from_numpy(packed))
@@ -128,6 +155,11 @@ class RowReader:
             hint = did_you_mean(missing[0], types) or f"it has {', '.join(f'`{name}`' for name in types)}"
             raise UsageError(f"`{path}` lacks the feature columns {listed}", hint=hint)
         return known
+
+
+def _tally(table: Table) -> Tally:
+    unknown = table.unknown.as_py()
+    return Tally(unknown_id=unknown, missing_id=0 if table.keeps_missing else unknown)
 
 
 def _whole_text(value: str, kind: str, table: Table) -> str | None:

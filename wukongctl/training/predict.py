@@ -51,6 +51,8 @@ def predict(
         "predictions": str(out),
         "rows": rows,
         "mean_prediction": total / rows if rows else None,
+        "unknown": reader.unknown(),
+        "notes": reader.surprises(),
         "rows_per_second": rows / max(seconds, 1e-9),
         "seconds": seconds,
     }
