@@ -13,6 +13,7 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from tests.cli.conftest import Wukong
+from wukongctl.training.loop import Trainer
 
 
 def test_train_writes_the_run_folder_and_its_json(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
@@ -156,6 +157,40 @@ def test_a_signal_saves_and_the_next_call_goes_on(
     resumed = wukong("train", recipe, "--set", "epochs=300", "--resume", "--json").json
     straight = wukong("train", recipe, "--set", "epochs=300", "--out", "elsewhere", "--json").json
     assert resumed["metrics"] == straight["metrics"]
+
+
+def test_a_damaged_checkpoint_is_said_and_the_log_reads_as_a_story(
+    wukong: Wukong, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = ("--set", "checkpoint.every_steps=2", "--set", "evaluate_every=3")
+    step = Trainer._after_step
+
+    def interrupted(self: Trainer) -> None:
+        step(self)
+        if self.position.step == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_after_step", interrupted)
+        assert wukong("train", recipe, *every).code == 143
+    (run,) = (tmp_path / "runs").iterdir()
+    newest = max((run / "checkpoints").glob("step-*.pt"))
+    newest.write_bytes(newest.read_bytes()[:-50])
+    result = wukong("train", recipe, *every)
+    assert result.code == 0
+    assert result.err.count(f"warning: checkpoint `{newest.relative_to(tmp_path)}` is damaged") == 1
+    log = [line.split(" ", 2)[2] for line in (run / "log.txt").read_text().splitlines()]
+    told = [
+        "started: 16 steps",
+        "step 3 of 16: valid auc 0.",
+        "step 6 of 16: valid",
+        "stopped at step 7 of 16",
+    ]
+    told += ["checkpoint `runs/", "resumed at step 6 of 16", "step 9 of 16: valid auc 0."]
+    assert [line[: len(start)] for line, start in zip(log, told, strict=False)] == told
+    assert log[-1].startswith("complete at step 16, best step ")
+    assert "logloss 0." in log[-1]
+    assert not any("{" in line or "(" in line for line in log if "damaged" not in line)
 
 
 def test_two_processes_may_not_train_in_one_folder(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:

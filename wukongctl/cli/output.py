@@ -61,6 +61,19 @@ class Output:
             if _under_github_actions():
                 click.echo(_annotation(Problem(text), "warning"), err=True)
 
+    @contextlib.contextmanager
+    def warnings_shown(self) -> Iterator[None]:
+        """Say what the package logs as a warning, unless `--verbose` shows the whole log."""
+        handler = _Warnings(logging.WARNING)
+        handler.say = self.warn
+        logger = logging.getLogger("wukongctl")
+        if not self.verbose:
+            logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+
     def show_log(self) -> None:
         """Send what the package logs to stderr."""
         handler = logging.StreamHandler()
@@ -157,6 +170,13 @@ def _console(*, stderr: bool) -> "Console":
     width = None if terminal or "COLUMNS" in os.environ else PLAIN_WIDTH
     # No markup: a path such as `runs[1]` is text, not a style; and a value such as `:key:` no picture.
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
+
+
+class _Warnings(logging.Handler):
+    say: Callable[[str], None]
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.say(record.getMessage())
 
 
 class _Silent:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +94,8 @@ def run_recipe(
     metric = spec.early_stopping.metric
     for note in execution(spec).notes:
         output.warn(note)
-    with output.progress() as bar:
+    first = os.environ.get("RANK", "0") == "0"
+    with output.progress() as bar, output.warnings_shown() if first else nullcontext():
 
         def report(at: Progress) -> None:
             watched = "" if at.watched is None else f" · best valid {metric} {at.watched:.4f}"

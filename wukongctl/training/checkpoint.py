@@ -1,5 +1,6 @@
 """Checkpoints that are either whole or absent."""
 
+import logging
 import pickle
 import zipfile
 from pathlib import Path
@@ -9,6 +10,8 @@ import torch
 
 from wukongctl.data.atomic import write_atomic
 from wukongctl.errors import RunFailed
+
+log = logging.getLogger(__name__)
 
 State = dict[str, Any]
 
@@ -53,9 +56,13 @@ class CheckpointFolder:
         problem: RunFailed | None = None
         for path in self._newest_first():
             try:
-                return load(path)
+                state = load(path)
             except RunFailed as error:
                 problem = problem or error
+                continue
+            if problem is not None:
+                log.warning("%s; going on from `%s`, the one before", problem.message, path.name)
+            return state
         if problem is not None:
             problem.hint = "add `--force` to start this run again"
             raise problem

@@ -207,7 +207,7 @@ class Trainer:
             )
         if position.watch.update(value, position.step, self.recipe.early_stopping, self.recipe.schedule):
             self._save_best()
-        log.info("step %d: valid %s", position.step, metrics)
+        log.info("step %d of %d: valid %s", position.step, self.total_steps, metrics)
 
     def _log(self) -> None:
         position = self.position
@@ -261,7 +261,7 @@ class Trainer:
     def _resume(self) -> None:
         state = self.checkpoints.latest()
         if state is not None and not self._best_is_whole(state):
-            log.info("the best weights are missing or damaged: starting again")
+            log.warning("the best weights are missing or damaged: starting again")
             state = None
         if state is not None:
             self.parallel.load_state_dict(state["model"])
@@ -269,6 +269,8 @@ class Trainer:
             hardware.set_random_state(self.execution.device, state["rng"])
             self.position = Position.from_state(state["position"])
             log.info("resumed at step %d of %d", self.position.step, self.total_steps)
+        else:
+            log.info("started: %d steps of %d examples", self.total_steps, self.recipe.batch_size)
         self.world.require_same(self.position.step, "checkpoint")
         self.folder.cut_metrics(self.position.metrics_bytes)
 
@@ -289,12 +291,14 @@ class Trainer:
             self._save_best()
         self.parallel.load_state_dict(checkpoint.load(self.folder.best)["model"])
         held_out: list[SplitName] = [split for split in self.readers if split != "train"]
-        metrics: dict[str, Any] = {split: self._evaluate(split).to_dict() for split in held_out}
+        measured = {split: self._evaluate(split) for split in held_out}
+        metrics = {str(split): found.to_dict() for split, found in measured.items()}
         result = self._result("complete", metrics) | self._utilization()
         self.folder.write("result.json", result)
         if self.world.is_first:
             self.checkpoints.clear()
-        log.info("complete: %s", metrics)
+        said = ", ".join(f"{split} {found}" for split, found in measured.items())
+        log.info("complete at step %d, best step %s: %s", self.position.step, result["best_step"], said)
         return result
 
     def _result(self, status: str, metrics: dict[str, Any]) -> dict[str, Any]:

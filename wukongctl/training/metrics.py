@@ -24,6 +24,9 @@ class Metrics:
     excess_logloss: float | None = None
     """Mean KL(p* || prediction): LogLoss above the Bayes LogLoss, without label noise."""
 
+    def __str__(self) -> str:
+        return f"{'' if self.auc is None else f'auc {self.auc:.5f} '}logloss {self.logloss:.5f}"
+
     def to_dict(self) -> dict[str, float | int]:
         """Plain values, unknown ones left out."""
         return {name: value for name, value in asdict(self).items() if value is not None}

@@ -9,7 +9,7 @@ from typing import Any
 
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data import manifest as manifests
-from wukongctl.errors import UsageError
+from wukongctl.errors import UsageError, WukongError
 from wukongctl.training import distributed, hardware
 from wukongctl.training.distributed import World
 from wukongctl.training.loop import Progress, Trainer
@@ -86,7 +86,12 @@ def _train(
     folder.write("run.json", described)
     with folder.logging():
         for note in execution.notes:
-            log.warning("%s", note)
+            log.info("%s", note)  # the command line has said so before
         if not same_world:
             log.warning("begun on %s processes, goes on with %d", begun.get("world_size"), world.size)
-        return Outcome(folder.path, described, trainer.fit(), was_complete=False)
+        try:
+            result = trainer.fit()
+        except WukongError as error:
+            log.info("%s", error.message)  # stopped by a signal, diverged, a full disk
+            raise
+    return Outcome(folder.path, described, result, was_complete=False)
