@@ -68,7 +68,8 @@ def test_a_dry_run_tells_the_cost_and_writes_nothing(wukong: Wukong, sweep: Path
     assert (entry["trials"], entry["runs"], entry["trained"], entry["examples"]) == (2, 2, 3, 1600)
     assert plan.json["total_gflop"] == pytest.approx(entry["gflop_per_example"] * 1600 * 3)
     assert plan.json["seconds"] > 0
-    assert "3 runs" in wukong("sweep", sweep, "--dry-run").out
+    assert plan.json["total"] == 4  # as many as the real sweep counts
+    assert "4 runs, 3 of them trained, 1 copied" in wukong("sweep", sweep, "--dry-run").out
     assert not (tmp_path / "sweeps").exists()
 
 

@@ -37,7 +37,7 @@ class Pace:
         if rate > 0:
             parts.append(f"{rate / 1e6:,.1f} MB/s" if at.unit == "bytes" else f"{rate:,.0f} rows/s")
             if at.total is not None:
-                parts.append(f"{_duration((at.total - at.done) / rate)} left")
+                parts.append(f"{duration((at.total - at.done) / rate)} left")
         return ", ".join(parts)
 
 
@@ -50,7 +50,8 @@ def _amount(at: "Progress") -> str:
     return f"{at.done / scale:,.1f} of {at.total / scale:,.1f} {unit}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """`2 h 5 min`, `3 min 20 s` or `40 s`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -200,6 +200,7 @@ def _dry_run(output: Output, sweep: "Sweep", jobs: int, threads: int) -> None:
     plan = {
         "sweep": sweep.spec.name,
         "path": str(sweep.folder),
+        "total": sweep.total,
         "total_gflop": sum(row["gflop_per_example"] * row["examples"] * row["trained"] for row in rows),
         "bytes": sum(sorted((row["bytes"] for row in rows), reverse=True)[:1]) * jobs,
         "seconds": None if unknown else total / jobs,
@@ -209,6 +210,7 @@ def _dry_run(output: Output, sweep: "Sweep", jobs: int, threads: int) -> None:
 
 
 def _show_plan(console: "Console", plan: dict[str, Any], jobs: int, threads: int) -> None:
+    from wukongctl.cli.pace import duration
     from wukongctl.cli.tables import table
 
     shown = table(
@@ -228,9 +230,12 @@ def _show_plan(console: "Console", plan: dict[str, Any], jobs: int, threads: int
         )
     console.print(shown)
     trained = sum(row["trained"] for row in plan["entries"])
-    time = "unknown" if plan["seconds"] is None else f"about {plan['seconds'] / 60:,.0f} minutes"
+    copied = f"{trained} of them trained, {plan['total'] - trained} copied from the search, "
+    copied = copied if trained < plan["total"] else ""
+    time = "an unknown time" if plan["seconds"] is None else f"about {duration(plan['seconds'])}"
     console.print(
-        f"{trained} runs, {plan['total_gflop']:,.4g} GFLOP, up to {plan['bytes'] / 2**20:,.0f} MiB at once; "
+        f"{plan['total']} runs, {copied}{plan['total_gflop']:,.4g} GFLOP, "
+        f"up to {plan['bytes'] / 2**20:,.0f} MiB at once; "
         f"{time} with {jobs} at a time on {threads} thread{'s' if threads > 1 else ''} each",
         soft_wrap=True,
     )
