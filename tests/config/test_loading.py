@@ -127,6 +127,13 @@ def test_problems_of_overrides_name_the_override(tmp_path: Path) -> None:
     assert problem.hint == "did you mean `layers`?"
 
 
+def test_an_override_that_changes_the_kind_of_a_group_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, GOOD)
+    (problem,) = problems_of(path, "model.name=fm")
+    assert problem.message == "unknown key `hidden`"
+    assert problem.hint == "`--set model.name=fm` chose a kind without this key"
+
+
 @pytest.mark.parametrize("override", ["batch_size", "=3", "data.name=1", "model.hidden.9=1"])
 def test_malformed_overrides(tmp_path: Path, override: str) -> None:
     with pytest.raises(UsageError, match="--set"):

@@ -181,7 +181,7 @@ def _explain(detail: ErrorDetails, document: Document, spec: type[Spec]) -> Prob
         case "union_tag_not_found":
             return document.problem(f"missing key `{_names(str(context['discriminator']))[0]}`", path)
         case "extra_forbidden":
-            hint = did_you_mean(name, _known_keys(spec, loc[:-1]))
+            hint = did_you_mean(name, _known_keys(spec, loc[:-1])) or _chosen_by(document, loc)
             return document.problem(f"unknown key `{name}`", path, at_key=True, hint=hint)
         case "literal_error":
             return _not_among(document, path, str(detail["input"]), str(context["expected"]))
@@ -191,6 +191,18 @@ def _explain(detail: ErrorDetails, document: Document, spec: type[Spec]) -> Prob
         case _:
             message = detail["msg"][:1].lower() + detail["msg"][1:]
             return document.problem(f"`{'.'.join(map(str, path)) or 'the recipe'}`: {message}", path)
+
+
+def _chosen_by(document: Document, loc: tuple[str | int, ...]) -> str | None:
+    """Which `--set` chose the kind of group, named in `loc` before the key, that does not know the key."""
+    parent = _path_in(document.value, loc[:-1])
+    group: Any = document.value
+    for step in parent:
+        group = group[step]
+    for path, place in document.overrides.items():
+        if path[:-1] == parent and isinstance(group, dict) and loc[-2:-1] == (group.get(str(path[-1])),):
+            return f"`{place[0]}` chose a kind without this key"
+    return None
 
 
 def _not_among(document: Document, path: Path, value: str, expected: str) -> Problem:
