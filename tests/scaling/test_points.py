@@ -88,6 +88,17 @@ def test_every_bad_cell_is_reported_with_its_position(tmp_path: Path) -> None:
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [("a,1,0.5,0", "`0` is not positive"), ("b,1,0,5,100", "5 fields, but the header names 4 columns")],
+)
+def test_no_examples_and_a_field_too_many_are_refused(tmp_path: Path, row: str, message: str) -> None:
+    path = csv_file(tmp_path, f"model,gflop_per_example,logloss,examples\n{row}\n")
+    with pytest.raises(RecipeError) as caught:
+        read_csv(path)
+    assert [(one.line, one.column, one.message) for one in caught.value.problems] == [(2, 9, message)]
+
+
 def test_a_misspelt_column_is_recognised(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         read_csv(csv_file(tmp_path, "model,gflops_per_example,log_loss\na,1,.5\n"))

@@ -119,6 +119,9 @@ def _csv_entry(table: Table, row: Row, metric: Metric) -> Point | Excluded | Non
     if gflop is not None and gflop <= 0:
         table.complain(row, "gflop_per_example", f"`{gflop:g}` is not positive")
     seed, examples, dense = (table.number(row, name, int, optional=True) for name in OPTIONAL_COLUMNS)
+    for name, count in (("examples", examples), ("dense_params", dense)):
+        if count is not None and count <= 0:
+            table.complain(row, name, f"`{count}` is not positive")
     if diverged := row.cells.get(metric, "").lower() in DIVERGED_CELLS:
         loss = None
     else:

@@ -44,7 +44,13 @@ class Table:
             raise UsageError(f"`{path}` is empty", hint="its first line names the columns")
         line, written, header = records[0]
         rows = [Row(at, line_text, _named(header, cells)) for at, line_text, cells in records[1:]]
-        return cls(path, header, Row(line, written, _named(header, header)), rows)
+        table = cls(path, header, Row(line, written, _named(header, header)), rows)
+        for at, line_text, cells in records[1:]:
+            if any(cells[len(header) :]):
+                told = f"{len(cells)} fields, but the header names {len(header)} columns"
+                place = _column(line_text, len(header))
+                table.problems.append(Problem(told, str(path), at, place, "quote a field with a comma in it"))
+        return table
 
     def check_header(self, *, required: Sequence[str], one_of: Sequence[str], optional: Sequence[str]) -> str:
         """Return the one column of `one_of` that is present; raise `RecipeError` with every header problem.
