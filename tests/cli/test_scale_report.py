@@ -137,3 +137,11 @@ def test_robust_fits_and_pages_of_settings(wukong: Wukong, tmp_path: Path) -> No
     plain = wukong("scale-report", "--points", points, "--set", "bootstrap=50", "--json").json
     assert set(plain["curves"][0]["bootstrap"]) == {"E", "A", "c"}
     assert wukong("scale-report", "--points", points, "--set", "metric=logloss").code == 2
+
+
+def test_what_was_not_fitted_is_said_on_the_terminal(wukong: Wukong, tmp_path: Path) -> None:
+    path = write(tmp_path / "p.csv", ladder(np.random.default_rng(1)))
+    path.write_text(path.read_text() + "wukong,50,nan,9,1000\nwukong,60,diverged,9,1000\n")
+    shown = wukong("scale-report", "--points", path)
+    assert shown.code == 0
+    assert "not fitted: 2 diverged" in shown.out

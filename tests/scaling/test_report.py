@@ -15,7 +15,8 @@ from tests.scaling.paper import DCNV2, DLRM, WUKONG, table
 from wukongctl.data.atomic import write_atomic
 from wukongctl.errors import RunFailed, UsageError
 from wukongctl.scaling import report as reports
-from wukongctl.scaling.analysis import Report, build
+from wukongctl.scaling import wording
+from wukongctl.scaling.analysis import Report, Unit, build
 from wukongctl.scaling.points import Excluded, Point, PointSet, read_csv
 
 
@@ -195,6 +196,12 @@ def test_markdown_escapes_names() -> None:
     text = reports.to_markdown(synthetic("<script>a|b</script>"))
     assert "<script>" not in text
     assert "&lt;script>a&#124;b" in text
+
+
+def test_compute_moves_to_the_next_unit_at_a_thousand() -> None:
+    mega, giga = Unit(1e-3, "MFLOP"), Unit(1.0, "GFLOP")
+    assert [wording.compute(x, mega) for x in (0.5, 1.0, 2.5)] == ["500 MFLOP", "1 GFLOP", "2.5 GFLOP"]
+    assert wording.compute(0.25, giga) == "0.25 GFLOP"
 
 
 # --- files --------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """`wukongctl scale-report`: finished runs to a law, a picture, a report and a verdict."""
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -218,7 +219,15 @@ def _show(console: "Console", report: "Report", html: Path) -> None:
     if report.findings:
         _show_gates(console, report)
     console.print(headline(report), soft_wrap=True)
+    if report.excluded:
+        console.print(f"not fitted: {_reasons(report)}", soft_wrap=True)
     console.print(f"report: {html}", soft_wrap=True)
+
+
+def _reasons(report: "Report") -> str:
+    """`2 diverged, 1 unfinished`; the report names the runs."""
+    counts = Counter(run.reason for run in report.excluded)
+    return ", ".join(f"{count} {reason}" for reason, count in counts.items())
 
 
 def _show_gates(console: "Console", report: "Report") -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from wukongctl.scaling.analysis import Report, Unit
+from wukongctl.scaling.analysis import UNITS, Report, Unit
 from wukongctl.scaling.comparisons import ComputeToMatch
 from wukongctl.scaling.curves import Curve, Plateau
 from wukongctl.scaling.fit import EQUATIONS, Fit
@@ -45,7 +45,9 @@ def interval(ends: tuple[float | None, float | None] | None, digits: int = 3) ->
 
 
 def compute(gflop: float, unit: Unit) -> str:
-    """Compute per example in the report's unit: `1.25 GFLOP`."""
+    """Compute per example in the report's unit, or a larger one from a thousand on: `1.25 GFLOP`."""
+    if gflop >= 1000 * unit.gflop * (1 - 1e-4) and unit in UNITS[1:]:
+        return compute(gflop, UNITS[UNITS.index(unit) - 1])
     return f"{number(gflop / unit.gflop)} {unit.name}"
 
 
