@@ -361,3 +361,62 @@ def test_any_ordinary_table_prepares_and_trains_as_printed(tmp_path: Path, table
 @given(table=tables(), ending=st.sampled_from([".csv", ".tsv", ".parquet", ".json", ".jsonl", ".csv.gz"]))
 def test_many_ordinary_tables_prepare_and_train_as_printed(tmp_path: Path, table: Table, ending: str) -> None:
     survives(table, ending, tmp_path)
+
+
+def test_a_label_with_an_odd_value_stays_a_label() -> None:
+    pick = random.Random(0)
+    write({"y": [2, *(int(pick.random() < 0.6) for _ in range(999))], "a": [*range(100)] * 10}, Path("t.csv"))
+    made = draft("t.csv")
+    assert made.label.expression == '"y" > 0'
+    assert "# a guess: 0 and 1 tell clicks, but there are others: `2`" in made.text
+
+
+@pytest.mark.parametrize("written", ["%d/%m/%Y", "%m/%d/%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%m/%d/%Y %I:%M %p"])
+def test_times_as_people_write_them_divide_by_time(written: str, tmp_path: Path) -> None:
+    start, pick = datetime.datetime(2024, 1, 1), random.Random(0)
+    times = [(start + datetime.timedelta(hours=6 * i)).strftime(written) for i in range(400)]
+    rows = [(pick.randrange(2), f"u{i % 9}", time) for i, time in enumerate(times)]
+    pick.shuffle(rows)
+    write(
+        dict(zip(("click", "user", "time"), map(list, zip(*rows, strict=True)), strict=True)), Path("t.csv")
+    )
+    made = draft("t.csv")
+    assert f"strptime(\"time\", '{written}')" in made.text
+    spec = validate(parse(made.text, "t.yaml"), DatasetSpec)
+    assert isinstance(spec.split, ByTime)
+    prepared = prepare(spec, recipe_dir=tmp_path, out=tmp_path / "out")
+    assert sum(split.rows for split in prepared.splits.values()) == 400
+
+
+def test_what_was_not_as_expected_is_said() -> None:
+    pick = random.Random(0)
+    table: Table = {
+        "click": [pick.randrange(2) for _ in range(400)],
+        "n": [pick.random() for _ in range(400)],
+    }
+    table["n"][7] = "n/a"
+    write(table, Path("t.csv"))
+    content = Path("t.csv").read_bytes()
+    assert "; numbers but for 1" in draft("t.csv").text
+    Path("t.csv").write_bytes(content.replace(b"n/a", b"\xff"))
+    assert "# read as latin-1: some byte in it is not UTF-8" in draft("t.csv").text
+
+
+def test_nested_values_are_not_called_empty() -> None:
+    click = [i % 3 % 2 for i in range(60)]
+    at = [datetime.datetime(2024, 1, 1 + i % 28) for i in range(60)]
+    pq.write_table(
+        pa.table(
+            {
+                "click": click,
+                "a": [i % 7 for i in range(60)],
+                "s": [{"x": 1}] * 60,
+                "l": [[[1]]] * 60,
+                "at": at,
+            }
+        ),
+        "t.parquet",
+    )
+    notes = {role.column.name: role.note for role in draft("t.parquet").roles}
+    assert notes["s"].startswith("it holds STRUCT")
+    assert notes["l"].startswith("it holds BIGINT[][]")

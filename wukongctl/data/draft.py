@@ -179,7 +179,7 @@ class _Drafting:
             query = f"SELECT *, row_number() OVER () AS wukongctl_row FROM (\n{query}\n)"
             which = f"(wukongctl_row > {route.ends[0]})::INT + (wukongctl_row > {route.ends[1]})::INT"
         clicks = f"count(*) FILTER (TRY_CAST(({spec.label}) AS DOUBLE) = 1)"
-        found = self.engine.rows(f"SELECT {which} AS s, count(*), {clicks} FROM (\n{query}\n) GROUP BY s")
+        found = self.engine.rows(f"SELECT {which}, count(*), {clicks} FROM (\n{query}\n) GROUP BY 1")
         return [(int(rows), int(positives)) for _, rows, positives in found]
 
     def _trial(self, roles: Sequence[Role], split: dict[str, Any] | None = None) -> DatasetSpec:
@@ -255,7 +255,10 @@ class _Drafting:
             changes[label.name] = f"CAST({sql.identifier(label.name)} AS DOUBLE)"
         if self.time is not None and self.time.type in ("VARCHAR", "JSON"):
             kind = "TIMESTAMP" if guess.is_date(self.time) else "BIGINT"
-            changes[self.time.name] = f"CAST({sql.identifier(self.time.name)} AS {kind})"
+            name, written = sql.identifier(self.time.name), self.time.format
+            changes[self.time.name] = (
+                f"strptime({name}, {sql.literal(written)})" if written else f"CAST({name} AS {kind})"
+            )
         for column in self.columns:
             if column.type == "JSON" and column.name not in changes:
                 changes[column.name] = f"CAST({sql.identifier(column.name)} AS VARCHAR)"

@@ -26,6 +26,8 @@ AMOUNTS = re.compile(
 )
 FEW_CODES, DENSE_CODES = 20, 200
 """Whole numbers without a telling name are codes if they are so few, or at least so many and without gaps."""
+FEW_ODD = 0.05
+"""Up to this share of texts, a column of numbers may merely be dirty: worth a word."""
 FREE_TEXT = 80
 """Mean characters from which a text that hardly repeats is prose."""
 LONGEST = 100
@@ -128,6 +130,9 @@ def _number_label(column: Column, name: str, *, sure: bool) -> Label | None:
         )
     if column.low == 0 and column.median == 0:
         return Label(column, f"{name} > 0", "a guess: anything above 0 is a click")
+    if column.low == 0 and column.is_integer and set(column.values[:2]) == {"0", "1"}:
+        odd = ", ".join(f"`{value}`" for value in column.values[2:5])
+        return Label(column, f"{name} > 0", f"a guess: 0 and 1 tell clicks, but there are others: {odd}")
     return Label(column, f"{name} > {_number(column.median)}", "a guess: above the median is a click")
 
 
@@ -162,14 +167,14 @@ def role(column: Column) -> Role:
     missing = f", {column.missing:.1%} missing" if column.missing else ""
     if column.is_number and not _is_code(column):
         return Role(column, "numeric", f"{column.low:g} to {column.high:g}, mean {column.mean:.4g}{missing}")
-    return Role(column, "categorical", f"{_about(column)} values{missing}")
+    return Role(column, "categorical", f"{_about(column)} values{missing}{_mixed(column)}")
 
 
 def _left_out(column: Column) -> str | None:
-    if not column.filled:
-        return "it is empty"
     if column.is_nested or column.type == "BLOB":
         return f"it holds {column.type}; the SQL could select a part of it"
+    if not column.filled:
+        return "it is empty"
     if column.is_list:
         return None
     if column.distinct == 1 and column.filled == column.rows:
@@ -178,10 +183,16 @@ def _left_out(column: Column) -> str | None:
         return f"a time; a part of it, such as hour({sql.identifier(column.name)}), could be a feature"
     unique = column.rows >= 50 and column.distinct >= 0.9 * column.rows
     if unique and (not column.is_number or _is_code(column)) and column.separator is None:
-        return "nearly every row has another value, so nothing can be learned of it"
+        return f"nearly every row has another value, so nothing can be learned of it{_mixed(column)}"
     if column.length > FREE_TEXT and column.distinct > 0.5 * column.rows:
         return "free text"
     return None
+
+
+def _mixed(column: Column) -> str:
+    """What to say of a column of numbers with a few texts among them."""
+    odd = column.filled - column.numbers
+    return f"; numbers but for {odd:,}" if 0 < odd <= FEW_ODD * column.filled else ""
 
 
 def _is_code(column: Column) -> bool:

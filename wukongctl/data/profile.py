@@ -7,6 +7,12 @@ from wukongctl.data import sql
 from wukongctl.data.engine import Engine
 
 SEPARATORS = ("|", "^", ";", ",", " ")
+TIME_FORMATS = tuple(
+    f"{date}{time}"
+    for date in ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d", "%d %b %Y", "%b %d %Y")
+    for time in ("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p")
+)
+"""How dates are written apart from ISO 8601; where two fit all values, the first is taken."""
 FEW = 50
 """Up to so many distinct values are counted exactly and kept."""
 LARGEST = 1e30
@@ -33,6 +39,8 @@ class Column:
     median: float = 0.0
     times: int = 0
     """Values that are dates or times as ISO 8601 writes them."""
+    format: str | None = None
+    """How they are written, where ISO 8601 is not it."""
     length: float = 0.0
     """Mean characters of a value."""
     values: tuple[str, ...] = ()
@@ -146,7 +154,7 @@ def _flat(column: Column, answers: list[float | None]) -> Column:
         mean,
         median,
         int(times),
-        length,
+        length=length,
     )
 
 
@@ -161,8 +169,21 @@ def _closer(engine: Engine, rows: str, name: str, column: Column) -> Column:
     distinct = len(values) if len(values) < limit else column.distinct
     changed = column.__dict__ | {"values": values[:FEW], "distinct": distinct}
     if not column.is_number and column.times < column.filled and column.type in ("VARCHAR", "JSON"):
-        changed |= _separated(engine, rows, value, column)
+        written = _time_format(engine, rows, value, column)
+        changed |= (
+            {"format": written, "times": column.filled}
+            if written is not None
+            else _separated(engine, rows, value, column)
+        )
     return Column(**changed)
+
+
+def _time_format(engine: Engine, rows: str, value: str, column: Column) -> str | None:
+    """The format in which every value is a time."""
+    asked = ", ".join(f"count(try_strptime({value}, {sql.literal(f)}))" for f in TIME_FORMATS)
+    (found,) = engine.rows(f"SELECT {asked} FROM (\n{rows}\n)")
+    fit = (f for f, count in zip(TIME_FORMATS, found, strict=True) if count == column.filled)
+    return next(fit, None)
 
 
 def _separated(engine: Engine, rows: str, value: str, column: Column) -> dict[str, object]:

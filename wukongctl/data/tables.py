@@ -39,7 +39,8 @@ def describe(engine: Engine, path: Path, name: str) -> Table:
     except RunFailed as error:
         if not any(word in str(error) for word in ("unicode", "utf-8", "encoding")):
             raise
-        return _csv(engine, path, name, LATIN)
+        table = _csv(engine, path, name, LATIN)
+        return table._replace(notes=(*table.notes, "read as latin-1: some byte in it is not UTF-8"))
 
 
 def _start(path: Path) -> bytes:
