@@ -137,7 +137,14 @@ def test_max_examples_is_exact(data: Path, tmp_path: Path, asked: int, steps: in
         {"accumulate": 3},
         {"embedding_dtype": "bfloat16"},
         {"optimizer": {"embedding": {"name": "lazy_adam", "l2": 1e-4}}, "embedding_dtype": "bfloat16"},
-        pytest.param({"compile": True, "precision": "bfloat16"}, marks=pytest.mark.slow),
+        pytest.param(
+            {"compile": True, "precision": "bfloat16"},
+            marks=[
+                pytest.mark.slow,
+                # torch.compile warns about its own code
+                pytest.mark.filterwarnings("default"),
+            ],
+        ),
     ],
     ids=str,
 )
