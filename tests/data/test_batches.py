@@ -117,20 +117,6 @@ def test_every_row_once_and_resume_at_any_step(
         )
 
 
-@pytest.mark.parametrize("world_size", [2, 3, 7])
-@pytest.mark.parametrize("batch_size", [5, 50, 1100])
-def test_ranks_share_the_batches_of_one_process(dataset: Path, world_size: int, batch_size: int) -> None:
-    whole = list(reader(dataset, batch_size=batch_size).epoch(2, start_step=1))
-    ranks = [
-        list(reader(dataset, batch_size=batch_size, rank=rank, world_size=world_size).epoch(2, start_step=1))
-        for rank in range(world_size)
-    ]
-    assert all(len(parts) == len(whole) for parts in ranks)
-    for batch, *parts in zip(whole, *ranks, strict=True):
-        assert flat([batch]) == flat([part for part in parts if len(part.labels)])
-        assert max(len(part.labels) for part in parts) - min(len(part.labels) for part in parts) <= 1
-
-
 def test_the_next_window_is_read_by_a_thread_that_ends_with_the_epoch(dataset: Path) -> None:
     before = threading.active_count()
     epoch = reader(dataset).epoch(0)

@@ -43,9 +43,7 @@ class RowGroup(NamedTuple):
 class BatchReader:
     """Batches of one split; the last one of an epoch may be short.
 
-    `batch_size` is that of all `world_size` processes together; `rank` gets rows rank·n/world_size to
-    (rank + 1)·n/world_size of each batch of n rows, which may be none of a very short batch. Raises
-    UsageError for a split that does not exist, RunFailed for missing or damaged files.
+    Raises UsageError for a split that does not exist, RunFailed for missing or damaged files.
     """
 
     def __init__(
@@ -57,8 +55,6 @@ class BatchReader:
         batch_size: int,
         shuffle: bool,
         seed: int,
-        rank: int = 0,
-        world_size: int = 1,
     ) -> None:
         found = {name: part for name, part in manifest.splits.items() if name == split}
         if not found:
@@ -66,7 +62,6 @@ class BatchReader:
             raise UsageError(f"dataset `{manifest.dataset}` has no split `{split}`", hint=hint)
         (part,) = found.values()
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
-        self.rank, self.world_size = rank, world_size
         self.rows = part.rows
         self._columns = Columns(manifest, with_probability=part.bayes_logloss is not None)
         self._groups: list[RowGroup] = []
@@ -92,15 +87,10 @@ class BatchReader:
                 rest = torch.cat((rest, taken)) if len(rest) else taken
                 start = stop
                 if len(rest) == self.batch_size:
-                    yield self._share(rest)
+                    yield self._columns.batch(rest)
                     rest = rest[:0]
         if len(rest):
-            yield self._share(rest)
-
-    def _share(self, rows: Tensor) -> Batch:
-        """This rank's part of a batch."""
-        start, stop = (len(rows) * rank // self.world_size for rank in (self.rank, self.rank + 1))
-        return self._columns.batch(rows[start:stop])
+            yield self._columns.batch(rest)
 
     def _windows_from(self, epoch: int, position: int) -> Iterator[tuple[Tensor, Tensor | None, int]]:
         """Each loaded window, its order and where to start in it; the next is read meanwhile."""
