@@ -131,7 +131,7 @@ def _report(output: Output, bar: ProgressBar, event: "Event") -> None:
 
 
 def _show(console: "Console", sweep: "Sweep", summary: dict[str, Any]) -> None:
-    from wukongctl.cli.tables import table
+    from wukongctl.cli.tables import mean_and_sd, table
 
     excess = any("excess_logloss" in entry["metrics"].get("test", {}) for entry in summary["entries"])
     metrics = [
@@ -147,7 +147,7 @@ def _show(console: "Console", sweep: "Sweep", summary: dict[str, Any]) -> None:
             "–" if gflop is None else f"{gflop * 1e3:.4g}",
             f"{sum(run['status'] == 'complete' for run in entry['runs'])}/{len(summary['seeds'])}",
             ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in chosen.items()) or "–",
-            *(_mean_and_sd(entry["metrics"].get("test", {}).get(key)) for key, _ in metrics),
+            *(mean_and_sd(entry["metrics"].get("test", {}).get(key)) for key, _ in metrics),
         )
     console.print(shown)
     counts = summary["counts"]
@@ -160,12 +160,6 @@ def _show(console: "Console", sweep: "Sweep", summary: dict[str, Any]) -> None:
             console.print(f"{entry['name']}: the best `{key}` is at the edge of its grid", soft_wrap=True)
     console.print(f"results: {sweep.folder / 'sweep.json'}", soft_wrap=True)
     console.print(f"next: wukongctl scale-report {sweep.folder}", soft_wrap=True)
-
-
-def _mean_and_sd(cell: dict[str, Any] | None) -> str:
-    if cell is None:
-        return "–"
-    return f"{cell['mean']:.5f}" + ("" if cell["sd"] is None else f" ± {cell['sd']:.5f}")
 
 
 def _dry_run(output: Output, sweep: "Sweep", jobs: int, threads: int) -> None:

@@ -35,6 +35,13 @@ def metrics_table(metrics: dict[str, dict[str, Any]]) -> Table:
     return made
 
 
+def mean_and_sd(cell: dict[str, Any] | None) -> str:
+    """`{"mean": …, "sd": …}` as text; a dash for what was not measured."""
+    if cell is None:
+        return "–"
+    return f"{cell['mean']:.5f}" + ("" if cell["sd"] is None else f" ± {cell['sd']:.5f}")
+
+
 def phases_table(found: dict[str, Any]) -> Table:
     """One row per phase of a training step, for the whole measurement."""
     made = table("phase", "CPU seconds", "seconds", "share of CPU")

@@ -22,6 +22,7 @@ EXAMPLES = """\b
 Examples:
   wukongctl train frappe/wukong
   wukongctl train my.yaml --set optimizer.dense.lr=3e-4 --seed 2
+  wukongctl train my.yaml --seeds 3
   wukongctl train my.yaml --dry-run
   torchrun --nproc-per-node 4 -m wukongctl train my.yaml
 """
@@ -33,6 +34,9 @@ Examples:
 @options.data
 @options.out("runs", "Folder that holds run folders.", envvar="WUKONGCTL_RUNS")
 @click.option("--seed", type=int, help="Seed of weights, dropout and data order (recipe key `seed`).")
+@click.option(
+    "--seeds", type=click.IntRange(1), metavar="N", help="Train N runs, with the seed and those that follow."
+)
 @click.option("--resume", is_flag=True, help="Insist on resuming: fail when there is nothing to resume.")
 @click.option("--force", is_flag=True, help="Start again, forgetting an earlier run of the same recipe.")
 @click.option(
@@ -50,6 +54,7 @@ def train(
     data: Path,
     out: Path,
     seed: int | None,
+    seeds: int | None,
     resume: bool,
     force: bool,
     track: tuple["Name", ...],
@@ -58,22 +63,26 @@ def train(
     """Train RECIPE, a YAML file or the name of a shipped recipe, and evaluate its best weights.
 
     The same recipe finds the same run folder: a finished run is reported, an interrupted one goes on.
+    With `--seeds`, one run after the other, then the mean and standard deviation of their metrics.
     """
+    from wukongctl.cli import seeds as several
     from wukongctl.config import library
-    from wukongctl.config.loading import load
-    from wukongctl.config.training import TrainingSpec
 
     if (rank := int(os.environ.get("RANK", "0"))) > 0:  # under torchrun, the first process speaks for all
         output = dataclasses.replace(output, quiet=True, as_json=False)
     if seed is not None:
         overrides = (*overrides, f"seed={seed}")
-    spec = load(library.find(recipe), TrainingSpec, overrides)
+    specs = several.with_seeds(library.find(recipe), overrides, seeds or 1)
     if dry_run:
-        _dry_run(output, spec, data, out)
-        return
-    outcome = run_recipe(output, spec, data=data, out=out, resume=resume, force=force, track=track)
-    if rank == 0:
-        output.result(_summary(outcome), lambda console: show(console, outcome))
+        _dry_run(output, specs, data, out, as_list=seeds is not None)
+    elif seeds is not None:
+        several.train_all(
+            output, specs, rank == 0, data=data, out=out, resume=resume, force=force, track=track
+        )
+    else:
+        outcome = run_recipe(output, specs[0], data=data, out=out, resume=resume, force=force, track=track)
+        if rank == 0:
+            output.result(summary_of(outcome), lambda console: show(console, outcome))
 
 
 def run_recipe(
@@ -129,7 +138,8 @@ def show(console: "Console", outcome: "Outcome") -> None:
     console.print(f"run folder: {outcome.folder}", soft_wrap=True)
 
 
-def _summary(outcome: "Outcome") -> dict[str, Any]:
+def summary_of(outcome: "Outcome") -> dict[str, Any]:
+    """What `--json` prints of one run."""
     run, result = outcome.run, outcome.result
     return {
         "run": str(outcome.folder),
@@ -147,32 +157,38 @@ def _summary(outcome: "Outcome") -> dict[str, Any]:
     }
 
 
-def _dry_run(output: Output, spec: "TrainingSpec", data: Path, out: Path) -> None:
+def _dry_run(output: Output, specs: "list[TrainingSpec]", data: Path, out: Path, *, as_list: bool) -> None:
+    """What would run, of recipes that differ in the seed alone."""
     from wukongctl.data import manifest as manifests
     from wukongctl.scaling.flops import analyze
     from wukongctl.training.plan import total_examples, total_steps
     from wukongctl.training.run import RunFolder
 
+    spec = specs[0]
     manifest = manifests.read(data / spec.data)
-    report = analyze(spec.run_name, spec, manifest.schema(), embedding_rows_known=True)
-    folder = RunFolder.for_recipe(spec, out)
+    counts = analyze(spec.run_name, spec, manifest.schema(), embedding_rows_known=True).counts
     rows = manifest.splits["train"].rows
     steps = total_steps(spec, rows)
-    plan = {
-        "run": str(folder.path),
-        "exists": folder.path.exists(),
-        "steps": steps,
-        "gflop_per_example": report.counts.gflop,
-        "params": {"dense": report.counts.dense_params, "embedding": report.counts.embedding_params},
-        "total_gflop": report.counts.gflop * total_examples(spec, rows),
-    }
+    folders = [RunFolder.for_recipe(each, out).path for each in specs]
+    plans = [
+        {
+            "run": str(folder),
+            "exists": folder.exists(),
+            "steps": steps,
+            "gflop_per_example": counts.gflop,
+            "params": {"dense": counts.dense_params, "embedding": counts.embedding_params},
+            "total_gflop": counts.gflop * total_examples(spec, rows),
+        }
+        for folder in folders
+    ]
 
     def human(console: "Console") -> None:
-        console.print(f"would train `{spec.run_name}` in {folder.path}", soft_wrap=True)
+        for folder in folders:
+            console.print(f"would train `{spec.run_name}` in {folder}", soft_wrap=True)
         console.print(
-            f"{steps:,} steps of {spec.batch_size:,} examples, {report.counts.gflop * 1e3:.4g} training "
-            f"MFLOP/example, {report.counts.dense_params:,} dense and "
-            f"{report.counts.embedding_params:,} embedding parameters"
+            f"{steps:,} steps of {spec.batch_size:,} examples, {counts.gflop * 1e3:.4g} training "
+            f"MFLOP/example, {counts.dense_params:,} dense and {counts.embedding_params:,} embedding "
+            "parameters"
         )
 
-    output.result(plan, human)
+    output.result(plans if as_list else plans[0], human)

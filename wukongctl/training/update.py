@@ -30,6 +30,8 @@ class Update:
         self.base_rates = {
             name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()
         }
+        if execution.compile:
+            torch.compiler.reset()  # an earlier run of this process would count against its limit
         # Static shapes: kernels must not depend on which batch came first, or resuming would show.
         self.forward: Callable[[Batch], Tensor] = (
             torch.compile(model.forward, dynamic=False) if execution.compile else model.forward
