@@ -13,6 +13,7 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from tests.cli.conftest import Wukong
+from wukongctl.training import evaluation
 from wukongctl.training.loop import Trainer
 
 
@@ -72,6 +73,22 @@ def test_evaluate_agrees_with_training_and_with_scikit_learn(wukong: Wukong, rec
         log_loss(predictions["label"], predictions["prediction"]), abs=1e-6
     )
     assert wukong("evaluate", trained["run"]).code == 0
+
+
+def test_metrics_of_many_rows_are_summed_up_and_say_how_exact_they_are(
+    wukong: Wukong, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = wukong("train", recipe, "--out", "exact", "--json").json
+    monkeypatch.setattr(evaluation, "EXACT_ROWS", 100)
+    summed = wukong("train", recipe, "--json").json
+    bound = summed["metrics"]["test"].pop("auc_error_bound")
+    assert 0 <= bound < 1e-2
+    assert summed["metrics"]["test"] == pytest.approx(exact["metrics"]["test"], abs=bound + 1e-9)
+    found = wukong("evaluate", summed["run"], "--json").json
+    assert found["auc_error_bound"] == bound
+    assert found["auc_ci"][0] < found["auc"] < found["auc_ci"][1]
+    assert "AUC within" in wukong("evaluate", summed["run"]).out
+    assert "auc_error_bound" not in wukong("evaluate", summed["run"], "--group", "c0", "--json").json
 
 
 def test_evaluate_groups_by_a_column(wukong: Wukong, recipe: Path) -> None:

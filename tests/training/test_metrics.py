@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
 
-from wukongctl.training.metrics import auc, auc_interval, gauc, logloss_interval, measure
-from wukongctl.training.streaming import StreamingAUC
+from wukongctl.training.metrics import BLOCK, auc, auc_interval, gauc, logloss_interval, measure
+from wukongctl.training.streaming import StreamingScores
 
 
 def sample(rows: int, seed: int, *, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -63,23 +63,54 @@ def test_gauc_is_the_weighted_mean_of_scikit_learns_auc(ties: bool) -> None:
 def test_the_streaming_auc_is_within_its_bound(bins: int, spread: float) -> None:
     logits, labels = sample(30_000, 7)
     logits = logits * np.float32(spread)
-    streaming = StreamingAUC(bins)
-    for start in range(0, 30_000, 7_000):
-        streaming.add(logits[start : start + 7_000], labels[start : start + 7_000])
-    error = abs(streaming.auc - roc_auc_score(labels, logits))
-    assert error <= streaming.error_bound + 1e-12
-    assert streaming.error_bound <= 0.5
+    found = streamed(logits, labels, bins=bins).measure()
+    assert found.auc is not None
+    assert found.auc_error_bound is not None
+    error = abs(found.auc - roc_auc_score(labels, logits))
+    assert error <= found.auc_error_bound + 1e-12
+    assert found.auc_error_bound <= 0.5
     if bins == 100_000 and spread == 1.0:
-        assert streaming.error_bound < 1e-4
+        assert found.auc_error_bound < 1e-4
         assert error < 1e-6
 
 
-def test_the_streaming_auc_takes_any_logit_and_needs_both_classes() -> None:
-    streaming = StreamingAUC()
-    streaming.add(np.array([-1e30, 1e30], np.float32), np.array([0, 1], np.float32))
-    assert streaming.auc == 1.0
+def streamed(
+    logits: np.ndarray, labels: np.ndarray, probability: np.ndarray | None = None, *, bins: int = 100_000
+) -> StreamingScores:
+    sums = StreamingScores(bins)
+    for start in range(0, len(logits), 7_000):
+        part = slice(start, start + 7_000)
+        sums.add(logits[part], labels[part], None if probability is None else probability[part])
+    return sums
+
+
+def test_streamed_metrics_are_those_of_all_scores() -> None:
+    logits, labels = sample(20_000, 8)
+    probability = np.random.default_rng(9).random(20_000).astype(np.float32)
+    sums, exact = streamed(logits, labels, probability), measure(logits, labels, probability)
+    found = sums.measure().to_dict()
+    assert 0 < found.pop("auc_error_bound") < 1e-3
+    assert found == pytest.approx(exact.to_dict(), abs=1e-6)
+    assert found["logloss"] == pytest.approx(exact.logloss, rel=1e-12)
+    assert sums.auc_interval() == pytest.approx(auc_interval(logits, labels), abs=1e-6)
+    assert sums.logloss_interval() == pytest.approx(logloss_interval(logits, labels), rel=1e-12)
+
+
+def test_streamed_scores_may_be_anything_and_of_one_class() -> None:
+    extreme = streamed(np.array([-1e30, 1e30], np.float32), np.array([0, 1], np.float32))
+    assert extreme.measure().auc == 1.0
+    one_class = streamed(np.zeros(3, np.float32), np.ones(3, np.float32))
+    assert one_class.measure() == measure(np.zeros(3, np.float32), np.ones(3, np.float32))
     with pytest.raises(ValueError, match="both classes"):
-        _ = StreamingAUC().auc
+        one_class.auc_interval()
+
+
+@pytest.mark.parametrize("distinct", [1, 3, 200_000])
+def test_ties_that_span_blocks_are_counted_once(distinct: int) -> None:
+    rng = np.random.default_rng(distinct)
+    labels = (rng.random(3 * BLOCK) < 0.3).astype(np.float32)
+    scores = rng.integers(0, distinct, len(labels)).astype(np.float32) + labels * (distinct > 1)
+    assert auc(scores, labels) == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
 
 
 def test_extreme_logits_stay_finite() -> None:

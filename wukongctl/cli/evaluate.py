@@ -55,6 +55,8 @@ def evaluate(
                 span = f"{interval[0]:.5f} – {interval[1]:.5f}" if interval else ""
                 shown.add_row(name, f"{value:.5f}", span)
         console.print(shown)
+        if "auc_error_bound" in found:
+            console.print(f"AUC within {found['auc_error_bound']:.1e} of the exact one: scores were binned")
         if predictions is not None:
             console.print(f"predictions: {predictions}", soft_wrap=True)
 

@@ -4,7 +4,6 @@ A step's batch is the same whatever their number: each process works on its shar
 follows the same loss curve on one process or on many, and a run may go on with another number of them.
 """
 
-import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -125,7 +124,6 @@ class World:
 
 
 ALONE = World()
-_groups = itertools.count()
 
 
 @contextmanager
@@ -156,7 +154,5 @@ def _join() -> World:
     if os.environ.get("GROUP_WORLD_SIZE") == "1":
         # After a restart on one machine the store still holds the addresses of the dead.
         store = dist.PrefixStore(f"restart-{os.environ.get('TORCHELASTIC_RESTART_COUNT')}", store)
-    # Nor may one run of a process find what an earlier one has left there.
-    store = dist.PrefixStore(f"run-{next(_groups)}", store)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
     return World(rank, size)

@@ -12,10 +12,11 @@ from wukongctl.data.atomic import write_atomic
 from wukongctl.data.batches import BatchReader
 from wukongctl.data.manifest import Manifest
 from wukongctl.errors import UsageError
-from wukongctl.training.evaluation import EVALUATION_BATCH, Scores, score
-from wukongctl.training.metrics import auc_interval, gauc, logloss_interval
+from wukongctl.training.evaluation import EVALUATION_BATCH, Scores, score, summarize
+from wukongctl.training.metrics import gauc
 from wukongctl.training.run import RunFolder
-from wukongctl.training.trained import open_run
+from wukongctl.training.streaming import StreamingScores
+from wukongctl.training.trained import Trained, open_run
 
 
 def evaluate(
@@ -23,25 +24,28 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score `split` with the best weights of `run`; optionally write predictions as Parquet.
 
-    With `group`, a categorical column, also the gAUC over its values. Raises UsageError when the run is not
-    finished, the prepared data is not what it was trained on, or there is no such column.
+    With `group`, a categorical column, also the gAUC over its values. Of very many rows the AUC comes with a
+    bound on its error, unless predictions or groups need all scores anyway. Raises UsageError when the run is
+    not finished, the prepared data is not what it was trained on, or there is no such column.
     """
-    scores = _scores(run, split, data, group)
+    needs_all = predictions is not None or group is not None
+    scores = _scores(run, split, data, group) if needs_all else _summary(run, split, data)
     metrics = scores.measure()
-    if predictions is not None:
+    if predictions is not None and isinstance(scores, Scores):
         _write(predictions, scores)
     return {
         "run": str(run),
         "split": split,
         "rows": metrics.rows,
         "auc": metrics.auc,
-        "auc_ci": None if metrics.auc is None else list(auc_interval(scores.logits, scores.labels)),
+        "auc_ci": None if metrics.auc is None else list(scores.auc_interval()),
         "logloss": metrics.logloss,
-        "logloss_ci": list(logloss_interval(scores.logits, scores.labels)),
+        "logloss_ci": list(scores.logloss_interval()),
         "normalized_entropy": metrics.normalized_entropy,
         "calibration": metrics.calibration,
         **({} if metrics.excess_logloss is None else {"excess_logloss": metrics.excess_logloss}),
-        **({} if scores.groups is None else {"gauc": gauc(scores.logits, scores.labels, scores.groups)}),
+        **({} if metrics.auc_error_bound is None else {"auc_error_bound": metrics.auc_error_bound}),
+        **(_gauc(scores) if isinstance(scores, Scores) else {}),
     }
 
 
@@ -71,14 +75,26 @@ def _read(path: Path) -> Scores:
     )
 
 
+def _summary(run: Path, split: str, data: Path) -> Scores | StreamingScores:
+    trained = open_run(run, data=data)
+    return summarize(trained.model, _reader(trained, split), trained.execution)
+
+
 def _scores(run: Path, split: str, data: Path, group: str | None = None) -> Scores:
     trained = open_run(run, data=data)
+    column = None if group is None else _column(trained.manifest, group)
+    return score(trained.model, _reader(trained, split), trained.execution, group=column)
+
+
+def _reader(trained: Trained, split: str) -> BatchReader:
     manifest = trained.manifest
     if split not in manifest.splits:
         raise UsageError(f"`{manifest.dataset}` has no `{split}` split, only {', '.join(manifest.splits)}")
-    reader = BatchReader(trained.dataset, manifest, split, batch_size=EVALUATION_BATCH, shuffle=False, seed=0)
-    column = None if group is None else _column(manifest, group)
-    return score(trained.model, reader, trained.execution, group=column)
+    return BatchReader(trained.dataset, manifest, split, batch_size=EVALUATION_BATCH, shuffle=False, seed=0)
+
+
+def _gauc(scores: Scores) -> dict[str, float | None]:
+    return {} if scores.groups is None else {"gauc": gauc(scores.logits, scores.labels, scores.groups)}
 
 
 def _column(manifest: Manifest, name: str) -> int:

@@ -21,7 +21,7 @@ from wukongctl.errors import Interrupted, RunFailed
 from wukongctl.models.counts import count
 from wukongctl.training import checkpoint, hardware, schedules
 from wukongctl.training.distributed import World
-from wukongctl.training.evaluation import EVALUATION_BATCH, score
+from wukongctl.training.evaluation import EVALUATION_BATCH, summarize
 from wukongctl.training.hardware import Execution, Stopwatch, utilization
 from wukongctl.training.metrics import Metrics
 from wukongctl.training.parallel import ParallelModel
@@ -229,7 +229,7 @@ class Trainer:
 
     def _evaluate(self, split: SplitName) -> Metrics:
         self.world.copy_buffers(self.model)
-        return score(self.model, self.readers[split], self.execution, self.world).measure()
+        return summarize(self.model, self.readers[split], self.execution, self.world).measure()
 
     def _is_due(self, last_saved: float) -> bool:
         every = self.recipe.checkpoint.every_steps

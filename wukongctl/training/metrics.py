@@ -1,12 +1,17 @@
 """AUC, LogLoss, normalized entropy and calibration from logits, exact and without a loop over rows."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
+Ties = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Positives and negatives of some distinct scores, ascending."""
 Z95 = 1.959963984540054
+BLOCK = 1 << 15
+"""Rows handled at a time where temporaries of all rows would cost more than the arithmetic."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,8 @@ class Metrics:
     """Mean prediction over click rate."""
     excess_logloss: float | None = None
     """Mean KL(p* || prediction): LogLoss above the Bayes LogLoss, without label noise."""
+    auc_error_bound: float | None = None
+    """Largest possible distance of `auc` to the exact one; None where it is exact."""
 
     def __str__(self) -> str:
         return f"{'' if self.auc is None else f'auc {self.auc:.5f} '}logloss {self.logloss:.5f}"
@@ -34,18 +41,35 @@ class Metrics:
 
 def measure(logits: Floats, labels: Floats, probability: Floats | None = None) -> Metrics:
     """Every metric of one split. logits, labels, probability: (rows,)."""
-    losses = example_losses(logits, labels)
-    logloss, rate = float(losses.mean()), float(np.mean(labels, dtype=np.float64))
-    mixed = 0 < rate < 1
-    entropy = -(rate * np.log(rate) + (1 - rate) * np.log1p(-rate)) if mixed else 0.0
-    predicted = float(np.mean(_sigmoid(logits), dtype=np.float64))
-    return Metrics(
+    rate = float(np.mean(labels, dtype=np.float64))
+    return summary(
         rows=len(labels),
-        auc=auc(logits, labels) if mixed else None,
-        logloss=logloss,
-        normalized_entropy=logloss / float(entropy) if mixed else None,
-        calibration=predicted / rate if rate > 0 else None,
+        rate=rate,
+        logloss=float(example_losses(logits, labels).mean()),
+        predicted=float(np.mean(sigmoid(logits), dtype=np.float64)),
+        auc=auc(logits, labels) if 0 < rate < 1 else None,
         excess_logloss=excess_logloss(logits, probability) if probability is not None else None,
+    )
+
+
+def summary(
+    *,
+    rows: int,
+    rate: float,
+    logloss: float,
+    predicted: float,
+    auc: float | None,
+    excess_logloss: float | None,
+) -> Metrics:
+    """Metrics from means over a split: of labels, losses and predictions."""
+    entropy = -(rate * np.log(rate) + (1 - rate) * np.log1p(-rate)) if 0 < rate < 1 else 0.0
+    return Metrics(
+        rows=rows,
+        auc=auc,
+        logloss=logloss,
+        normalized_entropy=logloss / float(entropy) if 0 < rate < 1 else None,
+        calibration=predicted / rate if rate > 0 else None,
+        excess_logloss=excess_logloss,
     )
 
 
@@ -94,10 +118,7 @@ def gauc(scores: Floats, labels: Floats, groups: NDArray[np.integer]) -> float |
 
 def auc_interval(scores: Floats, labels: Floats) -> tuple[float, float]:
     """95 % interval of the AUC by DeLong's variance (doi:10.2307/2531595), clipped to [0, 1]."""
-    ranked = _placements(scores, labels)
-    variance = ranked.positive_variance / ranked.positives + ranked.negative_variance / ranked.negatives
-    half = Z95 * variance**0.5
-    return max(0.0, ranked.auc - half), min(1.0, ranked.auc + half)
+    return _placements(scores, labels).interval()
 
 
 def logloss_interval(logits: Floats, labels: Floats) -> tuple[float, float]:
@@ -108,44 +129,89 @@ def logloss_interval(logits: Floats, labels: Floats) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class _Placements:
+class Placements:
+    """What share of the other class each example beats, ties half: mean and variance by class."""
+
     auc: float
     positives: int
     negatives: int
     positive_variance: float
     negative_variance: float
 
+    @classmethod
+    def of(cls, ties: Iterable[Ties], positives: int, negatives: int) -> "Placements":
+        """From the (positives, negatives) of each distinct score, ascending, in any number of pieces.
 
-def _placements(scores: Floats, labels: Floats) -> _Placements:
-    """For each distinct score: what share of the other class it beats (ties half).
+        Counts are integers, so the AUC is exact. Raises ValueError when a class is absent.
+        """
+        if positives == 0 or negatives == 0:
+            raise ValueError("AUC needs examples of both classes")
+        wins = positives_below = negatives_below = 0  # wins in halves
+        beaten_squared = beating_squared = 0.0
+        for tied_positives, tied_negatives in ties:
+            beaten = 2 * (np.cumsum(tied_negatives) + negatives_below) - tied_negatives
+            beating = 2 * (positives - positives_below - np.cumsum(tied_positives)) + tied_positives
+            wins += int(np.dot(tied_positives, beaten))
+            beaten_squared += float(np.dot(tied_positives, (beaten / (2 * negatives)) ** 2))
+            beating_squared += float(np.dot(tied_negatives, (beating / (2 * positives)) ** 2))
+            positives_below += int(tied_positives.sum())
+            negatives_below += int(tied_negatives.sum())
+        area = wins / (2 * positives * negatives)
+        return cls(
+            auc=area,
+            positives=positives,
+            negatives=negatives,
+            positive_variance=max(0.0, beaten_squared - positives * area**2) / max(positives - 1, 1),
+            negative_variance=max(0.0, beating_squared - negatives * area**2) / max(negatives - 1, 1),
+        )
 
-    Score and label share one 64-bit key, so a single in-place sort does everything.
-    """
-    # Adding zero merges -0 and +0, which compare equal but differ in their bits.
-    bits = (np.ascontiguousarray(scores, dtype=np.float32) + np.float32(0)).view(np.uint32)
-    # Order-preserving map of IEEE floats to unsigned integers.
-    ordered = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
-    keys = (ordered << np.uint64(1)) | (labels > 0.5).astype(np.uint64)
+    def interval(self) -> tuple[float, float]:
+        """95 % interval by DeLong's variance."""
+        variance = self.positive_variance / self.positives + self.negative_variance / self.negatives
+        half = Z95 * variance**0.5
+        return max(0.0, self.auc - half), min(1.0, self.auc + half)
+
+
+def _placements(scores: Floats, labels: Floats) -> Placements:
+    """Block by block, which keeps all counts in the cache."""
+    keys = _sorted_keys(scores, labels)
+    positives = int(np.count_nonzero(keys & np.uint64(1)))
+    ties = (_count_ties(block) for block in _blocks_of_ties(keys))
+    return Placements.of(ties, positives, len(keys) - positives)
+
+
+def _sorted_keys(scores: Floats, labels: Floats) -> NDArray[np.uint64]:
+    """Score and label of each example as one 64-bit number, ascending: one sort in place does everything."""
+    keys = np.empty(len(scores), np.uint64)
+    for start in range(0, len(scores), BLOCK):
+        part = slice(start, start + BLOCK)
+        # Adding zero merges -0 and +0, which compare equal but differ in their bits.
+        bits = (np.ascontiguousarray(scores[part], dtype=np.float32) + np.float32(0)).view(np.uint32)
+        # Order-preserving map of IEEE floats to unsigned integers.
+        ordered = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
+        keys[part] = (ordered << np.uint64(1)) | (labels[part] > 0.5)
     keys.sort()
-    positive = (keys & np.uint64(1)).astype(np.int64)
+    return keys
+
+
+def _blocks_of_ties(keys: NDArray[np.uint64]) -> Iterator[NDArray[np.uint64]]:
+    """Consecutive parts of sorted keys; equal scores stay together."""
+    start = 0
+    while start < len(keys):
+        last = keys[min(start + BLOCK, len(keys)) - 1] | np.uint64(1)
+        stop = int(np.searchsorted(keys, last, side="right"))
+        yield keys[start:stop]
+        start = stop
+
+
+def _count_ties(keys: NDArray[np.uint64]) -> Ties:
+    """Positives and negatives of each distinct score among sorted keys."""
     score = keys >> np.uint64(1)
     ends = np.append(np.flatnonzero(score[1:] != score[:-1]), len(keys) - 1)
-    tied_positives = np.diff(np.cumsum(positive)[ends], prepend=0)
-    tied_negatives = np.diff(ends + 1, prepend=0) - tied_positives
-    positives, negatives = int(tied_positives.sum()), int(tied_negatives.sum())
-    if positives == 0 or negatives == 0:
-        raise ValueError("AUC needs examples of both classes")
-    beaten = (np.cumsum(tied_negatives) - tied_negatives / 2) / negatives
-    beating = 1 - (np.cumsum(tied_positives) - tied_positives / 2) / positives
-    area = float(np.dot(tied_positives, beaten)) / positives
-    return _Placements(
-        auc=area,
-        positives=positives,
-        negatives=negatives,
-        positive_variance=float(np.dot(tied_positives, (beaten - area) ** 2)) / max(positives - 1, 1),
-        negative_variance=float(np.dot(tied_negatives, (beating - area) ** 2)) / max(negatives - 1, 1),
-    )
+    positives = np.diff(np.cumsum(keys & np.uint64(1), dtype=np.int64)[ends], prepend=0)
+    return positives, np.diff(ends, prepend=-1) - positives
 
 
-def _sigmoid(logits: Floats) -> NDArray[np.float64]:
+def sigmoid(logits: Floats) -> NDArray[np.float64]:
+    """(rows,) probabilities, stable for any finite logit."""
     return np.exp(-np.logaddexp(0, -logits.astype(np.float64)))
