@@ -44,6 +44,17 @@ def test_unchanged_runs_pass_and_a_regression_exits_with_3(
     assert "gates: fail" in human.out
 
 
+def test_check_takes_a_baseline_as_it_is(wukong: Wukong, tmp_path: Path, base: Path) -> None:
+    same = write(tmp_path / "same.csv", ladder(np.random.default_rng(2)))
+    worse = write(tmp_path / "worse.csv", ladder(np.random.default_rng(2), worse={1: 0.004}))
+    for given in (base, base.parent):
+        assert wukong("scale-report", "--points", same, "--check", given).code == 0
+        assert wukong("scale-report", "--points", worse, "--check", given).code == 3
+    both = wukong("scale-report", "--points", same, "--check", base, "--baseline", base)
+    assert both.code == 2
+    assert "is a baseline, and `--baseline" in both.err
+
+
 def test_annotations_under_github_actions(
     wukong: Wukong, tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,8 +60,23 @@ def test_frozen_vectors_are_counted_apart_where_there_are_any() -> None:
     assert frozen["params"]["frozen"] == 4 * 3 + 6 * 4
     maps = {module["name"]: module["params"] for module in frozen["modules"]}
     assert maps["embeddings.frozen"] == (3 + 4) * 6
+    assert frozen["memory"]["weights"] == 4 * sum(frozen["params"].values())
     learned = analyze("x", recipe(**keys, width=6), zoo.SCHEMA, embedding_rows_known=True).to_dict()
     assert set(learned["params"]) == {"dense", "embedding"}
+
+
+@pytest.mark.parametrize(("dtype", "bytes_each"), [("float32", 4), ("bfloat16", 2)])
+def test_memory_of_tables_by_hand(dtype: str, bytes_each: int) -> None:
+    spec = TrainingSpec.from_dict({
+        "data": "synthetic", "model": {"name": "fm", "width": 4}, "batch_size": 8, "embedding_dtype": dtype,
+        "optimizer": {"embedding": {"name": "rowwise_adagrad", "lr": 0.1}},
+    })  # fmt: skip
+    report = analyze("hand", spec, SCHEMA, embedding_rows_known=True)
+    dense, touched = report.counts.dense_params, 8 * 5
+    width = report.counts.embedding_params // 50
+    assert report.memory.weights == 4 * dense + bytes_each * 50 * width
+    assert report.memory.gradients == 4 * dense + bytes_each * touched * width
+    assert report.memory.optimizer == 4 * (2 * dense + 50)
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)

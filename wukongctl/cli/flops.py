@@ -136,6 +136,9 @@ def _show(
     for report in reports if by_module else ():
         _show_modules(console, report, mode)
     summary = table("recipe", f"{mode} MFLOP/example", "MACs", "dense params", "embedding params", "memory")
+    frozen = any(report.counts.frozen_values for report in reports)
+    if frozen:
+        summary.add_column("frozen values", justify="right")
     if examples is not None:
         summary.add_column("PF-days", justify="right")
     for report in reports:
@@ -148,7 +151,11 @@ def _show(
             f"{report.counts.embedding_params:,}" if known else "unknown",
             _bytes(report.memory.total) if known else "unknown",
         ]
-        summary.add_row(*cells, *([] if examples is None else [f"{report.pf_days(examples):.4g}"]))
+        if frozen:
+            cells.append(f"{report.counts.frozen_values:,}" if known else "unknown")
+        if examples is not None:
+            cells.append(f"{report.pf_days(examples):.4g}")
+        summary.add_row(*cells)
     console.print(summary)
     console.print(f"convention: {CONVENTION}", soft_wrap=True)
 

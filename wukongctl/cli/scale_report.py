@@ -24,6 +24,7 @@ Examples:
   wukongctl scale-report runs/wukong-* runs/dlrm-* --out report
   wukongctl scale-report --points paper/table5 --out paper
   wukongctl scale-report runs/ --set metric=logloss --set split=valid
+  wukongctl scale-report runs/ --check main/report.json      # exit 3 when something got worse
   wukongctl scale-report --calibrate runs-a/ runs-b/ --out calibration
   wukongctl scale-report runs/ --baseline main/report.json --check calibration/check.yaml
 """
@@ -40,7 +41,10 @@ Examples:
     help="Default: power (E + A x^-c); power-known-floor with a `floor`.",
 )  # fmt: skip
 @click.option("--baseline", type=click.Path(path_type=Path), help="A saved report.json, or a folder of runs.")
-@click.option("--check", type=click.Path(path_type=Path), help="Page with gates and settings, YAML or JSON.")
+@click.option(
+    "--check", type=click.Path(path_type=Path),
+    help="Baseline to check against, or a page with gates and settings, YAML or JSON.",
+)  # fmt: skip
 @click.option("--confirm", type=click.Path(path_type=Path), help="A second set of runs, to repeat failures.")
 @click.option("--calibrate", is_flag=True, help="Measure the noise between two folders of A/A runs.")
 @click.option("--strict", is_flag=True, help="Exit with 4 when gates are inconclusive.")
@@ -62,13 +66,14 @@ def scale_report(
     """Fit loss against training FLOPs for the finished runs of each RUN: a run folder, a sweep, or many runs.
 
     CSV columns: model, gflop_per_example, and logloss or relative_logloss (percent, as in the paper's
-    Table 5); optional seed, examples, dense_params, excluded (a reason). Gates compare with `--baseline`;
+    Table 5); optional seed, examples, dense_params, excluded (a reason). Gates compare with a baseline;
     the exit code is 3 when one fails.
     """
     from dataclasses import replace
 
     from wukongctl.config import library
 
+    baseline, check = _told_apart(baseline, check)
     table = library.find_points(points) if points else None
     page = check or (library.page_beside(table) if table else None)
     spec = _page(page, (*overrides, *([f"form={form}"] if form else [])))
@@ -80,6 +85,21 @@ def scale_report(
     report = replace(report, findings=_findings(report, spec, baseline, confirm))
     publish(output, report, out)
     _conclude(output, report, strict=strict)
+
+
+def _told_apart(baseline: Path | None, check: Path | None) -> tuple[Path | None, Path | None]:
+    """The baseline and the page: `--check` takes either."""
+    from wukongctl.errors import UsageError
+    from wukongctl.scaling.baseline import is_baseline
+
+    if check is None or not is_baseline(check):
+        return baseline, check
+    if baseline is not None:
+        raise UsageError(
+            f"`{check}` is a baseline, and `--baseline {baseline}` another",
+            hint="give `--check` a page with gates, or leave one of them out",
+        )
+    return check, None
 
 
 def _page(check: Path | None, overrides: tuple[str, ...]) -> "ReportSpec":

@@ -31,6 +31,17 @@ def read_baseline(path: Path, report: Report) -> Report:
     )
 
 
+def is_baseline(path: Path) -> bool:
+    """Whether `path` is a folder or a saved report, and not a page of settings."""
+    if path.is_dir():
+        return True
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(data, dict) and {"format_version", "curves"} <= data.keys()
+
+
 def _from_json(path: Path) -> tuple[PointSet, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))

@@ -43,13 +43,7 @@ def estimate(recipe: TrainingSpec, manifest: Manifest) -> Cost:
     with torch.device("meta"):
         model = build(recipe.model, schema, sparse=False)
         traced = trace(model, schema)
-    memory = training_memory(
-        model,
-        schema,
-        recipe.optimizer,
-        activations=sum(traced.saved.values()),
-        batch_size=recipe.batch_size,
-    )
+    memory = training_memory(model, schema, recipe, activations=sum(traced.saved.values()))
     wanted = examples(recipe, manifest)
     seconds = None
     if memory.total <= TRY_BYTES:

@@ -142,13 +142,7 @@ def analyze(name: str, recipe: TrainingSpec, schema: Schema, *, embedding_rows_k
             f"`{name}`: the formula counts {counts.macs:,} MACs and the trace {traced.macs:,}",
             hint="this is a bug in the model's `macs`, please report it with the recipe",
         )
-    memory = training_memory(
-        model,
-        schema,
-        recipe.optimizer,
-        activations=sum(traced.saved.values()),
-        batch_size=recipe.batch_size,
-    )
+    memory = training_memory(model, schema, recipe, activations=sum(traced.saved.values()))
     modules = _modules(model, traced, recipe.batch_size)
     return FlopReport(
         name, recipe.model.name, counts, traced.macs, modules, memory, traced.uncounted, embedding_rows_known

@@ -3,9 +3,12 @@
 from dataclasses import asdict, dataclass
 from typing import assert_never
 
-from wukongctl.config.training import Adam, LazyAdam, OptimizerSpec, RowwiseAdagrad
+import torch
+
+from wukongctl.config.training import Adam, LazyAdam, RowwiseAdagrad, TrainingSpec
 from wukongctl.data.schema import Schema
 from wukongctl.models import Model
+from wukongctl.models.counts import count
 from wukongctl.models.embeddings import embedding_tables
 
 FLOAT_BYTES = 4
@@ -13,9 +16,10 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class TrainingMemory:
-    """Bytes, all in float32. `activations` are what the backward pass of one example needs."""
+    """Bytes; `activations` are what the backward pass of one example needs, in float32."""
 
     weights: int
+    """Frozen vectors among them."""
     gradients: int
     optimizer: int
     activations: int
@@ -32,20 +36,20 @@ class TrainingMemory:
 
 
 def training_memory(
-    model: Model, schema: Schema, optimizer: OptimizerSpec, *, activations: int, batch_size: int
+    model: Model, schema: Schema, recipe: TrainingSpec, *, activations: int
 ) -> TrainingMemory:
-    """What `model` will hold while it trains; it may be on the meta device.
+    """What `model` of `recipe` will hold while it trains; it may be on the meta device.
 
     Dense Adam keeps a gradient and two moments for every weight. Row-wise AdaGrad keeps one number per
     embedding row, lazy Adam two moments for each of its weights; their gradients have only the rows of
     the batch.
     """
-    tables = embedding_tables(model)
-    table, rows = sum(weights.numel() for weights in tables), sum(len(weights) for weights in tables)
-    dense = sum(parameter.numel() for parameter in model.parameters()) - table
+    counts, tables = count(model), embedding_tables(model)
+    table, rows = counts.embedding_params, sum(len(weights) for weights in tables)
+    dense, number = counts.dense_params, getattr(torch, recipe.embedding_dtype).itemsize
     width = max((weights.shape[1] for weights in tables), default=0)
-    sparse = min(table, batch_size * schema.id_columns * width)
-    match optimizer.embedding:
+    sparse = min(table, recipe.batch_size * schema.id_columns * width)
+    match recipe.optimizer.embedding:
         case Adam():
             gradient, state = table, 2 * table
         case RowwiseAdagrad():
@@ -53,11 +57,11 @@ def training_memory(
         case LazyAdam():
             gradient, state = sparse, 2 * table
         case _:
-            assert_never(optimizer.embedding)
+            assert_never(recipe.optimizer.embedding)
     return TrainingMemory(
-        weights=FLOAT_BYTES * (dense + table),
-        gradients=FLOAT_BYTES * (dense + gradient),
+        weights=FLOAT_BYTES * (dense + counts.frozen_values) + number * table,
+        gradients=FLOAT_BYTES * dense + number * gradient,
         optimizer=FLOAT_BYTES * (2 * dense + state),
         activations=activations,
-        batch_size=batch_size,
+        batch_size=recipe.batch_size,
     )
