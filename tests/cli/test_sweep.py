@@ -37,6 +37,14 @@ def test_a_sweep_chooses_runs_and_is_complete_the_second_time(wukong: Wukong, sw
     assert again.code == 0
     assert "3 complete, 1 diverged, 0 failed of 4 runs" in again.out
     assert "[" not in again.err  # nothing ran
+    assert "4 runs, 4 done, 0 to train; 0 GFLOP" in wukong("sweep", sweep, "--dry-run").out
+    more = SWEEP.replace("seeds: [0, 1]", "seeds: [0, 1, 2]")
+    sweep.write_text(more)
+    plan = wukong("sweep", sweep, "--dry-run", "--json").json
+    assert (plan["complete"], plan["entries"][0]["trained"]) == (4, 1)
+    sweep.write_text(more.replace("[1e-2, 1e30]", "[1e-2, 1e30, 2e-2]"))
+    plan = wukong("sweep", sweep, "--dry-run", "--json").json
+    assert (plan["complete"], plan["entries"][0]["trained"]) == (2, 3)  # whichever wins has runs to come
     listed = wukong("runs", "ls", "sweeps/study/runs", "--json").json
     assert {row["status"] for row in listed} == {"complete"}
     assert sorted(row["seed"] for row in listed) == [0, 1]
@@ -69,7 +77,7 @@ def test_a_dry_run_tells_the_cost_and_writes_nothing(wukong: Wukong, sweep: Path
     assert plan.json["total_gflop"] == pytest.approx(entry["gflop_per_example"] * 1600 * 3)
     assert plan.json["seconds"] > 0
     assert plan.json["total"] == 4  # as many as the real sweep counts
-    assert "4 runs, 3 of them trained, 1 copied" in wukong("sweep", sweep, "--dry-run").out
+    assert "4 runs, 3 to train, 1 copied from the search" in wukong("sweep", sweep, "--dry-run").out
     assert not (tmp_path / "sweeps").exists()
 
 

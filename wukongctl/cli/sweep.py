@@ -168,13 +168,12 @@ def _dry_run(output: Output, sweep: "Sweep", jobs: int, threads: int) -> None:
     from wukongctl.scaling.estimate import estimate
 
     torch.set_num_threads(threads)
+    sweep.recall()
     rows, total, unknown = [], 0.0, False
     for entry in sweep.entries:
         recipe = entry.trials[0].recipe
         cost = estimate(recipe, sweep.manifests[recipe.data])
-        # The winner's trial answers one of the seeds.
-        saved = entry.search is not None and entry.search.seed in sweep.spec.seeds
-        runs = len(sweep.trials(entry)) + len(sweep.spec.seeds) - saved
+        runs = sweep.left(entry)
         total += (cost.seconds or 0.0) * runs
         unknown |= cost.seconds is None
         rows.append(
@@ -195,6 +194,7 @@ def _dry_run(output: Output, sweep: "Sweep", jobs: int, threads: int) -> None:
         "sweep": sweep.spec.name,
         "path": str(sweep.folder),
         "total": sweep.total,
+        "complete": len(sweep.outcomes),
         "total_gflop": sum(row["gflop_per_example"] * row["examples"] * row["trained"] for row in rows),
         "bytes": sum(sorted((row["bytes"] for row in rows), reverse=True)[:1]) * jobs,
         "seconds": None if unknown else total / jobs,
@@ -224,11 +224,12 @@ def _show_plan(console: "Console", plan: dict[str, Any], jobs: int, threads: int
         )
     console.print(shown)
     trained = sum(row["trained"] for row in plan["entries"])
-    copied = f"{trained} of them trained, {plan['total'] - trained} copied from the search, "
-    copied = copied if trained < plan["total"] else ""
+    done = f"{plan['complete']} done, " if plan["complete"] else ""
+    copied = plan["total"] - plan["complete"] - trained
+    copies = f", {copied} copied from the search" if copied else ""
     time = "an unknown time" if plan["seconds"] is None else f"about {duration(plan['seconds'])}"
     console.print(
-        f"{plan['total']} runs, {copied}{plan['total_gflop']:,.4g} GFLOP, "
+        f"{plan['total']} runs, {done}{trained} to train{copies}; {plan['total_gflop']:,.4g} GFLOP, "
         f"up to {plan['bytes'] / 2**20:,.0f} MiB at once; "
         f"{time} with {jobs} at a time on {threads} thread{'s' if threads > 1 else ''} each",
         soft_wrap=True,

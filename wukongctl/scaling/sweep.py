@@ -125,6 +125,20 @@ class Sweep:
         found = (file.parent for file in (self.folder / "runs").glob("*/run.json"))
         return sorted(folder for folder in found if folder.name not in current)
 
+    def recall(self) -> None:
+        """Remember what the run folders tell already, as `execute` does before it trains."""
+        for jobs in (self.trials, self.runs):  # the runs follow from the trials
+            for job in (job for entry in self.entries for job in jobs(entry)):
+                if outcome := self.known(job):
+                    self.outcomes[job.folder.path] = outcome
+
+    def left(self, entry: Entry) -> int:
+        """How many of an entry's jobs still have to be trained; the winner's trial answers its own seed."""
+        tried = {entry.search.seed} if entry.search else set()
+        done = {job.recipe.seed for job in self.runs(entry) if job.folder.path in self.outcomes}
+        open_trials = sum(job.folder.path not in self.outcomes for job in self.trials(entry))
+        return open_trials + len(set(self.spec.seeds) - tried - done)
+
     def known(self, job: Job) -> Outcome | None:
         """The outcome that a job's folder tells; None when there is work left."""
         return read_outcome(job, self.manifests[job.recipe.data].fingerprint)
