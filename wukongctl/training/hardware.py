@@ -11,6 +11,7 @@ import torch
 
 from wukongctl.config.training import Precision, TrainingSpec
 from wukongctl.errors import UsageError
+from wukongctl.training.allocator import keep_freed_memory
 
 # Taken before anyone sets it: OMP_NUM_THREADS if given, else one per physical core this process may use.
 _TORCH_THREADS = torch.get_num_threads()
@@ -34,8 +35,9 @@ class Execution:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
     def apply(self) -> None:
-        """Set the process's threads."""
+        """Set the process's threads and how it keeps memory."""
         torch.set_num_threads(self.threads)
+        keep_freed_memory()
 
 
 def execution(recipe: TrainingSpec, *, processes: int = 1) -> Execution:
