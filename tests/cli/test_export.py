@@ -57,6 +57,31 @@ def test_an_export_is_replaced_only_when_asked_and_nothing_else_ever(
     assert (tmp_path / "data/tiny/manifest.json").is_file()
 
 
+def test_an_export_of_a_bfloat16_run_says_that_it_computes_in_float32(
+    wukong: Wukong, recipe: Path, tmp_path: Path
+) -> None:
+    run = wukong("train", recipe, "--json").json["run"]
+    found = wukong("export", run, "--out", "mine", "--json").json
+    assert (found["precision"], found["trained_in"]) == ("float32", "float32")
+    described = json.loads((tmp_path / run / "run.json").read_text())
+    described["execution"]["precision"] = "bfloat16"
+    (tmp_path / run / "run.json").write_text(json.dumps(described))
+    shown = wukong("export", run).out
+    assert "computes in float32; the run was trained in bfloat16" in shown
+
+
+def test_folders_that_are_not_there_are_mistakes(wukong: Wukong, tmp_path: Path) -> None:
+    for command in (
+        ("evaluate", "run", "--predictions", "no/p.parquet"),
+        ("export", "run", "--out", "no/mine"),
+    ):
+        refused = wukong(*command)
+        assert refused.code == 2
+        assert "there is no folder `no`" in refused.err
+        assert command[2] in refused.err
+    assert not (tmp_path / "no").exists()
+
+
 def test_a_program_with_other_scores_is_not_written(
     wukong: Wukong, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ import click
 
 from wukongctl.cli import options
 from wukongctl.cli.output import Output
+from wukongctl.cli.targets import require_writable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,6 +37,8 @@ def evaluate(
     """Evaluate the best weights of RUN, a run folder, on one split."""
     from wukongctl.training.evaluate import evaluate as evaluate_run
 
+    if predictions is not None:
+        require_writable(predictions, "--predictions")
     found = evaluate_run(run, split, data=data, predictions=predictions, group=group)
 
     def human(console: "Console") -> None:

@@ -7,6 +7,7 @@ import click
 
 from wukongctl.cli import options
 from wukongctl.cli.output import Output
+from wukongctl.cli.targets import require_writable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\b
 Examples:
   wukongctl export runs/frappe-wukong-1a2b3c4d
-  wukongctl export runs/frappe-wukong-1a2b3c4d --onnx --out serving/frappe
+  wukongctl export runs/frappe-wukong-1a2b3c4d --onnx --out serving
 """
 
 
@@ -35,6 +36,8 @@ def export(output: Output, run: Path, data: Path, out: Path | None, onnx: bool, 
     """
     from wukongctl.training.export import export as export_run
 
+    if out is not None:
+        require_writable(out, "--out")
     found = export_run(run, data=data, out=out or run / "export", onnx=onnx, force=force)
 
     def human(console: "Console") -> None:
@@ -42,6 +45,8 @@ def export(output: Output, run: Path, data: Path, out: Path | None, onnx: bool, 
             console.print(
                 f"{name}: same scores on {found['checked_rows']:,} rows, logits within {difference:.1e}"
             )
+        if found["trained_in"] != found["precision"]:
+            console.print(f"computes in {found['precision']}; the run was trained in {found['trained_in']}")
         console.print(f"export: {found['path']}", soft_wrap=True)
 
     output.result(found, human)

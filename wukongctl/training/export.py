@@ -66,6 +66,8 @@ def export(run: Path, *, data: Path, out: Path, onnx: bool = False, force: bool 
         "run": str(run),
         "path": str(out),
         "files": sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()),
+        "precision": "float32",
+        "trained_in": trained.described["execution"]["precision"],
         "checked_rows": len(sample.labels),
         "largest_difference": differences,
     }
