@@ -156,3 +156,24 @@ def test_what_was_not_fitted_is_said_on_the_terminal(wukong: Wukong, tmp_path: P
     shown = wukong("scale-report", "--points", path)
     assert shown.code == 0
     assert "not fitted: 2 diverged" in shown.out
+
+
+def test_a_study_of_data_alone_shows_its_laws(wukong: Wukong, tmp_path: Path) -> None:
+    rows = [
+        f"{model},0.001,{0.4 + a * examples**-0.3},{seed},{examples}"
+        for model, a in (("wukong", 2.0), ("dlrm", 3.0))
+        for examples in (1000, 4000, 16000, 64000)
+        for seed in range(2)
+    ]
+    path = tmp_path / "data.csv"
+    path.write_text("\n".join(["model,gflop_per_example,logloss,seed,examples", *rows]) + "\n")
+    shown = wukong("scale-report", "--points", path)
+    assert "1,000 to 64,000" in shown.out
+    assert "0.3 (" in shown.out
+    assert "and 64,000 examples." in shown.out
+    assert "Descriptive" not in shown.out
+    markdown = (tmp_path / "scale-report" / "report.md").read_text()
+    assert "## More data at a fixed size" in markdown
+    assert "own predictions" not in markdown
+    assert "Compute to match" not in markdown
+    assert "Does the law predict?" not in (tmp_path / "scale-report" / "report.html").read_text()

@@ -236,12 +236,32 @@ def _show(console: "Console", report: "Report", html: Path) -> None:
             " ".join(curve.notes),
         )
     console.print(shown)
+    if report.data_laws:
+        _show_data_laws(console, report)
     if report.findings:
         _show_gates(console, report)
     console.print(headline(report), soft_wrap=True)
     if report.excluded:
         console.print(f"not fitted: {_reasons(report)}", soft_wrap=True)
     console.print(f"report: {html}", soft_wrap=True)
+
+
+def _show_data_laws(console: "Console", report: "Report") -> None:
+    """Loss against examples, for every size that saw several amounts of data."""
+    from wukongctl.cli.tables import table
+    from wukongctl.scaling.wording import compute, interval, number
+
+    shown = table("more data", "size", "examples", "exponent c (95 %)", "notes")
+    shown.columns[4].justify = "left"
+    for found in report.data_laws:
+        shown.add_row(
+            found.model,
+            compute(found.gflop_per_example, report.unit),
+            f"{found.amounts[0].examples:,} to {found.amounts[-1].examples:,}",
+            f"{number(found.law.parameters['c'], 3)} ({interval(found.intervals.get('c'))})",
+            " ".join(found.notes),
+        )
+    console.print(shown)
 
 
 def _reasons(report: "Report") -> str:

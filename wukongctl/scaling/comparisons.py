@@ -80,7 +80,9 @@ def frontier(curves: Sequence[Curve]) -> tuple[FrontierPoint, ...]:
 
 
 def match(reference: Curve, curve: Curve) -> ComputeToMatch | None:
-    """Compute to match `curve`'s best loss; None when `reference` never reaches it."""
+    """Compute to match `curve`'s best loss; None when `reference` never reaches it, or has one size only."""
+    if len(reference.sizes) < 2:
+        return None
     target = curve.best
     x = np.log([size.gflop_per_example for size in reference.sizes])
     y = np.array([size.loss for size in reference.sizes])

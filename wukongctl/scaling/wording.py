@@ -60,10 +60,13 @@ def loss(value: float, report: Report) -> str:
 
 def headline(report: Report) -> str:
     """The one sentence to read if only one is read."""
-    descriptive = all(curve.descriptive for curve in report.curves)
+    of_data = bool(report.data_laws) and all(len(curve.sizes) == 1 for curve in report.curves)
+    descriptive = not of_data and all(curve.descriptive for curve in report.curves)
     leader = min(report.curves, key=lambda curve: curve.best.loss)
     best = f"{leader.model} reaches the lowest loss, {loss(leader.best.loss, report)}"
     at = f"at {compute(leader.best.gflop_per_example, report.unit)} per example"
+    if of_data and leader.points[0].examples:
+        at += f" and {leader.points[0].examples:,} examples"
     sentence = (
         f"{best}, {at}."
         if len(report.curves) > 1
