@@ -186,7 +186,7 @@ def test_runs_without_a_curve_label_are_grouped_by_model(tmp_path: Path) -> None
         ({"flops": {"convention": "6 x MAC", "gflop_per_example": -1}}, "gflop_per_example"),
         ({"format_version": 2}, "run format 2"),
         ({"data": {"dataset": "synthetic"}}, r"no `data\.fingerprint`"),
-        ({}, "same size of `wukong` with the same seed"),
+        ({"result": {"metrics": {"valid": {"logloss": 0.55}}}}, "same size of `wukong` with the same seed"),
     ],
 )
 def test_runs_that_cannot_be_compared_are_refused(
@@ -201,6 +201,12 @@ def test_runs_that_cannot_be_compared_are_refused(
 def test_the_same_folder_named_twice_counts_once(tmp_path: Path) -> None:
     folder = run_folder(tmp_path, "r1")
     assert len(read_runs([tmp_path, folder, folder / ".." / "r1"]).points) == 1
+
+
+def test_a_run_repeated_by_another_sweep_counts_once(tmp_path: Path) -> None:
+    run_folder(tmp_path, "r1")
+    run_folder(tmp_path, "r2")
+    assert [point.run for point in read_runs([tmp_path]).points] == ["r1"]
 
 
 def test_the_order_of_the_folders_does_not_matter(tmp_path: Path) -> None:

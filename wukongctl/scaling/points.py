@@ -144,8 +144,9 @@ def read_runs(paths: Sequence[Path], *, split: str | None = None, metric: Metric
     """Read run folders, or folders of run folders, as one comparable point set.
 
     The split is `test` where every run has it, else `valid`; the metric is `excess_logloss` where every run
-    has it, else `logloss`. Raises `UsageError` when runs differ in data or in FLOP convention, when a run is
-    given twice, or when nothing is finished.
+    has it, else `logloss`. A run that was repeated to the same loss counts once. Raises `UsageError` when runs
+    differ in data or in FLOP convention, when two of the same size and seed differ in their loss, or when
+    nothing is finished.
     """
     runs = [_Run.read(folder) for folder in run_folders(paths)]
     done = [run for run in runs if run.status == "complete"]
@@ -155,8 +156,7 @@ def read_runs(paths: Sequence[Path], *, split: str | None = None, metric: Metric
     convention = _only("FLOP convention", runs, lambda run: str(run.get("flops", "convention")))
     split = split or _common_split(done)
     metric = metric or _common_metric(done, split)
-    points = [run.point(split, metric) for run in done]
-    _refuse_duplicates(points)
+    points = _distinct(run.point(split, metric) for run in done)
     bayes = done[0].bayes_logloss(split)
     return PointSet(
         points=_in_order(points),
@@ -310,15 +310,17 @@ def _common_metric(runs: Sequence[_Run], split: str) -> Metric:
     return "excess_logloss" if known else "logloss"
 
 
-def _refuse_duplicates(points: Iterable[Point]) -> None:
+def _distinct(points: Iterable[Point]) -> list[Point]:
+    """Each run once: two sweeps may have trained the same recipe with the same seed, to the same loss."""
     seen: dict[tuple[object, ...], Point] = {}
     for point in points:
         first = seen.setdefault(_identity(point), point)
-        if first is not point:
+        if first.loss != point.loss:
             raise UsageError(
                 f"`{first.run}` and `{point.run}` are the same size of `{point.model}` with the same seed",
                 hint="leave one out, or give them different `curve` labels",
             )
+    return list(seen.values())
 
 
 def _identity(point: Point) -> tuple[object, ...]:
