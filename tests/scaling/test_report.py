@@ -70,6 +70,11 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
+def test_what_rounding_leaves_of_zero_reads_as_zero() -> None:
+    assert (wording.number(9.9e-34), wording.number(-1e-17), wording.number(0.0)) == ("0", "0", "0")
+    assert wording.number(-1e-9) == "−1.000e−9"
+
+
 # --- JSON -------------------------------------------------------------------------------------------------
 
 

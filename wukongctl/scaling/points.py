@@ -144,9 +144,8 @@ def read_runs(paths: Sequence[Path], *, split: str | None = None, metric: Metric
     """Read run folders, or folders of run folders, as one comparable point set.
 
     The split is `test` where every run has it, else `valid`; the metric is `excess_logloss` where every run
-    has it, else `logloss`. A run that was repeated to the same loss counts once. Raises `UsageError` when runs
-    differ in data or in FLOP convention, when two of the same size and seed differ in their loss, or when
-    nothing is finished.
+    has it, else `logloss`. A run repeated to the same loss counts once. Raises `UsageError` when runs differ
+    in data or in FLOP convention, when two of one size and seed differ in loss, or when nothing is finished.
     """
     runs = [_Run.read(folder) for folder in run_folders(paths)]
     done = [run for run in runs if run.status == "complete"]

@@ -20,6 +20,8 @@ DESCRIPTIVE = (
     f"and {ADVISED_SEEDS} seeds per size, and no `lack_of_fit`; "
     "otherwise read the curve as a description of these runs."
 )
+NOTHING = 1e-15
+"""What rounding leaves of a zero."""
 VERDICTS = {
     "improving": "still improving",
     "plateau": "on a plateau",
@@ -31,7 +33,8 @@ def number(value: float | None, digits: int = 4) -> str:
     """A number to read: `digits` significant digits, a true minus sign, a dash for nothing."""
     if value is None:
         return "–"
-    size = abs(value)
+    size = abs(value) if abs(value) >= NOTHING else 0.0
+    value = value if size else 0.0
     text = f"{value:.{digits - 1}e}" if size and (size < 1e-4 or size >= 1e7) else f"{value:.{digits}g}"
     return text.replace("e-0", "e-").replace("e+0", "e").replace("-", "−")
 

@@ -1,0 +1,49 @@
+"""The page of our own study says what its shipped points give."""
+
+from pathlib import Path
+
+import pytest
+
+from wukongctl.config import library
+from wukongctl.scaling.analysis import Report, build
+from wukongctl.scaling.points import read_csv
+from wukongctl.scaling.wording import interval, number
+
+PAGE = (Path(__file__).parents[2] / "docs" / "concepts" / "study.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def sizes() -> Report:
+    return build(read_csv(library.find_points("scaling/measured-sizes")), draws=0)
+
+
+def test_laws_of_size(sizes: Report) -> None:
+    assert [curve.model for curve in sizes.curves] == ["wukong", "dcnv2", "dlrm", "mlp"]
+    for curve in sizes.curves:
+        assert curve.law is not None
+        assert curve.gain is not None
+        c, e = (
+            f"{number(curve.law.parameters[name])} ({interval(curve.intervals[name])})" for name in ("c", "E")
+        )
+        gain = f"{number(curve.gain.gain, 3)} ({interval(curve.gain.interval)})"
+        assert f"| {curve.model} | {len(curve.sizes)} | {c} | {e} | {gain} |" in PAGE
+
+
+def test_every_law_predicted_its_largest_size(sizes: Report) -> None:
+    assert all(curve.extrapolation[0].sizes[0].inside for curve in sizes.curves)
+
+
+def test_the_ladders_reach_two_decades_with_three_seeds(sizes: Report) -> None:
+    for curve in sizes.curves:
+        assert curve.sizes[-1].gflop_per_example / curve.sizes[0].gflop_per_example >= 100
+        assert {size.runs for size in curve.sizes} == {3}
+
+
+def test_laws_of_data() -> None:
+    report = build(read_csv(library.find_points("scaling/measured-data")), draws=0)
+    assert len(report.data_laws) == 4
+    for found in report.data_laws:
+        cells = (
+            f"{number(found.law.parameters[name])} ({interval(found.intervals[name])})" for name in ("c", "E")
+        )
+        assert f"| {found.model} | {number(found.gflop_per_example * 1e6)} | {' | '.join(cells)} |" in PAGE
