@@ -33,7 +33,7 @@ features: [{type: categorical, columns: [a]}]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-@pytest.mark.parametrize("stage", ["counting values", "encoding"])
+@pytest.mark.parametrize("stage", ["reading", "counting values", "encoding"])
 def test_what_a_signal_makes_of_libraries_is_an_interruption(
     tmp_path: Path, stage: str, number: signal.Signals, code: int
 ) -> None:

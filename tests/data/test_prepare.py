@@ -21,7 +21,7 @@ from tests.data.fixtures.common import by_hash
 from tests.data.server import serving
 from wukongctl.config import library, loading
 from wukongctl.config.dataset import DatasetSpec, RawFile
-from wukongctl.data import encode, manifest
+from wukongctl.data import manifest, reading
 from wukongctl.data.engine import Engine
 from wukongctl.data.manifest import Manifest
 from wukongctl.data.prepare import UP_TO_DATE, plan, prepare
@@ -274,7 +274,7 @@ def test_fingerprint_and_bytes_are_the_same_for_any_thread_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Small buffers and batches make a small file go through many hands at once.
-    monkeypatch.setattr(encode, "BATCH_ROWS", 2048)
+    monkeypatch.setattr(reading, "BATCH_ROWS", 2048)
     write_rows(
         tmp_path,
         [

@@ -35,15 +35,6 @@ def test_source_nests_any_ending(query: str) -> None:
     assert CONNECTION.sql(sql.source(query, 5)).fetchall() == [(1,)]
 
 
-@pytest.mark.parametrize("position", range(4))
-def test_grouping_mask(position: int) -> None:
-    rows = CONNECTION.sql(
-        sql.count_values("SELECT 'a' AS f0, 'b' AS f1, 'c' AS f2, 'd' AS f3", range(4))
-    ).fetchall()
-    found = {mask: value for mask, value, _ in rows}
-    assert found[sql.grouping_mask(position, 4)] == "abcd"[position]
-
-
 def test_strange_column_names_and_paths(tmp_path: Path) -> None:
     folder = tmp_path / "it's a folder"
     folder.mkdir()
@@ -56,7 +47,7 @@ def test_strange_column_names_and_paths(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out/own/vocab").iterdir())) == len(names)
 
 
-def test_more_features_than_one_grouping_mask_holds(tmp_path: Path) -> None:
+def test_many_features(tmp_path: Path) -> None:
     names = [f"x{i}" for i in range(130)]
     rows = [",".join(["1", *(str(i * j % 7) for j in range(130))]) for i in range(9)]
     (tmp_path / "clicks.csv").write_text("\n".join([",".join(["label", *names]), *rows]) + "\n")

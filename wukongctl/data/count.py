@@ -1,44 +1,56 @@
-"""First stage: how often each value occurs in the train rows of a part, and moments of its numbers.
+"""Second stage: how often each value occurs in the train rows of a part, and moments of its numbers.
 
 Leaves `counts/<part>/f<feature>.parquet` (value, count; in no order) and `moments.json`.
 """
 
-import contextlib
 import math
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-from wukongctl.config.dataset import Categorical, Numeric, Sequence
+import numpy as np
+import pyarrow as pa
+
+from wukongctl.config.dataset import Numeric
 from wukongctl.config.spec import Spec
-from wukongctl.data import sql
-from wukongctl.data.engine import Engine, OutOfMemory
+from wukongctl.data import spool, sql
 from wukongctl.data.job import Job
 from wukongctl.data.parts import Part
-from wukongctl.data.progress import Progress, Report, bytes_read, silent
+from wukongctl.data.progress import Progress, Report, silent
 from wukongctl.data.stages import save, stage
 from wukongctl.data.writer import InfiniteValue
 
 MOMENTS = "moments.json"
 STAGE = "counting values"
+OCCURRENCES = pa.schema([("value", pa.string()), ("count", pa.int64())])
 
 
-class Moments(Spec):
-    """Per feature to standardize: how many numbers, their mean and their variance."""
+class Moments(NamedTuple):
+    """How many numbers, their mean and their variance."""
 
-    features: dict[int, tuple[int, float, float]]
+    count: int
+    mean: float
+    variance: float
+
+
+class Page(Spec):
+    """Moments per feature to standardize."""
+
+    features: dict[int, Moments]
 
 
 def count(job: Job, part: Part, report: Report = silent) -> None:
     """Count the values of `part`, unless that is done."""
     if job.counts(part).is_dir():
         return
-    with stage(job.counts(part)) as folder:
-        try:
-            with job.engine(part.name) as engine:
-                _Counting(job, part, folder, engine, report).together()
-        except OutOfMemory:
-            report(Progress(f"{STAGE}, one by one for want of memory"))
-            with job.engine(part.name) as engine:
-                _Counting(job, part, folder, engine, report).one_by_one()
+    valued = [i for i, (_, group) in enumerate(job.spec.columns) if not isinstance(group, Numeric)]
+    with stage(job.counts(part)) as folder, job.engine(part.name) as engine:
+        for step, feature in enumerate(valued):
+            report(Progress(STAGE, step, len(valued)))
+            # Streamed into an aggregate that spills to disk: only one feature is in memory at a time.
+            with engine.given("occurrences", OCCURRENCES, _occurrences(job, part, feature)):
+                summed = sql.sum_counts("SELECT value, count FROM occurrences")
+                engine.execute(sql.copy(summed, folder / file_name(feature), "lz4"))
+        save(folder / MOMENTS, Page(features=_moments(job, part)))
 
 
 def file_name(feature: int) -> str:
@@ -46,89 +58,48 @@ def file_name(feature: int) -> str:
     return f"f{feature}.parquet"
 
 
-class _Counting:
-    def __init__(self, job: Job, part: Part, folder: Path, engine: Engine, report: Report) -> None:
-        self.spec, self.folder, self.engine, self.report = job.spec, folder, engine, report
-        self.rows = part.route.train_only(sql.accepted(job.spec, part.select(job.spec)))
-        self.staged = job.work / "spill" / f"rows-{part.name}.duckdb"
-        self.size = job.bytes(part)
-        self.passes = self.passed = 0
+def merged(moments: Iterable[Moments]) -> Moments:
+    """The moments of all numbers, from those of their parts."""
+    known = list(moments)
+    total = sum(part.count for part in known)
+    mean = sum(part.count * part.mean for part in known) / (total or 1)
+    spread = sum(part.count * (part.variance + (part.mean - mean) ** 2) for part in known)
+    return Moments(total, mean, spread / (total or 1))
 
-    def together(self) -> None:
-        """Categorical features in one pass over the raw rows, or few; then each sequence in one."""
-        categorical, sequences = self._of(Categorical), self._of(Sequence)
-        groups = [
-            categorical[start : start + sql.MAX_GROUPING_COLUMNS]
-            for start in range(0, len(categorical), sql.MAX_GROUPING_COLUMNS)
-        ]
-        self.passes = len(groups) + len(sequences) + bool(self._standardized())
-        for group in groups:
-            self._run(f"CREATE TABLE counts AS {sql.count_values(self.rows, group)}")
-            for position, feature in enumerate(group):
-                mask = sql.grouping_mask(position, len(group))
-                self._write(feature, f"SELECT value, count FROM counts WHERE mask = {mask}")
-            self.engine.execute("DROP TABLE counts")
-        for feature in sequences:
-            self._run(self._copy(feature, sql.count_items(self.rows, feature)))
-        self._moments(self.rows)
 
-    def one_by_one(self) -> None:
-        """The rows once into a database on disk, from which each feature is counted alone."""
-        features = [*self._of(Categorical), *self._of(Sequence)]
-        self.passes = len(features) + 2
-        self.staged.parent.mkdir(parents=True, exist_ok=True)
-        self.staged.unlink(missing_ok=True)
-        try:
-            self.engine.execute(f"ATTACH {sql.literal(str(self.staged))} AS staged")
-            self._run(f"CREATE TABLE staged.rows AS {self.rows}")
-            for feature in self._of(Categorical):
-                self._run(self._copy(feature, sql.count_feature("FROM staged.rows", feature)))
-            for feature in self._of(Sequence):
-                self._run(self._copy(feature, sql.count_items("FROM staged.rows", feature)))
-            self._moments("FROM staged.rows")
-            self.engine.execute("DETACH staged")
-        finally:
-            with contextlib.suppress(OSError):
-                self.staged.unlink(missing_ok=True)
+def _occurrences(job: Job, part: Part, feature: int) -> Iterator[pa.RecordBatch]:
+    """Values and their counts, batch by batch."""
+    for column in _train(job, part, feature):
+        values = column.flatten() if isinstance(column, pa.ListArray) else column
+        codes = values.indices.drop_null().to_numpy()
+        counts = np.bincount(codes, minlength=len(values.dictionary))
+        batch = pa.RecordBatch.from_arrays([values.dictionary, pa.array(counts)], schema=OCCURRENCES)
+        yield batch if counts.all() else batch.filter(pa.array(counts > 0))
 
-    def _moments(self, rows: str) -> None:
-        wanted = self._standardized()
-        found: dict[int, tuple[int, float, float]] = {}
-        if wanted:
-            ((*values,),) = self.engine.rows(sql.moments(self.spec, rows, wanted))
-            for position, feature in enumerate(wanted):
-                number, mean, variance = values[3 * position : 3 * position + 3]
-                if not math.isfinite((mean or 0.0) + (variance or 0.0)):
-                    raise InfiniteValue(f"`{self.spec.columns[feature][0]}` has infinite values")
-                found[feature] = (number, mean or 0.0, variance or 0.0)
-        save(self.folder / MOMENTS, Moments(features=found))
 
-    def _of(self, kind: type[Categorical] | type[Sequence]) -> list[int]:
-        return [index for index, (_, group) in enumerate(self.spec.columns) if isinstance(group, kind)]
+def _moments(job: Job, part: Part) -> dict[int, Moments]:
+    """Moments of the features of `part` to standardize; raises InfiniteValue."""
+    found = {}
+    for feature, (name, group) in enumerate(job.spec.columns):
+        if isinstance(group, Numeric) and group.standardize:
+            columns = (column.drop_null().to_numpy() for column in _train(job, part, feature))
+            with np.errstate(invalid="ignore", over="ignore"):
+                moments = [Moments(len(n), float(n.mean()), float(n.var())) for n in columns if len(n)]
+            found[feature] = merged(moments)
+            if not math.isfinite(found[feature].mean + found[feature].variance):
+                raise InfiniteValue(f"`{name}` has infinite values")
+    return found
 
-    def _standardized(self) -> list[int]:
-        return [i for i, (_, g) in enumerate(self.spec.columns) if isinstance(g, Numeric) and g.standardize]
 
-    def _write(self, feature: int, query: str) -> None:
-        self.engine.execute(self._copy(feature, query))
-
-    def _copy(self, feature: int, query: str) -> str:
-        return sql.copy(query, self.folder / file_name(feature), "lz4")
-
-    def _run(self, statement: str) -> None:
-        """Run a pass over the raw rows; progress is by bytes where the system counts them, else by passes."""
-        begun = bytes_read()
-
-        def tick() -> None:
-            now = bytes_read()
-            if begun is None or now is None:
-                self.report(Progress(STAGE, self.passed, self.passes))
-                return
-            read = min(max(now - begun, 0), self.size)
-            self.report(
-                Progress(STAGE, self.passed * self.size + read, self.passes * self.size or None, "bytes")
-            )
-
-        tick()
-        self.engine.watched(statement, tick)
-        self.passed += 1
+def _train(job: Job, part: Part, feature: int) -> Iterator[pa.Array]:
+    """One feature of the train rows of `part`, by batch."""
+    row, names = 0, [f"f{feature}", *(["split_"] if part.expression else [])]
+    for batch in spool.read(job.rows(part), names):
+        if part.expression:
+            train = pa.array(batch.column("split_").to_numpy() == 0)
+            yield batch.column(0).filter(train)
+        elif part.ends and row >= part.ends[0]:
+            return
+        else:
+            yield batch.column(0)[: max(part.ends[0] - row, 0) if part.ends else None]
+        row += batch.num_rows

@@ -1,6 +1,7 @@
 """Checksums of raw files, and how they differ from the published ones."""
 
 import hashlib
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,11 +20,12 @@ class Digests:
     _md5: "hashlib._Hash" = field(default_factory=lambda: hashlib.md5(usedforsecurity=False))
     _sha256: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
-    def update(self, chunk: bytes) -> None:
-        """Add the next bytes."""
+    def update(self, chunk: bytes, pool: Executor | None = None) -> None:
+        """Add the next bytes, to one of the two in a thread of `pool`."""
         self.size += len(chunk)
+        other = pool.submit(self._sha256.update, chunk) if pool is not None else None
         self._md5.update(chunk)
-        self._sha256.update(chunk)
+        other.result() if other is not None else self._sha256.update(chunk)
 
     @property
     def md5(self) -> str:
@@ -50,9 +52,9 @@ def digests(path: Path, report: Report = silent) -> Digests:
     result = Digests()
     try:
         total = path.stat().st_size
-        with path.open("rb") as file:
+        with path.open("rb") as file, ThreadPoolExecutor(1, "digests") as pool:
             while chunk := file.read(CHUNK):
-                result.update(chunk)
+                result.update(chunk, pool)
                 report(Progress(f"verifying {path.name}", result.size, total, "bytes"))
     except OSError as error:
         raise RunFailed(f"cannot read `{path}`: {(error.strerror or 'unknown error').lower()}") from None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wukongctl.config.dataset import RESERVED_COLUMNS, DatasetSpec, is_pattern
+from wukongctl.config.dataset import RESERVED_COLUMNS, ByOrder, DatasetSpec, is_pattern
 from wukongctl.config.loading import validate
 from wukongctl.config.positions import parse
 from wukongctl.data import guess, headers, profile, splits, sql, tables
@@ -173,11 +173,12 @@ class _Drafting:
         assert spec.rows is not None
         assert spec.split is not None
         query = sql.source(spec.rows, LOOKED_AT)
-        route = splits.route(spec.split, self.engine, query)
-        which = route.expression
-        if route.ends:
+        which = splits.route(spec.split, self.engine, query).expression
+        if isinstance(spec.split, ByOrder):
+            ((rows,),) = self.engine.rows(f"SELECT count(*) FROM (\n{query}\n)")
+            ends = splits.boundaries(rows, spec.split.ratio)
             query = f"SELECT *, row_number() OVER () AS wukongctl_row FROM (\n{query}\n)"
-            which = f"(wukongctl_row > {route.ends[0]})::INT + (wukongctl_row > {route.ends[1]})::INT"
+            which = f"(wukongctl_row > {ends[0]})::INT + (wukongctl_row > {ends[1]})::INT"
         clicks = f"count(*) FILTER (TRY_CAST(({spec.label}) AS DOUBLE) = 1)"
         found = self.engine.rows(f"SELECT {which}, count(*), {clicks} FROM (\n{query}\n) GROUP BY 1")
         return [(int(rows), int(positives)) for _, rows, positives in found]

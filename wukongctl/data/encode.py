@@ -1,40 +1,29 @@
-"""Third stage: the rows of a part → Parquet files of ids and numbers, in order and in bounded memory.
+"""Third stage: the spooled rows of a part → Parquet files of ids and numbers, in order and in bounded memory.
 
-DuckDB keeps the order of rows through scans and projections but not through joins, so values are looked up
-outside of it: in memory (`lookup`) or, where a vocabulary is too large for that, through the disk (`spill`).
+The distinct values of each batch are looked up: in memory (`lookup`) or, where a vocabulary is too large for
+that, on disk (`spill`). A row's id is then a matter of its code.
 """
 
-import shutil
-import threading
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute
-import pyarrow.dataset as ds
 
 from wukongctl.config.dataset import Categorical, DatasetSpec, Numeric, Sequence, SplitName
 from wukongctl.config.spec import Spec
-from wukongctl.data import diagnosis, lookup, shuffle, spill, sql, vocabulary
+from wukongctl.data import lookup, reading, shuffle, spill, spool, sql, vocabulary
 from wukongctl.data.engine import Engine
 from wukongctl.data.job import Job
 from wukongctl.data.parts import Part
 from wukongctl.data.progress import Progress, Report, silent
-from wukongctl.data.rejects import FILE, Rejects
 from wukongctl.data.splits import Route
 from wukongctl.data.stages import load, save, stage
 from wukongctl.data.vocabulary import Vocabulary
 from wukongctl.data.writer import SplitWriter, Written
 
-pc: Any = pyarrow.compute
-"""Its functions are generated on import, where type checkers cannot see them."""
-BATCH_ROWS, LEAST_BATCH_ROWS = 32_768, 1024
-AHEAD = 8
-"""Batches that are read before they are used…"""
-VALUE_BYTES = 48
-"""… of which a value takes about this much, and all together at most a quarter of the memory limit."""
 PAGE = "encoded.json"
 Scales = dict[int, tuple[float, float]]
 """Mean and standard deviation of the features to standardize."""
@@ -44,7 +33,6 @@ class Encoded(Spec):
     """What the encoding of one part gave."""
 
     splits: dict[SplitName, Written]
-    rejected: int = 0
 
 
 def encode(
@@ -59,31 +47,25 @@ def encode(
     final = job.encoded(part)
     if (final / PAGE).is_file():
         return
+    rows = reading.result(job, part).rows
     with stage(final) as folder, job.engine(part.name) as engine:
         columns = schema(job.spec)
         special = special_ids(job.spec, vocabularies)
         writers = {name: SplitWriter(folder, name, columns, special=special) for name in part.names}
         scatter = _scatter(job, part, folder / shuffle.BUCKETS, columns)
-        rejects = Rejects(engine, job.spec, part.query) if job.spec.on_error == "skip" else None
         row = 0
-        # Closed before the engine is, whatever happens to a batch.
         with closing(_batches(job, part, engine, vocabularies, scales)) as batches:
             for batch in batches:
-                if rejects is not None:
-                    batch = rejects.strip(batch)  # noqa: PLW2901
-                diagnosis.require_values(engine, job.spec, part.query, batch, row)
-                for name, rows in divided(batch, part.route, row, columns):
-                    (scatter if scatter and name == "train" else writers[name]).write(rows)
+                for name, taken in divided(batch, part.route, row, columns):
+                    (scatter if scatter and name == "train" else writers[name]).write(taken)
                 row += batch.num_rows
-                report(Progress("encoding", row, part.rows, "rows"))
+                report(Progress("encoding", row, rows, "rows"))
         if scatter:
             scatter.close()
             del writers["train"]
-        if rejects is not None:
-            rejects.collect()
-            rejects.write(folder / FILE)
         written = {name: writer.close() for name, writer in writers.items()}
-        save(folder / PAGE, Encoded(splits=written, rejected=rejects.count if rejects is not None else 0))
+        save(folder / PAGE, Encoded(splits=written))
+    spool.discard(job.rows(part))
 
 
 def result(job: Job, part: Part) -> Encoded:
@@ -138,133 +120,68 @@ def _scatter(job: Job, part: Part, folder: Path, columns: pa.Schema) -> shuffle.
 def _batches(
     job: Job, part: Part, engine: Engine, vocabularies: Mapping[int, Vocabulary], scales: Scales
 ) -> Generator[pa.RecordBatch]:
-    """The rows of `part` with ids for values, under the names of `sql`."""
+    """The rows of `part` with ids for values."""
+    rows, folder = job.rows(part), job.work / vocabulary.FOLDER
     small, large = lookup.divide(vocabularies, engine.memory)
-    tables = lookup.load(small, job.work / vocabulary.FOLDER)
-    share = int(engine.memory * lookup.SHARE)
-    dealt = {
-        index: min(-(-2 * lookup.cost(entry) // share) + 1, spill.MAX_PARTITIONS)
-        for index, entry in large.items()
-    }
-    with_split = part.expression is not None
-    query = sql.encodable(job.spec, part.select(job.spec), scales, dealt, with_split=with_split)
-    known = looked_up(engine, query, job.spec, tables)
-    if not large:
-        yield from known
-        return
-    folder = job.work / "spill" / f"values-{part.name}"
-    shutil.rmtree(folder, ignore_errors=True)
-    dealers = {i: spill.Dealer(folder / str(i), dealt[i], entry) for i, entry in large.items()}
-    yield from _through_disk(known, dealers, folder, engine, job.work / vocabulary.FOLDER)
+    ids = {index: table.ids(_distinct(rows, index)) for index, table in lookup.load(small, folder).items()}
+    for index, entry in large.items():
+        ids[index] = spill.ids(engine, _distinct(rows, index), entry, folder / entry.file, job.work)
+    batches = spool.read(rows, sql.columns(job.spec, with_split=part.expression is not None))
+    known = ((batch, {index: next(found) for index, found in ids.items()}) for batch in batches)
+    return reading.in_order(partial(_encoded, spec=job.spec, scales=scales), known, engine.threads)
 
 
-def _through_disk(
-    batches: Iterator[pa.RecordBatch],
-    dealers: Mapping[int, spill.Dealer],
-    folder: Path,
-    engine: Engine,
-    vocabularies: Path,
-) -> Iterator[pa.RecordBatch]:
-    """`batches` with ids in place of the values of the features in `dealers`."""
-    rows = spill.Rows(folder / "rows.arrow")
-    for batch in batches:
-        for index, dealer in dealers.items():
-            dealer.deal(_flat(batch.column(f"f{index}")), _flat(batch.column(f"p{index}")))
-        rows.write(batch.drop_columns([f"f{index}" for index in dealers]))
-    with ExitStack() as stack:
-        for dealer in dealers.values():
-            stack.callback(dealer.close)
-            dealer.look_up(engine, vocabularies)
-        names = None
-        for batch in rows.read():
-            columns = {name: batch.column(name) for name in batch.schema.names}
-            for index, dealer in dealers.items():
-                places = columns.pop(f"p{index}")
-                columns[f"f{index}"] = _like(places, dealer.collect(_flat(places)))
-            names = names or _ordered(columns)
-            yield pa.RecordBatch.from_arrays([columns[name] for name in names], names)
-    shutil.rmtree(folder, ignore_errors=True)
+def _distinct(rows: Path, feature: int) -> Iterator[pa.Array]:
+    """The distinct values of one feature in each batch."""
+    return (spool.distinct(batch.column(0)) for batch in spool.read(rows, [f"f{feature}"]))
 
 
-def looked_up(
-    engine: Engine, query: str, spec: DatasetSpec, tables: Mapping[int, lookup.Table]
-) -> Iterator[pa.RecordBatch]:
-    """The rows of `query` with ids for the values of the features in `tables`."""
-    sequences = [
-        i for i, (_, group) in enumerate(spec.columns) if isinstance(group, Sequence) and i in tables
-    ]
-    rows = batch_rows(engine.memory, len(spec.columns))
-    with engine.reader(query, rows) as reader, paced(reader, AHEAD) as (batches, used):
-        columns = {name: pc.field(name) for name in reader.schema.names}
-        for index, table in tables.items():
-            if index not in sequences:
-                columns[f"f{index}"] = table.ids(columns[f"f{index}"])
-        scanner = ds.Scanner.from_batches(
-            batches,
-            columns=columns,
-            use_threads=engine.threads != 1,
-            batch_size=rows,
-            batch_readahead=4,
-        )
-        for batch in scanner.to_reader():
-            used()
-            yield _with_lists(batch, sequences, tables) if sequences else batch
-
-
-def batch_rows(memory: int, columns: int) -> int:
-    """Rows of a batch, a power of two, such that those read ahead take a quarter of `memory` bytes."""
-    fit = memory // (4 * AHEAD * VALUE_BYTES * columns)
-    return max(min(BATCH_ROWS, 1 << fit.bit_length() >> 1), LEAST_BATCH_ROWS)
-
-
-@contextmanager
-def paced(
-    reader: pa.RecordBatchReader, ahead: int
-) -> Iterator[tuple[pa.RecordBatchReader, Callable[[], None]]]:
-    """`reader` held back once it is `ahead` batches before the calls of the function that comes with it.
-
-    Left alone, Arrow's scanner reads on until a gigabyte of batches waits for a slower writer.
-    """
-    free, left = threading.Semaphore(ahead), threading.Event()
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        for batch in reader:
-            free.acquire()
-            if left.is_set():
-                return
-            yield batch
-
-    try:
-        yield pa.RecordBatchReader.from_batches(reader.schema, batches()), free.release
-    finally:
-        left.set()
-        free.release()
-
-
-def _with_lists(
-    batch: pa.RecordBatch, sequences: list[int], tables: Mapping[int, lookup.Table]
+def _encoded(
+    item: tuple[pa.RecordBatch, Mapping[int, np.ndarray]], spec: DatasetSpec, scales: Scales
 ) -> pa.RecordBatch:
-    for index in sequences:
-        lists = batch.column(f"f{index}")
-        encoded = _like(lists, tables[index].ids(lists.flatten()))
-        batch = batch.set_column(batch.schema.get_field_index(f"f{index}"), f"f{index}", encoded)
-    return batch
+    return encoded(*item, spec, scales)
 
 
-def _flat(column: pa.Array) -> pa.Array:
-    return column.flatten() if isinstance(column, pa.ListArray) else column
+def encoded(
+    batch: pa.RecordBatch, ids: Mapping[int, np.ndarray], spec: DatasetSpec, scales: Scales
+) -> pa.RecordBatch:
+    """A spooled batch in the order of `schema`, with ids for values and scaled numbers; `split_` stays.
+
+    By feature, `ids` has one for each distinct value of the batch, and last that of no value.
+    """
+    columns = {name: batch.column(name) for name in batch.schema.names}
+    for index, (_, group) in enumerate(spec.columns):
+        column = columns.pop(f"f{index}")
+        if isinstance(group, Numeric):
+            columns[f"f{index}"] = _scaled(column, *scales[index]) if index in scales else column
+        else:
+            found = ids[index]
+            columns[f"f{index}"] = (
+                _items(column, found, group) if isinstance(group, Sequence) else _ids(column, found)
+            )
+    if "probability_" in columns:
+        columns["probability_"] = columns.pop("probability_").cast(pa.float32())
+    return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
 
 
-def _like(column: pa.Array, values: pa.Array) -> pa.Array:
-    """`values` in the lists of `column`, if it has lists."""
-    if not isinstance(column, pa.ListArray):
-        return values
-    # `flatten` starts at the first list even where the column is a slice.
-    return pa.ListArray.from_arrays(pc.subtract(column.offsets, column.offsets[0]), values)
+def _ids(codes: pa.DictionaryArray, ids: np.ndarray) -> pa.Array:
+    return pa.array(ids[codes.indices.fill_null(len(ids) - 1).to_numpy()])
 
 
-def _ordered(columns: Mapping[str, pa.Array]) -> list[str]:
-    """Names in the order of `sql.encodable`: fixed ones, features by number, the probability."""
-    features = sorted((name for name in columns if name.startswith("f")), key=lambda name: int(name[1:]))
-    first = [name for name in ("label_", "split_", "reject_") if name in columns]
-    return [*first, *features, *(["probability_"] if "probability_" in columns else [])]
+def _items(lists: pa.ListArray, ids: np.ndarray, group: Sequence) -> pa.Array:
+    """Ids of the first or last items of each list."""
+    ends = lists.offsets.to_numpy()
+    starts, stops = ends[:-1], ends[1:]
+    if group.keep == "last":
+        starts = np.maximum(starts, stops - group.max_len)
+    else:
+        stops = np.minimum(stops, starts + group.max_len)
+    offsets = np.concatenate([[0], np.cumsum(stops - starts)])
+    kept = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], stops - starts)
+    codes = lists.values.indices.fill_null(len(ids) - 1).to_numpy()
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(ids[codes[kept]]))
+
+
+def _scaled(column: pa.Array, mean: float, deviation: float) -> pa.Array:
+    values = (column.fill_null(mean).to_numpy() - mean) / deviation
+    return spool.mapped(column, reading.narrowed(values))

@@ -6,9 +6,8 @@ statement is the same on every machine.
 
 import json
 import re
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -40,7 +39,6 @@ FAILURES = (duckdb.Error, pa.ArrowException, OSError)
 LIMIT = re.compile(r"(?=.*[1-9])\d+(\.\d+)? ?([KMGT]i?B|B|bytes)", re.IGNORECASE)
 SIZE = re.compile(r"([\d.]+) ?(\w+)")
 UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-POLL_SECONDS = 0.2
 FULL = "No space left on device"
 CLOSE_ATTEMPTS, CLOSE_SECONDS = 500, 0.01
 """After these, what a thread still holds is left to it: the error that led here matters more."""
@@ -114,36 +112,13 @@ class Engine:
         with self._explained(text):
             self._connection.execute(sql.fill(text, self.paths))
 
-    def watched(self, text: str, tick: Callable[[], None]) -> None:
-        """Run a long statement, calling `tick` a few times a second; Ctrl-C ends it."""
-        failures: list[Exception] = []
-
-        def run() -> None:
-            try:
-                self.execute(text)
-            except Exception as error:
-                failures.append(error)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        try:
-            while thread.is_alive():
-                thread.join(POLL_SECONDS)
-                tick()
-        except BaseException:
-            self._connection.interrupt()
-            thread.join()
-            raise
-        if failures:
-            raise failures[0]
-
     def rows(self, text: str) -> list[tuple[Any, ...]]:
         """The rows of a small result."""
         with self._explained(text):
             return self._connection.sql(sql.fill(text, self.paths)).fetchall()
 
     def aside(self, text: str) -> list[tuple[Any, ...]]:
-        """The rows of a question asked only to explain a failure, while a reader may still be open."""
+        """The rows of a question that is asked while a reader may still be open."""
         return self._connection.cursor().sql(sql.fill(text, self.paths)).fetchall()
 
     def types(self, text: str) -> dict[str, str]:
@@ -155,9 +130,7 @@ class Engine:
     def operators(self, text: str) -> set[str]:
         """Names of the operators of the query's plan."""
         with self._explained(text):
-            ((_, plan),) = self._connection.sql(
-                f"EXPLAIN (FORMAT json) {sql.fill(text, self.paths)}"
-            ).fetchall()
+            ((_, plan),) = self.aside(f"EXPLAIN (FORMAT json) {text}")
         return set(_names(json.loads(plan)))
 
     def unreadable(self) -> list[tuple[str, int, str, str]]:
@@ -187,6 +160,15 @@ class Engine:
         """A streaming result, in the order of the query; nothing else may run until it is read."""
         with self._explained(text):
             yield self._connection.sql(sql.fill(text, self.paths)).to_arrow_reader(batch_rows)
+
+    @contextmanager
+    def given(self, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> Iterator[None]:
+        """For a while, a table of that name that can be read once, batch by batch."""
+        self._connection.register(name, pa.RecordBatchReader.from_batches(schema, batches))
+        try:
+            yield
+        finally:
+            self._connection.unregister(name)
 
     def __enter__(self) -> Self:
         return self

@@ -41,6 +41,10 @@ class Job:
             engine.execute(f"CREATE VIEW {GENERATED} AS SELECT * FROM read_parquet('{{{GENERATED}}}')")
         return engine
 
+    def rows(self, part: Part) -> Path:
+        """Where the raw rows of a part stand in compact form, once they do."""
+        return self.work / "rows" / part.name
+
     def counts(self, part: Part) -> Path:
         """Where the counts of a part stand, once they do."""
         return self.work / "counts" / part.name

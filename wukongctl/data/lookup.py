@@ -1,9 +1,10 @@
 """Values → ids by hash tables in memory: the fast road, for vocabularies that fit."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
@@ -15,6 +16,7 @@ pc: Any = pyarrow.compute
 """Its functions are generated on import, where type checkers cannot see them."""
 ENTRY_BYTES = 40
 """Roughly what a value costs in memory beside its text: offsets and a slot of a half-full hash table."""
+LEAST_TOGETHER = 1 << 17
 SHARE = 0.25
 """Vocabularies in memory may take this share of the memory limit; larger ones go through the disk."""
 
@@ -42,14 +44,28 @@ class Table(NamedTuple):
 
     values: pa.Array
     """By id: the position of a value is its id."""
-    unknown: pa.Scalar
-    keeps_missing: bool
+    unknown: int
+    missing: int
 
-    def ids(self, value: Any) -> Any:
-        """Ids of an array or of an expression over arrays; no value is the empty text."""
-        return pc.coalesce(
-            pc.index_in(value, value_set=self.values, skip_nulls=not self.keeps_missing), self.unknown
-        )
+    def ids(self, arrays: Iterable[pa.Array]) -> Iterator[np.ndarray]:
+        """Ids of the values of each array, int32, and last that of no value.
+
+        Every look-up hashes the whole vocabulary, so as many values are looked up together.
+        """
+        waiting: list[pa.Array] = []
+        for array in arrays:
+            waiting.append(array)
+            if sum(map(len, waiting)) >= max(len(self.values), LEAST_TOGETHER):
+                yield from self._together(waiting)
+                waiting = []
+        yield from self._together(waiting)
+
+    def _together(self, arrays: list[pa.Array]) -> Iterator[np.ndarray]:
+        values = pa.chunked_array(arrays, self.values.type)
+        found = pc.index_in(values, value_set=self.values).fill_null(self.unknown).to_numpy()
+        ends = np.cumsum([len(array) for array in arrays])
+        for start, end in zip([0, *ends[:-1]], ends, strict=True):
+            yield np.append(found[start:end], np.int32(self.missing))
 
 
 def table(values: pa.Array, *, oov_last: bool) -> Table:
@@ -57,7 +73,7 @@ def table(values: pa.Array, *, oov_last: bool) -> Table:
     first = [""] if oov_last else [None, ""]  # the empty text stands where no value has an id
     unknown = len(values) + SPECIAL_IDS - 1 if oov_last else 1
     by_id = pa.concat_arrays([pa.array(first, values.type), values])
-    return Table(by_id, pa.scalar(unknown, pa.int32()), keeps_missing=not oov_last)
+    return Table(by_id, unknown, unknown if oov_last else 0)
 
 
 def load(vocabularies: Mapping[int, Vocabulary], folder: Path) -> dict[int, Table]:

@@ -39,7 +39,7 @@ class Part(Spec):
     expression: str | None = None
     """SQL giving the position in `names`…"""
     ends: tuple[int, ...] = ()
-    """… or the row of this part at which each split ends."""
+    """… or the row of this part at which each split ends, once that is known."""
 
     @property
     def name(self) -> str:
@@ -56,11 +56,6 @@ class Part(Spec):
         """Whether any of these rows may be train rows."""
         return self.names[0] == "train" and (not self.ends or self.ends[0] > 0)
 
-    @property
-    def rows(self) -> int | None:
-        """How many there are, where that is known before they are read."""
-        return self.ends[-1] if self.ends else None
-
     def select(self, spec: DatasetSpec) -> str:
         """These rows under the fixed names of `sql`."""
         return sql.select(spec, self.query, self.types, self.expression)
@@ -72,59 +67,43 @@ class Plan(Spec):
     parts: tuple[Part, ...]
 
 
-def plan(engine: Engine, spec: DatasetSpec, limit: int | None, known_rows: int | None) -> Plan:
-    """Divide the rows of `spec`; `known_rows` spares counting them, where the files are the published ones.
-
-    Raises UsageError for a feature that the SELECT lacks.
-    """
+def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> Plan:
+    """Divide the rows of `spec`. Raises UsageError for a feature that the SELECT lacks."""
     parts: list[Part] = []
     for text, rule in _streams(spec):
         headers.require_same(engine, text)
         whole = sql.source(text, limit)
         types = _types(engine, spec, whole)
-        pieces = [sql.source(piece, limit) for piece in _divided(engine, text, whole)]
-        with engine.reading(with_runs(engine.paths, [_bare(piece) for piece in pieces])):
-            routes = _routes(engine, spec, rule, types, whole, pieces, known_rows)
-        for query, route in zip(pieces, routes, strict=True):
+        route = splits.route(rule, engine, whole)
+        for piece in _divided(engine, text, whole):
             parts.append(
                 Part(
                     index=len(parts),
-                    query=query,
+                    query=sql.source(piece, limit),
                     types=types,
                     names=route.names,
                     expression=route.expression,
-                    ends=route.ends,
                 )
             )
     return Plan(parts=tuple(parts))
 
 
-def _routes(
-    engine: Engine,
-    spec: DatasetSpec,
-    rule: SplitRule | SplitName,
-    types: dict[str, str],
-    whole: str,
-    pieces: list[str],
-    known_rows: int | None,
-) -> list[Route]:
-    """The route of each piece of one query."""
+def bounded(spec: DatasetSpec, parts: Iterable[Part], rows: Iterable[int]) -> tuple[Part, ...]:
+    """`parts` with the ends of their splits, where these follow the order of `rows`, given for each part."""
+    rule, known = spec.split, list(zip(parts, rows, strict=True))
     if not isinstance(rule, ByOrder):
-        return [splits.route(rule, engine, whole)] * len(pieces)
-    if len(pieces) == 1 and known_rows is not None and spec.on_error == "fail":
-        rows = [known_rows]
-    else:
-        rows = [engine.rows(_count(spec, piece, types))[0][0] for piece in pieces]
-    ordered = tuple(name for name in splits.ORDER if name in rule.ratio)
-    ends = splits.boundaries(sum(rows), rule.ratio)
-    if not sum(rows):
-        names = ", ".join(f"`{name}`" for name in sql.PLACEHOLDER.findall(whole))
+        return tuple(part for part, _ in known)
+    ordered = {part.index: count for part, count in known if len(part.names) > 1}
+    if not sum(ordered.values()):
+        names = ", ".join(f"`{name}`" for part, _ in known for name in sql.PLACEHOLDER.findall(part.query))
         raise RunFailed(f"{names or 'the SELECT'} of dataset `{spec.name}` gives no rows")
-    starts = [sum(rows[:index]) for index in range(len(rows))]
-    return [
-        Route(ordered, ends=tuple(min(max(end - start, 0), count) for end in ends))
-        for start, count in zip(starts, rows, strict=True)
-    ]
+    ends = splits.boundaries(sum(ordered.values()), rule.ratio)
+    bounds, start = [], 0
+    for part, count in known:
+        inside = tuple(min(max(end - start, 0), count) for end in ends) if part.index in ordered else ()
+        bounds.append(part.model_copy(update={"ends": inside}))
+        start += count if part.index in ordered else 0
+    return tuple(bounds)
 
 
 def _streams(spec: DatasetSpec) -> list[tuple[str, SplitRule | SplitName]]:
@@ -133,15 +112,6 @@ def _streams(spec: DatasetSpec) -> list[tuple[str, SplitRule | SplitName]]:
     if spec.on_error == "fail":
         return streams
     return [(sql.storing_rejects(text, spec.max_rejected + 1), rule) for text, rule in streams]
-
-
-def _count(spec: DatasetSpec, piece: str, types: dict[str, str]) -> str:
-    """How many rows of `piece` there will be; every column is read where that decides which are left out."""
-    if spec.on_error == "fail":
-        return f"SELECT count(*) FROM (\n{piece}\n)"
-    rows = sql.accepted(spec, sql.select(spec, piece, types))
-    features = ", ".join(f"count(f{index})" for index in range(len(spec.columns)))
-    return f"SELECT count(*), {features} FROM (\n{rows}\n)"
 
 
 def _types(engine: Engine, spec: DatasetSpec, query: str) -> dict[str, str]:

@@ -1,9 +1,10 @@
-"""The pipeline behind `prepare`: plan the parts, count each, build vocabularies, encode each, put together.
+"""The pipeline behind `prepare`: plan parts, read and count each, build vocabularies, encode each, assemble.
 
 Stages leave their results in the work folder and are skipped when these are there, so that a killed run is
 taken up where it was:
 
     parts.json                     which rows there are, and how they are divided over splits
+    rows/<part>/                   those rows in a compact form
     counts/<part>/                 occurrences of each value in train rows
     vocab/                         value → id
     encoded/<part>/<split>/        Parquet
@@ -26,6 +27,7 @@ from wukongctl.data import (
     encode,
     parts,
     pretrained,
+    reading,
     rejects,
     shuffle,
     splits,
@@ -46,6 +48,8 @@ from wukongctl.data.vocabulary import Vocabulary
 from wukongctl.data.writer import InfiniteValue, Written, joined
 from wukongctl.errors import CheckFailed, RunFailed
 
+LAYOUT = 2
+"""Of the work folder: what another version left there is not taken up."""
 SIGNIFICANT_DIGITS = 9
 """Means and deviations are rounded to this: beyond it, sums over threads differ from run to run."""
 
@@ -70,10 +74,13 @@ def run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Manif
     begin(work, _key(spec, options, raw))
     paths = {**raw.paths, **_generated(spec, options, work)}
     job = Job(spec, paths, options.recipe_dir, work, options.memory_limit, options.threads)
-    job = _planned(job, options, raw)
+    job = _planned(job, options)
     each = executor(options.engine)
     try:
-        each("counting values", count.count, job, [part for part in job.parts if part.trains], options.report)
+        each(reading.STAGE, reading.read, job, job.parts, options.report)
+        read = [reading.result(job, part) for part in job.parts]
+        job = replace(job, parts=parts.bounded(spec, job.parts, [rows.rows for rows in read]))
+        each(count.STAGE, count.count, job, [part for part in job.parts if part.trains], options.report)
         vocabularies = vocabulary.build(job, options.report)
         scales = _scales(job)
         encoding = partial(encode.encode, vocabularies=vocabularies, scales=scales)
@@ -98,7 +105,14 @@ def _key(spec: DatasetSpec, options: Options, raw: Resolved) -> str:
     sources = [(source.file, source.sha256) for source in raw.sources]
     if not sources and spec.generator is None:
         return secrets.token_hex()
-    content = [spec.content_digest(), options.limit_rows, sources, VERSIONS.to_dict(), parts.PART_BYTES]
+    content = [
+        spec.content_digest(),
+        options.limit_rows,
+        sources,
+        VERSIONS.to_dict(),
+        parts.PART_BYTES,
+        LAYOUT,
+    ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -114,35 +128,22 @@ def _generated(spec: DatasetSpec, options: Options, work: Path) -> dict[str, Pat
     return {GENERATED: path}
 
 
-def _planned(job: Job, options: Options, raw: Resolved) -> Job:
+def _planned(job: Job, options: Options) -> Job:
     page = load(job.work / "parts.json", Plan)
     if page is None:
         options.report(Progress("looking at the raw files"))
         with job.engine("plan") as engine:
-            page = parts.plan(engine, job.spec, options.limit_rows, _known_rows(job.spec, options, raw))
+            page = parts.plan(engine, job.spec, options.limit_rows)
         save(job.work / "parts.json", page)
     return replace(job, parts=page.parts, paths=parts.with_runs(job.paths, page.parts))
 
 
-def _known_rows(spec: DatasetSpec, options: Options, raw: Resolved) -> int | None:
-    """How many rows `rows` gives, if the files are the published ones; a check at the end holds us to it."""
-    published = bool(raw.sources) and all(source.verified for source in raw.sources)
-    expected = spec.expect.get("total")
-    whole = spec.rows is not None and options.limit_rows is None
-    return expected.rows if expected and published and whole and options.verify else None
-
-
 def _scales(job: Job) -> Scales:
     """Mean and deviation over the train rows of all parts, of the features to standardize."""
-    pages = [load(job.counts(part) / count.MOMENTS, count.Moments) for part in job.parts if part.trains]
-    scales: Scales = {}
-    for feature in pages[0].features if pages and pages[0] else ():
-        moments = [page.features[feature] for page in pages if page is not None]
-        total = sum(number for number, _, _ in moments) or 1
-        mean = sum(number * mean for number, mean, _ in moments) / total
-        spread = sum(number * (variance + (m - mean) ** 2) for number, m, variance in moments) / total
-        scales[feature] = (_rounded(mean), _rounded(spread**0.5) or 1.0)
-    return scales
+    loaded = [load(job.counts(part) / count.MOMENTS, count.Page) for part in job.parts if part.trains]
+    pages = [page.features for page in loaded if page is not None]
+    moments = {feature: count.merged(page[feature] for page in pages) for feature in (pages or [{}])[0]}
+    return {f: (_rounded(m.mean), _rounded(m.variance**0.5) or 1.0) for f, m in moments.items()}
 
 
 class Piece(NamedTuple):
@@ -230,10 +231,10 @@ def _vectors(job: Job, vocabularies: dict[int, Vocabulary], report: Report) -> V
 
 def _rejected(job: Job) -> int:
     """How many rows were left out of all parts; their sample is put into the dataset."""
-    count = sum(encode.result(job, part).rejected for part in job.parts)
+    count = sum(reading.result(job, part).rejected for part in job.parts)
     rejects.require(job.spec, count)
     if count:
-        samples = [job.encoded(part) / rejects.FILE for part in job.parts]
+        samples = [job.rows(part) / rejects.FILE for part in job.parts]
         rejects.join(samples, job.work / DATASET / rejects.FILE)
     return count
 

@@ -17,7 +17,7 @@ import torch
 
 from wukongctl.config.dataset import DatasetSpec, Numeric
 from wukongctl.config.loading import did_you_mean
-from wukongctl.data import diagnosis, encode, lines, lookup, row_files, sql, vocabulary
+from wukongctl.data import diagnosis, encode, lines, lookup, reading, row_files, spool, sql, vocabulary
 from wukongctl.data.batches import Columns
 from wukongctl.data.engine import SKIP, ConversionFailed, Engine
 from wukongctl.data.lookup import Table
@@ -95,11 +95,11 @@ class RowReader:
     def _batches(self, engine: Engine, query: str, path: Path) -> Iterator[Batch]:
         types = self._types(engine.types(query), path)
         rows = sql.select(self.spec, *self._as_trained(query, types))
-        encoded = sql.encodable(self.spec, rows, self.scales, with_split=False)
         schema = encode.schema(self.spec)
         done = 0
         try:
-            for part in encode.looked_up(engine, encoded, self.spec, self.vocabularies):
+            for batch in reading.compact(engine, rows, self.spec):
+                part = encode.encoded(batch, self._ids(batch), self.spec, self.scales)
                 self._require_finite(engine, query, path, part, done)
                 columns = [column.fill_null(0) if column.null_count else column for column in part.columns]
                 table = pa.table(columns, names=schema.names).cast(schema)
@@ -111,6 +111,11 @@ class RowReader:
                 done += part.num_rows
         except ConversionFailed as failure:
             raise diagnosis.no_number(engine, self.spec, [(query, types)]) or failure from None
+
+    def _ids(self, batch: pa.RecordBatch) -> dict[int, np.ndarray]:
+        """By feature, the ids of the distinct values of a batch."""
+        values = {index: spool.distinct(batch.column(f"f{index}")) for index in self.vocabularies}
+        return {index: next(table.ids([values[index]])) for index, table in self.vocabularies.items()}
 
     def _require_finite(
         self, engine: Engine, query: str, path: Path, part: pa.RecordBatch, before: int
@@ -158,8 +163,7 @@ class RowReader:
 
 
 def _tally(table: Table) -> Tally:
-    unknown = table.unknown.as_py()
-    return Tally(unknown_id=unknown, missing_id=0 if table.keeps_missing else unknown)
+    return Tally(unknown_id=table.unknown, missing_id=table.missing)
 
 
 def _whole_text(value: str, kind: str, table: Table) -> str | None:

@@ -20,12 +20,6 @@ class Route(NamedTuple):
     ends: tuple[int, ...] = ()
     """… or, for splits in file order, the row at which each split ends."""
 
-    def train_only(self, rows: str) -> str:
-        """The train rows of the wrapped query `rows`."""
-        if self.ends:
-            return f"SELECT * FROM (\n{rows}\n) LIMIT {self.ends[0]}"
-        return f"SELECT * FROM (\n{rows}\n) WHERE split_ = 0" if self.expression else rows
-
 
 def streams(spec: DatasetSpec) -> list[tuple[str, SplitRule | SplitName]]:
     """The recipe's SELECTs, each with the rule that divides its rows or the split they are; train first."""
@@ -62,7 +56,10 @@ def shipped(spec: DatasetSpec, counts: Mapping[SplitName, int]) -> dict[str, int
 
 
 def route(rule: SplitRule | SplitName, engine: Engine, query: str) -> Route:
-    """Make `rule` concrete for the rows of `query`: count them or find the instants, where that is needed."""
+    """Make `rule` concrete for the rows of `query`, finding the instants where that is needed.
+
+    Where splits follow the order of rows, they end where `parts.bounded` says, once the rows are read.
+    """
     match rule:
         case str():
             return Route((rule,))
@@ -71,9 +68,7 @@ def route(rule: SplitRule | SplitName, engine: Engine, query: str) -> Route:
             key = f"concat('{rule.seed}|', CAST(({rule.key}) AS VARCHAR))"
             return Route(names, _steps(f"md5_number_lower({key}) % {ends[-1]}", [str(end) for end in ends]))
         case ByOrder():
-            names, _ = _cumulative(rule.ratio)
-            ((rows,),) = engine.rows(f"SELECT count(*) FROM (\n{query}\n)")
-            return Route(names, ends=boundaries(rows, rule.ratio))
+            return Route(_cumulative(rule.ratio)[0])
         case ByTime():
             return _by_time(rule, engine, query)
         case ByColumn():

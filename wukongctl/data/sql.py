@@ -7,7 +7,7 @@ categorical features, lists of text for sequences, double for numeric ones, NULL
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from wukongctl.config import dataset as config
@@ -21,8 +21,6 @@ LIST = re.compile(r"^\w+(\([\d,]+\))?\[\d*\]$")
 MAY_BE_NAN = frozenset({"VARCHAR", "FLOAT", "DOUBLE"})
 READ_CSV = re.compile(r"\bread_csv(?:_auto)?\s*\(", re.IGNORECASE)
 REJECTING = re.compile(r"\b(store_rejects|ignore_errors)\b", re.IGNORECASE)
-MAX_GROUPING_COLUMNS = 60
-"""DuckDB's GROUPING_ID is a 64-bit mask."""
 
 
 def identifier(name: str) -> str:
@@ -72,40 +70,23 @@ def select(spec: DatasetSpec, query: str, types: Mapping[str, str], split: str |
     return f"SELECT {', '.join(columns)} FROM (\n{query}\n)"
 
 
-def count_values(rows: str, features: Sequence[int]) -> str:
-    """Occurrences of each value of up to 60 features, in one pass: columns `mask`, `value`, `count`."""
-    names = [f"f{index}" for index in features]
-    every = ", ".join(names)
-    sets = ", ".join(f"({name})" for name in names)
-    return (
-        f"SELECT GROUPING_ID({every}) AS mask, COALESCE({every}) AS value, count(*) AS count "
-        f"FROM (\n{rows}\n) GROUP BY GROUPING SETS ({sets}) "
-        f"HAVING COALESCE({every}) IS NOT NULL"
-    )
+def columns(spec: DatasetSpec, *, with_split: bool) -> list[str]:
+    """Names of the columns of `select`, but for `reject_`."""
+    names = ["label_", *(["split_"] if with_split else [])]
+    names += ["probability_"] if spec.probability is not None else []
+    return names + [f"f{index}" for index in range(len(spec.columns))]
 
 
-def grouping_mask(position: int, features: int) -> int:
-    """GROUPING_ID of the set holding only the feature at `position`: a 0 bit marks a grouped column."""
-    return (1 << features) - 1 - (1 << (features - 1 - position))
-
-
-def count_feature(rows: str, feature: int) -> str:
-    """Occurrences of each value of one feature: columns `value`, `count`."""
-    values = f"SELECT f{feature} AS value FROM (\n{rows}\n) WHERE f{feature} IS NOT NULL"
-    return f"SELECT value, count(*) AS count FROM ({values}) GROUP BY value"
-
-
-def count_items(rows: str, feature: int) -> str:
-    """Occurrences of each item of a sequence feature."""
-    items = f"SELECT unnest(f{feature}) AS value FROM (\n{rows}\n)"
-    return f"SELECT value, count(*) AS count FROM ({items}) GROUP BY value"
-
-
-def sum_counts(files: Sequence[Path]) -> str:
-    """The counts in several files, added up."""
-    listed = ", ".join(literal(str(file)) for file in files)
-    counts = f"SELECT value, count FROM read_parquet([{listed}])"
+def sum_counts(counts: str) -> str:
+    """Counts by value, those of equal values added up."""
     return f"SELECT value, CAST(sum(count) AS BIGINT) AS count FROM ({counts}) GROUP BY value"
+
+
+def ids(vocabulary: Path, unknown: int) -> str:
+    """For `numbered` (position, value) the id of each value, in the order of positions."""
+    known = f"(SELECT value, id FROM read_parquet({literal(str(vocabulary))})) AS known"
+    found = f"SELECT position, COALESCE(id, {unknown}) AS id FROM numbered LEFT JOIN {known} USING (value)"
+    return f"SELECT CAST(id AS INTEGER) AS id FROM ({found}) ORDER BY position"
 
 
 def copy(query: str, path: Path, compression: str = "zstd") -> str:
@@ -133,57 +114,6 @@ def vocabulary(parts: Iterable[tuple[str, int]], first: int) -> str:
     return f"SELECT value, CAST({order} + {first - 1} AS INTEGER) AS id, count FROM ({values}) ORDER BY id"
 
 
-def moments(spec: DatasetSpec, rows: str, features: Sequence[int]) -> str:
-    """One row: count, mean and population variance of each transformed numeric feature."""
-    columns = ", ".join(
-        f"count({value}), avg({value}), var_pop({value})"
-        for value in (transformed(spec, index) for index in features)
-    )
-    return f"SELECT {columns} FROM (\n{rows}\n)"
-
-
-def transformed(spec: DatasetSpec, index: int) -> str:
-    """A numeric feature after its transform; NULL where missing."""
-    _, group = spec.columns[index]
-    if isinstance(group, config.Numeric) and group.transform == "log1p":
-        return f"ln(1 + CASE WHEN f{index} < 0 THEN 0 ELSE f{index} END)"
-    return f"f{index}"
-
-
-def place(value: str, partitions: int) -> str:
-    """The partition of a value by its hash, from 0; NULL for NULL."""
-    return f"CASE WHEN {value} IS NOT NULL THEN CAST(hash({value}) % {partitions} AS UTINYINT) END"
-
-
-def encodable(
-    spec: DatasetSpec,
-    rows: str,
-    scales: Mapping[int, tuple[float, float]],
-    dealt: Mapping[int, int] | None = None,
-    *,
-    with_split: bool,
-) -> str:
-    """What leaves DuckDB: numeric features final, categories still text, sequences as lists of text.
-
-    For each feature of `dealt`, `p<feature>` gives the partition of its value, or of each item. No join and
-    no aggregate, so that DuckDB keeps the order of rows while it works in parallel.
-    """
-    columns = ["label_"] + (["split_"] if with_split else [])
-    columns += ["reject_"] if spec.on_error == "skip" else []
-    for index, (_, group) in enumerate(spec.columns):
-        columns.append(f"{_encodable(spec, index, group, scales.get(index))} AS f{index}")
-    if spec.probability is not None:
-        columns.append("CAST(probability_ AS FLOAT) AS probability_")
-    for index, partitions in (dealt or {}).items():
-        _, group = spec.columns[index]
-        value = _encodable(spec, index, group, None)
-        if isinstance(group, config.Sequence):
-            columns.append(f"list_transform({value}, lambda x: {place('x', partitions)}) AS p{index}")
-        else:
-            columns.append(f"{place(value, partitions)} AS p{index}")
-    return f"SELECT {', '.join(columns)} FROM (\n{rows}\n)"
-
-
 def no_number(query: str, column: str) -> str:
     """Row number and text of the first value that is neither missing nor a finite number; whether it is one
     but infinite."""
@@ -192,31 +122,6 @@ def no_number(query: str, column: str) -> str:
     number = "TRY_CAST(value AS DOUBLE)"
     wrong = f"value IS NOT NULL AND ({number} IS NULL OR isinf({number}))"
     return f"SELECT row, value, {number} IS NOT NULL FROM ({numbered}) WHERE {wrong} LIMIT 1"
-
-
-def _encodable(
-    spec: DatasetSpec,
-    index: int,
-    group: config.Categorical | config.Numeric | config.Sequence,
-    scale: tuple[float, float] | None,
-) -> str:
-    match group:
-        case config.Categorical():
-            return f"f{index}"
-        case config.Sequence():
-            kept = f"-{group.max_len}:" if group.keep == "last" else f"1:{group.max_len}"
-            return f"COALESCE(f{index}[{kept}], []::VARCHAR[])"
-        case config.Numeric():
-            value = transformed(spec, index)
-            if scale is not None:
-                mean, std = scale
-                value = f"({value} - {mean!r}::DOUBLE) / {std!r}::DOUBLE"
-            return f"CAST({value} AS FLOAT)"
-
-
-def accepted(spec: DatasetSpec, rows: str) -> str:
-    """Of the wrapped query `rows`, those that are not left out."""
-    return f"SELECT * FROM (\n{rows}\n) WHERE reject_ IS NULL" if spec.on_error == "skip" else rows
 
 
 def storing_rejects(query: str, limit: int) -> str:
@@ -301,7 +206,7 @@ def _raw(
         cast = "TRY_CAST" if skip else "CAST"
         number = f"{cast}(NULLIF(trim({column}), '') AS DOUBLE)" if is_text else f"CAST({column} AS DOUBLE)"
         return f"NULLIF({number}, 'nan'::DOUBLE)" if kind in MAY_BE_NAN else number
-    return f"NULLIF({column}, '')" if is_text else f"CAST({column} AS VARCHAR)"
+    return column if is_text else f"CAST({column} AS VARCHAR)"
 
 
 def _items(name: str, group: config.Sequence, kind: str) -> str:

@@ -145,7 +145,9 @@ def _counts(engine: Engine, position: int, files: list[Path]) -> str:
     """A query of the counts in `files`, which are added up first if there are several."""
     if len(files) == 1:
         return f"FROM read_parquet({sql.literal(str(files[0]))})"
-    engine.execute(f"CREATE OR REPLACE TABLE counts_{position} AS {sql.sum_counts(files)}")
+    listed = ", ".join(sql.literal(str(file)) for file in files)
+    summed = sql.sum_counts(f"SELECT value, count FROM read_parquet([{listed}])")
+    engine.execute(f"CREATE OR REPLACE TABLE counts_{position} AS {summed}")
     return f"FROM counts_{position}"
 
 

@@ -6,6 +6,7 @@ depend on how the rows arrived.
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,8 @@ class SplitWriter:
         self._lengths = {field.name: hashlib.sha256() for field in schema if pa.types.is_list(field.type)}
         self._files: list[DataFile] = []
         self._parquet: pq.ParquetWriter | None = None
+        self._pool = ThreadPoolExecutor(1, "parquet")
+        self._writing: Future[None] | None = None
 
     def write(self, table: pa.Table) -> None:
         """Append rows; `table` has the writer's schema."""
@@ -85,6 +88,7 @@ class SplitWriter:
         if self._pending_rows:
             self._write_group(pa.concat_tables(self._pending))
         self._close_file()
+        self._pool.shutdown()
         bayes = self._entropy / self.rows if "probability" in self._hashers and self.rows else None
         split = Split(rows=self.rows, positives=self.positives, bayes_logloss=bayes, files=tuple(self._files))
         digests = tuple(
@@ -104,7 +108,8 @@ class SplitWriter:
         self.positives += int(group["label"].to_numpy().sum())
         if "probability" in self._hashers:
             self._entropy += entropy(group["probability"].to_numpy())
-        self._open_file().write_table(group, row_group_size=self.row_group)
+        self._wait()
+        self._writing = self._pool.submit(self._open_file().write_table, group, self.row_group)
         self._groups += 1
         if self._groups % self.per_file == 0:
             self._close_file()
@@ -138,7 +143,13 @@ class SplitWriter:
             )
         return self._parquet
 
+    def _wait(self) -> None:
+        """For the row group before; meanwhile the next one was counted and digested."""
+        if self._writing is not None:
+            self._writing.result()
+
     def _close_file(self) -> None:
+        self._wait()
         if self._parquet is None:
             return
         self._parquet.close()

@@ -1,0 +1,93 @@
+"""Rows on disk in a compact form, one file per column, for as long as a preparation works on them.
+
+A file is a sequence of Arrow streams of one batch each, since the values behind its codes are a batch's own.
+
+Text is kept as codes into the distinct values of its batch, so that whatever comes after touches a value once
+per batch and not once per row; lists of text likewise.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+pc: Any = pyarrow.compute
+"""Its functions are generated on import, where type checkers cannot see them."""
+MAX_ROWS = 1 << 16
+"""Of a batch, such that a code takes two bytes."""
+
+
+def append(folder: Path, batch: pa.RecordBatch) -> None:
+    """Add one batch of at most `MAX_ROWS` rows to the files in `folder`."""
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        single = pa.RecordBatch.from_arrays([column], [name])
+        # Opened anew each time: there may be more columns than files that a process may hold open.
+        with (
+            pa.OSFile(str(_file(folder, name)), "ab") as file,
+            pa.ipc.new_stream(file, single.schema) as stream,
+        ):
+            stream.write_batch(single)
+
+
+def read(folder: Path, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Columns of the batches in `folder`, as they were added."""
+    for columns in zip(*(_column(_file(folder, name)) for name in names), strict=True):
+        yield pa.RecordBatch.from_arrays(list(columns), list(names))
+
+
+def _column(path: Path) -> Iterator[pa.Array]:
+    start, end = 0, path.stat().st_size if path.is_file() else 0
+    while start < end:
+        # Not mapped into memory: mapped pages would count as this process's own until it ends.
+        with pa.OSFile(str(path)) as file:
+            file.seek(start)
+            with pa.ipc.open_stream(file) as stream:
+                (batch,) = stream
+            start = file.tell()
+        yield batch.column(0)
+
+
+def discard(folder: Path) -> None:
+    """Delete the rows of a spool; what else is in its folder stays."""
+    for path in folder.glob("*.arrow"):
+        path.unlink()
+
+
+def coded(column: pa.Array) -> pa.Array:
+    """A column of text, or of lists of text, with codes for values; a NULL and an empty text are NULL."""
+    if isinstance(column, pa.ListArray):
+        return like(column, column.flatten().dictionary_encode())
+    codes = column.dictionary_encode()
+    narrow = codes.indices.cast(pa.uint16(), safe=False)
+    empty = codes.dictionary.index("").as_py()
+    if empty >= 0:
+        narrow = pc.if_else(pc.equal(narrow, empty), None, narrow)
+    return pa.DictionaryArray.from_arrays(narrow, codes.dictionary, safe=False)
+
+
+def distinct(column: pa.Array) -> pa.Array:
+    """The values behind the codes of a column."""
+    return (column.values if isinstance(column, pa.ListArray) else column).dictionary
+
+
+def like(lists: pa.ListArray, values: pa.Array) -> pa.ListArray:
+    """`values` in the lists of `lists`, which has as many."""
+    offsets = lists.offsets.to_numpy()
+    # `flatten` starts at the first list even where the column is a slice.
+    return pa.ListArray.from_arrays(pa.array(offsets - offsets[0]), values)
+
+
+def mapped(column: pa.Array, values: np.ndarray) -> pa.Array:
+    """`values` where `column` is not NULL."""
+    kind = pa.from_numpy_dtype(values.dtype)
+    if not column.null_count or column.offset:
+        return pa.array(values, kind, mask=column.is_null().to_numpy(zero_copy_only=False))
+    buffers = [column.buffers()[0], pa.py_buffer(values)]
+    return pa.Array.from_buffers(kind, len(values), buffers, column.null_count)
+
+
+def _file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.arrow"
