@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from wukongctl.config.dataset import ByTime, DatasetSpec
+from wukongctl.config.dataset import ByHash, ByTime, DatasetSpec
 from wukongctl.config.loading import validate
 from wukongctl.config.positions import parse
 from wukongctl.config.training import TrainingSpec
@@ -420,3 +420,18 @@ def test_nested_values_are_not_called_empty() -> None:
     notes = {role.column.name: role.note for role in draft("t.parquet").roles}
     assert notes["s"].startswith("it holds STRUCT")
     assert notes["l"].startswith("it holds BIGINT[][]")
+
+
+def test_nested_lists_without_a_time_are_divided_by_their_row(tmp_path: Path) -> None:
+    rows = 200
+    table = pa.table(
+        {
+            "click": [i % 2 for i in range(rows)],
+            "a": [f"v{i % 7}" for i in range(rows)],
+            "l": [[[i], [1, 2]] for i in range(rows)],
+        }
+    )
+    pq.write_table(table, tmp_path / "t.parquet")
+    made = draft("t.parquet")
+    assert isinstance(spec_of(made).split, ByHash)
+    assert set(prepared(made, tmp_path).splits) == {"train", "valid", "test"}

@@ -21,7 +21,8 @@ LOOKED_AT = 300_000
 """Rows that are measured; a recipe is a guess however many there are."""
 LEAST_ROWS = 10
 """Fewer cannot be divided into three splits."""
-WHOLE_ROW = "concat_ws('|', *COLUMNS(*))"
+WHOLE_ROW = "CAST(row(*COLUMNS(*)) AS VARCHAR)"
+"""Not `concat_ws`, which refuses nested lists."""
 RATIO = {"train": 8, "valid": 1, "test": 1}
 KEYWORDS = "SELECT count(*) FROM duckdb_keywords() WHERE keyword_category = 'reserved'"
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
