@@ -1,5 +1,6 @@
 """The page of our own study says what its shipped points give."""
 
+import statistics
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,14 @@ def test_laws_of_data() -> None:
             f"{number(found.law.parameters[name])} ({interval(found.intervals[name])})" for name in ("c", "E")
         )
         assert f"| {found.model} | {number(found.gflop_per_example * 1e6)} | {' | '.join(cells)} |" in PAGE
+
+
+def test_losses_on_frappe() -> None:
+    report = build(read_csv(library.find_points("scaling/measured-frappe")), draws=0)
+    for curve in report.curves:
+        assert curve.descriptive
+        cells = []
+        for size in curve.sizes:
+            losses = [p.loss for p in curve.points if p.gflop_per_example == size.gflop_per_example]
+            cells.append(f"{statistics.mean(losses):.4f} ± {statistics.stdev(losses):.4f}")
+        assert f"| {curve.model} | {' | '.join(cells)} |" in PAGE

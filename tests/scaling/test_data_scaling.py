@@ -42,6 +42,18 @@ def test_the_planted_laws_of_size_data_and_both() -> None:
     )
 
 
+def test_early_stopping_after_several_passes_is_no_study_of_data() -> None:
+    points = tuple(
+        Point("wukong", n, 0.3 + 0.01 * n**-0.4, seed, 10_000 * epochs, 10, float(epochs))
+        for n in SIZES
+        for seed, epochs in enumerate((4, 7, 11))
+    )
+    report = build(PointSet(points, "logloss"))
+    assert (report.data_laws, report.joint_laws) == ((), ())
+    assert len(report.curves[0].points) == 15
+    assert {"unequal_data", "multi_epoch"} <= set(report.curves[0].notes)
+
+
 def test_they_are_in_every_output(tmp_path: Path) -> None:
     report = build(study(), draws=50)
     data = json.loads(reports.to_json(report))

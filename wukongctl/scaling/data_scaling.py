@@ -11,7 +11,7 @@ from wukongctl.scaling.joint import Grid, JointFit, fit_joint, obstacle
 from wukongctl.scaling.notes import Code, notes_of
 from wukongctl.scaling.points import Point, PointSet
 
-# Early stopping changes the examples seen a little; a study of data changes them by half and more.
+# Runs of one pass that stop early differ a little; a study of data changes the examples by half and more.
 STUDIED_RATIO = 1.5
 LEAST_AMOUNTS = 3
 
@@ -48,8 +48,8 @@ class JointLaw:
 
 
 def varies_data(points: Sequence[Point]) -> bool:
-    """Whether some size was trained on clearly different numbers of examples on purpose."""
-    return any(_studied([run.examples for run in runs]) for runs in _by_size(points).values())
+    """Whether some size was trained on clearly different numbers of new examples on purpose."""
+    return any(_studied([run.examples for run in runs]) for runs in _by_size(_fresh(points)).values())
 
 
 def one_amount(points: Sequence[Point]) -> tuple[Point, ...]:
@@ -69,7 +69,7 @@ def one_amount(points: Sequence[Point]) -> tuple[Point, ...]:
 
 def data_laws(source: PointSet, *, level: float) -> Iterator[DataLaw]:
     """One law for every size that was trained on at least three amounts of data."""
-    for (model, gflop), runs in _by_size(source.points).items():
+    for (model, gflop), runs in _by_size(_fresh(source.points)).items():
         examples = [float(run.examples) for run in runs if run.examples]
         if not _studied([run.examples for run in runs]) or len(set(examples)) < LEAST_AMOUNTS:
             continue
@@ -93,7 +93,7 @@ def data_laws(source: PointSet, *, level: float) -> Iterator[DataLaw]:
 def joint_laws(source: PointSet, *, delta: float | None, draws: int, level: float) -> Iterator[JointLaw]:
     """A joint law for every model whose data was varied, or what stands in its way."""
     for model in sorted({point.model for point in source.points}):
-        points = [p for p in source.points if p.model == model and p.examples]
+        points = [p for p in _fresh(source.points) if p.model == model and p.examples]
         if not varies_data(points):
             continue
         grid, names = _grid(points, source.zero_loss)
@@ -111,6 +111,11 @@ def _grid(points: Sequence[Point], zero: float) -> tuple[Grid, list[str]]:
     n, d = (np.array([key[i] for key in losses], dtype=float) for i in (0, 1))
     y, runs = (np.array([f(found) for found in losses.values()], dtype=float) for f in (np.mean, len))
     return Grid(n, d, y, runs, zero), [f"{x:.4g} GFLOP, {examples:,} examples" for x, examples in losses]
+
+
+def _fresh(points: Sequence[Point]) -> list[Point]:
+    """Runs of at most one pass: with more, early stopping decides the examples, and none of them is new."""
+    return [point for point in points if point.passes is None or point.passes <= 1]
 
 
 def _by_size(points: Sequence[Point]) -> dict[tuple[str, float], list[Point]]:
