@@ -149,6 +149,16 @@ def test_g2_names_the_size_that_got_worse(base: Report) -> None:
     assert found[2].item == "wukong at 6.31 GFLOP"
 
 
+def test_g2_does_not_compare_other_amounts_of_data(base: Report) -> None:
+    points = tuple(
+        replace(point, examples=4 * (point.examples or 0), loss=point.loss - 0.01)
+        for point in base.source.points
+    )
+    assert all(point.examples for point in points)
+    (found,) = findings(base, GatesSpec(quality=QualityGate()), report_of(points))["G2"]
+    assert (found.verdict, found.message) == ("inconclusive", "no configuration is in both")
+
+
 def test_g2_with_one_run_each_is_open_without_aa_noise_and_decided_with_it() -> None:
     new, old = (report_of(ladder(np.random.default_rng(s), seeds=(0,))) for s in (5, 6))
     gates = GatesSpec(quality=QualityGate(margin=0.001))

@@ -58,7 +58,7 @@ def by_configuration(points: Sequence[Point], *, amounts: bool) -> dict[Configur
 
 def differences(new: Sequence[Point], old: Sequence[Point]) -> tuple[Difference, ...]:
     """One difference per configuration that both sets have."""
-    amounts = varies_data(new) or varies_data(old)
+    amounts = varies_data([*new, *old])
     before = by_configuration(old, amounts=amounts)
     return tuple(
         _difference(configuration, runs, before[configuration])

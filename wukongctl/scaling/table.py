@@ -37,7 +37,10 @@ class Table:
         """Read a UTF-8 file; raises `UsageError` when it cannot be read or is empty."""
         try:
             text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
+            reason = (error.strerror or "unknown error").lower()
+            raise UsageError(f"cannot read `{path}`: {reason}", hint="give a CSV file") from error
+        except UnicodeDecodeError as error:
             raise UsageError(f"cannot read `{path}`: {error}", hint="give a CSV file in UTF-8") from error
         records = list(_records(text))
         if not records:
