@@ -1,6 +1,7 @@
 """`wukongctl flops`: tables, gates, budgets."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,15 @@ def test_the_table_fits_a_terminal_of_80_columns(wukong: Wukong, monkeypatch: py
     assert max(len(line) for line in table) <= 80
     assert sum("layers.0.mlp" in line for line in table) == 1
     assert "element-wise operations per example" in shown
+
+
+def test_the_same_bytes_from_every_process() -> None:
+    command = [sys.executable, "-m", "wukongctl", "flops", "quickstart/wukong-3", "--by-module", "--json"]
+    first, second = (
+        subprocess.run(command, env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, check=True)
+        for seed in ("1", "2")
+    )
+    assert first.stdout == second.stdout
 
 
 def test_the_gate_compares_the_mode_asked_for(wukong: Wukong) -> None:

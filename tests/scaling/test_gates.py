@@ -228,16 +228,17 @@ def test_gates_that_compare_need_a_baseline(base: Report) -> None:
         check(base, GatesSpec(cost=True, prediction=True), base=None, noise=None)
 
 
-def test_only_a_failure_seen_twice_stands() -> None:
+def test_a_failure_is_taken_back_only_by_the_same_item() -> None:
     def finding(item: str, verdict: str) -> Finding:
         return Finding("G2 quality", item, "d", verdict, "m")  # type: ignore[arg-type]
 
     first = [finding("a", "fail"), finding("b", "fail"), finding("c", "fail"), finding("d", "pass")]
     second = [finding("a", "fail"), finding("b", "pass"), finding("d", "fail")]
     found = confirm(first, second)
-    assert [one.verdict for one in found] == ["fail", "inconclusive", "inconclusive", "pass"]
+    assert [one.verdict for one in found] == ["fail", "inconclusive", "fail", "pass"]
     assert "confirmed by a second set" in found[0].message
     assert "not confirmed" in found[1].message
+    assert "has no such item" in found[2].message  # unrelated runs take nothing back
 
 
 # --- rates --------------------------------------------------------------------------------------------------

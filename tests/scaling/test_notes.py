@@ -83,5 +83,17 @@ def test_unequal_data_is_noted() -> None:
 
 
 def test_no_other_code_is_explained() -> None:
-    assert len(EXPLANATIONS) == 12
+    assert len(EXPLANATIONS) == 13
     assert all(text.endswith(".") for text in EXPLANATIONS.values())
+
+
+def test_different_models_of_one_cost_are_named_and_get_no_joint_law() -> None:
+    points = tuple(
+        Point("m", n, 0.3 + 0.01 * n**-0.4 + 2.0 * d**-0.3, 0, d, dense, 1.0)
+        for n in X[:5]
+        for d, dense in ((10_000, 5), (40_000, 5), (160_000, 6))
+    )
+    report = build(PointSet(points, "logloss"))
+    assert report.joint_laws[0].reason == "runs of one size differ in their parameters"
+    assert all("unequal_params" in law.notes for law in report.data_laws)
+    assert "unequal_params" not in report.curves[0].notes

@@ -227,3 +227,19 @@ def test_nothing_finished_is_a_usage_error(tmp_path: Path) -> None:
     run_folder(tmp_path, "r1", result={"status": "unfinished"})
     with pytest.raises(UsageError, match="no finished run"):
         read_runs([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ("1e300,0.5", "`1e+300` GFLOP is beyond any model"),
+        ("1e-300,0.5", "`1e-300` GFLOP is beyond any model"),
+        ("1,1e308", "`1e+308` is no loss"),
+    ],
+)
+def test_numbers_no_fit_could_hold_are_named(tmp_path: Path, cells: str, message: str) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text(f"model,gflop_per_example,logloss\nwukong,{cells}\n")
+    with pytest.raises(RecipeError) as caught:
+        read_csv(path)
+    assert message in str(caught.value.problems)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from wukongctl.scaling.gates import Finding
     from wukongctl.scaling.points import PointSet
 
+ASK = "name gates in the page of `--check`, or give it a baseline"
 EXAMPLES = """\b
 Examples:
   wukongctl scale-report runs/
@@ -83,6 +84,8 @@ def scale_report(
     source = _read(runs, table, spec)
     report = _built(source, spec)
     report = replace(report, findings=_findings(report, spec, baseline, confirm))
+    if check is not None and not report.findings:
+        output.warn(f"`{check}` names no gates: nothing was checked")
     publish(output, report, out)
     _conclude(output, report, strict=strict)
 
@@ -142,11 +145,14 @@ def _findings(
 ) -> "tuple[Finding, ...]":
     """Findings of the gates of the page; of cost and quality when only a baseline is given."""
     from wukongctl.config.report import GatesSpec, QualityGate
-    from wukongctl.scaling.baseline import read_baseline
+    from wukongctl.errors import UsageError
+    from wukongctl.scaling.baseline import read_baseline, refuse_incomparable
     from wukongctl.scaling.checks import check
     from wukongctl.scaling.gates import confirm
 
     gates = spec.gates or (GatesSpec(cost=True, quality=QualityGate()) if baseline else None)
+    if gates is None and second is not None:
+        raise UsageError("`--confirm` repeats the failures of gates, and none were asked for", hint=ASK)
     if gates is None:
         return ()
     base = read_baseline(baseline, report) if baseline else None
@@ -154,6 +160,7 @@ def _findings(
     if second is None or all(finding.verdict != "fail" for finding in found):
         return found
     repeated = _built(_read((second,), None, spec), spec)
+    refuse_incomparable(f"the second set `{second}`", repeated.source, report.source)
     return confirm(found, check(repeated, gates, base=base, noise=spec.noise))
 
 

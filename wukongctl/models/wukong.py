@@ -10,6 +10,7 @@ Shapes: B batch, N embeddings entering a layer, D width, K columns of Y, M rows 
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 import torch
@@ -190,24 +191,18 @@ class Wukong(nn.Module):
         self.bottom = MLP(len(schema.numeric), bottom, dense_embeddings * width) if schema.numeric else None
         n = self.embeddings.n + sum(group.embeddings for group in groups)
         n += dense_embeddings if schema.numeric else 0
+        layer = partial(
+            WukongLayer,
+            projection=projection,
+            attention_rows=attention_rows,
+            attention_hidden=attention_hidden,
+            dropout=dropout,
+            bias=bias,
+            ablate=ablate,
+        )
         self.layers = nn.ModuleList()
         for made, compressed, columns, widths in zip(n_F, n_L, k, hidden, strict=True):
-            self.layers.append(
-                WukongLayer(
-                    n,
-                    width,
-                    n_F=made,
-                    n_L=compressed,
-                    k=columns,
-                    projection=projection,
-                    attention_rows=attention_rows,
-                    attention_hidden=attention_hidden,
-                    hidden=widths,
-                    dropout=dropout,
-                    bias=bias,
-                    ablate=ablate,
-                )
-            )
+            self.layers.append(layer(n, width, n_F=made, n_L=compressed, k=columns, hidden=widths))
             n = made + compressed
         self.head = MLP(n * width, head, 1, dropout=dropout)
 

@@ -24,7 +24,7 @@ def read_baseline(path: Path, report: Report) -> Report:
         saved, form = read_runs([path], split=source.split, metric=metric), None
     else:
         saved, form = _from_json(path / "report.json" if path.is_dir() else path)
-    _refuse_incomparable(path, saved, source)
+    refuse_incomparable(f"the baseline `{path}`", saved, source)
     curves = {curve.form for curve in report.curves}
     return build(
         saved, form=form or (curves.pop() if len(curves) == 1 else None), floor=None, level=report.level
@@ -71,11 +71,12 @@ def _restore(kind: Callable[..., Any], values: dict[str, Any]) -> Any:
     return kind(**{name: value for name, value in values.items() if name in known})
 
 
-def _refuse_incomparable(path: Path, saved: PointSet, source: PointSet) -> None:
+def refuse_incomparable(what: str, other: PointSet, source: PointSet) -> None:
+    """Raise UsageError when `what`, the runs of `other`, measures something else than `source`."""
     for name in SAME:
-        old, new = getattr(saved, name), getattr(source, name)
+        old, new = getattr(other, name), getattr(source, name)
         if old != new and (name == "metric" or (old is not None and new is not None)):
             raise UsageError(
-                f"the baseline `{path}` has {name} `{old}`, these runs have `{new}`",
-                hint="compare with a baseline of the same data, split, metric and FLOP convention",
+                f"{what} has {name} `{old}`, these runs have `{new}`",
+                hint="compare with runs of the same data, split, metric and FLOP convention",
             )

@@ -8,7 +8,7 @@ import numpy as np
 from wukongctl.scaling.fit import Fit, fit, sizes_of
 from wukongctl.scaling.intervals import Interval, region
 from wukongctl.scaling.joint import Grid, JointFit, fit_joint, obstacle
-from wukongctl.scaling.notes import Code, notes_of
+from wukongctl.scaling.notes import Code, differ_at_one_cost, notes_of
 from wukongctl.scaling.points import Point, PointSet
 
 # Runs of one pass that stop early differ a little; a study of data changes the examples by half and more.
@@ -97,7 +97,10 @@ def joint_laws(source: PointSet, *, delta: float | None, draws: int, level: floa
         if not varies_data(points):
             continue
         grid, names = _grid(points, source.zero_loss)
-        if reason := obstacle(grid):
+        reason = (
+            "runs of one size differ in their parameters" if differ_at_one_cost(points) else obstacle(grid)
+        )
+        if reason:
             yield JointLaw(model, None, reason)
         else:
             law = fit_joint(grid, delta=delta, draws=draws, level=level)

@@ -167,7 +167,7 @@ def _modules(model: Model, traced: Trace, batch_size: int) -> tuple[ModuleCount,
         ModuleCount(
             name, macs.get(name, 0), params[name], saved[name], look_ups[name], traffic[name], batch_size
         )
-        for name in sorted({*params, *traffic, *saved}, key=parts.place)
+        for name in sorted(dict.fromkeys([*params, *traffic, *saved]), key=parts.place)
     )
 
 

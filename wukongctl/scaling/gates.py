@@ -133,7 +133,7 @@ def overall(findings: Iterable[Finding]) -> Verdict:
 
 
 def confirm(first: Sequence[Finding], second: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Keep a failure only where an independent second set of runs failed as well."""
+    """Take a failure back only where an independent second set of runs answered the same and did not fail."""
     again = {(finding.gate, finding.item): finding for finding in second}
     return tuple(
         _confirmed(finding, again.get((finding.gate, finding.item))) if finding.verdict == "fail" else finding
@@ -142,7 +142,9 @@ def confirm(first: Sequence[Finding], second: Sequence[Finding]) -> tuple[Findin
 
 
 def _confirmed(finding: Finding, repeat: Finding | None) -> Finding:
-    if repeat is not None and repeat.verdict == "fail":
+    if repeat is None:
+        return replace(finding, message=f"{finding.message}; the second set of runs has no such item")
+    if repeat.verdict == "fail":
         return replace(finding, message=f"{finding.message}; confirmed by a second set of runs")
-    why = "the second set of runs has no such item" if repeat is None else f"second set: {repeat.message}"
-    return replace(finding, verdict="inconclusive", message=f"{finding.message}; not confirmed, {why}")
+    told = f"{finding.message}; not confirmed, second set: {repeat.message}"
+    return replace(finding, verdict="inconclusive", message=told)

@@ -19,6 +19,7 @@ Code: TypeAlias = Literal[
     "lack_of_fit",
     "single_seed",
     "unequal_data",
+    "unequal_params",
     "nonmonotone",
     "multi_epoch",
     "test_set_reused",
@@ -36,6 +37,7 @@ EXPLANATIONS: dict[Code, str] = {
     "or the form is wrong.",
     "single_seed": "Some sizes were trained with one seed only, so their noise is not measured.",
     "unequal_data": "The runs saw different numbers of examples or passes: size is not all that changed.",
+    "unequal_params": "Runs of one size differ in their parameters: different models that cost the same.",
     "nonmonotone": "Somewhere a larger model has a higher mean loss than the next smaller one.",
     "multi_epoch": "Examples were seen more than once; repeated passes change click models abruptly.",
     "test_set_reused": "The plotted split also selected the checkpoints, so its loss is too good.",
@@ -79,11 +81,18 @@ def notes_of(
         "lack_of_fit": law is not None and lacks_fit(law),
         "single_seed": float(np.min(sizes.runs)) < 2,
         "unequal_data": len({(point.examples, point.passes) for point in points}) > 1,
+        "unequal_params": differ_at_one_cost(points),
         "nonmonotone": bool(np.any(np.diff(sizes.y) > 0)),
         "multi_epoch": any(point.passes is not None and point.passes > 1 for point in points),
         "test_set_reused": split is not None and any(_selected_on(point) == split for point in points),
     }
     return tuple(code for code, applies in found.items() if applies)
+
+
+def differ_at_one_cost(points: Sequence[Point]) -> bool:
+    """Whether runs of one size are different models, which only their parameters tell."""
+    known = {(p.gflop_per_example, p.dense_params) for p in points if p.dense_params is not None}
+    return len(known) > len({gflop for gflop, _ in known})
 
 
 def _floor_is_open(sizes: Sizes, intervals: dict[str, Interval]) -> bool:

@@ -15,6 +15,8 @@ from wukongctl.config.report import Metric
 from wukongctl.errors import UsageError
 from wukongctl.scaling.table import Row, Table
 
+LARGEST_GFLOP, LARGEST_LOSS = 1e15, 1e6
+"""Of a CSV: fits of larger numbers, or of compute smaller than one over it, leave the range of floats."""
 METRICS: tuple[Metric, ...] = ("logloss", "relative_logloss", "excess_logloss")
 REQUIRED_COLUMNS = ("model", "gflop_per_example")
 OPTIONAL_COLUMNS = ("seed", "examples", "dense_params")
@@ -109,25 +111,37 @@ def read_csv(path: Path) -> PointSet:
     return PointSet(_in_order(points), metric, floor=floor, excluded=tuple(excluded))
 
 
+def _compute(table: Table, row: Row) -> float | None:
+    gflop = table.number(row, "gflop_per_example", float)
+    if gflop is not None and gflop <= 0:
+        table.complain(row, "gflop_per_example", f"`{gflop:g}` is not positive")
+    elif gflop is not None and not 1 / LARGEST_GFLOP <= gflop <= LARGEST_GFLOP:
+        table.complain(row, "gflop_per_example", f"`{gflop:g}` GFLOP is beyond any model")
+    return gflop
+
+
+def _loss(table: Table, row: Row, metric: Metric) -> float | None:
+    loss = table.number(row, metric, float)
+    if loss is not None and abs(loss) > LARGEST_LOSS:
+        table.complain(row, metric, f"`{loss:g}` is no loss", "or a run that `diverged`?")
+    if loss is not None and loss < 0 and metric == "logloss":
+        table.complain(row, metric, f"`{loss:g}`: a LogLoss is not negative", "or a `relative_logloss`?")
+    return loss
+
+
 def _csv_entry(table: Table, row: Row, metric: Metric) -> Point | Excluded | None:
     """The run of one line, or None with the problems remembered by the table."""
     before = len(table.problems)
     model = row.cells.get("model", "")
     if not model:
         table.complain(row, "model", "`model` is empty")
-    gflop = table.number(row, "gflop_per_example", float)
-    if gflop is not None and gflop <= 0:
-        table.complain(row, "gflop_per_example", f"`{gflop:g}` is not positive")
+    gflop = _compute(table, row)
     seed, examples, dense = (table.number(row, name, int, optional=True) for name in OPTIONAL_COLUMNS)
     for name, count in (("examples", examples), ("dense_params", dense)):
         if count is not None and count <= 0:
             table.complain(row, name, f"`{count}` is not positive")
-    if diverged := row.cells.get(metric, "").lower() in DIVERGED_CELLS:
-        loss = None
-    else:
-        loss = table.number(row, metric, float)
-    if loss is not None and loss < 0 and metric == "logloss":
-        table.complain(row, metric, f"`{loss:g}`: a LogLoss is not negative", "or a `relative_logloss`?")
+    diverged = row.cells.get(metric, "").lower() in DIVERGED_CELLS
+    loss = None if diverged else _loss(table, row, metric)
     if len(table.problems) > before or gflop is None:
         return None
     if diverged or loss is None:
