@@ -11,7 +11,11 @@
 Anything else that escapes is a bug and keeps its traceback.
 """
 
+import errno
 from dataclasses import dataclass
+from pathlib import Path
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 @dataclass(frozen=True)
@@ -88,3 +92,11 @@ class Interrupted(WukongError):
     def __init__(self, message: str, *, signal_number: int, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.exit_code = 128 + signal_number
+
+
+def cannot_write(path: Path, error: OSError) -> WukongError:
+    """The failure to raise when `path` cannot be written: a usage error unless the disk is the reason."""
+    said = f"cannot write `{path}`: {(error.strerror or str(error)).lower()}"
+    if error.errno in NO_ROOM:
+        return RunFailed(said, hint="make room, then run the same command again")
+    return UsageError(said, hint="name a place that you can write to")

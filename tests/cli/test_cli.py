@@ -131,6 +131,19 @@ def test_a_reader_that_leaves_is_not_an_error() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_reader_that_leaves_changes_no_verdict(form: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    gate = ["flops", "frappe/mlp", "--max-gflop", "1e-9", *form]
+    done = subprocess.run(
+        [sys.executable, "-m", "wukongctl", *gate], stdout=writing, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writing)
+    assert done.returncode == 3
+    assert b"over 1e-09 GFLOP" in done.stderr
+
+
 def test_problems_become_annotations_under_github_actions(wukong: Wukong, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     (tmp_path / "bad.yaml").write_text("data: x\nmodel: {name: mlp, widht: 3}\n")

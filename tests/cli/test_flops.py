@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Wukong
+from wukongctl.cli.flops import _short
+from wukongctl.config import library
+from wukongctl.scaling.table import Table
 
 KEYS = {
     "recipe", "model", "convention", "gflop_per_example", "forward_gflop_per_example", "macs", "traced_macs",
@@ -31,11 +34,38 @@ def test_json_and_its_sums(wukong: Wukong) -> None:
 
 def test_the_table_fits_a_terminal_of_80_columns(wukong: Wukong, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    shown = wukong("flops", "frappe/wukong", "--by-module").out
-    table = shown[: shown.index("MFLOP per example")].splitlines()
-    assert max(len(line) for line in table) <= 80
-    assert sum("layers.0.mlp" in line for line in table) == 1
+    shown = wukong("flops", "paper/table5/wukong-3", "--by-module", "--examples", "1e9").out
+    tables = [line for line in shown.splitlines() if not set(";:") & set(line)]
+    assert max(len(line) for line in tables) <= 80
+    (row,) = [line.split() for line in tables if "layers.0.residual" in line]
+    assert row[2:] == ["4.1M", "8.19M", "24.6M", "1.2%", "25.6k", "0", "–"]
+    (summary, published) = [line.split() for line in tables if line.startswith(" paper/table5/wukong-3")]
+    assert summary[1:] == ["2,079.71", "323.3M", "unknown", "unknown", "0.02407"]
+    assert published[1:] == ["2.08", "2.12", "-1.9%", "323.3M", "322M", "+0.4%"]
     assert "element-wise operations per example" in shown
+
+
+def test_a_wide_table_has_every_digit(wukong: Wukong) -> None:
+    assert "346,617,856" in wukong("flops", "paper/table5/wukong-3").out
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(999, "999"), (999_499, "999k"), (999_960, "1M"), (1_000, "1k")]
+)
+def test_short_numbers_take_the_next_unit_where_they_round_to_it(number: int, text: str) -> None:
+    assert _short(number) == text
+
+
+def test_every_row_of_table_5_has_its_recipe_and_its_published_numbers(wukong: Wukong) -> None:
+    names = [name for name in library.names() if name.startswith("paper/table5/")]
+    rows = Table.read(library.find_points("paper/table5")).rows
+    assert sorted(f"paper/table5/{row.cells['recipe']}" for row in rows) == names
+    (report,) = wukong("flops", "paper/table5/dlrm-7", "--json").json
+    assert report["published"] == {
+        "source": "paper/table5", "gflop_per_example": 71.23, "dense_params": 11_779_000_000,
+    }  # fmt: skip
+    (changed,) = wukong("flops", "paper/table5/dlrm-7", "--json", "--set", "batch_size=1").json
+    assert "published" not in changed
 
 
 def test_the_same_bytes_from_every_process() -> None:

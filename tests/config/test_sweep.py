@@ -109,6 +109,21 @@ def test_a_problem_of_the_base_recipe_is_in_its_own_file(tmp_path: Path) -> None
     assert (found.file, found.line, found.column) == (str(tmp_path / "wrong.yaml"), 2, 20)
 
 
+def test_values_inside_what_a_size_replaces_are_the_sizes(tmp_path: Path) -> None:
+    text = "name: s\nladders:\n  - recipe: base.yaml\n    sizes:\n      - {model.hidden: [0]}\n"
+    text += "      - {optimizer.dense: {lr: -1}}\n"
+    found = problems_of(tmp_path, text)
+    assert [(p.file, p.line) for p in found] == [(str(tmp_path / "sweep.yaml"), line) for line in (5, 6)]
+    assert "`model.hidden.0`" in found[0].message
+
+
+def test_a_size_twice_is_a_problem_of_the_second(tmp_path: Path) -> None:
+    text = "name: s\nladders: [{recipe: base.yaml, sizes: [{model.hidden: [8]}, {}]}]\n"
+    (found,) = problems_of(tmp_path, text)
+    assert (found.line, found.column) == (2, 60)
+    assert found.message == "size 2 makes the same recipe as size 1"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

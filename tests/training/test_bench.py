@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.test_train import data, recipe  # noqa: F401 a fixture
-from wukongctl.errors import RunFailed
+from wukongctl.errors import UsageError
 from wukongctl.training.bench import bench
 
 PHASES = {"loader", "forward", "backward", "dense optimizer", "embedding optimizer"}
@@ -29,5 +29,5 @@ def test_the_trace_is_one_that_chrome_reads(data: Path, tmp_path: Path) -> None:
     events = json.loads((tmp_path / "step.json").read_text())["traceEvents"]
     assert any("backward" in event["name"].lower() for event in events)
     assert [path.name for path in tmp_path.iterdir()] == ["step.json"]
-    with pytest.raises(RunFailed, match="cannot write"):
+    with pytest.raises(UsageError, match="cannot write"):
         bench(recipe(), data=data, steps=1, trace=tmp_path / "step.json" / "x.json")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from wukongctl.data.schema import Schema
     from wukongctl.scaling.flops import FlopReport, ModuleCount
 
+EXACT_WIDTH = 120
+"""Columns from which the tables have room for every digit and column."""
 EXAMPLES = """\b
 Examples:
   wukongctl flops frappe/wukong frappe/dlrm
@@ -55,21 +57,26 @@ def flops(
 
     Embedding parameters come from the prepared data where it exists, else from the dataset's recipe.
     """
+    from dataclasses import replace
+
     from wukongctl.config import library
     from wukongctl.config.loading import load
     from wukongctl.config.training import TrainingSpec
     from wukongctl.scaling.flops import analyze
+    from wukongctl.scaling.published import published
 
     _require_positive("--max-gflop", max_gflop)
     _require_positive("--examples", examples)
-    specs = {recipe: load(library.find(recipe), TrainingSpec, overrides) for recipe in recipes}
+    paths = {recipe: library.find(recipe) for recipe in recipes}
+    specs = {recipe: load(path, TrainingSpec, overrides) for recipe, path in paths.items()}
     if solve is not None:
         _solve(output, specs, data, solve)
         return
     reports = []
     for recipe, spec in specs.items():
         schema, known = _schema(spec, data)
-        reports.append(analyze(recipe, spec, schema, embedding_rows_known=known))
+        counted = analyze(recipe, spec, schema, embedding_rows_known=known)
+        reports.append(counted if overrides else replace(counted, published=published(paths[recipe])))
     wanted = None if examples is None else int(examples)
     output.result(
         [report.to_dict(wanted) for report in reports],
@@ -130,60 +137,63 @@ def _gflop(report: "FlopReport", mode: str) -> float:
 def _show(
     console: "Console", reports: "list[FlopReport]", mode: str, by_module: bool, examples: int | None
 ) -> None:
-    from wukongctl.cli.tables import table
     from wukongctl.models.counts import CONVENTION
 
     for report in reports if by_module else ():
-        _show_modules(console, report, mode)
-    summary = table("recipe", f"{mode} MFLOP/example", "MACs", "dense params", "embedding params", "memory")
+        _show_modules(console, report)
+    _show_summary(console, reports, mode, examples)
+    if any(report.published for report in reports):
+        _show_published(console, reports)
+    console.print(f"convention: {CONVENTION}", soft_wrap=True)
+
+
+def _show_summary(console: "Console", reports: "list[FlopReport]", mode: str, examples: int | None) -> None:
+    from wukongctl.cli.tables import table
+
+    exact = console.width >= EXACT_WIDTH
+    macs = ["MACs"] if exact else []
+    summary = table("recipe", f"{mode} MFLOP", *macs, "dense params", "embedding params", "memory")
     frozen = any(report.counts.frozen_values for report in reports)
     if frozen:
         summary.add_column("frozen values", justify="right")
     if examples is not None:
         summary.add_column("PF-days", justify="right")
     for report in reports:
-        known = report.embedding_rows_known
-        cells = [
-            report.recipe,
-            f"{_gflop(report, mode) * 1e3:,.6g}",
-            f"{report.counts.macs:,}",
-            f"{report.counts.dense_params:,}",
-            f"{report.counts.embedding_params:,}" if known else "unknown",
-            _bytes(report.memory.total) if known else "unknown",
-        ]
-        if frozen:
-            cells.append(f"{report.counts.frozen_values:,}" if known else "unknown")
-        if examples is not None:
-            cells.append(f"{report.pf_days(examples):.4g}")
-        summary.add_row(*cells)
+        counts, known = report.counts, report.embedding_rows_known
+        numbers = [counts.macs, counts.dense_params, counts.embedding_params, counts.frozen_values]
+        shown = [f"{number:,}" if exact else _short(number, 4) for number in numbers]
+        learned, held = shown[2:] if known else ("unknown", "unknown")
+        memory = _bytes(report.memory.total) if known else "unknown"
+        days = [] if examples is None else [f"{report.pf_days(examples):.4g}"]
+        mflop = f"{_gflop(report, mode) * 1e3:,.6g}"
+        cells = [mflop, *shown[not exact : 2], learned, memory]
+        summary.add_row(report.recipe, *cells, *([held] if frozen else []), *days)
     console.print(summary)
-    console.print(f"convention: {CONVENTION}", soft_wrap=True)
 
 
-def _show_modules(console: "Console", report: "FlopReport", mode: str) -> None:
+def _show_published(console: "Console", reports: "list[FlopReport]") -> None:
+    """Our counts beside the ones that a paper prints for the same recipes."""
     from wukongctl.cli.tables import table
 
-    shown = table(report.recipe, "×", "MACs", "MFLOP", "share", "params", "bytes", "act.", "FLOP/B")
-    for names, module in _alike(report):
-        mflop = (module.gflop if mode == "train" else module.forward_gflop) * 1e3
-        known = module.macs or module.look_ups == 0 or report.embedding_rows_known
+    shown = table("beside the paper", "GFLOP", "paper's", "", "dense params", "paper's", "")
+    for report in reports:
+        if (theirs := report.published) is None:
+            continue
+        ours = report.counts
         shown.add_row(
-            names[0] if len(names) == 1 else f"{names[0]} …",
-            str(len(names)),
-            _short(module.macs),
-            f"{mflop:,.4g}",
-            f"{len(names) * module.macs / max(report.counts.macs, 1):.1%}",
-            _short(module.params) if known else "?",
-            _short(module.params * 4, 1024) if known else "?",
-            _short(module.activations, 1024),
-            "–" if module.intensity is None else f"{module.intensity:.1f}",
+            report.recipe,
+            f"{ours.gflop:.4g}",
+            f"{theirs.gflop:g}",
+            f"{ours.gflop / theirs.gflop - 1:+.1%}",
+            _short(ours.dense_params, 4),
+            _short(theirs.dense_params, 4),
+            f"{ours.dense_params / theirs.dense_params - 1:+.1%}",
         )
     console.print(shown)
-    console.print(
-        f"MFLOP per example ({mode}); bytes of weights; act.: bytes per example kept for the backward pass; "
-        "FLOP/B: forward, per byte moved",
-        soft_wrap=True,
-    )
+
+
+def _show_modules(console: "Console", report: "FlopReport") -> None:
+    _show_module_table(console, report)
     memory, batch = report.memory, report.memory.batch_size
     if report.embedding_rows_known:
         console.print(
@@ -206,6 +216,37 @@ def _show_modules(console: "Console", report: "FlopReport", mode: str) -> None:
     )
 
 
+def _show_module_table(console: "Console", report: "FlopReport") -> None:
+    from wukongctl.cli.tables import table
+
+    wide = console.width >= EXACT_WIDTH  # on a narrow terminal the columns that others imply give way
+    more = ("bytes", "look-ups") if wide else ()
+    shown = table("part", "×", "MACs", "fwd", "train", "share", "params", *more, "act.", "FLOP/B")
+    shown.title, shown.title_justify, shown.title_style = report.recipe, "left", "bold"
+    for names, module in _alike(report):
+        known = module.macs or module.look_ups == 0 or report.embedding_rows_known
+        weights = _short(module.params * 4, base=1024) if known else "?"
+        shown.add_row(
+            names[0] if len(names) == 1 else f"{names[0]} …",
+            str(len(names)),
+            _short(module.macs),
+            _short(round(module.forward_gflop * 1e9)),
+            _short(round(module.gflop * 1e9)),
+            f"{len(names) * module.macs / max(report.counts.macs, 1):.1%}",
+            _short(module.params) if known else "?",
+            *((weights, _short(module.look_ups, base=1024)) if wide else ()),
+            _short(module.activations, base=1024),
+            "–" if module.intensity is None else f"{module.intensity:.1f}",
+        )
+    console.print(shown)
+    extra = "bytes: of weights; look-ups: bytes of embeddings per example; " if wide else ""
+    console.print(
+        f"fwd, train: FLOP per example; {extra}act.: bytes per example kept for the backward pass; "
+        "FLOP/B: forward, per byte moved",
+        soft_wrap=True,
+    )
+
+
 def _alike(report: "FlopReport") -> "list[tuple[list[str], ModuleCount]]":
     """Rows of the table: parts that differ in nothing but a layer's number are one row."""
     groups: dict[object, tuple[list[str], ModuleCount]] = {}
@@ -216,17 +257,17 @@ def _alike(report: "FlopReport") -> "list[tuple[list[str], ModuleCount]]":
     return list(groups.values())
 
 
-def _short(number: int, base: int = 1000) -> str:
+def _short(number: int, digits: int = 3, *, base: int = 1000) -> str:
     """Three digits and a unit: `628k`; with base 1024 `1.5M` is 1.5 MiB."""
     size, units = float(number), ["", "k", "M", "G", "T", "P"]
-    while size >= base and len(units) > 1:
+    while size >= 999.95 and len(units) > 1:  # what is rounded to a thousand takes the next unit
         size, units = size / base, units[1:]
-    return f"{size:.3g}{units[0]}"
+    return f"{size:.{digits}g}{units[0]}"
 
 
 def _bytes(number: int) -> str:
     """A byte count in a sentence: `1.5 MiB`."""
-    short = _short(number, 1024)
+    short = _short(number, base=1024)
     return f"{short[:-1]} {short[-1].upper()}iB" if short[-1].isalpha() else f"{short} B"
 
 

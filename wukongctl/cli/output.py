@@ -43,11 +43,17 @@ class Output:
     verbose: bool = False
 
     def result(self, data: Any, human: Callable[["Console"], None]) -> None:
-        """Print the outcome: `data` as one JSON document, or `human` on a console."""
-        if self.as_json:
-            click.echo(json.dumps(data, ensure_ascii=False))
-        else:
+        """Print the outcome: `data` as one JSON document, or `human` on a console.
+
+        A reader who leaves early, as `| head` does, changes nothing about what the command concludes.
+        """
+        if not self.as_json:
             human(_console(stderr=False))
+            return
+        try:
+            click.echo(json.dumps(data, ensure_ascii=False))
+        except BrokenPipeError:
+            _discard_output()
 
     def note(self, text: str) -> None:
         """Say something that is not the result."""
@@ -109,10 +115,13 @@ def run(command: click.Command) -> int:
         error.exit_code = 130
         return _fail(error)
     except BrokenPipeError:
-        # The reader of our output left, as `| head` does. Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        _discard_output()
     return 0
+
+
+def _discard_output() -> None:
+    """Print to nobody from now on; without this Python complains once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(error: WukongError) -> int:
@@ -166,10 +175,14 @@ def _annotation(problem: Problem, kind: Literal["error", "warning"] = "error") -
 def _console(*, stderr: bool) -> "Console":
     from rich.console import Console
 
+    class Patient(Console):
+        def on_broken_pipe(self) -> None:  # Rich would leave with 1
+            _discard_output()
+
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
     width = None if terminal or "COLUMNS" in os.environ else PLAIN_WIDTH
     # No markup: a path such as `runs[1]` is text, not a style; and a value such as `:key:` no picture.
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
+    return Patient(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
 
 
 class _Warnings(logging.Handler):

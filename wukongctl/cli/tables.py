@@ -17,7 +17,7 @@ METRICS = {
 
 def table(*headings: str) -> Table:
     """A plain table: the first column left, the others right."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for index, heading in enumerate(headings):
         # Names are for copying: they keep their line, and the rest makes room.
         justify = "left" if index == 0 else "right"

@@ -56,8 +56,10 @@ class _Expander:
             base = self._base(number, ladder)
             if base is None:
                 continue
+            seen: dict[tuple[str, ...], int] = {}
             for size in range(len(ladder.sizes)):
                 trials = self._trials(base, number, size)
+                self._require_new(trials, number, size, seen)
                 for fraction in self.spec.fractions if trials else ():
                     yield self._entry(number, size, fraction, trials)
 
@@ -94,6 +96,15 @@ class _Expander:
         if len({trial.recipe.digest() for trial in made}) < len(made):
             self.problems.append(self.document.problem("two settings of the search make the same recipe", at))
         return tuple(made)
+
+    def _require_new(
+        self, trials: tuple[Trial, ...], number: int, size: int, seen: dict[tuple[str, ...], int]
+    ) -> None:
+        """Complain of a size that trains what an earlier one of its ladder does."""
+        first = seen.setdefault(tuple(trial.recipe.digest() for trial in trials), size)
+        if trials and first != size:
+            message = f"size {size + 1} makes the same recipe as size {first + 1}"
+            self.problems.append(self.document.problem(message, ("ladders", number, "sizes", size)))
 
     def _overrides(self, setting: Setting, at: Keys) -> Iterable[Override]:
         return [Override(key, value, self._place((*at, key))) for key, value in setting.items()]

@@ -132,7 +132,7 @@ def _override(document: Document, override: Override) -> None:
     if isinstance(parent, list) and not (isinstance(path[-1], int) and path[-1] < len(parent)):
         raise _refused(override, f"the list has {len(parent)} entries, counted from 0")
     parent[path[-1] if isinstance(parent, list) else str(path[-1])] = override.value
-    document.overrides[path] = override.place
+    document.replace(path, override.place)
 
 
 def _refused(override: Override, why: str) -> RecipeError:

@@ -46,6 +46,13 @@ class Document:
                 return Problem(message, self.file, *place, hint=hint)
         return Problem(message, self.file, 1, 1, hint=hint)
 
+    def replace(self, path: Path, place: Place) -> None:
+        """What stands at `path` comes from `place` now; what the file had below it is gone."""
+        for known in (self.keys, self.values, self.overrides):
+            for below in [other for other in known if other[: len(path)] == path and other != path]:
+                del known[below]
+        self.overrides[path] = place
+
 
 def parse(text: str, file: str) -> Document:
     """Read one YAML 1.2 document; syntax errors and duplicate keys become problems of the document."""

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from wukongctl.errors import RunFailed
+from wukongctl.errors import RunFailed, cannot_write
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file so that a kill at any moment leaves the old content or the new: temp, fsync, rename.
 
-    Raises RunFailed when the disk is full or the folder cannot be written.
+    Raises RunFailed when the disk is full, UsageError when the folder cannot be written.
     """
     # Not tempfile: that makes files only the owner may read. The process number keeps writers apart.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -24,12 +24,13 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
         _sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:
-        # torch reports a full disk as RuntimeError.
-        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
-        if "inline_container" in reason:  # what torch's writer says when a write comes back short
-            reason = "no space left on device"
-        raise RunFailed(f"cannot write `{path}`: {reason.splitlines()[0]}") from error
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    except RuntimeError as error:
+        # torch reports a full disk as RuntimeError, and names its own source when a write comes back short.
+        full = "inline_container" in str(error)
+        reason = "no space left on device" if full else str(error).splitlines()[0].lower()
+        raise RunFailed(f"cannot write `{path}`: {reason}") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from wukongctl.errors import CheckFailed
 from wukongctl.models import Model, build
 from wukongctl.models.counts import CONVENTION, FORWARD_FLOP_PER_MAC, TRAINING_FLOP_PER_MAC, Counts, count
 from wukongctl.scaling.memory import FLOAT_BYTES, TrainingMemory, training_memory
+from wukongctl.scaling.published import Published
 from wukongctl.scaling.tracing import Trace, trace
 
 PF_DAY = 8.64e19
@@ -81,6 +82,7 @@ class FlopReport:
     uncounted: Mapping[str, tuple[int, int]]
     """Operator outside the convention → calls of a forward pass, elements worked on per example."""
     embedding_rows_known: bool
+    published: Published | None = None
 
     @property
     def look_ups(self) -> int:
@@ -127,6 +129,7 @@ class FlopReport:
                 {"operator": name, "calls": calls, "flop_per_example": elements}
                 for name, (calls, elements) in self.uncounted.items()
             ],
+            **({} if self.published is None else {"published": self.published.to_dict()}),
             **({} if examples is None else {"examples": examples, "pf_days": self.pf_days(examples)}),
         }
 

@@ -17,7 +17,7 @@ import jinja2
 
 from wukongctl.config.report import StatedLaw
 from wukongctl.data.atomic import write_atomic
-from wukongctl.errors import RunFailed
+from wukongctl.errors import cannot_write
 from wukongctl.scaling import wording
 from wukongctl.scaling.analysis import Report, build, by_data, by_parameters
 from wukongctl.scaling.curves import Curve
@@ -154,7 +154,7 @@ def to_csv(report: Report) -> str:
 def write(report: Report, out_dir: Path) -> dict[str, Path]:
     """Write every file of the report, all of them or none; return the paths by kind.
 
-    Raises RunFailed when the disk is full or the folder cannot be written.
+    Raises RunFailed when the disk is full, UsageError when the folder cannot be written.
     """
     from wukongctl.scaling import plots
 
@@ -180,12 +180,13 @@ def _write_together(folder: Path, contents: dict[str, bytes]) -> None:
     """Write files beside their places and move them when all are there: a full disk leaves no mixture."""
     draft = folder / f".report.{os.getpid()}.tmp"
     try:
+        draft.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
             write_atomic(draft / name, lambda file, content=content: file.write(content))
         for name in contents:
             (draft / name).replace(folder / name)
     except OSError as error:
-        raise RunFailed(f"cannot write `{folder}`: {(error.strerror or str(error)).lower()}") from error
+        raise cannot_write(folder, error) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

@@ -24,7 +24,7 @@ from wukongctl.config.sweep import Setting, SweepSpec
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.atomic import write_atomic
 from wukongctl.data.manifest import Manifest
-from wukongctl.errors import Interrupted, UsageError
+from wukongctl.errors import Interrupted, UsageError, cannot_write
 from wukongctl.scaling.choice import Choice, choose
 from wukongctl.scaling.executors import Executor, Exit, command
 from wukongctl.training.run import RunFolder
@@ -294,8 +294,7 @@ def _locked(folder: Path) -> FileLock:
             f"another sweep runs in `{folder}`", hint="wait for it, or name another `--out`"
         ) from None
     except OSError as error:
-        reason = (error.strerror or "unknown error").lower()
-        raise UsageError(f"cannot write `{folder}`: {reason}", hint="name another `--out`") from None
+        raise cannot_write(folder, error) from None
     return lock
 
 

@@ -30,7 +30,7 @@ from wukongctl.config.dumping import to_yaml
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.atomic import write_atomic
 from wukongctl.data.manifest import Manifest
-from wukongctl.errors import RunFailed, UsageError
+from wukongctl.errors import UsageError, cannot_write
 from wukongctl.models.counts import CONVENTION, Counts
 from wukongctl.training.hardware import Execution
 
@@ -72,8 +72,7 @@ class RunFolder:
                 hint="wait for it, or change the recipe or `--out` to start a run of its own",
             ) from None
         except OSError as error:
-            reason = (error.strerror or "unknown error").lower()
-            raise UsageError(f"cannot write `{self.path}`: {reason}", hint="name another `--out`") from None
+            raise cannot_write(self.path, error) from None
         return lock
 
     def read(self, name: str) -> dict[str, Any] | None:
@@ -131,8 +130,7 @@ class RunFolder:
             with self.metrics.open("ab") as file:
                 file.write(line)
         except OSError as error:
-            reason = (error.strerror or "unknown error").lower()
-            raise RunFailed(f"cannot write `{self.metrics}`: {reason}") from error
+            raise cannot_write(self.metrics, error) from error
 
     def cut_metrics(self, length: int) -> None:
         """Keep the first `length` bytes of metrics.jsonl: later lines will be written again."""
