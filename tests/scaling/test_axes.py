@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,9 +16,23 @@ def test_a_logarithmic_axis_has_a_few_round_ticks(low: float, factor: float) -> 
     axes.set_xlim(low, low * factor)
     log_ticks(axes, "x")
     ticks = axes.xaxis.get_majorticklocs()
-    assert 3 <= len(ticks) <= 16
+    assert 2 <= len(ticks) <= 16
     assert all(low <= tick <= low * factor for tick in ticks)
     assert all(float(f"{tick:.2g}") == pytest.approx(tick) for tick in ticks)
+
+
+@pytest.mark.parametrize("inches", [2.0, 4.4, 8.2])
+def test_labels_side_by_side_do_not_touch(inches: float) -> None:
+    figure = Figure(figsize=(inches, 3.0))
+    axes = figure.add_subplot()
+    axes.set_xscale("log")
+    axes.set_xlim(20, 20_000)
+    log_ticks(axes, "x")
+    figure.canvas.draw()
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+    assert len(boxes) >= 2
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+    assert {100, 1_000} <= {round(tick) for tick in axes.xaxis.get_majorticklocs()}
 
 
 def test_limits_follow_the_losses_and_survive_a_single_one() -> None:

@@ -55,7 +55,14 @@ def test_the_page_is_read_back_as_it_was_measured(tmp_path: Path) -> None:
 
 def test_two_copies_and_two_strangers_are_refused() -> None:
     a, b = sets()
-    with pytest.raises(UsageError, match="exactly the same losses"):
+    with pytest.raises(UsageError, match=f"^{len(a.points)} runs are in both sets, with the same seed"):
         calibrate(a, a)
+    with pytest.raises(UsageError, match=r"^1 run is in both sets"):
+        calibrate(a, replace(b, points=(*b.points, a.points[0])))
+    unnumbered = replace(
+        a, points=tuple(replace(p, seed=None) for p in a.points if p.seed == a.points[0].seed)
+    )
+    with pytest.raises(UsageError, match="do not differ at all"):
+        calibrate(unnumbered, unnumbered)
     with pytest.raises(UsageError, match="no configuration in common"):
         calibrate(a, replace(b, points=tuple(replace(p, model="dlrm") for p in b.points)))

@@ -155,8 +155,18 @@ def test_g2_does_not_compare_other_amounts_of_data(base: Report) -> None:
         for point in base.source.points
     )
     assert all(point.examples for point in points)
-    (found,) = findings(base, GatesSpec(quality=QualityGate()), report_of(points))["G2"]
-    assert (found.verdict, found.message) == ("inconclusive", "no configuration is in both")
+    gates = GatesSpec(quality=QualityGate())
+    with pytest.raises(
+        UsageError, match=r"no size can be compared: these runs saw [\d,]+ examples, the base"
+    ):
+        findings(base, gates, report_of(points))
+    largest = points[-1].gflop_per_example
+    some = tuple(p for p in points if p.gflop_per_example == largest)
+    rest = tuple(p for p in base.source.points if p.gflop_per_example != largest)
+    found = findings(base, gates, report_of((*rest, *some)))["G2"]
+    assert [one.verdict for one in found].count("inconclusive") == 1
+    (open_one,) = [one for one in found if one.verdict == "inconclusive"]
+    assert open_one.message.startswith("these runs saw")
 
 
 def test_g2_with_one_run_each_is_open_without_aa_noise_and_decided_with_it() -> None:

@@ -1,4 +1,5 @@
 import csv
+import errno
 import io
 import json
 import re
@@ -230,7 +231,7 @@ def test_a_failed_write_leaves_the_old_file(
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def fail(*_: object) -> None:
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "disk full")
 
     monkeypatch.setattr(Path, "replace", fail)
     with pytest.raises(RunFailed, match="disk full"):

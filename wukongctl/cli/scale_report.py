@@ -225,8 +225,24 @@ def publish(output: Output, report: "Report", out: Path) -> None:
 
 
 def _show(console: "Console", report: "Report", html: Path) -> None:
+    from wukongctl.scaling.wording import headline
+
+    if not report.of_data:
+        _show_curves(console, report)
+    if report.data_laws:
+        _show_data_laws(console, report)
+    if report.findings:
+        _show_gates(console, report)
+    console.print(headline(report), soft_wrap=True)
+    if report.excluded:
+        console.print(f"not fitted: {_reasons(report)}", soft_wrap=True)
+    console.print(f"report: {html}", soft_wrap=True)
+
+
+def _show_curves(console: "Console", report: "Report") -> None:
+    """The law of every curve over size."""
     from wukongctl.cli.tables import table
-    from wukongctl.scaling.wording import headline, interval, number
+    from wukongctl.scaling.wording import interval, number
 
     shown = table("curve", "points", "law", "exponent c (95 %)", "notes")
     shown.columns[2].justify = "left"
@@ -243,14 +259,6 @@ def _show(console: "Console", report: "Report", html: Path) -> None:
             " ".join(curve.notes),
         )
     console.print(shown)
-    if report.data_laws:
-        _show_data_laws(console, report)
-    if report.findings:
-        _show_gates(console, report)
-    console.print(headline(report), soft_wrap=True)
-    if report.excluded:
-        console.print(f"not fitted: {_reasons(report)}", soft_wrap=True)
-    console.print(f"report: {html}", soft_wrap=True)
 
 
 def _show_data_laws(console: "Console", report: "Report") -> None:

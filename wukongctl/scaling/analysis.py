@@ -65,6 +65,11 @@ class Report:
         return self.source.excluded
 
     @property
+    def of_data(self) -> bool:
+        """Whether data alone was varied: laws of data, and no curve over size."""
+        return bool(self.data_laws) and all(len(curve.sizes) == 1 for curve in self.curves)
+
+    @property
     def compute_range(self) -> tuple[float, float]:
         """Smallest and largest GFLOP per example, diverged runs included."""
         diverged = [run.gflop_per_example for run in self.excluded if run.reason == "diverged"]

@@ -7,6 +7,9 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+POINTS_PER_INCH = 72.0
+LABEL_POINTS = 6.5
+"""Width of a digit of a label at the size that plots are drawn in."""
 # From coarse to fine: the first that gives four ticks is used.
 TICK_DIGITS: tuple[tuple[float, ...], ...] = (
     (1,),
@@ -34,15 +37,45 @@ def log_ticks(axes: Axes, which: Literal["x", "y"]) -> None:
     """About four to eight round labels, whether the axis spans a third of a decade or six."""
     axis, limits = (axes.xaxis, axes.get_xlim()) if which == "x" else (axes.yaxis, axes.get_ylim())
     low, high = sorted(limits)
-    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = _between(low, high, TICK_DIGITS[-1])
     for digits in TICK_DIGITS:
-        ticks = [digit * 10.0**exponent for exponent in exponents for digit in digits]
-        ticks = [tick for tick in ticks if low <= tick <= high]
-        if len(ticks) >= 4:
+        if len(found := _between(low, high, digits)) >= 4:
+            ticks = found
             break
-    axis.set_major_locator(FixedLocator(ticks[:: max(1, len(ticks) // 8)]))
+    ticks = ticks[:: max(1, len(ticks) // 8)]
+    if which == "x":
+        ticks = _side_by_side(axes, ticks, math.log(high / low))
+    axis.set_major_locator(FixedLocator(ticks))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _label(value)))
+
+
+def _between(low: float, high: float, digits: tuple[float, ...]) -> list[float]:
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [digit * 10.0**exponent for exponent in exponents for digit in digits]
+    return [tick for tick in ticks if low <= tick <= high]
+
+
+def _side_by_side(axes: Axes, ticks: list[float], span: float) -> list[float]:
+    """The ticks, left out one by one until their labels do not touch; powers of ten stay longest."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    points = POINTS_PER_INCH * figure.get_figwidth() * axes.get_position().width
+    widths = {tick: LABEL_POINTS * (len(_label(tick)) + 1) for tick in ticks}
+    kept: list[float] = []
+    for tick in sorted(
+        ticks, key=lambda tick: (abs(math.log10(tick) - round(math.log10(tick))) > 1e-9, tick)
+    ):
+        apart = (
+            abs(math.log(tick / other)) / span * points - (widths[tick] + widths[other]) / 2 for other in kept
+        )
+        if all(gap >= 0 for gap in apart):
+            kept.append(tick)
+    return sorted(kept)
+
+
+def _label(value: float) -> str:
+    return f"{value:,.10g}"
 
 
 def signed(value: float, _: object) -> str:

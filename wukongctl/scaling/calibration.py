@@ -1,7 +1,7 @@
 """A/A runs, two sets that differ in nothing but chance → the noise, and a margin a gate can hold."""
 
 import io
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ def calibrate(a: PointSet, b: PointSet, *, level: float = 0.95) -> Calibration:
     the margin in one configuration is found with 95 % probability. Raises UsageError without common
     configurations, or when nothing differs.
     """
+    _refuse_shared(a, b)
     found = differences(a.points, b.points)
     if not found:
         raise UsageError(
@@ -51,10 +52,7 @@ def calibrate(a: PointSet, b: PointSet, *, level: float = 0.95) -> Calibration:
     df = sum(one.df + 1 for one in found)
     sd = float(np.sqrt(squares / df))
     if sd == 0:
-        raise UsageError(
-            "both sets have exactly the same losses, so they show no noise",
-            hint="give the second set other seeds",
-        )
+        raise UsageError("the losses do not differ at all", hint="give the second set other seeds")
     error, later = sd * max(one.scale for one in found) ** 0.5, df + sum(one.df for one in found)
     critical = float(stats.t.ppf(1 - (1 - level) / len(found), later))
     margin = _rounded_up(max(SMALLEST_MARGIN[a.metric], AA_SDS * sd, _reach(critical, later) * error))
@@ -68,6 +66,18 @@ def calibrate(a: PointSet, b: PointSet, *, level: float = 0.95) -> Calibration:
         margin=margin,
         power=tuple(zip(MULTIPLES, chances, strict=True)),
     )
+
+
+def _refuse_shared(a: PointSet, b: PointSet) -> None:
+    """Raise when a run is in both sets: what is compared with itself shows no noise."""
+    known = {replace(point, run=None) for point in a.points if point.seed is not None}
+    shared = sum(replace(point, run=None) in known for point in b.points)
+    if shared:
+        runs = "1 run is" if shared == 1 else f"{shared} runs are"
+        raise UsageError(
+            f"{runs} in both sets, with the same seed and the same loss, which would hide the noise",
+            hint="give the second set other seeds",
+        )
 
 
 def _reach(critical: float, df: int) -> float:

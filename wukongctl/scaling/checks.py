@@ -11,7 +11,7 @@ from wukongctl.scaling.analysis import Report
 from wukongctl.scaling.curves import Curve
 from wukongctl.scaling.gates import Evidence, Finding, Gate, Question, Verdict, decide
 from wukongctl.scaling.intervals import Interval, Region, region
-from wukongctl.scaling.paired import differences, pooled
+from wukongctl.scaling.paired import Difference, differences, pooled
 from wukongctl.scaling.points import Metric, Point
 
 SMALLEST_MARGIN: dict[Metric, float] = {"logloss": 5e-4, "excess_logloss": 5e-4, "relative_logloss": 0.05}
@@ -149,8 +149,12 @@ def _settled(gate: Gate, item: str, verdict: Verdict, message: str, statistic: s
 def quality(
     new: Sequence[Point], old: Sequence[Point], *, margin: float, noise: AaNoise | None
 ) -> Iterator[Question | Finding]:
-    """G2: one question per configuration that both sets of runs have."""
+    """G2: one question per configuration that both sets of runs have.
+
+    Raises UsageError when what they share was trained on other amounts of data.
+    """
     found = differences(new, old)
+    yield from _other_amounts(new, old, found)
     variance = pooled(found, sd=noise.sd if noise else 0.0, df=noise.df if noise else 0)
     if not found:
         yield _settled("G2 quality", "all", "inconclusive", "no configuration is in both")
@@ -162,6 +166,25 @@ def quality(
             error = float(np.sqrt(variance[0] * one.scale))
             evidence = Evidence(one.mean, error, variance[1])
             yield Question("G2 quality", str(one.configuration), "mean difference", margin, evidence)
+
+
+def _other_amounts(
+    new: Sequence[Point], old: Sequence[Point], found: Sequence[Difference]
+) -> Iterator[Finding]:
+    """Sizes of both sets that only the examples keep apart; raises UsageError when those are all."""
+    seen, known = (
+        {(point.model, point.gflop_per_example): point.examples for point in points if point.examples}
+        for points in (new, old)
+    )
+    compared = {(one.configuration.model, one.configuration.gflop_per_example) for one in found}
+    for model, gflop in sorted(seen.keys() & known.keys() - compared):
+        told = f"these runs saw {seen[model, gflop]:,} examples, the baseline's {known[model, gflop]:,}"
+        if not found:
+            raise UsageError(
+                f"no size can be compared: {told}",
+                hint="take a baseline of the same `epochs` and `max_examples`",
+            )
+        yield _settled("G2 quality", f"{model} at {gflop:.4g} GFLOP", "inconclusive", told)
 
 
 def _curve(

@@ -112,6 +112,7 @@ def _scaling(report: Report, width: Width) -> Figure:
     axes.set_ylabel(Y_TITLES[report.source.metric])
     _headline(axes, report, width)
     figure.subplots_adjust(**_margins(report, width))
+    log_ticks(axes, "x")
     _label_curves(axes, report, figure.get_figheight())
     return figure
 
@@ -129,7 +130,6 @@ def _frame(axes: Axes, report: Report, unit: Unit) -> None:
     low, high = report.compute_range
     axes.set_xscale("log")
     axes.set_xlim(low / 1.35 / unit.gflop, high * 2.0 / unit.gflop)
-    log_ticks(axes, "x")
     axes.grid(color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(length=3)
@@ -229,6 +229,7 @@ def _draw_stated(axes: Axes, report: Report) -> None:
 def _draw_residuals(axes: Axes, report: Report) -> None:
     unit = report.unit
     _frame(axes, report, unit)
+    log_ticks(axes, "x")
     axes.axhline(0, color=SOFT_INK, linewidth=0.9)
     for index, curve in enumerate(report.curves):
         sizes = [size for size in curve.sizes if size.residual is not None]
@@ -292,7 +293,7 @@ def _all_losses(report: Report) -> list[float]:
 def _compute_title(report: Report, unit: str) -> str:
     """States the FLOP per multiply-accumulate where the runs recorded them."""
     if report.axis == "parameters":
-        return f"dense parameters ({unit}), embedding tables left out"
+        return f"dense parameters ({unit})"
     if report.axis == "data":
         return f"training examples ({unit})"
     stated = re.match(r"(\d+) (?:FLOP per|x|×) MAC", report.source.convention or "")

@@ -87,7 +87,8 @@ def files_of(report: Report) -> dict[str, str]:
 
 def _others(report: Report) -> list[tuple[str, Report]]:
     """The same runs along other axes than compute, where they were varied and are known."""
-    found = (("parameters", by_parameters(report)), ("data", by_data(report)))
+    by_size = None if report.of_data else by_parameters(report)
+    found = (("parameters", by_size), ("data", by_data(report)))
     return [(axis, moved) for axis, moved in found if moved is not None]
 
 
@@ -294,7 +295,8 @@ def _environment(finalize: Callable[[Any], Any] | None = None) -> jinja2.Environ
 
 
 def _context(report: Report) -> dict[str, Any]:
-    used = {code for curve in (*report.curves, *report.data_laws) for code in curve.notes}
+    curves = () if report.of_data else report.curves
+    used = {code for curve in (*curves, *report.data_laws) for code in curve.notes}
     return {
         "report": report,
         "source": report.source,
@@ -305,7 +307,7 @@ def _context(report: Report) -> dict[str, Any]:
         "matches": wording.matches(report),
         "match_sentence": wording.match_sentence,
         "verdicts": wording.VERDICTS,
-        "descriptive": wording.DESCRIPTIVE if any(curve.descriptive for curve in report.curves) else None,
+        "descriptive": wording.DESCRIPTIVE if any(curve.descriptive for curve in curves) else None,
         "equations": EQUATIONS,
         "explanations": {code: text for code, text in EXPLANATIONS.items() if code in used},
         "files": FILES,

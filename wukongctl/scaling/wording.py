@@ -17,13 +17,13 @@ METRIC_NAMES: dict[Metric, str] = {
 }
 DESCRIPTIVE = (
     f"A law worth extrapolating needs at least {ADVISED_SIZES} sizes, {ADVISED_DECADES:g} decades of compute "
-    f"and {ADVISED_SEEDS} seeds per size, and no `lack_of_fit`; "
+    f"and {ADVISED_SEEDS} seeds per size, and no lack_of_fit; "
     "otherwise read the curve as a description of these runs."
 )
 NOTHING = 1e-15
 """What rounding leaves of a zero."""
 VERDICTS = {
-    "improving": "still improving",
+    "improving": "improving up to its largest size",
     "plateau": "on a plateau",
     "undecided": "undecided",
 }
@@ -63,12 +63,11 @@ def loss(value: float, report: Report) -> str:
 
 def headline(report: Report) -> str:
     """The one sentence to read if only one is read."""
-    of_data = bool(report.data_laws) and all(len(curve.sizes) == 1 for curve in report.curves)
-    descriptive = not of_data and all(curve.descriptive for curve in report.curves)
+    descriptive = not report.of_data and all(curve.descriptive for curve in report.curves)
     leader = min(report.curves, key=lambda curve: curve.best.loss)
     best = f"{leader.model} reaches the lowest loss, {loss(leader.best.loss, report)}"
     at = f"at {compute(leader.best.gflop_per_example, report.unit)} per example"
-    if of_data and leader.points[0].examples:
+    if report.of_data and leader.points[0].examples:
         at += f" and {leader.points[0].examples:,} examples"
     sentence = (
         f"{best}, {at}."
@@ -88,7 +87,7 @@ def sentences(curve: Curve, report: Report) -> Iterator[str]:
         gained = f"saved {number(curve.gain.gain, 3)}{_within(curve.gain.interval, report)}"
         at = compute(curve.gain.gflop_per_example, report.unit)
         yield f"Under this law the last fourfold compute, up to {at}, {gained}."
-    yield _plateau(curve.plateau)
+    yield _plateau(curve.plateau, open_end="curvature_undecided" in curve.notes)
     if curve.extrapolation:
         yield _prediction(curve.extrapolation[0].sizes[0], report)
 
@@ -108,11 +107,12 @@ def _within(ends: tuple[float, float] | None, report: Report) -> str:
     return f" ({report.level * 100:g}\N{NO-BREAK SPACE}%: {interval(ends)})" if ends else " (no interval)"
 
 
-def _plateau(plateau: Plateau) -> str:
+def _plateau(plateau: Plateau, *, open_end: bool) -> str:
     worth = f"the smallest gain counted as one is {number(plateau.margin, 2)}"
     match plateau.verdict:
         case "improving":
-            return f"With a free floor, too, the last fourfold compute paid ({worth}): still improving."
+            beyond = "; whether it goes on, these points cannot tell" if open_end else ""
+            return f"With a free floor, too, the last fourfold compute paid ({worth}){beyond}."
         case "plateau":
             return f"With a free floor the last fourfold compute did not pay ({worth}): on a plateau."
         case "undecided":
