@@ -50,11 +50,13 @@ class InProcess:
     def __init__(self, data: Path, *, fail: str = "-", interrupt: str = "-") -> None:
         self.data, self.fail, self.interrupt = data, fail, interrupt
         self.started: list[str] = []
+        self.threads: list[int] = []
         self.ended: list[Exit] = []
 
     def start(self, folder: Path, command: list[str], threads: int) -> None:
         assert command[3:5] == ["train", str((folder / "recipe.yaml").resolve())]
         self.started.append(folder.name.rpartition("-")[0])
+        self.threads.append(threads)
         if folder.name.startswith(self.interrupt):
             signal.raise_signal(signal.SIGTERM)
             return
@@ -205,3 +207,18 @@ def test_a_process_tells_why_it_failed_in_one_line() -> None:
     assert Exit(folder, 1, "Traceback\nValueError: no").message == "ValueError: no"
     assert Exit(folder, -9, "").message == "killed by SIGKILL"
     assert Exit(folder, 3, "").message == "ended with exit code 3 and no message"
+
+
+def test_a_run_goes_on_with_the_threads_it_was_begun_with(tmp_path: Path, data: Path) -> None:
+    sweep = planned(tmp_path, data, "name: s\nladders: [{recipe: base.yaml}]\nset: {batch_size: 100}\n")
+    carry_out(sweep, InProcess(data))
+    (entry,) = sweep.entries
+    (job,) = sweep.runs(entry)
+    begun = job.folder.read("run.json")
+    assert begun is not None
+    (job.folder.path / "result.json").unlink()
+    threads = begun["execution"]["threads"] + 3
+    job.folder.write("run.json", begun | {"execution": begun["execution"] | {"threads": threads}})
+    resumed = InProcess(data, fail="mlp")
+    carry_out(planned(tmp_path, data, (tmp_path / "sweep.yaml").read_text()), resumed)
+    assert resumed.threads == [threads]

@@ -225,7 +225,7 @@ def _start(job: Job, executor: Executor, data: Path, threads: int) -> None:
     folder = job.folder
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.write_recipe(job.recipe)
-    begun = folder.read("run.json") or {}
+    begun = (folder.read("run.json") or {}).get("execution", {})
     # A run that was begun with another number of threads can only go on with the same.
     threads = begun.get("threads", threads) if job.recipe.threads is None else job.recipe.threads
     executor.start(folder.path, command(folder.path / "recipe.yaml", data, job.out), threads)
