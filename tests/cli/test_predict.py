@@ -10,8 +10,8 @@ import pytest
 
 from tests.cli.conftest import Wukong
 from wukongctl.config.dataset import Generator
-from wukongctl.data import synthetic
 from wukongctl.data.progress import silent
+from wukongctl.data.synthetic import generate
 
 ROWS = 1200
 SELECT = "SELECT *, p * 9 AS x, c0 || '|' || c1 || '|' || c2 AS s FROM synthetic"
@@ -44,7 +44,7 @@ def run(wukong: Wukong, tmp_path: Path) -> str:
 def rows(tmp_path: Path) -> pa.Table:
     """The raw rows of the test split, without their label."""
     raw = tmp_path / "raw.parquet"
-    synthetic.write(Generator(rows=ROWS, fields=8), ROWS, raw, silent)
+    generate.write(Generator(rows=ROWS, fields=8), ROWS, raw, silent)
     query = SELECT.replace("synthetic", f"'{raw}'")
     table = duckdb.sql(f"SELECT * EXCLUDE (label, p) FROM ({query}) OFFSET 1000").to_arrow_table()
     assert table.num_rows == 200

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from tests.data import raw
 from tests.data.test_prepare import own, run, shipped
-from wukongctl.data import batches, manifest, writer
+from wukongctl.data import batches, manifest
 from wukongctl.data.batches import BatchReader
 from wukongctl.data.manifest import Manifest
+from wukongctl.data.pipeline import writer
 from wukongctl.data.prepare import prepare
 from wukongctl.data.schema import Batch
 from wukongctl.errors import RunFailed, UsageError

@@ -16,9 +16,9 @@ import pytest
 from filelock import FileLock
 
 from tests.data.test_prepare import own, run, write_rows
-from wukongctl.data.engine import Engine
+from wukongctl.data.pipeline.writer import SplitWriter
 from wukongctl.data.progress import Progress
-from wukongctl.data.writer import SplitWriter
+from wukongctl.data.query.engine import Engine
 from wukongctl.errors import Interrupted, RunFailed
 
 RECIPE = """

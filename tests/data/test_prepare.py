@@ -21,11 +21,12 @@ from tests.data.fixtures.common import by_hash
 from tests.data.server import serving
 from wukongctl.config import library, loading
 from wukongctl.config.dataset import DatasetSpec, RawFile
-from wukongctl.data import manifest, reading
-from wukongctl.data.engine import Engine
+from wukongctl.data import manifest
 from wukongctl.data.manifest import Manifest
+from wukongctl.data.pipeline import reading
 from wukongctl.data.prepare import UP_TO_DATE, plan, prepare
 from wukongctl.data.progress import Progress
+from wukongctl.data.query.engine import Engine
 from wukongctl.errors import CheckFailed, RunFailed, UsageError
 
 

@@ -18,9 +18,9 @@ from tests.data.server import Server, serving
 from tests.data.test_prepare import assert_same, columns
 from wukongctl.config import library, loading
 from wukongctl.config.dataset import Counts, DatasetSpec, RawFile
-from wukongctl.data import splits
-from wukongctl.data.digests import digests
+from wukongctl.data.acquire.digests import digests
 from wukongctl.data.manifest import Manifest
+from wukongctl.data.pipeline import splits
 from wukongctl.data.prepare import prepare
 from wukongctl.errors import CheckFailed, UsageError
 

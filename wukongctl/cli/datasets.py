@@ -128,7 +128,7 @@ def show(output: Output, dataset: str, data: Path) -> None:
 @options.common
 def init(output: Output, file: str, label: str | None, name: str | None) -> None:
     """Look at the table FILE (CSV, TSV, JSON or Parquet, also as .gz) and print a first recipe for it."""
-    from wukongctl.data.draft import draft
+    from wukongctl.data.drafting.draft import draft
 
     made = draft(file, label=label, name=name)
     content = {

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from wukongctl.config.dataset import DatasetSpec
-    from wukongctl.data.executors import EngineName
     from wukongctl.data.manifest import Manifest
+    from wukongctl.data.pipeline.executors import EngineName
 
 EXAMPLES = """\b
 Examples:
@@ -61,7 +61,7 @@ def prepare(
     from wukongctl.config import library
     from wukongctl.config.dataset import DatasetSpec
     from wukongctl.config.loading import load
-    from wukongctl.data.engine import require_memory_limit
+    from wukongctl.data.query.engine import require_memory_limit
 
     found = [(path, load(path, DatasetSpec)) for path in (library.find(n, "datasets") for n in datasets)]
     require_memory_limit(memory_limit)
@@ -143,7 +143,7 @@ def run_recipe(
 
 def _say_terms(output: Output, spec: "DatasetSpec") -> None:
     """The owner's terms and the size, before the first download."""
-    from wukongctl.data.sources import pending
+    from wukongctl.data.acquire.sources import pending
 
     downloads = pending(spec)
     if not downloads:

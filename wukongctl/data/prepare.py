@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from wukongctl.config.dataset import DatasetSpec
-from wukongctl.data import manifest, pipeline, sources, staging
-from wukongctl.data.engine import require_memory_limit
-from wukongctl.data.executors import EngineName
+from wukongctl.data import manifest, staging
+from wukongctl.data.acquire import sources
 from wukongctl.data.interruption import interruptible
 from wukongctl.data.manifest import Manifest
-from wukongctl.data.pipeline import Options
+from wukongctl.data.pipeline import flow
+from wukongctl.data.pipeline.executors import EngineName
+from wukongctl.data.pipeline.flow import Options
 from wukongctl.data.progress import Progress, Report, silent
+from wukongctl.data.query.engine import require_memory_limit
 from wukongctl.data.stages import DATASET, RAW
 from wukongctl.errors import RunFailed, UsageError, WukongError
 
@@ -168,7 +170,7 @@ def _prepare_in(
         if _held(current) or not options.verify:
             options.report(Progress(UP_TO_DATE, 1, 1))
             return current
-    prepared = pipeline.run(spec, options, raw, workspace)
+    prepared = flow.run(spec, options, raw, workspace)
     folder = workspace / DATASET
     prepared.write(folder)
     staging.publish(folder, target)

@@ -17,11 +17,12 @@ import torch
 
 from wukongctl.config.dataset import DatasetSpec, Numeric
 from wukongctl.config.loading import did_you_mean
-from wukongctl.data import diagnosis, encode, lines, lookup, reading, row_files, spool, sql, vocabulary
 from wukongctl.data.batches import Columns
-from wukongctl.data.engine import SKIP, ConversionFailed, Engine
-from wukongctl.data.lookup import Table
 from wukongctl.data.manifest import Manifest
+from wukongctl.data.pipeline import diagnosis, encode, lookup, reading, spool, vocabulary
+from wukongctl.data.pipeline.lookup import Table
+from wukongctl.data.query import lines, row_files, sql
+from wukongctl.data.query.engine import SKIP, ConversionFailed, Engine
 from wukongctl.data.schema import Batch
 from wukongctl.data.statistics import Tally
 from wukongctl.errors import RunFailed, UsageError

@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wukongctl.data import staging, vocabulary
+from wukongctl.data import staging
 from wukongctl.data.batches import BatchReader
+from wukongctl.data.pipeline import vocabulary
 from wukongctl.data.schema import Batch
 from wukongctl.errors import CheckFailed, RunFailed, UsageError
 from wukongctl.training.trained import Trained, open_run

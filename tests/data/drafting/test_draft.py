@@ -1,0 +1,437 @@
+"""`datasets init`: what is guessed of a table, and that the printed recipe prepares and trains as it is."""
+
+import csv
+import datetime
+import gzip
+import io
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from wukongctl.config.dataset import ByHash, ByTime, DatasetSpec
+from wukongctl.config.loading import validate
+from wukongctl.config.positions import parse
+from wukongctl.config.training import TrainingSpec
+from wukongctl.data.drafting.draft import Draft, draft
+from wukongctl.data.manifest import Manifest
+from wukongctl.data.prepare import prepare
+from wukongctl.errors import RunFailed, UsageError
+from wukongctl.training.train import train
+
+Table = dict[str, list[Any]]
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def shop(rows: int = 400) -> Table:
+    """Something of every kind."""
+    pick = random.Random(0)
+    users = [f"u{pick.randrange(40)}" for _ in range(rows)]
+    start = datetime.datetime(2024, 3, 1)
+    return {
+        "impression_id": [f"{i:08x}" for i in range(rows)],
+        "shown_at": [(start + datetime.timedelta(minutes=7 * i)).isoformat(sep=" ") for i in range(rows)],
+        "user_id": users,
+        "hour": [(7 * i // 60) % 24 for i in range(rows)],
+        "price": [round(pick.lognormvariate(3, 2), 2) for _ in range(rows)],
+        "age": [pick.choice([None, *range(18, 80)]) for _ in range(rows)],
+        "tags": [
+            "|".join(pick.sample(["red", "blue", "new", "sale"], pick.randrange(1, 4))) for _ in range(rows)
+        ],
+        "country": ["NL"] * rows,
+        "nothing": [None] * rows,
+        "clicked": [int(user < "u2") ^ (pick.random() < 0.2) for user in users],
+    }
+
+
+def records(table: Table) -> list[dict[str, Any]]:
+    return [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+
+
+def write(table: Table, path: Path) -> None:
+    """By the ending of `path`."""
+    name = path.name.removesuffix(".gz")
+    if name.endswith(".parquet"):
+        pq.write_table(pa.table(table), path)
+        return
+    if name.endswith(".json"):
+        text = json.dumps(records(table), default=str)
+    elif name.endswith(".jsonl"):
+        text = "\n".join(json.dumps(record, default=str) for record in records(table))
+    else:
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, delimiter="\t" if name.endswith(".tsv") else ",")
+        writer.writerow(table)
+        writer.writerows(zip(*table.values(), strict=True))
+        text = buffer.getvalue()
+    data = text.encode()
+    path.write_bytes(gzip.compress(data) if path.name.endswith(".gz") else data)
+
+
+def spec_of(made: Draft) -> DatasetSpec:
+    return validate(parse(made.text, "made.yaml"), DatasetSpec)
+
+
+def prepared(made: Draft, folder: Path) -> Manifest:
+    return prepare(spec_of(made), recipe_dir=folder, out=folder / "data", force=True)
+
+
+def trained(manifest: Manifest, folder: Path) -> dict[str, Any]:
+    """One epoch of a tiny model on what was prepared."""
+    recipe = {
+        "data": manifest.dataset,
+        "model": {
+            "name": "wukong",
+            "width": 2,
+            "layers": 1,
+            "n_F": 1,
+            "n_L": 1,
+            "k": 1,
+            "hidden": [2],
+            "head": [2],
+        },
+        "batch_size": 64,
+        "epochs": 1,
+        "threads": 1,
+    }
+    spec = TrainingSpec.from_dict(recipe)
+    outcome = train(spec, data=folder / "data", out=folder / "runs", force=True, report=lambda at: None)
+    return outcome.result
+
+
+def uses(made: Draft) -> dict[str, str]:
+    return {role.column.name: role.kind for role in made.roles}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "shop.csv",
+        "shop.tsv",
+        "shop.csv.gz",
+        "shop.json",
+        "shop.jsonl",
+        "shop.jsonl.gz",
+        "shop.parquet",
+        "shop",
+    ],
+)
+def test_every_format_gives_the_same_guesses_and_trains(name: str, tmp_path: Path) -> None:
+    write(shop(), tmp_path / name)
+    made = draft(name)
+    assert uses(made) == {
+        "impression_id": "left out",
+        "user_id": "categorical",
+        "hour": "categorical",
+        "price": "numeric",
+        "age": "numeric",
+        "tags": "sequence",
+        "country": "left out",
+        "nothing": "left out",
+    }
+    assert made.label.column.name == "clicked"
+    spec = spec_of(made)
+    assert isinstance(spec.split, ByTime)
+    assert spec.split.column == "shown_at"
+    manifest = prepared(made, tmp_path)
+    assert [split.rows for split in manifest.splits.values()] == [320, 40, 40]
+    assert sum(split.positives for split in manifest.splits.values()) == sum(shop()["clicked"])
+
+
+def text(path: Path, content: str, encoding: str = "utf-8") -> str:
+    path.write_text(content, encoding=encoding)
+    return path.name
+
+
+def lines(header: str, row: str, rows: int = 40) -> str:
+    """Rows of a format over `i`, with a label that alternates."""
+    return f"{header}\n" + "".join(row.format(i=i, label=i % 2) + "\n" for i in range(rows))
+
+
+@pytest.mark.parametrize(
+    ("values", "expression", "positives"),
+    [
+        ([0, 1], "y", 20),
+        (["true", "false"], "trim(y) = 'true'", 20),
+        (["No", "Yes"], "trim(y) = 'Yes'", 20),
+        ([-1, 1], "y = 1", 20),
+        ([1, 2, 3, 5], "y >= 4", 10),
+        ([0, 0, 0, 11, 0, 0, 12, 0], "y > 0", 10),
+        ([0.5, 1.5, 2.5, 30], "y > 2", 20),
+        (["a", "b", "a", "a"], "trim(y) = 'b'", 10),
+        ([0, 1, "", 1], "y", 20),
+    ],
+)
+def test_labels(tmp_path: Path, values: list[Any], expression: str, positives: int) -> None:
+    rows = [(values[i % len(values)], f"v{i % 3}") for i in range(40)]
+    text(tmp_path / "t.csv", "y,a\n" + "".join(f"{y},{a}\n" for y, a in rows))
+    made = draft("t.csv", label="Y")
+    assert spec_of(made).label == expression
+    manifest = prepared(made, tmp_path)
+    assert sum(split.positives for split in manifest.splits.values()) == positives
+    assert sum(split.rows for split in manifest.splits.values()) == sum(y != "" for y, _ in rows)
+
+
+@pytest.mark.parametrize(
+    ("content", "label", "words"),
+    [
+        ("", None, "is empty"),
+        ("\n\n", None, "is empty"),
+        ("label,a\n", None, "has 0 rows"),
+        ("label,a\n1,x\n0,y\n", None, "has 2 rows, a dataset needs at least 10"),
+        (lines("a,b", "x{i},1.5"), None, "no column of `t.csv` looks like a label"),
+        (lines("label,b", "1,{i}"), "label", "`label` cannot be a label: it holds one value only"),
+        (lines("name,b", "n{i},{i}"), "name", "it holds 40 different texts"),
+        (lines("click,b", "{label},{i}"), "clik", "has no column `clik`"),
+        (lines("click", "{label}"), None, "no column of `t.csv` can be a feature"),
+    ],
+)
+def test_tables_that_are_no_dataset(tmp_path: Path, content: str, label: str | None, words: str) -> None:
+    text(tmp_path / "t.csv", content)
+    with pytest.raises(UsageError) as failure:
+        draft("t.csv", label=label)
+    assert words in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["absent.csv", "", ".", "x" * 300, "it's.csv", "a{b}.csv", "s3://bucket/a.csv"]
+)
+def test_files_that_are_none(name: str) -> None:
+    with pytest.raises(UsageError):
+        draft(name)
+
+
+def test_damaged_files_are_one_line_errors(tmp_path: Path) -> None:
+    (tmp_path / "t.parquet").write_bytes(b"PAR1" + b"x" * 100)
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"label,a\n" * 10_000)[:40])
+    (tmp_path / "t.json").write_text('[{"label": 1}, {"label": ')
+    text(tmp_path / "t.csv", lines("label,a", "{label},{i}") + "1,2,3,4\n")
+    for path in sorted(tmp_path.glob("t.*")):
+        with pytest.raises((RunFailed, UsageError)) as failure:
+            draft(path.name)
+        assert "\n" not in str(failure.value)
+
+
+def test_latin_1_semicolons_and_windows_line_ends(tmp_path: Path) -> None:
+    content = lines("Größe;Stadt;Klick", "{i};Köln{label};{label}").replace("\n", "\r\n")
+    (tmp_path / "t.csv").write_bytes(content.encode("latin-1"))
+    made = draft("t.csv", label="Klick")
+    assert "encoding='latin-1'" in made.text
+    assert {feature.name for feature in prepared(made, tmp_path).features} == {"Stadt", "Größe"}
+
+
+def test_a_column_that_gives_the_label_away_is_left_out(tmp_path: Path) -> None:
+    rows = "".join(f"{i % 2},p{i % 2},v{i % 7}\n" for i in range(400))
+    text(tmp_path / "t.csv", f"click,bought,a\n{rows}")
+    made = draft("t.csv")
+    assert uses(made)["bought"] == "left out"
+    assert "tells the label" in made.text
+
+
+def test_time_as_a_number_and_rows_without_a_label(tmp_path: Path) -> None:
+    text(tmp_path / "t.csv", lines("ts,click,a", "17000{i:05},{label},v{i}", 60) + "1700000061,,v1\n")
+    made = draft("t.csv")
+    spec = spec_of(made)
+    assert isinstance(spec.split, ByTime)
+    assert "rows without a label" in made.text
+    assert sum(split.rows for split in prepared(made, tmp_path).splits.values()) == 60
+
+
+def test_lists_structs_and_bytes_of_parquet(tmp_path: Path) -> None:
+    rows = 60
+    table = {
+        "items": [[i % 5, i % 3] for i in range(rows)],
+        "pair": [{"a": i, "b": 1} for i in range(rows)],
+        "raw": [bytes([i]) for i in range(rows)],
+        "click": [i % 2 for i in range(rows)],
+        "a": [f"v{i % 4}" for i in range(rows)],
+    }
+    write(table, tmp_path / "t.parquet")
+    made = draft("t.parquet")
+    assert uses(made) == {"items": "sequence", "pair": "left out", "raw": "left out", "a": "categorical"}
+    assert prepared(made, tmp_path).features[1].max_len == 2
+
+
+def test_a_pattern_of_files_and_a_name(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    for part in range(3):
+        text(tmp_path / f"logs/part-{part}.csv", lines("click,a", "{label},v{i}"))
+    made = draft("logs/part-*.csv", name="mine")
+    manifest = prepared(made, tmp_path)
+    assert manifest.dataset == "mine"
+    assert sum(split.rows for split in manifest.splits.values()) == 120
+    assert len(manifest.sources) == 3
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_a_column_that_is_both_renamed_and_converted(ending: str, tmp_path: Path) -> None:
+    name = "long" * 30
+    days = [f"2024-01-{1 + i % 28:02d}" for i in range(60)]
+    write(
+        {name: days, "a": [f"v{i % 5}" for i in range(60)], "click": [i % 2 for i in range(60)]},
+        tmp_path / f"t{ending}",
+    )
+    manifest = prepared(draft(f"t{ending}"), tmp_path)
+    assert sum(split.rows for split in manifest.splits.values()) == 60
+
+
+def test_the_only_column_is_a_feature_even_if_it_is_a_time(tmp_path: Path) -> None:
+    write({"day": ["2024-01-01"] * 30, "click": [i % 2 for i in range(30)]}, tmp_path / "t.csv")
+    made = draft("t.csv")
+    assert uses(made) == {"day": "categorical"}
+    assert sum(split.rows for split in prepared(made, tmp_path).splits.values()) == 30
+
+
+def test_what_was_prepared_trains(tmp_path: Path) -> None:
+    write(shop(), tmp_path / "shop.csv")
+    result = trained(prepared(draft("shop.csv"), tmp_path), tmp_path)
+    assert 0 < result["metrics"]["test"]["logloss"] < 2
+
+
+WORDS = st.text(st.sampled_from("abcxyzéß 019-_.,;|'/()"), min_size=1, max_size=12).filter(str.strip)
+ODD = (
+    "order select group n_clicks a-b größe C1 f0 split_ probability label_feature x.y 50% it's true #1 :key:"
+)
+NAMES = st.sampled_from(["user_id", "Item", "price", "rating", "ts", "a blank", "long" * 30, *ODD.split()])
+VALUES = st.one_of(
+    st.just(st.sampled_from(["red", "green", "blue"])),
+    st.just(WORDS),
+    st.just(st.integers(0, 5)),
+    st.just(st.integers(-(10**6), 10**12)),
+    st.just(st.floats(-1e6, 1e6)),
+    st.just(st.floats(allow_nan=False, allow_infinity=False)),
+    st.just(st.booleans()),
+    st.just(st.dates(datetime.date(2000, 1, 1), datetime.date(2030, 1, 1))),
+    st.just(st.datetimes(datetime.datetime(2000, 1, 1), datetime.datetime(2030, 1, 1))),
+    st.just(st.lists(st.sampled_from("abcd"), min_size=1, max_size=5).map("|".join)),
+    st.just(st.just("same")),
+    st.just(st.uuids().map(str)),
+)
+LABELS = st.sampled_from([(0, 1), (False, True), ("no", "yes"), (1, 5), (0.0, 1.0), (-1, 1), ("N", "Y")])
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Table:
+    """Between 12 and 150 rows, half of them clicks, with features of any kind and gaps in them."""
+    rows = draw(st.integers(12, 150))
+    names = draw(st.lists(NAMES, min_size=1, max_size=6, unique_by=str.lower))
+    table: Table = {}
+    for name in names:
+        values = draw(st.lists(draw(VALUES), min_size=rows, max_size=rows))
+        gap = draw(st.sampled_from([0, 0, 2, 7]))
+        table[name] = [None if gap and i % gap == 1 else value for i, value in enumerate(values)]
+    label = draw(LABELS)
+    clicks = draw(st.permutations([label[i % 2] for i in range(rows)]))
+    position = draw(st.integers(0, len(names)))
+    return dict([*list(table.items())[:position], ("click", list(clicks)), *list(table.items())[position:]])
+
+
+def survives(table: Table, ending: str, folder: Path) -> None:
+    """The printed recipe prepares every row, and a model learns something finite from it."""
+    path = folder / f"made{ending}"
+    write(table, path)
+    made = draft(path.name)
+    assert made.label.column.name == "click"
+    manifest = prepared(made, folder)
+    rows = sum(split.rows for split in manifest.splits.values())
+    assert rows == len(table["click"])
+    assert sum(split.positives for split in manifest.splits.values()) == rows // 2
+    assert len(manifest.features) == sum(use != "left out" for use in uses(made).values())
+    assert 0 <= trained(manifest, folder)["metrics"]["test"]["logloss"] < 100
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(table=tables(), ending=st.sampled_from([".csv", ".tsv", ".parquet", ".json", ".jsonl", ".csv.gz"]))
+def test_any_ordinary_table_prepares_and_trains_as_printed(tmp_path: Path, table: Table, ending: str) -> None:
+    survives(table, ending, tmp_path)
+
+
+@pytest.mark.slow
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(table=tables(), ending=st.sampled_from([".csv", ".tsv", ".parquet", ".json", ".jsonl", ".csv.gz"]))
+def test_many_ordinary_tables_prepare_and_train_as_printed(tmp_path: Path, table: Table, ending: str) -> None:
+    survives(table, ending, tmp_path)
+
+
+def test_a_label_with_an_odd_value_stays_a_label() -> None:
+    pick = random.Random(0)
+    write({"y": [2, *(int(pick.random() < 0.6) for _ in range(999))], "a": [*range(100)] * 10}, Path("t.csv"))
+    made = draft("t.csv")
+    assert made.label.expression == '"y" > 0'
+    assert "# a guess: 0 and 1 tell clicks, but there are others: `2`" in made.text
+
+
+@pytest.mark.parametrize("written", ["%d/%m/%Y", "%m/%d/%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%m/%d/%Y %I:%M %p"])
+def test_times_as_people_write_them_divide_by_time(written: str, tmp_path: Path) -> None:
+    start, pick = datetime.datetime(2024, 1, 1), random.Random(0)
+    times = [(start + datetime.timedelta(hours=6 * i)).strftime(written) for i in range(400)]
+    rows = [(pick.randrange(2), f"u{i % 9}", time) for i, time in enumerate(times)]
+    pick.shuffle(rows)
+    write(
+        dict(zip(("click", "user", "time"), map(list, zip(*rows, strict=True)), strict=True)), Path("t.csv")
+    )
+    made = draft("t.csv")
+    assert f"strptime(\"time\", '{written}')" in made.text
+    spec = validate(parse(made.text, "t.yaml"), DatasetSpec)
+    assert isinstance(spec.split, ByTime)
+    prepared = prepare(spec, recipe_dir=tmp_path, out=tmp_path / "out")
+    assert sum(split.rows for split in prepared.splits.values()) == 400
+
+
+def test_what_was_not_as_expected_is_said() -> None:
+    pick = random.Random(0)
+    table: Table = {
+        "click": [pick.randrange(2) for _ in range(400)],
+        "n": [pick.random() for _ in range(400)],
+    }
+    table["n"][7] = "n/a"
+    write(table, Path("t.csv"))
+    content = Path("t.csv").read_bytes()
+    assert "; numbers but for 1" in draft("t.csv").text
+    Path("t.csv").write_bytes(content.replace(b"n/a", b"\xff"))
+    assert "# read as latin-1: some byte in it is not UTF-8" in draft("t.csv").text
+
+
+def test_nested_values_are_not_called_empty() -> None:
+    click = [i % 3 % 2 for i in range(60)]
+    at = [datetime.datetime(2024, 1, 1 + i % 28) for i in range(60)]
+    pq.write_table(
+        pa.table(
+            {
+                "click": click,
+                "a": [i % 7 for i in range(60)],
+                "s": [{"x": 1}] * 60,
+                "l": [[[1]]] * 60,
+                "at": at,
+            }
+        ),
+        "t.parquet",
+    )
+    notes = {role.column.name: role.note for role in draft("t.parquet").roles}
+    assert notes["s"].startswith("it holds STRUCT")
+    assert notes["l"].startswith("it holds BIGINT[][]")
+
+
+def test_nested_lists_without_a_time_are_divided_by_their_row(tmp_path: Path) -> None:
+    rows = 200
+    table = pa.table(
+        {
+            "click": [i % 2 for i in range(rows)],
+            "a": [f"v{i % 7}" for i in range(rows)],
+            "l": [[[i], [1, 2]] for i in range(rows)],
+        }
+    )
+    pq.write_table(table, tmp_path / "t.parquet")
+    made = draft("t.parquet")
+    assert isinstance(spec_of(made).split, ByHash)
+    assert set(prepared(made, tmp_path).splits) == {"train", "valid", "test"}

@@ -1,0 +1,53 @@
+"""Preparation on a local Ray of several processes; runs where the extra `ray` is installed."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.data.pipeline.test_roads import days, write_days
+from tests.data.test_prepare import run
+from wukongctl.data.pipeline import parts
+from wukongctl.errors import RunFailed, UsageError
+
+ray = pytest.importorskip("ray")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> object:
+    # The pool of workers outlives the context: Ray's own sockets are still open when it is collected.
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's, not ours
+
+
+def test_a_cluster_gives_the_same_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_days(tmp_path)
+    monkeypatch.setattr(parts, "PART_BYTES", 2000)
+    here = run(days(), tmp_path, tmp_path / "here")
+    there = run(days(), tmp_path, tmp_path / "there", engine="ray", threads=1)
+    assert there.fingerprint == here.fingerprint
+    assert there.statistics == here.statistics
+    assert there.splits == here.splits
+
+
+def test_what_fails_in_a_worker_is_told_as_if_it_failed_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_days(tmp_path)
+    with (tmp_path / "day3.csv").open("a") as file:
+        file.write("2,1,1,,,\n")
+    monkeypatch.setattr(parts, "PART_BYTES", 2000)
+    with pytest.raises(RunFailed, match="the label must be 0 or 1, found `2`"):
+        run(days(), tmp_path, tmp_path / "out", engine="ray")
+    assert not (tmp_path / "out/own").exists()
+
+
+def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_days(tmp_path)
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(UsageError, match="needs Ray") as caught:
+        run(days(), tmp_path, tmp_path / "out", engine="ray")
+    assert "wukongctl[ray]" in str(caught.value.hint)

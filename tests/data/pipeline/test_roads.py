@@ -1,0 +1,236 @@
+"""Whatever road preparation takes, fast or slow, in one part or in many, the result is the same."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.data.test_prepare import columns, own, run
+from wukongctl.config.dataset import DatasetSpec
+from wukongctl.data.manifest import Manifest
+from wukongctl.data.pipeline import lookup, parts, reading, shuffle, spill, spool
+from wukongctl.data.progress import Progress
+from wukongctl.data.query.engine import Engine
+
+FEATURES = [
+    {"type": "categorical", "columns": ["a"], "min_count": 2},
+    {"type": "categorical", "columns": ["b"]},
+    {"type": "sequence", "columns": ["s"], "separator": "^", "max_len": 3},
+    {"type": "sequence", "columns": ["t"], "separator": "^", "max_len": 2, "shares": "b"},
+    {"type": "numeric", "columns": ["n"], "standardize": True},
+]
+READ = "FROM read_csv({files}, header=true, all_varchar=true, delim=',')"
+NAMES = [f"day{day}.csv" for day in range(5)]
+
+
+def write_days(folder: Path) -> None:
+    """Five files of different lengths, the third of them without rows."""
+    rng = random.Random(1)
+    for name, rows in zip(NAMES, (400, 150, 0, 700, 90), strict=True):
+        lines = ["label,a,b,s,t,n"]
+        for _ in range(rows):
+            items = "^".join(str(rng.randint(0, 30)) for _ in range(rng.randint(0, 5)))
+            more = "^".join(str(rng.randint(0, 300)) for _ in range(rng.randint(0, 3)))
+            a, b = rng.choice(["", rng.randint(0, 400)]), rng.randint(0, 200)
+            lines.append(f"{rng.randint(0, 1)},{a},{b},{items},{more},{rng.choice(['', rng.random()])}")
+        (folder / name).write_text("\n".join(lines) + "\n")
+
+
+def days(**changes: Any) -> DatasetSpec:
+    listed = "[" + ", ".join(f"'{{{name}}}'" for name in NAMES) + "]"
+    content = {
+        "files": {name: {} for name in NAMES},
+        "rows": READ.format(files=listed),
+        "features": FEATURES,
+    }
+    return own(**(content | changes))
+
+
+SPLITS = [
+    {"by": "order", "ratio": {"train": 6, "valid": 1, "test": 1}},
+    {"by": "hash", "key": "a", "ratio": {"train": 8, "test": 2}},
+    {"by": "time", "column": "n", "ratio": {"train": 7, "test": 3}},
+]
+
+
+@pytest.mark.parametrize("split", SPLITS, ids=["order", "hash", "time"])
+def test_parts_give_the_rows_that_one_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: dict[str, Any]
+) -> None:
+    write_days(tmp_path)
+    where = {"rows": days().rows + " WHERE n <> ''"} if split["by"] == "time" else {}
+    spec = days(split=split, **where)
+    one = run(spec, tmp_path, tmp_path / "one")
+    monkeypatch.setattr(parts, "PART_BYTES", 2000)
+    stages: list[str] = []
+    many = run(spec, tmp_path, tmp_path / "many", progress=lambda at: stages.append(at.stage))
+    assert any("(part 3 of" in stage for stage in stages)
+    assert columns(tmp_path / "one", one) == columns(tmp_path / "many", many)
+    assert one.features == many.features
+    assert one.statistics == many.statistics
+    assert [file.path for file in many.splits["train"].files] == [
+        f"train/part-{number:05d}.parquet" for number in range(len(many.splits["train"].files))
+    ]
+
+
+def parts_of(spec: DatasetSpec, folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(parts, "PART_BYTES", 1)
+    stages: list[str] = []
+    run(spec, folder, folder / "out", progress=lambda at: stages.append(at.stage), force=True)
+    return max([1, *(int(stage.split(" of ")[1].rstrip(")")) for stage in stages if " of " in stage)])
+
+
+@pytest.mark.parametrize(
+    ("select", "count"),
+    [
+        ("SELECT * {}", 5),
+        ("SELECT * REPLACE (upper(a) AS a) {} WHERE b <> '7'", 5),
+        ("SELECT * {} ORDER BY n", 1),
+        ("SELECT DISTINCT * {}", 1),
+        ("SELECT *, row_number() OVER () AS r {}", 1),
+        ("SELECT * {} LIMIT 900", 1),
+        ("SELECT * {} UNION ALL FROM read_csv(['{{day0.csv}}', '{{day1.csv}}'], all_varchar=true)", 1),
+    ],
+)
+def test_only_what_reads_row_by_row_is_divided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, select: str, count: int
+) -> None:
+    write_days(tmp_path)
+    hashed = {"by": "hash", "key": "a", "ratio": {"train": 8, "test": 2}}
+    spec = days(rows=select.format(days().rows), split=hashed)
+    assert parts_of(spec, tmp_path, monkeypatch) == count
+
+
+def prepared(folder: Path, name: str, **changes: Any) -> Manifest:
+    return run(days(**changes), folder, folder / name)
+
+
+@pytest.mark.parametrize("compat", [None, "bars"])
+def test_vocabularies_too_large_for_memory_give_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compat: str | None
+) -> None:
+    write_days(tmp_path)
+    fast = prepared(tmp_path, "fast", compat=compat)
+    monkeypatch.setattr(reading, "BATCH_ROWS", 100)
+    monkeypatch.setattr(reading, "LEAST_BATCH_ROWS", 100)
+    monkeypatch.setattr(lookup, "SHARE", 1e-7)
+    used: list[int] = []
+    ids = spill.ids
+    monkeypatch.setattr(spill, "ids", lambda *rest: used.append(rest[2].values) or ids(*rest))
+    slow = prepared(tmp_path, "slow", compat=compat)
+    assert len(used) >= 3
+    assert slow.fingerprint == fast.fingerprint
+    assert slow.statistics == fast.statistics
+    assert not (tmp_path / "slow/.own.work").exists()
+
+
+TEXTS = st.lists(st.none() | st.sampled_from(["a", "", "é", "long enough to be kept apart"]), max_size=20)
+
+
+@settings(max_examples=40, deadline=None)
+@given(batches=st.lists(st.lists(st.tuples(st.sampled_from("abcdé"), TEXTS)), max_size=4))
+def test_codes_stand_for_the_values_that_were_there(
+    batches: list[list[tuple[str, list[str | None]]]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("spool")
+    for rows in batches:
+        texts = pa.array([text for text, _ in rows], pa.string())
+        lists = pa.array([items for _, items in rows], pa.list_(pa.string()))
+        # A slice, as DuckDB and filters may give one, does not start at its first value.
+        longer = pa.concat_arrays([pa.array([["x", "y"]], lists.type), lists])[1:]
+        spool.append(folder, pa.record_batch([spool.coded(texts), spool.coded(longer)], ["f0", "f1"]))
+    found = list(spool.read(folder, ["f1", "f0"]))
+    assert [batch.column(1).to_pylist() for batch in found] == [
+        [text or None for text, _ in rows] for rows in batches
+    ]
+    assert [batch.column(0).to_pylist() for batch in found] == [
+        [items for _, items in rows] for rows in batches
+    ]
+    spool.discard(folder)
+    assert not list(folder.iterdir())
+
+
+def test_the_raw_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither counting, nor the ends of splits in the order of rows, nor encoding parses them again."""
+    write_days(tmp_path)
+    run_queries: list[str] = []
+    for verb in ("reader", "rows", "execute"):
+        plain = getattr(Engine, verb)
+        monkeypatch.setattr(
+            Engine, verb, lambda self, text, *rest, f=plain: run_queries.append(text) or f(self, text, *rest)
+        )
+    found = prepared(tmp_path, "out")
+    assert sum("day0.csv" in query for query in run_queries) == 1
+    assert {name: split.rows for name, split in found.splits.items()} == {"train": 894, "test": 446}
+
+
+def test_untracked_files_are_never_taken_up_from_a_killed_run(tmp_path: Path) -> None:
+    write_days(tmp_path)
+    spec = days(
+        files={}, rows=f"FROM read_csv('{tmp_path}/day0.csv', header=true, all_varchar=true, delim=',')"
+    )
+
+    def interrupt(at: Progress) -> None:
+        if at.stage == "encoding":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(spec, tmp_path, tmp_path / "out", progress=interrupt)
+    assert (tmp_path / "out/.own.work/counts").is_dir()
+    stages: list[str] = []
+    run(spec, tmp_path, tmp_path / "out", progress=lambda at: stages.append(at.stage))
+    assert "counting values" in stages
+    assert not (tmp_path / "out/.own.work").exists()
+
+
+def test_shuffled_train_rows_are_the_same_rows_in_an_order_of_the_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_days(tmp_path)
+    monkeypatch.setattr(shuffle, "BUCKET_BYTES", 4000)
+    plain = columns(tmp_path / "plain", prepared(tmp_path, "plain"))
+    first = prepared(tmp_path, "first", shuffle={"seed": 1})
+    monkeypatch.setattr(reading, "BATCH_ROWS", 64)
+    again = run(days(shuffle={"seed": 1}), tmp_path, tmp_path / "again", threads=1)
+    other = prepared(tmp_path, "other", shuffle={"seed": 2})
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+    assert first.statistics is not None
+    shuffled = columns(tmp_path / "first", first)
+    assert shuffled["test"] == plain["test"]
+    assert shuffled["train"] != plain["train"]
+    assert rows_of(shuffled["train"]) == rows_of(plain["train"])
+    assert rows_of(columns(tmp_path / "other", other)["train"]) == rows_of(plain["train"])
+    positions = [plain["train"]["n"].index(value) for value in shuffled["train"]["n"][:400]]
+    # A uniform permutation of about 900 rows: neighbours are far apart on average, and no trend remains.
+    assert abs(np.corrcoef(range(len(positions)), positions)[0, 1]) < 0.2
+
+
+def rows_of(table: dict[str, list[Any]]) -> list[str]:
+    return sorted(map(repr, zip(*table.values(), strict=True)))
+
+
+def test_reading_is_held_back_for_a_slow_writer() -> None:
+    taken: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(50):
+            taken.append(number)
+            yield number
+
+    for number, done in enumerate(reading.in_order(lambda x: 2 * x, numbers(), 2)):
+        assert done == 2 * number
+        assert len(taken) <= number + reading.AHEAD
+    assert len(taken) == 50
+
+
+def test_batches_are_sized_by_the_memory_limit() -> None:
+    assert reading.batch_rows(1 << 20, 39) == reading.LEAST_BATCH_ROWS
+    assert reading.batch_rows(1 << 40, 39) == reading.BATCH_ROWS
+    ahead = reading.batch_rows(300_000_000, 39) * 39 * reading.VALUE_BYTES * reading.AHEAD
+    assert ahead <= 300_000_000 / 4 < 2 * ahead

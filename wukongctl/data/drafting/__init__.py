@@ -1,0 +1,8 @@
+"""A table that nobody has described → its first recipe.
+
+In this order:
+
+    profile  what its columns hold
+    guess    which is the label, which the time, and what the others can be
+    draft    the recipe, tried and written with its reasons
+"""

@@ -1,0 +1,106 @@
+"""Second stage: how often each value occurs in the train rows of a part, and moments of its numbers.
+
+Leaves `counts/<part>/f<feature>.parquet` (value, count; in no order) and `moments.json`.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from wukongctl.config.dataset import Numeric
+from wukongctl.config.spec import Spec
+from wukongctl.data.pipeline import spool
+from wukongctl.data.pipeline.job import Job
+from wukongctl.data.pipeline.parts import Part
+from wukongctl.data.pipeline.writer import InfiniteValue
+from wukongctl.data.progress import Progress, Report, silent
+from wukongctl.data.query import sql
+from wukongctl.data.stages import save, stage
+
+MOMENTS = "moments.json"
+STAGE = "counting values"
+OCCURRENCES = pa.schema([("value", pa.string()), ("count", pa.int64())])
+
+
+class Moments(NamedTuple):
+    """How many numbers, their mean and their variance."""
+
+    count: int
+    mean: float
+    variance: float
+
+
+class Page(Spec):
+    """Moments per feature to standardize."""
+
+    features: dict[int, Moments]
+
+
+def count(job: Job, part: Part, report: Report = silent) -> None:
+    """Count the values of `part`, unless that is done."""
+    if job.counts(part).is_dir():
+        return
+    valued = [i for i, (_, group) in enumerate(job.spec.columns) if not isinstance(group, Numeric)]
+    with stage(job.counts(part)) as folder, job.engine(part.name) as engine:
+        for step, feature in enumerate(valued):
+            report(Progress(STAGE, step, len(valued)))
+            # Streamed into an aggregate that spills to disk: only one feature is in memory at a time.
+            with engine.given("occurrences", OCCURRENCES, _occurrences(job, part, feature)):
+                summed = sql.sum_counts("SELECT value, count FROM occurrences")
+                engine.execute(sql.copy(summed, folder / file_name(feature), "lz4"))
+        save(folder / MOMENTS, Page(features=_moments(job, part)))
+
+
+def file_name(feature: int) -> str:
+    """The counts of one feature in the folder of a part."""
+    return f"f{feature}.parquet"
+
+
+def merged(moments: Iterable[Moments]) -> Moments:
+    """The moments of all numbers, from those of their parts."""
+    known = list(moments)
+    total = sum(part.count for part in known)
+    mean = sum(part.count * part.mean for part in known) / (total or 1)
+    spread = sum(part.count * (part.variance + (part.mean - mean) ** 2) for part in known)
+    return Moments(total, mean, spread / (total or 1))
+
+
+def _occurrences(job: Job, part: Part, feature: int) -> Iterator[pa.RecordBatch]:
+    """Values and their counts, batch by batch."""
+    for column in _train(job, part, feature):
+        values = column.flatten() if isinstance(column, pa.ListArray) else column
+        codes = values.indices.drop_null().to_numpy()
+        counts = np.bincount(codes, minlength=len(values.dictionary))
+        batch = pa.RecordBatch.from_arrays([values.dictionary, pa.array(counts)], schema=OCCURRENCES)
+        yield batch if counts.all() else batch.filter(pa.array(counts > 0))
+
+
+def _moments(job: Job, part: Part) -> dict[int, Moments]:
+    """Moments of the features of `part` to standardize; raises InfiniteValue."""
+    found = {}
+    for feature, (name, group) in enumerate(job.spec.columns):
+        if isinstance(group, Numeric) and group.standardize:
+            columns = (column.drop_null().to_numpy() for column in _train(job, part, feature))
+            with np.errstate(invalid="ignore", over="ignore"):
+                moments = [Moments(len(n), float(n.mean()), float(n.var())) for n in columns if len(n)]
+            found[feature] = merged(moments)
+            if not math.isfinite(found[feature].mean + found[feature].variance):
+                raise InfiniteValue(f"`{name}` has infinite values")
+    return found
+
+
+def _train(job: Job, part: Part, feature: int) -> Iterator[pa.Array]:
+    """One feature of the train rows of `part`, by batch."""
+    row, names = 0, [f"f{feature}", *(["split_"] if part.expression else [])]
+    for batch in spool.read(job.rows(part), names):
+        if part.expression:
+            train = pa.array(batch.column("split_").to_numpy() == 0)
+            yield batch.column(0).filter(train)
+        elif part.ends and row >= part.ends[0]:
+            return
+        else:
+            yield batch.column(0)[: max(part.ends[0] - row, 0) if part.ends else None]
+        row += batch.num_rows

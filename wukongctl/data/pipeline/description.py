@@ -1,0 +1,153 @@
+"""The manifest of what the stages left: features, splits, statistics, fingerprint."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import duckdb
+import pyarrow
+
+import wukongctl
+from wukongctl.config.dataset import Categorical, DatasetSpec, Numeric, Sequence, SplitName
+from wukongctl.data import statistics
+from wukongctl.data.acquire.sources import Resolved
+from wukongctl.data.manifest import Feature, Manifest, Split, Versions
+from wukongctl.data.pipeline import pretrained, rejects, splits, vocabulary
+from wukongctl.data.pipeline.encode import Scales
+from wukongctl.data.pipeline.job import Job
+from wukongctl.data.pipeline.vocabulary import Vocabulary
+from wukongctl.data.pipeline.writer import Written
+from wukongctl.data.schema import schema_from_recipe
+
+VERSIONS = Versions(
+    wukongctl=wukongctl.__version__, duckdb=duckdb.__version__, pyarrow=version(pyarrow.__name__)
+)
+Vectors = dict[int, pretrained.Written]
+"""Frozen tables, by their position among tables."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the stages gave; `written` are the pieces of each split, `splits` what they make together."""
+
+    vocabularies: dict[int, Vocabulary]
+    scales: Scales
+    written: dict[SplitName, list[Written]]
+    splits: dict[SplitName, Split]
+    vectors: Vectors
+    failed: tuple[str, ...]
+    rejected: int
+
+
+def describe(job: Job, raw: Resolved, outcome: Outcome, limit_rows: int | None) -> Manifest:
+    """The manifest of a preparation."""
+    spec = job.spec
+    described = statistics.describe(
+        [name for name, _ in spec.columns],
+        {
+            name: statistics.merged(piece.tallies for piece in pieces)
+            for name, pieces in outcome.written.items()
+        },
+        {spec.columns[index][0]: entry.statistics for index, entry in outcome.vocabularies.items()},
+        {name: split.positives / split.rows for name, split in outcome.splits.items()},
+    )
+    return Manifest(
+        dataset=spec.name,
+        description=spec.description,
+        license=spec.license,
+        citation=spec.citation,
+        recipe=spec.to_dict(),
+        recipe_digest=spec.content_digest(),
+        sql_sha256=_sql_digest(job),
+        features=_features(spec, outcome),
+        splits=outcome.splits,
+        sources=raw.sources,
+        verified=not outcome.failed and not raw.problems and not (limit_rows and spec.expect),
+        problems=(*raw.problems, *outcome.failed, *_notes(spec, outcome)),
+        rejected=outcome.rejected,
+        statistics=described,
+        limit_rows=limit_rows,
+        versions=VERSIONS,
+        fingerprint=fingerprint(outcome, spec),
+    )
+
+
+def _sql_digest(job: Job) -> str:
+    queries = "\n".join(part.select(job.spec) for part in job.parts)
+    return hashlib.sha256(queries.encode()).hexdigest()
+
+
+def _features(spec: DatasetSpec, outcome: Outcome) -> tuple[Feature, ...]:
+    vocabularies, vectors = outcome.vocabularies, outcome.vectors
+    tables = vocabulary.tables(spec)
+    dims = schema_from_recipe(spec).vector_dims
+    features = []
+    for index, (name, group) in enumerate(spec.columns):
+        match group:
+            case Numeric():
+                mean, std = outcome.scales.get(index, (None, None))
+                feature = Feature(name=name, type="numeric", transform=group.transform, mean=mean, std=std)
+            case Categorical() | Sequence():
+                feature = Feature(
+                    name=name,
+                    type=group.type,
+                    rows=vocabularies[index].rows,
+                    table=tables[index],
+                    vectors=vectors[tables[index]].path if tables[index] in vectors else None,
+                    vector_dim=dims[tables[index]] if tables[index] in vectors else None,
+                    max_len=group.max_len if isinstance(group, Sequence) else None,
+                    padding=group.padding if isinstance(group, Sequence) else None,
+                )
+        features.append(feature)
+    return tuple(features)
+
+
+def fingerprint(outcome: Outcome, spec: DatasetSpec) -> str:
+    """SHA-256 over the encoded values of each split, part and column in row order, vocabularies, vectors."""
+    content: dict[str, Any] = {
+        "splits": [
+            [name, piece.split.rows, piece.digests]
+            for name, pieces in sorted(outcome.written.items())
+            for piece in pieces
+        ],
+        "vocabularies": [[spec.columns[i][0], v.sha256] for i, v in sorted(outcome.vocabularies.items())],
+    }
+    if outcome.vectors:
+        content["vectors"] = [[table, file.digest] for table, file in sorted(outcome.vectors.items())]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _notes(spec: DatasetSpec, outcome: Outcome) -> list[str]:
+    """What a person should know although no check failed."""
+    notes = [f"{outcome.rejected:,} bad rows were left out: see `{rejects.FILE}`"] if outcome.rejected else []
+    train = outcome.splits["train"]
+    if train.positives in (0, train.rows):
+        notes.append(f"every label in `train` is {int(train.positives > 0)}: nothing can be learned from it")
+    if not spec.files and spec.generator is None:
+        notes.append("the recipe lists no `files`: a change of what its SQL reads will go unnoticed")
+    notes += _constant(spec, outcome)
+    notes += [
+        f"`{file.path}`: {file.without:,} values of train have no vector, theirs is zero"
+        for file in outcome.vectors.values()
+        if file.without
+    ]
+    if splits.valid_is_test(spec):
+        notes.append("`valid` is the test split, as in BARS: a model chosen on it has seen the test labels")
+    return notes
+
+
+def _constant(spec: DatasetSpec, outcome: Outcome) -> list[str]:
+    """Features that say the same of every row of train."""
+    tallies = statistics.merged(piece.tallies for piece in outcome.written["train"])
+    notes = []
+    for index, (name, group) in enumerate(spec.columns):
+        tally, vocabulary = tallies[name], outcome.vocabularies.get(index)
+        if tally.missing == tally.rows:
+            notes.append(f"`{name}` is missing in every row of `train`: nothing can be learned from it")
+        elif isinstance(group, Sequence) or tally.missing:
+            continue
+        elif tally.minimum == tally.maximum and (vocabulary is None or vocabulary.statistics.seen == 1):
+            notes.append(f"`{name}` has one value in every row of `train`: nothing can be learned from it")
+    return notes

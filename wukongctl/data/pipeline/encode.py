@@ -1,0 +1,188 @@
+"""Third stage: the spooled rows of a part → Parquet files of ids and numbers, in order and in bounded memory.
+
+The distinct values of each batch are looked up: in memory (`lookup`) or, where a vocabulary is too large for
+that, on disk (`spill`). A row's id is then a matter of its code.
+"""
+
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from wukongctl.config.dataset import Categorical, DatasetSpec, Numeric, Sequence, SplitName
+from wukongctl.config.spec import Spec
+from wukongctl.data.pipeline import lookup, reading, shuffle, spill, spool, vocabulary
+from wukongctl.data.pipeline.job import Job
+from wukongctl.data.pipeline.parts import Part
+from wukongctl.data.pipeline.splits import Route
+from wukongctl.data.pipeline.vocabulary import Vocabulary
+from wukongctl.data.pipeline.writer import SplitWriter, Written
+from wukongctl.data.progress import Progress, Report, silent
+from wukongctl.data.query import sql
+from wukongctl.data.query.engine import Engine
+from wukongctl.data.stages import load, save, stage
+
+PAGE = "encoded.json"
+Scales = dict[int, tuple[float, float]]
+"""Mean and standard deviation of the features to standardize."""
+
+
+class Encoded(Spec):
+    """What the encoding of one part gave."""
+
+    splits: dict[SplitName, Written]
+
+
+def encode(
+    job: Job,
+    part: Part,
+    report: Report = silent,
+    *,
+    vocabularies: Mapping[int, Vocabulary],
+    scales: Scales,
+) -> None:
+    """Encode the rows of `part` into one folder per split, unless that is done."""
+    final = job.encoded(part)
+    if (final / PAGE).is_file():
+        return
+    rows = reading.result(job, part).rows
+    with stage(final) as folder, job.engine(part.name) as engine:
+        columns = schema(job.spec)
+        special = special_ids(job.spec, vocabularies)
+        writers = {name: SplitWriter(folder, name, columns, special=special) for name in part.names}
+        scatter = _scatter(job, part, folder / shuffle.BUCKETS, columns)
+        row = 0
+        with closing(_batches(job, part, engine, vocabularies, scales)) as batches:
+            for batch in batches:
+                for name, taken in divided(batch, part.route, row, columns):
+                    (scatter if scatter and name == "train" else writers[name]).write(taken)
+                row += batch.num_rows
+                report(Progress("encoding", row, rows, "rows"))
+        if scatter:
+            scatter.close()
+            del writers["train"]
+        written = {name: writer.close() for name, writer in writers.items()}
+        save(folder / PAGE, Encoded(splits=written))
+    spool.discard(job.rows(part))
+
+
+def result(job: Job, part: Part) -> Encoded:
+    """What `encode` gave."""
+    page = load(job.encoded(part) / PAGE, Encoded)
+    assert page is not None
+    return page
+
+
+def special_ids(spec: DatasetSpec, vocabularies: Mapping[int, Vocabulary]) -> dict[str, tuple[int, int]]:
+    """The ids of missing and of unknown values, by column."""
+    return {spec.columns[index][0]: (entry.missing, entry.unknown) for index, entry in vocabularies.items()}
+
+
+def schema(spec: DatasetSpec) -> pa.Schema:
+    """Columns of the Parquet files."""
+    types = {Categorical: pa.int32(), Numeric: pa.float32(), Sequence: pa.list_(pa.int32())}
+    fields = [pa.field("label", pa.uint8())]
+    fields += [pa.field(name, types[type(group)]) for name, group in spec.columns]
+    if spec.probability is not None:
+        fields.append(pa.field("probability", pa.float32()))
+    return pa.schema(fields)
+
+
+def divided(
+    batch: pa.RecordBatch, route: Route, row: int, columns: pa.Schema
+) -> Iterator[tuple[SplitName, pa.Table]]:
+    """The parts of a batch that begins at `row` of its stream, by split, under the final column names."""
+    names = [name for name in batch.schema.names if name != "split_"]
+    table = pa.table([batch.column(name) for name in names], names=columns.names).cast(columns)
+    if route.ends:
+        start = 0
+        for name, end in zip(route.names, route.ends, strict=True):
+            stop = min(max(end - row, start), table.num_rows)
+            if stop > start:
+                yield name, table.slice(start, stop - start)
+            start = stop
+    elif route.expression is not None:
+        split = batch.column("split_").to_numpy()
+        for position, name in enumerate(route.names):
+            yield name, table.filter(pa.array(split == position))
+    else:
+        yield route.names[0], table
+
+
+def _scatter(job: Job, part: Part, folder: Path, columns: pa.Schema) -> shuffle.Scatter | None:
+    if job.spec.shuffle is None or "train" not in part.names:
+        return None
+    return shuffle.Scatter(folder, columns, shuffle.buckets(job), job.spec.shuffle.seed, part.index)
+
+
+def _batches(
+    job: Job, part: Part, engine: Engine, vocabularies: Mapping[int, Vocabulary], scales: Scales
+) -> Generator[pa.RecordBatch]:
+    """The rows of `part` with ids for values."""
+    rows, folder = job.rows(part), job.work / vocabulary.FOLDER
+    small, large = lookup.divide(vocabularies, engine.memory)
+    ids = {index: table.ids(_distinct(rows, index)) for index, table in lookup.load(small, folder).items()}
+    for index, entry in large.items():
+        ids[index] = spill.ids(engine, _distinct(rows, index), entry, folder / entry.file, job.work)
+    batches = spool.read(rows, sql.columns(job.spec, with_split=part.expression is not None))
+    known = ((batch, {index: next(found) for index, found in ids.items()}) for batch in batches)
+    return reading.in_order(partial(_encoded, spec=job.spec, scales=scales), known, engine.threads)
+
+
+def _distinct(rows: Path, feature: int) -> Iterator[pa.Array]:
+    """The distinct values of one feature in each batch."""
+    return (spool.distinct(batch.column(0)) for batch in spool.read(rows, [f"f{feature}"]))
+
+
+def _encoded(
+    item: tuple[pa.RecordBatch, Mapping[int, np.ndarray]], spec: DatasetSpec, scales: Scales
+) -> pa.RecordBatch:
+    return encoded(*item, spec, scales)
+
+
+def encoded(
+    batch: pa.RecordBatch, ids: Mapping[int, np.ndarray], spec: DatasetSpec, scales: Scales
+) -> pa.RecordBatch:
+    """A spooled batch in the order of `schema`, with ids for values and scaled numbers; `split_` stays.
+
+    By feature, `ids` has one for each distinct value of the batch, and last that of no value.
+    """
+    columns = {name: batch.column(name) for name in batch.schema.names}
+    for index, (_, group) in enumerate(spec.columns):
+        column = columns.pop(f"f{index}")
+        if isinstance(group, Numeric):
+            columns[f"f{index}"] = _scaled(column, *scales[index]) if index in scales else column
+        else:
+            found = ids[index]
+            columns[f"f{index}"] = (
+                _items(column, found, group) if isinstance(group, Sequence) else _ids(column, found)
+            )
+    if "probability_" in columns:
+        columns["probability_"] = columns.pop("probability_").cast(pa.float32())
+    return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+
+
+def _ids(codes: pa.DictionaryArray, ids: np.ndarray) -> pa.Array:
+    return pa.array(ids[codes.indices.fill_null(len(ids) - 1).to_numpy()])
+
+
+def _items(lists: pa.ListArray, ids: np.ndarray, group: Sequence) -> pa.Array:
+    """Ids of the first or last items of each list."""
+    ends = lists.offsets.to_numpy()
+    starts, stops = ends[:-1], ends[1:]
+    if group.keep == "last":
+        starts = np.maximum(starts, stops - group.max_len)
+    else:
+        stops = np.minimum(stops, starts + group.max_len)
+    offsets = np.concatenate([[0], np.cumsum(stops - starts)])
+    kept = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], stops - starts)
+    codes = lists.values.indices.fill_null(len(ids) - 1).to_numpy()
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(ids[codes[kept]]))
+
+
+def _scaled(column: pa.Array, mean: float, deviation: float) -> pa.Array:
+    values = (column.fill_null(mean).to_numpy() - mean) / deviation
+    return spool.mapped(column, reading.narrowed(values))

@@ -1,0 +1,248 @@
+"""The pipeline behind `prepare`: plan parts, read and count each, build vocabularies, encode each, assemble.
+
+Stages leave their results in the work folder and are skipped when these are there, so that a killed run is
+taken up where it was:
+
+    parts.json                     which rows there are, and how they are divided over splits
+    rows/<part>/                   those rows in a compact form
+    counts/<part>/                 occurrences of each value in train rows
+    vocab/                         value → id
+    encoded/<part>/<split>/        Parquet
+    shuffled/                      train in random order, where the recipe asks for it
+    dataset/                       the above in its final places, with the manifest
+"""
+
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from wukongctl.config.dataset import ByColumn, DatasetSpec, Numeric, Sequence, SplitName
+from wukongctl.data.acquire.sources import Resolved
+from wukongctl.data.manifest import Manifest, Split
+from wukongctl.data.pipeline import (
+    count,
+    diagnosis,
+    encode,
+    parts,
+    pretrained,
+    reading,
+    rejects,
+    shuffle,
+    splits,
+    vocabulary,
+)
+from wukongctl.data.pipeline.description import VERSIONS, Outcome, Vectors, describe
+from wukongctl.data.pipeline.encode import Scales
+from wukongctl.data.pipeline.executors import EngineName, executor
+from wukongctl.data.pipeline.job import GENERATED, Job
+from wukongctl.data.pipeline.parts import Plan
+from wukongctl.data.pipeline.vocabulary import Vocabulary
+from wukongctl.data.pipeline.writer import InfiniteValue, Written, joined
+from wukongctl.data.progress import Progress, Report, silent
+from wukongctl.data.query.engine import ConversionFailed
+from wukongctl.data.stages import ASSEMBLING, DATASET, begin, load, save
+from wukongctl.data.synthetic import generate
+from wukongctl.errors import CheckFailed, RunFailed
+
+LAYOUT = 2
+"""Of the work folder: what another version left there is not taken up."""
+SIGNIFICANT_DIGITS = 9
+"""Means and deviations are rounded to this: beyond it, sums over threads differ from run to run."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to prepare, apart from what the recipe says."""
+
+    recipe_dir: Path
+    source: Path | None = None
+    verify: bool = True
+    memory_limit: str | None = None
+    threads: int | None = None
+    limit_rows: int | None = None
+    force: bool = False
+    engine: EngineName = "local"
+    report: Report = silent
+
+
+def run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Manifest:
+    """Prepare `spec` from the files of `raw` into `work/dataset`, and describe the result."""
+    begin(work, _key(spec, options, raw))
+    paths = {**raw.paths, **_generated(spec, options, work)}
+    job = Job(spec, paths, options.recipe_dir, work, options.memory_limit, options.threads)
+    job = _planned(job, options)
+    each = executor(options.engine)
+    try:
+        each(reading.STAGE, reading.read, job, job.parts, options.report)
+        read = [reading.result(job, part) for part in job.parts]
+        job = replace(job, parts=parts.bounded(spec, job.parts, [rows.rows for rows in read]))
+        each(count.STAGE, count.count, job, [part for part in job.parts if part.trains], options.report)
+        vocabularies = vocabulary.build(job, options.report)
+        scales = _scales(job)
+        encoding = partial(encode.encode, vocabularies=vocabularies, scales=scales)
+        each("encoding", encoding, job, job.parts, options.report)
+    except (ConversionFailed, InfiniteValue) as failure:
+        texts = [(part.query, part.types) for part in job.parts]
+        with job.engine("diagnosis") as engine:
+            raise diagnosis.no_number(engine, spec, texts) or failure from None
+    pieces = _pieces(job, options, vocabularies)
+    whole = {name: joined([piece.written for piece in found]) for name, found in pieces.items()}
+    kept, failed = _checked(job, options, whole)
+    pieces = {name: pieces[name] for name in kept}
+    _assemble(job, pieces, kept, vocabularies)
+    vectors = _vectors(job, vocabularies, options.report)
+    written = {name: [piece.written for piece in found] for name, found in pieces.items()}
+    outcome = Outcome(vocabularies, scales, written, kept, vectors, tuple(failed), _rejected(job))
+    return describe(job, raw, outcome, options.limit_rows)
+
+
+def _key(spec: DatasetSpec, options: Options, raw: Resolved) -> str:
+    """Of all that decides what the stages hold; never the same twice where the raw files are not known."""
+    sources = [(source.file, source.sha256) for source in raw.sources]
+    if not sources and spec.generator is None:
+        return secrets.token_hex()
+    content = [
+        spec.content_digest(),
+        options.limit_rows,
+        sources,
+        VERSIONS.to_dict(),
+        parts.PART_BYTES,
+        LAYOUT,
+    ]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _generated(spec: DatasetSpec, options: Options, work: Path) -> dict[str, Path]:
+    if spec.generator is None:
+        return {}
+    path = work / f"{GENERATED}.parquet"
+    if not path.is_file():
+        rows = min(spec.generator.rows, options.limit_rows or spec.generator.rows)
+        unfinished = path.with_suffix(".partial")
+        generate.write(spec.generator, rows, unfinished, options.report)
+        unfinished.rename(path)
+    return {GENERATED: path}
+
+
+def _planned(job: Job, options: Options) -> Job:
+    page = load(job.work / "parts.json", Plan)
+    if page is None:
+        options.report(Progress("looking at the raw files"))
+        with job.engine("plan") as engine:
+            page = parts.plan(engine, job.spec, options.limit_rows)
+        save(job.work / "parts.json", page)
+    return replace(job, parts=page.parts, paths=parts.with_runs(job.paths, page.parts))
+
+
+def _scales(job: Job) -> Scales:
+    """Mean and deviation over the train rows of all parts, of the features to standardize."""
+    loaded = [load(job.counts(part) / count.MOMENTS, count.Page) for part in job.parts if part.trains]
+    pages = [page.features for page in loaded if page is not None]
+    moments = {feature: count.merged(page[feature] for page in pages) for feature in (pages or [{}])[0]}
+    return {f: (_rounded(m.mean), _rounded(m.variance**0.5) or 1.0) for f, m in moments.items()}
+
+
+class Piece(NamedTuple):
+    """What one stage wrote of one split, and where."""
+
+    folder: Path
+    written: Written
+
+
+def _pieces(job: Job, options: Options, vocabularies: dict[int, Vocabulary]) -> dict[SplitName, list[Piece]]:
+    """The pieces of each split, in order."""
+    pieces: dict[SplitName, list[Piece]] = {name: [] for name in splits.ORDER}
+    for part in job.parts:
+        for name, written in encode.result(job, part).splits.items():
+            pieces[name].append(Piece(job.encoded(part), written))
+    if job.spec.shuffle is not None:
+        special = encode.special_ids(job.spec, vocabularies)
+        columns = encode.schema(job.spec)
+        pieces["train"] = [
+            Piece(*shuffle.gather(job, job.spec.shuffle.seed, columns, special, options.report))
+        ]
+    return {name: found for name, found in pieces.items() if found}
+
+
+def _checked(
+    job: Job, options: Options, written: dict[SplitName, Split]
+) -> tuple[dict[SplitName, Split], list[str]]:
+    """The splits that exist, and counts that differ from the published ones.
+
+    Raises RunFailed for an empty split, CheckFailed for a count unless checks are off.
+    """
+    if isinstance(job.spec.split, ByColumn):
+        written = {name: split for name, split in written.items() if split.rows or name == "train"}
+    for name, split in written.items():
+        if not split.rows:
+            raise RunFailed(f"split `{name}` of dataset `{job.spec.name}` is empty")
+    problems = [] if options.limit_rows is not None else diagnosis.count_problems(job.spec, written)
+    if problems and options.verify:
+        raise CheckFailed(
+            f"dataset `{job.spec.name}` does not have the published counts",
+            hint="add `--no-verify` to go on and record it in the manifest",
+            problems=tuple(problems),
+        )
+    return written, [str(problem) for problem in problems]
+
+
+def _assemble(
+    job: Job,
+    pieces: dict[SplitName, list[Piece]],
+    kept: dict[SplitName, Split],
+    vocabularies: dict[int, Vocabulary],
+) -> None:
+    """Move the results of all stages into `dataset/`; may be repeated after a kill."""
+    folder = job.work / DATASET
+    folder.mkdir(exist_ok=True)
+    (job.work / ASSEMBLING).touch()
+    for name, split in kept.items():
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        sources = [piece.folder / file.path for piece in pieces[name] for file in piece.written.split.files]
+        for source, target in zip(sources, split.files, strict=True):
+            _move(source, folder / target.path)
+    (folder / vocabulary.FOLDER).mkdir(exist_ok=True)
+    for index, entry in vocabularies.items():
+        name, group = job.spec.columns[index]
+        if not (isinstance(group, Sequence) and group.shares):
+            _move(job.work / vocabulary.FOLDER / entry.file, folder / vocabulary.file_name(name))
+
+
+def _vectors(job: Job, vocabularies: dict[int, Vocabulary], report: Report) -> Vectors:
+    """Write the frozen vectors of each table that has some into the dataset."""
+    tables, folder = vocabulary.tables(job.spec), job.work / DATASET
+    written: Vectors = {}
+    for index, (name, group) in enumerate(job.spec.columns):
+        if isinstance(group, Numeric) or group.pretrained is None:
+            continue
+        report(Progress(f"writing vectors of {name}"))
+        entry = vocabularies[index]
+        values = vocabulary.read(folder / vocabulary.file_name(name))
+        path, file = job.path(group.pretrained.file), vocabulary.file_name(name, pretrained.FOLDER, "npy")
+        written[tables[index]] = pretrained.write(
+            path, group.pretrained, values, entry.first, entry.rows, folder, file
+        )
+    return written
+
+
+def _rejected(job: Job) -> int:
+    """How many rows were left out of all parts; their sample is put into the dataset."""
+    count = sum(reading.result(job, part).rejected for part in job.parts)
+    rejects.require(job.spec, count)
+    if count:
+        samples = [job.rows(part) / rejects.FILE for part in job.parts]
+        rejects.join(samples, job.work / DATASET / rejects.FILE)
+    return count
+
+
+def _move(source: Path, target: Path) -> None:
+    if source.is_file() or not target.is_file():
+        source.rename(target)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")

@@ -1,0 +1,104 @@
+"""Train rows in a seeded random order, in bounded memory.
+
+While a part is encoded, each train row is dealt to a random bucket on disk; then bucket after bucket is read
+from all parts, permuted and written. Every order of all rows is equally likely. Draws are a function of the
+seed, the part and the row, so that threads and batches do not matter.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from wukongctl.data.pipeline.job import Job
+from wukongctl.data.pipeline.parts import several
+from wukongctl.data.pipeline.writer import SplitWriter, Written
+from wukongctl.data.progress import Progress, Report
+from wukongctl.data.stages import load, save, stage
+
+FOLDER = "shuffled"
+BUCKETS = "buckets"
+PAGE = "shuffled.json"
+BUCKET_BYTES = 128 << 20
+"""About how much raw text a bucket holds; its rows are in memory together."""
+MAX_BUCKETS = 1024
+COMPRESSED = frozenset({".gz", ".zst", ".parquet"})
+EXPANSION = 6
+"""How many times larger the text of a compressed file is, roughly."""
+LZ4 = pa.ipc.IpcWriteOptions(compression="lz4")
+
+
+def buckets(job: Job) -> int:
+    """How many, from the sizes of the raw files alone."""
+    files = {path for place in job.paths.values() for path in several(place)}
+    sizes = (path.stat().st_size * (EXPANSION if path.suffix in COMPRESSED else 1) for path in files)
+    return min(sum(sizes) // BUCKET_BYTES + 1, MAX_BUCKETS)
+
+
+class Scatter:
+    """Deals the train rows of one part out to buckets in `folder`."""
+
+    def __init__(self, folder: Path, schema: pa.Schema, buckets: int, seed: int, part: int) -> None:
+        self.folder, self.schema, self.buckets = folder, schema, buckets
+        self._random = np.random.default_rng([seed, 0, part])
+        self._writers: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
+        folder.mkdir(parents=True)
+
+    def write(self, table: pa.Table) -> None:
+        """Deal the next rows out."""
+        bucket = (self._random.random(table.num_rows) * self.buckets).astype(np.uint16)
+        order = np.argsort(bucket, kind="stable")
+        taken = table.take(pa.array(order))
+        start = 0
+        for number, count in enumerate(np.bincount(bucket).tolist()):
+            if count:
+                self._writer(number).write_table(taken.slice(start, count))
+            start += count
+
+    def close(self) -> None:
+        """Finish all buckets."""
+        for writer in self._writers.values():
+            writer.close()
+
+    def _writer(self, bucket: int) -> pa.ipc.RecordBatchStreamWriter:
+        if bucket not in self._writers:
+            path = str(self.folder / file_name(bucket))
+            self._writers[bucket] = pa.ipc.new_stream(path, self.schema, options=LZ4)
+        return self._writers[bucket]
+
+
+def file_name(bucket: int) -> str:
+    """The rows of a bucket in the folder of a part."""
+    return f"{bucket:04d}.arrow"
+
+
+def gather(
+    job: Job, seed: int, schema: pa.Schema, special: Mapping[str, tuple[int, int]], report: Report
+) -> tuple[Path, Written]:
+    """Write the train rows of all parts in random order, unless that is done; where and what."""
+    final = job.work / FOLDER
+    if not final.is_dir():
+        with stage(final) as folder:
+            writer = SplitWriter(folder, "train", schema, special=special)
+            total = buckets(job)
+            for number in range(total):
+                report(Progress("shuffling", number, total))
+                rows = _bucket(job, number)
+                if rows is not None:
+                    order = np.random.default_rng([seed, 1, number]).permutation(rows.num_rows)
+                    writer.write(rows.take(pa.array(order)))
+            save(folder / PAGE, writer.close())
+    written = load(final / PAGE, Written)
+    assert written is not None
+    return final, written
+
+
+def _bucket(job: Job, number: int) -> pa.Table | None:
+    tables = []
+    for part in job.parts:
+        path = job.encoded(part) / BUCKETS / file_name(number)
+        if path.is_file():
+            with pa.ipc.open_stream(str(path)) as reader:
+                tables.append(reader.read_all())
+    return pa.concat_tables(tables).combine_chunks() if tables else None

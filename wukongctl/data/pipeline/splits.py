@@ -1,0 +1,116 @@
+"""Which split each row belongs to, and how that is decided before the rows are read."""
+
+from collections.abc import Mapping
+from typing import NamedTuple, assert_never
+
+from wukongctl.config.dataset import ByColumn, ByHash, ByOrder, ByTime, DatasetSpec, SplitName, SplitRule
+from wukongctl.data.query import sql
+from wukongctl.data.query.engine import Engine
+from wukongctl.errors import UsageError
+
+ORDER: tuple[SplitName, ...] = ("train", "valid", "test")
+
+
+class Route(NamedTuple):
+    """How the rows of one query are divided over `names`, of which the first is `train`."""
+
+    names: tuple[SplitName, ...]
+    expression: str | None = None
+    """SQL giving the position in `names`…"""
+    ends: tuple[int, ...] = ()
+    """… or, for splits in file order, the row at which each split ends."""
+
+
+def streams(spec: DatasetSpec) -> list[tuple[str, SplitRule | SplitName]]:
+    """The recipe's SELECTs, each with the rule that divides its rows or the split they are; train first."""
+    if spec.rows is not None and spec.split is not None:
+        return [(spec.rows, spec.split)]
+    queries = dict(spec.splits or {})
+    if valid_is_test(spec):
+        queries["valid"] = queries["test"]
+    divided = None if valid_is_test(spec) else spec.divided
+    rules = {divided: spec.split} if divided is not None and spec.split is not None else {}
+    return [(queries[name], rules.get(name, name)) for name in ORDER if name in queries]
+
+
+def valid_is_test(spec: DatasetSpec) -> bool:
+    """Whether validation is the test split, as BARS has it for datasets that ship two splits."""
+    return (
+        spec.compat == "bars"
+        and spec.splits is not None
+        and "valid" not in spec.splits
+        and "test" in spec.splits
+        and spec.divided != "test"
+    )
+
+
+def shipped(spec: DatasetSpec, counts: Mapping[SplitName, int]) -> dict[str, int]:
+    """Rows (or positives) per split → the same per split of the owner, and the `total`."""
+    parts = dict(counts)
+    if valid_is_test(spec):
+        parts.pop("valid", None)
+    elif spec.divided is not None:
+        ratio = getattr(spec.split, "ratio", {})
+        parts[spec.divided] = sum(parts.pop(name, 0) for name in ratio)
+    return {**parts, "total": sum(parts.values())}
+
+
+def route(rule: SplitRule | SplitName, engine: Engine, query: str) -> Route:
+    """Make `rule` concrete for the rows of `query`, finding the instants where that is needed.
+
+    Where splits follow the order of rows, they end where `parts.bounded` says, once the rows are read.
+    """
+    match rule:
+        case str():
+            return Route((rule,))
+        case ByHash():
+            names, ends = _cumulative(rule.ratio)
+            key = f"concat('{rule.seed}|', CAST(({rule.key}) AS VARCHAR))"
+            return Route(names, _steps(f"md5_number_lower({key}) % {ends[-1]}", [str(end) for end in ends]))
+        case ByOrder():
+            return Route(_cumulative(rule.ratio)[0])
+        case ByTime():
+            return _by_time(rule, engine, query)
+        case ByColumn():
+            column = f"CAST({sql.identifier(rule.column)} AS VARCHAR)"
+            cases = " ".join(f"WHEN '{name}' THEN {index}" for index, name in enumerate(ORDER))
+            return Route(ORDER, f"CASE {column} {cases} END")
+        case _:
+            assert_never(rule)
+
+
+def boundaries(rows: int, ratio: dict[SplitName, int]) -> tuple[int, ...]:
+    """The row at which each split ends: the cumulative share of `rows`, rounded up."""
+    _, ends = _cumulative(ratio)
+    return tuple(-(-rows * end // ends[-1]) for end in ends)
+
+
+def _by_time(rule: ByTime, engine: Engine, query: str) -> Route:
+    """A split ends with the instant at which its cumulative share of rows is reached."""
+    names, ends = _cumulative(rule.ratio)
+    column = sql.identifier(rule.column)
+    instants = f"SELECT {column} AS instant, count(*) AS rows FROM (\n{query}\n) GROUP BY instant"
+    engine.execute(f"CREATE OR REPLACE TEMP TABLE instants AS {instants}")
+    ((rows, missing),) = engine.rows("SELECT sum(rows), count(*) FILTER (instant IS NULL) FROM instants")
+    if missing:
+        raise UsageError(f"split by time: `{rule.column}` is missing in some rows")
+    cuts = boundaries(rows or 0, rule.ratio)
+    cases = []
+    for position, cut in enumerate(cuts[:-1]):
+        ((instant, kind),) = engine.rows(
+            "SELECT CAST(min(instant) AS VARCHAR), any_value(typeof(instant)) FROM (SELECT instant, "
+            f"sum(rows) OVER (ORDER BY instant) AS cumulative FROM instants) WHERE cumulative >= {cut}"
+        )
+        limit = "NULL" if instant is None else f"CAST({sql.literal(instant)} AS {kind})"
+        cases.append(f"WHEN {column} <= {limit} THEN {position}")
+    return Route(names, f"CASE {' '.join(cases)} ELSE {len(ends) - 1} END" if cases else "0")
+
+
+def _cumulative(ratio: dict[SplitName, int]) -> tuple[tuple[SplitName, ...], tuple[int, ...]]:
+    names = tuple(name for name in ORDER if name in ratio)
+    return names, tuple(sum(ratio[name] for name in names[: end + 1]) for end in range(len(names)))
+
+
+def _steps(value: str, ends: list[str]) -> str:
+    cases = " ".join(f"WHEN {value} < {end} THEN {position}" for position, end in enumerate(ends[:-1]))
+    return f"CASE {cases} ELSE {len(ends) - 1} END" if cases else "0"

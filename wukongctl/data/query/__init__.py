@@ -1,0 +1,11 @@
+"""Raw files → tables: DuckDB, its SQL, and the text files it reads.
+
+From text to tables:
+
+    sql        statements as text, every name quoted
+    engine     runs them in bounded memory; its failures in words a person can act on
+    lines      from a row of a query back to the line of its file
+    headers    files read side by side have the same columns
+    tables     a file nobody has described → the SQL that reads it
+    row_files  a file of new rows → the SQL that reads it
+"""

@@ -1,0 +1,129 @@
+"""From a row of a query back to the line of the text file it came from, to explain a failure."""
+
+import csv
+import gzip
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+from wukongctl.data.query import sql
+
+if TYPE_CHECKING:
+    from wukongctl.data.query.engine import Engine
+
+ONE_TO_ONE = frozenset({"PROJECTION", "READ_CSV", "READ_CSV_AUTO"})
+"""Operators that give one row for each record of the file, in its order."""
+DELIMITERS = ",\t|;"
+SNIFFED = 100_000
+"""Lines looked at for the one that breaks a file's pattern."""
+MOST_LINES = 10_000
+"""Of one record: more are a stray quote."""
+NO_QUOTES = re.compile(r"\bquote\s*=\s*''", re.IGNORECASE)
+
+
+class Place(NamedTuple):
+    """Where a row stands in its text file, and what is written there."""
+
+    file: str
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+def places(engine: "Engine", query: str, rows: Sequence[int]) -> dict[int, Place]:
+    """Row (from 1) of `query` → where it stands; empty unless every record of its files is a row.
+
+    Lines that `store_rejects` leaves out, headers and blank lines are told from rows by their number: if it
+    does not come out, nothing is claimed.
+    """
+    names = sql.PLACEHOLDER.findall(query)
+    calls = list(sql.csv_calls(query))
+    if len(calls) != 1 or not names or not engine.operators(query) <= ONE_TO_ONE:
+        return {}
+    accounted = engine.accounted(query)
+    if accounted is None:
+        return {}
+    total, unreadable = accounted
+    files = [path for name in names for path in _several(engine.paths[name])]
+    quoted = NO_QUOTES.search(calls[0]) is None
+    with_header, without, seen = {}, {}, 0
+    wanted = set(rows)
+    for number, path in enumerate(files, start=1):
+        for line, text in _records(path, quoted=quoted):
+            if (str(path), line) in unreadable:
+                continue
+            seen += 1
+            if seen in wanted:
+                without[seen] = Place(path.name, line, text)
+            if seen - number in wanted:
+                with_header[seen - number] = Place(path.name, line, text)
+    return {total: without, total + len(files): with_header}.get(seen, {})
+
+
+def place(engine: "Engine", query: str, row: int) -> str | None:
+    """`file:line` of row number `row` (from 1) of `query`, where that can be told."""
+    found = places(engine, query, [row]).get(row)
+    return str(found) if found is not None else None
+
+
+def _several(place: Path | tuple[Path, ...]) -> tuple[Path, ...]:
+    return (place,) if isinstance(place, Path) else place
+
+
+def _records(path: Path, *, quoted: bool) -> Iterator[tuple[int, str]]:
+    """Line number and text of each record that is not blank; quoted values may hold line breaks."""
+    with opened(path) as file:
+        start, parts, quotes = 1, [], 0
+        for number, line in enumerate(file, start=1):
+            start = number if not parts else start
+            parts.append(line)
+            quotes += line.count(b'"')
+            if quoted and quotes % 2 and len(parts) < MOST_LINES:
+                continue
+            text = b"".join(parts).decode("utf-8", "replace").rstrip("\r\n")
+            parts, quotes = [], 0
+            if text:
+                yield start, text
+        if parts:
+            yield start, b"".join(parts).decode("utf-8", "replace").rstrip("\r\n")
+
+
+def odd_line(path: Path, delimiters: str) -> tuple[int, str] | None:
+    """The first line whose number of fields is not that of the first, or whose quote never ends."""
+    try:
+        with opened(path) as file:
+            first = file.readline().decode("utf-8", "replace")
+            delimiter = max(delimiters, key=first.count)
+            wanted = len(next(csv.reader([first], delimiter=delimiter)))
+            for number, line in enumerate(file, start=2):
+                text = line.decode("utf-8", "replace")
+                if text.count('"') % 2:
+                    return number, "a quoted value never ends"
+                found = len(next(csv.reader([text], delimiter=delimiter), []))
+                if found != wanted:
+                    return number, f"expected {wanted} columns, found {found}"
+                if number > SNIFFED:
+                    break
+    except (OSError, EOFError, csv.Error, StopIteration):
+        return None
+    return None
+
+
+def long_line(path: Path, limit: int) -> int | None:
+    """The first line of more than `limit` bytes."""
+    with suppress(OSError, EOFError), opened(path) as file:
+        for number, line in enumerate(file, start=1):
+            if len(line) > limit:
+                return number
+    return None
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """The bytes of a text file, decompressed."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        yield file  # type: ignore[misc]

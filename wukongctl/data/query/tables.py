@@ -1,0 +1,122 @@
+"""A file nobody has described yet → the SQL that reads it, with the names and types of its columns."""
+
+import gzip
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from wukongctl.data.query import lines, sql
+from wukongctl.data.query.engine import Engine
+from wukongctl.errors import RunFailed, UsageError
+
+SNIFFED_ROWS = 20_480
+WIDTH = 100
+LATIN = ", encoding='latin-1'"
+
+
+class Table(NamedTuple):
+    """How to read a file, as a FROM item with its placeholder, and its columns: name → DuckDB type."""
+
+    source: str
+    columns: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def describe(engine: Engine, path: Path, name: str) -> Table:
+    """The table whose first (or only) file is `path`, and which the placeholder `'{name}'` stands for.
+
+    Raises RunFailed for a file that cannot be read as a table, UsageError for one that is empty.
+    """
+    start = _start(path)
+    if not start.strip():
+        raise UsageError(f"`{path}` is empty")
+    if start.startswith(b"PAR1"):
+        return _typed(engine, f"read_parquet('{{{name}}}')")
+    if start.lstrip()[:1] in (b"{", b"[") and ".csv" not in path.suffixes:
+        return _typed(engine, f"read_json('{{{name}}}', sample_size=-1)")
+    try:
+        return _csv(engine, path, name, "")
+    except RunFailed as error:
+        if not any(word in str(error) for word in ("unicode", "utf-8", "encoding")):
+            raise
+        table = _csv(engine, path, name, LATIN)
+        return table._replace(notes=(*table.notes, "read as latin-1: some byte in it is not UTF-8"))
+
+
+def _start(path: Path) -> bytes:
+    """The first bytes, decompressed."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4096)
+        if start.startswith(b"\x1f\x8b"):
+            with gzip.open(path) as file:
+                return file.read(4096)
+    except (OSError, EOFError) as error:
+        raise RunFailed(f"cannot read `{path}`: {str(error).lower()}") from None
+    return start
+
+
+def _typed(engine: Engine, source: str) -> Table:
+    """A format that carries names and types."""
+    return Table(source, engine.types(f"SELECT * FROM {source}"))
+
+
+def _csv(engine: Engine, path: Path, name: str, encoding: str) -> Table:
+    """All columns as text: the recipe says which are numbers, and no later row can contradict a guess."""
+    place, sample = f"'{{{name}}}'", sql.literal(str(path))
+    sniffed = (
+        f"SELECT Delimiter, Quote, HasHeader FROM sniff_csv({sample}, sample_size={SNIFFED_ROWS}{encoding})"
+    )
+    ((delimiter, quote, has_header),) = engine.rows(sniffed)
+    # A quoted cell may well come after the sample, unless it is a log that no spreadsheet has written.
+    quoted = quote != "(empty)" or delimiter == ","
+    mark = (quote if quote != "(empty)" else '"') if quoted else ""
+    dialect = f"delim={_text(delimiter)}, quote={sql.literal(mark)}, escape={sql.literal(mark)}{encoding}"
+    first = f"SELECT * FROM read_csv({sample}, header=false, all_varchar=true, {dialect}) LIMIT 1"
+    cells = [None if cell is None else str(cell).strip() for cell in engine.rows(first)[0]]
+    odd = lines.odd_line(path, lines.DELIMITERS) if len(cells) == 1 else None
+    if odd is not None:
+        raise RunFailed(f"`{path.name}:{odd[0]}`: {odd[1]}", hint="mend the line, then try again")
+    header = bool(has_header) and _is_header(cells)
+    names = _unique([cell if header and cell else f"column_{i + 1}" for i, cell in enumerate(cells)])
+    columns = ", ".join(f"{sql.literal(column)}: 'VARCHAR'" for column in names)
+    reader = f"read_csv({place}, {dialect}, header={'true' if header else 'false'}, auto_detect=false,"
+    source = f"{reader}\n{_wrapped(f'columns={{{columns}}})')}"
+    notes = [] if header else ["no header found in the file: name its columns here, in their order"]
+    return Table(source, dict.fromkeys(names, "VARCHAR"), tuple(notes))
+
+
+def _is_header(cells: list[str | None]) -> bool:
+    """Whether a first row names columns: no numbers among them, unless they just count."""
+    filled = [cell for cell in cells if cell]
+    counting = filled == [str(index) for index in range(len(cells))]
+    numbers = any(re.fullmatch(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?", cell) for cell in filled)
+    return bool(filled) and (counting or not numbers)
+
+
+def _unique(names: list[str]) -> list[str]:
+    """Names that differ even where case does not count, without control characters."""
+    result: list[str] = []
+    taken: set[str] = set()
+    for name in names:
+        base = re.sub(r"[\x00-\x1f\x7f{}]", "_", name)[:100]
+        unique, count = base, 2
+        while unique.lower() in taken:
+            unique, count = f"{base}_{count}", count + 1
+        taken.add(unique.lower())
+        result.append(unique)
+    return result
+
+
+def _wrapped(text: str) -> str:
+    """Broken between entries only: a name may hold blanks."""
+    lines = [" "]
+    for part in re.split(r"(?<=', )|(?<=, )(?=')", text):
+        if len(lines[-1]) + len(part) > WIDTH:
+            lines.append("   ")
+        lines[-1] += (" " if lines[-1].isspace() else "") + part
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _text(delimiter: str) -> str:
+    return r"'\t'" if delimiter == "\t" else sql.literal(delimiter)

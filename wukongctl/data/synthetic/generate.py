@@ -1,0 +1,59 @@
+"""The embedded dataset: clicks drawn from a planted teacher whose click probabilities are known.
+
+Independent categorical fields with Zipf marginals; which interactions are planted, and how many fields they
+join, is the teacher's matter (`pair_teacher`, `anova_teacher`). Rows are made in chunks that each have a
+random stream of their own: memory does not grow with the dataset.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import assert_never
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from wukongctl.config.dataset import Generator
+from wukongctl.data.progress import Progress, Report, silent
+from wukongctl.data.synthetic import anova_teacher, pair_teacher
+from wukongctl.data.synthetic.planting import Teacher
+
+CHUNK = 65_536
+"""Rows that share one random stream: a longer dataset begins with the shorter one."""
+
+
+def teacher(spec: Generator) -> Teacher:
+    """The teacher that `spec` plants."""
+    match spec.teacher:
+        case "pair":
+            return pair_teacher.plant(spec)
+        case "anova":
+            return anova_teacher.plant(spec)
+        case _:
+            assert_never(spec.teacher)
+
+
+def chunks(spec: Generator, rows: int) -> Iterator[pa.RecordBatch]:
+    """`rows` rows with the columns `label`, `c0`, `c1`, … and `p`, the true click probability."""
+    planted = teacher(spec)
+    names = ["label", *(f"c{field}" for field in range(spec.fields)), "p"]
+    for index, start in enumerate(range(0, rows, CHUNK)):
+        rng = np.random.default_rng([spec.seed, 2, index])
+        values = planted.values(rng, CHUNK)
+        p = planted.probability(values)
+        label = (rng.random(CHUNK) < p).astype(np.int8)
+        batch = pa.RecordBatch.from_arrays([pa.array(column) for column in (label, *values, p)], names)
+        yield batch.slice(0, min(CHUNK, rows - start))
+
+
+def write(spec: Generator, rows: int, path: Path, report: Report = silent) -> None:
+    """Generate `rows` rows into a Parquet file."""
+    writer: pq.ParquetWriter | None = None
+    done = 0
+    for batch in chunks(spec, rows):
+        writer = writer or pq.ParquetWriter(path, batch.schema, compression="lz4")
+        writer.write_batch(batch)
+        done += batch.num_rows
+        report(Progress("generating rows", done, rows, "rows"))
+    if writer is not None:
+        writer.close()
