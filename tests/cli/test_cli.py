@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -173,3 +174,14 @@ def test_no_color_is_honoured(wukong: Wukong) -> None:
 def test_json_is_one_document(wukong: Wukong) -> None:
     result = wukong("recipes", "ls", "--json")
     assert {"name", "path"} <= set(json.loads(result.out)[0])
+
+
+@pytest.mark.parametrize(("number", "code", "word"), [(15, 143, "terminated"), (2, 130, "interrupted")])
+@pytest.mark.parametrize("after", [0.4, 1.2])
+def test_a_signal_anywhere_is_one_line(number: int, code: int, word: str, after: float) -> None:
+    command = [sys.executable, "-m", "wukongctl", "flops", *["paper/table5/wukong-7"] * 9]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(after)
+        process.send_signal(number)
+        _, said = process.communicate()
+    assert (process.returncode, said.strip()) == (code, f"error: {word}")

@@ -435,8 +435,34 @@ def test_plan_names_files_queries_and_state(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
     run(own(), tmp_path, tmp_path / "out")
     assert plan(own(), recipe_dir=tmp_path, out=tmp_path / "out")["state"] == "prepared"
-    other = plan(own(label="0"), recipe_dir=tmp_path, out=tmp_path / "out")
-    assert other["state"] == "different"
+    with pytest.raises(UsageError, match="was prepared from another recipe"):
+        plan(own(label="0"), recipe_dir=tmp_path, out=tmp_path / "out")
+    other = plan(own(label="0"), recipe_dir=tmp_path, out=tmp_path / "out", force=True)
+    assert (other["state"], other["steps"][0]) == ("different", absent["steps"][0])
+    with pytest.raises(UsageError, match="with another `--limit-rows`"):
+        plan(own(), recipe_dir=tmp_path, out=tmp_path / "out", limit_rows=5)
+
+
+def test_a_plan_fails_as_the_preparation_would(tmp_path: Path) -> None:
+    """Of the same files at hand: missing, not the published one, or an archive that is not."""
+    write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    spec = own(files={"clicks.csv": {"md5": "0" * 32}})
+    for source, error in ((folder, UsageError), (tmp_path, CheckFailed)):
+        said = []
+        for attempt in (plan, prepare):
+            with pytest.raises(error) as failure:
+                attempt(spec, recipe_dir=folder, out=tmp_path / "out", source=source)
+            said.append((failure.value.message, failure.value.hint, failure.value.problems))
+        assert said[0] == said[1]
+    assert plan(spec, recipe_dir=folder, out=tmp_path / "out", source=tmp_path, verify=False)["steps"]
+    with gzip.open(folder / "clicks.csv.gz", "wb") as file:
+        file.write((tmp_path / "clicks.csv").read_bytes())
+    before = sorted(folder.iterdir())
+    step, *_ = plan(own(), recipe_dir=folder, out=tmp_path / "out", source=folder)["steps"]
+    assert step == f"read `clicks.csv` from `{folder / 'clicks.csv.gz'}`"
+    assert sorted(folder.iterdir()) == before
 
 
 # --- bad input -------------------------------------------------------------------------------------------

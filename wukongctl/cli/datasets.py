@@ -136,7 +136,10 @@ def init(output: Output, file: str, label: str | None, name: str | None) -> None
         "recipe": made.text,
         "label": {"column": made.label.column.name, "expression": made.label.expression},
         "columns": [{"name": r.column.name, "use": r.kind, "note": r.note} for r in made.roles],
+        "doubts": list(made.doubts),
     }
     output.result(content, lambda console: console.out(made.text, end="", highlight=False))
+    for doubt in made.doubts:
+        output.warn(f"{doubt}; correct the recipe if it does not")
     target = f"{made.name}.yaml"
     output.note(f"save it as {target} in this folder, then run `wukongctl prepare ./{target}`")

@@ -8,15 +8,17 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import click
 
-from wukongctl.errors import Problem, WukongError
+from wukongctl.errors import Interrupted, Problem, WukongError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -100,8 +102,17 @@ class Output:
             yield _PlainLines()
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM where no work of its own catches it: while something is imported, read or written."""
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise _Terminated
+
+
 def run(command: click.Command) -> int:
     """Run a command to its exit code. Failures a user can act on become one line; bugs keep a traceback."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         command.main(prog_name="wukongctl", standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -110,10 +121,10 @@ def run(command: click.Command) -> int:
         return _fail(_from_click(error))
     except WukongError as error:
         return _fail(error)
-    except (click.Abort, KeyboardInterrupt):
-        error = WukongError("interrupted")
-        error.exit_code = 130
-        return _fail(error)
+    except (click.Abort, KeyboardInterrupt) as error:
+        terminated = isinstance(error.__cause__ or error, _Terminated)  # Click wraps what stops it
+        number = signal.SIGTERM if terminated else signal.SIGINT
+        return _fail(Interrupted("terminated" if terminated else "interrupted", signal_number=number))
     except BrokenPipeError:
         _discard_output()
     return 0

@@ -42,7 +42,7 @@ Examples:
 @click.option("--limit-rows", type=click.IntRange(min=1), help="Only the first rows of each SELECT.")
 @click.option("--no-verify", is_flag=True, help="Go on when a checksum or count does not hold; recorded.")
 @click.option("--force", is_flag=True, help="Replace what is prepared already.")
-@click.option("--dry-run", is_flag=True, help="Say what would be read and downloaded, and stop.")
+@click.option("--dry-run", is_flag=True, help="Check files at hand, say what would be done, and stop.")
 @options.common
 def prepare(
     output: Output,
@@ -66,7 +66,7 @@ def prepare(
     found = [(path, load(path, DatasetSpec)) for path in (library.find(n, "datasets") for n in datasets)]
     require_memory_limit(memory_limit)
     if dry_run:
-        _dry_run(output, found, source, out)
+        _dry_run(output, found, source, out, verify=not no_verify, limit_rows=limit_rows, force=force)
         return
     results = []
     for path, spec in found:
@@ -194,10 +194,33 @@ def _show(console: "Console", results: "list[tuple[Manifest, dict[str, Any]]]") 
         console.print(f"{speed} → {content['path']}", soft_wrap=True)
 
 
-def _dry_run(output: Output, found: "list[tuple[Path, DatasetSpec]]", source: Path | None, out: Path) -> None:
-    from wukongctl.data.prepare import plan
+def _dry_run(
+    output: Output,
+    found: "list[tuple[Path, DatasetSpec]]",
+    source: Path | None,
+    out: Path,
+    *,
+    verify: bool,
+    limit_rows: int | None,
+    force: bool,
+) -> None:
+    from wukongctl.data.prepare import Plan, plan
 
-    plans = [plan(spec, recipe_dir=path.parent, source=source, out=out) for path, spec in found]
+    plans: list[Plan] = []
+    for path, spec in found:
+        with output.progress() as bar:
+            plans.append(
+                plan(
+                    spec,
+                    recipe_dir=path.parent,
+                    source=source,
+                    out=out,
+                    verify=verify,
+                    limit_rows=limit_rows,
+                    force=force,
+                    progress=lambda at, bar=bar: bar.update(at.stage, at.done, at.total),
+                )
+            )
 
     def human(console: "Console") -> None:
         for made in plans:

@@ -19,7 +19,7 @@ from wukongctl.data.pipeline.flow import Options
 from wukongctl.data.progress import Progress, Report, silent
 from wukongctl.data.query.engine import require_memory_limit
 from wukongctl.data.stages import DATASET, RAW
-from wukongctl.errors import RunFailed, UsageError, WukongError
+from wukongctl.errors import RunFailed, UsageError
 
 UP_TO_DATE = "already prepared"
 """The stage reported when there was nothing to do."""
@@ -85,30 +85,39 @@ def plan(
     recipe_dir: Path,
     out: Path,
     source: Path | None = None,
+    verify: bool = True,
     limit_rows: int | None = None,
+    force: bool = False,
+    progress: Report | None = None,
 ) -> Plan:
-    """What `prepare` would read, download and run; looks at file names only and writes nothing."""
-    if source is not None:
-        sources.require_source(spec, source)
+    """What `prepare` would read, download and run; writes nothing.
+
+    Raises what `prepare` would before its first download: a dataset in the way, a file that is missing, or
+    one at hand that is not the published one.
+    """
+    options = Options(
+        recipe_dir, source, verify, limit_rows=limit_rows, force=force, report=progress or silent
+    )
     target = out / spec.name
-    state: Literal["absent", "prepared", "different"] = "absent"
-    if target.exists():
-        try:
-            existing(target, spec, Options(recipe_dir, limit_rows=limit_rows))
-            state = "prepared"
-        except WukongError:
-            state = "different"
-    steps = [f"licence: {spec.license.name}"] if spec.license is not None else []
-    steps += sources.plan(spec, recipe_dir=recipe_dir, source=source)
-    if spec.generator is not None:
-        steps.append(f"generate {min(spec.generator.rows, limit_rows or spec.generator.rows):,} rows")
+    current = existing(target, spec, options)
+    if current is None or not _settled(current, spec, options):
+        sources.rehearse(spec, recipe_dir=recipe_dir, source=source, verify=verify, report=options.report)
     queries = [query.strip() for query in spec.queries]
-    steps += [f"run {query}" for query in queries]
-    if state == "prepared":
-        steps = [f"nothing: `{target}` is already prepared"]
-    elif state == "different":
-        steps.append(f"`{target}` exists and was prepared differently: needs `--force`")
-    return Plan(dataset=spec.name, path=str(target), state=state, steps=steps, sql=queries)
+    steps = [f"nothing: `{target}` is already prepared"] if current else _steps(spec, options, queries)
+    state: Literal["absent", "prepared", "different"] = "different" if target.exists() else "absent"
+    return Plan(
+        dataset=spec.name, path=str(target), state="prepared" if current else state, steps=steps, sql=queries
+    )
+
+
+def _steps(spec: DatasetSpec, options: Options, queries: list[str]) -> list[str]:
+    """One line for each thing that preparing from nothing does."""
+    steps = [f"licence: {spec.license.name}"] if spec.license is not None else []
+    steps += sources.plan(spec, recipe_dir=options.recipe_dir, source=options.source)
+    if spec.generator is not None:
+        rows = min(spec.generator.rows, options.limit_rows or spec.generator.rows)
+        steps.append(f"generate {rows:,} rows")
+    return steps + [f"run {query}" for query in queries]
 
 
 def existing(target: Path, spec: DatasetSpec, options: Options) -> Manifest | None:

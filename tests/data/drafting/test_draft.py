@@ -247,6 +247,16 @@ def test_time_as_a_number_and_rows_without_a_label(tmp_path: Path) -> None:
     assert sum(split.rows for split in prepared(made, tmp_path).splits.values()) == 60
 
 
+@pytest.mark.parametrize(("days", "open_"), [(12, True), (28, False)])
+def test_dates_that_may_be_read_two_ways_are_said_to_be(tmp_path: Path, days: int, *, open_: bool) -> None:
+    rows = "".join(f"{i % days + 1:02}/{i % 12 + 1:02}/2024,{i % 2},v{i % 5}\n" for i in range(120))
+    text(tmp_path / "t.csv", f"when,click,a\n{rows}")
+    made = draft("t.csv")
+    assert "strptime" in made.text
+    said = "every `when` fits %m/%d/%Y as well as %d/%m/%Y: the day is taken to come first"
+    assert (made.doubts, said in made.text) == ((said,) if open_ else (), open_)
+
+
 def test_lists_structs_and_bytes_of_parquet(tmp_path: Path) -> None:
     rows = 60
     table = {

@@ -118,6 +118,25 @@ class Checks:
             path.unlink(missing_ok=True)
 
 
+class Rehearsal(Checks):
+    """The same checks where nothing may be written: archives are verified, and left as they are."""
+
+    def read(self, name: str, path: Path, published: RawFile, *, vouched: bool = False) -> bool:
+        """As in `Checks`; what an archive is thought to hold is not asked again."""
+        return vouched or super().read(name, path, published)
+
+    def unpack(
+        self, name: str, path: Path, wanted: Collection[str], into: Path
+    ) -> tuple[dict[str, Path], bool]:
+        """Verify an archive; the `wanted` files are taken to be in it."""
+        self.read(name, path, self.spec.downloads.get(name, RawFile()))
+        self.require()
+        return dict.fromkeys(wanted, into), True
+
+    def _drop(self, path: Path) -> None:
+        """A bad download stays: the run itself removes it."""
+
+
 def cache_folder(dataset: str) -> Path:
     """Where downloads of `dataset` are kept; WUKONGCTL_CACHE overrides the platform's cache folder."""
     root = os.environ.get("WUKONGCTL_CACHE")
@@ -135,12 +154,35 @@ def resolve(
     if not spec.files:
         return Resolved({}, (), ())
     checks = Checks(spec, verify, report)
-    if source is not None:
-        found = _in_source(spec, source, workspace, checks)
-    elif spec.downloads:
+    if source is None and spec.downloads:
         found = _downloaded(spec, workspace, checks)
     else:
-        found = _beside(spec, recipe_dir, workspace, checks)
+        found = _at_hand(spec, recipe_dir, source, workspace, checks)
+    _read(spec, found, checks)
+    passed = (*found.liberties, *(str(problem) for problem in checks.problems))
+    return Resolved(found.files, tuple(checks.sources), passed)
+
+
+def rehearse(
+    spec: DatasetSpec, *, recipe_dir: Path, source: Path | None, verify: bool, report: Report
+) -> None:
+    """Raise what `resolve` would of the files at hand; nothing is fetched, unpacked or removed."""
+    if spec.files and (source is not None or not spec.downloads):
+        checks = Rehearsal(spec, verify, report)
+        _read(spec, _at_hand(spec, recipe_dir, source, recipe_dir, checks), checks)
+
+
+def _at_hand(
+    spec: DatasetSpec, recipe_dir: Path, source: Path | None, workspace: Path, checks: Checks
+) -> Found:
+    """Files that are here already, in `source` or where a person was told to put them."""
+    if source is not None:
+        return _in_source(spec, source, workspace, checks)
+    return _beside(spec, recipe_dir, workspace, checks)
+
+
+def _read(spec: DatasetSpec, found: Found, checks: Checks) -> None:
+    """Check every file; CheckFailed with all that are not the published ones."""
     for name, published in spec.files.items():
         place = found.files[name]
         if isinstance(place, Path):
@@ -148,12 +190,10 @@ def resolve(
         for path in place if isinstance(place, tuple) else ():
             checks.read(path.name, path, spec.downloads.get(path.name, RawFile()))
     checks.require()
-    passed = (*found.liberties, *(str(problem) for problem in checks.problems))
-    return Resolved(found.files, tuple(checks.sources), passed)
 
 
 def plan(spec: DatasetSpec, *, recipe_dir: Path, source: Path | None) -> list[str]:
-    """One line per raw file: where `resolve` would take it from; nothing is fetched or opened."""
+    """One line per raw file: where `resolve` would take it from."""
     if source is None and spec.downloads:
         return [_download_step(spec, name) for name in spec.downloads]
     folder = source if source is not None else _folder_beside(spec, recipe_dir)

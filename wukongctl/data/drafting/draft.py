@@ -35,12 +35,13 @@ MANY_ROWS = 100
 
 
 class Draft(NamedTuple):
-    """A recipe as text, and what became of each column."""
+    """A recipe as text, what became of each column, and what the values leave open."""
 
     name: str
     text: str
     label: Label
     roles: tuple[Role, ...]
+    doubts: tuple[str, ...]
 
 
 def draft(file: str, *, name: str | None = None, label: str | None = None) -> Draft:
@@ -110,7 +111,7 @@ class _Drafting:
         split, note = self._split(roles)
         text = self._text(roles, split, note)
         validate(parse(text, f"{self.name}.yaml"), DatasetSpec)  # a mistake of ours, not of the user's
-        return Draft(self.name, text, self.label, tuple(roles))
+        return Draft(self.name, text, self.label, tuple(roles), self._doubts())
 
     def _roles(self) -> list[Role]:
         others = [c for c in self.columns if c is not self.label.column and c is not self.time]
@@ -199,7 +200,7 @@ class _Drafting:
             f"name: {_scalar(self.name)}",
             f"description: {json.dumps(f'{Path(self.file).name}, described by wukongctl datasets init')}",
             f"files: {{{_scalar(self.file)}: {{}}}} # found beside this recipe, or in --source",
-            *(f"# {note}" for note in self.table.notes),
+            *(f"# {note}" for note in (*self.table.notes, *map(_comment, self._doubts()))),
             *_block("rows", self._sql()),
             *([f"# {split_note}"] if split_note else []),
             f"split: {_flow(split)}",
@@ -249,6 +250,16 @@ class _Drafting:
         name = sql.identifier(label.name)
         known = f"trim({name}) <> ''" if label.type == "VARCHAR" else f"{name} IS NOT NULL"
         return f"{text}\nWHERE {known} -- rows without a label teach nothing"
+
+    def _doubts(self) -> tuple[str, ...]:
+        """What the values leave open and the recipe had to decide."""
+        if self.time is None or self.time.other_format is None:
+            return ()
+        time = self.time
+        return (
+            f"every `{time.name}` fits {time.other_format} as well as {time.format}: "
+            "the day is taken to come first",
+        )
 
     def _conversions(self) -> dict[str, str]:
         """Columns that are read as text and are needed as something else."""

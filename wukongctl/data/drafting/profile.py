@@ -41,6 +41,8 @@ class Column:
     """Values that are dates or times as ISO 8601 writes them."""
     format: str | None = None
     """How they are written, where ISO 8601 is not it."""
+    other_format: str | None = None
+    """Another format that all values fit, with day and month exchanged."""
     length: float = 0.0
     """Mean characters of a value."""
     values: tuple[str, ...] = ()
@@ -169,21 +171,26 @@ def _closer(engine: Engine, rows: str, name: str, column: Column) -> Column:
     distinct = len(values) if len(values) < limit else column.distinct
     changed = column.__dict__ | {"values": values[:FEW], "distinct": distinct}
     if not column.is_number and column.times < column.filled and column.type in ("VARCHAR", "JSON"):
-        written = _time_format(engine, rows, value, column)
+        written = _time_formats(engine, rows, value, column)
         changed |= (
-            {"format": written, "times": column.filled}
-            if written is not None
+            {"format": written[0], "other_format": _exchanged(written), "times": column.filled}
+            if written
             else _separated(engine, rows, value, column)
         )
     return Column(**changed)
 
 
-def _time_format(engine: Engine, rows: str, value: str, column: Column) -> str | None:
-    """The format in which every value is a time."""
+def _time_formats(engine: Engine, rows: str, value: str, column: Column) -> list[str]:
+    """The formats in which every value is a time."""
     asked = ", ".join(f"count(try_strptime({value}, {sql.literal(f)}))" for f in TIME_FORMATS)
     (found,) = engine.rows(f"SELECT {asked} FROM (\n{rows}\n)")
-    fit = (f for f, count in zip(TIME_FORMATS, found, strict=True) if count == column.filled)
-    return next(fit, None)
+    return [f for f, count in zip(TIME_FORMATS, found, strict=True) if count == column.filled]
+
+
+def _exchanged(formats: Sequence[str]) -> str | None:
+    """The format that differs from the first one in the order of day and month, if it is among them."""
+    other = formats[0].replace("%d", "%_").replace("%m", "%d").replace("%_", "%m")
+    return other if other in formats[1:] else None
 
 
 def _separated(engine: Engine, rows: str, value: str, column: Column) -> dict[str, object]:
