@@ -4,6 +4,8 @@ import gzip
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import pyarrow as pa
 import pytest
 
 from tests.data.test_prepare import columns, own, run
@@ -36,6 +38,7 @@ def pattern(arguments: str) -> Any:
         f"delim=',', {NAMED}",
         f"skip=1, header=false, auto_detect=false, {NAMED}",
         "skip=1, header=false, names=['label', 'a', 'c'], all_varchar=true",
+        f"header => true, columns := {NAMED.partition('=')[2]}",
     ],
 )
 def test_names_of_the_recipe_over_other_names_of_a_file_are_an_error(
@@ -55,6 +58,55 @@ def test_a_list_of_files_is_held_to_the_same(tmp_path: Path) -> None:
         run(own(files={"o1.csv": {}, "o2.csv": {}}, rows=query), tmp_path, tmp_path / "out")
 
 
+NUMBERED = "SELECT column0 AS label, column1 AS a, column2 AS c FROM read_csv({}, skip=1)"
+TEXTS = "SELECT column0 AS label, column1 AS a, column2 AS c FROM read_csv({}, skip=1, all_varchar=true)"
+RENAMED = "SELECT y AS label, a, c FROM read_csv({}, skip=1, names=['y', 'a', 'c'])"
+
+
+@pytest.mark.parametrize(
+    ("query", "files", "header"),
+    [
+        (NUMBERED, "'{{o*.csv}}'", "a,label,c"),
+        (NUMBERED, "'o*.csv'", "label,b,c"),
+        (TEXTS, "['o1.csv', 'o2.csv']", "a,label,c"),
+        (RENAMED, "'{folder}/o?.csv'", "a,label,c"),
+        (RENAMED, "'{{o*.csv}}'", "label,b,c"),
+    ],
+)
+def test_headers_that_are_skipped_must_agree(tmp_path: Path, query: str, files: str, header: str) -> None:
+    """However the SQL names the files, and its columns."""
+    tables(tmp_path, header)
+    named = files.replace("{{", "{").replace("}}", "}").replace("{folder}", str(tmp_path))
+    found: Any = {"o*.csv": {}} if "{o" in named else {}
+    recipe = own(files=found, rows=query.format(named), split=SPLIT)
+    with pytest.raises(UsageError, match=r"^`o2.csv:1`: the columns are "):
+        run(recipe, tmp_path, tmp_path / "out")
+    tables(tmp_path, "label,a,c")
+    prepared = columns(tmp_path / "out", run(recipe, tmp_path, tmp_path / "out"))
+    assert prepared["test"] == prepared["train"]
+
+
+def test_a_comment_that_is_skipped_may_differ(tmp_path: Path) -> None:
+    tables(tmp_path, "a,label,c")
+    for file in ("o1.csv", "o2.csv"):
+        (tmp_path / file).write_text(f"# {file}, as of today, whole\n" + (tmp_path / file).read_text())
+    query = "FROM read_csv('o*.csv', skip=1, all_varchar=true)"
+    prepared = columns(
+        tmp_path / "out", run(own(files={}, rows=query, split=SPLIT), tmp_path, tmp_path / "out")
+    )
+    assert prepared["test"] == prepared["train"]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "json"])
+def test_other_formats_are_matched_by_name(tmp_path: Path, kind: str) -> None:
+    for file, order in (("o1", "label, a, c"), ("o2", "c, a, label")):
+        rows = "SELECT range % 2 AS label, 'a' || range % 3 AS a, 'x' AS c FROM range(40)"
+        duckdb.sql(f"COPY (SELECT {order} FROM ({rows})) TO '{tmp_path / file}.{kind}' (FORMAT {kind})")
+    recipe = own(files={}, rows=f"FROM read_{kind}('o*.{kind}')", split=SPLIT)
+    prepared = columns(tmp_path / "out", run(recipe, tmp_path, tmp_path / "out"))
+    assert prepared["test"] == prepared["train"]
+
+
 @pytest.mark.parametrize("arguments", ["header=true", "header=true, all_varchar=true", "delim=','"])
 def test_names_of_the_files_are_matched(tmp_path: Path, arguments: str) -> None:
     tables(tmp_path, "a,label,c")
@@ -70,9 +122,11 @@ def test_quotes_case_a_mark_and_compression_make_no_difference(tmp_path: Path) -
     rest = (tmp_path / "o2.csv").read_text().partition("\n")[2]
     (tmp_path / "o2.csv").write_bytes(f'\ufeffLabel,"a", C\n{rest}'.encode())
     (tmp_path / "o3.csv.gz").write_bytes(gzip.compress(f"label,a,c\n{rest}".encode()))
+    with pa.output_stream(tmp_path / "o4.csv.zst", compression="zstd") as file:
+        file.write(f"label,a,c\n{rest}".encode())
     query = f"FROM read_csv('{{o*}}', header=true, auto_detect=false, quote='\"', {NAMED})"
     prepared = run(own(files={"o*": {}}, rows=query, split=SPLIT), tmp_path, tmp_path / "out")
-    assert sum(split.rows for split in prepared.splits.values()) == 120
+    assert sum(split.rows for split in prepared.splits.values()) == 160
 
 
 def test_lines_without_a_header_are_not_compared(tmp_path: Path) -> None:

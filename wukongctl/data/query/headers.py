@@ -1,7 +1,8 @@
 """Files read side by side under column names of the recipe: their headers must say the same.
 
-DuckDB matches columns by name where it names them itself. Where the SQL gives `columns` or `names`, it goes
-by position and skips each file's header unread: a file with its columns in another order would be mixed up.
+DuckDB matches columns by name where it names them itself. Where the SQL gives `columns` or `names`, or `skip`
+passes over the headers, it goes by position and a file's header is unread: one with its columns in another
+order would be mixed up. Remote files are not compared.
 """
 
 import csv
@@ -14,14 +15,20 @@ from wukongctl.data.query import lines, sql
 from wukongctl.data.query.engine import Engine
 from wukongctl.errors import UsageError
 
-NAMED = re.compile(r"\b(columns|names|column_names)\s*=", re.IGNORECASE)
-HEADER = re.compile(r"\bheader\s*=\s*(true|1|'true')", re.IGNORECASE)
-NO_HEADER = re.compile(r"\bheader\s*=\s*(false|0|'false')", re.IGNORECASE)
-SKIPPED = re.compile(r"\bskip\s*=\s*(\d+)", re.IGNORECASE)
-DELIMITER = re.compile(r"\b(?:delim|sep|delimiter)\s*=\s*'(\\t|[^'])'", re.IGNORECASE)
+IS = r"\s*(?:=>|:=|=)\s*"
+NAMED = re.compile(rf"\b(columns|names|column_names){IS}", re.IGNORECASE)
+HEADER = re.compile(rf"\bheader{IS}(true|1|'true')", re.IGNORECASE)
+NO_HEADER = re.compile(rf"\bheader{IS}(false|0|'false')", re.IGNORECASE)
+SKIPPED = re.compile(rf"\bskip{IS}(\d+)", re.IGNORECASE)
+DELIMITER = re.compile(rf"\b(?:delim|sep|delimiter){IS}'(\\t|[^'])'", re.IGNORECASE)
+FILES = re.compile(r"\s*(\[[^\]]*\]|'(?:[^']|'')*')")
+"""The first argument of `read_csv`: a file, a pattern, or a list of them."""
+FILE = re.compile(r"'(?:[^']|'')*'")
+NUMBERED = re.compile(r"column\d+")
+"""What DuckDB calls columns of which it found no names."""
 HINT = (
     "give all files the same columns in the same order; or let names decide: in `read_csv`, "
-    "`header=true, all_varchar=true` instead of `auto_detect=false` and `columns`"
+    "`header=true, all_varchar=true` instead of `auto_detect=false`, `columns`, `names` or `skip`"
 )
 
 
@@ -29,13 +36,13 @@ def require_same(engine: Engine, query: str) -> None:
     """UsageError for a file whose header differs from that of the first that the same `read_csv` reads."""
     for arguments in sql.csv_calls(query):
         files = list(_files(engine, arguments))
-        position = _position(arguments, files)
+        position = _position(engine, arguments, files)
         if position is None:
             continue
         first, wanted = files[0], _cells(files[0], arguments, position)
         for path in files[1:]:
             found = _cells(path, arguments, position)
-            if found != wanted:
+            if found != wanted and None not in (found, wanted):
                 raise UsageError(
                     f"`{path.name}:{position + 1}`: the columns are {_listed(found)}, "
                     f"those of `{first.name}` {_listed(wanted)}",
@@ -44,40 +51,62 @@ def require_same(engine: Engine, query: str) -> None:
 
 
 def _files(engine: Engine, arguments: str) -> Iterator[Path]:
-    for name in sql.PLACEHOLDER.findall(arguments):
-        place = engine.paths[name]
-        yield from (place,) if isinstance(place, Path) else place
+    """The local files of a `read_csv`: raw files of the recipe, and paths or patterns that DuckDB finds."""
+    given = FILES.match(arguments)
+    for text in FILE.findall(given[1]) if given else ():
+        name = sql.PLACEHOLDER.fullmatch(text)
+        if name is not None:
+            place = engine.paths[name[1]]
+            yield from (place,) if isinstance(place, Path) else place
+        elif "://" not in text:
+            yield from (Path(file) for (file,) in engine.rows(f"SELECT file FROM glob({text})"))
 
 
-def _position(arguments: str, files: list[Path]) -> int | None:
+def _position(engine: Engine, arguments: str, files: list[Path]) -> int | None:
     """The line, from 0, that holds each file's header; None where there is nothing to compare."""
-    if len(files) < 2 or NAMED.search(arguments) is None:
+    if len(files) < 2:
         return None
-    skipped = SKIPPED.search(arguments)
-    lines_skipped = int(skipped[1]) if skipped else 0
+    skip = SKIPPED.search(arguments)
+    skipped = int(skip[1]) if skip else 0
+    named = NAMED.search(arguments) is not None
     if HEADER.search(arguments):
-        return lines_skipped
-    # A line that is skipped, or that DuckDB may take for a header, is one if it names the recipe's columns.
-    position = lines_skipped - 1 if lines_skipped else 0
-    if not lines_skipped and NO_HEADER.search(arguments):
+        return skipped if named else None
+    if skipped:
+        cells = _cells(files[0], arguments, skipped - 1) or ()
+        return skipped - 1 if _is_header(engine, arguments, cells, named=named) else None
+    if not named or NO_HEADER.search(arguments):
         return None
-    named = {text.lower() for text in re.findall(r"'([^']+)'", arguments)}
-    return position if set(_cells(files[0], arguments, position)) <= named else None
+    # What DuckDB may take for a header is one if it names the recipe's columns.
+    headers = (_cells(path, arguments, 0) for path in files)
+    return 0 if any(cells and set(cells) <= _quoted(arguments) for cells in headers) else None
 
 
-def _cells(path: Path, arguments: str, position: int) -> tuple[str, ...]:
-    """The names in a file's header, for comparison; one that cannot be read is left to DuckDB's own error."""
+def _is_header(engine: Engine, arguments: str, cells: tuple[str, ...], *, named: bool) -> bool:
+    """Whether the last line skipped names the columns, and nothing after it does."""
+    columns = engine.types(f"FROM read_csv({arguments})")
+    if len(cells) != len(columns) or not (named or all(NUMBERED.fullmatch(name) for name in columns)):
+        return False
+    return set(cells) <= _quoted(arguments) or not any(cell == "" or cell[0].isdigit() for cell in cells)
+
+
+def _quoted(arguments: str) -> set[str]:
+    return {text.lower() for text in re.findall(r"'([^']+)'", arguments)}
+
+
+def _cells(path: Path, arguments: str, position: int) -> tuple[str, ...] | None:
+    """The names in a file's header, for comparison; None where it cannot be read, which DuckDB will say."""
     try:
         with lines.opened(path) as file:
             line = next(islice(file, position, None), b"").decode("utf-8-sig", "replace")
     except (OSError, EOFError):
-        return ()
+        return None
     given = DELIMITER.search(arguments)
     delimiter = given[1].replace("\\t", "\t") if given else max(",\t|;", key=line.count)
     cells = next(csv.reader([line.rstrip("\r\n")], delimiter=delimiter), [])
     return tuple(cell.strip().lower() for cell in cells)
 
 
-def _listed(names: tuple[str, ...]) -> str:
+def _listed(names: tuple[str, ...] | None) -> str:
+    names = names or ()
     listed = ", ".join(f"`{name}`" for name in names[:8])
     return f"{listed}…" if len(names) > 8 else listed or "missing"

@@ -2,11 +2,14 @@
 
 import csv
 import gzip
+import io
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
+
+import pyarrow as pa
 
 from wukongctl.data.query import sql
 
@@ -125,5 +128,9 @@ def long_line(path: Path, limit: int) -> int | None:
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
     """The bytes of a text file, decompressed."""
+    if path.suffix == ".zst":
+        with io.BufferedReader(pa.input_stream(path, compression="zstd")) as file:
+            yield file
+        return
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         yield file  # type: ignore[misc]
