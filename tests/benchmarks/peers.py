@@ -2,57 +2,70 @@
 
     python tests/benchmarks/criteo_like.py 600000 criteo_like.tsv
     wukongctl prepare tests/benchmarks/criteo-like.yaml --source .
+    python tests/benchmarks/peers.py data/criteo-like --model dcnv2 --tune
     python tests/benchmarks/peers.py data/criteo-like --model dcnv2 --table-rows 250000 --rounds 3
 
-Every contender trains one epoch over the same rows with the same layer sizes: 39 categorical features of
-width 16, batches of 4096. Each runs in a process of its own with one thread; rounds are interleaved, so that
-what else the machine does falls on all alike. Samples per processor second count reading and updating, not
-start-up or evaluation. Round r trains with seed r; AUC on the test split is compared pair by pair. Ours and
-the plain script draw embeddings with a deviation of 0.01, the peers as they do (1e-4). `--table-rows`
+Every contender trains one epoch over the same rows (`contenders.py`), in a process of its own with one
+thread; rounds are interleaved, so that what else the machine does falls on all alike. Samples per processor
+second count reading and updating, not start-up or evaluation. Round r trains with seed r; AUC on the test
+split is compared pair by pair.
+
+`--tune` tries the settings of `TRIED`, eight for each contender, with seed 100, and prints their AUC on the
+validation split; the best of each are those of `CHOSEN`, which the rounds train with. `--table-rows`
 stretches the tables, as a larger vocabulary would. Peers that are not installed are left out
 (`pip install --no-deps torch-rechub deepctr-torch requests`).
 """
 
 import argparse
-import importlib.util
+import itertools
 import json
 import math
 import os
-import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
+from contenders import BATCH, MODELS, Setting, contend, installed
 
-WIDTH, BATCH, HIDDEN, CROSS = 16, 4096, (400, 400, 400), 3
-WUKONG = {"layers": 2, "n_F": 16, "n_L": 16, "k": 16, "hidden": [256], "head": [256]}
-EMBEDDING_INIT = 0.01
-CONTENDERS = {
-    "dcnv2": ("ours-bfloat16", "ours-float32", "plain", "torch-rechub", "deepctr-torch"),
-    "wukong": ("ours-bfloat16", "ours-float32", "plain"),
+TUNING_SEED = 100
+RATES = (2.5e-4, 5e-4, 1e-3, 1.5e-3, 2e-3, 3e-3, 4e-3, 8e-3)
+
+
+def rates(dense: float, embedding: float) -> Setting:
+    """Ours: Adam for dense weights, row-wise AdaGrad for embeddings."""
+    return {"dense": {"lr": dense}, "embedding": {"name": "rowwise_adagrad", "lr": embedding}}
+
+
+TRIED: dict[str, list[Setting]] = {
+    "ours": [rates(*pair) for pair in itertools.product((1e-3, 2e-3), (5e-3, 1e-2, 2e-2, 4e-2))],
+    "plain": [{"lr": lr, "init": init} for lr, init in itertools.product(RATES[1:8:2], (0.01, 1e-4))],
+    "torch-rechub": [{"lr": lr} for lr in RATES],
+    "deepctr-torch": [{"lr": lr} for lr in RATES],
 }
-NEEDS = {"torch-rechub": "torch_rechub", "deepctr-torch": "deepctr_torch"}
-Arrays = tuple[dict[str, np.ndarray], np.ndarray]
-Scorer = Callable[[Arrays], np.ndarray]
+
+CHOSEN: dict[str, dict[str, Setting]] = {
+    "dcnv2": {
+        "ours": rates(1e-3, 2e-2),
+        "plain": {"lr": 3e-3, "init": 0.01},
+        "torch-rechub": {"lr": 2.5e-4},
+        "deepctr-torch": {"lr": 8e-3},
+    },
+    "wukong": {"ours": rates(1e-3, 1e-2), "plain": {"lr": 5e-4, "init": 1e-4}},
+}
+"""The best of each by `--tune --rows 400000`."""
 
 
-def read(folder: Path, split: str, most: int) -> Arrays:
-    """The first rows of a split as {feature: ids} and labels."""
-    table = pq.read_table(folder / split).slice(0, most)
-    names = [name for name in table.column_names if name != "label"]
-    return {name: table[name].to_numpy() for name in names}, table["label"].to_numpy().astype(np.float32)
-
-
-def stretched(folder: Path, target: Path, table_rows: int, most: int) -> dict[str, int]:
-    """A copy of the dataset in `target`, its tables stretched to `table_rows` in all; rows per feature."""
+@contextmanager
+def stretched(folder: Path, table_rows: int, most: int) -> Iterator[Path]:
+    """A copy of the dataset with tables of `table_rows` in all and at most `most` rows to train on."""
+    target = Path(tempfile.mkdtemp()) / folder.name
     manifest = json.loads((folder / "manifest.json").read_text())
     features = [feature for feature in manifest["features"] if feature["table"] is not None]
     total = sum(feature["rows"] for feature in features)
@@ -67,161 +80,51 @@ def stretched(folder: Path, target: Path, table_rows: int, most: int) -> dict[st
         kept = manifest["splits"][split]["files"][0] | {"bytes": file.stat().st_size}
         manifest["splits"][split] |= {"rows": len(table), "files": [kept]}
     (target / "manifest.json").write_text(json.dumps(manifest))
-    return {feature["name"]: feature["rows"] for feature in features}
+    (target / "rows.json").write_text(json.dumps({feature["name"]: feature["rows"] for feature in features}))
+    try:
+        yield target
+    finally:
+        shutil.rmtree(target.parent)
 
 
-class Clock:
-    """Processor and wall seconds of a context."""
-
-    def __enter__(self) -> "Clock":
-        self.start = time.perf_counter(), time.process_time()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.wall, self.cpu = (
-            now - then
-            for now, then in zip((time.perf_counter(), time.process_time()), self.start, strict=True)
-        )
-
-
-def ours(model: str, precision: str, folder: Path, seed: int) -> dict[str, float]:
-    """One epoch of `wukongctl train`."""
-    from wukongctl.config.training import TrainingSpec
-    from wukongctl.training.train import train
-
-    spec = {"name": "dcnv2", "cross_layers": CROSS, "hidden": list(HIDDEN), "batch_norm": True}
-    recipe = {
-        "data": folder.name,
-        "model": (spec if model == "dcnv2" else {"name": "wukong"} | WUKONG)
-        | {"width": WIDTH, "embedding_init": EMBEDDING_INIT},
-        "optimizer": {"dense": {"lr": 1e-3}, "embedding": {"lr": 2e-2}},
-        "batch_size": BATCH, "precision": precision, "threads": 1, "seed": seed,
-    }  # fmt: skip
-    with tempfile.TemporaryDirectory() as out:
-        outcome = train(
-            TrainingSpec.from_dict(recipe), data=folder.parent, out=Path(out), report=lambda _: None
-        )
-    result = outcome.result
-    return {
-        "cpu": result["cpu_seconds"],
-        "wall": result["train_seconds"],
-        "auc": result["metrics"]["test"]["auc"],
-        "mfu": result["mfu"],
-    }
-
-
-def plain(model: str, train: Arrays, rows: dict[str, int], seed: int) -> tuple[Clock, Scorer]:
-    """What one writes in an afternoon: a table per feature, dense gradients, Adam, DataLoader."""
-    import torch
-    from plain_models import DCNv2, Wukong
-    from torch.utils.data import DataLoader, TensorDataset
-
-    torch.manual_seed(seed)
-    sizes = list(rows.values())
-    made = DCNv2(sizes, WIDTH, CROSS, HIDDEN) if model == "dcnv2" else Wukong(sizes, WIDTH, **WUKONG)
-    for table in made.tables.tables:
-        torch.nn.init.normal_(table.weight, std=EMBEDDING_INIT)
-    optimizer = torch.optim.Adam(made.parameters(), lr=1e-3)
-    with Clock() as clock:
-        ids = torch.from_numpy(np.stack([train[0][name] for name in rows], axis=1).astype(np.int64))
-        loader = DataLoader(TensorDataset(ids, torch.from_numpy(train[1])), batch_size=BATCH, shuffle=True)
-        for batch, labels in loader:
-            loss = torch.nn.functional.binary_cross_entropy_with_logits(made(batch), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-
-    @torch.inference_mode()
-    def score(test: Arrays) -> np.ndarray:
-        made.eval()
-        ids = torch.from_numpy(np.stack([test[0][name] for name in rows], axis=1).astype(np.int64))
-        return torch.cat([made(part) for part in ids.split(8192)]).numpy()
-
-    return clock, score
-
-
-def rechub(train: Arrays, rows: dict[str, int], seed: int) -> tuple[Clock, Scorer]:
-    """torch-rechub's DCNv2 under its own trainer and data generator."""
-    import torch
-    from torch_rechub.basic.features import SparseFeature
-    from torch_rechub.models.ranking import DCNv2
-    from torch_rechub.trainers import CTRTrainer
-    from torch_rechub.utils.data import DataGenerator
-
-    torch.manual_seed(seed)
-    features = [SparseFeature(name, vocab_size=size, embed_dim=WIDTH) for name, size in rows.items()]
-    made = DCNv2(features, CROSS, {"dims": list(HIDDEN)}, use_low_rank_mixture=False)
-    with tempfile.TemporaryDirectory() as out:
-        trainer = CTRTrainer(made, optimizer_params={"lr": 1e-3}, n_epoch=1, device="cpu", model_path=out)
-    with Clock() as clock:
-        loader, *_ = DataGenerator(*train).generate_dataloader(
-            x_val=train[0], y_val=train[1], x_test=train[0], y_test=train[1], batch_size=BATCH, num_workers=0
-        )
-        trainer.train_one_epoch(loader)
-
-    @torch.inference_mode()
-    def score(test: Arrays) -> np.ndarray:
-        made.eval()
-        tensors = {name: torch.from_numpy(ids.astype(np.int64)) for name, ids in test[0].items()}
-        return made(tensors).numpy()
-
-    return clock, score
-
-
-def deepctr(train: Arrays, rows: dict[str, int], seed: int) -> tuple[Clock, Scorer]:
-    """deepctr-torch's DCN with matrices, which is DCNv2, under its own `fit`; no regularisation."""
-    from deepctr_torch.inputs import SparseFeat
-    from deepctr_torch.models import DCN
-
-    features = [SparseFeat(name, size, embedding_dim=WIDTH) for name, size in rows.items()]
-    made = DCN(
-        features, features, cross_num=CROSS, cross_parameterization="matrix", dnn_hidden_units=HIDDEN,
-        l2_reg_linear=0, l2_reg_embedding=0, l2_reg_cross=0, dnn_use_bn=True, seed=seed,
-    )  # fmt: skip
-    made.compile("adam", "binary_crossentropy")
-    with Clock() as clock:
-        made.fit(train[0], train[1], batch_size=BATCH, epochs=1, verbose=0)
-    return clock, lambda test: made.predict(test[0], 8192)[:, 0]
-
-
-def contend(name: str, model: str, folder: Path, seed: int) -> dict[str, float]:
-    """One contender's pass, in this process."""
-    import torch
-
-    torch.set_num_threads(1)
-    rows = json.loads((folder / "rows.json").read_text())
-    if name.startswith("ours"):
-        found = ours(model, name.removeprefix("ours-"), folder, seed)
-    else:
-        from wukongctl.training.metrics import auc
-
-        train, test = read(folder, "train", 1 << 40), read(folder, "test", 1 << 40)
-        made = {"torch-rechub": rechub, "deepctr-torch": deepctr}
-        clock, score = made[name](train, rows, seed) if name in made else plain(model, train, rows, seed)
-        found = {"cpu": clock.cpu, "wall": clock.wall, "auc": auc(score(test), test[1])}
-    return found | {"megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
-
-
-def rounds(arguments: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
-    """Every contender once per round, round by round."""
-    names = [n for n in CONTENDERS[arguments.model] if n not in NEEDS or importlib.util.find_spec(NEEDS[n])]
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-    target = Path(tempfile.mkdtemp()) / arguments.data.name
-    sizes = stretched(arguments.data, target, arguments.table_rows, arguments.rows)
-    (target / "rows.json").write_text(json.dumps(sizes))
+def run(name: str, model: str, folder: Path, seed: int, setting: Setting) -> dict[str, Any]:
+    """One contender's pass in a process of its own."""
+    command = [sys.executable, __file__, str(folder), "--model", model, "--only", name, "--seed", str(seed)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run(
+        [*command, "--setting", json.dumps(setting)],
+        capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+    if done.returncode:
+        sys.exit(f"{name}: {done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def kind(name: str) -> str:
+    """The contender of which `name` is a variant."""
+    return "ours" if name.startswith("ours") else name
+
+
+def tune(arguments: argparse.Namespace, folder: Path) -> None:
+    """AUC on the validation split of every setting tried, a JSON line each, the best of a contender last."""
+    for name in [name for name in arguments.contenders if name != "ours-float32"]:
+        found = []
+        for setting in TRIED[kind(name)]:
+            passed = run(name, arguments.model, folder, TUNING_SEED, setting)
+            found.append((passed["auc"]["valid"], setting))
+            print(json.dumps({"contender": name, "valid": found[-1][0], "setting": setting}), flush=True)
+        print(json.dumps({"contender": name, "best": max(found, key=lambda each: each[0])[1]}), flush=True)
+
+
+def rounds(arguments: argparse.Namespace, folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Every contender once per round, round by round."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in arguments.contenders}
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.rounds):
-        for name in names:
-            command = [sys.executable, __file__, str(target), "--model", arguments.model, "--only", name]
-            done = subprocess.run(
-                [*command, "--seed", str(seed)], capture_output=True, text=True, check=False, env=environment
-            )
-            if done.returncode:
-                sys.exit(f"{name}: {done.stderr}")
-            found[name].append(json.loads(done.stdout.splitlines()[-1]))
-            rate = arguments.rows / found[name][-1]["cpu"]
+        for name, passes in found.items():
+            passed = run(name, arguments.model, folder, seed, CHOSEN[arguments.model][kind(name)])
+            passes.append(passed)
+            rate = arguments.rows / passed["cpu"]
             print(f"round {seed} {name}: {rate:,.0f} samples per CPU-second", file=sys.stderr, flush=True)
-    shutil.rmtree(target.parent)
     return found
 
 
@@ -231,7 +134,7 @@ def paired(differences: list[float]) -> list[float]:
     return [round(statistics.fmean(differences), 5), round(error, 5)]
 
 
-def report(found: dict[str, list[dict[str, float]]], rows: int) -> list[dict[str, Any]]:
+def report(found: dict[str, list[dict[str, Any]]], rows: int) -> list[dict[str, Any]]:
     """Rates; of paired rounds the ratios (median, lowest, highest) and differences of AUC (mean, error)."""
     lines = []
     for name, passes in found.items():
@@ -239,18 +142,17 @@ def report(found: dict[str, list[dict[str, float]]], rows: int) -> list[dict[str
         for key in ("cpu", "wall"):
             line[f"samples_per_{key}_second"] = round(statistics.median(rows / run[key] for run in passes))
         line["megabytes"] = round(max(run["megabytes"] for run in passes))
-        line["auc"] = [round(run["auc"], 5) for run in passes]
+        line["auc"] = [round(run["auc"]["test"], 5) for run in passes]
         if "mfu" in passes[0]:
             line["mfu"] = [round(run["mfu"], 3) for run in passes]
         for other, theirs in found.items():
             if name.startswith("ours") and other != name:
-                ratios = sorted(a["cpu"] / b["cpu"] for a, b in zip(theirs, passes, strict=True))
+                pairs = list(zip(theirs, passes, strict=True))
+                ratios = sorted(a["cpu"] / b["cpu"] for a, b in pairs)
                 line[f"times_{other}"] = [
                     round(r, 2) for r in (statistics.median(ratios), ratios[0], ratios[-1])
                 ]
-                line[f"auc_minus_{other}"] = paired(
-                    [b["auc"] - a["auc"] for a, b in zip(theirs, passes, strict=True)]
-                )
+                line[f"auc_minus_{other}"] = paired([b["auc"]["test"] - a["auc"]["test"] for a, b in pairs])
         lines.append(line)
     return lines
 
@@ -259,19 +161,31 @@ def main() -> None:
     """Parse, run, print one JSON line per contender."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--model", choices=CONTENDERS, default="dcnv2")
+    parser.add_argument("--model", choices=MODELS, default="dcnv2")
+    parser.add_argument("--contenders", type=lambda names: names.split(","), help="default: all installed")
     parser.add_argument("--rows", type=int, default=16 * BATCH)
     parser.add_argument("--table-rows", type=int, default=250_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--only")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tune", action="store_true")
+    parser.add_argument("--only", help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--setting", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.only:
-        print(json.dumps(contend(arguments.only, arguments.model, arguments.data, arguments.seed)))
+        print(
+            json.dumps(
+                contend(arguments.only, arguments.model, arguments.data, arguments.seed, arguments.setting)
+            )
+        )
         return
-    for line in report(rounds(arguments), arguments.rows):
-        print(json.dumps(line))
+    arguments.contenders = arguments.contenders or installed(arguments.model)
+    with stretched(arguments.data, arguments.table_rows, arguments.rows) as folder:
+        if arguments.tune:
+            tune(arguments, folder)
+            return
+        for line in report(rounds(arguments, folder), arguments.rows):
+            print(json.dumps(line))
 
 
 if __name__ == "__main__":

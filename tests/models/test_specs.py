@@ -81,3 +81,13 @@ def test_sizes_spread_over_layers() -> None:
     spec = WukongSpec.from_dict({"name": "wukong", "layers": 2, "n_F": [4, 2], "hidden": [[8], []]})
     assert spec.layer_sizes == (LayerSizes(4, 8, 8, (8,)), LayerSizes(2, 8, 8, ()))
     assert WukongSpec.from_dict(spec.to_dict()) == spec
+
+
+def test_a_default_logit_scale_is_not_part_of_the_digest() -> None:
+    """Runs from before the key existed keep their folders."""
+    without = TrainingSpec.from_dict({"data": "x", "model": {"name": "dcnv2"}})
+    default = TrainingSpec.from_dict({"data": "x", "model": {"name": "dcnv2", "logit_scale": 1.0}})
+    small = TrainingSpec.from_dict({"data": "x", "model": {"name": "dcnv2", "logit_scale": 0.01}})
+    assert without.digest() == default.digest() != small.digest()
+    assert "logit_scale" not in without.to_dict()["model"]
+    assert TrainingSpec.from_dict(small.to_dict()) == small

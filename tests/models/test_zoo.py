@@ -11,6 +11,7 @@ from wukongctl.data.schema import Batch, Schema, SequenceColumn
 from wukongctl.models import Model
 from wukongctl.models.counts import count
 from wukongctl.models.embeddings import embedding_tables, fill_vectors, frozen_vectors
+from wukongctl.models.layers import Logit
 from wukongctl.scaling.tracing import trace
 
 every_model = pytest.mark.parametrize("name", CONFIGURATIONS)
@@ -96,3 +97,14 @@ def test_600_billion_parameters_need_no_memory(name: str) -> None:
         model = make({**CONFIGURATIONS[name], "width": 160}, schema)
     assert count(model).embedding_params > 600e9
     assert time.process_time() - started < 2  # 0.1 s or less on a quiet machine
+
+
+@every_model
+def test_logit_scale_scales_the_last_layers_alone(name: str) -> None:
+    configuration = CONFIGURATIONS[name]
+    model, scaled = make(configuration), make(configuration | {"logit_scale": 0.01})
+    last = {f"{path}.weight" for path, module in model.named_modules() if isinstance(module, Logit)}
+    assert bool(last) == (name != "fm")
+    for path, weight in model.state_dict().items():
+        expected = weight * 0.01 if path in last else weight
+        torch.testing.assert_close(scaled.state_dict()[path], expected, rtol=1e-6, atol=0)

@@ -1,8 +1,17 @@
 """Model pages of a training recipe; the symbols are the paper's (arXiv 2403.02545)."""
 
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Discriminator, Field, Tag, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from wukongctl.config.spec import Fraction, PositiveFloat, PositiveInt, Spec
 
@@ -39,6 +48,17 @@ class ModelSpec(Spec):
     embedding_init: PositiveFloat | None = None
     """Standard deviation of new embeddings; width^-1/2 when absent. Tiny values starve the LayerNorm
     after the factorization machine."""
+    logit_scale: PositiveFloat = 1.0
+    """Factor on the first weights of the last layer, the one that makes the logit. A small one starts all
+    predictions near one half, so that a short pass has no random ones to unlearn. `fm` has no such layer."""
+
+    @model_serializer(mode="wrap")
+    def _without_default_scale(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Recipes written before `logit_scale` keep their digests, hence their run folders."""
+        content = serialize(self)
+        if self.logit_scale == 1.0:
+            content.pop("logit_scale", None)
+        return content
 
 
 class FieldsSpec(ModelSpec):

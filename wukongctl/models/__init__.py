@@ -29,6 +29,7 @@ from wukongctl.models.dlrm import DLRM
 from wukongctl.models.embeddings import fill_vectors
 from wukongctl.models.finalmlp import FinalMLP
 from wukongctl.models.fm import FM
+from wukongctl.models.layers import scale_logits
 from wukongctl.models.masknet import MaskNet
 from wukongctl.models.mlp import MLPModel
 from wukongctl.models.wukong import Wukong
@@ -48,6 +49,7 @@ def build(
     Raises UsageError when the recipe names a feature that the data does not have.
     """
     model = _build(spec, schema, sparse)
+    scale_logits(model, spec.logit_scale)
     if vectors is not None:
         fill_vectors(model, vectors)
     return model
