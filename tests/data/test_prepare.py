@@ -555,8 +555,22 @@ def test_truncated_gzip_read_by_duckdb(tmp_path: Path) -> None:
     data = gzip.compress("".join(f"{i % 2},{i * i}\n" for i in range(20_000)).encode())
     (tmp_path / "clicks.csv.gz").write_bytes(data[: len(data) // 2])
     query = "SELECT * FROM read_csv('{clicks.csv.gz}', header=false, auto_detect=false, columns={'label': 'INTEGER', 'a': 'INTEGER'})"  # noqa: E501
-    with pytest.raises(RunFailed):
+    with pytest.raises(RunFailed, match=r"`clicks.csv.gz` ends in the middle") as caught:
         run(own(files={"clicks.csv.gz": {}}, rows=query), tmp_path, tmp_path / "out")
+    assert caught.value.hint == "fetch or copy the file again"
+
+
+def test_line_ends_of_two_kinds_are_named_and_can_be_read(tmp_path: Path) -> None:
+    lines = [f"{i % 2},{i}" + ("\r\n" if i % 3 else "\n") for i in range(60)]
+    (tmp_path / "clicks.csv").write_text("label,a\n" + "".join(lines), newline="")
+    query = "FROM read_csv('{clicks.csv}', header=true, all_varchar=true)"
+    with pytest.raises(
+        RunFailed, match=r"`clicks.csv:3`: its line end is not that of the first line"
+    ) as caught:
+        run(own(rows=query), tmp_path, tmp_path / "out")
+    assert caught.value.hint == "mend it, or read it with `strict_mode=false`"
+    loose = query.replace("all_varchar", "strict_mode=false, all_varchar")
+    assert sum(split.rows for split in run(own(rows=loose), tmp_path, tmp_path / "out").splits.values()) == 60
 
 
 def test_one_class_label_is_allowed_and_reported(tmp_path: Path) -> None:

@@ -121,7 +121,8 @@ def fingerprint(outcome: Outcome, spec: DatasetSpec) -> str:
 
 def _notes(spec: DatasetSpec, outcome: Outcome) -> list[str]:
     """What a person should know although no check failed."""
-    notes = [f"{outcome.rejected:,} bad rows were left out: see `{rejects.FILE}`"] if outcome.rejected else []
+    rows = "1 bad row was" if outcome.rejected == 1 else f"{outcome.rejected:,} bad rows were"
+    notes = [f"{rows} left out: see `{rejects.FILE}`"] if outcome.rejected else []
     train = outcome.splits["train"]
     if train.positives in (0, train.rows):
         notes.append(f"every label in `train` is {int(train.positives > 0)}: nothing can be learned from it")

@@ -179,7 +179,10 @@ def _checked(
         written = {name: split for name, split in written.items() if split.rows or name == "train"}
     for name, split in written.items():
         if not split.rows:
-            raise RunFailed(f"split `{name}` of dataset `{job.spec.name}` is empty")
+            raise RunFailed(
+                f"split `{name}` of dataset `{job.spec.name}` is empty",
+                hint="change `split` in the recipe: its ratio, its key or its seed",
+            )
     problems = [] if options.limit_rows is not None else diagnosis.count_problems(job.spec, written)
     if problems and options.verify:
         raise CheckFailed(

@@ -42,7 +42,10 @@ UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 <<
 FULL = "No space left on device"
 CLOSE_ATTEMPTS, CLOSE_SECONDS = 500, 0.01
 """After these, what a thread still holds is left to it: the error that led here matters more."""
+CUT_SHORT = re.compile(r"Unexpected end of GZIP stream: (.+)")
+PLACED = re.compile(r"`[^`]+:\d+`: ")
 MEND = "mend it, or tell `read_csv` more about the file: `delim`, `quote`, `columns`, `max_line_size`"
+LOOSEN = "mend it, or read it with `strict_mode=false`"
 SKIP = "mend it, or let `on_error: skip` in the recipe leave such rows out"
 
 
@@ -224,17 +227,8 @@ class Engine:
                 f"cannot write the files of dataset `{self.dataset}`: {FULL.lower()}",
                 hint="nothing was changed; make room and try again",
             )
-        if "CSV Error on Line" in text or "sniffing file" in text:
-            skips = "store_rejects" in query
-            what = f"{csv_problem(text, self.paths)} (dataset `{self.dataset}`)"
-            return RunFailed(what, hint=MEND if skips or CSV_LIMIT.search(text) else SKIP)
-        if mismatch := CSV_MISMATCH.search(text):
-            first, file = Path(mismatch[1]).name, Path(mismatch[2]).name
-            what = re.sub('[Cc]olumn with name: "(.*)" is missing', r"column `\1` is missing", mismatch[3])
-            return RunFailed(
-                f"`{file}`: {what}, which `{first}` has (dataset `{self.dataset}`)",
-                hint="give all files the same columns, or read them with `union_by_name=true`",
-            )
+        if failure := self._bad_file(text, query):
+            return failure
         if "Could not convert" in text:
             return ConversionFailed(f"reading dataset `{self.dataset}` failed: {first_line(text)}")
         if extension := MISSING_EXTENSION.search(text):
@@ -242,6 +236,25 @@ class Engine:
         if isinstance(error, duckdb.ParserException | duckdb.BinderException | duckdb.CatalogException):
             return UsageError(f"the SQL of dataset `{self.dataset}` is not valid: {first_line(text)}")
         return RunFailed(f"reading dataset `{self.dataset}` failed: {first_line(text)}")
+
+    def _bad_file(self, text: str, query: str) -> RunFailed | None:
+        """What is wrong with a raw file, and where; None when the error is of another kind."""
+        if "CSV Error on Line" in text or "sniffing file" in text:
+            what = csv_problem(text, self.paths)
+            of_a_row = PLACED.match(what) and not CSV_LIMIT.search(text) and "store_rejects" not in query
+            hint = LOOSEN if what.endswith(lines.OTHER_END) else SKIP if of_a_row else MEND
+            return RunFailed(f"{what} (dataset `{self.dataset}`)", hint=hint)
+        if cut := CUT_SHORT.search(text):
+            what = f"`{Path(cut[1]).name}` ends in the middle (dataset `{self.dataset}`)"
+            return RunFailed(what, hint="fetch or copy the file again")
+        if mismatch := CSV_MISMATCH.search(text):
+            first, file = Path(mismatch[1]).name, Path(mismatch[2]).name
+            what = re.sub('[Cc]olumn with name: "(.*)" is missing', r"column `\1` is missing", mismatch[3])
+            return RunFailed(
+                f"`{file}`: {what}, which `{first}` has (dataset `{self.dataset}`)",
+                hint="give all files the same columns, or read them with `union_by_name=true`",
+            )
+        return None
 
 
 def _unreadable(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, int, str, str]]:

@@ -21,6 +21,7 @@ ONE_TO_ONE = frozenset({"PROJECTION", "READ_CSV", "READ_CSV_AUTO"})
 DELIMITERS = ",\t|;"
 SNIFFED = 100_000
 """Lines looked at for the one that breaks a file's pattern."""
+OTHER_END = "its line end is not that of the first line"
 MOST_LINES = 10_000
 """Of one record: more are a stray quote."""
 NO_QUOTES = re.compile(r"\bquote\s*=\s*''", re.IGNORECASE)
@@ -96,10 +97,11 @@ def _records(path: Path, *, quoted: bool) -> Iterator[tuple[int, str]]:
 
 
 def odd_line(path: Path, delimiters: str) -> tuple[int, str] | None:
-    """The first line whose number of fields is not that of the first, or whose quote never ends."""
+    """The first line whose fields or line end are not as those of the first, or whose quote never ends."""
     try:
         with opened(path) as file:
-            first = file.readline().decode("utf-8", "replace")
+            head = file.readline()
+            first = head.decode("utf-8", "replace")
             delimiter = max(delimiters, key=first.count)
             wanted = len(next(csv.reader([first], delimiter=delimiter)))
             for number, line in enumerate(file, start=2):
@@ -109,6 +111,8 @@ def odd_line(path: Path, delimiters: str) -> tuple[int, str] | None:
                 found = len(next(csv.reader([text], delimiter=delimiter), []))
                 if found != wanted:
                     return number, f"expected {wanted} columns, found {found}"
+                if line.endswith(b"\n") and line.endswith(b"\r\n") != head.endswith(b"\r\n"):
+                    return number, OTHER_END
                 if number > SNIFFED:
                     break
     except (OSError, EOFError, csv.Error, StopIteration):
