@@ -12,7 +12,9 @@ split is compared pair by pair.
 
 `--tune` tries the settings of `TRIED`, eight for each contender, with seed 100, and prints their AUC on the
 validation split; the best of each are those of `CHOSEN`, which the rounds train with. `--table-rows`
-stretches the tables, as a larger vocabulary would. Peers that are not installed are left out
+stretches the tables, as a larger vocabulary would, `--rows` beyond those prepared repeats them, as a longer
+log would (for speed alone). `ours-bfloat16-compile` is left out unless `--contenders` names it; what the
+compiler takes counts. Peers that are not installed are left out
 (`pip install --no-deps torch-rechub deepctr-torch requests`).
 """
 
@@ -31,6 +33,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from contenders import BATCH, MODELS, Setting, contend, installed
 
@@ -63,8 +66,8 @@ CHOSEN: dict[str, dict[str, Setting]] = {
 
 
 @contextmanager
-def stretched(folder: Path, table_rows: int, most: int) -> Iterator[Path]:
-    """A copy of the dataset with tables of `table_rows` in all and at most `most` rows to train on."""
+def stretched(folder: Path, table_rows: int, rows: int) -> Iterator[Path]:
+    """A copy of the dataset with tables of `table_rows` in all and `rows` rows to train on."""
     target = Path(tempfile.mkdtemp()) / folder.name
     manifest = json.loads((folder / "manifest.json").read_text())
     features = [feature for feature in manifest["features"] if feature["table"] is not None]
@@ -73,7 +76,8 @@ def stretched(folder: Path, table_rows: int, most: int) -> Iterator[Path]:
         feature["rows"] = max(feature["rows"], round(feature["rows"] * table_rows / total))
     for split in manifest["splits"]:
         table = pq.read_table(folder / split)
-        table = table.slice(0, most) if split == "train" else table
+        if split == "train":
+            table = pa.concat_tables([table] * -(-rows // len(table))).slice(0, rows)
         file = target / manifest["splits"][split]["files"][0]["path"]
         file.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, file, row_group_size=122_880, compression="zstd")

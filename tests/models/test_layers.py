@@ -1,10 +1,11 @@
-"""Dropout against what its definition says: rates, scale, seeds; and nothing outside training."""
+"""Dropout against what its definition says: rates, scale, seeds; and nothing outside training. Linear maps
+against torch's own."""
 
 import pytest
 import torch
 from torch import nn
 
-from wukongctl.models.layers import Dropout
+from wukongctl.models.layers import Dropout, Linear
 
 
 @pytest.mark.parametrize("p", [0.1, 0.25, 0.5, 0.9])
@@ -49,3 +50,36 @@ def test_the_same_seed_drops_the_same_values() -> None:
 def test_otherwise_nothing_happens(layer: nn.Module) -> None:
     X = torch.randn(5, 3)
     assert layer(X) is X
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("rows", [1, 31, 96])
+def test_a_copied_gradient_is_that_of_torch(rows: int, bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In bfloat16, up to the order of its sums; the path for wide layers taken by narrow ones."""
+    monkeypatch.setattr(Linear, "SMALLEST", 1)
+    torch.manual_seed(0)
+    ours, plain = Linear(40, 24, bias=bias), nn.Linear(40, 24, bias=bias)
+    plain.load_state_dict(ours.state_dict())
+    X = torch.randn(rows, 40)
+    found = []
+    for layer in (ours, plain):
+        given = X.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16):
+            output = layer(given)
+        output.float().square().sum().backward()
+        found.append([output, given.grad, *(weight.grad for weight in layer.parameters())])
+    assert type(found[0][0].grad_fn).__name__ == "_CopiedGradientBackward"
+    for mine, theirs in zip(*found, strict=True):
+        assert mine.dtype == theirs.dtype
+        torch.testing.assert_close(mine, theirs, rtol=2e-2, atol=2e-2 * theirs.abs().max().item())
+
+
+def test_only_wide_layers_under_autocast_copy_their_gradient() -> None:
+    X = torch.randn(4, 1024)
+    wide = Linear(1024, 1024)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert type(wide(X).grad_fn).__name__ == "_CopiedGradientBackward"
+        assert type(Linear(1024, 8)(X).grad_fn).__name__ != "_CopiedGradientBackward"
+        with torch.no_grad():
+            assert wide(X).grad_fn is None
+    assert type(wide(X).grad_fn).__name__ != "_CopiedGradientBackward"
