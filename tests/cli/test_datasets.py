@@ -25,6 +25,15 @@ def clicks(wukong: Wukong, tmp_path: Path) -> Path:
     return tmp_path / "data" / "clicks"
 
 
+@pytest.mark.usefixtures("clicks")
+def test_what_is_prepared_already_claims_no_speed(wukong: Wukong) -> None:
+    again = wukong("prepare", "./clicks.yaml")
+    assert "already prepared" in again.err
+    assert "rows/s" not in again.out
+    assert wukong("prepare", "./clicks.yaml", "--json").json["rows_per_second"] == 0
+    assert "rows/s" in wukong("prepare", "./clicks.yaml", "--force").out
+
+
 def test_ls_lists_what_ships_and_what_is_mine(wukong: Wukong, clicks: Path) -> None:
     entries = {entry["name"]: entry for entry in wukong("datasets", "ls", "--json").json}
     assert set(library.names("datasets")) < set(entries)

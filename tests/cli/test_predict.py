@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.cli.conftest import Wukong
-from wukongctl.config.dataset import Generator
+from wukongctl.config.generator import Generator
 from wukongctl.data.progress import silent
 from wukongctl.data.synthetic import generate
 

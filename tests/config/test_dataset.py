@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from wukongctl.config import library, loading
-from wukongctl.config.dataset import ByHash, DatasetSpec, Generator
+from wukongctl.config.dataset import ByHash, DatasetSpec
+from wukongctl.config.generator import Generator
 from wukongctl.config.positions import parse
 from wukongctl.errors import RecipeError
 
@@ -42,6 +43,15 @@ def test_minimal_recipe() -> None:
     assert [name for name, _ in made.columns] == ["user", "item", "history", "price"]
     assert made.categorical == ("user", "item")
     assert DatasetSpec.from_dict(made.to_dict()) == made
+
+
+@pytest.mark.parametrize(("rows", "found"), [(3, "valid"), (6, "test"), (9, "test")])
+def test_too_few_generated_rows_are_a_mistake_of_the_recipe(rows: int, found: str) -> None:
+    text = library.find("synthetic", "datasets").read_text().replace("rows: 300000", f"rows: {rows}")
+    assert problems(text) == [f"own.yaml:8:3: {rows} rows leave split `{found}` empty, 10 fill every one"]
+    assert spec(text.replace(f"rows: {rows}", "rows: 10")).generator == Generator(
+        rows=10, rank=2, variance={"order2": 5.0, "order4": 2.0, "order8": 0.0}
+    )
 
 
 @pytest.mark.parametrize("name", library.names("datasets"))

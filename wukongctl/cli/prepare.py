@@ -71,7 +71,7 @@ def prepare(
     results = []
     for path, spec in found:
         started = time.monotonic()
-        manifest = run_recipe(
+        manifest, fresh = run_recipe(
             output,
             spec,
             path,
@@ -84,7 +84,7 @@ def prepare(
             force=force,
             engine=engine,
         )
-        results.append((manifest, summary(manifest, out, time.monotonic() - started)))
+        results.append((manifest, summary(manifest, out, time.monotonic() - started, fresh=fresh)))
     content = [content for _, content in results]
     output.result(content[0] if len(content) == 1 else content, lambda console: _show(console, results))
 
@@ -102,8 +102,8 @@ def run_recipe(
     limit_rows: int | None = None,
     force: bool = False,
     engine: "EngineName" = "local",
-) -> "Manifest":
-    """Prepare with progress shown; also what `quickstart` runs."""
+) -> "tuple[Manifest, bool]":
+    """Prepare with progress shown, also for `quickstart`; and whether there was anything to do."""
     from wukongctl.data.prepare import UP_TO_DATE
     from wukongctl.data.prepare import prepare as prepare_dataset
     from wukongctl.data.progress import Progress
@@ -134,11 +134,12 @@ def run_recipe(
             engine=engine,
             progress=report,
         )
-    if stages[-1:] == [UP_TO_DATE]:
+    fresh = stages[-1:] != [UP_TO_DATE]
+    if not fresh:
         output.note(f"`{out / spec.name}` is already prepared; `--force` would build it again")
     for problem in manifest.problems:
         output.warn(problem)
-    return manifest
+    return manifest, fresh
 
 
 def _say_terms(output: Output, spec: "DatasetSpec") -> None:
@@ -156,9 +157,9 @@ def _say_terms(output: Output, spec: "DatasetSpec") -> None:
         output.note(f"terms of `{spec.name}`: {spec.license.name}{f' ({where})' if where else ''}")
 
 
-def summary(manifest: "Manifest", out: Path, seconds: float) -> dict[str, Any]:
-    """The JSON object of one prepared dataset."""
-    rows = sum(split.rows for split in manifest.splits.values())
+def summary(manifest: "Manifest", out: Path, seconds: float, *, fresh: bool = True) -> dict[str, Any]:
+    """The JSON object of one dataset; unless it is `fresh`, no row was prepared in these `seconds`."""
+    rows = sum(split.rows for split in manifest.splits.values()) if fresh else 0
     return {
         "dataset": manifest.dataset,
         "path": str(out / manifest.dataset),
@@ -190,8 +191,8 @@ def _show(console: "Console", results: "list[tuple[Manifest, dict[str, Any]]]") 
             f"{content['features']} features, {content['embedding_rows']:,} embedding rows, fingerprint "
             f"{manifest.fingerprint[:12]}"
         )
-        speed = f"{content['seconds']:.1f} s, {content['rows_per_second']:,.0f} rows/s"
-        console.print(f"{speed} → {content['path']}", soft_wrap=True)
+        speed = f", {content['rows_per_second']:,.0f} rows/s" if content["rows_per_second"] else ""
+        console.print(f"{content['seconds']:.1f} s{speed} → {content['path']}", soft_wrap=True)
 
 
 def _dry_run(

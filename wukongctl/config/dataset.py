@@ -3,19 +3,34 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import accumulate, pairwise
+from math import gcd
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from wukongctl.config.spec import Mistake, Mistakes, NonNegativeFloat, PositiveInt, Spec
+from wukongctl.config.generator import Generator
+from wukongctl.config.spec import Mistake, Mistakes, PositiveInt, Spec
 
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+/\S*$")]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 SplitName = Literal["train", "valid", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 RESERVED_COLUMNS = frozenset({"label", "probability"})
+
+
+def in_order(ratio: Mapping[SplitName, int]) -> tuple[SplitName, ...]:
+    """The splits of a ratio as rows come: train, valid, test."""
+    return tuple(name for name in SPLITS if name in ratio)
+
+
+def boundaries(rows: int, ratio: Mapping[SplitName, int]) -> tuple[int, ...]:
+    """The row at which each split of `ratio` ends: the cumulative share of `rows`, rounded up."""
+    ends = tuple(accumulate(ratio[name] for name in in_order(ratio)))
+    return tuple(-(-rows * end // ends[-1]) for end in ends)
 
 
 def is_pattern(name: str) -> bool:
@@ -155,59 +170,6 @@ class ByColumn(Rule):
 SplitRule = Annotated[ByHash | ByOrder | ByTime | ByColumn, Field(discriminator="by")]
 
 
-Order = Literal["order1", "order2", "order3", "order4", "order8"]
-PLANTED: dict[str, dict[str, float]] = {
-    "pair": {"order2": 3.0, "order4": 3.0, "order8": 2.0},
-    "anova": {"order1": 1.5, "order2": 3.0, "order3": 3.0, "order4": 2.0},
-}
-"""Variance by order that each teacher plants on its own account."""
-
-
-class Generator(Spec):
-    """The embedded dataset: a planted teacher with known click probabilities, nothing to download."""
-
-    rows: PositiveInt
-    seed: int = 0
-    teacher: Literal["pair", "anova"] = "pair"
-    """`pair` multiplies pairs of fields into interactions of 4 and 8, as stacked factorization machines do;
-    `anova` plants products of one number per field, as cross networks do."""
-    fields: Annotated[int, Field(ge=4, le=64)] = 12
-    """Independent categorical columns `c0`, `c1`, … with Zipf-distributed values."""
-    min_values: Annotated[int, Field(ge=2)] = 4
-    max_values: Annotated[int, Field(ge=2)] = 24
-    """Vocabulary sizes are log-spaced between the two."""
-    zipf: NonNegativeFloat = 1.0
-    rank: Annotated[int, Field(ge=1, le=64)] = 4
-    """Dimension of the hidden vectors of a field's values: the rank of the bilinear form behind a pair."""
-    variance: dict[Order, NonNegativeFloat] | None = None
-    """Variance of the planted logit by number of interacting fields. Absent: 3, 3 and 2 for 2, 4 and 8
-    fields (`pair`), or 1.5, 3, 3 and 2 for 1 to 4 fields (`anova`)."""
-    alpha: NonNegativeFloat | None = None
-    """Inside an order the variance of the j-th term falls as j^-(1 + alpha). Absent: 0.3 (`pair`) or 0.5."""
-
-    @property
-    def planted(self) -> dict[str, float]:
-        """Variance by order, the teacher's own where the recipe is silent."""
-        return PLANTED[self.teacher] if self.variance is None else {**self.variance}
-
-    @property
-    def decay(self) -> float:
-        """Alpha, the teacher's own where the recipe is silent."""
-        return {"pair": 0.3, "anova": 0.5}[self.teacher] if self.alpha is None else self.alpha
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.max_values < self.min_values:
-            raise ValueError("`max_values` must not be below `min_values`")
-        if self.planted.get("order8") and self.fields < 8:
-            raise ValueError("`variance.order8` needs at least 8 `fields`")
-        foreign = [order for order in self.variance or {} if order not in PLANTED[self.teacher]]
-        if foreign:
-            known = ", ".join(f"`{order}`" for order in PLANTED[self.teacher])
-            raise ValueError(f"`variance.{foreign[0]}` is none of teacher `{self.teacher}`: it has {known}")
-        return self
-
-
 class Shuffle(Spec):
     """A global shuffle of the train rows, once, while they are prepared."""
 
@@ -278,6 +240,7 @@ class DatasetSpec(Spec):
             *self._feature_mistakes(),
             *self._label_mistakes(),
             *self._file_mistakes(),
+            *self._generator_mistakes(),
         ]
         if mistakes:
             raise Mistakes(mistakes)
@@ -353,6 +316,19 @@ class DatasetSpec(Spec):
                 yield Mistake(f"`{vectors.file}` is not listed under `files`", where)
             elif vectors is not None and is_pattern(vectors.file):
                 yield Mistake("vectors come from one file, not from a pattern", where)
+
+    def _generator_mistakes(self) -> Iterator[Mistake]:
+        if self.generator is None or self.rows is None or not isinstance(self.split, ByOrder):
+            return
+        rows, ratio = self.generator.rows, self.split.ratio
+        ends = (0, *boundaries(rows, ratio)) if ratio else ()
+        for name, (start, end) in zip(in_order(ratio), pairwise(ends), strict=True):
+            if start == end:
+                enough = sum(ratio.values()) // gcd(*ratio.values())
+                yield Mistake(
+                    f"{rows} rows leave split `{name}` empty, {enough} fill every one", ("generator", "rows")
+                )
+                return
 
     @property
     def divided(self) -> SplitName | None:

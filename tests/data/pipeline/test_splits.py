@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wukongctl.data.pipeline.splits import boundaries
+from wukongctl.config.dataset import boundaries
 
 
 def test_criteo_kaggle_is_divided_as_published() -> None:

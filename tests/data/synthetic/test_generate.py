@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from wukongctl.config.dataset import Generator
+from wukongctl.config.generator import Generator
 from wukongctl.data.pipeline.writer import entropy
 from wukongctl.data.synthetic import anova_teacher, generate, pair_teacher
 from wukongctl.data.synthetic.planting import BIAS

@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from wukongctl.config.dataset import ByColumn, DatasetSpec, Numeric, Sequence, SplitName
+from wukongctl.config.dataset import SPLITS, ByColumn, DatasetSpec, Numeric, Sequence, SplitName
 from wukongctl.data.acquire.sources import Resolved
 from wukongctl.data.manifest import Manifest, Split
 from wukongctl.data.pipeline import (
@@ -32,7 +32,6 @@ from wukongctl.data.pipeline import (
     reading,
     rejects,
     shuffle,
-    splits,
     vocabulary,
 )
 from wukongctl.data.pipeline.description import VERSIONS, Outcome, Vectors, describe
@@ -155,7 +154,7 @@ class Piece(NamedTuple):
 
 def _pieces(job: Job, options: Options, vocabularies: dict[int, Vocabulary]) -> dict[SplitName, list[Piece]]:
     """The pieces of each split, in order."""
-    pieces: dict[SplitName, list[Piece]] = {name: [] for name in splits.ORDER}
+    pieces: dict[SplitName, list[Piece]] = {name: [] for name in SPLITS}
     for part in job.parts:
         for name, written in encode.result(job, part).splits.items():
             pieces[name].append(Piece(job.encoded(part), written))

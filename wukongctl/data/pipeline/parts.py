@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from wukongctl.config.dataset import ByOrder, DatasetSpec, SplitName, SplitRule
+from wukongctl.config.dataset import ByOrder, DatasetSpec, SplitName, SplitRule, boundaries
 from wukongctl.config.loading import did_you_mean
 from wukongctl.config.spec import Spec
 from wukongctl.data.pipeline import splits
@@ -98,7 +98,7 @@ def bounded(spec: DatasetSpec, parts: Iterable[Part], rows: Iterable[int]) -> tu
     if not sum(ordered.values()):
         names = ", ".join(f"`{name}`" for part, _ in known for name in sql.PLACEHOLDER.findall(part.query))
         raise RunFailed(f"{names or 'the SELECT'} of dataset `{spec.name}` gives no rows")
-    ends = splits.boundaries(sum(ordered.values()), rule.ratio)
+    ends = boundaries(sum(ordered.values()), rule.ratio)
     bounds, start = [], 0
     for part, count in known:
         inside = tuple(min(max(end - start, 0), count) for end in ends) if part.index in ordered else ()

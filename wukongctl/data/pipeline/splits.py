@@ -3,12 +3,21 @@
 from collections.abc import Mapping
 from typing import NamedTuple, assert_never
 
-from wukongctl.config.dataset import ByColumn, ByHash, ByOrder, ByTime, DatasetSpec, SplitName, SplitRule
+from wukongctl.config.dataset import (
+    SPLITS,
+    ByColumn,
+    ByHash,
+    ByOrder,
+    ByTime,
+    DatasetSpec,
+    SplitName,
+    SplitRule,
+    boundaries,
+    in_order,
+)
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
 from wukongctl.errors import UsageError
-
-ORDER: tuple[SplitName, ...] = ("train", "valid", "test")
 
 
 class Route(NamedTuple):
@@ -30,7 +39,7 @@ def streams(spec: DatasetSpec) -> list[tuple[str, SplitRule | SplitName]]:
         queries["valid"] = queries["test"]
     divided = None if valid_is_test(spec) else spec.divided
     rules = {divided: spec.split} if divided is not None and spec.split is not None else {}
-    return [(queries[name], rules.get(name, name)) for name in ORDER if name in queries]
+    return [(queries[name], rules.get(name, name)) for name in SPLITS if name in queries]
 
 
 def valid_is_test(spec: DatasetSpec) -> bool:
@@ -64,30 +73,25 @@ def route(rule: SplitRule | SplitName, engine: Engine, query: str) -> Route:
         case str():
             return Route((rule,))
         case ByHash():
-            names, ends = _cumulative(rule.ratio)
+            names = in_order(rule.ratio)
+            ends = boundaries(sum(rule.ratio.values()), rule.ratio)
             key = f"concat('{rule.seed}|', CAST(({rule.key}) AS VARCHAR))"
             return Route(names, _steps(f"md5_number_lower({key}) % {ends[-1]}", [str(end) for end in ends]))
         case ByOrder():
-            return Route(_cumulative(rule.ratio)[0])
+            return Route(in_order(rule.ratio))
         case ByTime():
             return _by_time(rule, engine, query)
         case ByColumn():
             column = f"CAST({sql.identifier(rule.column)} AS VARCHAR)"
-            cases = " ".join(f"WHEN '{name}' THEN {index}" for index, name in enumerate(ORDER))
-            return Route(ORDER, f"CASE {column} {cases} END")
+            cases = " ".join(f"WHEN '{name}' THEN {index}" for index, name in enumerate(SPLITS))
+            return Route(SPLITS, f"CASE {column} {cases} END")
         case _:
             assert_never(rule)
 
 
-def boundaries(rows: int, ratio: dict[SplitName, int]) -> tuple[int, ...]:
-    """The row at which each split ends: the cumulative share of `rows`, rounded up."""
-    _, ends = _cumulative(ratio)
-    return tuple(-(-rows * end // ends[-1]) for end in ends)
-
-
 def _by_time(rule: ByTime, engine: Engine, query: str) -> Route:
     """A split ends with the instant at which its cumulative share of rows is reached."""
-    names, ends = _cumulative(rule.ratio)
+    names = in_order(rule.ratio)
     column = sql.identifier(rule.column)
     instants = f"SELECT {column} AS instant, count(*) AS rows FROM (\n{query}\n) GROUP BY instant"
     engine.execute(f"CREATE OR REPLACE TEMP TABLE instants AS {instants}")
@@ -103,12 +107,7 @@ def _by_time(rule: ByTime, engine: Engine, query: str) -> Route:
         )
         limit = "NULL" if instant is None else f"CAST({sql.literal(instant)} AS {kind})"
         cases.append(f"WHEN {column} <= {limit} THEN {position}")
-    return Route(names, f"CASE {' '.join(cases)} ELSE {len(ends) - 1} END" if cases else "0")
-
-
-def _cumulative(ratio: dict[SplitName, int]) -> tuple[tuple[SplitName, ...], tuple[int, ...]]:
-    names = tuple(name for name in ORDER if name in ratio)
-    return names, tuple(sum(ratio[name] for name in names[: end + 1]) for end in range(len(names)))
+    return Route(names, f"CASE {' '.join(cases)} ELSE {len(names) - 1} END" if cases else "0")
 
 
 def _steps(value: str, ends: list[str]) -> str:

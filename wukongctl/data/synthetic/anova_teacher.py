@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wukongctl.config.dataset import Generator
+from wukongctl.config.generator import Generator
 from wukongctl.data.synthetic.planting import (
     Teacher,
     cumulative_of,

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from wukongctl.config.dataset import Generator
+from wukongctl.config.generator import Generator
 from wukongctl.data.progress import Progress, Report, silent
 from wukongctl.data.synthetic import anova_teacher, pair_teacher
 from wukongctl.data.synthetic.planting import Teacher

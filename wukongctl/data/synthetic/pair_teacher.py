@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from wukongctl.config.dataset import Generator
+from wukongctl.config.generator import Generator
 from wukongctl.data.synthetic.planting import (
     Teacher,
     cumulative_of,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wukongctl.config.dataset import Generator
+from wukongctl.config.generator import Generator
 
 BIAS, CLIP = -0.5, 8.0
 BLOCK = 4096
