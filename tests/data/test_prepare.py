@@ -560,6 +560,18 @@ def test_truncated_gzip_read_by_duckdb(tmp_path: Path) -> None:
     assert caught.value.hint == "fetch or copy the file again"
 
 
+def test_rounding_in_train_does_not_blow_up_what_is_standardized(tmp_path: Path) -> None:
+    rows = [0.0] * 20 + [1.6e-17] + [0.0] * 8 + [1.0]
+    (tmp_path / "clicks.csv").write_text(
+        "label,a\n" + "".join(f"{i % 2},{x!r}\n" for i, x in enumerate(rows))
+    )
+    numeric = [{"type": "numeric", "columns": ["a"], "standardize": True}]
+    split = {"by": "order", "ratio": {"train": 8, "test": 2}}
+    run(own(features=numeric, split=split), tmp_path, tmp_path / "out")
+    values = pq.read_table(tmp_path / "out/own/test")["a"].to_pylist()
+    assert values == pytest.approx([0.0] * 5 + [1.0])
+
+
 def test_line_ends_of_two_kinds_are_named_and_can_be_read(tmp_path: Path) -> None:
     lines = [f"{i % 2},{i}" + ("\r\n" if i % 3 else "\n") for i in range(60)]
     (tmp_path / "clicks.csv").write_text("label,a\n" + "".join(lines), newline="")

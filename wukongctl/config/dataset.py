@@ -102,7 +102,7 @@ class Numeric(Spec):
     transform: Literal["none", "log1p"] = "none"
     """`log1p` is ln(1 + max(x, 0))."""
     standardize: bool = False
-    """Subtract the mean and divide by the standard deviation of the train split."""
+    """Subtract the mean and divide by the standard deviation of the train split (below 1e-12: by 1)."""
 
 
 class Sequence(Spec):

@@ -51,6 +51,8 @@ LAYOUT = 2
 """Of the work folder: what another version left there is not taken up."""
 SIGNIFICANT_DIGITS = 9
 """Means and deviations are rounded to this: beyond it, sums over threads differ from run to run."""
+LEAST_DEVIATION = 1e-12
+"""Smaller ones are rounding, by which the values of other splits must not be multiplied."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,12 @@ def _scales(job: Job) -> Scales:
     loaded = [load(job.counts(part) / count.MOMENTS, count.Page) for part in job.parts if part.trains]
     pages = [page.features for page in loaded if page is not None]
     moments = {feature: count.merged(page[feature] for page in pages) for feature in (pages or [{}])[0]}
-    return {f: (_rounded(m.mean), _rounded(m.variance**0.5) or 1.0) for f, m in moments.items()}
+    return {f: (_rounded(m.mean), _divisor(m.variance**0.5)) for f, m in moments.items()}
+
+
+def _divisor(deviation: float) -> float:
+    """What to divide by: 1 where train has one value, give or take what is left of rounding."""
+    return _rounded(deviation) if deviation >= LEAST_DEVIATION else 1.0
 
 
 class Piece(NamedTuple):
