@@ -176,7 +176,9 @@ def test_json_is_one_document(wukong: Wukong) -> None:
     assert {"name", "path"} <= set(json.loads(result.out)[0])
 
 
-@pytest.mark.parametrize(("number", "code", "word"), [(15, 143, "terminated"), (2, 130, "interrupted")])
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(15, 143, "interrupted by SIGTERM"), (2, 130, "interrupted")]
+)
 @pytest.mark.parametrize("after", [0.4, 1.2])
 def test_a_signal_anywhere_is_one_line(number: int, code: int, word: str, after: float) -> None:
     command = [sys.executable, "-m", "wukongctl", "flops", *["paper/table5/wukong-7"] * 9]

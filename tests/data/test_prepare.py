@@ -555,7 +555,7 @@ def test_truncated_gzip_read_by_duckdb(tmp_path: Path) -> None:
     data = gzip.compress("".join(f"{i % 2},{i * i}\n" for i in range(20_000)).encode())
     (tmp_path / "clicks.csv.gz").write_bytes(data[: len(data) // 2])
     query = "SELECT * FROM read_csv('{clicks.csv.gz}', header=false, auto_detect=false, columns={'label': 'INTEGER', 'a': 'INTEGER'})"  # noqa: E501
-    with pytest.raises(RunFailed, match=r"`clicks.csv.gz` ends in the middle") as caught:
+    with pytest.raises(RunFailed, match=r"clicks.csv.gz` is damaged: it ends in the middle") as caught:
         run(own(files={"clicks.csv.gz": {}}, rows=query), tmp_path, tmp_path / "out")
     assert caught.value.hint == "fetch or copy the file again"
 
@@ -570,6 +570,47 @@ def test_rounding_in_train_does_not_blow_up_what_is_standardized(tmp_path: Path)
     run(own(features=numeric, split=split), tmp_path, tmp_path / "out")
     values = pq.read_table(tmp_path / "out/own/test")["a"].to_pylist()
     assert values == pytest.approx([0.0] * 5 + [1.0])
+
+
+def test_a_gzip_whose_content_was_changed_is_found(tmp_path: Path) -> None:
+    """DuckDB reads past the checksum."""
+    data = bytearray(gzip.compress("".join(f"{i % 2},{i}\n" for i in range(500)).encode()))
+    data[-8] ^= 1
+    (tmp_path / "clicks.csv.gz").write_bytes(data)
+    spec = own(
+        files={"clicks.csv.gz": {}}, rows="SELECT * FROM read_csv('{clicks.csv.gz}', names=['label', 'a'])"
+    )
+    for attempt in (plan, prepare):
+        with pytest.raises(RunFailed, match=r"clicks.csv.gz` is damaged: crc check failed"):
+            attempt(spec, recipe_dir=tmp_path, out=tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "instants", [["9", "10", "11"], ["1/2/2024", "1/3/2024", "2/1/2024"], ["a", "b", "c"]]
+)
+def test_text_that_does_not_sort_by_time_is_refused(tmp_path: Path, instants: list[str]) -> None:
+    write_rows(tmp_path, [{"label": i % 2, "a": "v", "day": instants[i % 3]} for i in range(12)])
+    split = {"by": "time", "column": "day", "ratio": {"train": 1, "test": 1}}
+    with pytest.raises(UsageError, match="`day` is text whose order is not that of time") as caught:
+        run(own(split=split), tmp_path, tmp_path / "out")
+    assert (
+        caught.value.hint == 'in the SELECT, make it a number or a time: `CAST("day" AS TIMESTAMP) AS "day"`'
+    )
+
+
+@pytest.mark.parametrize(("changes", "bad"), [({}, True), ({"standardize": True}, False)])
+def test_a_number_larger_than_float32_is_named_by_line(
+    tmp_path: Path, changes: dict[str, Any], *, bad: bool
+) -> None:
+    (tmp_path / "clicks.csv").write_text("label,a\n0,1\n1,1e39\n0,2\n1,3\n0,4\n1,5\n")
+    spec = own(features=[{"type": "numeric", "columns": ["a"], **changes}])
+    if not bad:
+        run(spec, tmp_path, tmp_path / "out")
+        return
+    with pytest.raises(RunFailed, match=r"`clicks.csv:3`: `a` is larger than float32 holds"):
+        run(spec, tmp_path, tmp_path / "out")
+    skipping = own(features=[{"type": "numeric", "columns": ["a"]}], on_error="skip", max_rejected=1)
+    assert run(skipping, tmp_path, tmp_path / "out").problems[0].startswith("1 bad row was left out")
 
 
 def test_line_ends_of_two_kinds_are_named_and_can_be_read(tmp_path: Path) -> None:

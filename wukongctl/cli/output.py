@@ -124,7 +124,7 @@ def run(command: click.Command) -> int:
     except (click.Abort, KeyboardInterrupt) as error:
         terminated = isinstance(error.__cause__ or error, _Terminated)  # Click wraps what stops it
         number = signal.SIGTERM if terminated else signal.SIGINT
-        return _fail(Interrupted("terminated" if terminated else "interrupted", signal_number=number))
+        return _fail(Interrupted(f"interrupted{' by SIGTERM' * terminated}", signal_number=number))
     except BrokenPipeError:
         _discard_output()
     return 0

@@ -10,7 +10,7 @@ import pytest
 
 from tests.data import raw
 from tests.data.server import serving
-from tests.data.test_prepare import own
+from tests.data.test_prepare import own, write_rows
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.data.acquire.sources import Resolved, plan, resolve
 from wukongctl.data.prepare import prepare
@@ -306,3 +306,15 @@ def test_remote_tables_need_an_extension_and_say_how_to_get_it(
     with pytest.raises(RunFailed, match="extension `httpfs`, which this machine does not have") as failure:
         prepare(spec, recipe_dir=tmp_path, out=tmp_path / "data")
     assert "INSTALL httpfs" in str(failure.value.hint)
+
+
+def test_a_checksum_beside_a_download_holds_wherever_the_file_is_from(tmp_path: Path) -> None:
+    """In `--source`, and in the cache, where a person may have put it."""
+    write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
+    content = (tmp_path / "clicks.csv").read_bytes()
+    download = {"urls": ["http://127.0.0.1:9/clicks.csv"], "md5": md5(content)}
+    spec = own(downloads={"clicks.csv": download})
+    assert prepare(spec, recipe_dir=tmp_path, out=tmp_path / "a", source=tmp_path).sources[0].verified
+    (tmp_path / "clicks.csv").write_bytes(content.replace(b"8", b"7"))
+    with pytest.raises(CheckFailed):
+        prepare(spec, recipe_dir=tmp_path, out=tmp_path / "b", source=tmp_path)

@@ -64,8 +64,9 @@ def test_parts_give_the_rows_that_one_gives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: dict[str, Any]
 ) -> None:
     write_days(tmp_path)
-    where = {"rows": days().rows + " WHERE n <> ''"} if split["by"] == "time" else {}
-    spec = days(split=split, **where)
+    read = str(days().rows).removeprefix("SELECT * ").strip()
+    timed = f"SELECT * REPLACE (CAST(n AS DOUBLE) AS n) {read} WHERE n <> ''"
+    spec = days(split=split, **({"rows": timed} if split["by"] == "time" else {}))
     one = run(spec, tmp_path, tmp_path / "one")
     monkeypatch.setattr(parts, "PART_BYTES", 2000)
     stages: list[str] = []

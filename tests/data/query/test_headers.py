@@ -51,6 +51,32 @@ def test_names_of_the_recipe_over_other_names_of_a_file_are_an_error(
     assert not (tmp_path / "out/own").exists()
 
 
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("label,c,a", "column 2 is `c`, and `columns` in the recipe calls it `a`"),
+        ("label,b,c", None),
+        ("label,a,a", "column 3 is `a`, and `columns` in the recipe calls it `c`"),
+        ("click,x,y", None),
+        ("Label,A ,c", None),
+    ],
+)
+@pytest.mark.parametrize("arguments", ["header=true, auto_detect=false", "skip=1, header=false"])
+def test_one_file_is_held_to_the_names_of_the_recipe(
+    tmp_path: Path, header: str, said: str | None, arguments: str
+) -> None:
+    """Unless the recipe calls columns by names of its own."""
+    rows = "".join(f"{i % 2},a{i % 3},a{i % 5}\n" for i in range(40))
+    (tmp_path / "clicks.csv").write_text(f"{header}\n{rows}")
+    spec = own(rows=f"FROM read_csv('{{clicks.csv}}', {arguments}, {NAMED})", split=SPLIT)
+    if said is None:
+        assert run(spec, tmp_path, tmp_path / "out").splits["train"].rows == 20
+        return
+    with pytest.raises(UsageError) as caught:
+        run(spec, tmp_path, tmp_path / "out")
+    assert str(caught.value) == f"`clicks.csv:1`: {said}"
+
+
 def test_a_list_of_files_is_held_to_the_same(tmp_path: Path) -> None:
     tables(tmp_path, "a,label,c")
     query = f"FROM read_csv(['{{o1.csv}}', '{{o2.csv}}'], header=true, auto_detect=false, {NAMED})"

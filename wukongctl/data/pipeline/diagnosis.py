@@ -38,11 +38,9 @@ def no_number(
         for name, group in spec.columns:
             if not isinstance(group, Numeric) or types[name.lower()] not in sql.MAY_BE_NAN:
                 continue
-            for row, value, infinite in engine.aside(sql.no_number(query, name)):
-                what = (
-                    f"`{name}` is infinite" if infinite else f"`{name}` is `{value}`, which is not a number"
-                )
-                return _in_row(engine, spec, query, row, what)
+            for row, value, beyond in engine.aside(sql.no_number(query, name, group)):
+                what = beyond or f"`{value}`, which is not a number"
+                return _in_row(engine, spec, query, row, f"`{name}` is {what}")
     return None
 
 

@@ -97,7 +97,10 @@ def bounded(spec: DatasetSpec, parts: Iterable[Part], rows: Iterable[int]) -> tu
     ordered = {part.index: count for part, count in known if len(part.names) > 1}
     if not sum(ordered.values()):
         names = ", ".join(f"`{name}`" for part, _ in known for name in sql.PLACEHOLDER.findall(part.query))
-        raise RunFailed(f"{names or 'the SELECT'} of dataset `{spec.name}` gives no rows")
+        raise RunFailed(
+            f"{names or 'the SELECT'} of dataset `{spec.name}` gives no rows",
+            hint="look at the file, and at what the SELECT leaves out",
+        )
     ends = boundaries(sum(ordered.values()), rule.ratio)
     bounds, start = [], 0
     for part, count in known:

@@ -95,19 +95,37 @@ def _by_time(rule: ByTime, engine: Engine, query: str) -> Route:
     column = sql.identifier(rule.column)
     instants = f"SELECT {column} AS instant, count(*) AS rows FROM (\n{query}\n) GROUP BY instant"
     engine.execute(f"CREATE OR REPLACE TEMP TABLE instants AS {instants}")
-    ((rows, missing),) = engine.rows("SELECT sum(rows), count(*) FILTER (instant IS NULL) FROM instants")
+    ((rows, missing, kind),) = engine.rows(
+        "SELECT sum(rows), count(*) FILTER (instant IS NULL), any_value(typeof(instant)) FROM instants"
+    )
+    if kind == "VARCHAR":
+        _require_order(engine, rule.column)
     if missing:
         raise UsageError(f"split by time: `{rule.column}` is missing in some rows")
     cuts = boundaries(rows or 0, rule.ratio)
     cases = []
     for position, cut in enumerate(cuts[:-1]):
-        ((instant, kind),) = engine.rows(
-            "SELECT CAST(min(instant) AS VARCHAR), any_value(typeof(instant)) FROM (SELECT instant, "
+        ((instant,),) = engine.rows(
+            "SELECT CAST(min(instant) AS VARCHAR) FROM (SELECT instant, "
             f"sum(rows) OVER (ORDER BY instant) AS cumulative FROM instants) WHERE cumulative >= {cut}"
         )
         limit = "NULL" if instant is None else f"CAST({sql.literal(instant)} AS {kind})"
         cases.append(f"WHEN {column} <= {limit} THEN {position}")
     return Route(names, f"CASE {' '.join(cases)} ELSE {len(names) - 1} END" if cases else "0")
+
+
+def _require_order(engine: Engine, column: str) -> None:
+    """UsageError for instants in text that does not sort by time, as `10` before `9`; ISO 8601 does."""
+    ((numbers, times, lengths, count),) = engine.rows(
+        "SELECT count(TRY_CAST(instant AS DOUBLE)), count(TRY_CAST(instant AS TIMESTAMP)), "
+        "count(DISTINCT length(instant)), count(instant) FROM instants"
+    )
+    if lengths > 1 or count > max(numbers, times):
+        name = sql.identifier(column)
+        raise UsageError(
+            f"split by time: `{column}` is text whose order is not that of time",
+            hint=f"in the SELECT, make it a number or a time: `CAST({name} AS TIMESTAMP) AS {name}`",
+        )
 
 
 def _steps(value: str, ends: list[str]) -> str:

@@ -42,6 +42,7 @@ UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 <<
 FULL = "No space left on device"
 CLOSE_ATTEMPTS, CLOSE_SECONDS = 500, 0.01
 """After these, what a thread still holds is left to it: the error that led here matters more."""
+LOST = "CSV Parser state machine reached an invalid state"
 CUT_SHORT = re.compile(r"Unexpected end of GZIP stream: (.+)")
 PLACED = re.compile(r"`[^`]+:\d+`: ")
 MEND = "mend it, or tell `read_csv` more about the file: `delim`, `quote`, `columns`, `max_line_size`"
@@ -244,6 +245,8 @@ class Engine:
             of_a_row = PLACED.match(what) and not CSV_LIMIT.search(text) and "store_rejects" not in query
             hint = LOOSEN if what.endswith(lines.OTHER_END) else SKIP if of_a_row else MEND
             return RunFailed(f"{what} (dataset `{self.dataset}`)", hint=hint)
+        if LOST in text and (placed := self._odd_line()):
+            return RunFailed(f"{placed} (dataset `{self.dataset}`)", hint=LOOSEN)
         if cut := CUT_SHORT.search(text):
             what = f"`{Path(cut[1]).name}` ends in the middle (dataset `{self.dataset}`)"
             return RunFailed(what, hint="fetch or copy the file again")
@@ -254,6 +257,14 @@ class Engine:
                 f"`{file}`: {what}, which `{first}` has (dataset `{self.dataset}`)",
                 hint="give all files the same columns, or read them with `union_by_name=true`",
             )
+        return None
+
+    def _odd_line(self) -> str | None:
+        """The first line of a raw file that is not as the others, for an error that names no place."""
+        for place in self.paths.values():
+            for path in place if isinstance(place, tuple) else (place,):
+                if odd := lines.odd_line(path, ",\t|;"):
+                    return _placed(path.name, str(odd[0]), odd[1])
         return None
 
 

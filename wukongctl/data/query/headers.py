@@ -1,8 +1,8 @@
-"""Files read side by side under column names of the recipe: their headers must say the same.
+"""Headers that DuckDB does not read, under column names of the recipe: they must say the same.
 
 DuckDB matches columns by name where it names them itself. Where the SQL gives `columns` or `names`, or `skip`
 passes over the headers, it goes by position and a file's header is unread: one with its columns in another
-order would be mixed up. Remote files are not compared.
+order, than the recipe's or than another file's, would be mixed up. Remote files are not compared.
 """
 
 import csv
@@ -26,6 +26,8 @@ FILES = re.compile(r"\s*(\[[^\]]*\]|'(?:[^']|'')*')")
 FILE = re.compile(r"'(?:[^']|'')*'")
 NUMBERED = re.compile(r"column\d+")
 """What DuckDB calls columns of which it found no names."""
+COLUMNS = re.compile(rf"\bcolumns{IS}\{{([^}}]*)\}}", re.IGNORECASE)
+KEY = re.compile(r"'((?:[^']|'')*)'\s*:")
 HINT = (
     "give all files the same columns in the same order; or let names decide: in `read_csv`, "
     "`header=true, all_varchar=true` instead of `auto_detect=false`, `columns`, `names` or `skip`"
@@ -33,13 +35,16 @@ HINT = (
 
 
 def require_same(engine: Engine, query: str) -> None:
-    """UsageError for a file whose header differs from that of the first that the same `read_csv` reads."""
+    """UsageError for a file whose header differs from that of the first that the same `read_csv` reads, or
+    from the `columns` of the recipe.
+    """
     for arguments in sql.csv_calls(query):
         files = list(_files(engine, arguments))
         position = _position(engine, arguments, files)
         if position is None:
             continue
         first, wanted = files[0], _cells(files[0], arguments, position)
+        _require_named(arguments, f"{first.name}:{position + 1}", wanted or ())
         for path in files[1:]:
             found = _cells(path, arguments, position)
             if found != wanted and None not in (found, wanted):
@@ -48,6 +53,22 @@ def require_same(engine: Engine, query: str) -> None:
                     f"those of `{first.name}` {_listed(wanted)}",
                     hint=HINT,
                 )
+
+
+def _require_named(arguments: str, place: str, header: tuple[str, ...]) -> None:
+    """UsageError where a name of the header is one of the recipe's `columns`, but of another one.
+
+    A recipe may call columns by names of its own.
+    """
+    given = COLUMNS.search(arguments)
+    columns = [key.replace("''", "'").strip().lower() for key in KEY.findall(given[1])] if given else []
+    for number, (name, column) in enumerate(zip(header, columns, strict=False), start=1):
+        repeats = column.startswith(f"{name}_")  # what DuckDB, and so `datasets init`, calls a second one
+        if name != column and name in columns and not repeats:
+            raise UsageError(
+                f"`{place}`: column {number} is `{name}`, and `columns` in the recipe calls it `{column}`",
+                hint="give `columns` the names of the header in its order, and rename in the SELECT",
+            )
 
 
 def _files(engine: Engine, arguments: str) -> Iterator[Path]:
@@ -64,7 +85,7 @@ def _files(engine: Engine, arguments: str) -> Iterator[Path]:
 
 def _position(engine: Engine, arguments: str, files: list[Path]) -> int | None:
     """The line, from 0, that holds each file's header; None where there is nothing to compare."""
-    if len(files) < 2:
+    if not files:
         return None
     skip = SKIPPED.search(arguments)
     skipped = int(skip[1]) if skip else 0

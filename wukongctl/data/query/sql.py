@@ -18,6 +18,7 @@ PLACEHOLDER = re.compile(r"'\{([^{}']+)\}'")
 NESTED = re.compile(r"\[\d*\]$|^(STRUCT|MAP|UNION)\b")
 LIST = re.compile(r"^\w+(\([\d,]+\))?\[\d*\]$")
 """DuckDB types, as text: of any nested value, and of a flat list or array."""
+FLOAT32_LARGEST = 3.4028234663852886e38
 MAY_BE_NAN = frozenset({"VARCHAR", "FLOAT", "DOUBLE"})
 READ_CSV = re.compile(r"\bread_csv(?:_auto)?\s*\(", re.IGNORECASE)
 REJECTING = re.compile(r"\b(store_rejects|ignore_errors)\b", re.IGNORECASE)
@@ -114,14 +115,23 @@ def vocabulary(parts: Iterable[tuple[str, int]], first: int) -> str:
     return f"SELECT value, CAST({order} + {first - 1} AS INTEGER) AS id, count FROM ({values}) ORDER BY id"
 
 
-def no_number(query: str, column: str) -> str:
-    """Row number and text of the first value that is neither missing nor a finite number; whether it is one
-    but infinite."""
+def no_number(query: str, column: str, group: config.Numeric) -> str:
+    """Row number and text of the first value that is neither missing nor a number float32 can hold, and what
+    it is instead: `infinite`, or nothing for what is no number at all."""
     text = f"NULLIF(trim(CAST({identifier(column)} AS VARCHAR)), '')"
     numbered = f"SELECT row_number() OVER () AS row, {text} AS value FROM (\n{query}\n)"
     number = "TRY_CAST(value AS DOUBLE)"
-    wrong = f"value IS NOT NULL AND ({number} IS NULL OR isinf({number}))"
-    return f"SELECT row, value, {number} IS NOT NULL FROM ({numbered}) WHERE {wrong} LIMIT 1"
+    wrong = f"value IS NOT NULL AND ({number} IS NULL OR {_beyond(number, group)} IS NOT NULL)"
+    return f"SELECT row, value, {_beyond(number, group)} FROM ({numbered}) WHERE {wrong} LIMIT 1"
+
+
+def _beyond(number: str, group: config.Numeric) -> str:
+    """SQL: what a number is that the feature's float32 cannot hold, NULL for one that it can."""
+    cases = f"WHEN isinf({number}) THEN 'infinite'"
+    if group.transform == "none" and not group.standardize:  # else the result counts, not the number read
+        large = f"NOT isnan({number}) AND abs({number}) > {FLOAT32_LARGEST!r}"
+        cases += f" WHEN {large} THEN 'larger than float32 holds'"
+    return f"CASE {cases} END"
 
 
 def storing_rejects(query: str, limit: int) -> str:
@@ -172,7 +182,8 @@ def _reject(spec: DatasetSpec, types: Mapping[str, str], split: str | None) -> s
             if types[name.lower()] == "VARCHAR":
                 wrong = f"trim({column}) <> '' AND TRY_CAST(trim({column}) AS DOUBLE) IS NULL"
                 cases.append(f"WHEN {wrong} THEN concat({said}, {_found(column)}, ', which is not a number')")
-            cases.append(f"WHEN isinf({number}) THEN concat({said}, 'infinite')")
+            beyond = _beyond(number, group)
+            cases.append(f"WHEN {beyond} IS NOT NULL THEN concat({said}, {beyond})")
     return f"CASE {' '.join(cases)} END"
 
 
