@@ -179,7 +179,7 @@ def test_json_is_one_document(wukong: Wukong) -> None:
 @pytest.mark.parametrize(
     ("number", "code", "word"), [(15, 143, "interrupted by SIGTERM"), (2, 130, "interrupted")]
 )
-@pytest.mark.parametrize("after", [0.4, 1.2])
+@pytest.mark.parametrize("after", [0.2, 0.4, 0.8, 1.6])
 def test_a_signal_anywhere_is_one_line(number: int, code: int, word: str, after: float) -> None:
     command = [sys.executable, "-m", "wukongctl", "flops", *["paper/table5/wukong-7"] * 9]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:

@@ -136,4 +136,5 @@ def main() -> None:
     # OpenMP threads that spin while waiting slow a step thirtyfold when another process wants the core.
     # Read when torch is loaded, so it must be set before.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    output.catch_signals()
     sys.exit(output.run(cli))

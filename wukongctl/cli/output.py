@@ -102,17 +102,39 @@ class Output:
             yield _PlainLines()
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM where no work of its own catches it: while something is imported, read or written."""
+class _Stopped(KeyboardInterrupt):
+    """A signal where no work of its own catches it: while something is imported, read or written."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.failure = Interrupted(
+            f"interrupted{' by SIGTERM' * (number == signal.SIGTERM)}", signal_number=number
+        )
 
 
-def _terminate(_number: int, _frame: FrameType | None) -> None:
-    raise _Terminated
+def _stop(number: int, frame: FrameType | None) -> None:
+    stopped = _Stopped(number)
+    if _importing(frame):  # there an exception can be lost in a library's C code, and nothing has begun
+        os._exit(_fail(stopped.failure))
+    raise stopped
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def catch_signals() -> None:
+    """Ctrl-C and SIGTERM end the process with one line, at any moment; for its main thread to call."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
 
 
 def run(command: click.Command) -> int:
     """Run a command to its exit code. Failures a user can act on become one line; bugs keep a traceback."""
-    signal.signal(signal.SIGTERM, _terminate)
     try:
         command.main(prog_name="wukongctl", standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -122,9 +144,8 @@ def run(command: click.Command) -> int:
     except WukongError as error:
         return _fail(error)
     except (click.Abort, KeyboardInterrupt) as error:
-        terminated = isinstance(error.__cause__ or error, _Terminated)  # Click wraps what stops it
-        number = signal.SIGTERM if terminated else signal.SIGINT
-        return _fail(Interrupted(f"interrupted{' by SIGTERM' * terminated}", signal_number=number))
+        cause = error if isinstance(error, _Stopped) else error.__cause__  # Click wraps what stops it
+        return _fail(cause.failure if isinstance(cause, _Stopped) else _Stopped(signal.SIGINT).failure)
     except BrokenPipeError:
         _discard_output()
     return 0
