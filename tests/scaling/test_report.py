@@ -266,6 +266,19 @@ def test_the_points_table_reads_back_to_the_same_report(paper: Report, tmp_path:
         assert len(again.excluded) == len(report.excluded)
 
 
+def test_early_stopped_runs_of_several_passes_read_back_as_what_they_are(tmp_path: Path) -> None:
+    """Without their passes they would be taken for a study of data."""
+    points = tuple(
+        Point("a", x, 0.5 - 0.01 * x, seed, examples=1000 * (3 + 2 * seed), passes=3.0 + 2 * seed)
+        for x in (1.0, 2.0, 4.0, 8.0)
+        for seed in range(3)
+    )
+    report = build(PointSet(points, "logloss"))
+    again = build(read_csv(reports.write(report, tmp_path)["csv"]))
+    assert [(p.examples, p.passes) for p in again.source.points] == [(p.examples, p.passes) for p in points]
+    assert [len(curve.points) for curve in again.curves] == [12]
+
+
 def test_the_points_table_quotes_names() -> None:
     points = (Point('a, "b"', 1.0, 0.5), Point('a, "b"', 2.0, 0.4))
     excluded = (Excluded("a", 3.0, "unfinished"), Excluded("a", 4.0, "diverged"))

@@ -67,8 +67,8 @@ def scale_report(
     """Fit loss against training FLOPs for the finished runs of each RUN: a run folder, a sweep, or many runs.
 
     CSV columns: model, gflop_per_example, and logloss or relative_logloss (percent, as in the paper's
-    Table 5); optional seed, examples, dense_params, excluded (a reason). Gates compare with a baseline;
-    the exit code is 3 when one fails.
+    Table 5); optional seed, examples, passes, dense_params, excluded (a reason). Gates compare with a
+    baseline; the exit code is 3 when one fails.
     """
     from dataclasses import replace
 

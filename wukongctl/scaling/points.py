@@ -20,6 +20,7 @@ LARGEST_GFLOP, LARGEST_LOSS = 1e15, 1e6
 METRICS: tuple[Metric, ...] = ("logloss", "relative_logloss", "excess_logloss")
 REQUIRED_COLUMNS = ("model", "gflop_per_example")
 OPTIONAL_COLUMNS = ("seed", "examples", "dense_params")
+PASSES_COLUMN = "passes"
 EXCLUDED_COLUMN = "excluded"
 DIVERGED_CELLS = ("diverged", "nan", "inf", "+inf")
 FORMAT_VERSION = 1
@@ -83,13 +84,15 @@ def read_csv(path: Path) -> PointSet:
     """Read `model, gflop_per_example` and a loss, one run per line.
 
     The loss is `logloss`, `relative_logloss` (percent) or `excess_logloss` (over the Bayes optimum).
-    Optional: `seed`, `examples`, `dense_params`; other columns are ignored. A loss of `diverged`, `nan` or
-    `inf`, or a reason in `excluded`, lists the run without fitting it. Raises `RecipeError` with the
-    position of every bad cell.
+    Optional: `seed`, `examples`, `dense_params`, `passes` (over the data); other columns are ignored. A loss
+    of `diverged`, `nan` or `inf`, or a reason in `excluded`, lists the run without fitting it. Raises
+    `RecipeError` with the position of every bad cell.
     """
     table = Table.read(path)
     column = table.check_header(
-        required=REQUIRED_COLUMNS, one_of=METRICS, optional=(*OPTIONAL_COLUMNS, EXCLUDED_COLUMN)
+        required=REQUIRED_COLUMNS,
+        one_of=METRICS,
+        optional=(*OPTIONAL_COLUMNS, PASSES_COLUMN, EXCLUDED_COLUMN),
     )
     metric = next(metric for metric in METRICS if metric == column)
     points: list[Point] = []
@@ -137,7 +140,8 @@ def _csv_entry(table: Table, row: Row, metric: Metric) -> Point | Excluded | Non
         table.complain(row, "model", "`model` is empty")
     gflop = _compute(table, row)
     seed, examples, dense = (table.number(row, name, int, optional=True) for name in OPTIONAL_COLUMNS)
-    for name, count in (("examples", examples), ("dense_params", dense)):
+    passes = table.number(row, PASSES_COLUMN, float, optional=True)
+    for name, count in (("examples", examples), ("dense_params", dense), (PASSES_COLUMN, passes)):
         if count is not None and count <= 0:
             table.complain(row, name, f"`{count}` is not positive")
     diverged = row.cells.get(metric, "").lower() in DIVERGED_CELLS
@@ -148,7 +152,7 @@ def _csv_entry(table: Table, row: Row, metric: Metric) -> Point | Excluded | Non
         return Excluded(model, gflop, "diverged", seed, f"line {row.line}")
     if reason := row.cells.get(EXCLUDED_COLUMN):
         return Excluded(model, gflop, reason, seed, f"line {row.line}", loss)
-    return Point(model, gflop, loss, seed, examples, dense)
+    return Point(model, gflop, loss, seed, examples, dense, passes)
 
 
 # --- run folders ----------------------------------------------------------------------------------------

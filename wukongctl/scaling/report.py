@@ -136,19 +136,16 @@ def to_csv(report: Report) -> str:
     """The points as a table that `--points` reads back."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    names = ["model", "gflop_per_example", report.source.metric, "seed", "examples", "dense_params", "run"]
-    writer.writerow([*names, "excluded"])
+    names = ["model", "gflop_per_example", report.source.metric, "seed", "examples", "passes", "dense_params"]
+    writer.writerow([*names, "run", "excluded"])
     for point in report.source.points:
-        values = (point.model, point.gflop_per_example, point.loss, point.seed, point.examples)
+        values = (point.model, point.gflop_per_example, point.loss, point.seed, point.examples, point.passes)
         writer.writerow([*values, point.dense_params, point.run, None])
     for run in report.excluded:
-        if run.reason == "diverged":
-            writer.writerow(
-                [run.model, run.gflop_per_example, "diverged", run.seed, None, None, run.run, None]
-            )
-        elif run.loss is not None:
-            known = (run.model, run.gflop_per_example, run.loss, run.seed)
-            writer.writerow([*known, None, None, run.run, run.reason])
+        loss, reason = ("diverged", None) if run.reason == "diverged" else (run.loss, run.reason)
+        if loss is not None:
+            known = (run.model, run.gflop_per_example, loss, run.seed)
+            writer.writerow([*known, None, None, None, run.run, reason])
     return table.getvalue()
 
 
