@@ -177,5 +177,5 @@ def test_failure_leaves_the_old_dataset(tmp_path: Path) -> None:
 def test_unwritable_place(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
-    with pytest.raises(UsageError, match="cannot write to"):
+    with pytest.raises(UsageError, match="cannot write"):
         run(own(), tmp_path, tmp_path / "file/out")

@@ -60,7 +60,7 @@ def show(output: Output, recipe: str) -> None:
 def cp(output: Output, recipe: str, target: Path) -> None:
     """Copy RECIPE to TARGET, a new file or an existing folder, to make it your own."""
     from wukongctl.config import library
-    from wukongctl.errors import UsageError
+    from wukongctl.errors import UsageError, cannot_write
 
     source = library.find(recipe)
     path = target / source.name if target.is_dir() else target
@@ -70,7 +70,7 @@ def cp(output: Output, recipe: str, target: Path) -> None:
     except FileExistsError:
         raise UsageError(f"`{path}` exists already", hint="name another target") from None
     except OSError as error:
-        raise UsageError(f"cannot write `{path}`: {(error.strerror or '').lower()}") from None
+        raise cannot_write(path, error) from None
     output.result({"path": str(path)}, lambda console: console.print(f"copied to {path}", soft_wrap=True))
 
 

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from wukongctl.data.interruption import interruptible
 from wukongctl.data.progress import Progress, Report, silent
 from wukongctl.data.stages import sync, sync_tree
-from wukongctl.errors import Interrupted, UsageError, WukongError
+from wukongctl.errors import Interrupted, cannot_write
 
 WAITING = "waiting for another"
 """How the stage begins in which another process holds the lock."""
@@ -39,7 +39,7 @@ def locked(target: Path, report: Report = silent) -> Iterator[None]:
             report(Progress(f"{WAITING} `wukongctl prepare {target.name}`"))
             lock.acquire()
     except OSError as error:
-        raise _cannot_write(target.parent, error) from None
+        raise cannot_write(target.parent, error) from None
     try:
         _restore(target)
         for leftover in _siblings(target, "trash-"):
@@ -59,7 +59,7 @@ def heal(target: Path) -> None:
     except Timeout:
         return
     except OSError as error:
-        raise _cannot_write(target.parent, error) from None
+        raise cannot_write(target.parent, error) from None
 
 
 @contextmanager
@@ -119,8 +119,3 @@ def _fresh(target: Path, kind: str) -> Path:
 def _siblings(target: Path, kind: str) -> list[Path]:
     prefix = f".{target.name}.{kind}"
     return [path for path in target.parent.iterdir() if path.name.startswith(prefix)]
-
-
-def _cannot_write(folder: Path, error: OSError) -> WukongError:
-    reason = (error.strerror or "unknown error").lower()
-    return UsageError(f"cannot write to `{folder}`: {reason}", hint="choose another folder with `--out`")
