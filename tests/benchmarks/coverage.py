@@ -40,7 +40,8 @@ def hits(trial: int, seeds: int, *, draws: int = 0) -> dict[str, bool]:
 
 
 def main() -> None:
-    trials, seeds = (int(argument) for argument in [*sys.argv[1:], "1000", "1"][:2])
+    given = [int(argument) for argument in sys.argv[1:]]
+    trials, seeds = (*given, *(1000, 1)[len(given) :])
     every = [hits(trial, seeds, draws=300 if seeds > 2 else 0) for trial in range(trials)]
     for name in every[0]:
         share = sum(one[name] for one in every) / trials
