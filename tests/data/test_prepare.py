@@ -534,13 +534,20 @@ def test_empty_split(tmp_path: Path) -> None:
     assert "split `test` of dataset `own` is empty" in failure(tmp_path, "label,a\n1,5\n")
 
 
+def test_train_may_be_the_only_split(tmp_path: Path) -> None:
+    write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(4)])
+    for by in ({"by": "order"}, {"by": "hash", "key": "a"}):
+        prepared = run(own(split=by | {"ratio": {"train": 1}}), tmp_path, tmp_path / by["by"])
+        assert {name: split.rows for name, split in prepared.splits.items()} == {"train": 4}
+
+
 def test_zero_byte_file(tmp_path: Path) -> None:
     assert "clicks.csv` is empty" in failure(tmp_path, b"")
 
 
 def test_missing_column_suggests_the_near_one(tmp_path: Path) -> None:
     (tmp_path / "clicks.csv").write_text("label,colour\n1,5\n0,6\n1,7\n")
-    with pytest.raises(UsageError, match="feature `color` is not a column") as caught:
+    with pytest.raises(UsageError, match="dataset `own` has no column `color`") as caught:
         run(own(features=[{"type": "categorical", "columns": ["color"]}]), tmp_path, tmp_path / "out")
     assert "colour" in str(caught.value.hint)
 
@@ -630,7 +637,7 @@ def test_one_class_label_is_allowed_and_reported(tmp_path: Path) -> None:
     (tmp_path / "clicks.csv").write_text("label,a\n1,5\n1,6\n0,7\n")
     prepared = run(own(), tmp_path, tmp_path / "out")
     assert prepared.problems == ("every label in `train` is 1: nothing can be learned from it",)
-    assert prepared.verified
+    assert prepared.verified is None  # nothing is published of this table
 
 
 @pytest.mark.parametrize(

@@ -128,13 +128,12 @@ def _sources(console: "Console", sources: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _verified(manifest: Mapping[str, Any]) -> str:
+    if manifest["verified"] is None:
+        return "nothing is published to check against"
     if manifest["limit_rows"] and not manifest["verified"]:
         return f"counts NOT VERIFIED: only the first {manifest['limit_rows']:,} rows of each SELECT"
-    if not manifest["verified"]:
-        return "NOT VERIFIED: see the notes"
-    published = manifest["recipe"].get("expect") or any(source["verified"] for source in manifest["sources"])
     return (
-        "every published checksum and count holds" if published else "nothing is published to check against"
+        "every published checksum and count holds" if manifest["verified"] else "NOT VERIFIED: see the notes"
     )
 
 

@@ -104,6 +104,7 @@ def run_recipe(
     engine: "EngineName" = "local",
 ) -> "tuple[Manifest, bool]":
     """Prepare with progress shown, also for `quickstart`; and whether there was anything to do."""
+    from wukongctl.config.loading import placed
     from wukongctl.data.prepare import UP_TO_DATE
     from wukongctl.data.prepare import prepare as prepare_dataset
     from wukongctl.data.progress import Progress
@@ -113,7 +114,7 @@ def run_recipe(
         _say_terms(output, spec)
     stages: list[str] = []
     pace = Pace()
-    with output.progress() as bar:
+    with placed(path), output.progress() as bar:
 
         def report(at: Progress) -> None:
             if at.stage.startswith(WAITING) and stages != [at.stage]:

@@ -18,6 +18,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+/\S*$")]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 SplitName = Literal["train", "valid", "test"]
+MAX_REJECTED = 1000
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 RESERVED_COLUMNS = frozenset({"label", "probability"})
 
@@ -220,7 +221,7 @@ class DatasetSpec(Spec):
     on_error: Literal["fail", "skip"] = "fail"
     """`skip` leaves rows out that cannot be read, are no numbers where numbers belong or have a label other
     than 0 and 1. They are counted in the manifest and a sample is kept in `rejected.csv`."""
-    max_rejected: PositiveInt = 1000
+    max_rejected: Annotated[int, Field(ge=0)] = MAX_REJECTED
     """With `on_error: skip`, more bad rows than this are an error after all."""
     label: str
     """SQL expression giving 0 or 1."""
@@ -242,6 +243,14 @@ class DatasetSpec(Spec):
             *self._file_mistakes(),
             *self._generator_mistakes(),
         ]
+        if self.max_rejected != MAX_REJECTED and self.on_error != "skip":
+            mistakes.append(
+                Mistake(
+                    "no row is left out for `max_rejected` to bound",
+                    ("max_rejected",),
+                    "add `on_error: skip`",
+                )
+            )
         if mistakes:
             raise Mistakes(mistakes)
         return self

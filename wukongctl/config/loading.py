@@ -3,7 +3,8 @@
 import difflib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path as FilePath
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from wukongctl.config.positions import Document, Path, Place, parse, parse_scalar
-from wukongctl.config.spec import Mistakes, Spec
+from wukongctl.config.spec import Mismatch, Mistakes, Spec
 from wukongctl.errors import Problem, RecipeError, UsageError
 
 S = TypeVar("S", bound=Spec)
@@ -57,8 +58,23 @@ def validate(document: Document, spec: type[S], overrides: Sequence[str | Overri
         _override(document, _from_option(override) if isinstance(override, str) else override)
     problems += _problems(document, spec)
     if problems:
-        raise RecipeError(sorted(dict.fromkeys(problems), key=lambda problem: (problem.line, problem.column)))
+        raise RecipeError(sorted(dict.fromkeys(problems), key=_position))
     return _validated(document, spec)
+
+
+def _position(problem: Problem) -> tuple[int, int]:
+    return problem.line, problem.column
+
+
+@contextmanager
+def placed(path: FilePath) -> Iterator[None]:
+    """Make a Mismatch of the recipe at `path` with its data one RecipeError with all lines."""
+    try:
+        yield
+    except Mismatch as mismatch:
+        document = read(path)
+        problems = [document.problem(text, key, hint=hint) for text, key, hint in mismatch.mistakes]
+        raise RecipeError(sorted(problems, key=_position)) from None
 
 
 def _validated(document: Document, spec: type[S]) -> S:
@@ -160,7 +176,10 @@ def _explained(detail: ErrorDetails, document: Document, spec: type[Spec]) -> li
     path = _path_in(document.value, detail["loc"])
     cause = (detail.get("ctx") or {}).get("error")
     if isinstance(cause, Mistakes):
-        return [document.problem(message, (*path, *where), at_key=True) for message, where in cause.mistakes]
+        return [
+            document.problem(message, (*path, *where), at_key=True, hint=hint)
+            for message, where, hint in cause.mistakes
+        ]
     if detail["type"] == "value_error":
         lines = detail["msg"].removeprefix("Value error, ").splitlines()
         return [document.problem(line, path) for line in lines]

@@ -2,10 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from wukongctl.errors import UsageError
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -18,6 +20,7 @@ class Mistake(NamedTuple):
 
     message: str
     path: tuple[str | int, ...]
+    hint: str | None = None
 
 
 class Mistakes(ValueError):
@@ -26,6 +29,14 @@ class Mistakes(ValueError):
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
         self.mistakes = tuple(dict.fromkeys(mistakes))
         super().__init__("\n".join(mistake.message for mistake in self.mistakes))
+
+
+class Mismatch(UsageError):
+    """Keys of a valid recipe that do not fit its data; `loading.placed` says on which lines they stand."""
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        super().__init__(mistakes[0].message, hint=mistakes[0].hint)
+        self.mistakes = tuple(mistakes)
 
 
 class Spec(BaseModel):

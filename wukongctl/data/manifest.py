@@ -100,8 +100,9 @@ class Manifest(Spec):
     features: tuple[Feature, ...]
     splits: dict[SplitName, Split]
     sources: tuple[Source, ...]
-    verified: bool
-    """Every published checksum and count held; with `limit_rows`, published counts cannot."""
+    verified: bool | None
+    """Every published checksum and count held; with `limit_rows`, published counts cannot. None where
+    nothing is published to hold it to."""
     problems: tuple[str, ...] = ()
     """What a person should know: checks that `--no-verify` passed over, a label with one class."""
     rejected: int = 0

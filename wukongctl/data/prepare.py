@@ -155,7 +155,7 @@ def _settled(current: Manifest, spec: DatasetSpec, options: Options) -> bool:
 
 def _held(current: Manifest) -> bool:
     """Whether every check held that could be made."""
-    return current.verified or current.limit_rows is not None
+    return current.verified is not False or current.limit_rows is not None
 
 
 def _differs(target: Path, what: str) -> UsageError:

@@ -109,7 +109,11 @@ def test_nan_and_blank_are_missing_and_blank_lines_are_no_rows(tmp_path: Path) -
 
 
 def test_too_many_bad_rows_are_an_error(tmp_path: Path) -> None:
+    write(tmp_path, {})
+    assert run(skipping(max_rejected=0), tmp_path, tmp_path / "none").rejected == 0
     write(tmp_path, BAD)
+    with pytest.raises(RunFailed, match="more than 0 rows of dataset `own` are bad"):
+        run(skipping(max_rejected=0), tmp_path, tmp_path / "one")
     run(skipping(max_rejected=len(BAD)), tmp_path, tmp_path / "out")
     with pytest.raises(RunFailed, match="more than 8 rows of dataset `own` are bad") as caught:
         run(skipping(max_rejected=len(BAD) - 1), tmp_path, tmp_path / "other")
@@ -214,7 +218,7 @@ def test_an_uneven_file_is_told_from_one_of_a_single_column(
 @pytest.mark.parametrize("split", [HASH, {"by": "order", "ratio": {"train": 1, "test": 1}}])
 def test_a_file_without_rows_says_so(tmp_path: Path, split: dict[str, Any]) -> None:
     (tmp_path / "clicks.csv").write_text("label,a\n")
-    with pytest.raises(RunFailed, match=r"of dataset `own` (gives no rows|is empty)"):
+    with pytest.raises(RunFailed, match=r"of dataset `own` gives no rows"):
         run(own(split=split), tmp_path, tmp_path / "out")
 
 

@@ -64,7 +64,7 @@ def describe(job: Job, raw: Resolved, outcome: Outcome, limit_rows: int | None) 
         features=_features(spec, outcome),
         splits=outcome.splits,
         sources=raw.sources,
-        verified=not outcome.failed and not raw.problems and not (limit_rows and spec.expect),
+        verified=_verified(spec, raw, outcome, limit_rows),
         problems=(*raw.problems, *outcome.failed, *_notes(spec, outcome)),
         rejected=outcome.rejected,
         statistics=described,
@@ -72,6 +72,12 @@ def describe(job: Job, raw: Resolved, outcome: Outcome, limit_rows: int | None) 
         versions=VERSIONS,
         fingerprint=fingerprint(outcome, spec),
     )
+
+
+def _verified(spec: DatasetSpec, raw: Resolved, outcome: Outcome, limit_rows: int | None) -> bool | None:
+    if outcome.failed or raw.problems or (limit_rows and spec.expect):
+        return False
+    return True if spec.expect or any(source.verified for source in raw.sources) else None
 
 
 def _sql_digest(job: Job) -> str:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wukongctl.config.dataset import SPLITS, ByColumn, DatasetSpec, Numeric, Sequence, SplitName
+from wukongctl.config.spec import Mismatch, Mistake
 from wukongctl.data.acquire.sources import Resolved
 from wukongctl.data.manifest import Manifest, Split
 from wukongctl.data.pipeline import (
@@ -45,7 +46,7 @@ from wukongctl.data.progress import Progress, Report, silent
 from wukongctl.data.query.engine import ConversionFailed
 from wukongctl.data.stages import ASSEMBLING, DATASET, begin, load, save
 from wukongctl.data.synthetic import generate
-from wukongctl.errors import CheckFailed, RunFailed
+from wukongctl.errors import CheckFailed, RunFailed, WukongError
 
 LAYOUT = 2
 """Of the work folder: what another version left there is not taken up."""
@@ -179,16 +180,13 @@ def _checked(
 ) -> tuple[dict[SplitName, Split], list[str]]:
     """The splits that exist, and counts that differ from the published ones.
 
-    Raises RunFailed for an empty split, CheckFailed for a count unless checks are off.
+    Raises Mismatch or RunFailed for an empty split, CheckFailed for a count unless checks are off.
     """
     if isinstance(job.spec.split, ByColumn):
         written = {name: split for name, split in written.items() if split.rows or name == "train"}
     for name, split in written.items():
         if not split.rows:
-            raise RunFailed(
-                f"split `{name}` of dataset `{job.spec.name}` is empty",
-                hint="change `split` in the recipe: its ratio, its key or its seed",
-            )
+            raise _empty(job.spec, name, options.limit_rows)
     problems = [] if options.limit_rows is not None else diagnosis.count_problems(job.spec, written)
     if problems and options.verify:
         raise CheckFailed(
@@ -197,6 +195,19 @@ def _checked(
             problems=tuple(problems),
         )
     return written, [str(problem) for problem in problems]
+
+
+def _empty(spec: DatasetSpec, name: SplitName, limit_rows: int | None) -> WukongError:
+    """What to change where a split has no rows: the rule that leaves it none, or the file that holds none."""
+    what = f"split `{name}` of dataset `{spec.name}` is empty"
+    if spec.split is None or name not in getattr(spec.split, "ratio", SPLITS):
+        return RunFailed(what, hint=f"look at what `splits.{name}` reads, and at what it leaves out")
+    if limit_rows is not None:
+        return Mismatch([Mistake(what, ("split",), f"raise `--limit-rows` above {limit_rows:,}")])
+    if spec.generator is not None:
+        hint = f"generate more than {spec.generator.rows:,} rows, or change `split`"
+        return Mismatch([Mistake(what, ("generator", "rows"), hint)])
+    return Mismatch([Mistake(what, ("split",), "change the ratio, the key or the seed")])
 
 
 def _assemble(

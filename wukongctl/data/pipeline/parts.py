@@ -9,9 +9,17 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from wukongctl.config.dataset import ByOrder, DatasetSpec, SplitName, SplitRule, boundaries
-from wukongctl.config.loading import did_you_mean
-from wukongctl.config.spec import Spec
+from wukongctl.config.dataset import (
+    ByColumn,
+    ByHash,
+    ByOrder,
+    ByTime,
+    DatasetSpec,
+    SplitName,
+    SplitRule,
+    boundaries,
+)
+from wukongctl.config.spec import Mismatch, Mistake, Spec
 from wukongctl.data.pipeline import splits
 from wukongctl.data.pipeline.splits import Route
 from wukongctl.data.query import headers, lines, sql
@@ -69,7 +77,7 @@ class Plan(Spec):
 
 
 def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> Plan:
-    """Divide the rows of `spec`. Raises UsageError for a feature that the SELECT lacks."""
+    """Divide the rows of `spec`. Raises Mismatch for what the SELECT lacks."""
     parts: list[Part] = []
     for text, rule in _streams(spec):
         headers.require_same(engine, text)
@@ -92,21 +100,21 @@ def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> Plan:
 def bounded(spec: DatasetSpec, parts: Iterable[Part], rows: Iterable[int]) -> tuple[Part, ...]:
     """`parts` with the ends of their splits, where these follow the order of `rows`, given for each part."""
     rule, known = spec.split, list(zip(parts, rows, strict=True))
-    if not isinstance(rule, ByOrder):
-        return tuple(part for part, _ in known)
-    ordered = {part.index: count for part, count in known if len(part.names) > 1}
-    if not sum(ordered.values()):
+    divided = {part.index: count for part, count in known if len(part.names) > 1}
+    if divided and not sum(divided.values()):
         names = ", ".join(f"`{name}`" for part, _ in known for name in sql.PLACEHOLDER.findall(part.query))
         raise RunFailed(
             f"{names or 'the SELECT'} of dataset `{spec.name}` gives no rows",
             hint="look at the file, and at what the SELECT leaves out",
         )
-    ends = boundaries(sum(ordered.values()), rule.ratio)
+    if not isinstance(rule, ByOrder):
+        return tuple(part for part, _ in known)
+    ends = boundaries(sum(divided.values()), rule.ratio)
     bounds, start = [], 0
     for part, count in known:
-        inside = tuple(min(max(end - start, 0), count) for end in ends) if part.index in ordered else ()
+        inside = tuple(min(max(end - start, 0), count) for end in ends) if part.index in divided else ()
         bounds.append(part.model_copy(update={"ends": inside}))
-        start += count if part.index in ordered else 0
+        start += count if part.index in divided else 0
     return tuple(bounds)
 
 
@@ -119,17 +127,46 @@ def _streams(spec: DatasetSpec) -> list[tuple[str, SplitRule | SplitName]]:
 
 
 def _types(engine: Engine, spec: DatasetSpec, query: str) -> dict[str, str]:
-    types = engine.types(query)
+    try:
+        types = engine.types(query)
+    except UsageError as error:
+        where = "rows" if spec.rows is not None else "splits"
+        raise Mismatch([Mistake(error.message, (where,), error.hint)]) from None
     known = {name.lower(): kind for name, kind in types.items()}
-    for name, _ in spec.columns:
-        if name.lower() not in known and len(known) == 1:
-            _require_even(engine, spec, query)
-        if name.lower() not in known:
-            raise UsageError(
-                f"feature `{name}` is not a column of the SELECT of dataset `{spec.name}`",
-                hint=did_you_mean(name, types) or f"it gives {', '.join(f'`{c}`' for c in types)}",
-            )
+    if len(known) == 1 and any(name.lower() not in known for name, _ in spec.columns):
+        _require_even(engine, spec, query)
+    _require_named(engine, spec, types)
     return known
+
+
+def _require_named(engine: Engine, spec: DatasetSpec, types: Mapping[str, str]) -> None:
+    """Mismatch for each expression of the recipe that makes no sense of columns of these `types`."""
+    columns = (f"CAST(NULL AS {kind}) AS {sql.identifier(name)}" for name, kind in types.items())
+    nothing, mistakes = f"SELECT {', '.join(columns)}", []
+    for where, expression in _expressions(spec, types):
+        try:
+            engine.types(f"SELECT (\n{expression}\n) FROM (\n{nothing}\n)")
+        except UsageError as error:
+            mistakes.append(Mistake(error.message, where, error.hint))
+    if mistakes:
+        raise Mismatch(mistakes)
+
+
+def _expressions(spec: DatasetSpec, types: Mapping[str, str]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """SQL over the columns of the SELECT, by its place in the recipe; of features, those it does not give."""
+    yield ("label",), spec.label
+    if spec.probability is not None:
+        yield ("probability",), spec.probability
+    match spec.split:
+        case ByHash():
+            yield ("split", "key"), spec.split.key
+        case ByTime() | ByColumn():
+            yield ("split", "column"), sql.identifier(spec.split.column)
+    known = {name.lower() for name in types}
+    for index, group in enumerate(spec.features):
+        for position, name in enumerate(group.columns):
+            if name.lower() not in known:
+                yield ("features", index, "columns", position), sql.identifier(name)
 
 
 def _require_even(engine: Engine, spec: DatasetSpec, query: str) -> None:

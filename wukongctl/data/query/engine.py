@@ -30,6 +30,7 @@ CSV_DELIMITERS = re.compile(r"^Delimiter Candidates: (.+)$", re.MULTILINE)
 CSV_FILE = re.compile(r"^\s*file = (.+)$", re.MULTILINE)
 CSV_LIMIT = re.compile(r"Maximum line size of (\d+) bytes")
 CSV_MISMATCH = re.compile(r"^Main file schema: (.+)\nCurrent file: (.+)\n(.+)$", re.MULTILINE)
+UNKNOWN_COLUMN = re.compile(r'Referenced column "(.+?)" not found.*(?:\nCandidate bindings: (.+))?')
 MISSING_EXTENSION = re.compile(
     r'requires the extension (\w+)|Extension "[^"]*?(\w+)\.duckdb_extension" not found'
 )
@@ -234,6 +235,12 @@ class Engine:
             return ConversionFailed(f"reading dataset `{self.dataset}` failed: {first_line(text)}")
         if extension := MISSING_EXTENSION.search(text):
             return _lacks_extension(extension[1] or extension[2], self.dataset)
+        if unknown := UNKNOWN_COLUMN.search(text):
+            closest = ", ".join(f"`{name}`" for name in re.findall('"([^"]+)"', unknown[2] or ""))
+            return UsageError(
+                f"dataset `{self.dataset}` has no column `{unknown[1]}`",
+                hint=f"the closest: {closest}" if closest else None,
+            )
         if isinstance(error, duckdb.ParserException | duckdb.BinderException | duckdb.CatalogException):
             return UsageError(f"the SQL of dataset `{self.dataset}` is not valid: {first_line(text)}")
         return RunFailed(f"reading dataset `{self.dataset}` failed: {first_line(text)}")
