@@ -13,8 +13,9 @@ split is compared pair by pair.
 `--tune` tries the settings of `TRIED`, eight for each contender, with seed 100, and prints their AUC on the
 validation split; the best of each are those of `CHOSEN`, which the rounds train with. `--table-rows`
 stretches the tables, as a larger vocabulary would, `--rows` beyond those prepared repeats them, as a longer
-log would (for speed alone). `ours-bfloat16-compile` is left out unless `--contenders` names it; what the
-compiler takes counts. Peers that are not installed are left out
+log would (for speed alone). `ours-bfloat16-compile` is left out unless `--contenders` names it; it begins
+with nothing compiled, what the compiler takes counts, and `ours-bfloat16-compile-again` after it finds its
+kernels. Peers that are not installed are left out
 (`pip install --no-deps torch-rechub deepctr-torch requests`).
 """
 
@@ -91,10 +92,14 @@ def stretched(folder: Path, table_rows: int, rows: int) -> Iterator[Path]:
         shutil.rmtree(target.parent)
 
 
-def run(name: str, model: str, folder: Path, seed: int, setting: Setting) -> dict[str, Any]:
-    """One contender's pass in a process of its own."""
+def run(
+    name: str, model: str, folder: Path, seed: int, setting: Setting, kernels: str | None = None
+) -> dict[str, Any]:
+    """One contender's pass in a process of its own; what it compiles is kept in the folder `kernels`."""
     command = [sys.executable, __file__, str(folder), "--model", model, "--only", name, "--seed", str(seed)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    if kernels is not None:
+        environment["TORCHINDUCTOR_CACHE_DIR"] = kernels
     done = subprocess.run(
         [*command, "--setting", json.dumps(setting)],
         capture_output=True, text=True, check=False, env=environment,
@@ -124,11 +129,13 @@ def rounds(arguments: argparse.Namespace, folder: Path) -> dict[str, list[dict[s
     """Every contender once per round, round by round."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in arguments.contenders}
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.rounds):
-        for name, passes in found.items():
-            passed = run(name, arguments.model, folder, seed, CHOSEN[arguments.model][kind(name)])
-            passes.append(passed)
-            rate = arguments.rows / passed["cpu"]
-            print(f"round {seed} {name}: {rate:,.0f} samples per CPU-second", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory() as kernels:
+            for name, passes in found.items():
+                setting = CHOSEN[arguments.model][kind(name)]
+                passed = run(name, arguments.model, folder, seed, setting, kernels)
+                passes.append(passed)
+                rate = arguments.rows / passed["cpu"]
+                print(f"round {seed} {name}: {rate:,.0f} samples per CPU-second", file=sys.stderr, flush=True)
     return found
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 
 from tests.models.zoo import CONFIGURATIONS, SCHEMA, make_batch
 from wukongctl.config.training import TrainingSpec
@@ -14,6 +15,8 @@ from wukongctl.training.hardware import Execution, cgroup_processors, execution,
 from wukongctl.training.optimizers import wants_sparse
 from wukongctl.training.parallel import ParallelModel
 from wukongctl.training.update import Update, split
+
+warns_about_itself = pytest.mark.filterwarnings("default")  # torch.compile does
 
 
 def updated(
@@ -63,12 +66,21 @@ def test_bfloat16_trains_every_model_with_float32_logits(name: str) -> None:
 
 
 @pytest.mark.slow
+@warns_about_itself
 @pytest.mark.parametrize("name", ["wukong", "dcnv2-parallel"])
 def test_compiled_models_compute_the_same(name: str) -> None:
-    torch.compiler.reset()
-    _, losses = updated(CONFIGURATIONS[name])
-    _, compiled = updated(CONFIGURATIONS[name], compile=True)
+    _, losses = updated(CONFIGURATIONS[name], batch_size=10)
+    _, compiled = updated(CONFIGURATIONS[name], batch_size=10, compile=True)
     assert compiled == pytest.approx(losses, rel=1e-4)
+
+
+@warns_about_itself
+def test_a_batch_that_is_not_whole_is_not_compiled() -> None:
+    counters.clear()
+    _, losses = updated(CONFIGURATIONS["wukong"], batch_size=16)
+    _, same = updated(CONFIGURATIONS["wukong"], batch_size=16, compile=True)
+    assert same == losses
+    assert not counters["stats"]
 
 
 def test_threads_are_those_of_the_recipe_or_of_the_machine(tmp_path: Path) -> None:

@@ -79,10 +79,15 @@ class Embeddings(nn.Module):
         """Multiply-accumulates per example of the maps of frozen vectors, as the part `name`.frozen."""
         return {f"{name}.frozen": self.frozen_macs} if self.frozen else {}
 
+    @torch.compiler.disable  # it cannot trace sparse gradients, and would gain nothing here
+    def _look_up(self, ids: Tensor) -> Tensor:
+        vectors = self.table(ids + self.offsets)
+        return vectors.float() if vectors.dtype == torch.bfloat16 else vectors
+
     def _learned(self, ids: Tensor) -> Tensor:
         if self.columns is not None:
             ids = ids.index_select(1, self.columns)
-        vectors = _look_up(self.table, ids + self.offsets)  # (B, C, D)
+        vectors = self._look_up(ids)  # (B, C, D)
         if all(not pooled for _, pooled in self.segments):
             return vectors
         parts = []
@@ -267,12 +272,6 @@ def store_tables(model: nn.Module, dtype: torch.dtype) -> None:
     for module in model.modules():
         if isinstance(module, nn.Embedding):
             module.weight.data = module.weight.data.to(dtype)
-
-
-@torch.compiler.disable  # it cannot trace sparse gradients, and would gain nothing here
-def _look_up(table: nn.Embedding, rows: Tensor) -> Tensor:
-    vectors = table(rows)
-    return vectors.float() if vectors.dtype == torch.bfloat16 else vectors
 
 
 def _masked_mean(vectors: Tensor, ids: Tensor) -> Tensor:
