@@ -13,6 +13,7 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
+import numpy.ma  # by pyarrow on first use; where two threads are first at once, NumPy may recurse without end
 import pyarrow as pa
 
 from wukongctl.config.dataset import DatasetSpec, Numeric
