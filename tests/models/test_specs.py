@@ -91,3 +91,18 @@ def test_a_default_logit_scale_is_not_part_of_the_digest() -> None:
     assert without.digest() == default.digest() != small.digest()
     assert "logit_scale" not in without.to_dict()["model"]
     assert TrainingSpec.from_dict(small.to_dict()) == small
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("layers: 99999999999999999999", "less than or equal to 1000"),
+        ("n_F: 99999999999999999999", "less than or equal to 1048576"),
+        ("hidden: [2097152]", "less than or equal to 1048576"),
+        ("dropout: 0.99999999", "less than or equal to 0.999"),  # which would round to 1
+    ],
+)
+def test_numbers_that_no_machine_can_build_are_refused(line: str, said: str) -> None:
+    (problem,) = problems("wukong", line)
+    assert problem.startswith("r.yaml:4:")
+    assert said in problem

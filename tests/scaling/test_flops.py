@@ -1,9 +1,11 @@
+from typing import Any
+
 import pytest
 
 from tests.models import zoo
 from tests.models.zoo import CONFIGURATIONS
 from wukongctl.config.training import TrainingSpec
-from wukongctl.data.schema import Schema
+from wukongctl.data.schema import Schema, SequenceColumn
 from wukongctl.scaling.flops import analyze
 
 SCHEMA = Schema(tuple("abcde"), ("x", "y", "z"), (), (10,) * 5)
@@ -77,6 +79,32 @@ def test_memory_of_tables_by_hand(dtype: str, bytes_each: int) -> None:
     assert report.memory.weights == 4 * dense + bytes_each * 50 * width
     assert report.memory.gradients == 4 * dense + bytes_each * touched * width
     assert report.memory.optimizer == 4 * (2 * dense + 50)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        pytest.param(Schema(("a",), (), (), (5,)), id="one feature"),
+        pytest.param(Schema((), ("x", "y"), (), ()), id="numbers alone"),
+        pytest.param(Schema((), (), (SequenceColumn("s", 0, 3),), (5,)), id="one sequence"),
+    ],
+)
+@pytest.mark.parametrize(
+    "keys",
+    [
+        *({"name": "wukong", "projection": projection} for projection in ("static", "attentive", "none")),
+        {"name": "wukong", "n_F": 1, "n_L": 1, "k": 1, "width": 1, "hidden": [], "head": []},
+        *({"name": name} for name in ("dcnv2", "autoint", "masknet", "mlp")),
+        {"name": "dlrm", "interaction": "cat"},
+        {"name": "finalmlp", "heads": 1},
+        {"name": "afn", "neurons": 3},
+        {"name": "xdeepfm", "cin": [1, 2]},
+    ],
+    ids=lambda keys: "-".join(map(str, keys.values())),
+)
+def test_formula_and_trace_agree_for_a_single_embedding(keys: dict[str, Any], schema: Schema) -> None:
+    report = analyze("x", recipe(**{"width": 4, **keys}), schema, embedding_rows_known=True)
+    assert report.counts.macs == report.traced_macs
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)

@@ -13,9 +13,13 @@ from pydantic import (
     model_validator,
 )
 
-from wukongctl.config.spec import Fraction, PositiveFloat, PositiveInt, Spec
+from wukongctl.config.spec import PositiveFloat, Spec
 
-Widths = tuple[PositiveInt, ...]
+Size = Annotated[int, Field(gt=0, le=1 << 20)]
+"""A width or a number of rows, vectors or heads; a typing error should not ask for all memory."""
+Depth = Annotated[int, Field(gt=0, le=1000)]
+DropoutRate = Annotated[float, Field(ge=0, le=0.999)]
+Widths = tuple[Size, ...]
 
 
 def _form_of_size(value: object) -> str:
@@ -29,7 +33,7 @@ def _form_of_widths(value: object) -> str:
 
 # The form of the value chooses the branch, so that a wrong value is reported once.
 LayerSize = Annotated[
-    Annotated[PositiveInt, Tag("one")] | Annotated[tuple[PositiveInt, ...], Tag("list")],
+    Annotated[Size, Tag("one")] | Annotated[tuple[Size, ...], Tag("list")],
     Discriminator(_form_of_size),
 ]
 """A number for all layers, or a list with one per layer."""
@@ -43,7 +47,7 @@ LayerWidths = Annotated[
 class ModelSpec(Spec):
     """What every model needs."""
 
-    width: PositiveInt = 16
+    width: Size = 16
     """Embedding width d."""
     embedding_init: PositiveFloat | None = None
     """Standard deviation of new embeddings; width^-1/2 when absent. Tiny values starve the LayerNorm
@@ -72,7 +76,7 @@ class FieldsSpec(ModelSpec):
 class DeepSpec(ModelSpec):
     """A model with hidden layers."""
 
-    dropout: Fraction = 0.0
+    dropout: DropoutRate = 0.0
 
 
 class DeepFieldsSpec(DeepSpec, FieldsSpec):
@@ -82,7 +86,7 @@ class DeepFieldsSpec(DeepSpec, FieldsSpec):
 class Attention(Spec):
     """How an attentive projection Y(X) is computed: W_c X, flattened, through an MLP, to n x k."""
 
-    rows: PositiveInt = 8
+    rows: Size = 8
     """Rows m of the linearly compressed input."""
     hidden: Widths = (64,)
 
@@ -92,11 +96,11 @@ class Group(Spec):
 
     features: Annotated[tuple[str, ...], Field(min_length=1)]
     """Names, or patterns such as `device_*`."""
-    width: PositiveInt = 4
+    width: Size = 4
     """Width of the tables in which each feature is looked up."""
     hidden: Widths = ()
     """Hidden layers of the MLP from all of them, side by side, to the embeddings of the group."""
-    embeddings: PositiveInt = 1
+    embeddings: Size = 1
 
 
 class LayerSizes(NamedTuple):
@@ -112,7 +116,7 @@ class WukongSpec(DeepSpec):
     """Wukong: a stack of factorization machine and linear compress blocks."""
 
     name: Literal["wukong"]
-    layers: PositiveInt = 2
+    layers: Depth = 2
     n_F: LayerSize = 8  # noqa: N815
     """Embeddings made by the factorization machine block: of each layer, or a list with one per layer."""
     n_L: LayerSize = 8  # noqa: N815
@@ -127,9 +131,9 @@ class WukongSpec(DeepSpec):
     per layer."""
     bottom: Widths = (512, 256)
     """Hidden layers of the MLP that turns numeric features into embeddings."""
-    dense_embeddings: PositiveInt = 1
+    dense_embeddings: Size = 1
     """Embeddings the bottom MLP yields."""
-    embeddings_per_feature: dict[str, PositiveInt] = Field(default_factory=dict)
+    embeddings_per_feature: dict[str, Size] = Field(default_factory=dict)
     """How many embeddings an important categorical or sequence feature gets; one where absent. Names, or
     patterns such as `user_*`."""
     groups: tuple[Group, ...] = ()
@@ -224,8 +228,8 @@ class DCNv2Spec(DeepFieldsSpec):
     """DCNv2 (arXiv 2008.13535): a cross network and an MLP."""
 
     name: Literal["dcnv2"]
-    cross_layers: PositiveInt = 3
-    rank: PositiveInt | None = None
+    cross_layers: Depth = 3
+    rank: Size | None = None
     """Rank of the cross matrices; absent: full."""
     structure: Literal["cross", "stacked", "parallel"] = "parallel"
     """`cross` has no MLP; `stacked` puts it on the cross network, `parallel` beside it."""
@@ -237,10 +241,10 @@ class AutoIntSpec(DeepFieldsSpec):
     """AutoInt+ (arXiv 1810.11921): self-attention over embeddings, and an MLP."""
 
     name: Literal["autoint"]
-    attention_layers: PositiveInt = 3
-    attention_width: PositiveInt = 64
+    attention_layers: Depth = 3
+    attention_width: Size = 64
     """Width of queries, keys and values, all heads together."""
-    heads: PositiveInt = 2
+    heads: Size = 2
     scale: bool = True
     """Divide the scores by the square root of a head's width."""
     residual: bool = True
@@ -258,7 +262,7 @@ class AutoIntSpec(DeepFieldsSpec):
     """Compute V by an MLP on the flattened input with these hidden layers, not by a linear map."""
     layer_hidden: Widths | None = None
     """Put an MLP on the flattened result of the attention, with these hidden layers."""
-    pyramid: PositiveInt | None = None
+    pyramid: Size | None = None
     """Rows to which the result of the first layer is linearly compressed."""
 
     @model_validator(mode="after")
@@ -284,11 +288,11 @@ class AFNSpec(DeepFieldsSpec):
     """AFN+ (arXiv 1909.03276): products of learned powers of embeddings, and an MLP."""
 
     name: Literal["afn"]
-    neurons: PositiveInt = 600
+    neurons: Size = 600
     """Logarithmic neurons, each one product of powers."""
     afn_hidden: Widths = (400,)
     """Hidden layers on the logarithmic neurons."""
-    afn_dropout: Fraction = 0.0
+    afn_dropout: DropoutRate = 0.0
     hidden: Widths | None = (400, 400, 400)
     """Hidden layers of the MLP beside them; null leaves it out (AFN without plus)."""
     own_embeddings: bool = True
@@ -301,7 +305,7 @@ class Stream(Spec):
     """One of FinalMLP's two MLPs; its last hidden layer enters the fusion."""
 
     hidden: Annotated[Widths, Field(min_length=1)] = (400,)
-    dropout: Fraction = 0.0
+    dropout: DropoutRate = 0.0
     batch_norm: bool = True
 
 
@@ -320,7 +324,7 @@ class FinalMLPSpec(FieldsSpec):
     name: Literal["finalmlp"]
     mlp1: Stream = Stream()
     mlp2: Stream = Stream()
-    heads: PositiveInt = 10
+    heads: Size = 10
     """Pieces into which the stream outputs are cut for the bilinear form."""
     selection: FeatureSelection | None = FeatureSelection()
     """null leaves the gates out."""
@@ -343,8 +347,8 @@ class MaskNetSpec(DeepFieldsSpec):
     """`serial`: a chain of blocks with the widths of `hidden`. `parallel`: `blocks` blocks of
     `block_width` side by side, then an MLP with the widths of `hidden`."""
     hidden: Annotated[Widths, Field(min_length=1)] = (400, 400, 400)
-    blocks: PositiveInt = 3
-    block_width: PositiveInt = 64
+    blocks: Depth = 3
+    block_width: Size = 64
     reduction: PositiveFloat = 1.0
     """Width of a mask's hidden layer, relative to what it masks."""
     layer_norm: bool = True
