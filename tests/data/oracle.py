@@ -12,14 +12,14 @@ Row = dict[str, Any]
 
 
 def text(value: Any) -> str | None:
-    return None if value is None or str(value) == "" else str(value)
+    return None if value is None or not str(value).strip(" ") else str(value)
 
 
 def items(value: Any, group: Sequence) -> list[str]:
     """The values of a sequence: of a list, or of a text."""
     if isinstance(value, list):
         return [item for entry in value if (item := text(entry)) is not None]
-    return [item for item in (text(value) or "").split(group.separator) if item]
+    return [item for item in (text(value) or "").split(group.separator) if item.strip(" ")]
 
 
 def kept(value: Any, group: Sequence) -> list[str]:

@@ -100,7 +100,7 @@ def test_synthetic_cardinalities_are_those_of_the_recipe(tmp_path: Path) -> None
 # --- any table: hypothesis -------------------------------------------------------------------------------
 
 WORDS = st.text(string.ascii_letters + "éß漢 '\"-", max_size=3)
-CELLS = st.sampled_from(["", "x", "y", "é", "it's", 'say "hi"', "0", "-1"])
+CELLS = st.sampled_from(["", " ", "x", "y", "é", "it's", 'say "hi"', "0", "-1"])
 
 
 @st.composite
@@ -675,6 +675,69 @@ def test_wrong_counts_are_a_failed_check_with_both_values(tmp_path: Path) -> Non
     assert not prepared.verified
     with pytest.raises(CheckFailed):
         run(spec, tmp_path, tmp_path / "out")
+
+
+def test_floats_as_ids_know_one_zero_and_no_nan(tmp_path: Path) -> None:
+    ids = [-0.0, 0.0, 1.5, math.nan, None, 0.0]
+    table = pa.table({"label": [0, 1] * 6, "a": ids * 2, "b": pa.array(ids * 2, pa.float32())})
+    pq.write_table(table, tmp_path / "clicks.parquet")
+    spec = own(
+        files={"clicks.parquet": {}},
+        rows="FROM '{clicks.parquet}'",
+        features=[{"type": "categorical", "columns": ["a", "b"]}],
+    )
+    prepared = run(spec, tmp_path, tmp_path / "out")
+    for name in "ab":
+        vocabulary = pq.read_table(tmp_path / f"out/own/vocab/{name}.parquet").to_pydict()
+        assert vocabulary == {"value": ["0.0", "1.5"], "id": [2, 3], "count": [5, 1]}
+        assert columns(tmp_path / "out", prepared)["test"][name] == [3, 0, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("written", "number"),
+    [
+        ("1_000", 1000),
+        ("+5", 5),
+        (".5", 0.5),
+        ("1e3", 1000),
+        (" 7 ", 7),
+        ("NaN", None),
+        ("-nan", None),
+        ("  ", None),
+    ],
+)
+def test_how_numbers_may_be_written(tmp_path: Path, written: str, number: float | None) -> None:
+    (tmp_path / "clicks.csv").write_text(f"label,a\n0,{written}\n1,2\n0,3\n")
+    spec = own(features=[{"type": "numeric", "columns": ["a"]}])
+    prepared = run(spec, tmp_path, tmp_path / "out")
+    assert columns(tmp_path / "out", prepared)["train"]["a"] == [number or 0, 2]
+    assert prepared.statistics is not None
+    assert prepared.statistics.features["a"].missing["train"] == (0.5 if number is None else 0)
+
+
+@pytest.mark.parametrize("written", ["0x10", "1.000,5", "1 000", "N/A", "null", "-"])
+def test_what_is_no_number(tmp_path: Path, written: str) -> None:
+    numeric = [{"type": "numeric", "columns": ["a"]}]
+    message = failure(tmp_path, f'label,a\n0,1\n1,"{written}"\n0,3\n', features=numeric)
+    assert message == f"`clicks.csv:3`: `a` is `{written}`, which is not a number (dataset `own`)"
+
+
+def test_a_row_without_its_time_is_named_or_left_out(tmp_path: Path) -> None:
+    rows = [{"label": i % 2, "a": i, "day": "" if i in (3, 7) else f"2024-01-{i + 1:02}"} for i in range(12)]
+    write_rows(tmp_path, rows)
+    changes: dict[str, Any] = {
+        "rows": "SELECT * REPLACE (NULLIF(day, '') AS day) FROM "
+        "read_csv('{clicks.csv}', header=true, all_varchar=true, delim=',', quote='\"')",
+        "split": {"by": "time", "column": "day", "ratio": {"train": 1, "test": 1}},
+    }
+    with pytest.raises(RunFailed, match=r"^`clicks.csv:5`: `day` is missing, by which rows are split"):
+        run(own(**changes), tmp_path, tmp_path / "out")
+    prepared = run(own(**changes, on_error="skip"), tmp_path, tmp_path / "out")
+    assert prepared.rejected == 2
+    assert {name: split.rows for name, split in prepared.splits.items()} == {"train": 5, "test": 5}
+    sample = (tmp_path / "out/own/rejected.csv").read_text()
+    assert "clicks.csv,5,4,it has no time to be split by" in sample
+    assert "clicks.csv,9,8," in sample
 
 
 def test_nan_is_missing(tmp_path: Path) -> None:

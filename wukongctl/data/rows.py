@@ -22,7 +22,7 @@ from wukongctl.data.manifest import Manifest
 from wukongctl.data.pipeline import diagnosis, encode, lookup, reading, spool, vocabulary
 from wukongctl.data.pipeline.lookup import Table
 from wukongctl.data.query import lines, row_files, sql
-from wukongctl.data.query.engine import SKIP, ConversionFailed, Engine
+from wukongctl.data.query.engine import ConversionFailed, Engine
 from wukongctl.data.schema import Batch
 from wukongctl.data.statistics import Tally
 from wukongctl.errors import RunFailed, UsageError
@@ -88,7 +88,7 @@ class RowReader:
             try:
                 yield from self._batches(engine, query, path)
             except RunFailed as failure:
-                failure.hint = HINT if failure.hint == SKIP else failure.hint
+                failure.hint = HINT if failure.hint == lines.SKIP else failure.hint
                 raise
             finally:
                 engine.close()

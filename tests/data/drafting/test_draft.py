@@ -398,6 +398,14 @@ def test_times_as_people_write_them_divide_by_time(written: str, tmp_path: Path)
     assert sum(split.rows for split in prepared.splits.values()) == 400
 
 
+def test_numbers_with_nan_are_numbers_and_sizes_are_not(tmp_path: Path) -> None:
+    sizes = ["300_250", "728_90", "160_600"]
+    rows = [f"{i % 2},{'NaN' if i % 9 == 4 else i * 1.5},{sizes[i % 3]}" for i in range(90)]
+    (tmp_path / "clicks.csv").write_text("\n".join(["click,price,slot", *rows]) + "\n")
+    made = {role.column.name: role.kind for role in draft("clicks.csv").roles}
+    assert made == {"price": "numeric", "slot": "categorical"}
+
+
 def test_what_was_not_as_expected_is_said() -> None:
     pick = random.Random(0)
     table: Table = {

@@ -249,6 +249,8 @@ class _Drafting:
             return text
         name = sql.identifier(label.name)
         known = f"trim({name}) <> ''" if label.type == "VARCHAR" else f"{name} IS NOT NULL"
+        if label.is_number:
+            known = f"isfinite(TRY_CAST({name} AS DOUBLE))"
         return f"{text}\nWHERE {known} -- rows without a label teach nothing"
 
     def _doubts(self) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ def measure(engine: Engine, rows: str, types: Mapping[str, str]) -> tuple[Column
     total, answers = int(row[0]), iter(row[1:])
     columns = {i: Column(name, types[name], total, 0, 0) for i, name in enumerate(names)}
     for i in flat:
-        columns[i] = _flat(columns[i], [next(answers) for _ in range(10)])
+        columns[i] = _flat(columns[i], [next(answers) for _ in range(11)])
     for i in lists:
         filled, items = next(answers), next(answers)
         columns[i] = Column(names[i], types[names[i]], total, filled or 0, filled or 0, items=int(items or 0))
@@ -119,13 +119,16 @@ def _value(column: str) -> str:
 
 
 def _measures(column: str) -> str:
-    value, number = _value(column), f"TRY_CAST({_value(column)} AS DOUBLE)"
+    value = _value(column)
+    # For DuckDB `300_250` is a number: to a person it is a code.
+    number = f"CASE WHEN NOT contains({value}, '_') THEN TRY_CAST({value} AS DOUBLE) END"
     finite = f"CASE WHEN isfinite({number}) AND abs({number}) < 1e300 THEN {number} END"
     return ", ".join(
         [
             f"count({value})",
             f"approx_count_distinct({value})",
             f"count({finite})",
+            f"count(*) FILTER (isnan({number}))",
             f"count(*) FILTER ({finite} = floor({finite}))",
             f"min({finite})",
             f"max({finite})",
@@ -142,7 +145,11 @@ def _list_measures(column: str) -> str:
 
 
 def _flat(column: Column, answers: list[float | None]) -> Column:
-    filled, distinct, numbers, integers, low, high, mean, median, times, length = (x or 0 for x in answers)
+    filled, distinct, numbers, nans, integers, low, high, mean, median, times, length = (
+        x or 0 for x in answers
+    )
+    if numbers and numbers + nans == filled:
+        filled = numbers  # among numbers `nan` is a missing one
     return Column(
         column.name,
         column.type,

@@ -8,7 +8,7 @@ from wukongctl.config.dataset import ByColumn, DatasetSpec, Numeric, SplitName
 from wukongctl.data.manifest import Split
 from wukongctl.data.pipeline import splits
 from wukongctl.data.query import lines, sql
-from wukongctl.data.query.engine import SKIP, Engine
+from wukongctl.data.query.engine import Engine
 from wukongctl.errors import Problem, RunFailed
 
 
@@ -26,7 +26,7 @@ def require_values(
     row = first_row + batch.column(column).is_null().index(True).as_py()
     ((value,),) = engine.aside(f"SELECT CAST({bad} AS VARCHAR) FROM (\n{query}\n) LIMIT 1 OFFSET {row}")
     found = "nothing" if value is None else f"`{value}`"
-    raise _in_row(engine, spec, query, row + 1, f"{allowed}, found {found}")
+    raise lines.bad_row(engine, query, row + 1, f"{allowed}, found {found}")
 
 
 def no_number(
@@ -40,16 +40,8 @@ def no_number(
                 continue
             for row, value, beyond in engine.aside(sql.no_number(query, name, group)):
                 what = beyond or f"`{value}`, which is not a number"
-                return _in_row(engine, spec, query, row, f"`{name}` is {what}")
+                return lines.bad_row(engine, query, row, f"`{name}` is {what}")
     return None
-
-
-def _in_row(engine: Engine, spec: DatasetSpec, query: str, row: int, what: str) -> RunFailed:
-    """`file:line: what` if the row can be traced to its line."""
-    place = lines.place(engine, query, row)
-    if place is not None:
-        return RunFailed(f"`{place}`: {what} (dataset `{spec.name}`)", hint=SKIP)
-    return RunFailed(f"{what} in row {row:,} of dataset `{spec.name}`", hint=SKIP)
 
 
 def count_problems(spec: DatasetSpec, written: Mapping[SplitName, Split]) -> list[Problem]:

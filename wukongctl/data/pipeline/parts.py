@@ -23,7 +23,7 @@ from wukongctl.config.spec import Mismatch, Mistake, Spec
 from wukongctl.data.pipeline import splits
 from wukongctl.data.pipeline.splits import Route
 from wukongctl.data.query import headers, lines, sql
-from wukongctl.data.query.engine import SKIP, Engine
+from wukongctl.data.query.engine import Engine
 from wukongctl.errors import RunFailed, UsageError
 
 PART_BYTES = 256 << 20
@@ -83,7 +83,7 @@ def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> Plan:
         headers.require_same(engine, text)
         whole = sql.source(text, limit)
         types = _types(engine, spec, whole)
-        route = splits.route(rule, engine, whole)
+        route = splits.route(rule, engine, whole, skip=spec.on_error == "skip")
         for piece in _divided(engine, text, whole):
             parts.append(
                 Part(
@@ -176,7 +176,9 @@ def _require_even(engine: Engine, spec: DatasetSpec, query: str) -> None:
             for path in several(engine.paths[name]):
                 odd = lines.odd_line(path, lines.DELIMITERS)
                 if odd is not None:
-                    raise RunFailed(f"`{path.name}:{odd[0]}`: {odd[1]} (dataset `{spec.name}`)", hint=SKIP)
+                    raise RunFailed(
+                        f"`{path.name}:{odd[0]}`: {odd[1]} (dataset `{spec.name}`)", hint=lines.SKIP
+                    )
 
 
 def with_runs(

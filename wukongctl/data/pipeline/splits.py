@@ -15,7 +15,7 @@ from wukongctl.config.dataset import (
     boundaries,
     in_order,
 )
-from wukongctl.data.query import sql
+from wukongctl.data.query import lines, sql
 from wukongctl.data.query.engine import Engine
 from wukongctl.errors import UsageError
 
@@ -64,9 +64,10 @@ def shipped(spec: DatasetSpec, counts: Mapping[SplitName, int]) -> dict[str, int
     return {**parts, "total": sum(parts.values())}
 
 
-def route(rule: SplitRule | SplitName, engine: Engine, query: str) -> Route:
+def route(rule: SplitRule | SplitName, engine: Engine, query: str, *, skip: bool = False) -> Route:
     """Make `rule` concrete for the rows of `query`, finding the instants where that is needed.
 
+    With `skip`, rows without a time belong to no split; else the first of them is a RunFailed with its line.
     Where splits follow the order of rows, they end where `parts.bounded` says, once the rows are read.
     """
     match rule:
@@ -80,7 +81,7 @@ def route(rule: SplitRule | SplitName, engine: Engine, query: str) -> Route:
         case ByOrder():
             return Route(in_order(rule.ratio))
         case ByTime():
-            return _by_time(rule, engine, query)
+            return _by_time(rule, engine, query, skip=skip)
         case ByColumn():
             column = f"CAST({sql.identifier(rule.column)} AS VARCHAR)"
             cases = " ".join(f"WHEN '{name}' THEN {index}" for index, name in enumerate(SPLITS))
@@ -89,21 +90,25 @@ def route(rule: SplitRule | SplitName, engine: Engine, query: str) -> Route:
             assert_never(rule)
 
 
-def _by_time(rule: ByTime, engine: Engine, query: str) -> Route:
+def _by_time(rule: ByTime, engine: Engine, query: str, *, skip: bool) -> Route:
     """A split ends with the instant at which its cumulative share of rows is reached."""
     names = in_order(rule.ratio)
     column = sql.identifier(rule.column)
     instants = f"SELECT {column} AS instant, count(*) AS rows FROM (\n{query}\n) GROUP BY instant"
     engine.execute(f"CREATE OR REPLACE TEMP TABLE instants AS {instants}")
     ((rows, missing, kind),) = engine.rows(
-        "SELECT sum(rows), count(*) FILTER (instant IS NULL), any_value(typeof(instant)) FROM instants"
+        "SELECT sum(rows), coalesce(sum(rows) FILTER (instant IS NULL), 0), any_value(typeof(instant)) "
+        "FROM instants"
     )
     if kind == "VARCHAR":
         _require_order(engine, rule.column)
-    if missing:
-        raise UsageError(f"split by time: `{rule.column}` is missing in some rows")
-    cuts = boundaries(rows or 0, rule.ratio)
-    cases = []
+    if missing and not skip:
+        numbered = f"SELECT row_number() OVER () AS row, {column} AS instant FROM (\n{query}\n)"
+        ((row,),) = engine.rows(f"SELECT row FROM ({numbered}) WHERE instant IS NULL LIMIT 1")
+        raise lines.bad_row(engine, query, row, f"`{rule.column}` is missing, by which rows are split")
+    engine.execute("DELETE FROM instants WHERE instant IS NULL")
+    cuts = boundaries((rows or 0) - missing, rule.ratio)
+    cases = [f"WHEN {column} IS NULL THEN NULL"] if missing else []
     for position, cut in enumerate(cuts[:-1]):
         ((instant,),) = engine.rows(
             "SELECT CAST(min(instant) AS VARCHAR) FROM (SELECT instant, "

@@ -57,14 +57,14 @@ def discard(folder: Path) -> None:
 
 
 def coded(column: pa.Array) -> pa.Array:
-    """A column of text, or of lists of text, with codes for values; a NULL and an empty text are NULL."""
+    """A column of text, or of lists of text, with codes for values; a NULL and a blank text are NULL."""
     if isinstance(column, pa.ListArray):
         return like(column, column.flatten().dictionary_encode())
     codes = column.dictionary_encode()
     narrow = codes.indices.cast(pa.uint16(), safe=False)
-    empty = codes.dictionary.index("").as_py()
-    if empty >= 0:
-        narrow = pc.if_else(pc.equal(narrow, empty), None, narrow)
+    blank = pc.equal(pc.utf8_trim(codes.dictionary, " "), "")
+    if pc.any(blank).as_py():
+        narrow = pc.if_else(blank.take(narrow), None, narrow)
     return pa.DictionaryArray.from_arrays(narrow, codes.dictionary, safe=False)
 
 

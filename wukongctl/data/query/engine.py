@@ -48,7 +48,6 @@ CUT_SHORT = re.compile(r"Unexpected end of GZIP stream: (.+)")
 PLACED = re.compile(r"`[^`]+:\d+`: ")
 MEND = "mend it, or tell `read_csv` more about the file: `delim`, `quote`, `columns`, `max_line_size`"
 LOOSEN = "mend it, or read it with `strict_mode=false`"
-SKIP = "mend it, or let `on_error: skip` in the recipe leave such rows out"
 
 
 def require_memory_limit(size: str | None) -> None:
@@ -250,7 +249,7 @@ class Engine:
         if "CSV Error on Line" in text or "sniffing file" in text:
             what = csv_problem(text, self.paths)
             of_a_row = PLACED.match(what) and not CSV_LIMIT.search(text) and "store_rejects" not in query
-            hint = LOOSEN if what.endswith(lines.OTHER_END) else SKIP if of_a_row else MEND
+            hint = LOOSEN if what.endswith(lines.OTHER_END) else lines.SKIP if of_a_row else MEND
             return RunFailed(f"{what} (dataset `{self.dataset}`)", hint=hint)
         if LOST in text and (placed := self._odd_line()):
             return RunFailed(f"{placed} (dataset `{self.dataset}`)", hint=LOOSEN)

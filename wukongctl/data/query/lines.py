@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 
 from wukongctl.data.query import sql
+from wukongctl.errors import RunFailed
 
 if TYPE_CHECKING:
     from wukongctl.data.query.engine import Engine
@@ -25,6 +26,9 @@ OTHER_END = "its line end is not that of the first line"
 MOST_LINES = 10_000
 """Of one record: more are a stray quote."""
 NO_QUOTES = re.compile(r"\bquote\s*=\s*''", re.IGNORECASE)
+
+
+SKIP = "mend it, or let `on_error: skip` in the recipe leave such rows out"
 
 
 class Place(NamedTuple):
@@ -72,6 +76,14 @@ def place(engine: "Engine", query: str, row: int) -> str | None:
     """`file:line` of row number `row` (from 1) of `query`, where that can be told."""
     found = places(engine, query, [row]).get(row)
     return str(found) if found is not None else None
+
+
+def bad_row(engine: "Engine", query: str, row: int, what: str) -> RunFailed:
+    """`file:line: what` if row number `row` (from 1) of `query` can be traced to its line."""
+    found = place(engine, query, row)
+    if found is not None:
+        return RunFailed(f"`{found}`: {what} (dataset `{engine.dataset}`)", hint=SKIP)
+    return RunFailed(f"{what} in row {row:,} of dataset `{engine.dataset}`", hint=SKIP)
 
 
 def _several(place: Path | tuple[Path, ...]) -> tuple[Path, ...]:

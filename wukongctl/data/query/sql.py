@@ -173,7 +173,9 @@ def _reject(spec: DatasetSpec, types: Mapping[str, str], split: str | None) -> s
     label = _label_text(spec)
     cases = [f"WHEN {_label(label)} IS NULL THEN concat('the label must be 0 or 1, found ', {_found(label)})"]
     if split is not None:
-        cases.append(f"WHEN ({split}) IS NULL THEN 'the split must be `train`, `valid` or `test`'")
+        named = isinstance(spec.split, config.ByColumn)
+        wrong = "the split must be `train`, `valid` or `test`" if named else "it has no time to be split by"
+        cases.append(f"WHEN ({split}) IS NULL THEN {literal(wrong)}")
     for name, group in spec.columns:
         if isinstance(group, config.Numeric):
             number = _raw(name, group, types[name.lower()], skip=True)
@@ -208,7 +210,7 @@ def _raw(
     """
     column = identifier(name)
     if isinstance(group, config.Sequence):
-        return f"list_filter({_items(name, group, kind)}, lambda item: item <> '')"
+        return f"list_filter({_items(name, group, kind)}, lambda item: trim(item) <> '')"
     if NESTED.search(kind):
         hint = "make it a `sequence`" if LIST.search(kind) else "select one of its fields in the SQL"
         raise UsageError(f"feature `{name}` is `{group.type}` and its column holds {kind}", hint=hint)
@@ -217,6 +219,8 @@ def _raw(
         cast = "TRY_CAST" if skip else "CAST"
         number = f"{cast}(NULLIF(trim({column}), '') AS DOUBLE)" if is_text else f"CAST({column} AS DOUBLE)"
         return f"NULLIF({number}, 'nan'::DOUBLE)" if kind in MAY_BE_NAN else number
+    if kind in ("FLOAT", "DOUBLE"):  # one id for 0.0 and -0.0, none for what is no number
+        return f"CAST(CASE WHEN NOT isnan({column}) THEN {column} + 0 END AS VARCHAR)"
     return column if is_text else f"CAST({column} AS VARCHAR)"
 
 
