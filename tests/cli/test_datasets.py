@@ -85,13 +85,19 @@ def test_ls_of_a_folder_that_is_a_file(wukong: Wukong, tmp_path: Path) -> None:
     assert wukong("datasets", "ls").code == 0
 
 
-def test_show_tells_of_features_sources_and_notes(wukong: Wukong, clicks: Path) -> None:
+def test_show_tells_of_features_sources_and_notes(
+    wukong: Wukong, clicks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     shown = wukong("datasets", "show", "clicks")
     assert shown.code == 0
-    lines = {words[0]: words for line in shown.out.splitlines() if (words := line.split())}
+    rates, shapes = shown.out.split("values of train")
+    counted = {words[0]: words for line in rates.splitlines() if (words := line.split())}
+    lines = {words[0]: words for line in shapes.splitlines() if (words := line.split())}
     rows = wukong("datasets", "show", "clicks", "--json").json["manifest"]["splits"]["train"]["rows"]
     assert any(line.split()[:2] == ["train", str(rows)] for line in shown.out.splitlines())
-    assert lines["user"][1:5] == ["categorical", "9", "7", "100.0%"]
+    assert counted["user"][1:4] == ["9", "7", "100.0%"]
+    assert lines["user"][1] == "categorical"
     assert lines["price"][1] == "numeric"
     assert any(bar in shown.out for bar in "▁▂▃▄▅▆▇█")
     assert "md5" in shown.out

@@ -426,6 +426,17 @@ def test_what_is_prepared_is_not_downloaded_again(tmp_path: Path) -> None:
         assert len(server.requests) == 1
 
 
+def test_what_may_have_been_fetched_badly_is_named_with_its_place(tmp_path: Path) -> None:
+    """Nothing published tells a bad download, and it stays in the cache."""
+    with serving(b"label,a\n0,1\n1\n") as server:
+        spec = own(downloads={"clicks.csv": {"urls": [server.url("clicks.csv")]}})
+        with pytest.raises(RunFailed, match=r"`clicks\.csv:3`") as failure:
+            prepare(spec, recipe_dir=tmp_path, out=tmp_path / "out")
+    cached = tmp_path / "cache" / "downloads" / "own" / "clicks.csv"
+    assert cached.is_file()
+    assert str(failure.value.hint).endswith(f"if it was not fetched well, delete `{cached}` and run again")
+
+
 def test_plan_names_files_queries_and_state(tmp_path: Path) -> None:
     write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
     absent = plan(own(), recipe_dir=tmp_path, out=tmp_path / "out")

@@ -72,7 +72,7 @@ def _splits(console: "Console", splits: Mapping[str, Any]) -> None:
 
 
 def _features(console: "Console", features: Iterable[Mapping[str, Any]], counted: Mapping[str, Any]) -> None:
-    """One row per feature; rates of unknown values for the splits after train, where they can occur."""
+    """Two tables of one row per feature, rates and shapes: together they are too wide for a terminal."""
     from wukongctl.cli.tables import table
 
     if not counted:
@@ -82,25 +82,24 @@ def _features(console: "Console", features: Iterable[Mapping[str, Any]], counted
         console.print(plain)
         return
     splits = list(next(iter(counted.values()))["missing"])
-    shown = table(
-        "feature", "type", "rows", "seen", "covered", "missing", *(f"OOV {s}" for s in splits), "train"
-    )
-    shown.columns[-1].justify = "left"
+    rates = table("feature", "rows", "seen", "covered", "missing", *(f"OOV {s}" for s in splits))
+    shapes = table("feature", "type", "values of train")
+    shapes.columns[1].justify = shapes.columns[2].justify = "left"
     for feature in features:
         found = counted[feature["name"]]
         unknown = found["unknown"] or {}
         cells = [_share(unknown.get(split)) for split in splits]
-        shown.add_row(
+        shapes.add_row(feature["name"], feature["type"], _shape(found))
+        rates.add_row(
             feature["name"],
-            feature["type"],
             _count(feature["rows"]),
             _count(found["seen"]),
             _share(found["coverage"]),
             _share(found["missing"].get("train")),
             *cells,
-            _shape(found),
         )
-    console.print(shown)
+    console.print(rates)
+    console.print(shapes)
 
 
 def _shape(found: Mapping[str, Any]) -> str:

@@ -179,7 +179,14 @@ def _prepare_in(
         if _held(current) or not options.verify:
             options.report(Progress(UP_TO_DATE, 1, 1))
             return current
-    prepared = flow.run(spec, options, raw, workspace)
+    try:
+        prepared = flow.run(spec, options, raw, workspace)
+    except RunFailed as error:
+        if options.source is None and (doubtful := sources.unpublished(spec)):
+            fetched = ", ".join(f"`{path}`" for path in doubtful)
+            mend = f"{error.hint}; " if error.hint else ""
+            error.hint = f"{mend}if it was not fetched well, delete {fetched} and run again"
+        raise
     folder = workspace / DATASET
     prepared.write(folder)
     staging.publish(folder, target)

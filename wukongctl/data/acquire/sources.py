@@ -232,6 +232,13 @@ def pending(spec: DatasetSpec) -> dict[str, Download]:
     return {name: download for name, download in spec.downloads.items() if not (cache / name).is_file()}
 
 
+def unpublished(spec: DatasetSpec) -> list[Path]:
+    """Downloads in the cache that no checksum vouches for."""
+    cache = cache_folder(spec.name)
+    names = [name for name, download in spec.downloads.items() if not (download.md5 or download.sha256)]
+    return [cache / name for name in names if (cache / name).is_file()]
+
+
 def _download_step(spec: DatasetSpec, name: str) -> str:
     download, cached = spec.downloads[name], cache_folder(spec.name) / name
     if cached.is_file():
