@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,21 @@ def test_tables_that_are_no_dataset(tmp_path: Path, content: str, label: str | N
 def test_files_that_are_none(name: str) -> None:
     with pytest.raises(UsageError):
         draft(name)
+
+
+def test_files_of_other_kinds_are_called_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "c.csv").write_text("label,a\n" + "1,5\n0,6\n" * 9)
+    for kind, ending in (("zip", ".zip"), ("tar", ".tar"), ("gztar", ".tar.gz")):
+        shutil.make_archive("packed", kind, tmp_path, "c.csv")
+        with pytest.raises(UsageError, match=rf"packed{ending}` is a (zip|tar) archive") as caught:
+            draft(f"packed{ending}")
+        assert "unpack it" in str(caught.value.hint)
+    (tmp_path / "v.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99))
+    with pytest.raises(UsageError, match=r"`v.h5` is an HDF5 file"):
+        draft("v.h5")
+    (tmp_path / "logs").mkdir()
+    with pytest.raises(UsageError, match="`logs` is a folder"):
+        draft("logs")
 
 
 def test_damaged_files_are_one_line_errors(tmp_path: Path) -> None:

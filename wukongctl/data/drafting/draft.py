@@ -67,6 +67,9 @@ def _place(file: str) -> Path | tuple[Path, ...]:
     try:
         if Path(file).is_file():
             return Path(file)
+        if Path(file).is_dir():
+            some = f"{file.rstrip('/')}/*.csv"
+            raise UsageError(f"`{file}` is a folder", hint=f'give its files, such as `"{some}"`')
         found = by_name(Path(), file) if is_pattern(file) else None
     except OSError:  # a name too long for the file system
         found = None

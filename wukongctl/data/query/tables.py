@@ -11,6 +11,12 @@ from wukongctl.errors import RunFailed, UsageError
 
 SNIFFED_ROWS = 20_480
 WIDTH = 100
+NOT_TABLES = (
+    (0, b"PK\x03\x04", "a zip archive or a spreadsheet", "unpack it, or save the sheet as CSV"),
+    (0, b"\x89HDF", "an HDF5 file", "convert it, for example with `pandas.read_hdf(…).to_parquet(…)`"),
+    (257, b"ustar", "a tar archive", "unpack it with `tar -xf`"),
+)
+"""Offset and bytes by which files of other kinds are known, what they are, and what to do."""
 LATIN = ", encoding='latin-1'"
 
 
@@ -25,11 +31,16 @@ class Table(NamedTuple):
 def describe(engine: Engine, path: Path, name: str) -> Table:
     """The table whose first (or only) file is `path`, and which the placeholder `'{name}'` stands for.
 
-    Raises RunFailed for a file that cannot be read as a table, UsageError for one that is empty.
+    Raises RunFailed for a file that cannot be read as a table, UsageError for one that is empty or
+    of another kind.
     """
     start = _start(path)
     if not start.strip():
         raise UsageError(f"`{path}` is empty")
+    for offset, mark, kind, mend in NOT_TABLES:
+        if start.startswith(mark, offset):
+            hint = f"{mend}, then run `wukongctl datasets init` on the table"
+            raise UsageError(f"`{path}` is {kind}, not a table", hint=hint)
     if start.startswith(b"PAR1"):
         return _typed(engine, f"read_parquet('{{{name}}}')")
     if start.lstrip()[:1] in (b"{", b"[") and ".csv" not in path.suffixes:
