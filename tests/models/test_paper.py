@@ -32,7 +32,7 @@ OTHERS = {
     "MicroVideo": {"AutoInt+", "DCNv2", "FinalMLP", "xDeepFM", "Wukong"},
     "MovieLens": {"Wukong"},
     "KuaiVideo": {"FinalMLP", "xDeepFM", "Wukong"},
-    "TaobaoAds": {"DLRM", "FinalMLP", "xDeepFM", "Wukong"},
+    "TaobaoAds": {"FinalMLP", "xDeepFM", "Wukong"},
     "Criteo": {"AutoInt+", "FinalMLP", "xDeepFM", "Wukong"},
 }
 """Rows of Table 3 for which no layout is known that gives the parameters."""

@@ -1,5 +1,7 @@
 """Where a recipe runs. No GPU is needed: what torch says of one is replaced."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -56,3 +58,11 @@ def test_random_numbers_go_on_where_they_were() -> None:
     first = torch.rand(3)
     hardware.set_random_state(hardware.CPU, state)
     assert torch.equal(torch.rand(3), first)
+
+
+def test_a_compiler_that_fails_counts_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, code in (("good", 0), ("broken", 1)):
+        (tmp_path / name).write_text(f"#!/bin/sh\ncat > /dev/null\nexit {code}\n")
+        (tmp_path / name).chmod(0o755)
+        monkeypatch.setenv("CXX", str(tmp_path / name))
+        assert hardware.has_compiler() == (code == 0)

@@ -38,7 +38,8 @@ class DLRM(nn.Module):
         super().__init__()
         self.width = width
         self.embeddings = Embeddings(schema, width, init_std=embedding_init, sparse=sparse)
-        self.bottom = MLP(len(schema.numeric), bottom, width) if schema.numeric else None
+        numbers = len(schema.numeric)
+        self.bottom = MLP(numbers, bottom, width, batch_norm=batch_norm) if numbers else None
         self.n = schema.embeddings + (self.bottom is not None)
         self.dot = interaction == "dot"
         if self.dot and self.n < 2:

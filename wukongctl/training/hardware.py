@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -49,7 +50,7 @@ def execution(recipe: TrainingSpec, *, processes: int = 1) -> Execution:
         notes.append(f"this {device.type} has no bfloat16 instructions: `precision` falls back to float32")
         precision = "float32"
     if compiled and not has_compiler():
-        notes.append("no C++ compiler found (`CXX`, g++, clang++): `compile` falls back to false")
+        notes.append("no C++ compiler that works (`CXX`, g++, clang++): `compile` falls back to false")
         compiled = False
     return Execution(recipe.threads or usable_threads(), precision, compiled, tuple(notes), device)
 
@@ -91,9 +92,18 @@ def has_bfloat16(device: torch.device = CPU) -> bool:
 
 
 def has_compiler() -> bool:
-    """Whether torch.compile would find a C++ compiler."""
+    """Whether torch.compile would find a C++ compiler, with its library's headers."""
     chosen = os.environ.get("CXX")
-    return any(shutil.which(name) for name in ([chosen] if chosen else ["g++", "clang++"]))
+    return any(_compiles(name) for name in ([chosen] if chosen else ["g++", "clang++"]))
+
+
+def _compiles(compiler: str) -> bool:
+    """Found out before training, since a failure in its first step would end the run."""
+    if shutil.which(compiler) is None:
+        return False
+    command = [compiler, "-fsyntax-only", "-x", "c++", "-"]
+    ended = subprocess.run(command, check=False, input=b"#include <cmath>", capture_output=True)
+    return ended.returncode == 0
 
 
 def random_state(device: torch.device) -> torch.Tensor:
