@@ -62,7 +62,10 @@ def coded(column: pa.Array) -> pa.Array:
         return like(column, column.flatten().dictionary_encode())
     codes = column.dictionary_encode()
     narrow = codes.indices.cast(pa.uint16(), safe=False)
-    blank = pc.equal(pc.utf8_trim(codes.dictionary, " "), "")
+    texts = codes.dictionary
+    if pc.any(pc.ascii_is_space(texts)).as_py():  # rare, and found sooner than all are trimmed
+        texts = pc.utf8_trim(texts, " ")
+    blank = pc.equal(texts, "")
     if pc.any(blank).as_py():
         narrow = pc.if_else(blank.take(narrow), None, narrow)
     return pa.DictionaryArray.from_arrays(narrow, codes.dictionary, safe=False)
