@@ -32,7 +32,13 @@ WORDS = "give one value for all layers, or one per layer"
         ),
         ("k: many", "r.yaml:4:6: `model.k`: input should be a valid integer"),
         ("n_L: [4, 0]", "r.yaml:4:12: `model.n_L.1`: input should be greater than 0"),
-        ("hidden: [3, [4]]", "r.yaml:4:12: `model.hidden.0`: input should be a valid array"),
+        ("hidden: [3, [4]]", "r.yaml:4:12: `model.hidden.0`: expected a list (write `[3]`)"),
+        ("bottom: 128", "r.yaml:4:11: `model.bottom`: expected a list (write `[128]`)"),
+        ("ablate: fmb", "r.yaml:4:11: `model.ablate`: expected a list (write `[fmb]`)"),
+        (
+            "groups: [{features: []}]",
+            "r.yaml:4:23: `model.groups.0.features`: expected a list of at least one entry",
+        ),
         (
             "ablate: [fmbs]",
             "r.yaml:4:12: `model.ablate.0` is `fmbs`, expected 'fmb', 'lcb' or 'residual' "
@@ -106,3 +112,24 @@ def test_numbers_that_no_machine_can_build_are_refused(line: str, said: str) -> 
     (problem,) = problems("wukong", line)
     assert problem.startswith("r.yaml:4:")
     assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("model", "lines", "override", "place"),
+    [
+        ("autoint", ["hidden: [8]", "heads: 3"], None, "r.yaml:5:3"),
+        ("autoint", ["hidden: [8]", "attention_width: 7"], None, "r.yaml:5:3"),
+        ("autoint", ["heads: 2", "attention_width: 64"], "model.heads=3", "--set model.heads=3"),
+        ("autoint", ["heads: 2"], "model.attention_width=7", "--set model.attention_width=7"),
+        ("autoint", ["structure: stacked"], "model.hidden=null", "--set model.hidden=null"),
+        ("autoint", ["linear: true", "bottom: [8]"], None, "r.yaml:4:3"),
+        ("finalmlp", ["heads: 10"], "model.mlp1.hidden=[7]", "--set model.mlp1.hidden=[7]"),
+    ],
+)
+def test_keys_that_disagree_are_pointed_at(
+    model: str, lines: list[str], override: str | None, place: str
+) -> None:
+    text = "\n  ".join(["data: x\nmodel:", f"name: {model}", *lines]) + "\n"
+    with pytest.raises(RecipeError) as error:
+        validate(parse(text, "r.yaml"), TrainingSpec, [override] if override else [])
+    assert [str(problem).split(": ")[0] for problem in error.value.problems] == [place]

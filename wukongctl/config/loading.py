@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from wukongctl.config.positions import Document, Path, Place, parse, parse_scalar
-from wukongctl.config.spec import Mismatch, Mistakes, Spec
+from wukongctl.config.spec import Mismatch, Mistake, Mistakes, Spec
 from wukongctl.errors import Problem, RecipeError, UsageError
 
 S = TypeVar("S", bound=Spec)
@@ -73,7 +73,7 @@ def placed(path: FilePath) -> Iterator[None]:
         yield
     except Mismatch as mismatch:
         document = read(path)
-        problems = [document.problem(text, key, hint=hint) for text, key, hint in mismatch.mistakes]
+        problems = [document.problem(text, key, hint=hint) for text, key, hint, _ in mismatch.mistakes]
         raise RecipeError(sorted(problems, key=_position)) from None
 
 
@@ -177,8 +177,10 @@ def _explained(detail: ErrorDetails, document: Document, spec: type[Spec]) -> li
     cause = (detail.get("ctx") or {}).get("error")
     if isinstance(cause, Mistakes):
         return [
-            document.problem(message, (*path, *where), at_key=True, hint=hint)
-            for message, where, hint in cause.mistakes
+            document.problem(
+                mistake.message, _blamed(mistake, path, document), at_key=True, hint=mistake.hint
+            )
+            for mistake in cause.mistakes
         ]
     if detail["type"] == "value_error":
         lines = detail["msg"].removeprefix("Value error, ").splitlines()
@@ -186,6 +188,14 @@ def _explained(detail: ErrorDetails, document: Document, spec: type[Spec]) -> li
     if detail["type"] == "too_short" and detail["input"]:
         return []  # pydantic counts only entries that are right; the wrong ones have their own problems
     return [_explain(detail, document, spec)]
+
+
+def _blamed(mistake: Mistake, page: Path, document: Document) -> Path:
+    """Of the keys that disagree the one that was overridden, else the first that is written."""
+    paths = [(*page, *path) for path in (mistake.path, *mistake.others)]
+    overridden = [path for path in paths if path in document.overrides]
+    written = [path for path in paths if path in document.keys]
+    return (*overridden, *written, *paths)[0]
 
 
 def _explain(detail: ErrorDetails, document: Document, spec: type[Spec]) -> Problem:
@@ -207,9 +217,22 @@ def _explain(detail: ErrorDetails, document: Document, spec: type[Spec]) -> Prob
         case "union_tag_invalid":
             tag_path = (*path, _names(str(context["discriminator"]))[0])
             return _not_among(document, tag_path, str(context["tag"]), str(context["expected_tags"]))
+        case "tuple_type" | "list_type":
+            return _not_a_list(document, path, detail["input"])
+        case "too_short" if context["field_type"] in ("Tuple", "List"):
+            least = "one entry" if context["min_length"] == 1 else f"{context['min_length']} entries"
+            return document.problem(
+                f"`{'.'.join(map(str, path))}`: expected a list of at least {least}", path
+            )
         case _:
             message = detail["msg"][:1].lower() + detail["msg"][1:]
             return document.problem(f"`{'.'.join(map(str, path)) or 'the recipe'}`: {message}", path)
+
+
+def _not_a_list(document: Document, path: Path, value: Any) -> Problem:
+    written = value if isinstance(value, str) else json.dumps(value)
+    hint = f"write `[{written}]`" if isinstance(value, str | int | float) else None
+    return document.problem(f"`{'.'.join(map(str, path))}`: expected a list", path, hint=hint)
 
 
 def _chosen_by(document: Document, loc: tuple[str | int, ...]) -> str | None:

@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from wukongctl.config.spec import PositiveFloat, Spec
+from wukongctl.config.spec import Mistake, Mistakes, PositiveFloat, Spec
 
 Size = Annotated[int, Field(gt=0, le=1 << 20)]
 """A width or a number of rows, vectors or heads; a typing error should not ask for all memory."""
@@ -268,19 +268,22 @@ class AutoIntSpec(DeepFieldsSpec):
     @model_validator(mode="after")
     def _stacked_has_layers(self) -> Self:
         if self.structure == "stacked" and self.hidden is None:
-            raise ValueError("`structure: stacked` needs `hidden`, the layers of its MLP")
+            what = "`structure: stacked` needs `hidden`, the layers of its MLP"
+            raise Mistakes([Mistake(what, ("hidden",), others=(("structure",),))])
         return self
 
     @model_validator(mode="after")
     def _linear_reads_every_feature(self) -> Self:
         if self.linear and self.bottom is not None:
-            raise ValueError("`linear` needs a weight per numeric feature, which `bottom` does not leave")
+            what = "`linear` needs a weight per numeric feature, which `bottom` does not leave"
+            raise Mistakes([Mistake(what, ("linear",), others=(("bottom",),))])
         return self
 
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> Self:
         if self.attention_width % self.heads:
-            raise ValueError(f"`heads` {self.heads} does not divide `attention_width` {self.attention_width}")
+            what = f"`heads` {self.heads} does not divide `attention_width` {self.attention_width}"
+            raise Mistakes([Mistake(what, ("heads",), others=(("attention_width",),))])
         return self
 
 
@@ -333,9 +336,8 @@ class FinalMLPSpec(FieldsSpec):
     def _heads_divide_the_streams(self) -> Self:
         for name, stream in (("mlp1", self.mlp1), ("mlp2", self.mlp2)):
             if stream.hidden[-1] % self.heads:
-                raise ValueError(
-                    f"`heads` {self.heads} does not divide the last width {stream.hidden[-1]} of `{name}`"
-                )
+                what = f"`heads` {self.heads} does not divide the last width {stream.hidden[-1]} of `{name}`"
+                raise Mistakes([Mistake(what, ("heads",), others=((name, "hidden"),))])
         return self
 
 

@@ -21,6 +21,8 @@ class Mistake(NamedTuple):
     message: str
     path: tuple[str | int, ...]
     hint: str | None = None
+    others: tuple[tuple[str | int, ...], ...] = ()
+    """Other keys of the disagreement: one that was overridden, or the only one written, is pointed at."""
 
 
 class Mistakes(ValueError):
