@@ -131,3 +131,39 @@ def test_a_hundred_gflop_wukong_counts_in_two_seconds_and_one_gib() -> None:
     assert embedding > 590e9
     assert seconds < 2
     assert gib < 1
+
+
+@pytest.mark.parametrize("command", [["flops"], ["train", "--dry-run"], ["train"]])
+@pytest.mark.parametrize(
+    ("model", "override", "places"),
+    [
+        (
+            "name: wukong\n  embeddings_per_feature: {usr: 2}\n  groups: [{features: [itm, z*]}]\n",
+            None,
+            ["own.yaml:4:33: the model names `usr`", "own.yaml:5:24: ", "own.yaml:5:29: "],
+        ),
+        ("name: finalmlp\n  selection:\n    context2: [usr]\n", None, ["own.yaml:5:16: "]),
+        (
+            "name: wukong\n",
+            "model.embeddings_per_feature.usr=2",
+            ["--set model.embeddings_per_feature.usr=2: "],
+        ),
+    ],
+)
+def test_an_unknown_feature_is_pointed_at(
+    wukong: Wukong, tmp_path: Path, command: list[str], model: str, override: str | None, places: list[str]
+) -> None:
+    (tmp_path / "data.yaml").write_text(
+        "name: mine\ndescription: clicks\nfiles: {clicks.csv: {}}\nrows: FROM read_csv('{clicks.csv}')\n"
+        "split: {by: order, ratio: {train: 8, valid: 1, test: 1}}\nlabel: clicked\n"
+        "features: [{type: categorical, columns: [user, item]}]\n"
+    )
+    rows = "".join(f"{row % 2},u{row % 3},i{row % 5}\n" for row in range(100))
+    (tmp_path / "clicks.csv").write_text(f"clicked,user,item\n{rows}")
+    assert wukong("prepare", "./data.yaml").code == 0
+    (tmp_path / "own.yaml").write_text(f"data: mine\nmodel:\n  {model}")
+    result = wukong(*command, "./own.yaml", *(["--set", override] if override else []))
+    assert result.code == 2
+    for place in places:
+        assert place in result.err
+    assert "did you mean `user`?" in result.err

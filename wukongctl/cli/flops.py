@@ -60,7 +60,7 @@ def flops(
     from dataclasses import replace
 
     from wukongctl.config import library
-    from wukongctl.config.loading import load
+    from wukongctl.config.loading import load, placed
     from wukongctl.config.training import TrainingSpec
     from wukongctl.scaling.flops import analyze
     from wukongctl.scaling.published import published
@@ -70,12 +70,14 @@ def flops(
     paths = {recipe: library.find(recipe) for recipe in recipes}
     specs = {recipe: load(path, TrainingSpec, overrides) for recipe, path in paths.items()}
     if solve is not None:
-        _solve(output, specs, data, solve)
+        with placed(paths[recipes[0]], overrides):
+            _solve(output, specs, data, solve)
         return
     reports = []
     for recipe, spec in specs.items():
         schema, known = _schema(spec, data)
-        counted = analyze(recipe, spec, schema, embedding_rows_known=known)
+        with placed(paths[recipe], overrides):
+            counted = analyze(recipe, spec, schema, embedding_rows_known=known)
         reports.append(counted if overrides else replace(counted, published=published(paths[recipe])))
     wanted = None if examples is None else int(examples)
     output.result(

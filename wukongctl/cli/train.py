@@ -67,22 +67,27 @@ def train(
     """
     from wukongctl.cli import seeds as several
     from wukongctl.config import library
+    from wukongctl.config.loading import placed
 
     if (rank := int(os.environ.get("RANK", "0"))) > 0:  # under torchrun, the first process speaks for all
         output = dataclasses.replace(output, quiet=True, as_json=False)
     if seed is not None:
         overrides = (*overrides, f"seed={seed}")
-    specs = several.with_seeds(library.find(recipe), overrides, seeds or 1)
-    if dry_run:
-        _dry_run(output, specs, data, out, as_list=seeds is not None)
-    elif seeds is not None:
-        several.train_all(
-            output, specs, rank == 0, data=data, out=out, resume=resume, force=force, track=track
-        )
-    else:
-        outcome = run_recipe(output, specs[0], data=data, out=out, resume=resume, force=force, track=track)
-        if rank == 0:
-            output.result(summary_of(outcome), lambda console: show(console, outcome))
+    path = library.find(recipe)
+    specs = several.with_seeds(path, overrides, seeds or 1)
+    with placed(path, overrides):
+        if dry_run:
+            _dry_run(output, specs, data, out, as_list=seeds is not None)
+        elif seeds is not None:
+            several.train_all(
+                output, specs, rank == 0, data=data, out=out, resume=resume, force=force, track=track
+            )
+        else:
+            outcome = run_recipe(
+                output, specs[0], data=data, out=out, resume=resume, force=force, track=track
+            )
+            if rank == 0:
+                output.result(summary_of(outcome), lambda console: show(console, outcome))
 
 
 def run_recipe(

@@ -67,12 +67,14 @@ def _position(problem: Problem) -> tuple[int, int]:
 
 
 @contextmanager
-def placed(path: FilePath) -> Iterator[None]:
-    """Make a Mismatch of the recipe at `path` with its data one RecipeError with all lines."""
+def placed(path: FilePath, overrides: Sequence[str] = ()) -> Iterator[None]:
+    """Make a Mismatch of the recipe at `path`, overridden, with its data one RecipeError with all lines."""
     try:
         yield
     except Mismatch as mismatch:
         document = read(path)
+        for override in overrides:
+            _override(document, _from_option(override))
         problems = [document.problem(text, key, hint=hint) for text, key, hint, _ in mismatch.mistakes]
         raise RecipeError(sorted(problems, key=_position)) from None
 

@@ -13,6 +13,7 @@ from wukongctl.config.model import (
     WukongSpec,
     XDeepFMSpec,
 )
+from wukongctl.config.positions import Path
 from wukongctl.data.schema import Schema
 from wukongctl.models.afn import AFN
 from wukongctl.models.autoint import AutoInt
@@ -21,7 +22,7 @@ from wukongctl.models.deepfm import DeepFM
 from wukongctl.models.dlrm import DLRM
 from wukongctl.models.finalmlp import FinalMLP
 from wukongctl.models.fm import FM
-from wukongctl.models.lookups import id_features, matching
+from wukongctl.models.lookups import id_features, matching, require_features
 from wukongctl.models.masknet import MaskNet
 from wukongctl.models.mlp import MLPModel
 from wukongctl.models.wukong import Group, Wukong
@@ -32,6 +33,7 @@ def wukong(spec: WukongSpec, schema: Schema, sparse: bool) -> Wukong:
     """Wukong from its page."""
     layers = spec.layer_sizes
     ids = id_features(schema)
+    require_features(_named(spec), ids)
     matching([*(name for group in spec.groups for name in group.features), *spec.embeddings_per_feature], ids)
     repeated = [
         name
@@ -63,6 +65,17 @@ def wukong(spec: WukongSpec, schema: Schema, sparse: bool) -> Wukong:
         embedding_init=spec.embedding_init,
         sparse=sparse,
     )
+
+
+def _named(spec: WukongSpec) -> list[tuple[str, Path]]:
+    """The features that a page of Wukong names, and where in the recipe."""
+    repeated = [(name, ("model", "embeddings_per_feature", name)) for name in spec.embeddings_per_feature]
+    grouped = [
+        (name, ("model", "groups", index, "features", place))
+        for index, group in enumerate(spec.groups)
+        for place, name in enumerate(group.features)
+    ]
+    return [*repeated, *grouped]
 
 
 def fm(spec: FMSpec, schema: Schema, sparse: bool) -> FM:
@@ -167,6 +180,7 @@ def finalmlp(spec: FinalMLPSpec, schema: Schema, sparse: bool) -> FinalMLP:
     """FinalMLP from its page."""
     selection = spec.selection
     names = (*id_features(schema), *schema.numeric)
+    require_features(_contexts(spec), names)
     return FinalMLP(
         schema,
         width=spec.width,
@@ -182,6 +196,16 @@ def finalmlp(spec: FinalMLPSpec, schema: Schema, sparse: bool) -> FinalMLP:
         embedding_init=spec.embedding_init,
         sparse=sparse,
     )
+
+
+def _contexts(spec: FinalMLPSpec) -> list[tuple[str, Path]]:
+    if (gates := spec.selection) is None:
+        return []
+    return [
+        (name, ("model", "selection", key, place))
+        for key, context in (("context1", gates.context1), ("context2", gates.context2))
+        for place, name in enumerate(context)
+    ]
 
 
 def masknet(spec: MaskNetSpec, schema: Schema, sparse: bool) -> MaskNet:

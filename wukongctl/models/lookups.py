@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wukongctl.config.loading import did_you_mean
+from wukongctl.config.positions import Path
+from wukongctl.config.spec import Mismatch, Mistake
 from wukongctl.data.schema import Schema
 from wukongctl.errors import UsageError
 
@@ -31,6 +33,19 @@ def matching(wanted: Sequence[str], names: Sequence[str]) -> list[str]:
         if found.count(name) > 1:
             raise UsageError(f"the model's features {', '.join(wanted)} mean `{name}` twice")
     return found
+
+
+def require_features(named: Sequence[tuple[str, Path]], names: Sequence[str]) -> None:
+    """Mismatch for each name or pattern of a recipe, with its keys, that means no feature of the data."""
+    mistakes = []
+    for name, path in named:
+        if name in names or fnmatch.filter(names, name):
+            continue
+        hint = did_you_mean(name, names) or f"it can name {', '.join(names)}"
+        what = "matches no feature" if any(character in name for character in "*?[") else "is not a feature"
+        mistakes.append(Mistake(f"the model names `{name}`, which {what} of the data", path, hint))
+    if mistakes:
+        raise Mismatch(mistakes)
 
 
 @dataclass(frozen=True)
