@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
@@ -84,3 +85,21 @@ def test_mistakes(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
     (tmp_path / runs[0] / "run.json").write_text(other.replace('"fingerprint": "', '"fingerprint": "0'))
     different = wukong("compare", *runs)
     assert (different.code, "were trained on different data" in different.err) == (2, True)
+
+
+def test_damaged_predictions(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
+    wukong("compare", *runs)
+    path = tmp_path / runs[0] / "predictions" / "test.parquet"
+    whole = pq.read_table(path)
+    infinite = whole.set_column(1, "logit", pa.array([float("nan")] * len(whole), pa.float32()))
+    for damaged in (infinite, whole.drop_columns(["label"]), None):
+        if damaged is None:
+            path.write_bytes(b"junk")
+        else:
+            pq.write_table(damaged, path)
+        found = wukong("compare", *runs)
+        assert (found.code, "test.parquet` is damaged" in found.err) == (1, True)
+    pq.write_table(whole[:-1], path)
+    assert "are not of the same rows" in wukong("compare", *runs).err
+    path.unlink()
+    assert wukong("compare", *runs).code == 0

@@ -81,6 +81,14 @@ def test_where_rows_do_not_vary_it_is_the_t_test_over_seeds() -> None:
     assert (apart.p_value, apart.df) == (pytest.approx(welch.pvalue), pytest.approx(welch.df))
 
 
+def test_a_single_seed_against_several_is_the_t_test_of_equal_variances() -> None:
+    """Its own spread is unknown: that of the other side stands in, as in Student's test with one value."""
+    several, one = {0: 1.0, 1: 1.3, 2: 1.5}, {5: 0.9}
+    oracle = ttest_ind([*several.values()], [*one.values()], equal_var=True)
+    for found in (compare(runs(several), runs(one)), compare(runs(one), runs(several))):
+        assert (found.p_value, found.df) == (pytest.approx(oracle.pvalue), 2)
+
+
 def test_more_seeds_do_not_make_more_rows() -> None:
     rng = np.random.default_rng(1)
     first, second = rng.normal(size=(2, 100))

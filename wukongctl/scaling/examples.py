@@ -89,8 +89,9 @@ def loss_contributions(losses: Floats) -> Contributions:
 def compare(first: dict[int, Contributions], second: dict[int, Contributions]) -> Difference:
     """The difference of the means over seeds; both map seed → contributions on the same rows.
 
-    With the same seeds on both sides runs are paired by seed, else the two sides vary independently
-    (Welch). Degrees of freedom after Satterthwaite; those of the rows are taken as many.
+    With the same seeds on both sides runs are paired by seed, else the two sides vary independently (Welch);
+    a single seed is taken to vary as the other side's do. Degrees of freedom after Satterthwaite; those of
+    the rows are taken as many.
     """
     mean_first, mean_second = _mean(list(first.values())), _mean(list(second.values()))
     apart = [a - b for a, b in zip(mean_first.parts, mean_second.parts, strict=True)]
@@ -119,8 +120,11 @@ def _seed_variance(
         return _variance_of_mean(pairs)
     sides = [_variance_of_mean(np.array([run.value for run in side.values()])) for side in (first, second)]
     known = [side for side in sides if side is not None]
-    if len(known) < 2:
+    if not known:
         return None
+    if len(known) == 1:  # the single seed is taken to vary as the seeds of the other side do
+        ((variance, df),) = known
+        return variance * (1 + df + 1), df
     total = sum(variance for variance, _ in known)
     spread = sum(variance**2 / df for variance, df in known)
     return total, total**2 / spread if spread > 0 else np.inf

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from wukongctl.config.loading import did_you_mean
-from wukongctl.errors import UsageError
+from wukongctl.errors import RunFailed, UsageError
 from wukongctl.scaling.examples import (
     Contributions,
     Difference,
@@ -106,6 +106,7 @@ def build(
     for done, (folder, _) in enumerate(finished):
         progress(done, len(finished), folder.name)
         scores[folder] = predictions(folder, split, data=data)
+    _require_same_rows(scores)
     contenders = _contenders(finished, scores)
     if len(contenders) < 2:
         raise UsageError(
@@ -140,6 +141,16 @@ def _require_same_data(runs: Sequence[tuple[Path, dict[str, Any]]]) -> None:
                 f"(`{run['data']['dataset']}`, fingerprints {run['data']['fingerprint'][:12]} and "
                 f"{first['data']['fingerprint'][:12]})",
                 hint="compare runs on the same prepared dataset",
+            )
+
+
+def _require_same_rows(scores: dict[Path, Scores]) -> None:
+    first_folder, first = next(iter(scores.items()), (Path(), None))
+    for folder, other in scores.items():
+        if first is not None and not np.array_equal(first.labels, other.labels):
+            raise RunFailed(
+                f"the predictions of `{folder}` and `{first_folder}` are not of the same rows",
+                hint="delete `predictions` in the one that is damaged, and they are made anew",
             )
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -11,7 +12,7 @@ from wukongctl.config.loading import did_you_mean
 from wukongctl.data.atomic import write_atomic
 from wukongctl.data.batches import BatchReader
 from wukongctl.data.manifest import Manifest
-from wukongctl.errors import UsageError
+from wukongctl.errors import RunFailed, UsageError
 from wukongctl.training.evaluation import EVALUATION_BATCH, Scores, score, summarize
 from wukongctl.training.metrics import gauc
 from wukongctl.training.run import RunFolder
@@ -66,7 +67,16 @@ def predictions(run: Path, split: str, *, data: Path) -> Scores:
 
 
 def _read(path: Path) -> Scores:
-    table = pq.read_table(path)
+    """Raises RunFailed for a file that is damaged or whose scores are not finite."""
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException):
+        table = pa.table({})
+    whole = {"logit", "label"} <= set(table.column_names)
+    if not whole or not np.isfinite(table["logit"].to_numpy()).all():
+        raise RunFailed(
+            f"`{path}` is damaged", hint=f"delete it, and it is made anew from `{path.parents[1]}`"
+        )
     known = "probability" in table.column_names
     return Scores(
         table["logit"].to_numpy(),
