@@ -109,7 +109,7 @@ model: {name: wukong, width: 160, layers: 8, n_F: 192, n_L: 192, k: 192, hidden:
         head: [2048]}
 """
 MEASURE = """\
-import json, resource, sys, time
+import json, pathlib, re, sys, time
 from wukongctl.config.loading import validate
 from wukongctl.config.positions import parse
 from wukongctl.config.training import TrainingSpec
@@ -119,12 +119,15 @@ spec = validate(parse(sys.argv[1], "big.yaml"), TrainingSpec)
 started = time.process_time()
 report = analyze("big", spec, Schema(tuple(f"f{i}" for i in range(720)), (), (), (5_200_000,) * 720),
                  embedding_rows_known=True)
-print(json.dumps([report.counts.gflop, report.counts.embedding_params, time.process_time() - started,
-                  resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20]))
+seconds = time.process_time() - started
+peak = re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())
+print(json.dumps([report.counts.gflop, report.counts.embedding_params, seconds, int(peak[1]) / 2**20]))
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory from /proc")
 def test_a_hundred_gflop_wukong_counts_in_two_seconds_and_one_gib() -> None:
+    # Not `ru_maxrss`: a child begins with that of the process that started it, here of all tests before.
     done = subprocess.run([sys.executable, "-c", MEASURE, BIG], capture_output=True, text=True, check=True)
     gflop, embedding, seconds, gib = json.loads(done.stdout)
     assert gflop > 108

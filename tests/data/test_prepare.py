@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -686,6 +687,17 @@ def test_wrong_counts_are_a_failed_check_with_both_values(tmp_path: Path) -> Non
     assert not prepared.verified
     with pytest.raises(CheckFailed):
         run(spec, tmp_path, tmp_path / "out")
+
+
+def test_times_are_standardized_by_all_their_digits(tmp_path: Path) -> None:
+    """Seconds around 1.7e9: a mean of nine digits would be off by half their deviation."""
+    numbers = [1_700_000_000 + i * i % 31 for i in range(90)]
+    write_rows(tmp_path, [{"label": i % 2, "a": number} for i, number in enumerate(numbers)])
+    features = [{"type": "numeric", "columns": ["a"], "standardize": True}]
+    prepared = run(own(features=features), tmp_path, tmp_path / "out")
+    train = np.array(numbers[:60], np.float64)
+    written = columns(tmp_path / "out", prepared)["train"]["a"]
+    assert written == pytest.approx(((train - train.mean()) / train.std()).tolist(), abs=1e-6)
 
 
 def test_floats_as_ids_know_one_zero_and_no_nan(tmp_path: Path) -> None:

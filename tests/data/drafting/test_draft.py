@@ -263,6 +263,12 @@ def test_time_as_a_number_and_rows_without_a_label(tmp_path: Path) -> None:
     assert sum(split.rows for split in prepared(made, tmp_path).splits.values()) == 60
 
 
+def test_whole_numbers_that_a_double_cannot_tell_apart_are_ids(tmp_path: Path) -> None:
+    rows = [f"{i % 2},{2**63 + i % 50},{10**15 + i % 50}\n" for i in range(400)]
+    text(tmp_path / "t.csv", "click,session,metres\n" + "".join(rows))
+    assert uses(draft("t.csv")) == {"session": "categorical", "metres": "numeric"}
+
+
 @pytest.mark.parametrize(("days", "open_"), [(12, True), (28, False)])
 def test_dates_that_may_be_read_two_ways_are_said_to_be(tmp_path: Path, days: int, *, open_: bool) -> None:
     rows = "".join(f"{i % days + 1:02}/{i % 12 + 1:02}/2024,{i % 2},v{i % 5}\n" for i in range(120))

@@ -157,6 +157,10 @@ def _counts_time(column: Column) -> bool:
     return (named and column.low > 1e5) or (seconds and column.median > column.low and not _is_code(column))
 
 
+EXACT = 2**53
+"""Whole numbers beyond this are not told apart as double: ids rather than amounts."""
+
+
 def role(column: Column) -> Role:
     """What a column that is neither label nor time becomes."""
     out = _left_out(column)
@@ -202,7 +206,7 @@ def _is_code(column: Column) -> bool:
     name = snake(column.name)
     if AMOUNTS.search(name) and column.distinct > 2:
         return False
-    if CODES.search(name) or column.distinct <= FEW_CODES:
+    if CODES.search(name) or column.distinct <= FEW_CODES or max(-column.low, column.high) > EXACT:
         return True
     dense = column.distinct > 0.8 * (column.high - column.low + 1)
     return column.low >= 0 and dense and column.distinct >= DENSE_CODES

@@ -83,13 +83,24 @@ def _moments(job: Job, part: Part) -> dict[int, Moments]:
     found = {}
     for feature, (name, group) in enumerate(job.spec.columns):
         if isinstance(group, Numeric) and group.standardize:
-            columns = (column.drop_null().to_numpy() for column in _train(job, part, feature))
             with np.errstate(invalid="ignore", over="ignore"):
-                moments = [Moments(len(n), float(n.mean()), float(n.var())) for n in columns if len(n)]
-            found[feature] = merged(moments)
+                found[feature] = _of(column.drop_null().to_numpy() for column in _train(job, part, feature))
             if not math.isfinite(found[feature].mean + found[feature].variance):
                 raise InfiniteValue(f"`{name}` has infinite values")
     return found
+
+
+def _of(batches: Iterable[np.ndarray]) -> Moments:
+    """Moments of all numbers, taken of what each is beyond the first one: of times around 1.7e9 that are
+    seconds apart, sums of the numbers themselves would keep too few digits."""
+    first, found = None, []
+    for numbers in batches:
+        if len(numbers):
+            first = float(numbers[0]) if first is None else first
+            beyond = numbers - first
+            found.append(Moments(len(numbers), float(beyond.mean()), float(beyond.var())))
+    whole = merged(found)
+    return whole._replace(mean=whole.mean + (first or 0.0))
 
 
 def _train(job: Job, part: Part, feature: int) -> Iterator[pa.Array]:

@@ -14,6 +14,7 @@ taken up where it was:
 
 import hashlib
 import json
+import math
 import secrets
 from dataclasses import dataclass, replace
 from functools import partial
@@ -145,7 +146,13 @@ def _scales(job: Job) -> Scales:
     loaded = [load(job.counts(part) / count.MOMENTS, count.Page) for part in job.parts if part.trains]
     pages = [page.features for page in loaded if page is not None]
     moments = {feature: count.merged(page[feature] for page in pages) for feature in (pages or [{}])[0]}
-    return {f: (_rounded(m.mean), _divisor(m.variance**0.5)) for f, m in moments.items()}
+    return {feature: _scale(found.mean, found.variance**0.5) for feature, found in moments.items()}
+
+
+def _scale(mean: float, deviation: float) -> tuple[float, float]:
+    """What to subtract and to divide by, rounded: the mean to digits of the deviation, not to its own."""
+    divisor = _divisor(deviation)
+    return round(mean, SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(divisor))), divisor
 
 
 def _divisor(deviation: float) -> float:
