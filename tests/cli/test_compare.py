@@ -92,7 +92,8 @@ def test_damaged_predictions(wukong: Wukong, runs: list[str], tmp_path: Path) ->
     path = tmp_path / runs[0] / "predictions" / "test.parquet"
     whole = pq.read_table(path)
     infinite = whole.set_column(1, "logit", pa.array([float("nan")] * len(whole), pa.float32()))
-    for damaged in (infinite, whole.drop_columns(["label"]), None):
+    words = whole.set_column(1, "logit", pa.array(["high"] * len(whole)))
+    for damaged in (infinite, words, whole.drop_columns(["label"]), None):
         if damaged is None:
             path.write_bytes(b"junk")
         else:
@@ -103,3 +104,12 @@ def test_damaged_predictions(wukong: Wukong, runs: list[str], tmp_path: Path) ->
     assert "are not of the same rows" in wukong("compare", *runs).err
     path.unlink()
     assert wukong("compare", *runs).code == 0
+
+
+def test_a_model_that_predicts_nan(
+    wukong: Wukong, runs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wukongctl.training.evaluate._finite", lambda _: False)
+    found = wukong("compare", *runs)
+    assert (found.code, "predicts values that are not finite" in found.err) == (1, True)
+    assert not (tmp_path / runs[0] / "predictions" / "test.parquet").exists()

@@ -117,9 +117,10 @@ def _differences(board: "Leaderboard") -> tuple[list[str], list[list[str]]]:
 
 
 def _legend(board: "Leaderboard") -> str:
-    differences = [found for row in board.rows for found in row.differences.values()]
-    unknown = any(found.seed_variance is None for found in differences)
-    single = not unknown and any(len(row.contender.runs) == 1 for row in board.rows)
+    single = any(len(row.contender.runs) == 1 for row in board.rows)
     legend = "± after Δ: half a 95 % interval; + better, - worse, = undecided at 5 % after Holm."
-    legend += " One seed: how training varies is not in the interval." if unknown else ""
-    return legend + (" A single seed is taken to vary as the other side's do." if single else "")
+    alone = (
+        " A single seed is taken to vary as those of the other side do; where both have one, how training "
+        "varies is not in the interval."
+    )
+    return legend + (alone if single else "")

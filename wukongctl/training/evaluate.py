@@ -60,6 +60,8 @@ def predictions(run: Path, split: str, *, data: Path) -> Scores:
     if kept.is_file():
         return _read(kept)
     scores = _scores(run, split, data)
+    if not _finite(scores.logits):
+        raise RunFailed(f"`{run}` predicts values that are not finite", hint="train it again with `--force`")
     if RunFolder(run).read("result.json") is not None:  # else better weights may come
         kept.parent.mkdir(exist_ok=True)
         _write(kept, scores)
@@ -73,7 +75,7 @@ def _read(path: Path) -> Scores:
     except (OSError, pa.ArrowException):
         table = pa.table({})
     whole = {"logit", "label"} <= set(table.column_names)
-    if not whole or not np.isfinite(table["logit"].to_numpy()).all():
+    if not whole or not _finite(table["logit"].to_numpy()):
         raise RunFailed(
             f"`{path}` is damaged", hint=f"delete it, and it is made anew from `{path.parents[1]}`"
         )
@@ -83,6 +85,10 @@ def _read(path: Path) -> Scores:
         table["label"].to_numpy().astype("float32"),
         table["probability"].to_numpy() if known else None,
     )
+
+
+def _finite(logits: np.ndarray) -> bool:
+    return np.issubdtype(logits.dtype, np.floating) and bool(np.isfinite(logits).all())
 
 
 def _summary(run: Path, split: str, data: Path) -> Scores | StreamingScores:
