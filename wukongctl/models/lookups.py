@@ -19,16 +19,9 @@ def id_features(schema: Schema) -> tuple[str, ...]:
 def matching(wanted: Sequence[str], names: Sequence[str]) -> list[str]:
     """Features named in a recipe, patterns such as `device_*` replaced by what they match, in order.
 
-    Raises UsageError for a pattern that matches nothing, or a feature that is meant twice. Other names
-    are left for whoever looks them up.
+    Raises UsageError for a feature that is meant twice; `require_features` is for those that are none.
     """
-    found: list[str] = []
-    for name in wanted:
-        pattern = name not in names and any(character in name for character in "*?[")
-        matches = [each for each in names if fnmatch.fnmatchcase(each, name)] if pattern else [name]
-        if not matches:
-            raise UsageError(f"the model names `{name}`, which matches no feature of the data")
-        found += matches
+    found = [each for name in wanted for each in _meant(name, names)]
     for name in found:
         if found.count(name) > 1:
             raise UsageError(f"the model's features {', '.join(wanted)} mean `{name}` twice")
@@ -39,13 +32,20 @@ def require_features(named: Sequence[tuple[str, Path]], names: Sequence[str]) ->
     """Mismatch for each name or pattern of a recipe, with its keys, that means no feature of the data."""
     mistakes = []
     for name, path in named:
-        if name in names or fnmatch.filter(names, name):
+        meant = _meant(name, names)
+        if any(each in names for each in meant):
             continue
         hint = did_you_mean(name, names) or f"it can name {', '.join(names)}"
-        what = "matches no feature" if any(character in name for character in "*?[") else "is not a feature"
+        what = "is not a feature" if meant else "matches no feature"
         mistakes.append(Mistake(f"the model names `{name}`, which {what} of the data", path, hint))
     if mistakes:
         raise Mismatch(mistakes)
+
+
+def _meant(name: str, names: Sequence[str]) -> list[str]:
+    """The features that a pattern matches; what is no pattern, as it stands."""
+    pattern = name not in names and any(character in name for character in "*?[")
+    return [each for each in names if fnmatch.fnmatchcase(each, name)] if pattern else [name]
 
 
 @dataclass(frozen=True)

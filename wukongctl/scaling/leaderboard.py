@@ -145,11 +145,11 @@ def _require_same_data(runs: Sequence[tuple[Path, dict[str, Any]]]) -> None:
 
 
 def _require_same_rows(scores: dict[Path, Scores]) -> None:
-    first_folder, first = next(iter(scores.items()), (Path(), None))
-    for folder, other in scores.items():
-        if first is not None and not np.array_equal(first.labels, other.labels):
+    for folder, found in scores.items():
+        first = next(iter(scores))
+        if not np.array_equal(scores[first].labels, found.labels):
             raise RunFailed(
-                f"the predictions of `{folder}` and `{first_folder}` are not of the same rows",
+                f"the predictions of `{folder}` and `{first}` are not of the same rows",
                 hint="delete `predictions` in the one that is damaged, and they are made anew",
             )
 
