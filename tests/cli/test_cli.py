@@ -107,6 +107,31 @@ def test_an_unknown_option_is_a_usage_error(wukong: Wukong) -> None:
     assert "hint: run `wukongctl train --help`" in result.err
 
 
+@pytest.mark.parametrize(
+    ("command", "first", "second"),
+    [
+        ("compare runs", "--json", "--markdown"),
+        ("recipes schema training", "--json", "--markdown"),
+        ("recipes ls", "--quiet", "--verbose"),
+        ("train frappe/mlp", "--resume", "--force"),
+        ("flops criteo/wukong", "--solve gflop=2", "--by-module"),
+        ("flops criteo/wukong", "--solve gflop=2", "--examples 9"),
+        ("flops criteo/wukong", "--solve gflop=2", "--max-gflop 3"),
+        ("flops criteo/wukong", "--solve gflop=2", "--mode forward"),
+        ("scale-report a b", "--calibrate", "--points paper/table5"),
+        ("scale-report a b", "--calibrate", "--baseline c"),
+        ("scale-report a b", "--calibrate", "--confirm c"),
+        ("scale-report a b", "--calibrate", "--strict"),
+    ],
+)
+def test_options_of_which_one_would_be_ignored(wukong: Wukong, command: str, first: str, second: str) -> None:
+    found = wukong(*command.split(), *first.split(), *second.split())
+    said = found.error["message"] if "--json" in first else found.err
+    assert (found.code, found.out) == (2, "")
+    assert "exclude each other" in said
+    assert all(option.split()[0] in said for option in (first, second))
+
+
 def test_errors_as_json_are_one_object_on_stderr(wukong: Wukong) -> None:
     result = wukong("train", "absent.yaml", "--json")
     assert (result.code, result.out) == (2, "")

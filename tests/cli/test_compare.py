@@ -1,5 +1,7 @@
 """`wukongctl compare` on real runs of a small planted dataset."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -85,6 +87,21 @@ def test_mistakes(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
     (tmp_path / runs[0] / "run.json").write_text(other.replace('"fingerprint": "', '"fingerprint": "0'))
     different = wukong("compare", *runs)
     assert (different.code, "were trained on different data" in different.err) == (2, True)
+
+
+def test_a_run_given_twice_is_told(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
+    copy = tmp_path / "elsewhere" / Path(runs[0]).name
+    shutil.copytree(tmp_path / runs[0], copy)
+    plain = wukong("compare", *runs, "--json").json
+    found = wukong("compare", *runs, copy)
+    assert found.err == f"left out `{copy}`: the recipe and seed of `{runs[0]}`\n"
+    board = wukong("compare", *runs, copy, "--json").json
+    assert board == plain | {"repeated": [{"run": str(copy), "of": runs[0], "same_result": True}]}
+    result = copy / "result.json"
+    measured = json.loads(result.read_text())
+    measured["metrics"]["test"]["auc"] += 1e-9
+    result.write_text(json.dumps(measured))
+    assert wukong("compare", *runs, copy).err.endswith("`, with another result\n")
 
 
 def test_damaged_predictions(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:

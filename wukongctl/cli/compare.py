@@ -51,6 +51,7 @@ def compare(
     """
     from wukongctl.scaling.leaderboard import build, to_dict
 
+    options.exclusive(("--json", output.as_json), ("--markdown", markdown))
     with output.progress() as bar:
         board = build(
             runs,
@@ -62,6 +63,9 @@ def compare(
         )
     for folder in board.skipped:
         output.note(f"left out `{folder}`, which has no result")
+    for one in board.repeated:
+        but = "" if one.same_result else ", with another result"
+        output.note(f"left out `{one.run}`: the recipe and seed of `{one.of}`{but}")
     if markdown:
         output.result(to_dict(board), lambda console: console.out(_markdown(board), highlight=False))
     else:

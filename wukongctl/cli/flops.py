@@ -65,6 +65,8 @@ def flops(
     from wukongctl.scaling.flops import analyze
     from wukongctl.scaling.published import published
 
+    tables = [("--by-module", by_module), ("--max-gflop", max_gflop), ("--examples", examples)]
+    options.exclusive(("--solve", solve), *tables, ("--mode forward", mode == "forward"))
     _require_positive("--max-gflop", max_gflop)
     _require_positive("--examples", examples)
     paths = {recipe: library.find(recipe) for recipe in recipes}

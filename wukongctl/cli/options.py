@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from wukongctl.cli.output import Output
+from wukongctl.errors import UsageError
 
 Command = Callable[..., None]
 
@@ -20,6 +21,7 @@ def common(function: Command) -> Command:
     @click.option("-v", "--verbose", is_flag=True, help="Say more about what happens.")
     @functools.wraps(function)
     def wrapped(*, as_json: bool, quiet: bool, verbose: bool, **arguments: Any) -> None:
+        exclusive(("--quiet", quiet), ("--verbose", verbose))
         output = Output(as_json=as_json, quiet=quiet, verbose=verbose)
         if verbose and not as_json:
             output.show_log()
@@ -39,6 +41,13 @@ data = click.option(
     envvar="WUKONGCTL_DATA",
     help="Folder that holds prepared datasets.",
 )
+
+
+def exclusive(first: tuple[str, object], *others: tuple[str, object]) -> None:
+    """UsageError when one of the others, which would be ignored beside the first, was given too."""
+    for option, value in others:
+        if first[1] and value:
+            raise UsageError(f"`{first[0]}` and `{option}` exclude each other", hint="leave one of them out")
 
 
 def out(default: str, help_text: str, envvar: str | None = None) -> Callable[[Command], Command]:

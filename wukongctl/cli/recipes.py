@@ -121,6 +121,7 @@ def schema(output: Output, name: str, markdown: bool) -> None:
     """Print the JSON Schema of a recipe format, for your editor."""
     from wukongctl.config.schema import json_schema, to_markdown
 
+    options.exclusive(("--json", output.as_json), ("--markdown", markdown))
     made = json_schema(name)
     text = to_markdown(name) if markdown else json.dumps(made, indent=2)
     output.result(made, lambda console: console.out(text, highlight=False))

@@ -74,6 +74,8 @@ def scale_report(
 
     from wukongctl.config import library
 
+    gated = [("--baseline", baseline), ("--confirm", confirm), ("--strict", strict)]
+    options.exclusive(("--calibrate", calibrate), ("--points", points), *gated)
     baseline, check = _told_apart(baseline, check)
     table = library.find_points(points) if points else None
     page = check or (library.page_beside(table) if table else None)

@@ -69,6 +69,7 @@ def train(
     from wukongctl.config import library
     from wukongctl.config.loading import placed
 
+    options.exclusive(("--resume", resume), ("--force", force))
     if (rank := int(os.environ.get("RANK", "0"))) > 0:  # under torchrun, the first process speaks for all
         output = dataclasses.replace(output, quiet=True, as_json=False)
     if seed is not None:

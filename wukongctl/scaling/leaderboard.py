@@ -27,6 +27,8 @@ from wukongctl.training.metrics import example_losses
 from wukongctl.training.run import RunFolder
 
 Metric: TypeAlias = Literal["auc", "logloss", "excess_logloss"]
+Described: TypeAlias = tuple[Path, dict[str, Any]]
+"""A run folder and its run.json."""
 LEVEL = 0.95
 
 
@@ -72,6 +74,16 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Repeated:
+    """A run that is left out because another one has its recipe and its seed."""
+
+    run: Path
+    of: Path
+    same_result: bool
+    """False where the two measured different things, as on another machine or by another version."""
+
+
+@dataclass(frozen=True)
 class Leaderboard:
     """Rows from best to worst by `by`; differences are row minus `reference`."""
 
@@ -83,6 +95,7 @@ class Leaderboard:
     rows: tuple[Row, ...]
     skipped: tuple[str, ...]
     """Folders of runs that diverged or are not finished."""
+    repeated: tuple[Repeated, ...]
 
 
 def build(
@@ -102,6 +115,7 @@ def build(
     finished = [(folder, run) for folder, run in described if _status(folder) == "complete"]
     skipped = tuple(str(folder) for folder, _ in described if _status(folder) != "complete")
     _require_same_data(finished)
+    finished, repeated = _each_once(finished)
     scores: dict[Path, Scores] = {}
     for done, (folder, _) in enumerate(finished):
         progress(done, len(finished), folder.name)
@@ -119,7 +133,7 @@ def build(
     reference = _reference(ordered, against)
     rows = _rows(ordered, reference, metrics)
     size = len(next(iter(scores.values())).labels)
-    return Leaderboard(split, size, by, metrics, reference.name, rows, skipped)
+    return Leaderboard(split, size, by, metrics, reference.name, rows, skipped, repeated)
 
 
 def _described(folder: Path) -> dict[str, Any]:
@@ -132,7 +146,22 @@ def _status(folder: Path) -> str:
     return (RunFolder(folder).read("result.json") or {}).get("status", "unfinished")
 
 
-def _require_same_data(runs: Sequence[tuple[Path, dict[str, Any]]]) -> None:
+def _each_once(runs: Sequence[Described]) -> tuple[list[Described], tuple[Repeated, ...]]:
+    """The first run of every recipe and seed, and the others."""
+    first: dict[tuple[str, int], Described] = {}
+    repeated = []
+    for folder, run in runs:
+        kept, _ = first.setdefault((_digest(run["recipe"]), run["seed"]), (folder, run))
+        if kept is not folder:
+            repeated.append(Repeated(folder, kept, _measured(folder) == _measured(kept)))
+    return list(first.values()), tuple(repeated)
+
+
+def _measured(folder: Path) -> Any:
+    return (RunFolder(folder).read("result.json") or {}).get("metrics")
+
+
+def _require_same_data(runs: Sequence[Described]) -> None:
     for folder, run in runs:
         first_folder, first = runs[0]
         if run["data"]["fingerprint"] != first["data"]["fingerprint"]:
@@ -154,8 +183,8 @@ def _require_same_rows(scores: dict[Path, Scores]) -> None:
             )
 
 
-def _contenders(runs: Sequence[tuple[Path, dict[str, Any]]], scores: dict[Path, Scores]) -> list[Contender]:
-    groups: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
+def _contenders(runs: Sequence[Described], scores: dict[Path, Scores]) -> list[Contender]:
+    groups: dict[str, list[Described]] = {}
     for folder, run in runs:
         groups.setdefault(_digest(run["recipe"]), []).append((folder, run))
     names = [_name(members[0][1]) for members in groups.values()]
@@ -242,6 +271,9 @@ def to_dict(board: Leaderboard) -> dict[str, Any]:
         "level": LEVEL,
         "models": [_row_dict(row, board.metrics) for row in board.rows],
         "skipped": list(board.skipped),
+        "repeated": [
+            {"run": str(one.run), "of": str(one.of), "same_result": one.same_result} for one in board.repeated
+        ],
     }
 
 
