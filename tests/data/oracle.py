@@ -19,7 +19,7 @@ def items(value: Any, group: Sequence) -> list[str]:
     """The values of a sequence: of a list, or of a text."""
     if isinstance(value, list):
         return [item for entry in value if (item := text(entry)) is not None]
-    return [item for item in (text(value) or "").split(group.separator) if item.strip(" ")]
+    return [item for part in (text(value) or "").split(group.separator) if (item := part.strip(" "))]
 
 
 def kept(value: Any, group: Sequence) -> list[str]:

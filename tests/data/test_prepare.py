@@ -168,6 +168,28 @@ def test_any_table_is_encoded_as_plain_python_would(
     assert_same(columns(folder / "out", prepared), expected)
 
 
+def test_blanks_around_a_separator_belong_to_it(tmp_path: Path) -> None:
+    """Of a text; a value of a list column, as of a categorical one, is taken as it stands."""
+    texts = ["red, blue", "blue ,red", " red", "blue,  , new red "] * 3
+    rows = [{"label": i % 2, "a": value, "b": [" x", "x"]} for i, value in enumerate(texts)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "clicks.parquet")
+    spec = own(
+        files={"clicks.parquet": {}},
+        rows="FROM read_parquet('{clicks.parquet}')",
+        features=[
+            {"type": "sequence", "columns": ["a"], "separator": ",", "max_len": 3},
+            {"type": "sequence", "columns": ["b"], "max_len": 3},
+        ],
+    )
+    prepared = run(spec, tmp_path, tmp_path / "out")
+    values = {name: pq.read_table(tmp_path / f"out/own/vocab/{name}.parquet")["value"] for name in "ab"}
+    assert values["a"].to_pylist() == ["blue", "red", "new red"]
+    assert values["b"].to_pylist() == [" x", "x"]
+    assert_same(
+        columns(tmp_path / "out", prepared), oracle.encode(spec, {"train": rows[:8], "test": rows[8:]})
+    )
+
+
 def test_lists_are_sequences(tmp_path: Path) -> None:
     rows: list[oracle.Row] = [
         {"label": i % 2, "a": ["x", None, f"v{i % 3}", ""] if i % 4 else None, "b": [i, i % 2]}

@@ -49,7 +49,7 @@ from wukongctl.data.stages import ASSEMBLING, DATASET, begin, load, save
 from wukongctl.data.synthetic import generate
 from wukongctl.errors import CheckFailed, RunFailed, WukongError
 
-LAYOUT = 3
+LAYOUT = 4
 """Of the work folder: what another version left there is not taken up."""
 SIGNIFICANT_DIGITS = 9
 """Means and deviations are rounded to this: beyond it, sums over threads differ from run to run."""

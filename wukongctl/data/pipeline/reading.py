@@ -16,7 +16,7 @@ import numpy as np
 import numpy.ma  # by pyarrow on first use; where two threads are first at once, NumPy may recurse without end
 import pyarrow as pa
 
-from wukongctl.config.dataset import DatasetSpec, Numeric
+from wukongctl.config.dataset import DatasetSpec, Numeric, Sequence
 from wukongctl.config.spec import Spec
 from wukongctl.data.pipeline import diagnosis, spool
 from wukongctl.data.pipeline.job import Job
@@ -118,7 +118,11 @@ def _compacted(batch: pa.RecordBatch, spec: DatasetSpec) -> pa.RecordBatch:
     columns = {name: batch.column(name) for name in batch.schema.names}
     for index, (_, group) in enumerate(spec.columns):
         column = columns[f"f{index}"]
-        columns[f"f{index}"] = _number(column, group) if isinstance(group, Numeric) else spool.coded(column)
+        # In a text, the blanks around a separator belong to it: `red, blue` has no value ` blue`.
+        split = isinstance(group, Sequence) and group.separator is not None
+        columns[f"f{index}"] = (
+            _number(column, group) if isinstance(group, Numeric) else spool.coded(column, trimmed=split)
+        )
     return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
 
 

@@ -56,10 +56,17 @@ def discard(folder: Path) -> None:
         path.unlink()
 
 
-def coded(column: pa.Array) -> pa.Array:
-    """A column of text, or of lists of text, with codes for values; a NULL and a blank text are NULL."""
+def coded(column: pa.Array, *, trimmed: bool = False) -> pa.Array:
+    """A column of text, or of lists of text, with codes for values; a NULL and a blank text are NULL.
+
+    With `trimmed`, values of lists lose the blanks around them.
+    """
     if isinstance(column, pa.ListArray):
-        return like(column, column.flatten().dictionary_encode())
+        items = column.flatten().dictionary_encode()
+        if trimmed:  # two codes may then stand for one value, as those of two batches do
+            texts = pc.utf8_trim(items.dictionary, " ")
+            items = pa.DictionaryArray.from_arrays(items.indices, texts, safe=False)
+        return like(column, items)
     codes = column.dictionary_encode()
     narrow = codes.indices.cast(pa.uint16(), safe=False)
     texts = codes.dictionary
