@@ -289,12 +289,29 @@ def test_a_run_folder_that_cannot_be_made_is_a_usage_error(data: Path, tmp_path:
 
 def test_a_loss_that_explodes_ends_the_run_and_is_recorded(data: Path, tmp_path: Path) -> None:
     spec = recipe(divergence={"max_loss": 0.01})
-    with pytest.raises(RunFailed, match=r"mean loss is .* at step 1 of 45: the run diverged"):
+    with pytest.raises(RunFailed, match=r"mean loss is .* at step 10 of 45: the run diverged"):
         train(spec, data=data, out=tmp_path, report=silent)
     (path,) = tmp_path.glob("*/result.json")
     result = json.loads(path.read_text())
-    assert (result["status"], result["step"]) == ("diverged", 1)
+    assert (result["status"], result["step"]) == ("diverged", 10)
     assert result["reason"].startswith("mean loss is")
+
+
+def test_a_loss_that_leaps_for_a_few_steps_has_not_exploded(data: Path, tmp_path: Path) -> None:
+    free = train(recipe(), data=data, out=tmp_path / "free", report=silent)
+    lines = [json.loads(line) for line in (free.folder / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if line["split"] == "train"]
+    height = losses[0] * (1 - 1e-6)  # the first step is above, and not all of the next nine
+    assert min(losses[1:10]) < height
+    spec = recipe(divergence={"max_loss": height})
+    bounded = train(spec, data=data, out=tmp_path / "bounded", report=silent)
+    assert bounded.result["metrics"] == free.result["metrics"]
+
+
+def test_a_loss_that_is_high_to_the_end_of_a_short_run_has_exploded(data: Path, tmp_path: Path) -> None:
+    spec = recipe(divergence={"max_loss": 0.01}, batch_size=900, epochs=1)
+    with pytest.raises(RunFailed, match=r"of \d: the run diverged"):
+        train(spec, data=data, out=tmp_path, report=silent)
 
 
 def test_updates_that_are_not_finite_are_skipped_only_so_often(data: Path, tmp_path: Path) -> None:

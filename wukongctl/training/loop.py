@@ -33,6 +33,8 @@ from wukongctl.training.update import Update
 log = logging.getLogger(__name__)
 
 LOG_LINES = 200
+EXPLODED_STEPS = 10
+"""A loss is taken for exploded after as many steps: AFN+, for one, may leap once at the very start."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Position:
     """Processor time of the same."""
     loss_sum: float = 0.0
     loss_steps: int = 0
+    exploded_steps: int = 0
+    """Steps of the last logging intervals in a row whose mean loss was above `divergence.max_loss`."""
     metrics_bytes: int = 0
     skipped: int = 0
     skipped_in_a_row: int = 0
@@ -213,7 +217,10 @@ class Trainer:
         position = self.position
         loss = position.loss_sum / max(position.loss_steps, 1)
         self._append({"split": "train", "examples": position.examples, "loss": loss})
-        if loss > self.recipe.divergence.max_loss:
+        exploded = loss > self.recipe.divergence.max_loss
+        position.exploded_steps = position.exploded_steps + position.loss_steps if exploded else 0
+        left = self.total_steps - position.step
+        if position.exploded_steps >= min(EXPLODED_STEPS, left + 1):
             self._fail_diverged(f"mean loss is {loss:.4g}")
         position.loss_sum, position.loss_steps = 0.0, 0
         speed = position.examples / max(position.seconds, 1e-9)
