@@ -111,7 +111,7 @@ class RowReader:
                 yield self.columns.batch(torch.from_numpy(packed))
                 done += part.num_rows
         except ConversionFailed as failure:
-            raise diagnosis.no_number(engine, self.spec, [(query, types)]) or failure from None
+            raise diagnosis.unfit(engine, self.spec, query, types) or failure from None
 
     def _ids(self, batch: pa.RecordBatch) -> dict[int, np.ndarray]:
         """By feature, the ids of the distinct values of a batch."""

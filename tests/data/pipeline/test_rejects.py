@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,75 @@ def test_the_line_is_found_in_a_gzip_and_without_a_header(tmp_path: Path) -> Non
     query = "FROM read_csv('{clicks.csv.gz}', header=false, auto_detect=false, columns={'label': 'INTEGER', 'a': 'INTEGER'})"  # noqa: E501
     with pytest.raises(RunFailed, match=r"^`clicks.csv.gz:21`: the label must be 0 or 1, found `7`"):
         run(own(files={"clicks.csv.gz": {}}, rows=query), tmp_path, tmp_path / "out")
+
+
+BY_TIME = {"by": "time", "column": "t", "ratio": {"train": 1, "test": 1}}
+KINDS = {
+    "no number": (b"1,4,lots,40", "`n` is `lots`, which is not a number"),
+    "no UTF-8": (b"1,\xff,5,40", "invalid unicode"),
+    "no label": (b"7,4,5,40", "the label must be 0 or 1, found `7`"),
+    "too many": (b"1,4,5,40,6", "expected"),
+}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "split"),
+    [*((kinds, HASH) for kinds in itertools.permutations(KINDS, 2)), (("no label", "no UTF-8"), BY_TIME)],
+)
+def test_of_several_bad_lines_the_first_is_named(
+    tmp_path: Path, kinds: tuple[str, str], split: dict[str, Any]
+) -> None:
+    """Whichever the pass over the file finds first: a reader, a cast, or the check of labels."""
+    lines = [f"{i % 2},{i % 7},{i},{i}".encode() for i in range(10, 60)]
+    lines[30], lines[40] = (KINDS[kind][0] for kind in kinds)
+    (tmp_path / "clicks.csv").write_bytes(b"\n".join([b"label,a,n,t", *lines]) + b"\n")
+    features = [{"type": "categorical", "columns": ["a"]}, {"type": "numeric", "columns": ["n"]}]
+    with pytest.raises(RunFailed) as caught:
+        run(own(features=features, split=split), tmp_path, tmp_path / "out")
+    assert caught.value.message.startswith(f"`clicks.csv:32`: {KINDS[kinds[0]][1]}")
+    assert "on_error: skip" in str(caught.value.hint)
+
+
+def test_try_cast_makes_a_value_missing_as_sql_has_it(tmp_path: Path) -> None:
+    """DuckDB's CSV reader takes casts over from the query, and fails where TRY_CAST would not."""
+    lines = [f"{i % 2},{'lots' if i == 2990 else i}" for i in range(3000)]
+    (tmp_path / "clicks.csv").write_text("\n".join(["label,a", *lines]) + "\n")
+    numeric = [{"type": "numeric", "columns": ["a"]}]
+    query = "SELECT label, TRY_CAST(a AS DOUBLE) AS a FROM read_csv('{clicks.csv}', header=true{})"
+    text = own(rows=query.replace("{}", ", all_varchar=true"), features=numeric)
+    prepared = run(text, tmp_path, tmp_path / "out")
+    assert sum(split.rows for split in prepared.splits.values()) == 3000
+    assert prepared.statistics is not None
+    assert prepared.statistics.features["a"].missing == {"train": 0, "test": 0.001}
+    sniffed = own(rows=query.replace("{}", ", sample_size=10"), features=numeric)
+    with pytest.raises(RunFailed, match=r"^`clicks.csv:2992`: error when converting column \"a\"") as caught:
+        run(sniffed, tmp_path, tmp_path / "other")
+    assert "`all_varchar=true`" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("split", [HASH, BY_TIME])
+@pytest.mark.parametrize(
+    ("expression", "value", "said"),
+    [
+        ("CAST(trim(t) AS BIGINT)", "soon", "could not convert string 'soon' to INT64 in `CAST(trim(t) AS"),
+        ("CAST(concat(t) AS BIGINT)", "it's", "could not convert string 'it"),
+        ("strptime(t, '%Y-%m-%d')", "2024-13-40", 'could not parse string "2024-13-40"'),
+        ("CAST(trim(t) AS DATE)", "2024-02-31", "date field value out of range"),
+    ],
+)
+def test_a_cast_of_the_recipe_that_fails_names_the_line(
+    tmp_path: Path, split: dict[str, Any], expression: str, value: str, said: str
+) -> None:
+    good = "2024-01-02" if value[:1] == "2" else "7"
+    lines = [f"{i % 2},{value},{good}" for i in range(50)]
+    lines[30] = f"1,a,{value}"
+    (tmp_path / "clicks.csv").write_text("\n".join(["label,a,t", *lines]) + "\n")
+    query = own().rows.replace("FROM", f"SELECT * REPLACE ({expression} AS t) FROM", 1)
+    features = [{"type": "categorical", "columns": ["a", "t"]}]
+    with pytest.raises(RunFailed) as caught:
+        run(own(rows=query, features=features, split=split), tmp_path, tmp_path / "out")
+    assert caught.value.message.startswith(f"`clicks.csv:32`: {said}")
+    assert "`TRY_CAST`" in str(caught.value.hint)
 
 
 def test_a_filtered_row_is_named_by_number(tmp_path: Path) -> None:

@@ -1,15 +1,21 @@
 """What is wrong with the data: the first offending value and where it stands, or counts that differ."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping
+from pathlib import Path
 
 import pyarrow as pa
 
-from wukongctl.config.dataset import ByColumn, DatasetSpec, Numeric, SplitName
+from wukongctl.config.dataset import ByColumn, DatasetSpec, SplitName
 from wukongctl.data.manifest import Split
 from wukongctl.data.pipeline import splits
 from wukongctl.data.query import lines, sql
-from wukongctl.data.query.engine import Engine
+from wukongctl.data.query.engine import ConversionFailed, Engine
+from wukongctl.data.query.lines import several
 from wukongctl.errors import Problem, RunFailed
+
+NOTED = 1000
+"""Lines of a file that are kept in mind while the first bad one is looked for."""
 
 
 def require_values(
@@ -29,19 +35,47 @@ def require_values(
     raise lines.bad_row(engine, query, row + 1, f"{allowed}, found {found}")
 
 
-def no_number(
-    engine: Engine, spec: DatasetSpec, selections: Iterable[tuple[str, Mapping[str, str]]]
-) -> RunFailed | None:
-    """The first value of a numeric feature that is no number or infinite; `selections` are queries with their
-    types."""
-    for query, types in selections:
-        for name, group in spec.columns:
-            if not isinstance(group, Numeric) or types[name.lower()] not in sql.MAY_BE_NAN:
-                continue
-            for row, value, beyond in engine.aside(sql.no_number(query, name, group)):
-                what = beyond or f"`{value}`, which is not a number"
-                return lines.bad_row(engine, query, row, f"`{name}` is {what}")
+def earliest(
+    engine: Engine, spec: DatasetSpec, query: str, failure: RunFailed, split: str | None = None
+) -> RunFailed:
+    """`failure`, or that of an earlier bad row of `query`: each pass over a file finds its own kind of them.
+
+    `split` is that of `sql.select`. What is wrong with no row in particular stays as it is.
+    """
+    placed = lines.PLACED.match(failure.message)
+    if spec.on_error == "skip" or not (placed or isinstance(failure, ConversionFailed)):
+        return failure
+    noting = sql.storing_rejects(query, NOTED)
+    described = engine.noted(f"DESCRIBE {noting}")
+    types = {name.lower(): kind for name, kind, *_ in described[0]} if described is not None else {}
+    if not types.keys() >= {name.lower() for name, _ in spec.columns}:
+        return failure
+    found = engine.noted(sql.unfit(spec, noting, types, split))
+    if found is None:
+        return failure
+    others = [lines.bad_row(engine, noting, row, why) for row, why, _ in found[0]]
+    for path, line, what, _ in found[1]:
+        message = f"`{Path(path).name}:{line}`: {what[:1].lower()}{what[1:].rstrip('.')}"
+        others.append(RunFailed(f"{message} (dataset `{spec.name}`)", hint=lines.SKIP))
+    # Of two that name one line, the cast that we wrap values in says less than the rule it stands for.
+    candidates = [*others, failure] if isinstance(failure, ConversionFailed) else [failure, *others]
+    files = [path.name for name in sql.PLACEHOLDER.findall(query) for path in several(engine.paths[name])]
+    return min(candidates, key=lambda candidate: _position(candidate, files))
+
+
+def unfit(engine: Engine, spec: DatasetSpec, query: str, types: Mapping[str, str]) -> RunFailed | None:
+    """The first row of `query` with a value that is not as its feature or the label must be."""
+    for row, why, _ in engine.aside(sql.unfit(spec, query, types, None)):
+        return lines.bad_row(engine, query, row, why)
     return None
+
+
+def _position(failure: RunFailed, files: list[str]) -> tuple[float, int]:
+    """Where among `files` a bad row stands; after all others if that is not known."""
+    placed = lines.PLACED.match(failure.message)
+    if placed is None or placed[1] not in files:
+        return math.inf, 0
+    return files.index(placed[1]), int(placed[2])
 
 
 def count_problems(spec: DatasetSpec, written: Mapping[SplitName, Split]) -> list[Problem]:

@@ -44,10 +44,9 @@ from wukongctl.data.pipeline.parts import Plan
 from wukongctl.data.pipeline.vocabulary import Vocabulary
 from wukongctl.data.pipeline.writer import InfiniteValue, Written, joined
 from wukongctl.data.progress import Progress, Report, silent
-from wukongctl.data.query.engine import ConversionFailed
 from wukongctl.data.stages import ASSEMBLING, DATASET, begin, load, save
 from wukongctl.data.synthetic import generate
-from wukongctl.errors import CheckFailed, RunFailed, WukongError
+from wukongctl.errors import CheckFailed, RunFailed, UsageError, WukongError
 
 LAYOUT = 4
 """Of the work folder: what another version left there is not taken up."""
@@ -88,10 +87,8 @@ def run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Manif
         scales = _scales(job)
         encoding = partial(encode.encode, vocabularies=vocabularies, scales=scales)
         each("encoding", encoding, job, job.parts, options.report)
-    except (ConversionFailed, InfiniteValue) as failure:
-        texts = [(part.query, part.types) for part in job.parts]
-        with job.engine("diagnosis") as engine:
-            raise diagnosis.no_number(engine, spec, texts) or failure from None
+    except InfiniteValue as failure:
+        raise _first_infinite(job) or failure from None
     pieces = _pieces(job, options, vocabularies)
     whole = {name: joined([piece.written for piece in found]) for name, found in pieces.items()}
     kept, failed = _checked(job, options, whole)
@@ -101,6 +98,13 @@ def run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Manif
     written = {name: [piece.written for piece in found] for name, found in pieces.items()}
     outcome = Outcome(vocabularies, scales, written, kept, vectors, tuple(failed), _rejected(job))
     return describe(job, raw, outcome, options.limit_rows)
+
+
+def _first_infinite(job: Job) -> RunFailed | None:
+    """Where the first number stands that is larger than float32 holds."""
+    with job.engine("diagnosis") as engine:
+        found = (diagnosis.unfit(engine, job.spec, part.query, part.types) for part in job.parts)
+        return next((failure for failure in found if failure is not None), None)
 
 
 def _key(spec: DatasetSpec, options: Options, raw: Resolved) -> str:
@@ -187,7 +191,7 @@ def _checked(
 ) -> tuple[dict[SplitName, Split], list[str]]:
     """The splits that exist, and counts that differ from the published ones.
 
-    Raises Mismatch or RunFailed for an empty split, CheckFailed for a count unless checks are off.
+    Raises WukongError for an empty split, CheckFailed for a count unless checks are off.
     """
     if isinstance(job.spec.split, ByColumn):
         written = {name: split for name, split in written.items() if split.rows or name == "train"}
@@ -207,10 +211,10 @@ def _checked(
 def _empty(spec: DatasetSpec, name: SplitName, limit_rows: int | None) -> WukongError:
     """What to change where a split has no rows: the rule that leaves it none, or the file that holds none."""
     what = f"split `{name}` of dataset `{spec.name}` is empty"
+    if limit_rows is not None:
+        return UsageError(f"{what} under `--limit-rows {limit_rows}`", hint="raise it, or leave it out")
     if spec.split is None or name not in getattr(spec.split, "ratio", SPLITS):
         return RunFailed(what, hint=f"look at what `splits.{name}` reads, and at what it leaves out")
-    if limit_rows is not None:
-        return Mismatch([Mistake(what, ("split",), f"raise `--limit-rows` above {limit_rows:,}")])
     if spec.generator is not None:
         hint = f"generate more than {spec.generator.rows:,} rows, or change `split`"
         return Mismatch([Mistake(what, ("generator", "rows"), hint)])

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wukongctl.config.dataset import DatasetSpec
-from wukongctl.data.pipeline.parts import Part, several
+from wukongctl.data.pipeline.parts import Part
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
+from wukongctl.data.query.lines import several
 
 GENERATED = "synthetic"
 """The view over the rows that the tool generates itself."""
@@ -37,6 +38,9 @@ class Job:
             memory_limit=self.memory_limit,
             threads=self.threads,
         )
+        if sql.TRY_CAST.search(f"{self.spec.queries} {self.spec.label}"):
+            # DuckDB 2.0 has its CSV reader do the casts of a query, where even TRY_CAST fails (its #23818).
+            engine.execute("SET disabled_optimizers = 'type_pushdown'")
         if GENERATED in self.paths:
             engine.execute(f"CREATE VIEW {GENERATED} AS SELECT * FROM read_parquet('{{{GENERATED}}}')")
         return engine

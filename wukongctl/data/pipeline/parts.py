@@ -20,7 +20,7 @@ from wukongctl.config.dataset import (
     boundaries,
 )
 from wukongctl.config.spec import Mismatch, Mistake, Spec
-from wukongctl.data.pipeline import splits
+from wukongctl.data.pipeline import diagnosis, splits
 from wukongctl.data.pipeline.splits import Route
 from wukongctl.data.query import headers, lines, sql
 from wukongctl.data.query.engine import Engine
@@ -82,8 +82,11 @@ def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> Plan:
     for text, rule in _streams(spec):
         headers.require_same(engine, text)
         whole = sql.source(text, limit)
-        types = _types(engine, spec, whole)
-        route = splits.route(rule, engine, whole, skip=spec.on_error == "skip")
+        try:
+            types = _types(engine, spec, whole)
+            route = splits.route(rule, engine, whole, skip=spec.on_error == "skip")
+        except RunFailed as failure:
+            raise diagnosis.earliest(engine, spec, whole, failure) from None
         for piece in _divided(engine, text, whole):
             parts.append(
                 Part(
@@ -173,7 +176,7 @@ def _require_even(engine: Engine, spec: DatasetSpec, query: str) -> None:
     """RunFailed for the line that makes DuckDB take a CSV file for one of a single column."""
     for arguments in sql.csv_calls(query):
         for name in sql.PLACEHOLDER.findall(arguments):
-            for path in several(engine.paths[name]):
+            for path in lines.several(engine.paths[name]):
                 odd = lines.odd_line(path, lines.DELIMITERS)
                 if odd is not None:
                     raise RunFailed(
@@ -188,13 +191,8 @@ def with_runs(
     found = {name for part in parts for name in sql.PLACEHOLDER.findall(part.query)} - set(paths)
     runs = {name: RUN.fullmatch(name) for name in found}
     return dict(paths) | {
-        name: several(paths[run[1]])[int(run[2]) : int(run[3])] for name, run in runs.items() if run
+        name: lines.several(paths[run[1]])[int(run[2]) : int(run[3])] for name, run in runs.items() if run
     }
-
-
-def several(place: Path | tuple[Path, ...]) -> tuple[Path, ...]:
-    """The files behind one name of a recipe: one, or those that a pattern found."""
-    return (place,) if isinstance(place, Path) else place
 
 
 def _divided(engine: Engine, text: str, nested: str) -> list[str]:
@@ -214,7 +212,7 @@ def _by_list(engine: Engine, text: str) -> list[str]:
     if len(lists) != 1:
         return []
     names = sql.PLACEHOLDER.findall(lists[0])
-    sizes = [sum(path.stat().st_size for path in several(engine.paths[name])) for name in names]
+    sizes = [sum(path.stat().st_size for path in lines.several(engine.paths[name])) for name in names]
     return [
         text.replace(lists[0], "[" + ", ".join(f"'{{{name}}}'" for name in names[start:stop]) + "]")
         for start, stop in _runs(sizes)
@@ -225,7 +223,7 @@ def _by_pattern(engine: Engine, text: str) -> list[str]:
     names = [name for name in sql.PLACEHOLDER.findall(text) if not isinstance(engine.paths[name], Path)]
     if len(names) != 1:
         return []
-    sizes = [path.stat().st_size for path in several(engine.paths[names[0]])]
+    sizes = [path.stat().st_size for path in lines.several(engine.paths[names[0]])]
     return [
         text.replace(f"'{{{names[0]}}}'", f"'{{{names[0]}[{start}:{stop}]}}'") for start, stop in _runs(sizes)
     ]

@@ -25,6 +25,7 @@ from wukongctl.data.pipeline.rejects import FILE, Rejects
 from wukongctl.data.progress import Progress, Report, bytes_read, silent
 from wukongctl.data.query.engine import Engine
 from wukongctl.data.stages import load, save, stage
+from wukongctl.errors import RunFailed
 
 Item = TypeVar("Item")
 Done = TypeVar("Done")
@@ -53,12 +54,15 @@ def read(job: Job, part: Part, report: Report = silent) -> None:
         check = partial(_checked, engine=engine, spec=job.spec, query=part.query, rejects=rejects)
         rows = 0
         tell = _telling(job.bytes(part), report)
-        # Closed before the engine is, whatever happens to a batch.
-        with closing(compact(engine, part.select(job.spec), job.spec, check)) as batches:
-            for batch in batches:
-                spool.append(folder, batch)
-                rows += batch.num_rows
-                tell(rows)
+        try:
+            # Closed before the engine is, whatever happens to a batch.
+            with closing(compact(engine, part.select(job.spec), job.spec, check)) as batches:
+                for batch in batches:
+                    spool.append(folder, batch)
+                    rows += batch.num_rows
+                    tell(rows)
+        except RunFailed as failure:
+            raise diagnosis.earliest(engine, job.spec, part.query, failure, part.expression) from None
         if rejects is not None:
             rejects.collect()
             rejects.write(folder / FILE)

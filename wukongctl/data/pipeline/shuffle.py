@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from wukongctl.data.pipeline.job import Job
-from wukongctl.data.pipeline.parts import several
 from wukongctl.data.pipeline.writer import SplitWriter, Written
 from wukongctl.data.progress import Progress, Report
+from wukongctl.data.query.lines import several
 from wukongctl.data.stages import load, save, stage
 
 FOLDER = "shuffled"

@@ -2,10 +2,11 @@
 
 From text to tables:
 
-    sql        statements as text, every name quoted
-    engine     runs them in bounded memory; its failures in words a person can act on
-    lines      from a row of a query back to the line of its file
-    headers    a file's header agrees with the recipe's columns, and with other files'
-    tables     a file nobody has described → the SQL that reads it
-    row_files  a file of new rows → the SQL that reads it
+    sql          statements as text, every name quoted
+    engine       runs them in bounded memory; its failures in words a person can act on
+    lines        from a row of a query back to the line of its file
+    conversions  from a text that was no number or time to that line
+    headers      a file's header agrees with the recipe's columns, and with other files'
+    tables       a file nobody has described → the SQL that reads it
+    row_files    a file of new rows → the SQL that reads it
 """

@@ -15,7 +15,7 @@ from typing import Any, Self
 import duckdb
 import pyarrow as pa
 
-from wukongctl.data.query import lines, sql
+from wukongctl.data.query import conversions, lines, sql
 from wukongctl.errors import RunFailed, UsageError, WukongError
 
 CSV_LINE = re.compile(r"CSV Error on Line: (\d+)")
@@ -45,8 +45,9 @@ CLOSE_ATTEMPTS, CLOSE_SECONDS = 500, 0.01
 """After these, what a thread still holds is left to it: the error that led here matters more."""
 LOST = "CSV Parser state machine reached an invalid state"
 CUT_SHORT = re.compile(r"Unexpected end of GZIP stream: (.+)")
-PLACED = re.compile(r"`[^`]+:\d+`: ")
 MEND = "mend it, or tell `read_csv` more about the file: `delim`, `quote`, `columns`, `max_line_size`"
+TEXTS = re.compile(r"\b(all_varchar|columns|dtypes|types|column_types)\b", re.IGNORECASE)
+AS_TEXT = f"{lines.SKIP}; or, with `all_varchar=true` in `read_csv`, leave types to the features"
 LOOSEN = "mend it, or read it with `strict_mode=false`"
 
 
@@ -123,7 +124,8 @@ class Engine:
 
     def aside(self, text: str) -> list[tuple[Any, ...]]:
         """The rows of a question that is asked while a reader may still be open."""
-        return self._connection.cursor().sql(sql.fill(text, self.paths)).fetchall()
+        with self._explained(text):
+            return self._connection.cursor().sql(sql.fill(text, self.paths)).fetchall()
 
     def types(self, text: str) -> dict[str, str]:
         """Column name → DuckDB type, without running the query."""
@@ -133,8 +135,7 @@ class Engine:
 
     def operators(self, text: str) -> set[str]:
         """Names of the operators of the query's plan."""
-        with self._explained(text):
-            ((_, plan),) = self.aside(f"EXPLAIN (FORMAT json) {text}")
+        ((_, plan),) = self.aside(f"EXPLAIN (FORMAT json) {text}")
         return set(_names(json.loads(plan)))
 
     def unreadable(self) -> list[tuple[str, int, str, str]]:
@@ -142,13 +143,12 @@ class Engine:
         with self._explained():
             return _unreadable(self._connection)
 
-    def accounted(self, text: str) -> tuple[int, set[tuple[str, int]]] | None:
-        """How many rows a query gives, and file and line of those it cannot read; None if it fails."""
+    def noted(self, text: str) -> tuple[list[tuple[Any, ...]], list[tuple[str, int, str, str]]] | None:
+        """The rows of a question asked aside, and what it could not read (see `unreadable`); None if it
+        fails."""
         cursor = self._connection.cursor()
-        query = f"SELECT count(*), count(COLUMNS(*)) FROM (\n{sql.fill(text, self.paths)}\n)"
         try:
-            ((rows, *_),) = cursor.sql(query).fetchall()
-            return rows, {(path, line) for path, line, _, _ in _unreadable(cursor)}
+            return cursor.sql(sql.fill(text, self.paths)).fetchall(), _unreadable(cursor)
         except duckdb.Error:
             return None
 
@@ -230,8 +230,8 @@ class Engine:
             )
         if failure := self._bad_file(text, query):
             return failure
-        if "Could not convert" in text:
-            return ConversionFailed(f"reading dataset `{self.dataset}` failed: {first_line(text)}")
+        if isinstance(error, duckdb.ConversionException) or conversions.VALUE.search(text):
+            return self._unconverted(text, query)
         if extension := MISSING_EXTENSION.search(text):
             return _lacks_extension(extension[1] or extension[2], self.dataset)
         if unknown := UNKNOWN_COLUMN.search(text):
@@ -244,12 +244,24 @@ class Engine:
             return UsageError(f"the SQL of dataset `{self.dataset}` is not valid: {first_line(text)}")
         return RunFailed(f"reading dataset `{self.dataset}` failed: {first_line(text)}")
 
+    def _unconverted(self, text: str, query: str) -> ConversionFailed:
+        place, expression = conversions.place(self, query, text), conversions.expression(text)
+        what = first_line(text) + (f" in `{expression}`" if expression is not None else "")
+        if place is None:
+            return ConversionFailed(f"reading dataset `{self.dataset}` failed: {what}", hint=conversions.HINT)
+        message = f"`{place}`: {what[:1].lower()}{what[1:]} (dataset `{self.dataset}`)"
+        return ConversionFailed(message, hint=conversions.HINT)
+
     def _bad_file(self, text: str, query: str) -> RunFailed | None:
         """What is wrong with a raw file, and where; None when the error is of another kind."""
         if "CSV Error on Line" in text or "sniffing file" in text:
             what = csv_problem(text, self.paths)
-            of_a_row = PLACED.match(what) and not CSV_LIMIT.search(text) and "store_rejects" not in query
+            of_a_row = (
+                lines.PLACED.match(what) and not CSV_LIMIT.search(text) and "store_rejects" not in query
+            )
             hint = LOOSEN if what.endswith(lines.OTHER_END) else lines.SKIP if of_a_row else MEND
+            if of_a_row and "Error when converting" in text and not TEXTS.search(query):
+                hint = AS_TEXT
             return RunFailed(f"{what} (dataset `{self.dataset}`)", hint=hint)
         if LOST in text and (placed := self._odd_line()):
             return RunFailed(f"{placed} (dataset `{self.dataset}`)", hint=LOOSEN)

@@ -26,8 +26,8 @@ OTHER_END = "its line end is not that of the first line"
 MOST_LINES = 10_000
 """Of one record: more are a stray quote."""
 NO_QUOTES = re.compile(r"\bquote\s*=\s*''", re.IGNORECASE)
-
-
+PLACED = re.compile(r"`([^`]+):(\d+)`: ")
+"""How the message of an error begins that knows file and line."""
 SKIP = "mend it, or let `on_error: skip` in the recipe leave such rows out"
 
 
@@ -52,11 +52,13 @@ def places(engine: "Engine", query: str, rows: Sequence[int]) -> dict[int, Place
     calls = list(sql.csv_calls(query))
     if len(calls) != 1 or not names or not engine.operators(query) <= ONE_TO_ONE:
         return {}
-    accounted = engine.accounted(query)
+    # Rows are as many whatever is selected of them, and a SELECT may itself be what fails.
+    accounted = engine.noted(_count(query)) or engine.noted(_count(f"SELECT * FROM read_csv({calls[0]})"))
     if accounted is None:
         return {}
-    total, unreadable = accounted
-    files = [path for name in names for path in _several(engine.paths[name])]
+    (((total, *_),), rejected) = accounted
+    unreadable = {(path, line) for path, line, _, _ in rejected}
+    files = [path for name in names for path in several(engine.paths[name])]
     quoted = NO_QUOTES.search(calls[0]) is None
     with_header, without, seen = {}, {}, 0
     wanted = set(rows)
@@ -70,6 +72,11 @@ def places(engine: "Engine", query: str, rows: Sequence[int]) -> dict[int, Place
             if seen - number in wanted:
                 with_header[seen - number] = Place(path.name, line, text)
     return {total: without, total + len(files): with_header}.get(seen, {})
+
+
+def _count(query: str) -> str:
+    """How many rows, each read in full."""
+    return f"SELECT count(*), count(COLUMNS(*)) FROM (\n{query}\n)"
 
 
 def place(engine: "Engine", query: str, row: int) -> str | None:
@@ -86,7 +93,8 @@ def bad_row(engine: "Engine", query: str, row: int, what: str) -> RunFailed:
     return RunFailed(f"{what} in row {row:,} of dataset `{engine.dataset}`", hint=SKIP)
 
 
-def _several(place: Path | tuple[Path, ...]) -> tuple[Path, ...]:
+def several(place: Path | tuple[Path, ...]) -> tuple[Path, ...]:
+    """The files behind one name of a recipe: one, or those that a pattern found."""
     return (place,) if isinstance(place, Path) else place
 
 

@@ -21,6 +21,7 @@ LIST = re.compile(r"^\w+(\([\d,]+\))?\[\d*\]$")
 FLOAT32_LARGEST = 3.4028234663852886e38
 MAY_BE_NAN = frozenset({"VARCHAR", "FLOAT", "DOUBLE"})
 READ_CSV = re.compile(r"\bread_csv(?:_auto)?\s*\(", re.IGNORECASE)
+TRY_CAST = re.compile(r"\bTRY_CAST\s*\(", re.IGNORECASE)
 REJECTING = re.compile(r"\b(store_rejects|ignore_errors)\b", re.IGNORECASE)
 
 
@@ -115,14 +116,14 @@ def vocabulary(parts: Iterable[tuple[str, int]], first: int) -> str:
     return f"SELECT value, CAST({order} + {first - 1} AS INTEGER) AS id, count FROM ({values}) ORDER BY id"
 
 
-def no_number(query: str, column: str, group: config.Numeric) -> str:
-    """Row number and text of the first value that is neither missing nor a number float32 can hold, and what
-    it is instead: `infinite`, or nothing for what is no number at all."""
-    text = f"NULLIF(trim(CAST({identifier(column)} AS VARCHAR)), '')"
-    numbered = f"SELECT row_number() OVER () AS row, {text} AS value FROM (\n{query}\n)"
-    number = "TRY_CAST(value AS DOUBLE)"
-    wrong = f"value IS NOT NULL AND ({number} IS NULL OR {_beyond(number, group)} IS NOT NULL)"
-    return f"SELECT row, value, {_beyond(number, group)} FROM ({numbered}) WHERE {wrong} LIMIT 1"
+def unfit(spec: DatasetSpec, query: str, types: Mapping[str, str], split: str | None) -> str:
+    """Row number of the first row of `query` that `on_error: skip` would leave out, and why."""
+    skipping = spec.model_copy(update={"on_error": "skip"})
+    why = f"{_reject(skipping, types, split)} AS wukongctl_why, row(*COLUMNS(*)) AS wukongctl_whole"
+    rows = f"SELECT row_number() OVER () AS wukongctl_row, {why} FROM (\n{query}\n)"
+    # Asked for all columns, DuckDB looks at all: what it cannot read has no number among the rows.
+    found = "wukongctl_row, wukongctl_why, wukongctl_whole"
+    return f"SELECT {found} FROM ({rows}) WHERE wukongctl_why IS NOT NULL LIMIT 1"
 
 
 def _beyond(number: str, group: config.Numeric) -> str:
@@ -173,9 +174,11 @@ def _reject(spec: DatasetSpec, types: Mapping[str, str], split: str | None) -> s
     label = _label_text(spec)
     cases = [f"WHEN {_label(label)} IS NULL THEN concat('the label must be 0 or 1, found ', {_found(label)})"]
     if split is not None:
-        named = isinstance(spec.split, config.ByColumn)
-        wrong = "the split must be `train`, `valid` or `test`" if named else "it has no time to be split by"
-        cases.append(f"WHEN ({split}) IS NULL THEN {literal(wrong)}")
+        said = literal("it has no time to be split by")
+        if isinstance(spec.split, config.ByColumn):
+            found = _found(identifier(spec.split.column))
+            said = f"concat('the split must be `train`, `valid` or `test`, found ', {found})"
+        cases.append(f"WHEN ({split}) IS NULL THEN {said}")
     for name, group in spec.columns:
         if isinstance(group, config.Numeric):
             number = _raw(name, group, types[name.lower()], skip=True)
