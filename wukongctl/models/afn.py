@@ -15,30 +15,35 @@ from torch import Tensor, nn
 
 from wukongctl.data.schema import Batch, Schema
 from wukongctl.models.embeddings import FieldEmbeddings
-from wukongctl.models.layers import MLP, mix_rows, row_weights
+from wukongctl.models.layers import MLP, linear
 
 SMALLEST = 1e-5
 """|x| below this counts as this, so that the logarithm stays finite."""
 
 
 class LogarithmicLayer(nn.Module):
-    """(B, N, D) → (B, H, D)."""
+    """(B, N, D) → (B, D, H).
+
+    The neurons stand last, where the product leaves them: BatchNorm over any other dimension, with statistics
+    over B and D all the same, takes most of a step of AFN+.
+    """
 
     def __init__(self, n: int, width: int, neurons: int) -> None:
         super().__init__()
         self.width = width
         self.log_norm = nn.BatchNorm1d(n)
-        self.weight = row_weights(neurons, n)
+        self.powers = linear(n, neurons, bias=False)
         self.exp_norm = nn.BatchNorm1d(neurons)
 
     def forward(self, X: Tensor) -> Tensor:
-        """(B, N, D) → (B, H, D)."""
+        """(B, N, D) → (B, D, H)."""
         logs = self.log_norm(X.abs().clamp(min=SMALLEST).log())  # (B, N, D)
-        return self.exp_norm(mix_rows(self.weight, logs).exp())
+        neurons = self.powers(logs.transpose(1, 2).flatten(0, 1)).exp()  # (B D, H)
+        return self.exp_norm(neurons).unflatten(0, (-1, self.width))
 
     def macs(self) -> int:
         """Multiply-accumulates per example."""
-        return self.weight.numel() * self.width
+        return self.powers.weight.numel() * self.width
 
 
 class AFN(nn.Module):
