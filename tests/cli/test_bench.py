@@ -39,3 +39,10 @@ def test_bench_of_unprepared_data_names_the_next_command(wukong: Wukong, tmp_pat
     result = wukong("bench", "other.yaml")
     assert result.code == 2
     assert "is not prepared" in result.err
+
+
+def test_a_model_that_does_not_fit_its_data_is_told_with_its_place(wukong: Wukong, recipe: Path) -> None:
+    setting = "model.embeddings_per_feature={c99: 2}"
+    found = wukong("bench", recipe, "--set", setting)
+    assert found.code == 2
+    assert f"--set {setting}: the model names `c99`, which is not a feature of the data" in found.err

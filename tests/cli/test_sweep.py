@@ -95,6 +95,40 @@ def test_problems_have_places(wukong: Wukong, sweep: Path) -> None:
         assert "sweep.yaml:3:17: unknown key `rate`" in result.err
 
 
+def test_a_model_that_does_not_fit_its_data_is_told_before_anything_is_trained(
+    wukong: Wukong, sweep: Path, tmp_path: Path
+) -> None:
+    sweep.write_text("""\
+name: study
+ladders:
+  - recipe: mine.yaml
+    sizes:
+      - model.embeddings_per_feature: {c1: 2}
+      - model.embeddings_per_feature: {c99: 2}
+  - {recipe: mine.yaml, name: other, set: {"model": {name: finalmlp, selection: {context1: ["d*"]}}}}
+""")
+    for option in ((), ("--dry-run",)):
+        found = wukong("sweep", sweep, *option)
+        assert (found.code, found.out) == (2, "")
+        assert f"{sweep}:6:9: the model names `c99`, which is not a feature of the data" in found.err
+        assert f"{sweep}:7:44: the model names `d*`, which matches no feature of the data" in found.err
+        assert found.err.endswith(f"error: 2 problems in `{sweep}`\n")
+    assert not (tmp_path / "sweeps").exists()
+
+
+def test_what_a_size_makes_wrong_is_told_of_the_size(wukong: Wukong, sweep: Path, tmp_path: Path) -> None:
+    """Not of the base recipe, which is right by itself."""
+    base = tmp_path / "mine.yaml"
+    base.write_text(base.read_text().replace("layers: 1, n_F: 2", "layers: 2, n_F: [2, 3]"))
+    sweep.write_text(
+        "name: study\nset: {schedule.decay: plateau}\nladders:\n"
+        "  - {recipe: mine.yaml, sizes: [{model.layers: 3}, {epochs: 1}]}\n"
+    )
+    found = wukong("sweep", sweep)
+    assert f"{sweep}:4:34: `n_F` has 2 entries but `layers` is 3" in found.err
+    assert f"{sweep}:2:7: `schedule.decay: plateau` needs several epochs" in found.err
+
+
 def test_a_signal_lets_runs_save_and_the_same_command_goes_on(sweep: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "wukongctl", "sweep", str(sweep), "--set", "set.epochs=20000"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)

@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from wukongctl.data.schema import Batch, Schema, SequenceColumn
-from wukongctl.errors import UsageError
 from wukongctl.models.embeddings import (
     Embeddings,
     FieldEmbeddings,
@@ -54,15 +53,6 @@ def test_only_the_named_features_take_memory() -> None:
     assert embeddings.table.weight.shape == (8, 2)
     out = embeddings(torch.tensor([[1, 2, 3]]))[0]
     torch.testing.assert_close(out, embeddings.table.weight[torch.tensor([3, 5 + 1])])
-
-
-def test_an_unknown_feature_is_named_with_the_nearest_one() -> None:
-    with pytest.raises(UsageError, match="`usr`") as error:
-        Embeddings(Schema(("user", "item"), (), (), (3, 4)), 2, features=("usr",))
-    assert error.value.hint == "did you mean `user`?"
-    with pytest.raises(UsageError) as error:
-        Embeddings(Schema(("user", "item"), (), (), (3, 4)), 2, features=("zzz",))
-    assert error.value.hint == "features looked up by id: user, item"
 
 
 def test_a_numeric_feature_is_its_value_times_a_vector() -> None:

@@ -2,8 +2,9 @@
 
 import pytest
 
+from wukongctl.config.model import Named
+from wukongctl.config.positions import Path
 from wukongctl.config.spec import Mismatch
-from wukongctl.errors import UsageError
 from wukongctl.models.lookups import matching, require_features
 
 
@@ -14,22 +15,22 @@ def test_patterns_name_features_in_their_order_and_names_come_first() -> None:
     assert matching(["itm"], names) == ["itm"]  # whoever looks it up says what it may have meant
 
 
-def test_a_feature_is_meant_once() -> None:
-    with pytest.raises(UsageError) as error:
-        matching(["a?", "ab"], ("ab", "ac"))
-    assert str(error.value) == "the model's features a?, ab mean `ab` twice"
+def told(*lists: list[Named]) -> list[tuple[str, Path]]:
+    with pytest.raises(Mismatch) as error:
+        require_features(lists, ("ab", "ac"), ("model",))
+    return [(mistake.message, mistake.path) for mistake in error.value.mistakes]
+
+
+def test_a_feature_is_meant_once_in_each_list() -> None:
+    twice = told([("a?", ("y", 0)), ("ab", ("y", 1))], [("ab", ("z", 0)), ("a*", ("z", 1))])
+    assert twice == [
+        ("`ab` means `ab`, which `a?` means already", ("model", "y", 1)),
+        ("`a*` means `ab`, which `ab` means already", ("model", "z", 1)),
+    ]
 
 
 def test_all_names_that_are_no_features_are_told_with_their_keys() -> None:
-    named = [
-        ("ab", ("model", "x")),
-        ("a?", ("model", "y")),
-        ("x*", ("model", "z", 0)),
-        ("bc", ("model", "w")),
-    ]
-    with pytest.raises(Mismatch) as error:
-        require_features(named, ("ab", "ac"))
-    assert [(mistake.message, mistake.path) for mistake in error.value.mistakes] == [
+    assert told([("ab", ("x",)), ("ac", ("y",)), ("x*", ("z", 0))], [("bc", ("w",))]) == [
         ("the model names `x*`, which matches no feature of the data", ("model", "z", 0)),
         ("the model names `bc`, which is not a feature of the data", ("model", "w")),
     ]

@@ -16,7 +16,7 @@ def problems(model: str, *lines: str) -> list[str]:
     return [str(problem) for problem in error.value.problems]
 
 
-WORDS = "give one value for all layers, or one per layer"
+WORDS = "(give one value for all layers, or one per layer)"
 
 
 @pytest.mark.parametrize(
@@ -24,11 +24,11 @@ WORDS = "give one value for all layers, or one per layer"
     [
         (
             "n_F: [3, 2, 1]",
-            f"r.yaml:4:8: `n_F` has 3 entries but `layers` is 2: {WORDS}",
+            f"r.yaml:4:3: `n_F` has 3 entries but `layers` is 2 {WORDS}",
         ),
         (
             "hidden: [[3]]",
-            f"r.yaml:4:11: `hidden` has 1 entry but `layers` is 2: {WORDS}",
+            f"r.yaml:4:3: `hidden` has 1 entry but `layers` is 2 {WORDS}",
         ),
         ("k: many", "r.yaml:4:6: `model.k`: input should be a valid integer"),
         ("n_L: [4, 0]", "r.yaml:4:12: `model.n_L.1`: input should be greater than 0"),
@@ -46,11 +46,11 @@ WORDS = "give one value for all layers, or one per layer"
         ),
         (
             "ablate: [residual, fmb, lcb]",
-            "r.yaml:4:11: `ablate` names all three parts: nothing would be left of a layer",
+            "r.yaml:4:3: `ablate` names all three parts: nothing would be left of a layer",
         ),
         (
             "groups: [{features: [a, b]}, {features: [b]}]",
-            "r.yaml:4:11: `groups`: `b` is already in a group or in `embeddings_per_feature`",
+            "r.yaml:4:44: the model names `b` twice",
         ),
     ],
 )
@@ -72,7 +72,8 @@ def test_a_wukong_problem_is_reported_once_with_its_place(line: str, problem: st
             ["linear: true", "bottom: [8]"],
             "`linear` needs a weight per numeric feature, which `bottom` does not leave",
         ),
-        ("finalmlp", ["heads: 7"], "`heads` 7 does not divide the last width 400 of `mlp1`"),
+        ("finalmlp", ["heads: 5", "mlp2: {hidden: [3]}"], "5 does not divide the last width 3 of `mlp2`"),
+        ("finalmlp", ["selection: {context2: [a, b, a]}"], "r.yaml:4:32: the model names `a` twice"),
         ("fm", ["dropout: 0.1"], "unknown key `dropout`"),
         ("dcnv2", ["structure: parallell"], "did you mean `parallel`?"),
         ("dcn", [], "did you mean `dcnv2`?"),
@@ -81,6 +82,31 @@ def test_a_wukong_problem_is_reported_once_with_its_place(line: str, problem: st
 def test_problems_of_other_models(model: str, lines: list[str], problem: str) -> None:
     (found,) = problems(model, *lines)
     assert problem in found
+
+
+def test_all_that_keys_disagree_about_is_told_at_once() -> None:
+    found = problems(
+        "wukong",
+        "embeddings_per_feature: {a: 2}",
+        "layers: 2",
+        "k: [1]",
+        "groups: [{features: [b, a]}]",
+        "n_L: [2, 2, 2]",
+    )
+    assert [problem.partition(" ")[0] for problem in found] == ["r.yaml:6:3:", "r.yaml:7:27:", "r.yaml:8:3:"]
+    assert len(problems("autoint", "heads: 3", "linear: true", "bottom: [8]")) == 2
+
+
+def test_lists_that_an_overridden_number_of_layers_contradicts() -> None:
+    """What was changed is pointed at, not the list in a file that was right before."""
+    text = "data: x\nmodel: {name: wukong, n_F: [2, 2], k: [3, 3]}\n"
+    with pytest.raises(RecipeError) as error:
+        validate(parse(text, "r.yaml"), TrainingSpec, ["model.layers=3"])
+    assert [problem.file for problem in error.value.problems] == ["--set model.layers=3"] * 2
+    page = "model={name: autoint, heads: 3}"
+    with pytest.raises(RecipeError) as error:
+        validate(parse(text, "r.yaml"), TrainingSpec, [page])
+    assert [problem.file for problem in error.value.problems] == [f"--set {page}"]
 
 
 def test_sizes_spread_over_layers() -> None:

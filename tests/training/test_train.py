@@ -274,8 +274,15 @@ def test_lost_best_weights_are_made_again(data: Path, tmp_path: Path) -> None:
     assert_same_run(straight, train(spec, data=data, out=tmp_path / "cut", report=silent))
 
 
-def test_batch_norm_refuses_a_batch_of_one_row(data: Path, tmp_path: Path) -> None:
-    model = {"name": "mlp", "width": 4, "hidden": [8], "batch_norm": True}
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"name": "mlp", "width": 4, "hidden": [8], "batch_norm": True},
+        {"name": "finalmlp", "width": 4, "mlp1": {"hidden": [8]}, "mlp2": {"hidden": [4]}, "heads": 2},
+        {"name": "afn", "width": 1, "neurons": 3, "afn_hidden": [4], "hidden": None},
+    ],
+)
+def test_batch_norm_refuses_a_batch_of_one_row(model: dict[str, Any], data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="needs two rows"):
         train(recipe(model=model, batch_size=899), data=data, out=tmp_path, report=silent)
     train(recipe(model=model, batch_size=450), data=data, out=tmp_path, report=silent)

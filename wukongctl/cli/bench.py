@@ -36,14 +36,16 @@ def bench(
 ) -> None:
     """Train some steps of RECIPE on its prepared dataset and time every phase; leaves no run folder."""
     from wukongctl.config import library
-    from wukongctl.config.loading import load
+    from wukongctl.config.loading import load, placed
     from wukongctl.config.training import TrainingSpec
     from wukongctl.training.bench import bench as measure
 
     if trace is not None:
         require_writable(trace, "--trace", [Path(recipe)])
-    spec = load(library.find(recipe), TrainingSpec, overrides)
-    found = measure(spec, data=data, steps=steps, trace=trace)
+    path = library.find(recipe)
+    spec = load(path, TrainingSpec, overrides)
+    with placed(path, overrides):
+        found = measure(spec, data=data, steps=steps, trace=trace)
     for note in found["notes"]:
         output.warn(note)
     output.result(found, lambda console: _show(console, found))

@@ -30,7 +30,7 @@ def quickstart(output: Output, out: Path, force: bool) -> None:
     from wukongctl.cli import prepare, scale_report, train
     from wukongctl.config import library
     from wukongctl.config.dataset import DatasetSpec
-    from wukongctl.config.loading import load
+    from wukongctl.config.loading import load, placed
     from wukongctl.config.training import TrainingSpec
     from wukongctl.scaling.analysis import build
     from wukongctl.scaling.points import read_runs
@@ -40,8 +40,10 @@ def quickstart(output: Output, out: Path, force: bool) -> None:
     folders = []
     for name in library.names(LADDER):
         for seed in SEEDS:
-            spec = load(library.find(f"{LADDER}/{name}"), TrainingSpec, [f"seed={seed}"])
-            outcome = train.run_recipe(output, spec, data=out / "data", out=out / "runs", force=force)
+            recipe, overrides = library.find(f"{LADDER}/{name}"), [f"seed={seed}"]
+            spec = load(recipe, TrainingSpec, overrides)
+            with placed(recipe, overrides):
+                outcome = train.run_recipe(output, spec, data=out / "data", out=out / "runs", force=force)
             folders.append(outcome.folder)
             loss = outcome.result["metrics"]["test"]["excess_logloss"]
             gflop = outcome.run["flops"]["gflop_per_example"]

@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import accumulate, pairwise
 from math import gcd
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from wukongctl.config.generator import Generator
-from wukongctl.config.spec import Mistake, Mistakes, PositiveInt, Spec
+from wukongctl.config.spec import Mistake, PositiveInt, Spec
 
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -234,26 +234,15 @@ class DatasetSpec(Spec):
     expect: dict[Literal["train", "valid", "test", "total"], Counts] = Field(default={})
     """Counts of the splits; where `splits` ships them, of those SELECTs before `split` divides one."""
 
-    @model_validator(mode="after")
-    def _parts_agree(self) -> Self:
-        mistakes = [
-            *self._split_mistakes(),
-            *self._feature_mistakes(),
-            *self._label_mistakes(),
-            *self._file_mistakes(),
-            *self._generator_mistakes(),
-        ]
+    def _mistakes(self) -> Iterator[Mistake]:
+        yield from self._split_mistakes()
+        yield from self._feature_mistakes()
+        yield from self._label_mistakes()
+        yield from self._file_mistakes()
+        yield from self._generator_mistakes()
         if self.max_rejected != MAX_REJECTED and self.on_error != "skip":
-            mistakes.append(
-                Mistake(
-                    "no row is left out for `max_rejected` to bound",
-                    ("max_rejected",),
-                    "add `on_error: skip`",
-                )
-            )
-        if mistakes:
-            raise Mistakes(mistakes)
-        return self
+            what = "no row is left out for `max_rejected` to bound"
+            yield Mistake(what, ("max_rejected",), "add `on_error: skip`")
 
     def _split_mistakes(self) -> Iterator[Mistake]:
         if (self.rows is None) == (self.splits is None):

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wukongctl.config import library
@@ -16,10 +16,15 @@ from wukongctl.errors import Problem, RecipeError, UsageError
 
 @dataclass(frozen=True)
 class Trial:
-    """One setting of a search and the recipe it makes, with the seed of the search."""
+    """One setting of a search and the recipe it makes, with the seed of the search.
+
+    `base`, changed by `overrides`, is what the recipe was made from.
+    """
 
     setting: Setting
     recipe: TrainingSpec
+    base: Path
+    overrides: tuple[Override, ...]
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,8 @@ class _Expander:
             if search:
                 overrides.append(Override("seed", search.seed, self._place((*at, "seed"))))
             try:
-                made.append(Trial(setting, validate(copy.deepcopy(base), TrainingSpec, overrides)))
+                recipe = validate(copy.deepcopy(base), TrainingSpec, overrides)
+                made.append(Trial(setting, recipe, Path(base.file), tuple(overrides)))
             except RecipeError as error:
                 self.problems += error.problems
         if len({trial.recipe.digest() for trial in made}) < len(made):
@@ -126,7 +132,7 @@ class _Expander:
             self.problems.append(problem)
         self.names.add(name)
         named = tuple(
-            Trial(trial.setting, trial.recipe.model_copy(update={"name": name, "curve": curve}))
+            replace(trial, recipe=trial.recipe.model_copy(update={"name": name, "curve": curve}))
             for trial in trials
         )
         return Entry(name, curve, fraction, ladder.search or self.spec.search, named)

@@ -1,10 +1,11 @@
 """The generator page of a dataset recipe: rows drawn from a planted teacher, nothing to download."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from wukongctl.config.spec import NonNegativeFloat, PositiveInt, Spec
+from wukongctl.config.spec import Mistake, NonNegativeFloat, PositiveInt, Spec
 
 Order = Literal["order1", "order2", "order3", "order4", "order8"]
 PLANTED: dict[str, dict[str, float]] = {
@@ -46,14 +47,15 @@ class Generator(Spec):
         """Alpha, the teacher's own where the recipe is silent."""
         return {"pair": 0.3, "anova": 0.5}[self.teacher] if self.alpha is None else self.alpha
 
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def _mistakes(self) -> Iterator[Mistake]:
         if self.max_values < self.min_values:
-            raise ValueError("`max_values` must not be below `min_values`")
+            what = "`max_values` must not be below `min_values`"
+            yield Mistake(what, ("max_values",), others=(("min_values",),))
         if self.planted.get("order8") and self.fields < 8:
-            raise ValueError("`variance.order8` needs at least 8 `fields`")
-        foreign = [order for order in self.variance or {} if order not in PLANTED[self.teacher]]
-        if foreign:
-            known = ", ".join(f"`{order}`" for order in PLANTED[self.teacher])
-            raise ValueError(f"`variance.{foreign[0]}` is none of teacher `{self.teacher}`: it has {known}")
-        return self
+            what = "`variance.order8` needs at least 8 `fields`"
+            yield Mistake(what, ("fields",), others=(("variance", "order8"),))
+        known = ", ".join(f"`{order}`" for order in PLANTED[self.teacher])
+        for order in self.variance or {}:
+            if order not in PLANTED[self.teacher]:
+                what = f"`variance.{order}` is none of teacher `{self.teacher}`: it has {known}"
+                yield Mistake(what, ("variance", order), others=(("teacher",),))

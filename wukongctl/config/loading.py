@@ -54,8 +54,7 @@ def validate(document: Document, spec: type[S], overrides: Sequence[str | Overri
         problems.append(document.problem("a recipe is a mapping of keys to values", ()))
     if not isinstance(document.value, dict):
         raise RecipeError(problems)
-    for override in overrides:
-        _override(document, _from_option(override) if isinstance(override, str) else override)
+    _apply(document, overrides)
     problems += _problems(document, spec)
     if problems:
         raise RecipeError(sorted(dict.fromkeys(problems), key=_position))
@@ -67,15 +66,14 @@ def _position(problem: Problem) -> tuple[int, int]:
 
 
 @contextmanager
-def placed(path: FilePath, overrides: Sequence[str] = ()) -> Iterator[None]:
+def placed(path: FilePath, overrides: Sequence[str | Override] = ()) -> Iterator[None]:
     """Make a Mismatch of the recipe at `path`, overridden, with its data one RecipeError with all lines."""
     try:
         yield
     except Mismatch as mismatch:
         document = read(path)
-        for override in overrides:
-            _override(document, _from_option(override))
-        problems = [document.problem(text, key, hint=hint) for text, key, hint, _ in mismatch.mistakes]
+        _apply(document, overrides)
+        problems = [_located(mistake, (), document) for mistake in mismatch.mistakes]
         raise RecipeError(sorted(problems, key=_position)) from None
 
 
@@ -139,6 +137,11 @@ def _from_option(text: str) -> Override:
     return Override(key, parse_scalar(value), (f"--set {text}", 0, 0))
 
 
+def _apply(document: Document, overrides: Sequence[str | Override]) -> None:
+    for override in overrides:
+        _override(document, _from_option(override) if isinstance(override, str) else override)
+
+
 def _override(document: Document, override: Override) -> None:
     parts = override.key.split(".")
     if "" in parts:
@@ -178,12 +181,7 @@ def _explained(detail: ErrorDetails, document: Document, spec: type[Spec]) -> li
     path = _path_in(document.value, detail["loc"])
     cause = (detail.get("ctx") or {}).get("error")
     if isinstance(cause, Mistakes):
-        return [
-            document.problem(
-                mistake.message, _blamed(mistake, path, document), at_key=True, hint=mistake.hint
-            )
-            for mistake in cause.mistakes
-        ]
+        return [_located(mistake, path, document) for mistake in cause.mistakes]
     if detail["type"] == "value_error":
         lines = detail["msg"].removeprefix("Value error, ").splitlines()
         return [document.problem(line, path) for line in lines]
@@ -192,12 +190,13 @@ def _explained(detail: ErrorDetails, document: Document, spec: type[Spec]) -> li
     return [_explain(detail, document, spec)]
 
 
-def _blamed(mistake: Mistake, page: Path, document: Document) -> Path:
-    """Of the keys that disagree the one that was overridden, else the first that is written."""
+def _located(mistake: Mistake, page: Path, document: Document) -> Problem:
+    """At the one of the keys that was overridden, else at the first that is written."""
     paths = [(*page, *path) for path in (mistake.path, *mistake.others)]
-    overridden = [path for path in paths if path in document.overrides]
-    written = [path for path in paths if path in document.keys]
-    return (*overridden, *written, *paths)[0]
+    overridden = [path for path in paths if document.is_overridden(path)]
+    written = [path for path in paths if path in document.values]
+    blamed = (*overridden, *written, *paths)[0]
+    return document.problem(mistake.message, blamed, at_key=True, hint=mistake.hint)
 
 
 def _explain(detail: ErrorDetails, document: Document, spec: type[Spec]) -> Problem:

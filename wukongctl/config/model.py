@@ -1,19 +1,11 @@
 """Model pages of a training recipe; the symbols are the paper's (arXiv 2403.02545)."""
 
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
-from pydantic import (
-    Discriminator,
-    Field,
-    SerializerFunctionWrapHandler,
-    Tag,
-    ValidationInfo,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Discriminator, Field, SerializerFunctionWrapHandler, Tag, model_serializer
 
-from wukongctl.config.spec import Mistake, Mistakes, PositiveFloat, Spec
+from wukongctl.config.spec import Mistake, PositiveFloat, Spec
 
 Size = Annotated[int, Field(gt=0, le=1 << 20)]
 """A width or a number of rows, vectors or heads; a typing error should not ask for all memory."""
@@ -44,6 +36,19 @@ LayerWidths = Annotated[
 """Widths for all layers, or a list with one list per layer."""
 
 
+Named: TypeAlias = tuple[str, tuple[str | int, ...]]
+"""A feature, or a pattern of features, and the key of a page that names it."""
+
+
+def named_twice(named: Sequence[Named]) -> Iterator[Mistake]:
+    """One mistake for each name that stands in the list before."""
+    seen: set[str] = set()
+    for name, path in named:
+        if name in seen:
+            yield Mistake(f"the model names `{name}` twice", path)
+        seen.add(name)
+
+
 class ModelSpec(Spec):
     """What every model needs."""
 
@@ -63,6 +68,11 @@ class ModelSpec(Spec):
         if self.logit_scale == 1.0:
             content.pop("logit_scale", None)
         return content
+
+    @property
+    def needs_two_rows(self) -> bool:
+        """Whether a batch of one row leaves a BatchNorm without a variance."""
+        return getattr(self, "batch_norm", False)
 
 
 class FieldsSpec(ModelSpec):
@@ -145,37 +155,34 @@ class WukongSpec(DeepSpec):
     ablate: tuple[Literal["fmb", "lcb", "residual"], ...] = ()
     """Parts of every layer whose output is replaced by zeros; sizes and cost stay (Figure 4)."""
 
-    @field_validator("n_F", "n_L", "k", "hidden")
-    @classmethod
-    def _one_per_layer(cls, value: int | tuple[object, ...], info: ValidationInfo) -> object:
-        layers = info.data.get("layers")
-        is_list = isinstance(value, tuple) and (
-            info.field_name != "hidden" or _form_of_widths(value) == "list"
-        )
-        if layers is not None and is_list and len(value) != layers:
-            entries = "1 entry" if len(value) == 1 else f"{len(value)} entries"
-            raise ValueError(
-                f"`{info.field_name}` has {entries} but `layers` is {layers}: "
-                f"give one value for all layers, or one per layer"
-            )
-        return value
+    def _mistakes(self) -> Iterator[Mistake]:
+        yield from self._layer_mistakes()
+        yield from named_twice(self.named_features)
+        if len(set(self.ablate)) == 3:
+            what = "`ablate` names all three parts: nothing would be left of a layer"
+            yield Mistake(what, ("ablate",))
 
-    @field_validator("groups")
-    @classmethod
-    def _each_feature_once(cls, value: tuple[Group, ...], info: ValidationInfo) -> tuple[Group, ...]:
-        taken = set(info.data.get("embeddings_per_feature", {}))
-        for name in (name for group in value for name in group.features):
-            if name in taken:
-                raise ValueError(f"`groups`: `{name}` is already in a group or in `embeddings_per_feature`")
-            taken.add(name)
-        return value
+    def _layer_mistakes(self) -> Iterator[Mistake]:
+        """Lists that have not one entry per layer."""
+        for key in ("n_F", "n_L", "k", "hidden"):
+            value = getattr(self, key)
+            form = _form_of_widths(value) if key == "hidden" else _form_of_size(value)
+            if form == "list" and len(value) != self.layers:
+                entries = "1 entry" if len(value) == 1 else f"{len(value)} entries"
+                what = f"`{key}` has {entries} but `layers` is {self.layers}"
+                hint = "give one value for all layers, or one per layer"
+                yield Mistake(what, (key,), hint, others=(("layers",),))
 
-    @field_validator("ablate")
-    @classmethod
-    def _something_is_left(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len(set(value)) == 3:
-            raise ValueError("`ablate` names all three parts: nothing would be left of a layer")
-        return value
+    @property
+    def named_features(self) -> list[Named]:
+        """The features that are not embedded just once, and the keys that name them."""
+        repeated = [(name, ("embeddings_per_feature", name)) for name in self.embeddings_per_feature]
+        grouped = [
+            (name, ("groups", index, "features", place))
+            for index, group in enumerate(self.groups)
+            for place, name in enumerate(group.features)
+        ]
+        return [*repeated, *grouped]
 
     @property
     def layer_sizes(self) -> tuple[LayerSizes, ...]:
@@ -265,26 +272,16 @@ class AutoIntSpec(DeepFieldsSpec):
     pyramid: Size | None = None
     """Rows to which the result of the first layer is linearly compressed."""
 
-    @model_validator(mode="after")
-    def _stacked_has_layers(self) -> Self:
+    def _mistakes(self) -> Iterator[Mistake]:
         if self.structure == "stacked" and self.hidden is None:
             what = "`structure: stacked` needs `hidden`, the layers of its MLP"
-            raise Mistakes([Mistake(what, ("hidden",), others=(("structure",),))])
-        return self
-
-    @model_validator(mode="after")
-    def _linear_reads_every_feature(self) -> Self:
+            yield Mistake(what, ("hidden",), others=(("structure",),))
         if self.linear and self.bottom is not None:
             what = "`linear` needs a weight per numeric feature, which `bottom` does not leave"
-            raise Mistakes([Mistake(what, ("linear",), others=(("bottom",),))])
-        return self
-
-    @model_validator(mode="after")
-    def _heads_divide_the_width(self) -> Self:
+            yield Mistake(what, ("linear",), others=(("bottom",),))
         if self.attention_width % self.heads:
             what = f"`heads` {self.heads} does not divide `attention_width` {self.attention_width}"
-            raise Mistakes([Mistake(what, ("heads",), others=(("attention_width",),))])
-        return self
+            yield Mistake(what, ("heads",), others=(("attention_width",),))
 
 
 class AFNSpec(DeepFieldsSpec):
@@ -303,6 +300,11 @@ class AFNSpec(DeepFieldsSpec):
     batch_norm: bool = False
     """In both MLPs; the logarithmic layer always has it."""
 
+    @property
+    def needs_two_rows(self) -> bool:
+        """The logarithmic layer has as many values per example as embeddings are wide."""
+        return self.batch_norm or self.width == 1
+
 
 class Stream(Spec):
     """One of FinalMLP's two MLPs; its last hidden layer enters the fusion."""
@@ -319,6 +321,18 @@ class FeatureSelection(Spec):
     context1: tuple[str, ...] = ()
     """Features that steer the gate of the first stream, by name or pattern; none: a learned constant."""
     context2: tuple[str, ...] = ()
+    """Those of the second stream; a feature may steer both."""
+
+    def _mistakes(self) -> Iterator[Mistake]:
+        for context in self.named_features:
+            yield from named_twice(context)
+
+    @property
+    def named_features(self) -> tuple[list[Named], list[Named]]:
+        """The features of each context, and the keys that name them."""
+        first: list[Named] = [(name, ("context1", place)) for place, name in enumerate(self.context1)]
+        second: list[Named] = [(name, ("context2", place)) for place, name in enumerate(self.context2)]
+        return first, second
 
 
 class FinalMLPSpec(FieldsSpec):
@@ -332,13 +346,16 @@ class FinalMLPSpec(FieldsSpec):
     selection: FeatureSelection | None = FeatureSelection()
     """null leaves the gates out."""
 
-    @model_validator(mode="after")
-    def _heads_divide_the_streams(self) -> Self:
+    @property
+    def needs_two_rows(self) -> bool:
+        """BatchNorm stands in the streams."""
+        return self.mlp1.batch_norm or self.mlp2.batch_norm
+
+    def _mistakes(self) -> Iterator[Mistake]:
         for name, stream in (("mlp1", self.mlp1), ("mlp2", self.mlp2)):
             if stream.hidden[-1] % self.heads:
                 what = f"`heads` {self.heads} does not divide the last width {stream.hidden[-1]} of `{name}`"
-                raise Mistakes([Mistake(what, ("heads",), others=((name, "hidden"),))])
-        return self
+                yield Mistake(what, ("heads",), others=((name, "hidden"),))
 
 
 class MaskNetSpec(DeepFieldsSpec):

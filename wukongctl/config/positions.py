@@ -46,6 +46,10 @@ class Document:
                 return Problem(message, self.file, *place, hint=hint)
         return Problem(message, self.file, 1, 1, hint=hint)
 
+    def is_overridden(self, path: Path) -> bool:
+        """Whether `path`, or something it is part of, is not from the file."""
+        return any(path[:end] in self.overrides for end in range(1, len(path) + 1))
+
     def replace(self, path: Path, place: Place) -> None:
         """What stands at `path` comes from `place` now; what the file had below it is gone."""
         for known in (self.keys, self.values, self.overrides):

@@ -1,10 +1,11 @@
 """The report page: which loss `scale-report` fits, by which law, and the gates that a CI job checks."""
 
-from typing import Annotated, Literal, Self, TypeAlias
+from collections.abc import Iterator
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from wukongctl.config.spec import NonNegativeFloat, PositiveFloat, PositiveInt, Spec
+from wukongctl.config.spec import Mistake, NonNegativeFloat, PositiveFloat, PositiveInt, Spec
 
 Form: TypeAlias = Literal["power", "power0", "power-known-floor", "loglin"]
 Metric: TypeAlias = Literal["logloss", "relative_logloss", "excess_logloss"]
@@ -105,8 +106,6 @@ class ReportSpec(Spec):
     gates: GatesSpec | None = None
     noise: AaNoise | None = None
 
-    @model_validator(mode="after")
-    def _delta_needs_huber(self) -> Self:
+    def _mistakes(self) -> Iterator[Mistake]:
         if self.delta != DEFAULT_DELTA and self.loss != "huber-log":
-            raise ValueError("`delta` belongs to `loss: huber-log`")
-        return self
+            yield Mistake("`delta` belongs to `loss: huber-log`", ("delta",), others=(("loss",),))

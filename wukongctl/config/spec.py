@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from wukongctl.errors import UsageError
 
@@ -45,6 +45,16 @@ class Spec(BaseModel):
     """One page of a recipe. Attribute docstrings become the descriptions in the JSON Schema."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+    def _mistakes(self) -> Iterable[Mistake]:
+        """What keys of this page disagree about, each key being right by itself."""
+        return ()
+
+    @model_validator(mode="after")
+    def _keys_agree(self) -> Self:
+        if mistakes := tuple(self._mistakes()):
+            raise Mistakes(mistakes)
+        return self
 
     def to_dict(self) -> dict[str, Any]:
         """Every key with its resolved value, as plain JSON types."""

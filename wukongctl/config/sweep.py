@@ -1,12 +1,13 @@
 """The sweep file: base recipes × sizes × shares of the data × seeds, and what is tried for each size."""
 
 import itertools
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from wukongctl.config.dataset import Identifier
-from wukongctl.config.spec import Spec
+from wukongctl.config.spec import Mistake, Spec
 
 Setting = dict[str, Any]
 """Dotted recipe keys → values, as in `train --set`."""
@@ -26,11 +27,9 @@ class Search(Spec):
     seed: Seed = 0
     """Seed of every trial."""
 
-    @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
+    def _mistakes(self) -> Iterator[Mistake]:
         if bool(self.grid) == bool(self.settings):
-            raise ValueError("`search` needs either `grid` or `settings`")
-        return self
+            yield Mistake("`search` needs either `grid` or `settings`", (), others=(("settings",),))
 
     @property
     def trials(self) -> tuple[Setting, ...]:

@@ -1,12 +1,13 @@
 """The training recipe: which data, which model, how to optimise, when to stop."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from wukongctl.config.dataset import Identifier
 from wukongctl.config.model import AnyModelSpec
-from wukongctl.config.spec import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Spec
+from wukongctl.config.spec import Fraction, Mistake, NonNegativeFloat, PositiveFloat, PositiveInt, Spec
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -154,32 +155,32 @@ class TrainingSpec(Spec):
     """Train through torch.compile, where there is a C++ compiler: it takes a quarter of a minute, less the
     next time, and pays in long runs in bfloat16."""
 
-    @model_validator(mode="after")
-    def _plateau_needs_evaluations(self) -> Self:
+    def _mistakes(self) -> Iterator[Mistake]:
         if self.schedule.decay == "plateau" and self.epochs == 1 and self.evaluate_every is None:
-            raise ValueError("`schedule.decay: plateau` needs several epochs or `evaluate_every`")
-        return self
-
-    @model_validator(mode="after")
-    def _bfloat16_tables_need_sparse_updates(self) -> Self:
+            what = "`schedule.decay: plateau` needs several epochs or `evaluate_every`"
+            yield Mistake(what, ("schedule", "decay"), others=(("epochs",), ("evaluate_every",)))
         if self.embedding_dtype == "bfloat16" and self.optimizer.embedding.name == "adam":
-            raise ValueError("`embedding_dtype: bfloat16` needs `rowwise_adagrad` or `lazy_adam` embeddings")
-        return self
+            what = "`embedding_dtype: bfloat16` needs `rowwise_adagrad` or `lazy_adam` embeddings"
+            yield Mistake(what, ("embedding_dtype",), others=(("optimizer", "embedding", "name"),))
+        if self.distributed.embeddings != "replicated":
+            yield from self._sharded_mistakes()
+        elif self.distributed.dense == "fsdp":
+            what = "`distributed.dense: fsdp` needs sharded `distributed.embeddings`"
+            yield Mistake(what, ("distributed", "dense"), others=(("distributed", "embeddings"),))
 
-    @model_validator(mode="after")
-    def _distribution_is_possible(self) -> Self:
-        sharded, embedding = self.distributed.embeddings != "replicated", self.optimizer.embedding
-        if sharded and (embedding.name != "rowwise_adagrad" or embedding.l2):
-            raise ValueError(
-                "sharded `distributed.embeddings` need `optimizer.embedding: rowwise_adagrad` without `l2`"
-            )
-        if sharded and self.embedding_dtype != "float32":
-            raise ValueError("sharded `distributed.embeddings` need `embedding_dtype: float32`")
-        if sharded and self.divergence.skip_steps:
-            raise ValueError("`divergence.skip_steps` cannot undo updates of sharded embeddings")
-        if self.distributed.dense == "fsdp" and not sharded:
-            raise ValueError("`distributed.dense: fsdp` needs sharded `distributed.embeddings`")
-        return self
+    def _sharded_mistakes(self) -> Iterator[Mistake]:
+        """What tables that are spread over processes cannot do."""
+        sharded, embedding = ("distributed", "embeddings"), self.optimizer.embedding
+        if embedding.name != "rowwise_adagrad" or embedding.l2:
+            what = "sharded `distributed.embeddings` need `optimizer.embedding: rowwise_adagrad` without `l2`"
+            keys = [("optimizer", "embedding", key) for key in ("name", "l2")]
+            yield Mistake(what, sharded, others=(("optimizer", "embedding"), *keys))
+        if self.embedding_dtype != "float32":
+            what = "sharded `distributed.embeddings` need `embedding_dtype: float32`"
+            yield Mistake(what, sharded, others=(("embedding_dtype",),))
+        if self.divergence.skip_steps:
+            what = "`divergence.skip_steps` cannot undo updates of sharded embeddings"
+            yield Mistake(what, ("divergence", "skip_steps"), others=(sharded,))
 
     @property
     def run_name(self) -> str:

@@ -46,7 +46,7 @@ def build(
     `sparse` asks for sparse gradients of the embedding table. `vectors` are the frozen ones, (rows, dim)
     per table of `schema.vector_dims`; without them a model that needs some can be counted, not run.
     Works under `torch.device("meta")`.
-    Raises UsageError when the recipe names a feature that the data does not have.
+    Raises Mismatch, with the keys, when the recipe does not fit the data.
     """
     model = _build(spec, schema, sparse)
     scale_logits(model, spec.logit_scale)

@@ -13,7 +13,7 @@ from wukongctl.config.model import (
     WukongSpec,
     XDeepFMSpec,
 )
-from wukongctl.config.positions import Path
+from wukongctl.config.spec import Mismatch, Mistake
 from wukongctl.data.schema import Schema
 from wukongctl.models.afn import AFN
 from wukongctl.models.autoint import AutoInt
@@ -33,8 +33,7 @@ def wukong(spec: WukongSpec, schema: Schema, sparse: bool) -> Wukong:
     """Wukong from its page."""
     layers = spec.layer_sizes
     ids = id_features(schema)
-    require_features(_named(spec), ids)
-    matching([*(name for group in spec.groups for name in group.features), *spec.embeddings_per_feature], ids)
+    require_features([spec.named_features], ids, ("model",))
     repeated = [
         name
         for pattern, count in spec.embeddings_per_feature.items()
@@ -67,17 +66,6 @@ def wukong(spec: WukongSpec, schema: Schema, sparse: bool) -> Wukong:
     )
 
 
-def _named(spec: WukongSpec) -> list[tuple[str, Path]]:
-    """The features that a page of Wukong names, and where in the recipe."""
-    repeated = [(name, ("model", "embeddings_per_feature", name)) for name in spec.embeddings_per_feature]
-    grouped = [
-        (name, ("model", "groups", index, "features", place))
-        for index, group in enumerate(spec.groups)
-        for place, name in enumerate(group.features)
-    ]
-    return [*repeated, *grouped]
-
-
 def fm(spec: FMSpec, schema: Schema, sparse: bool) -> FM:
     """FM from its page."""
     return FM(
@@ -103,6 +91,10 @@ def deepfm(spec: DeepFMSpec, schema: Schema, sparse: bool) -> DeepFM:
 
 def dlrm(spec: DLRMSpec, schema: Schema, sparse: bool) -> DLRM:
     """DLRM from its page."""
+    if spec.interaction == "dot" and schema.embeddings + bool(schema.numeric) < 2:
+        what = "model `dlrm` takes dot products of pairs, and this dataset gives it one embedding"
+        hint = "add `--set model.interaction=cat`"
+        raise Mismatch([Mistake(what, ("model", "name"), hint, others=(("data",),))])
     return DLRM(
         schema,
         width=spec.width,
@@ -178,9 +170,9 @@ def afn(spec: AFNSpec, schema: Schema, sparse: bool) -> AFN:
 
 def finalmlp(spec: FinalMLPSpec, schema: Schema, sparse: bool) -> FinalMLP:
     """FinalMLP from its page."""
-    selection = spec.selection
-    names = (*id_features(schema), *schema.numeric)
-    require_features(_contexts(spec), names)
+    gates, names = spec.selection, (*id_features(schema), *schema.numeric)
+    if gates is not None:
+        require_features(gates.named_features, names, ("model", "selection"))
     return FinalMLP(
         schema,
         width=spec.width,
@@ -188,24 +180,12 @@ def finalmlp(spec: FinalMLPSpec, schema: Schema, sparse: bool) -> FinalMLP:
         dropout=(spec.mlp1.dropout, spec.mlp2.dropout),
         batch_norm=(spec.mlp1.batch_norm, spec.mlp2.batch_norm),
         heads=spec.heads,
-        selection=None if selection is None else selection.hidden,
-        contexts=(matching(selection.context1, names), matching(selection.context2, names))
-        if selection
-        else ((), ()),
+        selection=None if gates is None else gates.hidden,
+        contexts=(matching(gates.context1, names), matching(gates.context2, names)) if gates else ((), ()),
         bottom=spec.bottom,
         embedding_init=spec.embedding_init,
         sparse=sparse,
     )
-
-
-def _contexts(spec: FinalMLPSpec) -> list[tuple[str, Path]]:
-    if (gates := spec.selection) is None:
-        return []
-    return [
-        (name, ("model", "selection", key, place))
-        for key, context in (("context1", gates.context1), ("context2", gates.context2))
-        for place, name in enumerate(context)
-    ]
 
 
 def masknet(spec: MaskNetSpec, schema: Schema, sparse: bool) -> MaskNet:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from wukongctl.data.schema import Batch, Schema
-from wukongctl.errors import UsageError
 from wukongctl.models.embeddings import Embeddings
 from wukongctl.models.layers import MLP
 
@@ -42,11 +41,6 @@ class DLRM(nn.Module):
         self.bottom = MLP(numbers, bottom, width, batch_norm=batch_norm) if numbers else None
         self.n = schema.embeddings + (self.bottom is not None)
         self.dot = interaction == "dot"
-        if self.dot and self.n < 2:
-            raise UsageError(
-                "model `dlrm` takes dot products of pairs, and this dataset gives it one embedding",
-                hint="add `--set model.interaction=cat`",
-            )
         pairs = torch.triu_indices(self.n, self.n, offset=1)
         self.register_buffer("pairs", pairs[0] * self.n + pairs[1], persistent=False)
         dense_width = width if self.bottom is not None else 0

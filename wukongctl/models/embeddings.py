@@ -27,7 +27,7 @@ class Embeddings(nn.Module):
 
     `features` says which ones, in order; by default all once. Naming one again gives it another
     embedding, from rows of its own. `linear` adds a column that starts at zero, the feature weights of
-    a linear model; the result is then (B, N, D + 1). Raises UsageError for an unknown feature.
+    a linear model; the result is then (B, N, D + 1).
     """
 
     def __init__(

@@ -1,14 +1,14 @@
 """Which id columns and which rows of a table make each embedding of a model."""
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from wukongctl.config.loading import did_you_mean
+from wukongctl.config.model import Named
 from wukongctl.config.positions import Path
 from wukongctl.config.spec import Mismatch, Mistake
 from wukongctl.data.schema import Schema
-from wukongctl.errors import UsageError
 
 
 def id_features(schema: Schema) -> tuple[str, ...]:
@@ -19,27 +19,34 @@ def id_features(schema: Schema) -> tuple[str, ...]:
 def matching(wanted: Sequence[str], names: Sequence[str]) -> list[str]:
     """Features named in a recipe, patterns such as `device_*` replaced by what they match, in order.
 
-    Raises UsageError for a feature that is meant twice; `require_features` is for those that are none.
+    `require_features` is for those that are none, or are meant twice.
     """
-    found = [each for name in wanted for each in _meant(name, names)]
-    for name in found:
-        if found.count(name) > 1:
-            raise UsageError(f"the model's features {', '.join(wanted)} mean `{name}` twice")
-    return found
+    return [each for name in wanted for each in _meant(name, names)]
 
 
-def require_features(named: Sequence[tuple[str, Path]], names: Sequence[str]) -> None:
-    """Mismatch for each name or pattern of a recipe, with its keys, that means no feature of the data."""
-    mistakes = []
-    for name, path in named:
-        meant = _meant(name, names)
-        if any(each in names for each in meant):
-            continue
-        hint = did_you_mean(name, names) or f"it can name {', '.join(names)}"
-        what = "is not a feature" if meant else "matches no feature"
-        mistakes.append(Mistake(f"the model names `{name}`, which {what} of the data", path, hint))
+def require_features(lists: Sequence[Sequence[Named]], names: Sequence[str], page: Path) -> None:
+    """Mismatch for each entry that means no feature of the data, or one that its list has already.
+
+    `lists` hold names or patterns with the keys that give them, from `page` of the recipe.
+    """
+    mistakes = [mistake for named in lists for mistake in _feature_mistakes(named, names, page)]
     if mistakes:
         raise Mismatch(mistakes)
+
+
+def _feature_mistakes(named: Sequence[Named], names: Sequence[str], page: Path) -> Iterator[Mistake]:
+    meant_by: dict[str, str] = {}
+    for name, path in named:
+        meant, where = _meant(name, names), (*page, *path)
+        if not any(each in names for each in meant):
+            hint = did_you_mean(name, names) or f"it can name {', '.join(names)}"
+            what = "is not a feature" if meant else "matches no feature"
+            wrong = f"the model names `{name}`, which {what} of the data"
+            yield Mistake(wrong, where, hint, others=(("data",),))
+        for each in meant:
+            if each in meant_by:
+                yield Mistake(f"`{name}` means `{each}`, which `{meant_by[each]}` means already", where)
+            meant_by.setdefault(each, name)
 
 
 def _meant(name: str, names: Sequence[str]) -> list[str]:
@@ -64,17 +71,11 @@ class Lookup:
 
 
 def lookups_of(schema: Schema, features: Sequence[str]) -> list[Lookup]:
-    """One per feature; features that share a table share rows, but those of the n-th time are its own.
-
-    Raises UsageError for a feature that the data does not have.
-    """
+    """One per feature; features that share a table share rows, but those of the n-th time are its own."""
     found = _id_columns(schema)
     starts: dict[tuple[int, int], int] = {}
     end, lookups = 0, []
     for index, name in enumerate(features):
-        if name not in found:
-            hint = did_you_mean(name, found) or f"features looked up by id: {', '.join(found)}"
-            raise UsageError(f"the model names `{name}`, which is not a feature of the data", hint=hint)
         columns, table, pooled = found[name]
         rows, dim = schema.table_rows[table], schema.vector_dim(table)
         key = table, features[:index].count(name)

@@ -13,18 +13,21 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import torch
 from filelock import FileLock, Timeout
 
 from wukongctl.config.entries import Entry, Trial
+from wukongctl.config.loading import placed
 from wukongctl.config.sweep import Setting, SweepSpec
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.atomic import write_atomic
 from wukongctl.data.manifest import Manifest
-from wukongctl.errors import Interrupted, UsageError, cannot_write
+from wukongctl.errors import Interrupted, Problem, RecipeError, UsageError, cannot_write
+from wukongctl.models import build
 from wukongctl.scaling.choice import Choice, choose
 from wukongctl.scaling.executors import Executor, Exit, command
 from wukongctl.training.run import RunFolder
@@ -85,6 +88,7 @@ class Sweep:
         self.outcomes: dict[Path, Outcome] = {}
         for entry in self.entries:
             _require_validation(entry, manifests)
+        _require_fitting(self.entries, manifests)
 
     def trials(self, entry: Entry) -> list[Job]:
         """The search of an entry; none when there is nothing to choose."""
@@ -109,7 +113,7 @@ class Sweep:
             return []
         trial = entry.trials[choice.index]
         seeded = (trial.recipe.model_copy(update={"seed": seed}) for seed in self.spec.seeds)
-        return [self._job(entry, "run", Trial(trial.setting, recipe)) for recipe in seeded]
+        return [self._job(entry, "run", replace(trial, recipe=recipe)) for recipe in seeded]
 
     def _job(self, entry: Entry, kind: Literal["trial", "run"], trial: Trial) -> Job:
         return Job(entry.name, kind, trial.setting, trial.recipe, self.folder / f"{kind}s")
@@ -265,8 +269,9 @@ def _limited(entry: Entry, manifests: dict[str, Manifest]) -> Entry:
             update={"max_examples": max(1, round(entry.fraction * examples(recipe, manifests[recipe.data])))}
         )
 
-    trials = tuple(Trial(trial.setting, limited(trial.recipe)) for trial in entry.trials)
-    return Entry(entry.name, entry.curve, entry.fraction, entry.search, trials)
+    return replace(
+        entry, trials=tuple(replace(trial, recipe=limited(trial.recipe)) for trial in entry.trials)
+    )
 
 
 def examples(recipe: TrainingSpec, manifest: Manifest) -> int:
@@ -282,6 +287,22 @@ def _require_validation(entry: Entry, manifests: dict[str, Manifest]) -> None:
             f"`{entry.name}` has a search, but `{data}` has no validation split to choose by",
             hint="leave out `search`, or prepare the dataset with a `valid` split",
         )
+
+
+def _require_fitting(entries: tuple[Entry, ...], manifests: dict[str, Manifest]) -> None:
+    """RecipeError, with all lines, when a model does not fit its data, before anything is trained."""
+    trials = {
+        (trial.recipe.data, trial.recipe.model.digest()): trial for entry in entries for trial in entry.trials
+    }
+    problems: list[Problem] = []
+    for trial in trials.values():
+        try:
+            with placed(trial.base, trial.overrides), torch.device("meta"):
+                build(trial.recipe.model, manifests[trial.recipe.data].schema(), sparse=False)
+        except RecipeError as error:
+            problems += error.problems
+    if problems:
+        raise RecipeError(list(dict.fromkeys(problems)))
 
 
 def _locked(folder: Path) -> FileLock:

@@ -27,7 +27,7 @@ def new_model(recipe: TrainingSpec, manifest: Manifest, data: Path) -> Model:
 
 def require_two_rows(recipe: TrainingSpec, rows: int, pieces: int) -> None:
     """BatchNorm has no variance of one row; raises UsageError when some piece of a batch has only one."""
-    if not getattr(recipe.model, "batch_norm", False):
+    if not recipe.model.needs_two_rows:
         return
     total = total_examples(recipe, rows)
     batches = {min(recipe.batch_size, total), min(rows, total) % recipe.batch_size}
