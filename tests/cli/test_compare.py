@@ -1,6 +1,7 @@
 """`wukongctl compare` on real runs of a small planted dataset."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def test_mistakes(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
     absent = wukong("compare", "runs", "--against", "wukon")
     assert (absent.code, "did you mean `wukong`?" in absent.err) == (2, True)
     alone = wukong("compare", runs[0], runs[1])
-    assert (alone.code, "nothing to compare" in alone.err) == (2, True)
+    assert (alone.code, "nothing to compare: 1 finished recipe in 2 runs" in alone.err) == (2, True)
     (tmp_path / runs[3] / "result.json").unlink()
     assert f"left out `{runs[3]}`" in wukong("compare", *runs).err
     other = (tmp_path / runs[0] / "run.json").read_text()
@@ -102,6 +103,62 @@ def test_a_run_given_twice_is_told(wukong: Wukong, runs: list[str], tmp_path: Pa
     measured["metrics"]["test"]["auc"] += 1e-9
     result.write_text(json.dumps(measured))
     assert wukong("compare", *runs, copy).err.endswith("`, with another result\n")
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        (("flops",), "has no `flops.gflop_per_example`"),
+        (("data",), "has no `data.fingerprint`"),
+        (("seed",), "has no `seed`"),
+        (("recipe", "data"), "has no recipe that this wukongctl understands"),
+        (("recipe", "name"), "has no `recipe.name`"),
+    ],
+)
+def test_a_run_that_tells_too_little(
+    wukong: Wukong, runs: list[str], tmp_path: Path, lost: tuple[str, ...], said: str
+) -> None:
+    if lost != ("recipe", "data"):  # with kept predictions the model need not be built
+        assert wukong("compare", *runs).code == 0
+    path = tmp_path / runs[0] / "run.json"
+    described = json.loads(path.read_text())
+    *pages, key = lost
+    del (described[pages[0]] if pages else described)[key]
+    path.write_text(json.dumps(described))
+    found = wukong("compare", *runs)
+    assert found.code == 2
+    assert f"`{runs[0]}/run.json` {said}" in found.err
+
+
+def test_rows_of_one_class_have_no_auc(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
+    wukong("compare", *runs)
+    for run in runs:
+        path = tmp_path / run / "predictions" / "test.parquet"
+        whole = pq.read_table(path)
+        pq.write_table(whole.set_column(0, "label", pa.array([0] * len(whole), pa.int8())), path)
+    found = wukong("compare", *runs)
+    assert (found.code, "there is no AUC of `test`" in found.err) == (2, True)
+    board = wukong("compare", *runs, "--by", "logloss", "--json").json
+    assert set(board["models"][0]["metrics"]) == {"logloss", "excess_logloss"}
+
+
+def test_runs_that_cannot_be_written_are_compared(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
+    (tmp_path / runs[0] / "predictions").write_text("a file in its place")
+    assert wukong("compare", *runs).code == 0
+
+
+def test_a_long_name_leaves_the_numbers_room(
+    wukong: Wukong, runs: list[str], recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "a-name-of-a-model-that-is-longer-than-half-of-a-terminal"
+    wukong("train", recipe, "--set", f"name={name}", "--seed", 3)
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = wukong("compare", "runs").out.splitlines()
+    shown = [line for line in lines if line.lstrip().startswith("a-name")]
+    assert all(re.search(r"[01]\.\d{5}\b", line) for line in shown)
+    assert len(shown) == 2
+    assert len(lines) < 40
+    assert max(map(len, lines[:-1])) <= 80
 
 
 def test_damaged_predictions(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_a_hundred_gflop_wukong_counts_in_two_seconds_and_one_gib() -> None:
         (
             "name: wukong\n  embeddings_per_feature: {usr: 2}\n  groups: [{features: [itm, z*]}]\n",
             None,
-            ["own.yaml:4:33: the model names `usr`", "own.yaml:5:24: ", "own.yaml:5:29: "],
+            ["own.yaml:4:28: the model names `usr`", "own.yaml:5:24: ", "own.yaml:5:29: "],
         ),
         ("name: finalmlp\n  selection:\n    context2: [usr]\n", None, ["own.yaml:5:16: "]),
         (

@@ -3,6 +3,8 @@
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
 METRICS = {
@@ -15,13 +17,22 @@ METRICS = {
 }
 
 
+class _Table(Table):
+    """Names are for copying: they keep their line, and the rest makes room, unless they take half of it."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        names = self.columns[0]
+        names.no_wrap = (
+            max(cell_len(str(name)) for name in (names.header, *names.cells)) * 2 < options.max_width
+        )
+        yield from super().__rich_console__(console, options)
+
+
 def table(*headings: str) -> Table:
     """A plain table: the first column left, the others right."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    made = _Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for index, heading in enumerate(headings):
-        # Names are for copying: they keep their line, and the rest makes room.
-        justify = "left" if index == 0 else "right"
-        made.add_column(heading, justify=justify, overflow="fold", no_wrap=index == 0)
+        made.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
     return made
 
 

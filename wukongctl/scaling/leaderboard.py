@@ -20,15 +20,12 @@ from wukongctl.scaling.examples import (
     loss_contributions,
 )
 from wukongctl.scaling.gates import holm
-from wukongctl.scaling.points import run_folders
+from wukongctl.scaling.runs import Run, run_folders
 from wukongctl.training.evaluate import predictions
 from wukongctl.training.evaluation import Scores
 from wukongctl.training.metrics import example_losses
-from wukongctl.training.run import RunFolder
 
 Metric: TypeAlias = Literal["auc", "logloss", "excess_logloss"]
-Described: TypeAlias = tuple[Path, dict[str, Any]]
-"""A run folder and its run.json."""
 LEVEL = 0.95
 
 
@@ -111,23 +108,21 @@ def build(
 
     Raises UsageError when the runs were not trained on the same data, or there is nothing to compare.
     """
-    described = [(folder, _described(folder)) for folder in run_folders(paths)]
-    finished = [(folder, run) for folder, run in described if _status(folder) == "complete"]
-    skipped = tuple(str(folder) for folder, _ in described if _status(folder) != "complete")
+    runs = [Run.read(folder) for folder in run_folders(paths)]
+    finished, repeated = _each_once([run for run in runs if run.status == "complete"])
+    skipped = tuple(str(run.folder) for run in runs if run.status != "complete")
     _require_same_data(finished)
-    finished, repeated = _each_once(finished)
+    _require_two_recipes(finished, len(runs))
     scores: dict[Path, Scores] = {}
-    for done, (folder, _) in enumerate(finished):
-        progress(done, len(finished), folder.name)
-        scores[folder] = predictions(folder, split, data=data)
+    for done, run in enumerate(finished):
+        progress(done, len(finished), run.folder.name)
+        scores[run.folder] = predictions(run.folder, split, data=data)
     _require_same_rows(scores)
     contenders = _contenders(finished, scores)
-    if len(contenders) < 2:
-        raise UsageError(
-            f"nothing to compare: {len(contenders)} finished recipe in {len(described)} runs",
-            hint="name runs of two recipes or more",
-        )
     metrics = tuple(contenders[0].contributions)
+    if by not in metrics:
+        what = f"there is no AUC of `{split}`: its rows are of one class"
+        raise UsageError(what, hint="add `--by logloss`")
     sign = -1 if by == "auc" else 1
     ordered = sorted(contenders, key=lambda contender: sign * contender.mean(by))
     reference = _reference(ordered, against)
@@ -136,41 +131,47 @@ def build(
     return Leaderboard(split, size, by, metrics, reference.name, rows, skipped, repeated)
 
 
-def _described(folder: Path) -> dict[str, Any]:
-    run = RunFolder(folder).read("run.json")
-    assert run is not None, "run_folders looks for run.json"
-    return run
-
-
-def _status(folder: Path) -> str:
-    return (RunFolder(folder).read("result.json") or {}).get("status", "unfinished")
-
-
-def _each_once(runs: Sequence[Described]) -> tuple[list[Described], tuple[Repeated, ...]]:
+def _each_once(runs: Sequence[Run]) -> tuple[list[Run], tuple[Repeated, ...]]:
     """The first run of every recipe and seed, and the others."""
-    first: dict[tuple[str, int], Described] = {}
+    first: dict[tuple[str, int], Run] = {}
     repeated = []
-    for folder, run in runs:
-        kept, _ = first.setdefault((_digest(run["recipe"]), run["seed"]), (folder, run))
-        if kept is not folder:
-            repeated.append(Repeated(folder, kept, _measured(folder) == _measured(kept)))
+    for run in runs:
+        kept = first.setdefault((_recipe(run), _seed(run)), run)
+        if kept is not run:
+            repeated.append(Repeated(run.folder, kept.folder, _measured(run) == _measured(kept)))
     return list(first.values()), tuple(repeated)
 
 
-def _measured(folder: Path) -> Any:
-    return (RunFolder(folder).read("result.json") or {}).get("metrics")
+def _measured(run: Run) -> Any:
+    return (run.result or {}).get("metrics")
 
 
-def _require_same_data(runs: Sequence[Described]) -> None:
-    for folder, run in runs:
-        first_folder, first = runs[0]
-        if run["data"]["fingerprint"] != first["data"]["fingerprint"]:
+def _seed(run: Run) -> int:
+    seed = run.get("seed")
+    if not isinstance(seed, int):
+        raise UsageError(f"`{run.folder / 'run.json'}`: `seed` is `{seed}`", hint="train this run again")
+    return seed
+
+
+def _require_same_data(runs: Sequence[Run]) -> None:
+    for run in runs:
+        data, first = (str(each.get("data", "fingerprint")) for each in (run, runs[0]))
+        if data != first:
             raise UsageError(
-                f"`{folder}` and `{first_folder}` were trained on different data "
-                f"(`{run['data']['dataset']}`, fingerprints {run['data']['fingerprint'][:12]} and "
-                f"{first['data']['fingerprint'][:12]})",
+                f"`{run.folder}` and `{runs[0].folder}` were trained on different data "
+                f"(`{run.get('data', 'dataset')}`, fingerprints {data[:12]} and {first[:12]})",
                 hint="compare runs on the same prepared dataset",
             )
+
+
+def _require_two_recipes(finished: Sequence[Run], given: int) -> None:
+    recipes = len({_recipe(run) for run in finished})
+    if recipes < 2:
+        raise UsageError(
+            f"nothing to compare: {recipes} finished recipe{'s' * (recipes == 0)} "
+            f"in {given} run{'s' * (given > 1)}",
+            hint="name runs of two recipes or more",
+        )
 
 
 def _require_same_rows(scores: dict[Path, Scores]) -> None:
@@ -183,38 +184,39 @@ def _require_same_rows(scores: dict[Path, Scores]) -> None:
             )
 
 
-def _contenders(runs: Sequence[Described], scores: dict[Path, Scores]) -> list[Contender]:
-    groups: dict[str, list[Described]] = {}
-    for folder, run in runs:
-        groups.setdefault(_digest(run["recipe"]), []).append((folder, run))
-    names = [_name(members[0][1]) for members in groups.values()]
+def _contenders(runs: Sequence[Run], scores: dict[Path, Scores]) -> list[Contender]:
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(_recipe(run), []).append(run)
+    names = [_name(members[0]) for members in groups.values()]
     made = []
     for name, (digest, members) in zip(names, groups.items(), strict=True):
         label = name if names.count(name) == 1 else f"{name}-{digest[:4]}"
-        by_seed = {run["seed"]: folder for folder, run in members}
+        by_seed = {_seed(run): run.folder for run in members}
         measured = {seed: _contributions(scores[folder]) for seed, folder in by_seed.items()}
         metrics = next(iter(measured.values())).keys()
-        first = members[0][1]
         made.append(
             Contender(
                 label,
                 by_seed,
-                first["flops"]["gflop_per_example"],
-                first["params"]["dense"],
+                members[0].gflop,
+                members[0].get("params", "dense"),
                 {metric: {seed: parts[metric] for seed, parts in measured.items()} for metric in metrics},
             )
         )
     return made
 
 
-def _digest(recipe: dict[str, Any]) -> str:
-    """Equal for recipes that differ in nothing but the seed."""
-    text = json.dumps({key: value for key, value in recipe.items() if key != "seed"}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _recipe(run: Run) -> str:
+    """A digest that is equal for runs that differ in nothing but the seed."""
+    recipe = run.get("recipe")
+    if isinstance(recipe, dict):
+        recipe = {key: value for key, value in recipe.items() if key != "seed"}
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 
-def _name(run: dict[str, Any]) -> str:
-    return run["recipe"].get("name") or f"{run['data']['dataset']}-{run['model']}"
+def _name(run: Run) -> str:
+    return run.get("recipe", "name") or f"{run.get('data', 'dataset')}-{run.get('model')}"
 
 
 def _contributions(scores: Scores) -> dict[Metric, Contributions]:

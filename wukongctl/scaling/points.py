@@ -4,15 +4,14 @@ A point set knows what its numbers mean: the metric, the split, the FLOP convent
 no model can go below. Runs that cannot be compared are refused here, before anything is fitted.
 """
 
-import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 from wukongctl.config.report import Metric
 from wukongctl.errors import UsageError
+from wukongctl.scaling.runs import Run, run_folders
 from wukongctl.scaling.table import Row, Table
 
 LARGEST_GFLOP, LARGEST_LOSS = 1e15, 1e6
@@ -23,7 +22,6 @@ OPTIONAL_COLUMNS = ("seed", "examples", "dense_params")
 PASSES_COLUMN = "passes"
 EXCLUDED_COLUMN = "excluded"
 DIVERGED_CELLS = ("diverged", "nan", "inf", "+inf")
-FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +163,7 @@ def read_runs(paths: Sequence[Path], *, split: str | None = None, metric: Metric
     has it, else `logloss`. A run repeated to the same loss counts once. Raises `UsageError` when runs differ
     in data or in FLOP convention, when two of one size and seed differ in loss, or when nothing is finished.
     """
-    runs = [_Run.read(folder) for folder in run_folders(paths)]
+    runs = [Run.read(folder) for folder in run_folders(paths)]
     done = [run for run in runs if run.status == "complete"]
     if not done:
         raise UsageError(f"no finished run among {len(runs)}", hint="`wukongctl runs ls` shows their states")
@@ -173,7 +171,7 @@ def read_runs(paths: Sequence[Path], *, split: str | None = None, metric: Metric
     convention = _only("FLOP convention", runs, lambda run: str(run.get("flops", "convention")))
     split = split or _common_split(done)
     metric = metric or _common_metric(done, split)
-    points = _distinct(run.point(split, metric) for run in done)
+    points = _distinct(_point(run, split, metric) for run in done)
     bayes = done[0].bayes_logloss(split)
     return PointSet(
         points=_in_order(points),
@@ -184,124 +182,44 @@ def read_runs(paths: Sequence[Path], *, split: str | None = None, metric: Metric
         convention=convention,
         floor=0.0 if metric == "excess_logloss" else bayes,
         bayes_logloss=bayes,
-        excluded=tuple(run.excluded() for run in runs if run.status != "complete"),
+        excluded=tuple(_excluded(run) for run in runs if run.status != "complete"),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    folder: Path
-    facts: dict[str, Any]
-    result: dict[str, Any] | None
+def _point(run: Run, split: str, metric: Metric) -> Point:
+    value = run.metrics(split).get(metric)
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise UsageError(f"`{run.folder / 'result.json'}` has no `{metric}` on `{split}`")
+    result = run.result or {}
+    return Point(
+        model=run.curve,
+        gflop_per_example=_size(run),
+        loss=float(value),
+        seed=run.facts.get("seed"),
+        examples=result.get("examples"),
+        dense_params=(run.facts.get("params") or {}).get("dense"),
+        passes=result.get("passes"),
+        selected_on=result.get("selected_on"),
+        run=str(run.get("run")),
+    )
 
-    @classmethod
-    def read(cls, folder: Path) -> "_Run":
-        result = folder / "result.json"
-        run = cls(folder, _json(folder / "run.json"), _json(result) if result.is_file() else None)
-        version = run.get("format_version")
-        if version != FORMAT_VERSION:
-            raise UsageError(
-                f"`{folder}` has run format {version}, this wukongctl reads {FORMAT_VERSION}",
-                hint="use the wukongctl that wrote it, or train again",
-            )
-        return run
 
-    @property
-    def status(self) -> Literal["complete", "diverged", "unfinished"]:
-        if self.result is None:
-            return "unfinished"
-        return "complete" if self.result.get("status") == "complete" else "diverged"
+def _excluded(run: Run) -> Excluded:
+    reason = "diverged" if run.status == "diverged" else "unfinished"
+    return Excluded(run.curve, _size(run), reason, run.facts.get("seed"), str(run.get("run")))
 
-    @property
-    def curve(self) -> str:
-        return str(self.facts.get("curve") or self.get("model"))
 
-    @property
-    def gflop(self) -> float:
-        value = self.get("flops", "gflop_per_example")
-        if value == 0:
-            raise UsageError(
-                f"run `{self.folder}` costs 0 FLOP by the convention, so it has no place on the axis",
-                hint="leave it out: name the other runs one by one",
-            )
-        if not isinstance(value, int | float) or not 0 < value < math.inf:
-            raise UsageError(f"`{self.folder / 'run.json'}`: `flops.gflop_per_example` is `{value}`")
-        return float(value)
-
-    def get(self, *keys: str) -> Any:
-        """A value of `run.json`; raises `UsageError` naming the missing key."""
-        value: Any = self.facts
-        for key in keys:
-            if not isinstance(value, dict) or key not in value:
-                raise UsageError(f"`{self.folder / 'run.json'}` has no `{'.'.join(keys)}`")
-            value = value[key]
-        return value
-
-    def metrics(self, split: str) -> dict[str, Any]:
-        """The metrics of a split, empty when the run has none."""
-        return ((self.result or {}).get("metrics") or {}).get(split) or {}
-
-    def bayes_logloss(self, split: str) -> float | None:
-        value = (self.get("data").get("bayes_logloss") or {}).get(split)
-        return None if value is None else float(value)
-
-    def point(self, split: str, metric: Metric) -> Point:
-        value = self.metrics(split).get(metric)
-        if not isinstance(value, int | float) or not math.isfinite(value):
-            raise UsageError(f"`{self.folder / 'result.json'}` has no `{metric}` on `{split}`")
-        result = self.result or {}
-        return Point(
-            model=self.curve,
-            gflop_per_example=self.gflop,
-            loss=float(value),
-            seed=self.facts.get("seed"),
-            examples=result.get("examples"),
-            dense_params=(self.facts.get("params") or {}).get("dense"),
-            passes=result.get("passes"),
-            selected_on=result.get("selected_on"),
-            run=str(self.get("run")),
+def _size(run: Run) -> float:
+    """Its place on the axis, which has none for 0 FLOP."""
+    if run.gflop == 0:
+        raise UsageError(
+            f"run `{run.folder}` costs 0 FLOP by the convention, so it has no place on the axis",
+            hint="leave it out: name the other runs one by one",
         )
-
-    def excluded(self) -> Excluded:
-        reason = "diverged" if self.status == "diverged" else "unfinished"
-        return Excluded(self.curve, self.gflop, reason, self.facts.get("seed"), str(self.get("run")))
+    return run.gflop
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read `{path}`: {error}", hint="train this run again") from error
-    if not isinstance(value, dict):
-        raise UsageError(f"`{path}` is not a JSON object", hint="train this run again")
-    return value
-
-
-def run_folders(paths: Iterable[Path]) -> list[Path]:
-    """Each path is a run folder, a sweep's, or one that holds runs; every run once, in order.
-
-    Of a sweep only the runs that its sweep.json lists count: `runs/` keeps those of earlier versions too.
-    """
-    found: dict[Path, Path] = {}
-    for path in paths:
-        inside = [path] if (path / "run.json").is_file() else _inside(path)
-        if not inside:
-            raise UsageError(f"no run in `{path}`", hint="give a run folder, or a folder of run folders")
-        found.update({folder.resolve(): folder for folder in sorted(inside)})
-    return list(found.values())
-
-
-def _inside(path: Path) -> list[Path]:
-    if not (path / "sweep.json").is_file():
-        return [file.parent for file in path.glob("*/run.json")]
-    try:
-        listed = [run["run"] for entry in _json(path / "sweep.json")["entries"] for run in entry["runs"]]
-    except (KeyError, TypeError) as error:
-        raise UsageError(f"`{path / 'sweep.json'}` is not of a sweep", hint="run the sweep again") from error
-    return [path / name for name in listed if (path / name / "run.json").is_file()]
-
-
-def _only(name: str, runs: Sequence[_Run], value_of: Callable[[_Run], str]) -> str:
+def _only(name: str, runs: Sequence[Run], value_of: Callable[[Run], str]) -> str:
     """The one value all runs share; raises `UsageError` naming two runs that differ."""
     first = runs[0]
     for run in runs:
@@ -314,7 +232,7 @@ def _only(name: str, runs: Sequence[_Run], value_of: Callable[[_Run], str]) -> s
     return value_of(first)
 
 
-def _common_split(runs: Sequence[_Run]) -> str:
+def _common_split(runs: Sequence[Run]) -> str:
     for split in ("test", "valid"):
         if all(run.metrics(split) for run in runs):
             return split
@@ -322,7 +240,7 @@ def _common_split(runs: Sequence[_Run]) -> str:
     raise UsageError(f"`{bare.folder / 'result.json'}` has metrics for neither `test` nor `valid`")
 
 
-def _common_metric(runs: Sequence[_Run], split: str) -> Metric:
+def _common_metric(runs: Sequence[Run], split: str) -> Metric:
     known = all(run.metrics(split).get("excess_logloss") is not None for run in runs)
     return "excess_logloss" if known else "logloss"
 

@@ -1,5 +1,6 @@
 """A finished run → metrics with intervals, and predictions."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from wukongctl.config.loading import did_you_mean
 from wukongctl.data.atomic import write_atomic
 from wukongctl.data.batches import BatchReader
 from wukongctl.data.manifest import Manifest
-from wukongctl.errors import RunFailed, UsageError
+from wukongctl.errors import RunFailed, UsageError, WukongError
 from wukongctl.training.evaluation import EVALUATION_BATCH, Scores, score, summarize
 from wukongctl.training.metrics import gauc
 from wukongctl.training.run import RunFolder
 from wukongctl.training.streaming import StreamingScores
 from wukongctl.training.trained import Trained, open_run
+
+log = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -63,8 +66,10 @@ def predictions(run: Path, split: str, *, data: Path) -> Scores:
     if not _finite(scores.logits):
         raise RunFailed(f"`{run}` predicts values that are not finite", hint="train it again with `--force`")
     if RunFolder(run).read("result.json") is not None:  # else better weights may come
-        kept.parent.mkdir(exist_ok=True)
-        _write(kept, scores)
+        try:
+            _write(kept, scores)
+        except WukongError as error:  # a folder of someone else's, or a full disk: the scores are there
+            log.info("predictions are not kept: %s", error.message)
     return scores
 
 

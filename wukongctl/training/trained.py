@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data import manifest as manifests
 from wukongctl.data import vectors
@@ -42,7 +44,7 @@ def open_run(run: Path, *, data: Path) -> Trained:
             f"`{run}` has no trained weights yet",
             hint=f"run `wukongctl train {run / 'recipe.yaml'}` to finish it",
         )
-    recipe = TrainingSpec.from_dict(described["recipe"])
+    recipe = _recipe(described, run)
     dataset = data / recipe.data
     manifest = manifests.read(dataset)
     if manifest.fingerprint != described["data"]["fingerprint"]:
@@ -54,3 +56,13 @@ def open_run(run: Path, *, data: Path) -> Trained:
     model = build(recipe.model, manifest.schema(), sparse=False, vectors=vectors.load(dataset, manifest))
     model.load_state_dict(checkpoint.load(folder.best)["model"])
     return Trained(run, described, recipe, dataset, manifest, model.eval(), execution(recipe))
+
+
+def _recipe(described: dict[str, Any], run: Path) -> TrainingSpec:
+    try:
+        return TrainingSpec.from_dict(described["recipe"])
+    except (KeyError, TypeError, ValidationError):
+        raise UsageError(
+            f"`{run / 'run.json'}` has no recipe that this wukongctl understands",
+            hint="use the wukongctl that wrote it, or train again",
+        ) from None

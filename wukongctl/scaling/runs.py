@@ -1,0 +1,106 @@
+"""Run folders as other commands read them: which ones a path holds, and what they say of themselves."""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from wukongctl.errors import UsageError
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run folder: its run.json, and its result.json where there is one."""
+
+    folder: Path
+    facts: dict[str, Any]
+    result: dict[str, Any] | None
+
+    @classmethod
+    def read(cls, folder: Path) -> "Run":
+        """Raises `UsageError` for files that are damaged or of another version."""
+        result = folder / "result.json"
+        run = cls(folder, _json(folder / "run.json"), _json(result) if result.is_file() else None)
+        version = run.get("format_version")
+        if version != FORMAT_VERSION:
+            raise UsageError(
+                f"`{folder}` has run format {version}, this wukongctl reads {FORMAT_VERSION}",
+                hint="use the wukongctl that wrote it, or train again",
+            )
+        return run
+
+    @property
+    def status(self) -> Literal["complete", "diverged", "unfinished"]:
+        """How it ended, if it did."""
+        if self.result is None:
+            return "unfinished"
+        return "complete" if self.result.get("status") == "complete" else "diverged"
+
+    @property
+    def curve(self) -> str:
+        """The label of its curve."""
+        return str(self.facts.get("curve") or self.get("model"))
+
+    @property
+    def gflop(self) -> float:
+        """Training GFLOP per example."""
+        value = self.get("flops", "gflop_per_example")
+        if not isinstance(value, int | float) or not 0 <= value < math.inf:
+            raise UsageError(f"`{self.folder / 'run.json'}`: `flops.gflop_per_example` is `{value}`")
+        return float(value)
+
+    def get(self, *keys: str) -> Any:
+        """A value of `run.json`; raises `UsageError` naming the missing key."""
+        value: Any = self.facts
+        for key in keys:
+            if not isinstance(value, dict) or key not in value:
+                raise UsageError(f"`{self.folder / 'run.json'}` has no `{'.'.join(keys)}`")
+            value = value[key]
+        return value
+
+    def metrics(self, split: str) -> dict[str, Any]:
+        """The metrics of a split, empty when the run has none."""
+        return ((self.result or {}).get("metrics") or {}).get(split) or {}
+
+    def bayes_logloss(self, split: str) -> float | None:
+        """Of the rows of a split, where it is known."""
+        value = (self.get("data").get("bayes_logloss") or {}).get(split)
+        return None if value is None else float(value)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read `{path}`: {error}", hint="train this run again") from error
+    if not isinstance(value, dict):
+        raise UsageError(f"`{path}` is not a JSON object", hint="train this run again")
+    return value
+
+
+def run_folders(paths: Iterable[Path]) -> list[Path]:
+    """Each path is a run folder, a sweep's, or one that holds runs; every run once, in order.
+
+    Of a sweep only the runs that its sweep.json lists count: `runs/` keeps those of earlier versions too.
+    """
+    found: dict[Path, Path] = {}
+    for path in paths:
+        inside = [path] if (path / "run.json").is_file() else _inside(path)
+        if not inside:
+            raise UsageError(f"no run in `{path}`", hint="give a run folder, or a folder of run folders")
+        found.update({folder.resolve(): folder for folder in sorted(inside)})
+    return list(found.values())
+
+
+def _inside(path: Path) -> list[Path]:
+    if not (path / "sweep.json").is_file():
+        return [file.parent for file in path.glob("*/run.json")]
+    try:
+        listed = [run["run"] for entry in _json(path / "sweep.json")["entries"] for run in entry["runs"]]
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"`{path / 'sweep.json'}` is not of a sweep", hint="run the sweep again") from error
+    return [path / name for name in listed if (path / name / "run.json").is_file()]
