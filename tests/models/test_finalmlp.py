@@ -66,6 +66,30 @@ def test_gradients_of_fusion_and_gate() -> None:
     assert torch.autograd.gradcheck(Gate(4, (3,), 5, width=2).double(), (first,))
 
 
+def test_a_gate_that_nothing_steers_learns_its_last_bias_alone() -> None:
+    """As published (decision 0130); it starts open, and is a constant for all examples."""
+    torch.manual_seed(0)
+    gate, inputs = Gate(0, (3,), 5, width=2), torch.empty(4, 0)
+    before = {name: weight.clone() for name, weight in gate.state_dict().items()}
+    assert torch.equal(gate(inputs), torch.ones(4, 5))
+    optimizer = torch.optim.Adam(gate.parameters(), lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (gate(inputs) * torch.arange(5)).sum().backward()
+        optimizer.step()
+    changed = {name for name, weight in gate.state_dict().items() if not torch.equal(weight, before[name])}
+    assert changed == {"mlp.steps.2.bias"}
+    assert (gate(inputs) == gate(inputs)[0]).all()
+
+
+def test_without_hidden_layers_its_constant_learns_too() -> None:
+    gate = Gate(0, (), 5, width=2)
+    gate(torch.empty(4, 0)).sum().backward()
+    assert gate.constant is not None
+    assert gate.constant.grad is not None
+    assert gate.constant.grad.abs().min() > 0
+
+
 def test_a_context_that_does_not_exist_is_named_with_the_nearest_feature() -> None:
     with pytest.raises(UsageError, match="`aa`, which is not a feature") as error:
         make({**CONFIGURATIONS["finalmlp"], "selection": {"context1": ["aa"]}})

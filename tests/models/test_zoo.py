@@ -1,19 +1,26 @@
 """What every model must do, whatever it computes."""
 
+import itertools
 import time
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import BatchNorm1d, functional
 
 from tests.models.zoo import CONFIGURATIONS, FROZEN, SCHEMA, double, make, make_batch, shaken
 from wukongctl.data.schema import Batch, Schema, SequenceColumn
+from wukongctl.errors import UsageError
 from wukongctl.models import Model
 from wukongctl.models.counts import count
 from wukongctl.models.embeddings import embedding_tables, fill_vectors, frozen_vectors
+from wukongctl.models.finalmlp import Gate
 from wukongctl.models.layers import Logit
 from wukongctl.scaling.tracing import trace
 
+NAMING = {"embeddings_per_feature", "groups", "selection"}
+"""Keys that name features."""
 every_model = pytest.mark.parametrize("name", CONFIGURATIONS)
 learned_and_frozen = pytest.mark.parametrize("schema", [SCHEMA, FROZEN], ids=["learned", "frozen"])
 
@@ -60,12 +67,92 @@ def test_it_exports(name: str, schema: Schema) -> None:
 @every_model
 @learned_and_frozen
 def test_every_weight_learns_and_only_tables_sparsely(name: str, schema: Schema) -> None:
-    model = make(CONFIGURATIONS[name], schema, sparse=True)
-    model(make_batch()).square().sum().backward()
+    """Within two steps, for weights behind those that start at zero."""
+    model, batch = make(CONFIGURATIONS[name], schema, sparse=True).double(), double(make_batch(64))
     tables = {id(table) for table in embedding_tables(model)}
-    for parameter_name, parameter in model.named_parameters():
-        assert parameter.grad is not None, parameter_name
-        assert parameter.grad.is_sparse == (id(parameter) in tables), parameter_name
+    learned: set[str] = set()
+    for _ in range(2):
+        functional.binary_cross_entropy_with_logits(model(batch), batch.labels.double()).backward()
+        for path, weight in model.named_parameters():
+            assert weight.grad is not None, path
+            assert weight.grad.is_sparse == (id(weight) in tables), path
+            if weight.grad.abs().sum() > 1e-12:
+                learned.add(path)
+            weight.data.sub_(weight.grad, alpha=0.01)
+            weight.grad = None
+    assert {path for path, _ in model.named_parameters()} - learned <= idle(model)
+
+
+def idle(model: Model) -> set[str]:
+    """Weights without a gradient by construction: what a BatchNorm takes out again, and gates of FinalMLP
+    that nothing steers (`test_finalmlp`)."""
+    found = {"logarithmic.log_norm.bias", "logarithmic.exp_norm.bias"}
+    for path, module in model.named_modules():
+        if isinstance(module, torch.nn.Sequential):
+            followed = itertools.pairwise(module)
+            found |= {f"{path}.{i}.bias" for i, (_, b) in enumerate(followed) if isinstance(b, BatchNorm1d)}
+        if isinstance(module, Gate) and module.constant is not None:
+            found |= {f"{path}.{name}" for name, _ in module.named_parameters()}
+    return found
+
+
+@every_model
+def test_gradients_of_the_whole_model(name: str) -> None:
+    """Of numeric values and of every weight, against finite differences along random directions."""
+    model, batch = model_named(name), double(make_batch(4))
+    names, weights = zip(*model.named_parameters(), strict=True)
+
+    def logits(dense: Tensor, *weights: Tensor) -> Tensor:
+        given = dict(zip(names, weights, strict=True))
+        return torch.func.functional_call(model, given, (batch._replace(dense=dense),))
+
+    inputs = (batch.dense.requires_grad_(), *weights)
+    assert torch.autograd.gradcheck(logits, inputs, fast_mode=True)
+
+
+KINDS = {
+    "one categorical": Schema(("a",), (), (), (5,)),
+    "numeric": Schema((), ("x", "y"), (), ()),
+    "sequence": Schema((), (), (SequenceColumn("s", 0, 3), SequenceColumn("t", 1, 2)), (5, 4)),
+    "all frozen": Schema(("a", "b"), (), (SequenceColumn("s", 0, 2),), (5, 4), (3, 4)),
+}
+
+
+def ones(schema: Schema) -> Batch:
+    """Five rows of id 1."""
+    columns = len(schema.categorical) + sum(sequence.max_len for sequence in schema.sequences)
+    return Batch(torch.ones(5, columns).int(), torch.randn(5, len(schema.numeric)), torch.zeros(5))
+
+
+@every_model
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_kind_of_features_is_enough(name: str, kind: str) -> None:
+    """It trains on whole batches, scores one row or none, and is counted right."""
+    schema = KINDS[kind]
+    keys = {key: CONFIGURATIONS[name][key] for key in CONFIGURATIONS[name].keys() - NAMING}
+    if schema.embeddings + bool(schema.numeric) == 1 and keys == CONFIGURATIONS["dlrm"]:
+        with pytest.raises(UsageError, match="this dataset gives it one embedding"):
+            make(keys, schema)
+        return
+    model = make(keys, schema)
+    batch = ones(schema)
+    model(batch).sum().backward()
+    model.eval()
+    for rows in (0, 1, 5):
+        few = Batch(batch.ids[:rows], batch.dense[:rows], batch.labels[:rows])
+        assert model(few).shape == (rows,)
+    with torch.device("meta"):
+        assert trace(make(keys, schema), schema).macs == count(model).macs
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["wukong", "dcnv2-parallel", "autoint-plus", "finalmlp", "mlp"])
+def test_one_kind_of_features_exports(name: str, kind: str) -> None:
+    """The models in which features are put together in different ways."""
+    schema = KINDS[kind]
+    model = make(CONFIGURATIONS[name], schema).eval()
+    batch = ones(schema)
+    torch.testing.assert_close(torch.export.export(model, (batch,)).module()(batch), model(batch))
 
 
 @every_model

@@ -318,6 +318,8 @@ class FeatureSelection(Spec):
     """FinalMLP's gates on the input of each stream."""
 
     hidden: Widths = (800,)
+    """Hidden layers of both gates. Of a gate without context only the last bias learns, as in the published
+    implementation; `[]` gives gates as able for fewer weights."""
     context1: tuple[str, ...] = ()
     """Features that steer the gate of the first stream, by name or pattern; none: a learned constant."""
     context2: tuple[str, ...] = ()

@@ -46,7 +46,9 @@ class Fusion(nn.Module):
 class Gate(nn.Module):
     """2 sigmoid(MLP(context)): (B, context) → (B, N D), 1 where the MLP says 0.
 
-    Without a context the MLP reads `width` learned numbers, the same for every example.
+    Without a context the MLP reads `width` learned numbers, the same for every example. As in FuxiCTR they
+    start at zero, like the biases, so behind a hidden layer only the last bias has a gradient; that is all
+    a constant needs (decision 0130).
     """
 
     def __init__(self, context: int, hidden: Sequence[int], outputs: int, *, width: int) -> None:
