@@ -140,6 +140,8 @@ def init(output: Output, file: str, label: str | None, name: str | None) -> None
     }
     output.result(content, lambda console: console.out(made.text, end="", highlight=False))
     for doubt in made.doubts:
-        output.warn(f"{doubt}; correct the recipe if it does not")
+        output.warn(doubt)
+    if made.doubts:
+        output.note("correct the recipe where that is not what the data means")
     target = f"{made.name}.yaml"
     output.note(f"save it as {target} in this folder, then run `wukongctl prepare ./{target}`")

@@ -188,7 +188,7 @@ def test_labels(tmp_path: Path, values: list[Any], expression: str, positives: i
     [
         ("", None, "is empty"),
         ("\n\n", None, "is empty"),
-        ("label,a\n", None, "has 0 rows"),
+        ("label,a\n", None, "has a header and no rows"),
         ("label,a\n1,x\n0,y\n", None, "has 2 rows, a dataset needs at least 10"),
         (lines("a,b", "x{i},1.5"), None, "no column of `t.csv` looks like a label"),
         (lines("label,b", "1,{i}"), "label", "`label` cannot be a label: it holds one value only"),
@@ -277,6 +277,103 @@ def test_dates_that_may_be_read_two_ways_are_said_to_be(tmp_path: Path, days: in
     assert "strptime" in made.text
     said = "every `when` fits %m/%d/%Y as well as %d/%m/%Y: the day is taken to come first"
     assert (made.doubts, said in made.text) == ((said,) if open_ else (), open_)
+
+
+@pytest.mark.parametrize(
+    ("written", "read", "low", "high"),
+    [
+        (["3,25", "0,5", "12", "-7,125"], "`3,25` in `n` is 3.25", -7.125, 12),
+        (["1,234", "56", "1,234,567.5"], "`1,234` in `n` is 1234", 56, 1234567.5),
+        (["1.234,5", "7", "1.000.000"], "`1.234,5` in `n` is 1234.5", 7, 1e6),
+        (["1 234", "7,5", "1\u00a0000\u00a0000"], "`1 234` in `n` is 1234", 7.5, 1e6),
+        (["3,25", "3.5"], "`3,25` in `n` is 3.25", 3.25, 3.5),
+    ],
+)
+def test_numbers_as_people_write_them_are_numbers(
+    tmp_path: Path, written: list[str], read: str, low: float, high: float
+) -> None:
+    """Never a sequence of `3` and `25`."""
+    table: Table = {"click": [i % 2 for i in range(90)], "n": (written * 90)[:90]}
+    write(table, tmp_path / "t.csv")
+    made = draft("t.csv")
+    assert [(role.kind, role.column.low, role.column.high) for role in made.roles] == [("numeric", low, high)]
+    assert made.doubts == (f"numbers are read as people write them: {read}",)
+    statistics = prepared(made, tmp_path).statistics
+    assert statistics is not None
+    assert statistics.features["n"].missing["train"] == 0
+
+
+def test_lists_of_numbers_stay_lists(tmp_path: Path) -> None:
+    lists = ["3,25", "3,25,7", "4", "4,3", "3,7"]
+    write({"click": [i % 2 for i in range(90)], "n": lists * 18}, tmp_path / "t.csv")
+    assert uses(draft("t.csv")) == {"n": "sequence"}
+
+
+def test_markers_of_missing_values_are_counted_and_said(tmp_path: Path) -> None:
+    """Among numbers nobody means a value by them; among texts some do."""
+    table: Table = {
+        "click": ["NULL" if i == 5 else i % 2 for i in range(100)],
+        "age": ["NULL" if i % 10 == 0 else 20 + i for i in range(100)],
+        "user_id": [r"\N" if i % 25 == 0 else 100 + i % 30 for i in range(100)],
+        "price": [("-", " None", 1.5 * i)[min(i % 20, 2)] for i in range(100)],
+        "country": [("NL", "NA", "-", "BE", "DE")[i % 5] for i in range(100)],
+        "nothing": ["n/a"] * 100,
+        "plain": [f"v{i % 7}" for i in range(100)],
+    }
+    write(table, tmp_path / "t.csv")
+    made = draft("t.csv")
+    assert uses(made) == {
+        "age": "numeric",
+        "user_id": "categorical",
+        "price": "numeric",
+        "country": "categorical",
+        "nothing": "left out",
+        "plain": "categorical",
+    }
+    assert made.doubts == (
+        "read as missing: 1 × `NULL` in `click`, 10 × `NULL` in `age`, 4 × `\\N` in `user_id`, "
+        "5 × `-` and 5 × `None` in `price`",
+        "a value like any other is 20 × `-` and 20 × `NA` in `country`; where it means a missing one, "
+        "select `NULLIF(NULLIF(trim(\"country\"), '-'), 'NA')`",
+    )
+    assert all(f"# {doubt}"[:200] in made.text for doubt in made.doubts)
+    manifest = prepared(made, tmp_path)
+    assert sum(split.rows for split in manifest.splits.values()) == 99
+    assert manifest.statistics is not None
+    for name, share in (("age", 0.1), ("user_id", 0.04), ("price", 0.1), ("country", 0)):
+        known = manifest.statistics.features[name].missing
+        rows = sum(round(known[split] * part.rows) for split, part in manifest.splits.items())
+        assert rows == round(100 * share), name
+
+
+def test_a_label_with_a_decimal_comma_keeps_its_rows(tmp_path: Path) -> None:
+    table: Table = {
+        "rating": ["NULL", *(f"{1 + i % 9 / 2}".replace(".", ",") for i in range(99))],
+        "a": [f"v{i % 7}" for i in range(100)],
+    }
+    write(table, tmp_path / "t.csv")
+    made = draft("t.csv")
+    assert made.label.expression == '"rating" >= 4'
+    manifest = prepared(made, tmp_path)
+    assert sum(split.rows for split in manifest.splits.values()) == 99
+    assert sum(split.positives for split in manifest.splits.values()) == 33
+
+
+def test_tags_with_blanks_after_their_commas_prepare_without_them(tmp_path: Path) -> None:
+    write(shop() | {"tags": [tags.replace("|", ", ") for tags in shop()["tags"]]}, tmp_path / "t.csv")
+    made = draft("t.csv")
+    assert 'separator: ","' in made.text
+    prepared(made, tmp_path)
+    values = pq.read_table(tmp_path / "data/t/vocab/tags.parquet")["value"].to_pylist()
+    assert sorted(values) == ["blue", "new", "red", "sale"]
+
+
+def test_columns_of_one_name_are_said_to_be(tmp_path: Path) -> None:
+    text(tmp_path / "t.csv", lines("click,a,A,a", "{label},v{i},1,w{i}"))
+    assert draft("t.csv").doubts == (
+        "columns 2 and 3 are both called `A`: the later one is read as `A_2`",
+        "columns 2 and 4 are both called `a`: the later one is read as `a_3`",
+    )
 
 
 def test_lists_structs_and_bytes_of_parquet(tmp_path: Path) -> None:
@@ -434,11 +531,11 @@ def test_what_was_not_as_expected_is_said() -> None:
         "click": [pick.randrange(2) for _ in range(400)],
         "n": [pick.random() for _ in range(400)],
     }
-    table["n"][7] = "n/a"
+    table["n"][7] = "much"
     write(table, Path("t.csv"))
     content = Path("t.csv").read_bytes()
     assert "; numbers but for 1" in draft("t.csv").text
-    Path("t.csv").write_bytes(content.replace(b"n/a", b"\xff"))
+    Path("t.csv").write_bytes(content.replace(b"much", b"\xff"))
     assert "# read as latin-1: some byte in it is not UTF-8" in draft("t.csv").text
 
 

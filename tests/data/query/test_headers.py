@@ -168,5 +168,52 @@ def test_a_first_recipe_is_not_guessed_over_them(
 ) -> None:
     tables(tmp_path, header)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=r"^`o2.csv:1`: the columns are "):
+    with pytest.raises(UsageError, match=r"^`o2.csv:1`: the columns are ") as caught:
         draft("o*.csv", name="own")
+    assert "`read_csv('{o*.csv}', header=true, all_varchar=true, union_by_name=true)`" in str(
+        caught.value.hint
+    )
+
+
+def test_of_many_columns_the_first_that_differs_is_named(tmp_path: Path) -> None:
+    names = [f"c{i}" for i in range(20)]
+    for file, header in (("o1.csv", ["label", "a", *names]), ("o2.csv", ["label", "a", *names[:15], "z"])):
+        (tmp_path / file).write_text(f"{','.join(header)}\n")
+    columns = ", ".join(f"'{name}': 'VARCHAR'" for name in ("label", "a", *names))
+    with pytest.raises(UsageError, match=r"^`o2.csv:1`: column 18 is `z`, that of `o1.csv` `c15`$"):
+        run(pattern(f"header=true, auto_detect=false, columns={{{columns}}}"), tmp_path, tmp_path / "out")
+
+
+@pytest.mark.parametrize("arguments", ["header=true, all_varchar=true", "all_varchar=true, skip=1"])
+@pytest.mark.parametrize(
+    ("changes", "allowed"),
+    [
+        ({"features": ["a"]}, False),
+        ({"features": ["c"]}, True),
+        ({"features": ["a", "a_1"]}, True),
+        ({"features": ["c"], "label": "CAST(label = a AS INT)"}, False),
+        (
+            {
+                "features": ["c"],
+                "split": {"by": "hash", "key": "concat(A, 1)", "ratio": {"train": 1, "test": 1}},
+            },
+            False,
+        ),
+    ],
+)
+def test_a_name_that_two_columns_have_is_an_error_where_the_recipe_means_one(
+    tmp_path: Path, arguments: str, changes: dict[str, Any], *, allowed: bool
+) -> None:
+    """DuckDB would quietly take the first."""
+    line = 1 + arguments.count("skip")
+    rows = "".join(f"{i % 2},x{i % 3},y,z{i}\n" for i in range(40))
+    (tmp_path / "clicks.csv").write_text("made today\n" * (line - 1) + f"label,a,c,A\n{rows}")
+    query = f"FROM read_csv('{{clicks.csv}}', {arguments})"
+    features = [{"type": "categorical", "columns": changes["features"]}]
+    spec = own(**{"rows": query, "split": SPLIT} | changes | {"features": features})
+    if allowed:
+        assert run(spec, tmp_path, tmp_path / "out").splits["train"].rows == 20
+        return
+    with pytest.raises(UsageError, match=rf"^`clicks.csv:{line}`: 2 columns are called `a`$") as caught:
+        run(spec, tmp_path, tmp_path / "out")
+    assert "`a` is the first, `a_1` the second" in str(caught.value.hint)

@@ -11,7 +11,7 @@ from wukongctl.config.dataset import RESERVED_COLUMNS, ByOrder, DatasetSpec, is_
 from wukongctl.config.loading import validate
 from wukongctl.config.positions import parse
 from wukongctl.data.acquire.sources import by_name
-from wukongctl.data.drafting import guess, profile
+from wukongctl.data.drafting import guess, profile, writing
 from wukongctl.data.drafting.guess import Label, Role
 from wukongctl.data.drafting.profile import Column
 from wukongctl.data.pipeline import splits
@@ -32,6 +32,8 @@ WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 FEW = 10
 """A column of so few values that gives the label away is the label by another name."""
 MANY_ROWS = 100
+LINE = 80
+"""Characters of a list of SQL that stay on one line."""
 
 
 class Draft(NamedTuple):
@@ -86,20 +88,48 @@ def _name(file: str) -> str:
 class _Drafting:
     def __init__(self, engine: Engine, file: str, name: str, table: tables.Table, wanted: str | None) -> None:
         self.engine, self.file, self.name, self.table = engine, file, name, table
-        headers.require_same(engine, table.source)
-        self.columns = self._measured(f"SELECT * FROM {table.source} LIMIT {LOOKED_AT}")
+        self._require_same()
+        # A copy of the rows: each look at the file would parse it again.
+        engine.execute(f"CREATE TEMP TABLE looked_at AS SELECT * FROM {table.source} LIMIT {LOOKED_AT}")
+        self._require_rows()
+        self.writings = writing.look(engine, "FROM looked_at", table.columns)
+        self.columns = profile.measure(engine, self._as_meant(), table.columns)
         self.rows = self.columns[0].rows
-        if self.rows < LEAST_ROWS:
-            raise UsageError(f"`{file}` has {self.rows} rows, a dataset needs at least {LEAST_ROWS}")
         self.label = guess.label(self.columns, wanted, file)
         rest = [column for column in self.columns if column is not self.label.column]
         self.time = guess.time(rest)
         self.names = _names(self.columns, self.label.column)
 
-    def _measured(self, query: str) -> tuple[Column, ...]:
-        """Measure a copy of the rows: each look at the file would parse it again."""
-        self.engine.execute(f"CREATE TEMP TABLE looked_at AS {query}")
-        return profile.measure(self.engine, "SELECT * FROM looked_at", self.table.columns)
+    def _require_same(self) -> None:
+        """UsageError for files of one pattern whose columns differ: the recipe names them by position."""
+        try:
+            headers.require_same(self.engine, self.table.source)
+        except UsageError as error:
+            by_name = f"read_csv('{{{self.file}}}', header=true, all_varchar=true, union_by_name=true)"
+            hint = "give all files the same columns; or draft a recipe for one, and let names decide"
+            raise UsageError(error.message, hint=f"{hint}: `{by_name}`") from None
+
+    def _require_rows(self) -> None:
+        ((rows,),) = self.engine.rows("SELECT count(*) FROM looked_at")
+        if not rows:
+            raise UsageError(
+                f"`{self.file}` has a header and no rows", hint="give the file that holds the rows"
+            )
+        if rows < LEAST_ROWS:
+            raise UsageError(
+                f"`{self.file}` has {rows} rows, a dataset needs at least {LEAST_ROWS}",
+                hint='give a larger file, or a pattern of files such as `"part-*.csv"`',
+            )
+
+    def _as_meant(self) -> str:
+        """The rows looked at, with missing values missing and numbers numbers."""
+        changed = ", ".join(f"{new} AS {sql.identifier(name)}" for name, new in self._meant().items())
+        return f"SELECT * REPLACE ({changed}) FROM looked_at" if changed else "SELECT * FROM looked_at"
+
+    def _meant(self) -> dict[str, str]:
+        """Columns that are not read as they stand, and how they are."""
+        known = {name: how.expression for name, how in self.writings.items()}
+        return {name: new for name, new in known.items() if new is not None}
 
     def draft(self) -> Draft:
         roles = self._roles()
@@ -114,7 +144,7 @@ class _Drafting:
         split, note = self._split(roles)
         text = self._text(roles, split, note)
         validate(parse(text, f"{self.name}.yaml"), DatasetSpec)  # a mistake of ours, not of the user's
-        return Draft(self.name, text, self.label, tuple(roles), self._doubts())
+        return Draft(self.name, text, self.label, tuple(roles), self._doubts(roles))
 
     def _roles(self) -> list[Role]:
         others = [c for c in self.columns if c is not self.label.column and c is not self.time]
@@ -203,7 +233,7 @@ class _Drafting:
             f"name: {_scalar(self.name)}",
             f"description: {json.dumps(f'{Path(self.file).name}, described by wukongctl datasets init')}",
             f"files: {{{_scalar(self.file)}: {{}}}} # found beside this recipe, or in --source",
-            *(f"# {note}" for note in (*self.table.notes, *map(_comment, self._doubts()))),
+            *(f"# {note}" for note in (*self.table.notes, *map(_comment, self._doubts(roles)))),
             *_block("rows", self._sql()),
             *([f"# {split_note}"] if split_note else []),
             f"split: {_flow(split)}",
@@ -227,7 +257,7 @@ class _Drafting:
         changes = self._conversions()
         renames = {old: new for old, new in self.names.items() if old != new}
         both = changes.keys() & renames.keys()  # DuckDB takes a column in one list only
-        parts = {
+        lists = {
             "EXCLUDE": [sql.identifier(name) for name in self.names if name in both],
             "REPLACE": [
                 f"{new} AS {sql.identifier(name)}" for name, new in changes.items() if name not in both
@@ -238,7 +268,7 @@ class _Drafting:
                 if old not in both
             ],
         }
-        star = "*" + "".join(f" {word} ({', '.join(items)})" for word, items in parts.items() if items)
+        star = "*" + "".join(f" {word} ({_items(items)})" for word, items in lists.items() if items)
         star += "".join(
             f", {changes[old]} AS {sql.identifier(renames[old])}" for old in self.names if old in both
         )
@@ -250,32 +280,35 @@ class _Drafting:
         label = self.label.column
         if label.filled == label.rows and label.rows < LOOKED_AT:
             return text
-        name = sql.identifier(label.name)
+        name = self._meant().get(label.name, sql.identifier(label.name))
         known = f"trim({name}) <> ''" if label.type == "VARCHAR" else f"{name} IS NOT NULL"
         if label.is_number:
             known = f"isfinite(TRY_CAST({name} AS DOUBLE))"
         return f"{text}\nWHERE {known} -- rows without a label teach nothing"
 
-    def _doubts(self) -> tuple[str, ...]:
+    def _doubts(self, roles: Sequence[Role]) -> tuple[str, ...]:
         """What the values leave open and the recipe had to decide."""
-        if self.time is None or self.time.other_format is None:
-            return ()
+        out = {role.column.name for role in roles if role.kind == "left out"}
+        said = writing.remarks(how for name, how in self.writings.items() if name not in out)
         time = self.time
-        return (
-            f"every `{time.name}` fits {time.other_format} as well as {time.format}: "
-            "the day is taken to come first",
-        )
+        if time is not None and time.other_format is not None:
+            said.append(
+                f"every `{time.name}` fits {time.other_format} as well as {time.format}: "
+                "the day is taken to come first"
+            )
+        return (*self.table.doubts, *said)
 
     def _conversions(self) -> dict[str, str]:
         """Columns that are read as text and are needed as something else."""
-        changes = {}
+        changes = self._meant()
         label = self.label.column
         compared = self.label.expression != sql.identifier(label.name)
         if label.type in ("VARCHAR", "JSON") and label.is_number and compared:
-            changes[label.name] = f"CAST({sql.identifier(label.name)} AS DOUBLE)"
+            changes[label.name] = f"CAST({changes.get(label.name, sql.identifier(label.name))} AS DOUBLE)"
         if self.time is not None and self.time.type in ("VARCHAR", "JSON"):
             kind = "TIMESTAMP" if guess.is_date(self.time) else "BIGINT"
-            name, written = sql.identifier(self.time.name), self.time.format
+            name = changes.get(self.time.name, sql.identifier(self.time.name))
+            written = self.time.format
             changes[self.time.name] = (
                 f"strptime({name}, {sql.literal(written)})" if written else f"CAST({name} AS {kind})"
             )
@@ -301,6 +334,12 @@ class _Drafting:
         return ["# Left out:"] * bool(out) + [
             f"#   {_comment(role.column.name)}: {_comment(role.note)}" for role in out
         ]
+
+
+def _items(items: Sequence[str]) -> str:
+    """A list of SQL, on lines of its own where it is long."""
+    line = ", ".join(items)
+    return line if len(line) <= LINE else "\n    " + ",\n    ".join(items)
 
 
 def _names(columns: Sequence[Column], label: Column) -> dict[str, str]:

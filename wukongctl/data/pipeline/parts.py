@@ -81,6 +81,7 @@ def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> Plan:
     parts: list[Part] = []
     for text, rule in _streams(spec):
         headers.require_same(engine, text)
+        headers.require_unique(engine, text, _mentioned(spec, text))
         whole = sql.source(text, limit)
         try:
             types = _types(engine, spec, whole)
@@ -98,6 +99,13 @@ def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> Plan:
                 )
             )
     return Plan(parts=tuple(parts))
+
+
+def _mentioned(spec: DatasetSpec, query: str) -> str:
+    """All of the recipe that may name a column of a raw file."""
+    for arguments in sql.csv_calls(query):
+        query = query.replace(arguments, "")
+    return " ".join([query, *(text for _, text in _expressions(spec, {}))])
 
 
 def bounded(spec: DatasetSpec, parts: Iterable[Part], rows: Iterable[int]) -> tuple[Part, ...]:

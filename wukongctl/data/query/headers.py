@@ -8,7 +8,7 @@ order, than the recipe's or than another file's, would be mixed up. Remote files
 import csv
 import re
 from collections.abc import Iterator
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 
 from wukongctl.data.query import lines, sql
@@ -27,6 +27,8 @@ FILE = re.compile(r"'(?:[^']|'')*'")
 NUMBERED = re.compile(r"column\d+")
 """What DuckDB calls columns of which it found no names."""
 COLUMNS = re.compile(rf"\bcolumns{IS}\{{([^}}]*)\}}", re.IGNORECASE)
+LISTED = 8
+"""Columns that an error shows; of more, it names the first that differs."""
 KEY = re.compile(r"'((?:[^']|'')*)'\s*:")
 HINT = (
     "give all files the same columns in the same order; or let names decide: in `read_csv`, "
@@ -48,11 +50,34 @@ def require_same(engine: Engine, query: str) -> None:
         for path in files[1:]:
             found = _cells(path, arguments, position)
             if found != wanted and None not in (found, wanted):
+                said = _difference(found or (), wanted or (), first.name)
+                raise UsageError(f"`{path.name}:{position + 1}`: {said}", hint=HINT)
+
+
+def require_unique(engine: Engine, query: str, mentioned: str) -> None:
+    """UsageError for a header with one of the `mentioned` names twice, of which DuckDB reads the second as
+    `name_1`, unless that is mentioned too.
+    """
+    for arguments in sql.csv_calls(query):
+        path = next(_files(engine, arguments), None)
+        if path is None:
+            continue
+        skip = SKIPPED.search(arguments)
+        position = int(skip[1]) if skip else 0
+        cells = _cells(path, arguments, position) or ()
+        for name in sorted({cell for cell in cells if cell and cells.count(cell) > 1}):
+            second = f"{name}_1"
+            known = {column.lower() for column in engine.types(f"FROM read_csv({arguments})")}
+            if second in known and _says(mentioned, name) and not _says(mentioned, second):
+                which = f"`{name}` is the first, `{second}` the second"
                 raise UsageError(
-                    f"`{path.name}:{position + 1}`: the columns are {_listed(found)}, "
-                    f"those of `{first.name}` {_listed(wanted)}",
-                    hint=HINT,
+                    f"`{path.name}:{position + 1}`: {cells.count(name)} columns are called `{name}`",
+                    hint=f"rename one in the file, or name both in the recipe: {which}",
                 )
+
+
+def _says(text: str, name: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
 
 
 def _require_named(arguments: str, place: str, header: tuple[str, ...]) -> None:
@@ -127,7 +152,18 @@ def _cells(path: Path, arguments: str, position: int) -> tuple[str, ...] | None:
     return tuple(cell.strip().lower() for cell in cells)
 
 
-def _listed(names: tuple[str, ...] | None) -> str:
-    names = names or ()
-    listed = ", ".join(f"`{name}`" for name in names[:8])
-    return f"{listed}…" if len(names) > 8 else listed or "missing"
+def _difference(found: tuple[str, ...], wanted: tuple[str, ...], first: str) -> str:
+    """How the columns `found` differ from those `wanted`, of the file `first`; of many, where first."""
+    if max(len(found), len(wanted)) <= LISTED:
+        return f"the columns are {_listed(found)}, those of `{first}` {_listed(wanted)}"
+    pairs = enumerate(zip_longest(found, wanted), start=1)
+    number, (name, other) = next((n, pair) for n, pair in pairs if pair[0] != pair[1])
+    return f"column {number} is {_named(name)}, that of `{first}` {_named(other)}"
+
+
+def _named(name: str | None) -> str:
+    return f"`{name}`" if name is not None else "missing"
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(map(_named, names)) or "missing"

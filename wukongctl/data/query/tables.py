@@ -2,6 +2,7 @@
 
 import gzip
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,8 @@ class Table(NamedTuple):
     source: str
     columns: dict[str, str]
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    """What a person should look at."""
 
 
 def describe(engine: Engine, path: Path, name: str) -> Table:
@@ -89,12 +92,13 @@ def _csv(engine: Engine, path: Path, name: str, encoding: str) -> Table:
     if odd is not None:
         raise RunFailed(f"`{path.name}:{odd[0]}`: {odd[1]}", hint="mend the line, then try again")
     header = bool(has_header) and _is_header(cells)
-    names = _unique([cell if header and cell else f"column_{i + 1}" for i, cell in enumerate(cells)])
+    given = [cell if header and cell else f"column_{i + 1}" for i, cell in enumerate(cells)]
+    names = _unique(given)
     columns = ", ".join(f"{sql.literal(column)}: 'VARCHAR'" for column in names)
     reader = f"read_csv({place}, {dialect}, header={'true' if header else 'false'}, auto_detect=false,"
     source = f"{reader}\n{_wrapped(f'columns={{{columns}}})')}"
     notes = [] if header else ["no header found in the file: name its columns here, in their order"]
-    return Table(source, dict.fromkeys(names, "VARCHAR"), tuple(notes))
+    return Table(source, dict.fromkeys(names, "VARCHAR"), tuple(notes), tuple(_repeated(given, names)))
 
 
 def _is_header(cells: list[str | None]) -> bool:
@@ -117,6 +121,15 @@ def _unique(names: list[str]) -> list[str]:
         taken.add(unique.lower())
         result.append(unique)
     return result
+
+
+def _repeated(given: list[str], names: list[str]) -> Iterator[str]:
+    """Of each column whose name another one before it has, what it is called instead."""
+    seen: dict[str, int] = {}
+    for number, (cell, name) in enumerate(zip(given, names, strict=True), start=1):
+        first = seen.setdefault(cell.lower(), number)
+        if first != number:
+            yield f"columns {first} and {number} are both called `{cell}`: the later one is read as `{name}`"
 
 
 def _wrapped(text: str) -> str:
