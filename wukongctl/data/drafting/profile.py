@@ -15,6 +15,8 @@ TIME_FORMATS = tuple(
 """How dates are written apart from ISO 8601; where two fit all values, the first is taken."""
 FEW = 50
 """Up to so many distinct values are counted exactly and kept."""
+FIRST = 3
+"""Values that a format of times is tried on before it is on all."""
 LARGEST = 1e30
 """Numbers beyond this leave float32 sooner or later."""
 
@@ -178,7 +180,7 @@ def _closer(engine: Engine, rows: str, name: str, column: Column) -> Column:
     distinct = len(values) if len(values) < limit else column.distinct
     changed = column.__dict__ | {"values": values[:FEW], "distinct": distinct}
     if not column.is_number and column.times < column.filled and column.type in ("VARCHAR", "JSON"):
-        written = _time_formats(engine, rows, value, column)
+        written = _time_formats(engine, rows, value, column.filled, values[:FIRST])
         changed |= (
             {"format": written[0], "other_format": _exchanged(written), "times": column.filled}
             if written
@@ -187,11 +189,18 @@ def _closer(engine: Engine, rows: str, name: str, column: Column) -> Column:
     return Column(**changed)
 
 
-def _time_formats(engine: Engine, rows: str, value: str, column: Column) -> list[str]:
-    """The formats in which every value is a time."""
-    asked = ", ".join(f"count(try_strptime({value}, {sql.literal(f)}))" for f in TIME_FORMATS)
+def _time_formats(engine: Engine, rows: str, value: str, filled: int, some: Sequence[str]) -> list[str]:
+    """The formats in which all `filled` values are times: asked of `some` first, whom most fit none."""
+    listed = ", ".join(f"({sql.literal(text)})" for text in some)
+    likely = _fitting(engine, TIME_FORMATS, f"SELECT * FROM (VALUES {listed}) AS v(v)", "v", len(some))
+    return _fitting(engine, likely, rows, value, filled) if likely else []
+
+
+def _fitting(engine: Engine, formats: Sequence[str], rows: str, value: str, wanted: int) -> list[str]:
+    """Those of `formats` in which `wanted` values are times."""
+    asked = ", ".join(f"count(try_strptime({value}, {sql.literal(f)}))" for f in formats)
     (found,) = engine.rows(f"SELECT {asked} FROM (\n{rows}\n)")
-    return [f for f, count in zip(TIME_FORMATS, found, strict=True) if count == column.filled]
+    return [f for f, count in zip(formats, found, strict=True) if count == wanted]
 
 
 def _exchanged(formats: Sequence[str]) -> str | None:
