@@ -1,10 +1,14 @@
 """`datasets ls`, `show` and `init`, as typed."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from tests.cli.conftest import Wukong
 from tests.data.server import serving
@@ -161,11 +165,30 @@ label: clicked
 features: [{{type: categorical, columns: [user]}}]
 """
         )
-        for option, said in ((), True), (("--force",), False):
+        (tmp_path / "data").mkdir()
+        with FileLock(tmp_path / "data/.mine.lock"):
+            assert said_until_it_waits(tmp_path) == "waiting for another `wukongctl prepare mine`\n"
+        for option, said in ((), True), (("--force",), False), (("--refresh", "--force"), True):
             err = wukong("prepare", "./mine.yaml", *option).err
             assert ("terms of `mine`: research use only (https://example.org/terms)" in err) == said
             assert ("downloading `clicks.csv`, 0.0 MB" in err) == said
-        assert len(server.requests) == 1
+        assert len(server.requests) == 2
+        failed = wukong("prepare", "./mine.yaml", "--refresh", "--source", ".")
+        assert (failed.code, "nothing is downloaded" in failed.err) == (2, True)
+
+
+def said_until_it_waits(folder: Path) -> str:
+    """By `prepare`, of which nobody knows yet whether it will download anything."""
+    command = [sys.executable, "-m", "wukongctl", "prepare", "./mine.yaml", "--out", "data"]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, env=env)
+    assert process.stderr is not None
+    said = ""
+    while "waiting" not in said and process.poll() is None:
+        said += process.stderr.readline()
+    process.kill()
+    process.communicate()
+    return said
 
 
 def test_bars() -> None:

@@ -1,21 +1,27 @@
 """`wukongctl prepare`: raw files to a verified, documented Parquet dataset."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from wukongctl.cli import options
-from wukongctl.cli.output import Output
+from wukongctl.cli.output import Output, ProgressBar
 from wukongctl.cli.pace import Pace
+from wukongctl.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
     from wukongctl.config.dataset import DatasetSpec
     from wukongctl.data.manifest import Manifest
     from wukongctl.data.pipeline.executors import EngineName
+    from wukongctl.data.prepare import Plan
+    from wukongctl.data.progress import Progress
 
 EXAMPLES = """\b
 Examples:
@@ -42,6 +48,7 @@ Examples:
 @click.option("--limit-rows", type=click.IntRange(min=1), help="Only the first rows of each SELECT.")
 @click.option("--no-verify", is_flag=True, help="Go on when a checksum or count does not hold; recorded.")
 @click.option("--force", is_flag=True, help="Replace what is prepared already.")
+@click.option("--refresh", is_flag=True, help="Download again what no checksum vouches for.")
 @click.option("--dry-run", is_flag=True, help="Check files at hand, say what would be done, and stop.")
 @options.common
 def prepare(
@@ -55,18 +62,23 @@ def prepare(
     limit_rows: int | None,
     no_verify: bool,
     force: bool,
+    refresh: bool,
     dry_run: bool,
 ) -> None:
     """Prepare each DATASET, the name of a shipped recipe or a YAML file of your own."""
     from wukongctl.config import library
     from wukongctl.config.dataset import DatasetSpec
     from wukongctl.config.loading import load
+    from wukongctl.data.prepare import plan
     from wukongctl.data.query.engine import require_memory_limit
 
     found = [(path, load(path, DatasetSpec)) for path in (library.find(n, "datasets") for n in datasets)]
     require_memory_limit(memory_limit)
+    if refresh and source is not None:
+        raise UsageError("`--refresh` downloads again, and with `--source` nothing is downloaded")
     if dry_run:
-        _dry_run(output, found, source, out, verify=not no_verify, limit_rows=limit_rows, force=force)
+        wanted = partial(plan, source=source, out=out, verify=not no_verify, limit_rows=limit_rows)
+        _dry_run(output, found, partial(wanted, force=force, refresh=refresh))
         return
     results = []
     for path, spec in found:
@@ -82,6 +94,7 @@ def prepare(
             threads=threads,
             limit_rows=limit_rows,
             force=force,
+            refresh=refresh,
             engine=engine,
         )
         results.append((manifest, summary(manifest, out, time.monotonic() - started, fresh=fresh)))
@@ -101,6 +114,7 @@ def run_recipe(
     threads: int | None = None,
     limit_rows: int | None = None,
     force: bool = False,
+    refresh: bool = False,
     engine: "EngineName" = "local",
 ) -> "tuple[Manifest, bool]":
     """Prepare with progress shown, also for `quickstart`; and whether there was anything to do."""
@@ -110,16 +124,21 @@ def run_recipe(
     from wukongctl.data.progress import Progress
     from wukongctl.data.staging import WAITING
 
-    if source is None and (force or not (out / spec.name).exists()):
-        _say_terms(output, spec)
-    stages: list[str] = []
+    last, begun = "", False
     pace = Pace()
     with placed(path), output.progress() as bar:
 
         def report(at: Progress) -> None:
-            if at.stage.startswith(WAITING) and stages != [at.stage]:
+            nonlocal last, begun
+            waits = at.stage.startswith(WAITING)
+            if waits and at.stage != last:
                 output.note(at.stage)
-            stages[:] = [at.stage]
+            # Only now is it known that there is work, and what another process has not fetched meanwhile.
+            if not (waits or begun or at.stage == UP_TO_DATE):
+                begun = True
+                if source is None:
+                    _say_terms(output, spec, refresh=refresh)
+            last = at.stage
             bar.update(f"{spec.name}: {at.stage}", at.done, at.total, pace.describe(at))
 
         manifest = prepare_dataset(
@@ -132,10 +151,11 @@ def run_recipe(
             threads=threads,
             limit_rows=limit_rows,
             force=force,
+            refresh=refresh,
             engine=engine,
             progress=report,
         )
-    fresh = stages[-1:] != [UP_TO_DATE]
+    fresh = last != UP_TO_DATE
     if not fresh:
         output.note(f"`{out / spec.name}` is already prepared; `--force` would build it again")
     for problem in manifest.problems:
@@ -143,11 +163,11 @@ def run_recipe(
     return manifest, fresh
 
 
-def _say_terms(output: Output, spec: "DatasetSpec") -> None:
+def _say_terms(output: Output, spec: "DatasetSpec", *, refresh: bool) -> None:
     """The owner's terms and the size, before the first download."""
     from wukongctl.data.acquire.sources import pending
 
-    downloads = pending(spec)
+    downloads = pending(spec, refresh=refresh)
     if not downloads:
         return
     sizes = [download.bytes for download in downloads.values()]
@@ -196,33 +216,15 @@ def _show(console: "Console", results: "list[tuple[Manifest, dict[str, Any]]]") 
         console.print(f"{content['seconds']:.1f} s{speed} → {content['path']}", soft_wrap=True)
 
 
-def _dry_run(
-    output: Output,
-    found: "list[tuple[Path, DatasetSpec]]",
-    source: Path | None,
-    out: Path,
-    *,
-    verify: bool,
-    limit_rows: int | None,
-    force: bool,
-) -> None:
-    from wukongctl.data.prepare import Plan, plan
-
+def _dry_run(output: Output, found: "list[tuple[Path, DatasetSpec]]", plan: "Callable[..., Plan]") -> None:
     plans: list[Plan] = []
     for path, spec in found:
         with output.progress() as bar:
-            plans.append(
-                plan(
-                    spec,
-                    recipe_dir=path.parent,
-                    source=source,
-                    out=out,
-                    verify=verify,
-                    limit_rows=limit_rows,
-                    force=force,
-                    progress=lambda at, bar=bar: bar.update(at.stage, at.done, at.total),
-                )
-            )
+
+            def report(at: "Progress", bar: "ProgressBar" = bar) -> None:
+                bar.update(at.stage, at.done, at.total)
+
+            plans.append(plan(spec, recipe_dir=path.parent, progress=report))
 
     def human(console: "Console") -> None:
         for made in plans:

@@ -36,6 +36,7 @@ def prepare(
     threads: int | None = None,
     limit_rows: int | None = None,
     force: bool = False,
+    refresh: bool = False,
     engine: EngineName = "local",
     progress: Report | None = None,
 ) -> Manifest:
@@ -43,15 +44,17 @@ def prepare(
 
     `source` is a folder (or the one file, or the archive) with the raw files; without it they are
     downloaded, or read beside the recipe. `limit_rows` keeps the first rows of each SELECT. With
-    `verify` off, failed checks are recorded in the manifest instead of raised. `engine` says where the
+    `verify` off, failed checks are recorded in the manifest instead of raised. With `refresh`, downloads
+    that no checksum vouches for are fetched again. `engine` says where the
     parts of the raw files are worked on; `memory_limit` and `threads` are then those of one part.
 
     Raises CheckFailed for a checksum or count that does not hold, UsageError for a recipe, path or
     existing dataset in the way, RunFailed for raw data that cannot be read.
     """
     require_memory_limit(memory_limit)
+    report = progress or silent
     options = Options(
-        recipe_dir, source, verify, memory_limit, threads, limit_rows, force, engine, progress or silent
+        recipe_dir, source, verify, memory_limit, threads, limit_rows, force, refresh, engine, report
     )
     target = out / spec.name
     with interruptible(spec.name), staging.locked(target, options.report):
@@ -88,6 +91,7 @@ def plan(
     verify: bool = True,
     limit_rows: int | None = None,
     force: bool = False,
+    refresh: bool = False,
     progress: Report | None = None,
 ) -> Plan:
     """What `prepare` would read, download and run; writes nothing.
@@ -95,15 +99,20 @@ def plan(
     Raises what `prepare` would before its first download: a dataset in the way, a file that is missing, or
     one at hand that is not the published one.
     """
+    report = progress or silent
     options = Options(
-        recipe_dir, source, verify, limit_rows=limit_rows, force=force, report=progress or silent
+        recipe_dir, source, verify, limit_rows=limit_rows, force=force, refresh=refresh, report=report
     )
     target = out / spec.name
     current = existing(target, spec, options)
-    if current is None or not _settled(current, spec, options):
-        sources.rehearse(spec, recipe_dir=recipe_dir, source=source, verify=verify, report=options.report)
+    settled = current is not None and _settled(current, spec, options)
+    if not settled:
+        sources.rehearse(
+            spec, recipe_dir=recipe_dir, source=source, verify=verify, report=report, refresh=refresh
+        )
     queries = [query.strip() for query in spec.queries]
-    steps = [f"nothing: `{target}` is already prepared"] if current else _steps(spec, options, queries)
+    known = settled or (current is not None and not refresh)
+    steps = [f"nothing: `{target}` is already prepared"] if known else _steps(spec, options, queries)
     state: Literal["absent", "prepared", "different"] = "different" if target.exists() else "absent"
     return Plan(
         dataset=spec.name, path=str(target), state="prepared" if current else state, steps=steps, sql=queries
@@ -113,7 +122,7 @@ def plan(
 def _steps(spec: DatasetSpec, options: Options, queries: list[str]) -> list[str]:
     """One line for each thing that preparing from nothing does."""
     steps = [f"licence: {spec.license.name}"] if spec.license is not None else []
-    steps += sources.plan(spec, recipe_dir=options.recipe_dir, source=options.source)
+    steps += sources.plan(spec, recipe_dir=options.recipe_dir, source=options.source, refresh=options.refresh)
     if spec.generator is not None:
         rows = min(spec.generator.rows, options.limit_rows or spec.generator.rows)
         steps.append(f"generate {rows:,} rows")
@@ -148,6 +157,8 @@ def pinned(current: Manifest) -> bool:
 
 def _settled(current: Manifest, spec: DatasetSpec, options: Options) -> bool:
     """Whether nothing need be read again: raw files are known, or would only be downloaded once more."""
+    if options.refresh and sources.unpublished(spec):
+        return False
     again = options.source is None and bool(sources.pending(spec))
     differing = any(s.expected_md5 or s.expected_sha256 for s in current.sources if not s.verified)
     return _held(current) and (pinned(current) or (again and not differing))
@@ -172,6 +183,7 @@ def _prepare_in(
         workspace=workspace / RAW,
         verify=options.verify,
         report=options.report,
+        refresh=options.refresh,
     )
     if current is not None:
         if [s.sha256 for s in current.sources] != [s.sha256 for s in raw.sources]:
@@ -185,7 +197,7 @@ def _prepare_in(
         if options.source is None and (doubtful := sources.unpublished(spec)):
             fetched = ", ".join(f"`{path}`" for path in doubtful)
             mend = f"{error.hint}; " if error.hint else ""
-            error.hint = f"{mend}if it was not fetched well, delete {fetched} and run again"
+            error.hint = f"{mend}if {fetched} was not fetched well, `--refresh` fetches it again"
         raise
     folder = workspace / DATASET
     prepared.write(folder)

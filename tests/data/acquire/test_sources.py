@@ -12,7 +12,7 @@ from tests.data import raw
 from tests.data.server import serving
 from tests.data.test_prepare import own, write_rows
 from wukongctl.config.dataset import DatasetSpec
-from wukongctl.data.acquire.sources import Resolved, plan, resolve
+from wukongctl.data.acquire.sources import Resolved, plan, rehearse, resolve
 from wukongctl.data.prepare import prepare
 from wukongctl.data.progress import silent
 from wukongctl.errors import CheckFailed, RunFailed, UsageError
@@ -116,6 +116,7 @@ def test_the_only_file_replaces_a_missing_one_only_without_verification(folder: 
     with pytest.raises(UsageError) as failure:
         find(own(), folder, tmp_path)
     assert "`--no-verify` to read `sample.csv`" in str(failure.value.hint)
+    (folder / "sample.yaml").write_text("name: own\n")  # a recipe is no candidate
     found = find(own(), folder, tmp_path, verify=False)
     assert found.paths == {"clicks.csv": folder / "sample.csv"}
     assert found.problems == ("`sample.csv` was read in place of `clicks.csv`",)
@@ -183,6 +184,74 @@ def test_a_raw_file_offered_as_such_is_read_from_the_cache(
             files={"clicks.csv": {"md5": md5(DATA)}},
         )
         assert find(spec, None, tmp_path).paths == {"clicks.csv": tmp_path / "cache/downloads/own/clicks.csv"}
+
+
+def test_a_download_that_nothing_vouches_for_can_be_refreshed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`force` builds anew from what is here; only `refresh` asks the owner for it again."""
+    monkeypatch.setenv("WUKONGCTL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    cached = tmp_path / "cache/downloads/own/clicks.csv"
+    with serving(DATA) as server:
+        spec = own(downloads={"clicks.csv": {"urls": [server.url("clicks.csv")]}})
+
+        def again(**options: Any) -> int:
+            prepared = prepare(spec, recipe_dir=tmp_path, out=tmp_path / "out", **options)
+            return sum(split.rows for split in prepared.splits.values())
+
+        assert (again(), again(refresh=True), len(server.requests)) == (3, 3, 2)
+        server.replace(DATA + b"0,q\n")
+        assert (again(), again(force=True), len(server.requests)) == (3, 3, 2)
+        (step, *_) = plan(spec, recipe_dir=tmp_path, source=None, refresh=True)
+        assert step == f"download `clicks.csv` from {server.url('clicks.csv')}"
+        with pytest.raises(UsageError, match="was prepared from other raw files"):
+            again(refresh=True)
+        assert again(refresh=True, force=True) == 4
+    with pytest.raises(RunFailed, match=r"`clicks\.csv` cannot be downloaded"):
+        again(refresh=True)
+    assert cached.read_bytes() == DATA + b"0,q\n"
+    assert again(force=True) == 4
+
+
+def test_a_download_that_a_checksum_vouches_for_is_not_refreshed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WUKONGCTL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serving(DATA) as server:
+        for where in ("downloads", "files"):
+            beside: dict[str, dict[str, Any]] = {"downloads": {"urls": [server.url()]}, "files": {}}
+            beside[where]["md5"] = md5(DATA)
+            spec = own(**{key: {"clicks.csv": value} for key, value in beside.items()})
+            for _ in range(2):
+                prepare(spec, recipe_dir=tmp_path, out=tmp_path / where, refresh=True)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("archived", [False, True])
+def test_a_rehearsal_looks_at_what_was_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, archived: bool
+) -> None:
+    """It ends as the run would, and leaves the bad file to it."""
+    monkeypatch.setenv("WUKONGCTL_CACHE", str(tmp_path / "cache"))
+    name = "set.zip" if archived else "clicks.csv"
+    cached = tmp_path / "cache/downloads/own" / name
+    cached.parent.mkdir(parents=True)
+    good = archive(tmp_path / "made.zip", {"clicks.csv": DATA}).read_bytes() if archived else DATA
+    spec = own(downloads={name: {"urls": ["http://127.0.0.1:9/x"], "md5": md5(good)}})
+    rehearse(spec, recipe_dir=tmp_path, source=None, verify=True, report=silent)  # nothing is here
+    cached.write_bytes(good)
+    rehearse(spec, recipe_dir=tmp_path, source=None, verify=True, report=silent)
+    cached.write_bytes(b"<html>")
+    rehearse(spec, recipe_dir=tmp_path, source=None, verify=False, report=silent)
+    with pytest.raises(CheckFailed) as rehearsed:
+        rehearse(spec, recipe_dir=tmp_path, source=None, verify=True, report=silent)
+    assert cached.is_file()
+    with pytest.raises(CheckFailed) as failed:
+        find(spec, None, tmp_path)
+    assert rehearsed.value.problems == failed.value.problems
+    assert not cached.exists()
 
 
 def test_frappe_end_to_end_from_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,16 +18,21 @@ from wukongctl.data.progress import Progress, Report, silent
 from wukongctl.errors import CheckFailed, Problem, RunFailed
 
 
-def fetch(download: Download, target: Path, *, verify: bool = True, report: Report = silent) -> Path:
+def fetch(
+    download: Download, target: Path, *, verify: bool = True, refresh: bool = False, report: Report = silent
+) -> Path:
     """Bring `download` to `target`, trying its mirrors in turn; a file that is already there is kept.
+
+    With `refresh` it is fetched again, and kept only until the new one is whole.
 
     Raises CheckFailed when what arrives is not the published file, RunFailed when no mirror gives it or the
     disk cannot hold it.
     """
     failures: list[tuple[str, MirrorFailed]] = []
     with _disk_errors(target), _locked(target, report):
-        if target.is_file():
+        if target.is_file() and not refresh:
             return target
+        report(Progress(f"downloading {target.name}", 0, download.bytes, "bytes"))
         with network.client() as client:
             for url in download.urls:
                 try:

@@ -24,6 +24,8 @@ from wukongctl.errors import CheckFailed, Problem, RunFailed, UsageError
 
 NOT_PUBLIC = "not public"
 """The licence of data that only its owner has."""
+RECIPES = (".yaml", ".yml")
+"""Endings of what stands beside raw files and is none."""
 LISTED = 8
 """How many names of a folder an error shows."""
 
@@ -153,9 +155,18 @@ def cache_folder(dataset: str) -> Path:
 
 
 def resolve(
-    spec: DatasetSpec, *, recipe_dir: Path, source: Path | None, workspace: Path, verify: bool, report: Report
+    spec: DatasetSpec,
+    *,
+    recipe_dir: Path,
+    source: Path | None,
+    workspace: Path,
+    verify: bool,
+    report: Report,
+    refresh: bool = False,
 ) -> Resolved:
     """Find, fetch, unpack (into `workspace`) and verify the raw files of `spec`.
+
+    With `refresh`, downloads that no checksum vouches for are fetched again.
 
     Raises CheckFailed naming every file that is not the published one, UsageError for missing files,
     RunFailed for files that cannot be fetched or read.
@@ -164,7 +175,7 @@ def resolve(
         return Resolved({}, (), ())
     checks = Checks(spec, verify, report)
     if source is None and spec.downloads:
-        found = _downloaded(spec, workspace, checks)
+        found = _downloaded(spec, workspace, checks, refresh=refresh)
     else:
         found = _at_hand(spec, recipe_dir, source, workspace, checks)
     _read(spec, found, checks)
@@ -173,12 +184,24 @@ def resolve(
 
 
 def rehearse(
-    spec: DatasetSpec, *, recipe_dir: Path, source: Path | None, verify: bool, report: Report
+    spec: DatasetSpec,
+    *,
+    recipe_dir: Path,
+    source: Path | None,
+    verify: bool,
+    report: Report,
+    refresh: bool = False,
 ) -> None:
     """Raise what `resolve` would of the files at hand; nothing is fetched, unpacked or removed."""
-    if spec.files and (source is not None or not spec.downloads):
-        checks = Rehearsal(spec, verify, report)
+    if not spec.files:
+        return
+    checks = Rehearsal(spec, verify, report)
+    if source is not None or not spec.downloads:
         _read(spec, _at_hand(spec, recipe_dir, source, recipe_dir, checks), checks)
+        return
+    for name in spec.downloads.keys() - pending(spec, refresh=refresh).keys():
+        checks.read_raw(name, cache_folder(spec.name) / name, _published(spec, name))
+    checks.require()
 
 
 def _at_hand(
@@ -192,21 +215,26 @@ def _at_hand(
 
 def _read(spec: DatasetSpec, found: Found, checks: Checks) -> None:
     """Check every file; CheckFailed with all that are not the published ones."""
-    for name, published in spec.files.items():
+    for name in spec.files:
         place = found.files[name]
         if isinstance(place, Path):
-            described = published.md5 or published.sha256 or published.bytes
-            known = published if described else spec.downloads.get(name, published)
-            checks.read_raw(name, place, known, vouched=name in found.vouched)
+            checks.read_raw(name, place, _published(spec, name), vouched=name in found.vouched)
         for path in place if isinstance(place, tuple) else ():
             checks.read_raw(path.name, path, spec.downloads.get(path.name, RawFile()))
     checks.require()
 
 
-def plan(spec: DatasetSpec, *, recipe_dir: Path, source: Path | None) -> list[str]:
+def _published(spec: DatasetSpec, name: str) -> RawFile:
+    """What is known of a raw file or archive, beside it or beside its download."""
+    known = spec.files.get(name, RawFile())
+    return known if known.md5 or known.sha256 or known.bytes else spec.downloads.get(name, known)
+
+
+def plan(spec: DatasetSpec, *, recipe_dir: Path, source: Path | None, refresh: bool = False) -> list[str]:
     """One line per raw file: where `resolve` would take it from."""
     if source is None and spec.downloads:
-        return [_download_step(spec, name) for name in spec.downloads]
+        fetched = pending(spec, refresh=refresh)
+        return [_download_step(spec, name, fetched=name in fetched) for name in spec.downloads]
     folder = source if source is not None else _folder_beside(spec, recipe_dir)
     if folder.is_file() or not spec.files:
         return [f"read `{folder}`"] if spec.files else []
@@ -226,22 +254,25 @@ def require_source(spec: DatasetSpec, source: Path) -> None:
         raise UsageError(f"there is no file or folder `{source}`", hint=_wanted(spec))
 
 
-def pending(spec: DatasetSpec) -> dict[str, Download]:
-    """Downloads of `spec` that are not in the cache yet."""
+def pending(spec: DatasetSpec, *, refresh: bool = False) -> dict[str, Download]:
+    """Downloads of `spec` that are not in the cache yet; with `refresh`, or that no checksum vouches for."""
     cache = cache_folder(spec.name)
-    return {name: download for name, download in spec.downloads.items() if not (cache / name).is_file()}
+    again = {path.name for path in unpublished(spec)} if refresh else set()
+    wanted = [name for name in spec.downloads if name in again or not (cache / name).is_file()]
+    return {name: spec.downloads[name] for name in wanted}
 
 
 def unpublished(spec: DatasetSpec) -> list[Path]:
     """Downloads in the cache that no checksum vouches for."""
     cache = cache_folder(spec.name)
-    names = [name for name, download in spec.downloads.items() if not (download.md5 or download.sha256)]
+    known = {name: _published(spec, name) for name in spec.downloads}
+    names = [name for name, published in known.items() if not (published.md5 or published.sha256)]
     return [cache / name for name in names if (cache / name).is_file()]
 
 
-def _download_step(spec: DatasetSpec, name: str) -> str:
+def _download_step(spec: DatasetSpec, name: str, *, fetched: bool) -> str:
     download, cached = spec.downloads[name], cache_folder(spec.name) / name
-    if cached.is_file():
+    if not fetched:
         return f"read `{cached}`, already downloaded"
     size = f" ({download.bytes / 1e6:,.1f} MB)" if download.bytes is not None else ""
     return f"download `{name}`{size} from {', else '.join(download.urls)}"
@@ -290,6 +321,7 @@ def _in_folder(spec: DatasetSpec, folder: Path, workspace: Path, checks: Checks)
             files |= unpacked
             vouched |= set(unpacked) if verified else set()
     there = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    there = [path for path in there if path.suffix not in RECIPES]
     substitute = there[0] if not files and len(spec.files) == len(there) == 1 else None
     if substitute is not None and not checks.verify:
         (name,) = spec.files
@@ -319,9 +351,9 @@ def by_name(folder: Path, name: str) -> Place | None:
     return below[0] if below else None
 
 
-def _downloaded(spec: DatasetSpec, workspace: Path, checks: Checks) -> Found:
+def _downloaded(spec: DatasetSpec, workspace: Path, checks: Checks, *, refresh: bool) -> Found:
     """Raw files offered as such are fetched; then archives, until nothing is missing."""
-    cache = cache_folder(spec.name)
+    cache, again = cache_folder(spec.name), pending(spec, refresh=refresh)
     files: dict[str, Place] = {}
     vouched: set[str] = set()
     for name, download in sorted(spec.downloads.items(), key=lambda item: _file_of(spec, item[0]) is None):
@@ -329,7 +361,9 @@ def _downloaded(spec: DatasetSpec, workspace: Path, checks: Checks) -> Found:
         file = _file_of(spec, name)
         if file is None and not missing:
             break
-        path = fetch(download, cache / name, verify=checks.verify, report=checks.report)
+        path = fetch(
+            download, cache / name, verify=checks.verify, refresh=name in again, report=checks.report
+        )
         if file == name:
             files[name] = path
         elif file is not None:

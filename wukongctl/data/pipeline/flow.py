@@ -67,6 +67,7 @@ class Options:
     threads: int | None = None
     limit_rows: int | None = None
     force: bool = False
+    refresh: bool = False
     engine: EngineName = "local"
     report: Report = silent
 
