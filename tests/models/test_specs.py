@@ -2,10 +2,12 @@
 
 import pytest
 
+from wukongctl.config import model, model_page, training, wukong
 from wukongctl.config.loading import validate
-from wukongctl.config.model import LayerSizes, WukongSpec
 from wukongctl.config.positions import parse
+from wukongctl.config.spec import Spec
 from wukongctl.config.training import TrainingSpec
+from wukongctl.config.wukong import LayerSizes, WukongSpec
 from wukongctl.errors import RecipeError
 
 
@@ -159,3 +161,17 @@ def test_keys_that_disagree_are_pointed_at(
     with pytest.raises(RecipeError) as error:
         validate(parse(text, "r.yaml"), TrainingSpec, [override] if override else [])
     assert [str(problem).split(": ")[0] for problem in error.value.problems] == [place]
+
+
+PAGES = [
+    page
+    for module in (model, model_page, wukong, training)
+    for page in vars(module).values()
+    if isinstance(page, type) and issubclass(page, Spec) and page.__module__ == module.__name__
+]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.__name__)
+def test_every_key_says_what_it_does(page: type[Spec]) -> None:
+    silent = {key for key, field in page.model_fields.items() if not field.description}
+    assert silent <= {"name"}  # which of the pages it is

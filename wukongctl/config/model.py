@@ -1,210 +1,24 @@
-"""Model pages of a training recipe; the symbols are the paper's (arXiv 2403.02545)."""
+"""Model pages of a training recipe: the baselines', and which one a page is."""
 
-from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, SerializerFunctionWrapHandler, Tag, model_serializer
+from pydantic import Field
 
+from wukongctl.config.model_page import (
+    DeepFieldsSpec,
+    DeepSpec,
+    Depth,
+    DropoutRate,
+    FieldsSpec,
+    ModelSpec,
+    Named,
+    Size,
+    Widths,
+    named_twice,
+)
 from wukongctl.config.spec import Mistake, PositiveFloat, Spec
-
-Size = Annotated[int, Field(gt=0, le=1 << 20)]
-"""A width or a number of rows, vectors or heads; a typing error should not ask for all memory."""
-Depth = Annotated[int, Field(gt=0, le=1000)]
-DropoutRate = Annotated[float, Field(ge=0, le=0.999)]
-Widths = tuple[Size, ...]
-
-
-def _form_of_size(value: object) -> str:
-    return "list" if isinstance(value, list | tuple) else "one"
-
-
-def _form_of_widths(value: object) -> str:
-    nested = isinstance(value, list | tuple) and any(isinstance(item, list | tuple) for item in value)
-    return "list" if nested else "one"
-
-
-# The form of the value chooses the branch, so that a wrong value is reported once.
-LayerSize = Annotated[
-    Annotated[Size, Tag("one")] | Annotated[tuple[Size, ...], Tag("list")],
-    Discriminator(_form_of_size),
-]
-"""A number for all layers, or a list with one per layer."""
-LayerWidths = Annotated[
-    Annotated[Widths, Tag("one")] | Annotated[tuple[Widths, ...], Tag("list")],
-    Discriminator(_form_of_widths),
-]
-"""Widths for all layers, or a list with one list per layer."""
-
-
-Named: TypeAlias = tuple[str, tuple[str | int, ...]]
-"""A feature, or a pattern of features, and the key of a page that names it."""
-
-
-def named_twice(named: Sequence[Named]) -> Iterator[Mistake]:
-    """One mistake for each name that stands in the list before."""
-    seen: set[str] = set()
-    for name, path in named:
-        if name in seen:
-            yield Mistake(f"the model names `{name}` twice", path)
-        seen.add(name)
-
-
-class ModelSpec(Spec):
-    """What every model needs."""
-
-    width: Size = 16
-    """Embedding width d."""
-    embedding_init: PositiveFloat | None = None
-    """Standard deviation of new embeddings; width^-1/2 when absent. Tiny values starve the LayerNorm
-    after the factorization machine."""
-    logit_scale: PositiveFloat = 1.0
-    """Factor on the first weights of the last layer, the one that makes the logit. A small one starts all
-    predictions near one half, so that a short pass has no random ones to unlearn. `fm` has no such layer."""
-
-    @model_serializer(mode="wrap")
-    def _without_default_scale(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Recipes written before `logit_scale` keep their digests, hence their run folders."""
-        content = serialize(self)
-        if self.logit_scale == 1.0:
-            content.pop("logit_scale", None)
-        return content
-
-    @property
-    def needs_two_rows(self) -> bool:
-        """Whether a batch of one row leaves a BatchNorm without a variance."""
-        return getattr(self, "batch_norm", False)
-
-
-class FieldsSpec(ModelSpec):
-    """A model for which a numeric feature is an embedding like any other."""
-
-    bottom: Widths | None = None
-    """Hidden layers of an MLP that makes one embedding of all numeric features; absent: one embedding
-    x_j w_j for each."""
-
-
-class DeepSpec(ModelSpec):
-    """A model with hidden layers."""
-
-    dropout: DropoutRate = 0.0
-
-
-class DeepFieldsSpec(DeepSpec, FieldsSpec):
-    """A model with hidden layers for which a numeric feature is an embedding like any other."""
-
-
-class Attention(Spec):
-    """How an attentive projection Y(X) is computed: W_c X, flattened, through an MLP, to n x k."""
-
-    rows: Size = 8
-    """Rows m of the linearly compressed input."""
-    hidden: Widths = (64,)
-
-
-class Group(Spec):
-    """Features of little importance that share a few embeddings of the common width."""
-
-    features: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Names, or patterns such as `device_*`."""
-    width: Size = 4
-    """Width of the tables in which each feature is looked up."""
-    hidden: Widths = ()
-    """Hidden layers of the MLP from all of them, side by side, to the embeddings of the group."""
-    embeddings: Size = 1
-
-
-class LayerSizes(NamedTuple):
-    """The sizes of one Wukong layer."""
-
-    n_F: int  # noqa: N815
-    n_L: int  # noqa: N815
-    k: int
-    hidden: Widths
-
-
-class WukongSpec(DeepSpec):
-    """Wukong: a stack of factorization machine and linear compress blocks."""
-
-    name: Literal["wukong"]
-    layers: Depth = 2
-    n_F: LayerSize = 8  # noqa: N815
-    """Embeddings made by the factorization machine block: of each layer, or a list with one per layer."""
-    n_L: LayerSize = 8  # noqa: N815
-    """Embeddings made by the linear compress block: of each layer, or a list with one per layer."""
-    k: LayerSize = 8
-    """Columns of the projection Y in X Xᵀ Y, or a list with one per layer; unused when `projection` is
-    none."""
-    projection: Literal["none", "static", "attentive"] = "static"
-    attention: Attention = Attention()
-    hidden: LayerWidths = (128,)
-    """Hidden layers of the MLP inside the factorization machine block, or a list of such lists with one
-    per layer."""
-    bottom: Widths = (512, 256)
-    """Hidden layers of the MLP that turns numeric features into embeddings."""
-    dense_embeddings: Size = 1
-    """Embeddings the bottom MLP yields."""
-    embeddings_per_feature: dict[str, Size] = Field(default_factory=dict)
-    """How many embeddings an important categorical or sequence feature gets; one where absent. Names, or
-    patterns such as `user_*`."""
-    groups: tuple[Group, ...] = ()
-    """Groups of unimportant categorical or sequence features, each mapped by an MLP to few embeddings."""
-    head: Widths = (128,)
-    """Hidden layers of the final MLP on the flattened stack output."""
-    bias: bool = True
-    """Biases in the MLPs of the factorization machine blocks."""
-    ablate: tuple[Literal["fmb", "lcb", "residual"], ...] = ()
-    """Parts of every layer whose output is replaced by zeros; sizes and cost stay (Figure 4)."""
-
-    def _mistakes(self) -> Iterator[Mistake]:
-        yield from self._layer_mistakes()
-        yield from named_twice(self.named_features)
-        if len(set(self.ablate)) == 3:
-            what = "`ablate` names all three parts: nothing would be left of a layer"
-            yield Mistake(what, ("ablate",))
-
-    def _layer_mistakes(self) -> Iterator[Mistake]:
-        """Lists that have not one entry per layer."""
-        for key in ("n_F", "n_L", "k", "hidden"):
-            value = getattr(self, key)
-            form = _form_of_widths(value) if key == "hidden" else _form_of_size(value)
-            if form == "list" and len(value) != self.layers:
-                entries = "1 entry" if len(value) == 1 else f"{len(value)} entries"
-                what = f"`{key}` has {entries} but `layers` is {self.layers}"
-                hint = "give one value for all layers, or one per layer"
-                yield Mistake(what, (key,), hint, others=(("layers",),))
-
-    @property
-    def named_features(self) -> list[Named]:
-        """The features that are not embedded just once, and the keys that name them."""
-        repeated = [(name, ("embeddings_per_feature", name)) for name in self.embeddings_per_feature]
-        grouped = [
-            (name, ("groups", index, "features", place))
-            for index, group in enumerate(self.groups)
-            for place, name in enumerate(group.features)
-        ]
-        return [*repeated, *grouped]
-
-    @property
-    def layer_sizes(self) -> tuple[LayerSizes, ...]:
-        """The sizes of each layer, single values spread over all of them."""
-        return tuple(
-            LayerSizes(
-                n_F=_size_at(self.n_F, layer),
-                n_L=_size_at(self.n_L, layer),
-                k=_size_at(self.k, layer),
-                hidden=_widths_at(self.hidden, layer),
-            )
-            for layer in range(self.layers)
-        )
-
-
-def _size_at(sizes: int | tuple[int, ...], layer: int) -> int:
-    return sizes if isinstance(sizes, int) else sizes[layer]
-
-
-def _widths_at(widths: Widths | tuple[Widths, ...], layer: int) -> Widths:
-    nested = [item for item in widths if isinstance(item, tuple)]
-    return nested[layer] if nested else tuple(item for item in widths if isinstance(item, int))
+from wukongctl.config.wukong import WukongSpec
 
 
 class FMSpec(ModelSpec):
@@ -218,7 +32,9 @@ class DeepFMSpec(DeepSpec):
 
     name: Literal["deepfm"]
     hidden: Widths = (400, 400, 400)
+    """Hidden layers of the MLP."""
     batch_norm: bool = False
+    """In the MLP."""
 
 
 class DLRMSpec(DeepSpec):
@@ -226,9 +42,13 @@ class DLRMSpec(DeepSpec):
 
     name: Literal["dlrm"]
     bottom: Widths = (512, 256)
+    """Hidden layers of the MLP that makes one embedding of all numeric features."""
     top: Widths = (512, 512)
+    """Hidden layers of the MLP on the interactions."""
     interaction: Literal["dot", "cat"] = "dot"
+    """`dot`: products of all pairs of embeddings. `cat`: the embeddings as they are, side by side."""
     batch_norm: bool = False
+    """In both MLPs."""
 
 
 class DCNv2Spec(DeepFieldsSpec):
@@ -236,12 +56,15 @@ class DCNv2Spec(DeepFieldsSpec):
 
     name: Literal["dcnv2"]
     cross_layers: Depth = 3
+    """Layers of the cross network."""
     rank: Size | None = None
     """Rank of the cross matrices; absent: full."""
     structure: Literal["cross", "stacked", "parallel"] = "parallel"
     """`cross` has no MLP; `stacked` puts it on the cross network, `parallel` beside it."""
     hidden: Widths = (400, 400, 400)
+    """Hidden layers of the MLP; unused by `cross`."""
     batch_norm: bool = False
+    """In the MLP."""
 
 
 class AutoIntSpec(DeepFieldsSpec):
@@ -249,13 +72,17 @@ class AutoIntSpec(DeepFieldsSpec):
 
     name: Literal["autoint"]
     attention_layers: Depth = 3
+    """Layers of self-attention."""
     attention_width: Size = 64
     """Width of queries, keys and values, all heads together."""
     heads: Size = 2
+    """Heads of every layer; they divide `attention_width`."""
     scale: bool = True
     """Divide the scores by the square root of a head's width."""
     residual: bool = True
+    """Add the input of a layer, mapped to its width, to what the layer gives."""
     layer_norm: bool = False
+    """After that sum, before the ReLU."""
     linear: bool = False
     """Add a linear model, one weight per feature value."""
     structure: Literal["parallel", "stacked"] = "parallel"
@@ -293,6 +120,7 @@ class AFNSpec(DeepFieldsSpec):
     afn_hidden: Widths = (400,)
     """Hidden layers on the logarithmic neurons."""
     afn_dropout: DropoutRate = 0.0
+    """Dropout in those layers."""
     hidden: Widths | None = (400, 400, 400)
     """Hidden layers of the MLP beside them; null leaves it out (AFN without plus)."""
     own_embeddings: bool = True
@@ -310,8 +138,11 @@ class Stream(Spec):
     """One of FinalMLP's two MLPs; its last hidden layer enters the fusion."""
 
     hidden: Annotated[Widths, Field(min_length=1)] = (400,)
+    """Hidden layers; `heads` divides the last width."""
     dropout: DropoutRate = 0.0
+    """Share of hidden values that training zeroes."""
     batch_norm: bool = True
+    """Before every ReLU."""
 
 
 class FeatureSelection(Spec):
@@ -342,7 +173,9 @@ class FinalMLPSpec(FieldsSpec):
 
     name: Literal["finalmlp"]
     mlp1: Stream = Stream()
+    """The first stream."""
     mlp2: Stream = Stream()
+    """The second stream."""
     heads: Size = 10
     """Pieces into which the stream outputs are cut for the bilinear form."""
     selection: FeatureSelection | None = FeatureSelection()
@@ -368,11 +201,15 @@ class MaskNetSpec(DeepFieldsSpec):
     """`serial`: a chain of blocks with the widths of `hidden`. `parallel`: `blocks` blocks of
     `block_width` side by side, then an MLP with the widths of `hidden`."""
     hidden: Annotated[Widths, Field(min_length=1)] = (400, 400, 400)
+    """Widths of the blocks in a chain, or of the MLP behind parallel ones."""
     blocks: Depth = 3
+    """How many blocks stand side by side; unused by `serial`."""
     block_width: Size = 64
+    """Width of each of them; unused by `serial`."""
     reduction: PositiveFloat = 1.0
     """Width of a mask's hidden layer, relative to what it masks."""
     layer_norm: bool = True
+    """In every block, before the ReLU."""
     embedding_norm: bool = False
     """LayerNorm on each embedding before the first block; masks still read the raw ones."""
 
@@ -386,6 +223,7 @@ class XDeepFMSpec(DeepSpec):
     hidden: Widths | None = (400, 400, 400)
     """Hidden layers of the MLP; null leaves it out."""
     batch_norm: bool = False
+    """In the MLP."""
 
 
 class MLPSpec(DeepSpec):
@@ -393,7 +231,9 @@ class MLPSpec(DeepSpec):
 
     name: Literal["mlp"]
     hidden: Widths = (400, 400, 400)
+    """Hidden layers."""
     batch_norm: bool = False
+    """Before every ReLU."""
 
 
 AnyModelSpec = Annotated[

@@ -21,9 +21,12 @@ class Adam(Spec):
 
     name: Literal["adam"] = "adam"
     lr: PositiveFloat = 1e-3
+    """Learning rate."""
     # Not strict: the validator below hands pydantic Python values, where a list would be refused.
     betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.9, 0.999)
+    """Decay of the running mean of gradients, and of their squares."""
     eps: PositiveFloat = 1e-8
+    """Added to the root of the squares."""
     l2: NonNegativeFloat = 0.0
     """λ of the penalty λ/2 ‖W‖², added to the gradient."""
 
@@ -33,7 +36,9 @@ class RowwiseAdagrad(Spec):
 
     name: Literal["rowwise_adagrad"] = "rowwise_adagrad"
     lr: PositiveFloat = 1e-2
+    """Learning rate."""
     eps: PositiveFloat = 1e-8
+    """Added to the root of the accumulator."""
     l2: NonNegativeFloat = 0.0
     """λ of the penalty λ/2 ‖w‖² on the rows that a batch uses; other rows do not shrink."""
 
@@ -44,8 +49,11 @@ class LazyAdam(Spec):
 
     name: Literal["lazy_adam"] = "lazy_adam"
     lr: PositiveFloat = 1e-3
+    """Learning rate."""
     betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.9, 0.999)
+    """Decay of the running mean of gradients, and of their squares, per use of a row."""
     eps: PositiveFloat = 1e-8
+    """Added to the root of the squares."""
     l2: NonNegativeFloat = 0.0
     """λ of the penalty λ/2 ‖w‖² on the rows that a batch uses; other rows do not shrink."""
 
@@ -54,7 +62,9 @@ class OptimizerSpec(Spec):
     """Dense weights and embeddings learn at separate rates."""
 
     dense: Adam = Adam()
+    """For all weights outside embedding tables."""
     embedding: Annotated[RowwiseAdagrad | LazyAdam | Adam, Field(discriminator="name")] = RowwiseAdagrad()
+    """For embedding tables."""
     clip_norm: PositiveFloat | None = None
     """Largest norm of the dense gradient; larger ones are scaled down."""
 
@@ -73,6 +83,7 @@ class ScheduleSpec(Spec):
     decay: Literal["none", "linear", "cosine", "plateau"] = "none"
     """`plateau` multiplies by `factor` whenever the watched metric does not improve."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """What `plateau` multiplies the rates by."""
     min_factor: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Rates never fall below this share of their recipe value."""
 
@@ -81,9 +92,11 @@ class EarlyStopping(Spec):
     """Stop when a validation metric no longer improves; the best weights are kept either way."""
 
     metric: Literal["auc", "logloss"] = "logloss"
+    """The validation metric that is watched; its best weights are kept."""
     patience: PositiveInt | None = None
     """Evaluations without improvement before stopping; absent: train to the end."""
     min_delta: NonNegativeFloat = 1e-6
+    """Smaller changes are no improvement."""
 
 
 class DivergenceSpec(Spec):
@@ -109,8 +122,11 @@ class CheckpointSpec(Spec):
     """How often progress is saved."""
 
     every_steps: PositiveInt | None = None
+    """Steps between checkpoints, beside those by time; absent: by time alone."""
     every_seconds: PositiveFloat = 60.0
+    """Seconds between checkpoints."""
     keep: PositiveInt = 2
+    """How many of the newest stay."""
 
 
 class TrainingSpec(Spec):
@@ -123,24 +139,34 @@ class TrainingSpec(Spec):
     data: Identifier
     """Name of a prepared dataset."""
     model: AnyModelSpec
+    """Which model, and its sizes."""
     optimizer: OptimizerSpec = OptimizerSpec()
+    """How weights are updated."""
     schedule: ScheduleSpec = ScheduleSpec()
+    """How learning rates change over the run."""
     batch_size: PositiveInt = 4096
     """Examples per update."""
     accumulate: PositiveInt = 1
     """Process each batch in this many pieces and add up their gradients: less memory, the same update
     (but for batch norm, which sees pieces)."""
     epochs: PositiveInt = 1
+    """Passes over the train split."""
     max_examples: PositiveInt | None = None
     """Stop after exactly this many training examples, for data scaling."""
     shuffle: bool = True
+    """Read the train split in another random order in every epoch."""
     evaluate_every: PositiveInt | None = None
     """Steps between validations; absent: at the end of each epoch."""
     early_stopping: EarlyStopping = EarlyStopping()
+    """What is watched on the validation split, and when to stop."""
     checkpoint: CheckpointSpec = CheckpointSpec()
+    """How often progress is saved."""
     divergence: DivergenceSpec = DivergenceSpec()
+    """When a run counts as lost."""
     distributed: DistributedSpec = DistributedSpec()
+    """How several processes share a run."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Of first weights, dropout and the order of examples."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Processor threads; absent: as many as there are cores."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

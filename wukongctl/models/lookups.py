@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from wukongctl.config.loading import did_you_mean
-from wukongctl.config.model import Named
+from wukongctl.config.model_page import Named
 from wukongctl.config.positions import Path
 from wukongctl.config.spec import Mismatch, Mistake
 from wukongctl.data.schema import Schema

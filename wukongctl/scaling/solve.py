@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from wukongctl.config.model import WukongSpec
 from wukongctl.config.training import TrainingSpec
+from wukongctl.config.wukong import WukongSpec
 from wukongctl.data.schema import Schema
 from wukongctl.errors import UsageError
 from wukongctl.models import build

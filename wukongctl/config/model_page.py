@@ -1,0 +1,71 @@
+"""What the pages of all models have in common."""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+
+from wukongctl.config.spec import Mistake, PositiveFloat, Spec
+
+Size = Annotated[int, Field(gt=0, le=1 << 20)]
+"""A width or a number of rows, vectors or heads; a typing error should not ask for all memory."""
+Depth = Annotated[int, Field(gt=0, le=1000)]
+DropoutRate = Annotated[float, Field(ge=0, le=0.999)]
+Widths = tuple[Size, ...]
+
+Named: TypeAlias = tuple[str, tuple[str | int, ...]]
+"""A feature, or a pattern of features, and the key of a page that names it."""
+
+
+def named_twice(named: Sequence[Named]) -> Iterator[Mistake]:
+    """One mistake for each name that stands in the list before."""
+    seen: set[str] = set()
+    for name, path in named:
+        if name in seen:
+            yield Mistake(f"the model names `{name}` twice", path)
+        seen.add(name)
+
+
+class ModelSpec(Spec):
+    """What every model needs."""
+
+    width: Size = 16
+    """Embedding width d."""
+    embedding_init: PositiveFloat | None = None
+    """Standard deviation of new embeddings; width^-1/2 when absent. Tiny values starve the LayerNorm
+    after the factorization machine."""
+    logit_scale: PositiveFloat = 1.0
+    """Factor on the first weights of the last layer, the one that makes the logit. A small one starts all
+    predictions near one half, so that a short pass has no random ones to unlearn. `fm` has no such layer."""
+
+    @model_serializer(mode="wrap")
+    def _without_default_scale(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Recipes written before `logit_scale` keep their digests, hence their run folders."""
+        content = serialize(self)
+        if self.logit_scale == 1.0:
+            content.pop("logit_scale", None)
+        return content
+
+    @property
+    def needs_two_rows(self) -> bool:
+        """Whether a batch of one row leaves a BatchNorm without a variance."""
+        return getattr(self, "batch_norm", False)
+
+
+class FieldsSpec(ModelSpec):
+    """A model for which a numeric feature is an embedding like any other."""
+
+    bottom: Widths | None = None
+    """Hidden layers of an MLP that makes one embedding of all numeric features; absent: one embedding
+    x_j w_j for each."""
+
+
+class DeepSpec(ModelSpec):
+    """A model with hidden layers."""
+
+    dropout: DropoutRate = 0.0
+    """Share of hidden values that training zeroes."""
+
+
+class DeepFieldsSpec(DeepSpec, FieldsSpec):
+    """A model with hidden layers for which a numeric feature is an embedding like any other."""

@@ -1,0 +1,151 @@
+"""Wukong's page of a training recipe; the symbols are the paper's (arXiv 2403.02545)."""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Discriminator, Field, Tag
+
+from wukongctl.config.model_page import DeepSpec, Depth, Named, Size, Widths, named_twice
+from wukongctl.config.spec import Mistake, Spec
+
+
+def _form_of_size(value: object) -> str:
+    return "list" if isinstance(value, list | tuple) else "one"
+
+
+def _form_of_widths(value: object) -> str:
+    nested = isinstance(value, list | tuple) and any(isinstance(item, list | tuple) for item in value)
+    return "list" if nested else "one"
+
+
+# The form of the value chooses the branch, so that a wrong value is reported once.
+LayerSize = Annotated[
+    Annotated[Size, Tag("one")] | Annotated[tuple[Size, ...], Tag("list")],
+    Discriminator(_form_of_size),
+]
+"""A number for all layers, or a list with one per layer."""
+LayerWidths = Annotated[
+    Annotated[Widths, Tag("one")] | Annotated[tuple[Widths, ...], Tag("list")],
+    Discriminator(_form_of_widths),
+]
+"""Widths for all layers, or a list with one list per layer."""
+
+
+class Attention(Spec):
+    """How an attentive projection Y(X) is computed: W_c X, flattened, through an MLP, to n x k."""
+
+    rows: Size = 8
+    """Rows m of the linearly compressed input."""
+    hidden: Widths = (64,)
+    """Hidden layers of the MLP."""
+
+
+class Group(Spec):
+    """Features of little importance that share a few embeddings of the common width."""
+
+    features: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names, or patterns such as `device_*`."""
+    width: Size = 4
+    """Width of the tables in which each feature is looked up."""
+    hidden: Widths = ()
+    """Hidden layers of the MLP from all of them, side by side, to the embeddings of the group."""
+    embeddings: Size = 1
+    """Embeddings of the common width that the whole group gets."""
+
+
+class LayerSizes(NamedTuple):
+    """The sizes of one Wukong layer."""
+
+    n_F: int  # noqa: N815
+    n_L: int  # noqa: N815
+    k: int
+    hidden: Widths
+
+
+class WukongSpec(DeepSpec):
+    """Wukong: a stack of factorization machine and linear compress blocks."""
+
+    name: Literal["wukong"]
+    layers: Depth = 2
+    """Layers of the stack; l of them reach interactions of order 2^l."""
+    n_F: LayerSize = 8  # noqa: N815
+    """Embeddings made by the factorization machine block: of each layer, or a list with one per layer."""
+    n_L: LayerSize = 8  # noqa: N815
+    """Embeddings made by the linear compress block: of each layer, or a list with one per layer."""
+    k: LayerSize = 8
+    """Columns of the projection Y in X Xᵀ Y, or a list with one per layer; unused when `projection` is
+    none."""
+    projection: Literal["none", "static", "attentive"] = "static"
+    """What Y is: nothing, so that all pairs stay (`none`), learned weights (`static`), or computed from X
+    (`attentive`)."""
+    attention: Attention = Attention()
+    """Sizes of an attentive projection; unused by the others."""
+    hidden: LayerWidths = (128,)
+    """Hidden layers of the MLP inside the factorization machine block, or a list of such lists with one
+    per layer."""
+    bottom: Widths = (512, 256)
+    """Hidden layers of the MLP that turns numeric features into embeddings."""
+    dense_embeddings: Size = 1
+    """Embeddings the bottom MLP yields."""
+    embeddings_per_feature: dict[str, Size] = Field(default_factory=dict)
+    """How many embeddings an important categorical or sequence feature gets; one where absent. Names, or
+    patterns such as `user_*`."""
+    groups: tuple[Group, ...] = ()
+    """Groups of unimportant categorical or sequence features, each mapped by an MLP to few embeddings."""
+    head: Widths = (128,)
+    """Hidden layers of the final MLP on the flattened stack output."""
+    bias: bool = True
+    """Biases in the MLPs of the factorization machine blocks."""
+    ablate: tuple[Literal["fmb", "lcb", "residual"], ...] = ()
+    """Parts of every layer whose output is replaced by zeros; sizes and cost stay (Figure 4)."""
+
+    def _mistakes(self) -> Iterator[Mistake]:
+        yield from self._layer_mistakes()
+        yield from named_twice(self.named_features)
+        if len(set(self.ablate)) == 3:
+            what = "`ablate` names all three parts: nothing would be left of a layer"
+            yield Mistake(what, ("ablate",))
+
+    def _layer_mistakes(self) -> Iterator[Mistake]:
+        """Lists that have not one entry per layer."""
+        for key in ("n_F", "n_L", "k", "hidden"):
+            value = getattr(self, key)
+            form = _form_of_widths(value) if key == "hidden" else _form_of_size(value)
+            if form == "list" and len(value) != self.layers:
+                entries = "1 entry" if len(value) == 1 else f"{len(value)} entries"
+                what = f"`{key}` has {entries} but `layers` is {self.layers}"
+                hint = "give one value for all layers, or one per layer"
+                yield Mistake(what, (key,), hint, others=(("layers",),))
+
+    @property
+    def named_features(self) -> list[Named]:
+        """The features that are not embedded just once, and the keys that name them."""
+        repeated = [(name, ("embeddings_per_feature", name)) for name in self.embeddings_per_feature]
+        grouped = [
+            (name, ("groups", index, "features", place))
+            for index, group in enumerate(self.groups)
+            for place, name in enumerate(group.features)
+        ]
+        return [*repeated, *grouped]
+
+    @property
+    def layer_sizes(self) -> tuple[LayerSizes, ...]:
+        """The sizes of each layer, single values spread over all of them."""
+        return tuple(
+            LayerSizes(
+                n_F=_size_at(self.n_F, layer),
+                n_L=_size_at(self.n_L, layer),
+                k=_size_at(self.k, layer),
+                hidden=_widths_at(self.hidden, layer),
+            )
+            for layer in range(self.layers)
+        )
+
+
+def _size_at(sizes: int | tuple[int, ...], layer: int) -> int:
+    return sizes if isinstance(sizes, int) else sizes[layer]
+
+
+def _widths_at(widths: Widths | tuple[Widths, ...], layer: int) -> Widths:
+    nested = [item for item in widths if isinstance(item, tuple)]
+    return nested[layer] if nested else tuple(item for item in widths if isinstance(item, int))
