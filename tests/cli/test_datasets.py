@@ -174,7 +174,7 @@ features: [{{type: categorical, columns: [user]}}]
             assert ("downloading `clicks.csv`, 0.0 MB" in err) == said
         assert len(server.requests) == 2
         failed = wukong("prepare", "./mine.yaml", "--refresh", "--source", ".")
-        assert (failed.code, "nothing is downloaded" in failed.err) == (2, True)
+        assert (failed.code, "`--source` and `--refresh` exclude each other" in failed.err) == (2, True)
 
 
 def said_until_it_waits(folder: Path) -> str:

@@ -10,7 +10,6 @@ import click
 from wukongctl.cli import options
 from wukongctl.cli.output import Output, ProgressBar
 from wukongctl.cli.pace import Pace
-from wukongctl.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,8 +73,7 @@ def prepare(
 
     found = [(path, load(path, DatasetSpec)) for path in (library.find(n, "datasets") for n in datasets)]
     require_memory_limit(memory_limit)
-    if refresh and source is not None:
-        raise UsageError("`--refresh` downloads again, and with `--source` nothing is downloaded")
+    options.exclusive(("--source", source), ("--refresh", refresh))
     if dry_run:
         wanted = partial(plan, source=source, out=out, verify=not no_verify, limit_rows=limit_rows)
         _dry_run(output, found, partial(wanted, force=force, refresh=refresh))
@@ -165,7 +163,7 @@ def run_recipe(
 
 def _say_terms(output: Output, spec: "DatasetSpec", *, refresh: bool) -> None:
     """The owner's terms and the size, before the first download."""
-    from wukongctl.data.acquire.sources import pending
+    from wukongctl.data.acquire.cache import pending
 
     downloads = pending(spec, refresh=refresh)
     if not downloads:

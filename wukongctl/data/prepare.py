@@ -10,7 +10,7 @@ from typing import Literal, TypedDict
 
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.data import manifest, staging
-from wukongctl.data.acquire import sources
+from wukongctl.data.acquire import cache, sources
 from wukongctl.data.interruption import interruptible
 from wukongctl.data.manifest import Manifest
 from wukongctl.data.pipeline import flow
@@ -157,9 +157,9 @@ def pinned(current: Manifest) -> bool:
 
 def _settled(current: Manifest, spec: DatasetSpec, options: Options) -> bool:
     """Whether nothing need be read again: raw files are known, or would only be downloaded once more."""
-    if options.refresh and sources.unpublished(spec):
+    if options.refresh and cache.unpublished(spec):
         return False
-    again = options.source is None and bool(sources.pending(spec))
+    again = options.source is None and bool(cache.pending(spec))
     differing = any(s.expected_md5 or s.expected_sha256 for s in current.sources if not s.verified)
     return _held(current) and (pinned(current) or (again and not differing))
 
@@ -194,7 +194,7 @@ def _prepare_in(
     try:
         prepared = flow.run(spec, options, raw, workspace)
     except RunFailed as error:
-        if options.source is None and (doubtful := sources.unpublished(spec)):
+        if options.source is None and (doubtful := cache.unpublished(spec)):
             fetched = ", ".join(f"`{path}`" for path in doubtful)
             mend = f"{error.hint}; " if error.hint else ""
             error.hint = f"{mend}if {fetched} was not fetched well, `--refresh` fetches it again"

@@ -336,7 +336,7 @@ def test_markers_of_missing_values_are_counted_and_said(tmp_path: Path) -> None:
         "a value like any other is 20 × `-` and 20 × `NA` in `country`; where it means a missing one, "
         "select `NULLIF(NULLIF(trim(\"country\"), '-'), 'NA')`",
     )
-    assert all(f"# {doubt}"[:200] in made.text for doubt in made.doubts)
+    assert all(doubt in made.text.replace("\n# ", " ") for doubt in made.doubts)
     manifest = prepared(made, tmp_path)
     assert sum(split.rows for split in manifest.splits.values()) == 99
     assert manifest.statistics is not None

@@ -4,23 +4,19 @@ Looked for in `--source`; else downloaded; else beside the recipe, or, for datas
 first, in the download cache. A name such as `day_*.csv` stands for all files that fit it.
 """
 
-import hashlib
-import os
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
-import platformdirs
-
-from wukongctl.config.dataset import DatasetSpec, Download, RawFile, is_pattern
-from wukongctl.data.acquire.digests import digests, require_whole_gzip
+from wukongctl.config.dataset import DatasetSpec, RawFile, is_pattern
+from wukongctl.data.acquire import cache
+from wukongctl.data.acquire.checks import Checks, Rehearsal
 from wukongctl.data.acquire.download import fetch
-from wukongctl.data.acquire.extract import DamagedArchive, extract_once, is_archive
+from wukongctl.data.acquire.extract import is_archive
 from wukongctl.data.manifest import Source
 from wukongctl.data.progress import Report
-from wukongctl.errors import CheckFailed, Problem, RunFailed, UsageError
+from wukongctl.errors import Problem, UsageError
 
 NOT_PUBLIC = "not public"
 """The licence of data that only its owner has."""
@@ -48,110 +44,6 @@ class Found(NamedTuple):
     files: dict[str, Place]
     vouched: frozenset[str] = frozenset()
     liberties: tuple[str, ...] = ()
-
-
-@dataclass
-class Checks:
-    """Files read so far, and what was wrong with them."""
-
-    spec: DatasetSpec
-    verify: bool
-    report: Report
-    sources: list[Source] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-
-    def read(self, name: str, path: Path, published: RawFile, *, vouched: bool = False) -> bool:
-        """Compare `path` with what is published of it; whether it is known to be the published file.
-
-        `vouched`: it came out of an archive whose own checksum holds.
-        """
-        actual = digests(path, self.report)
-        if not actual.size:
-            self._drop(path)
-            raise RunFailed(f"`{path}` is empty", hint="fetch or copy the file again")
-        differences = actual.differences(published)
-        self.problems += [Problem(difference, file=name) for difference in differences]
-        verified = not differences and (vouched or published.md5 is not None or published.sha256 is not None)
-        self.sources.append(
-            Source(
-                file=name,
-                bytes=actual.size,
-                md5=actual.md5,
-                sha256=actual.sha256,
-                expected_md5=published.md5,
-                expected_sha256=published.sha256,
-                expected_bytes=published.bytes,
-                verified=verified,
-            )
-        )
-        if differences and self.verify:
-            self._drop(path)
-        return verified
-
-    def read_raw(self, name: str, path: Path, published: RawFile, *, vouched: bool = False) -> None:
-        """`read` a file that DuckDB will: of gzip nobody else asks for the checksums inside."""
-        if not self.read(name, path, published, vouched=vouched) and path.suffix == ".gz":
-            try:
-                require_whole_gzip(path, self.report)
-            except RunFailed:
-                self._drop(path)
-                raise
-
-    def require(self) -> None:
-        """CheckFailed with all problems so far, unless checks are off."""
-        if self.problems and self.verify:
-            raise CheckFailed(
-                f"raw files of dataset `{self.spec.name}` are not the published ones",
-                hint="add `--no-verify` to go on and record it in the manifest",
-                problems=tuple(self.problems),
-            )
-
-    def unpack(
-        self, name: str, path: Path, wanted: Collection[str], into: Path
-    ) -> tuple[dict[str, Path], bool]:
-        """Verify an archive, then unpack the `wanted` files it holds, unless a killed run has; whether it is
-        the published one.
-        """
-        verified = self.read(name, path, self.spec.downloads.get(name, RawFile()))
-        self.require()
-        content = [self.sources[-1].sha256, *sorted(wanted)]
-        own = into / hashlib.sha256("\n".join(content).encode()).hexdigest()[:16]
-        try:
-            return extract_once(path, wanted, own, self.report), verified
-        except DamagedArchive:
-            self._drop(path)
-            raise
-
-    def _drop(self, path: Path) -> None:
-        """Remove a bad download from the cache, so that the next run fetches it again."""
-        fetched = path.name in self.spec.downloads  # what a person put there is theirs
-        if fetched and path.is_relative_to(cache_folder(self.spec.name)):
-            path.unlink(missing_ok=True)
-
-
-class Rehearsal(Checks):
-    """The same checks where nothing may be written: archives are verified, and left as they are."""
-
-    def read(self, name: str, path: Path, published: RawFile, *, vouched: bool = False) -> bool:
-        """As in `Checks`; what an archive is thought to hold is not asked again."""
-        return vouched or super().read(name, path, published)
-
-    def unpack(
-        self, name: str, path: Path, wanted: Collection[str], into: Path
-    ) -> tuple[dict[str, Path], bool]:
-        """Verify an archive; the `wanted` files are taken to be in it."""
-        self.read(name, path, self.spec.downloads.get(name, RawFile()))
-        self.require()
-        return dict.fromkeys(wanted, into), True
-
-    def _drop(self, path: Path) -> None:
-        """A bad download stays: the run itself removes it."""
-
-
-def cache_folder(dataset: str) -> Path:
-    """Where downloads of `dataset` are kept; WUKONGCTL_CACHE overrides the platform's cache folder."""
-    root = os.environ.get("WUKONGCTL_CACHE")
-    return (Path(root) if root else platformdirs.user_cache_path("wukongctl")) / "downloads" / dataset
 
 
 def resolve(
@@ -199,8 +91,8 @@ def rehearse(
     if source is not None or not spec.downloads:
         _read(spec, _at_hand(spec, recipe_dir, source, recipe_dir, checks), checks)
         return
-    for name in spec.downloads.keys() - pending(spec, refresh=refresh).keys():
-        checks.read_raw(name, cache_folder(spec.name) / name, _published(spec, name))
+    for name in spec.downloads.keys() - cache.pending(spec, refresh=refresh).keys():
+        checks.read_raw(name, cache.folder(spec.name) / name, cache.published(spec, name))
     checks.require()
 
 
@@ -218,22 +110,16 @@ def _read(spec: DatasetSpec, found: Found, checks: Checks) -> None:
     for name in spec.files:
         place = found.files[name]
         if isinstance(place, Path):
-            checks.read_raw(name, place, _published(spec, name), vouched=name in found.vouched)
+            checks.read_raw(name, place, cache.published(spec, name), vouched=name in found.vouched)
         for path in place if isinstance(place, tuple) else ():
             checks.read_raw(path.name, path, spec.downloads.get(path.name, RawFile()))
     checks.require()
 
 
-def _published(spec: DatasetSpec, name: str) -> RawFile:
-    """What is known of a raw file or archive, beside it or beside its download."""
-    known = spec.files.get(name, RawFile())
-    return known if known.md5 or known.sha256 or known.bytes else spec.downloads.get(name, known)
-
-
 def plan(spec: DatasetSpec, *, recipe_dir: Path, source: Path | None, refresh: bool = False) -> list[str]:
     """One line per raw file: where `resolve` would take it from."""
     if source is None and spec.downloads:
-        fetched = pending(spec, refresh=refresh)
+        fetched = cache.pending(spec, refresh=refresh)
         return [_download_step(spec, name, fetched=name in fetched) for name in spec.downloads]
     folder = source if source is not None else _folder_beside(spec, recipe_dir)
     if folder.is_file() or not spec.files:
@@ -254,24 +140,8 @@ def require_source(spec: DatasetSpec, source: Path) -> None:
         raise UsageError(f"there is no file or folder `{source}`", hint=_wanted(spec))
 
 
-def pending(spec: DatasetSpec, *, refresh: bool = False) -> dict[str, Download]:
-    """Downloads of `spec` that are not in the cache yet; with `refresh`, or that no checksum vouches for."""
-    cache = cache_folder(spec.name)
-    again = {path.name for path in unpublished(spec)} if refresh else set()
-    wanted = [name for name in spec.downloads if name in again or not (cache / name).is_file()]
-    return {name: spec.downloads[name] for name in wanted}
-
-
-def unpublished(spec: DatasetSpec) -> list[Path]:
-    """Downloads in the cache that no checksum vouches for."""
-    cache = cache_folder(spec.name)
-    known = {name: _published(spec, name) for name in spec.downloads}
-    names = [name for name, published in known.items() if not (published.md5 or published.sha256)]
-    return [cache / name for name in names if (cache / name).is_file()]
-
-
 def _download_step(spec: DatasetSpec, name: str, *, fetched: bool) -> str:
-    download, cached = spec.downloads[name], cache_folder(spec.name) / name
+    download, cached = spec.downloads[name], cache.folder(spec.name) / name
     if not fetched:
         return f"read `{cached}`, already downloaded"
     size = f" ({download.bytes / 1e6:,.1f} MB)" if download.bytes is not None else ""
@@ -295,7 +165,7 @@ def _in_source(spec: DatasetSpec, source: Path, workspace: Path, checks: Checks)
 def _folder_beside(spec: DatasetSpec, recipe_dir: Path) -> Path:
     """Where files that nothing fetches belong: beside the recipe, unless it ships with us."""
     mine = spec.instructions is None or any((recipe_dir / name).is_file() for name in spec.files)
-    return recipe_dir if mine else cache_folder(spec.name)
+    return recipe_dir if mine else cache.folder(spec.name)
 
 
 def _beside(spec: DatasetSpec, recipe_dir: Path, workspace: Path, checks: Checks) -> Found:
@@ -353,7 +223,7 @@ def by_name(folder: Path, name: str) -> Place | None:
 
 def _downloaded(spec: DatasetSpec, workspace: Path, checks: Checks, *, refresh: bool) -> Found:
     """Raw files offered as such are fetched; then archives, until nothing is missing."""
-    cache, again = cache_folder(spec.name), pending(spec, refresh=refresh)
+    kept, again = cache.folder(spec.name), cache.pending(spec, refresh=refresh)
     files: dict[str, Place] = {}
     vouched: set[str] = set()
     for name, download in sorted(spec.downloads.items(), key=lambda item: _file_of(spec, item[0]) is None):
@@ -361,9 +231,7 @@ def _downloaded(spec: DatasetSpec, workspace: Path, checks: Checks, *, refresh: 
         file = _file_of(spec, name)
         if file is None and not missing:
             break
-        path = fetch(
-            download, cache / name, verify=checks.verify, refresh=name in again, report=checks.report
-        )
+        path = fetch(download, kept / name, verify=checks.verify, refresh=name in again, report=checks.report)
         if file == name:
             files[name] = path
         elif file is not None:
@@ -374,7 +242,7 @@ def _downloaded(spec: DatasetSpec, workspace: Path, checks: Checks, *, refresh: 
             files |= unpacked
             vouched |= set(unpacked) if verified else set()
     _require_all(
-        spec, files, cache, sorted(path.name for path in cache.iterdir() if path.name in spec.downloads)
+        spec, files, kept, sorted(path.name for path in kept.iterdir() if path.name in spec.downloads)
     )
     return Found(files, frozenset(vouched))
 
@@ -421,4 +289,4 @@ def _wanted(spec: DatasetSpec) -> str:
     steps = f"put {names}{alternative} in one folder and give it with `--source`"
     if spec.instructions is None:
         return steps
-    return f"{spec.instructions.strip()}; {steps}, or in `{cache_folder(spec.name)}`"
+    return f"{spec.instructions.strip()}; {steps}, or in `{cache.folder(spec.name)}`"

@@ -11,7 +11,7 @@ from wukongctl.config.dataset import RESERVED_COLUMNS, ByOrder, DatasetSpec, is_
 from wukongctl.config.loading import validate
 from wukongctl.config.positions import parse
 from wukongctl.data.acquire.sources import by_name
-from wukongctl.data.drafting import guess, profile, writing
+from wukongctl.data.drafting import guess, page, profile, writing
 from wukongctl.data.drafting.guess import Label, Role
 from wukongctl.data.drafting.profile import Column
 from wukongctl.data.pipeline import splits
@@ -27,8 +27,6 @@ WHOLE_ROW = "CAST(row(*COLUMNS(*)) AS VARCHAR)"
 """Not `concat_ws`, which refuses nested lists."""
 RATIO = {"train": 8, "valid": 1, "test": 1}
 KEYWORDS = "SELECT count(*) FROM duckdb_keywords() WHERE keyword_category = 'reserved'"
-PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 FEW = 10
 """A column of so few values that gives the label away is the label by another name."""
 MANY_ROWS = 100
@@ -230,15 +228,15 @@ class _Drafting:
         lines = [
             f"# wukongctl prepare ./{self.name}.yaml",
             f"# A first recipe, guessed from {rows} rows of {Path(self.file).name}: read it and correct it.",
-            f"name: {_scalar(self.name)}",
+            f"name: {page.scalar(self.name)}",
             f"description: {json.dumps(f'{Path(self.file).name}, described by wukongctl datasets init')}",
-            f"files: {{{_scalar(self.file)}: {{}}}} # found beside this recipe, or in --source",
-            *(f"# {note}" for note in (*self.table.notes, *map(_comment, self._doubts(roles)))),
-            *_block("rows", self._sql()),
+            f"files: {{{page.scalar(self.file)}: {{}}}} # found beside this recipe, or in --source",
+            *(line for said in (*self.table.notes, *self._doubts(roles)) for line in page.remark(said)),
+            *page.block("rows", self._sql()),
             *([f"# {split_note}"] if split_note else []),
-            f"split: {_flow(split)}",
+            f"split: {page.flow(split)}",
             *([f"# {self.label.note}"] if self.label.note else []),
-            f"label: {_scalar(self._label())}",
+            f"label: {page.scalar(self._label())}",
             "features:",
             *(line for group in _groups(roles) for line in self._group(group)),
             *self._omitted(roles),
@@ -250,7 +248,7 @@ class _Drafting:
         name = self.label.column.name
         new = self.names[name]
         (reserved,) = self.engine.rows(f"{KEYWORDS} AND keyword_name = {sql.literal(new.lower())}")[0]
-        plain = PLAIN.fullmatch(new) and not reserved
+        plain = page.PLAIN.fullmatch(new) and not reserved
         return self.label.expression.replace(sql.identifier(name), new if plain else sql.identifier(new))
 
     def _sql(self) -> str:
@@ -319,20 +317,18 @@ class _Drafting:
 
     def _group(self, roles: Sequence[Role]) -> list[str]:
         kind, keys = _keys(roles[0])
+        names = {role: page.scalar(self.names[role.column.name]) for role in roles}
         return [
             f"  - type: {kind}",
-            *(f"    {key}: {_flow(value)}" for key, value in keys),
+            *(f"    {key}: {page.flow(value)}" for key, value in keys),
             "    columns:",
-            *(
-                f"      - {_scalar(self.names[role.column.name])}" + (f" # {role.note}" if role.note else "")
-                for role in roles
-            ),
+            *(f"      - {name}" + (f" # {role.note}" if role.note else "") for role, name in names.items()),
         ]
 
     def _omitted(self, roles: Sequence[Role]) -> list[str]:
         out = [role for role in roles if role.kind == "left out"]
         return ["# Left out:"] * bool(out) + [
-            f"#   {_comment(role.column.name)}: {_comment(role.note)}" for role in out
+            f"#   {page.comment(role.column.name)}: {page.comment(role.note)}" for role in out
         ]
 
 
@@ -390,26 +386,3 @@ def _groups(roles: Sequence[Role]) -> list[list[Role]]:
         if role.kind != "left out":
             groups.setdefault(_keys(role), []).append(role)
     return list(groups.values())
-
-
-def _block(key: str, text: str) -> list[str]:
-    if text.isprintable() or all(line.isprintable() for line in text.split("\n")):
-        return [f"{key}: |", *(f"  {line}" for line in text.split("\n"))]
-    return [f"{key}: {json.dumps(text)}"]
-
-
-def _flow(value: Any) -> str:
-    """A value on one line."""
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {_flow(item)}' for key, item in value.items())}}}"
-    return _scalar(value) if isinstance(value, str) else json.dumps(value)
-
-
-def _scalar(text: str) -> str:
-    if PLAIN.fullmatch(text) and text.lower() not in WORDS:
-        return text
-    return json.dumps(text, ensure_ascii=not text.isprintable())
-
-
-def _comment(text: str) -> str:
-    return "".join(c if c.isprintable() else "·" for c in text)[:200]
