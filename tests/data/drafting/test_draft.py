@@ -287,6 +287,9 @@ def test_dates_that_may_be_read_two_ways_are_said_to_be(tmp_path: Path, days: in
         (["1.234,5", "7", "1.000.000"], "`1.234,5` in `n` is 1234.5", 7, 1e6),
         (["1 234", "7,5", "1\u00a0000\u00a0000"], "`1 234` in `n` is 1234", 7.5, 1e6),
         (["3,25", "3.5"], "`3,25` in `n` is 3.25", 3.25, 3.5),
+        (["12%", "7.5 %"], "`12%` in `n` is 12", 7.5, 12),
+        (["1.234,50 €", "7 €"], "`1.234,50 €` in `n` is 1234.50", 7, 1234.5),
+        (["$ 1,234", "$7.5"], "`$ 1,234` in `n` is 1234", 7.5, 1234),
     ],
 )
 def test_numbers_as_people_write_them_are_numbers(
@@ -498,6 +501,17 @@ def test_a_label_with_an_odd_value_stays_a_label() -> None:
     made = draft("t.csv")
     assert made.label.expression == '"y" > 0'
     assert "# a guess: 0 and 1 tell clicks, but there are others: `2`" in made.text
+
+
+@pytest.mark.parametrize(("days", "open_"), [(12, True), (28, False)])
+def test_years_of_two_digits_are_years_of_this_age(tmp_path: Path, days: int, *, open_: bool) -> None:
+    """DuckDB alone would read 03/04/24 as the 24th of April of the year 3."""
+    rows = "".join(f"{i % days + 1:02}/{i // 28 % 12 + 1:02}/24,{i % 2},v{i % 5}\n" for i in range(360))
+    text(tmp_path / "t.csv", f"when,click,a\n{rows}")
+    made = draft("t.csv")
+    assert "strptime(\"when\", '%d/%m/%y')" in made.text
+    assert ("fits %m/%d/%y as well" in "".join(made.doubts)) == open_
+    assert set(prepared(made, tmp_path).splits) == {"train", "valid", "test"}
 
 
 @pytest.mark.parametrize("written", ["%d/%m/%Y", "%m/%d/%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%m/%d/%Y %I:%M %p"])

@@ -7,14 +7,18 @@ from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
 
 SEPARATORS = ("|", "^", ";", ",", " ")
+DATES = (
+    *("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d", "%d %b %Y", "%b %d %Y"),
+    *("%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%m-%y", "%m-%d-%y"),
+)
 TIME_FORMATS = tuple(
-    f"{date}{time}"
-    for date in ("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d", "%d %b %Y", "%b %d %Y")
-    for time in ("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p")
+    f"{date}{time}" for date in DATES for time in ("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p")
 )
 """How dates are written apart from ISO 8601; where two fit all values, the first is taken."""
 FEW = 50
 """Up to so many distinct values are counted exactly and kept."""
+FIRST_YEAR = 1000
+"""DuckDB takes `24` for the year 24, and `03/04/24` for a day in the year 3: nobody means that."""
 FIRST = 3
 """Values that a format of times is tried on before it is on all."""
 LARGEST = 1e30
@@ -136,7 +140,7 @@ def _measures(column: str) -> str:
             f"max({finite})",
             f"avg({finite})",
             f"approx_quantile({finite}, 0.5)",
-            f"count(TRY_CAST({value} AS TIMESTAMP))",
+            f"count(*) FILTER (year(TRY_CAST({value} AS TIMESTAMP)) >= {FIRST_YEAR})",
             f"avg(length({value}))",
         ]
     )
@@ -198,7 +202,8 @@ def _time_formats(engine: Engine, rows: str, value: str, filled: int, some: Sequ
 
 def _fitting(engine: Engine, formats: Sequence[str], rows: str, value: str, wanted: int) -> list[str]:
     """Those of `formats` in which `wanted` values are times."""
-    asked = ", ".join(f"count(try_strptime({value}, {sql.literal(f)}))" for f in formats)
+    times = [f"try_strptime({value}, {sql.literal(written)})" for written in formats]
+    asked = ", ".join(f"count(*) FILTER (year({time}) >= {FIRST_YEAR})" for time in times)
     (found,) = engine.rows(f"SELECT {asked} FROM (\n{rows}\n)")
     return [f for f, count in zip(formats, found, strict=True) if count == wanted]
 

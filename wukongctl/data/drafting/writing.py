@@ -11,7 +11,8 @@ from wukongctl.data.query.engine import Engine
 
 MARKERS = ("null", "(null)", "none", "nil", r"\n", "na", "n/a", "#n/a", "<na>", "nan", "-", "--", "?")
 """What programs write for a missing value, in lower case. To some it is a value: `NA` is Namibia."""
-DIGITS = r"[-+0-9., \x{a0}\x{202f}eE]+"
+SYMBOLS = "€$£¥%"
+DIGITS = rf"[-+0-9., \x{{a0}}\x{{202f}}eE{SYMBOLS}]+"
 SHOWN = 6
 """Columns that a remark names."""
 
@@ -23,7 +24,8 @@ class Numeral(NamedTuple):
     plain: str
 
 
-NUMERALS = (
+PLAIN = Numeral(r"[-+]?\d+(\.\d+)?", "{}")
+PUNCTUATED = (
     # 1,234,567.5
     Numeral(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?|[-+]?\d+(\.\d+)?", "replace({}, ',', '')"),
     # 3,25
@@ -39,6 +41,16 @@ NUMERALS = (
     Numeral(r"[-+]?\d+([.,]\d+)?", "replace({}, ',', '.')"),
 )
 """The first that all values of a column fit is taken: no row of it has `1,5` where `1,234` is a thousand."""
+
+
+def _with_symbol(numeral: Numeral) -> Numeral:
+    """The same before or after the sign of a currency or of percent."""
+    bare = f"regexp_replace({{}}, ' ?[{SYMBOLS}] ?', '', 'g')"
+    pattern = rf"([{SYMBOLS}] ?)?({numeral.pattern})( ?[{SYMBOLS}])?"
+    return Numeral(pattern, numeral.plain.replace("{}", bare))
+
+
+NUMERALS = (*PUNCTUATED, *map(_with_symbol, (PLAIN, *PUNCTUATED)))
 
 
 @dataclass(frozen=True)
