@@ -83,7 +83,10 @@ def test_mistakes(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
     alone = wukong("compare", runs[0], runs[1])
     assert (alone.code, "nothing to compare: 1 finished recipe in 2 runs" in alone.err) == (2, True)
     (tmp_path / runs[3] / "result.json").unlink()
-    assert f"left out `{runs[3]}`" in wukong("compare", *runs).err
+    assert f"left out `{runs[3]}`, which is not finished" in wukong("compare", *runs).err
+    (tmp_path / runs[3] / "result.json").write_text('{"status": "diverged"}')
+    assert f"left out `{runs[3]}`, which diverged" in wukong("compare", *runs).err
+    assert wukong("compare", *runs, "--json").json["skipped"] == [runs[3]]
     other = (tmp_path / runs[0] / "run.json").read_text()
     (tmp_path / runs[0] / "run.json").write_text(other.replace('"fingerprint": "', '"fingerprint": "0'))
     different = wukong("compare", *runs)

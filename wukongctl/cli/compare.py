@@ -61,8 +61,9 @@ def compare(
             against=against,
             progress=lambda done, total, name: bar.update("score", done, total, name),
         )
-    for folder in board.skipped:
-        output.note(f"left out `{folder}`, which has no result")
+    for run in board.skipped:
+        why = "diverged" if run.status == "diverged" else "is not finished"
+        output.note(f"left out `{run.folder}`, which {why}")
     for one in board.repeated:
         but = "" if one.same_result else ", with another result"
         output.note(f"left out `{one.run}`: the recipe and seed of `{one.of}`{but}")

@@ -90,8 +90,8 @@ class Leaderboard:
     metrics: tuple[Metric, ...]
     reference: str
     rows: tuple[Row, ...]
-    skipped: tuple[str, ...]
-    """Folders of runs that diverged or are not finished."""
+    skipped: tuple[Run, ...]
+    """Those that diverged or are not finished."""
     repeated: tuple[Repeated, ...]
 
 
@@ -110,7 +110,7 @@ def build(
     """
     runs = [Run.read(folder) for folder in run_folders(paths)]
     finished, repeated = _each_once([run for run in runs if run.status == "complete"])
-    skipped = tuple(str(run.folder) for run in runs if run.status != "complete")
+    skipped = tuple(run for run in runs if run.status != "complete")
     _require_same_data(finished)
     _require_two_recipes(finished, len(runs))
     scores: dict[Path, Scores] = {}
@@ -272,7 +272,7 @@ def to_dict(board: Leaderboard) -> dict[str, Any]:
         "reference": board.reference,
         "level": LEVEL,
         "models": [_row_dict(row, board.metrics) for row in board.rows],
-        "skipped": list(board.skipped),
+        "skipped": [str(run.folder) for run in board.skipped],
         "repeated": [
             {"run": str(one.run), "of": str(one.of), "same_result": one.same_result} for one in board.repeated
         ],
