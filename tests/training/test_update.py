@@ -74,6 +74,22 @@ def test_compiled_models_compute_the_same(name: str) -> None:
     assert compiled == pytest.approx(losses, rel=1e-4)
 
 
+@pytest.mark.slow
+@warns_about_itself
+def test_a_compiled_graph_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced and compiled once: what torch keeps holds for the next run."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    how: dict[str, Any] = {"precision": "bfloat16", "batch_size": 10}
+    _, losses = updated(CONFIGURATIONS["wukong"], **how)
+    runs = []
+    for found in ("miss", "hit"):
+        counters.clear()
+        runs.append(updated(CONFIGURATIONS["wukong"], compile=True, **how)[1])
+        caches = {name for name in counters["aot_autograd"] if "cache" in name}
+        assert caches <= {f"autograd_cache_{found}", "autograd_cache_saved"}
+    assert runs[0] == runs[1] == pytest.approx(losses, rel=0.01)
+
+
 @warns_about_itself
 def test_a_batch_that_is_not_whole_is_not_compiled() -> None:
     counters.clear()

@@ -127,8 +127,13 @@ class Logit(nn.Linear):
         """(…, inputs) → (…, 1)."""
         if not torch.amp.is_autocast_available(input.device.type):  # the meta device
             return super().forward(input)
+        X = input.to(self.weight.dtype)
+        if torch.compiler.is_compiling() and torch.is_autocast_enabled(input.device.type):
+            # A graph in which autocast is switched is not found again in torch's cache.
+            product = (X * self.weight).sum(-1, keepdim=True)
+            return product if self.bias is None else product + self.bias
         with torch.autocast(input.device.type, enabled=False):
-            return super().forward(input.to(self.weight.dtype))
+            return super().forward(X)
 
 
 def linear(fan_in: int, fan_out: int, *, gain: float = 1.0, bias: bool = True) -> nn.Linear:
