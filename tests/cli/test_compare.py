@@ -106,6 +106,10 @@ def test_a_run_given_twice_is_told(wukong: Wukong, runs: list[str], tmp_path: Pa
     measured["metrics"]["test"]["auc"] += 1e-9
     result.write_text(json.dumps(measured))
     assert wukong("compare", *runs, copy).err.endswith("`, with another result\n")
+    described = copy / "run.json"
+    described.write_text(described.read_text().replace('"fingerprint": "', '"fingerprint": "0'))
+    other = wukong("compare", *runs, copy)
+    assert (other.code, "were trained on different data" in other.err) == (2, True)
 
 
 @pytest.mark.parametrize(

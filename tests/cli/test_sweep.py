@@ -113,6 +113,14 @@ ladders:
         assert f"{sweep}:6:9: the model names `c99`, which is not a feature of the data" in found.err
         assert f"{sweep}:7:44: the model names `d*`, which matches no feature of the data" in found.err
         assert found.err.endswith(f"error: 2 problems in `{sweep}`\n")
+    sweep.write_text("""\
+name: study
+set: {"model": {name: mlp, hidden: [4], batch_norm: true}}
+ladders:
+  - {recipe: mine.yaml, sizes: [{}, {batch_size: 799}]}
+""")
+    found = wukong("sweep", sweep)
+    assert f"{sweep}:4:38: `batch_norm` needs two rows in every piece of a batch, and 800 rows" in found.err
     assert not (tmp_path / "sweeps").exists()
 
 

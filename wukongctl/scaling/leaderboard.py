@@ -109,9 +109,10 @@ def build(
     Raises UsageError when the runs were not trained on the same data, or there is nothing to compare.
     """
     runs = [Run.read(folder) for folder in run_folders(paths)]
-    finished, repeated = _each_once([run for run in runs if run.status == "complete"])
+    complete = [run for run in runs if run.status == "complete"]
     skipped = tuple(run for run in runs if run.status != "complete")
-    _require_same_data(finished)
+    _require_same_data(complete)
+    finished, repeated = _each_once(complete)
     _require_two_recipes(finished, len(runs))
     scores: dict[Path, Scores] = {}
     for done, run in enumerate(finished):

@@ -30,6 +30,7 @@ from wukongctl.errors import Interrupted, Problem, RecipeError, UsageError, cann
 from wukongctl.models import build
 from wukongctl.scaling.choice import Choice, choose
 from wukongctl.scaling.executors import Executor, Exit, command
+from wukongctl.training.plan import require_two_rows
 from wukongctl.training.run import RunFolder
 from wukongctl.training.signals import stop_requests
 
@@ -290,17 +291,20 @@ def _require_validation(entry: Entry, manifests: dict[str, Manifest]) -> None:
 
 
 def _require_fitting(entries: tuple[Entry, ...], manifests: dict[str, Manifest]) -> None:
-    """RecipeError, with all lines, when a model does not fit its data, before anything is trained."""
-    trials = {
-        (trial.recipe.data, trial.recipe.model.digest()): trial for entry in entries for trial in entry.trials
-    }
+    """RecipeError, with all lines, when a recipe does not fit its data, before anything is trained."""
     problems: list[Problem] = []
-    for trial in trials.values():
+    built: set[tuple[str, str]] = set()
+    for trial in (trial for entry in entries for trial in entry.trials):
+        recipe, manifest = trial.recipe, manifests[trial.recipe.data]
+        model = recipe.data, recipe.model.digest()
         try:
             with placed(trial.base, trial.overrides), torch.device("meta"):
-                build(trial.recipe.model, manifests[trial.recipe.data].schema(), sparse=False)
+                if model not in built:
+                    build(recipe.model, manifest.schema(), sparse=False)
+                require_two_rows(recipe, manifest.splits["train"].rows, recipe.accumulate)
         except RecipeError as error:
             problems += error.problems
+        built.add(model)
     if problems:
         raise RecipeError(list(dict.fromkeys(problems)))
 

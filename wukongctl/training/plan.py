@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
+from wukongctl.config.spec import Mismatch, Mistake
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data import vectors
 from wukongctl.data.manifest import Manifest
-from wukongctl.errors import UsageError
 from wukongctl.models import Model, build
 from wukongctl.models.embeddings import store_tables
 from wukongctl.training import optimizers
@@ -26,18 +26,19 @@ def new_model(recipe: TrainingSpec, manifest: Manifest, data: Path) -> Model:
 
 
 def require_two_rows(recipe: TrainingSpec, rows: int, pieces: int) -> None:
-    """BatchNorm has no variance of one row; raises UsageError when some piece of a batch has only one."""
+    """BatchNorm has no variance of one row; raises Mismatch when some piece of a batch has only one."""
     if not recipe.model.needs_two_rows:
         return
     total = total_examples(recipe, rows)
     batches = {min(recipe.batch_size, total), min(rows, total) % recipe.batch_size}
     batches.add(total % rows % recipe.batch_size)
     if any(0 < batch < 2 * pieces for batch in batches):
-        raise UsageError(
+        what = (
             f"`batch_norm` needs two rows in every piece of a batch, and {rows:,} rows in batches of "
-            f"{recipe.batch_size:,} leave a single one",
-            hint=f"try `--set batch_size={recipe.batch_size + 1}`",
+            f"{recipe.batch_size:,} leave a single one"
         )
+        hint = f"try `--set batch_size={recipe.batch_size + 1}`"
+        raise Mismatch([Mistake(what, ("batch_size",), hint, others=(("model",),))])
 
 
 def total_examples(recipe: TrainingSpec, rows: int) -> int:
