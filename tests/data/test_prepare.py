@@ -626,17 +626,36 @@ def test_a_gzip_whose_content_was_changed_is_found(tmp_path: Path) -> None:
             attempt(spec, recipe_dir=tmp_path, out=tmp_path / "out")
 
 
+@pytest.mark.parametrize("kind", ["TIMESTAMP", "DATE"])
+def test_times_of_antiquity_are_years_of_two_digits(tmp_path: Path, kind: str) -> None:
+    write_rows(tmp_path, [{"label": i % 2, "a": "v", "day": f"{i % 9 + 1:02}/04/24"} for i in range(12)])
+    split = {"by": "time", "column": "day", "ratio": {"train": 1, "test": 1}}
+    query = "SELECT * REPLACE ({} AS day) " + str(own().rows).replace("{", "{{").replace("}", "}}")
+    with pytest.raises(UsageError, match="`day` begins in the year 1, which years of two digits") as caught:
+        run(own(split=split, rows=query.format(f"CAST(day AS {kind})")), tmp_path, tmp_path / "out")
+    assert '`strptime("day", \'%d/%m/%y\') AS "day"`' in str(caught.value.hint)
+    as_written = own(split=split, rows=query.format("strptime(day, '%d/%m/%y')"))
+    # Six of twelve rows are of the first three days.
+    assert run(as_written, tmp_path, tmp_path / "out").splits["train"].rows == 6
+
+
 @pytest.mark.parametrize(
-    "instants", [["9", "10", "11"], ["1/2/2024", "1/3/2024", "2/1/2024"], ["a", "b", "c"]]
+    "instants",
+    [
+        ["9", "10", "11"],
+        ["1/2/2024", "1/3/2024", "2/1/2024"],
+        ["03/04/24", "04/04/24", "05/03/24"],
+        ["a", "b", "c"],
+    ],
 )
 def test_text_that_does_not_sort_by_time_is_refused(tmp_path: Path, instants: list[str]) -> None:
     write_rows(tmp_path, [{"label": i % 2, "a": "v", "day": instants[i % 3]} for i in range(12)])
     split = {"by": "time", "column": "day", "ratio": {"train": 1, "test": 1}}
     with pytest.raises(UsageError, match="`day` is text whose order is not that of time") as caught:
         run(own(split=split), tmp_path, tmp_path / "out")
-    assert (
-        caught.value.hint == 'in the SELECT, make it a number or a time: `CAST("day" AS TIMESTAMP) AS "day"`'
-    )
+    hint = str(caught.value.hint)
+    assert hint.startswith('in the SELECT, make it a number or a time: `CAST("day" AS TIMESTAMP) AS "day"`')
+    assert hint.endswith("""or `strptime("day", '%d/%m/%Y') AS "day"` as it is written""")
 
 
 @pytest.mark.parametrize(("changes", "bad"), [({}, True), ({"standardize": True}, False)])

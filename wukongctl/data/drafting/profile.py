@@ -17,8 +17,6 @@ TIME_FORMATS = tuple(
 """How dates are written apart from ISO 8601; where two fit all values, the first is taken."""
 FEW = 50
 """Up to so many distinct values are counted exactly and kept."""
-FIRST_YEAR = 1000
-"""DuckDB takes `24` for the year 24, and `03/04/24` for a day in the year 3: nobody means that."""
 FIRST = 3
 """Values that a format of times is tried on before it is on all."""
 LARGEST = 1e30
@@ -140,7 +138,7 @@ def _measures(column: str) -> str:
             f"max({finite})",
             f"avg({finite})",
             f"approx_quantile({finite}, 0.5)",
-            f"count(*) FILTER (year(TRY_CAST({value} AS TIMESTAMP)) >= {FIRST_YEAR})",
+            f"count(*) FILTER (year(TRY_CAST({value} AS TIMESTAMP)) >= {sql.FIRST_YEAR})",
             f"avg(length({value}))",
         ]
     )
@@ -203,7 +201,7 @@ def _time_formats(engine: Engine, rows: str, value: str, filled: int, some: Sequ
 def _fitting(engine: Engine, formats: Sequence[str], rows: str, value: str, wanted: int) -> list[str]:
     """Those of `formats` in which `wanted` values are times."""
     times = [f"try_strptime({value}, {sql.literal(written)})" for written in formats]
-    asked = ", ".join(f"count(*) FILTER (year({time}) >= {FIRST_YEAR})" for time in times)
+    asked = ", ".join(f"count(*) FILTER (year({time}) >= {sql.FIRST_YEAR})" for time in times)
     (found,) = engine.rows(f"SELECT {asked} FROM (\n{rows}\n)")
     return [f for f, count in zip(formats, found, strict=True) if count == wanted]
 

@@ -102,6 +102,8 @@ def _by_time(rule: ByTime, engine: Engine, query: str, *, skip: bool) -> Route:
     )
     if kind == "VARCHAR":
         _require_order(engine, rule.column)
+    elif kind in ("DATE", "TIMESTAMP"):
+        _require_years(engine, rule.column)
     if missing and not skip:
         numbered = f"SELECT row_number() OVER () AS row, {column} AS instant FROM (\n{query}\n)"
         ((row,),) = engine.rows(f"SELECT row FROM ({numbered}) WHERE instant IS NULL LIMIT 1")
@@ -122,14 +124,27 @@ def _by_time(rule: ByTime, engine: Engine, query: str, *, skip: bool) -> Route:
 def _require_order(engine: Engine, column: str) -> None:
     """UsageError for instants in text that does not sort by time, as `10` before `9`; ISO 8601 does."""
     ((numbers, times, lengths, count),) = engine.rows(
-        "SELECT count(TRY_CAST(instant AS DOUBLE)), count(TRY_CAST(instant AS TIMESTAMP)), "
+        "SELECT count(TRY_CAST(instant AS DOUBLE)), "
+        f"count(*) FILTER (year(TRY_CAST(instant AS TIMESTAMP)) >= {sql.FIRST_YEAR}), "
         "count(DISTINCT length(instant)), count(instant) FROM instants"
     )
     if lengths > 1 or count > max(numbers, times):
         name = sql.identifier(column)
         raise UsageError(
             f"split by time: `{column}` is text whose order is not that of time",
-            hint=f"in the SELECT, make it a number or a time: `CAST({name} AS TIMESTAMP) AS {name}`",
+            hint=f"in the SELECT, make it a number or a time: `CAST({name} AS TIMESTAMP) AS {name}`, "
+            f"or `strptime({name}, '%d/%m/%Y') AS {name}` as it is written",
+        )
+
+
+def _require_years(engine: Engine, column: str) -> None:
+    """UsageError for times of antiquity: `03/04/24` cast to a time is a day of the year 3."""
+    ((year,),) = engine.rows("SELECT min(year(instant)) FROM instants")
+    if year is not None and year < sql.FIRST_YEAR:
+        name = sql.identifier(column)
+        raise UsageError(
+            f"split by time: `{column}` begins in the year {year}, which years of two digits look like",
+            hint=f"in the SELECT, say how it is written: `strptime({name}, '%d/%m/%y') AS {name}`",
         )
 
 

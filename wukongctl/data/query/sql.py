@@ -18,6 +18,8 @@ PLACEHOLDER = re.compile(r"'\{([^{}']+)\}'")
 NESTED = re.compile(r"\[\d*\]$|^(STRUCT|MAP|UNION)\b")
 LIST = re.compile(r"^\w+(\([\d,]+\))?\[\d*\]$")
 """DuckDB types, as text: of any nested value, and of a flat list or array."""
+FIRST_YEAR = 1000
+"""DuckDB takes `24` for the year 24, and `03/04/24` for a day in the year 3: nobody means that."""
 FLOAT32_LARGEST = 3.4028234663852886e38
 MAY_BE_NAN = frozenset({"VARCHAR", "FLOAT", "DOUBLE"})
 READ_CSV = re.compile(r"\bread_csv(?:_auto)?\s*\(", re.IGNORECASE)
