@@ -457,7 +457,8 @@ def test_what_may_have_been_fetched_badly_is_named_with_its_place(tmp_path: Path
             prepare(spec, recipe_dir=tmp_path, out=tmp_path / "out")
     cached = tmp_path / "cache" / "downloads" / "own" / "clicks.csv"
     assert cached.is_file()
-    assert str(failure.value.hint).endswith(f"if it was not fetched well, delete `{cached}` and run again")
+    refresh = f"if `{cached}` was not fetched well, `--refresh` fetches it again"
+    assert str(failure.value.hint).endswith(refresh)
 
 
 def test_plan_names_files_queries_and_state(tmp_path: Path) -> None:
