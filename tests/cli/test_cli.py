@@ -77,7 +77,7 @@ def test_the_public_options_are_pinned() -> None:
     options = {
         "quickstart": {"--out", "--force"},
         "prepare": {"--source", "--out", "--memory-limit", "--threads", "--engine", "--limit-rows",
-                    "--no-verify", "--force", "--dry-run"},
+                    "--no-verify", "--force", "--refresh", "--dry-run"},
         "train": {"--set", "--data", "--out", "--seed", "--seeds", "--resume", "--track", "--force",
                   "--dry-run"},
         "evaluate": {"--split", "--data", "--group", "--predictions"},

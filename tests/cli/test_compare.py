@@ -93,6 +93,21 @@ def test_mistakes(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
     assert (different.code, "were trained on different data" in different.err) == (2, True)
 
 
+def test_recipes_of_one_name_are_told_apart(wukong: Wukong, runs: list[str], recipe: Path) -> None:
+    changes = ("--set", "name=mlp", "--set", "epochs=1", "--set", "model={name: mlp, hidden: [8, 4]}")
+    assert wukong("train", recipe, *changes).code == 0
+    board = wukong("compare", "runs", "--json").json
+    apart = {model["name"]: model["settings"] for model in board["models"]}
+    assert apart.pop("wukong") == {}
+    assert list(apart.values()) in (
+        [{"model.hidden": [8], "epochs": 2}, {"model.hidden": [8, 4], "epochs": 1}],
+        [{"model.hidden": [8, 4], "epochs": 1}, {"model.hidden": [8], "epochs": 2}],
+    )
+    assert re.search(r"^mlp-....: model.hidden=\[8, 4\], epochs=1$", wukong("compare", "runs").out, re.M)
+    shown = wukong("compare", "runs", "--markdown").out
+    assert re.search(r"^- `mlp-....`: `model.hidden=\[8\], epochs=2`$", shown, re.M)
+
+
 def test_a_run_given_twice_is_told(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere" / Path(runs[0]).name
     shutil.copytree(tmp_path / runs[0], copy)

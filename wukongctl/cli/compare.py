@@ -1,5 +1,6 @@
 """`wukongctl compare`: a leaderboard of finished runs, with paired differences."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from wukongctl.scaling.leaderboard import Leaderboard
 
 TITLES = {"auc": "AUC", "logloss": "LogLoss", "excess_logloss": "excess LogLoss"}
+MOST_KEYS = 5
 MARKS = {"better": "+", "worse": "-", "undecided": "="}
 
 EXAMPLES = """\b
@@ -81,6 +83,8 @@ def _show(console: "Console", board: "Leaderboard") -> None:
         for cells in rows:
             shown.add_row(*cells)
         console.print(shown)
+    for name, settings in _namesakes(board):
+        console.print(f"{name}: {settings}", soft_wrap=True)
     console.print(_legend(board), soft_wrap=True)
 
 
@@ -89,6 +93,8 @@ def _markdown(board: "Leaderboard") -> str:
     for headings, rows in (_leaders(board), _differences(board)):
         lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
         parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
+    if apart := [f"- `{name}`: `{settings}`" for name, settings in _namesakes(board)]:
+        parts.append("\n".join(apart))
     return "\n\n".join([*parts, _legend(board)])
 
 
@@ -119,6 +125,16 @@ def _differences(board: "Leaderboard") -> tuple[list[str], list[list[str]]]:
             cells.append(f"{difference.value:+.5f} ± {half:.5f} {MARKS[row.verdict(metric)]}")
         rows.append(cells)
     return headings, rows
+
+
+def _namesakes(board: "Leaderboard") -> list[tuple[str, str]]:
+    """What tells recipes of the same name apart, as one would `--set` it; the first keys where it is much."""
+    told = []
+    for contender in (row.contender for row in board.rows if row.contender.settings):
+        parts = [f"{key}={json.dumps(value)}" for key, value in contender.settings.items()]
+        more = [f"and {len(parts) - MOST_KEYS} more"] if len(parts) > MOST_KEYS else []
+        told.append((contender.name, ", ".join(parts[:MOST_KEYS] + more)))
+    return told
 
 
 def _legend(board: "Leaderboard") -> str:

@@ -124,7 +124,7 @@ def run_recipe(
 
     last, begun = "", False
     pace = Pace()
-    with placed(path), output.progress() as bar:
+    with placed(path, at_key=False), output.progress() as bar:
 
         def report(at: Progress) -> None:
             nonlocal last, begun

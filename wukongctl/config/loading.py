@@ -66,14 +66,17 @@ def _position(problem: Problem) -> tuple[int, int]:
 
 
 @contextmanager
-def placed(path: FilePath, overrides: Sequence[str | Override] = ()) -> Iterator[None]:
-    """Make a Mismatch of the recipe at `path`, overridden, with its data one RecipeError with all lines."""
+def placed(
+    path: FilePath, overrides: Sequence[str | Override] = (), *, at_key: bool = True
+) -> Iterator[None]:
+    """Make a Mismatch of the recipe at `path`, overridden, with its data one RecipeError with all lines,
+    and the columns of the keys or of their values."""
     try:
         yield
     except Mismatch as mismatch:
         document = read(path)
         _apply(document, overrides)
-        problems = [_located(mistake, (), document) for mistake in mismatch.mistakes]
+        problems = [_located(mistake, (), document, at_key=at_key) for mistake in mismatch.mistakes]
         raise RecipeError(sorted(problems, key=_position)) from None
 
 
@@ -190,13 +193,13 @@ def _explained(detail: ErrorDetails, document: Document, spec: type[Spec]) -> li
     return [_explain(detail, document, spec)]
 
 
-def _located(mistake: Mistake, page: Path, document: Document) -> Problem:
+def _located(mistake: Mistake, page: Path, document: Document, *, at_key: bool = True) -> Problem:
     """At the one of the keys that was overridden, else at the first that is written."""
     paths = [(*page, *path) for path in (mistake.path, *mistake.others)]
     overridden = [path for path in paths if document.is_overridden(path)]
     written = [path for path in paths if path in document.values]
     blamed = (*overridden, *written, *paths)[0]
-    return document.problem(mistake.message, blamed, at_key=True, hint=mistake.hint)
+    return document.problem(mistake.message, blamed, at_key=at_key, hint=mistake.hint)
 
 
 def _explain(detail: ErrorDetails, document: Document, spec: type[Spec]) -> Problem:

@@ -12,6 +12,7 @@ import numpy as np
 
 from wukongctl.config.loading import did_you_mean
 from wukongctl.errors import RunFailed, UsageError
+from wukongctl.scaling import namesakes
 from wukongctl.scaling.examples import (
     Contributions,
     Difference,
@@ -38,6 +39,8 @@ class Contender:
     gflop_per_example: float
     dense_params: int
     contributions: dict[Metric, dict[int, Contributions]]
+    settings: dict[str, Any]
+    """Dotted key → value of what tells it from others of the same name."""
 
     def values(self, metric: Metric) -> list[float]:
         """The metric of every seed."""
@@ -190,8 +193,9 @@ def _contenders(runs: Sequence[Run], scores: dict[Path, Scores]) -> list[Contend
     for run in runs:
         groups.setdefault(_recipe(run), []).append(run)
     names = [_name(members[0]) for members in groups.values()]
+    apart = _settings(names, [_seedless(members[0]) for members in groups.values()])
     made = []
-    for name, (digest, members) in zip(names, groups.items(), strict=True):
+    for name, settings, (digest, members) in zip(names, apart, groups.items(), strict=True):
         label = name if names.count(name) == 1 else f"{name}-{digest[:4]}"
         by_seed = {_seed(run): run.folder for run in members}
         measured = {seed: _contributions(scores[folder]) for seed, folder in by_seed.items()}
@@ -203,17 +207,32 @@ def _contenders(runs: Sequence[Run], scores: dict[Path, Scores]) -> list[Contend
                 members[0].gflop,
                 members[0].get("params", "dense"),
                 {metric: {seed: parts[metric] for seed, parts in measured.items()} for metric in metrics},
+                settings,
             )
         )
     return made
 
 
+def _settings(names: Sequence[str], recipes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of each recipe, what tells it from those of the same name."""
+    made: list[dict[str, Any]] = [{}] * len(names)
+    for name in set(names):
+        places = [place for place, each in enumerate(names) if each == name]
+        for place, found in zip(places, namesakes.settings([recipes[at] for at in places]), strict=True):
+            made[place] = found
+    return made
+
+
+def _seedless(run: Run) -> dict[str, Any]:
+    recipe = run.get("recipe")
+    if not isinstance(recipe, dict):
+        raise UsageError(f"`{run.folder / 'run.json'}`: `recipe` is no mapping", hint="train this run again")
+    return {key: value for key, value in recipe.items() if key != "seed"}
+
+
 def _recipe(run: Run) -> str:
     """A digest that is equal for runs that differ in nothing but the seed."""
-    recipe = run.get("recipe")
-    if isinstance(recipe, dict):
-        recipe = {key: value for key, value in recipe.items() if key != "seed"}
-    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(_seedless(run), sort_keys=True).encode()).hexdigest()
 
 
 def _name(run: Run) -> str:
@@ -286,6 +305,7 @@ def _row_dict(row: Row, metrics: Sequence[Metric]) -> dict[str, Any]:
         "name": contender.name,
         "gflop_per_example": contender.gflop_per_example,
         "dense_params": contender.dense_params,
+        "settings": contender.settings,
         "runs": {str(seed): str(folder) for seed, folder in sorted(contender.runs.items())},
         "metrics": {
             metric: {"mean": contender.mean(metric), "sd": contender.sd(metric), "n": len(contender.runs)}
