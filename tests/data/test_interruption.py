@@ -91,13 +91,23 @@ def test_a_full_disk_while_counting_is_one_line(tmp_path: Path) -> None:
     assert caught.value.message == "cannot write the files of dataset `own`: no space left on device"
 
 
+def has_begun(process: int, folder: Path) -> bool:
+    """Whether a preparation is at work: it holds the lock. Its folder may be left from an earlier one."""
+    files = Path(f"/proc/{process}/fd")
+    try:
+        held = any(file.readlink().name == ".own.lock" for file in files.iterdir())
+    except OSError:  # another system, or a file that was just closed
+        held = not files.is_dir()
+    return held and (folder / "out/.own.work/key").exists()
+
+
 def prepare_and_signal(folder: Path, seconds: float, number: int) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "wukongctl", "prepare", "own.yaml", "--out", "out", "--json"]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True, env=env)
     deadline = time.monotonic() + 60
-    while not (folder / "out/.own.work/key").exists() and process.poll() is None:
+    while not has_begun(process.pid, folder) and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.005)
     time.sleep(seconds)
