@@ -20,6 +20,7 @@ from wukongctl.training import checkpoint, hardware
 from wukongctl.training.loop import Progress
 from wukongctl.training.plan import total_steps
 from wukongctl.training.train import Outcome, train
+from wukongctl.training.trained import open_run
 from wukongctl.training.update import Update
 
 DATASET = {
@@ -272,6 +273,16 @@ def test_lost_best_weights_are_made_again(data: Path, tmp_path: Path) -> None:
     (best,) = tmp_path.glob("cut/*/checkpoints/best.pt")
     best.unlink()
     assert_same_run(straight, train(spec, data=data, out=tmp_path / "cut", report=silent))
+
+
+def test_weights_of_another_version_are_a_usage_error(data: Path, tmp_path: Path) -> None:
+    outcome = train(recipe(), data=data, out=tmp_path, report=silent)
+    best = outcome.folder / "checkpoints" / "best.pt"
+    state = checkpoint.load(best)
+    state["model"]["renamed"] = state["model"].popitem()[1]
+    checkpoint.save(best, state)
+    with pytest.raises(UsageError, match="has not the weights that this wukongctl expects"):
+        open_run(outcome.folder, data=data)
 
 
 @pytest.mark.parametrize(

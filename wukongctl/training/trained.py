@@ -16,6 +16,8 @@ from wukongctl.training import checkpoint
 from wukongctl.training.hardware import Execution, execution
 from wukongctl.training.run import RunFolder
 
+OTHER_VERSION = "use the wukongctl that wrote it, or train again"
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -54,8 +56,18 @@ def open_run(run: Path, *, data: Path) -> Trained:
             hint="prepare the original again, or name its folder with `--data`",
         )
     model = build(recipe.model, manifest.schema(), sparse=False, vectors=vectors.load(dataset, manifest))
-    model.load_state_dict(checkpoint.load(folder.best)["model"])
+    _load(model, folder.best)
     return Trained(run, described, recipe, dataset, manifest, model.eval(), execution(recipe))
+
+
+def _load(model: Model, best: Path) -> None:
+    weights = checkpoint.load(best)["model"]
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError:
+        raise UsageError(
+            f"`{best}` has not the weights that this wukongctl expects", hint=OTHER_VERSION
+        ) from None
 
 
 def _recipe(described: dict[str, Any], run: Path) -> TrainingSpec:
@@ -64,5 +76,5 @@ def _recipe(described: dict[str, Any], run: Path) -> TrainingSpec:
     except (KeyError, TypeError, ValidationError):
         raise UsageError(
             f"`{run / 'run.json'}` has no recipe that this wukongctl understands",
-            hint="use the wukongctl that wrote it, or train again",
+            hint=OTHER_VERSION,
         ) from None
