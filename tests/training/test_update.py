@@ -16,7 +16,7 @@ from wukongctl.training.optimizers import wants_sparse
 from wukongctl.training.parallel import ParallelModel
 from wukongctl.training.update import Update, split
 
-warns_about_itself = pytest.mark.filterwarnings("default")  # torch.compile does
+warns_about_itself = pytest.mark.filterwarnings("ignore")  # torch.compile does
 
 
 def updated(
