@@ -103,7 +103,7 @@ class DivergenceSpec(Spec):
     """When a run counts as lost. A loss that is not finite always does, once no step may be skipped."""
 
     max_loss: PositiveFloat = 10.0
-    """Mean training loss of a logging interval above which the run has exploded."""
+    """Mean training loss, over a logging interval of ten steps or more, above which the run has exploded."""
     skip_steps: Annotated[int, Field(ge=0)] = 0
     """Updates in a row that may be left out because their loss or gradient is not finite."""
 

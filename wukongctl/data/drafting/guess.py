@@ -26,6 +26,8 @@ AMOUNTS = re.compile(
 )
 FEW_CODES, DENSE_CODES = 20, 200
 """Whole numbers without a telling name are codes if they are so few, or at least so many and without gaps."""
+EXACT = 2**53
+"""Whole numbers beyond this are not told apart as double: ids rather than amounts."""
 FEW_ODD = 0.05
 """Up to this share of texts, a column of numbers may merely be dirty: worth a word."""
 FREE_TEXT = 80
@@ -155,10 +157,6 @@ def _counts_time(column: Column) -> bool:
     named = bool(TIMES.search(snake(column.name)))
     seconds = column.low >= 5e8 and column.high < 4.2e9 and column.distinct > 100
     return (named and column.low > 1e5) or (seconds and column.median > column.low and not _is_code(column))
-
-
-EXACT = 2**53
-"""Whole numbers beyond this are not told apart as double: ids rather than amounts."""
 
 
 def role(column: Column) -> Role:

@@ -35,12 +35,14 @@ def scalar(text: str) -> str:
 
 def remark(text: str) -> list[str]:
     """Lines of comment."""
-    plain = "".join(c if c.isprintable() else "·" for c in text)
-    return [
-        f"# {line}" for line in textwrap.wrap(plain, WIDTH, break_long_words=False, break_on_hyphens=False)
-    ]
+    lines = textwrap.wrap(_printable(text), WIDTH, break_long_words=False, break_on_hyphens=False)
+    return [f"# {line}" for line in lines]
 
 
 def comment(text: str) -> str:
     """What may stand behind a `#`."""
-    return "".join(c if c.isprintable() else "·" for c in text)[:200]
+    return _printable(text)[:200]
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "·" for c in text)
