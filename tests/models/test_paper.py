@@ -107,7 +107,7 @@ def test_the_tuned_settings_of_bars_on_frappe(model: str, published: int, extra:
 
     FinalMLP's run already had that row, and its user and item are looked up twice.
     """
-    spec = load(library.find(f"frappe/{model}"), TrainingSpec)
+    spec = load(library.find(f"frappe/bars/{model}"), TrainingSpec)
     with torch.device("meta"):
         counts = count(build(spec.model, COLUMNS["frappe"], sparse=False))
     frappe = COLUMNS["frappe"].embedding_rows

@@ -7,7 +7,7 @@ from wukongctl.config import library
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.loading import load, read
 from wukongctl.config.training import TrainingSpec
-from wukongctl.data.schema import schema_from_recipe
+from wukongctl.data.schema import Batch, schema_from_recipe
 from wukongctl.models import build
 from wukongctl.models.counts import count
 from wukongctl.scaling.tracing import trace
@@ -41,3 +41,16 @@ def test_a_recipe_fits_its_dataset(name: str) -> None:
 def test_there_is_a_recipe_for_every_model(data: str) -> None:
     named = {name.removeprefix(f"{data}/") for name in RECIPES if name.startswith(f"{data}/")}
     assert named >= MODELS
+
+
+def test_dlrm_and_mlp_are_one_network_on_frappe() -> None:
+    """Embeddings concatenated, no numbers: the search of one is the search of both."""
+    schema = schema_from_recipe(load(library.find("frappe", "datasets"), DatasetSpec))
+    batch = Batch(torch.randint(0, 3, (64, 10)).int(), torch.empty(64, 0), torch.empty(64))
+    logits = []
+    for name in ("dlrm", "mlp"):
+        torch.manual_seed(0)
+        spec = load(library.find(f"frappe/{name}"), TrainingSpec)
+        logits.append(build(spec.model, schema, sparse=False).eval()(batch))
+    assert logits[0].std() > 0
+    torch.testing.assert_close(logits[0], logits[1], rtol=0, atol=0)
