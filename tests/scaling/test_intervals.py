@@ -183,6 +183,20 @@ def test_seeds_alone_give_intervals_where_the_law_is_exact() -> None:
 # --- the hidden largest size --------------------------------------------------------------------------------
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.floats(0.05, 1), st.floats(0.001, 3), st.floats(0.05, 1), st.sampled_from([3, 4, 6]))
+def test_points_on_their_law_have_intervals_around_it(
+    floor: float, amplitude: float, exponent: float, count: int
+) -> None:
+    """All of the sum of squares is rounding, whose last digits differ between processors."""
+    x = np.repeat(np.geomspace(1e-6, 1e-6 * 4 ** (count - 1), count), 2)
+    sizes = sizes_of(list(x), list(floor + amplitude * (x / 1e-6) ** -exponent))
+    law, laws = fitted(sizes)
+    low, high = laws.curve(1e-5)
+    assert low <= high
+    assert float(law.predict(np.array([1e-5]))[0]) == pytest.approx((low + high) / 2, rel=1e-6)
+
+
 def test_the_hidden_size_does_not_enter_its_own_prediction() -> None:
     x, y = list(WUKONG[0]), list(WUKONG[1])
     wild = [*y[:-1], 5.0]

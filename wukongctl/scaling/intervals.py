@@ -19,6 +19,8 @@ Interval: TypeAlias = tuple[float, float]
 NoiseSource: TypeAlias = Literal["residuals", "residuals and seeds", "seeds"]
 
 SWEEP_SIZE = 400
+ROUNDING = 1e-14
+"""Of a residual, as a share of the loss: some tens of units in the last place."""
 LACK_OF_FIT_RATIO = 4.0
 
 
@@ -126,10 +128,12 @@ class Region:
     def _slack(self, rss: Array) -> Array:
         """How far the sum of squares may still grow; NaN where it is already too large.
 
-        Rounding is forgiven at the best exponent, which is in the region by definition.
+        Rounding is forgiven at the best exponent, which is in the region by definition: also where the points
+        lie on their law, so that all of the sum is rounding.
         """
         slack = self.cutoff - rss
-        tolerance = 1e-9 * self.cutoff
+        rounding = np.sum(self.sizes.runs * (ROUNDING * self.sizes.y) ** 2)
+        tolerance = 1e-9 * self.cutoff + rounding
         return np.where(slack >= 0, slack, np.where(slack >= -tolerance, 0.0, np.nan))
 
     def _inside(self, u: Array, s: Array) -> Array:
