@@ -79,15 +79,15 @@ class Embeddings(nn.Module):
         """Multiply-accumulates per example of the maps of frozen vectors, as the part `name`.frozen."""
         return {f"{name}.frozen": self.frozen_macs} if self.frozen else {}
 
-    @torch.compiler.disable  # it cannot trace sparse gradients, and would gain nothing here
-    def _look_up(self, ids: Tensor) -> Tensor:
+    def look_up(self, ids: Tensor) -> Tensor:
+        """(B, C) ids of all learned columns → (B, C, D) rows of the table in float32."""
         vectors = self.table(ids + self.offsets)
         return vectors.float() if vectors.dtype == torch.bfloat16 else vectors
 
     def _learned(self, ids: Tensor) -> Tensor:
         if self.columns is not None:
             ids = ids.index_select(1, self.columns)
-        vectors = self._look_up(ids)  # (B, C, D)
+        vectors = self.look_up(ids)  # (B, C, D)
         if all(not pooled for _, pooled in self.segments):
             return vectors
         parts = []
@@ -272,6 +272,16 @@ def store_tables(model: nn.Module, dtype: torch.dtype) -> None:
     for module in model.modules():
         if isinstance(module, nn.Embedding):
             module.weight.data = module.weight.data.to(dtype)
+
+
+def look_up_outside_of_graphs(model: nn.Module) -> None:
+    """For a model to be compiled: torch.compile cannot trace sparse gradients, and would gain nothing here.
+
+    As a decorator this would import the compiler, half of the start of every command.
+    """
+    for module in model.modules():
+        if isinstance(module, Embeddings):
+            module.look_up = torch.compiler.disable(module.look_up)
 
 
 def _masked_mean(vectors: Tensor, ids: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.schema import Batch
+from wukongctl.models.embeddings import look_up_outside_of_graphs
 from wukongctl.training.hardware import CPU, Execution
 from wukongctl.training.parallel import ParallelModel, load_optimizer, whole_optimizer
 
@@ -41,6 +42,7 @@ class Update:
         }
         if execution.compile:
             torch.compiler.reset()  # an earlier run of this process would count against its limit
+            look_up_outside_of_graphs(model.model)
         self.batch_size, self.forward = recipe.batch_size, model.forward
         self.compiled = _compiled(model.forward, execution) if execution.compile else model.forward
 
