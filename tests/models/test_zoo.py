@@ -12,11 +12,12 @@ from torch.nn import BatchNorm1d, functional
 from tests.models.zoo import CONFIGURATIONS, FROZEN, SCHEMA, double, make, make_batch, shaken
 from wukongctl.data.schema import Batch, Schema, SequenceColumn
 from wukongctl.errors import UsageError
-from wukongctl.models import Model
+from wukongctl.models import Model, last_weights
 from wukongctl.models.counts import count
+from wukongctl.models.deepfm import DeepFM
 from wukongctl.models.embeddings import embedding_tables, fill_vectors, frozen_vectors
 from wukongctl.models.finalmlp import Gate
-from wukongctl.models.layers import Logit
+from wukongctl.models.fm import FM, pair_sum
 from wukongctl.scaling.tracing import trace
 
 NAMING = {"embeddings_per_feature", "groups", "selection"}
@@ -57,9 +58,9 @@ def test_padding_changes_nothing(name: str, schema: Schema) -> None:
 
 
 @every_model
-@learned_and_frozen
-def test_it_exports(name: str, schema: Schema) -> None:
-    model, batch = make(CONFIGURATIONS[name], schema).eval(), make_batch()
+def test_it_exports(name: str) -> None:
+    """With tables that are learned and tables that are frozen."""
+    model, batch = make(CONFIGURATIONS[name], FROZEN).eval(), make_batch()
     program = torch.export.export(model, (batch,))
     torch.testing.assert_close(program.module()(batch), model(batch))
 
@@ -187,11 +188,17 @@ def test_600_billion_parameters_need_no_memory(name: str) -> None:
 
 
 @every_model
-def test_logit_scale_scales_the_last_layers_alone(name: str) -> None:
-    configuration = CONFIGURATIONS[name]
-    model, scaled = make(configuration), make(configuration | {"logit_scale": 0.01})
-    last = {f"{path}.weight" for path, module in model.named_modules() if isinstance(module, Logit)}
-    assert bool(last) == (name != "fm")
-    for path, weight in model.state_dict().items():
-        expected = weight * 0.01 if path in last else weight
-        torch.testing.assert_close(scaled.state_dict()[path], expected, rtol=1e-6, atol=0)
+@learned_and_frozen
+def test_logit_scale_scales_the_first_logits(name: str, schema: Schema) -> None:
+    """But for the pair sums of FM and DeepFM, which have no weights."""
+    batch = double(make_batch())
+    model, scaled = (
+        make(CONFIGURATIONS[name] | {"logit_scale": scale}, schema).double().eval() for scale in (1.0, 0.01)
+    )
+    unscaled = pair_sum(model.embeddings(batch)[:, :, :-1]) if isinstance(model, FM | DeepFM) else 0
+    torch.testing.assert_close(
+        scaled(batch) - unscaled, 0.01 * (model(batch) - unscaled), rtol=1e-4, atol=1e-7
+    )
+    weights = zip(model.state_dict().items(), scaled.state_dict().values(), strict=True)
+    changed = {path for (path, weight), other in weights if not torch.equal(weight, other)}
+    assert len(changed) == len(last_weights(model))

@@ -58,7 +58,7 @@ class DCNv2Spec(DeepFieldsSpec):
     cross_layers: Depth = 3
     """Layers of the cross network."""
     rank: Size | None = None
-    """Rank of the cross matrices; absent: full."""
+    """Rank of the cross matrices; absent: full. Above half of the inputs N d it costs more than full ones."""
     structure: Literal["cross", "stacked", "parallel"] = "parallel"
     """`cross` has no MLP; `stacked` puts it on the cross network, `parallel` beside it."""
     hidden: Widths = (400, 400, 400)

@@ -36,7 +36,8 @@ class ModelSpec(Spec):
     after the factorization machine."""
     logit_scale: PositiveFloat = 1.0
     """Factor on the first weights of the last layer, the one that makes the logit. A small one starts all
-    predictions near one half, so that a short pass has no random ones to unlearn. `fm` has no such layer."""
+    predictions near one half, so that a short pass has no random ones to unlearn. The pair sums of `fm` and
+    `deepfm` have no weights, so it does not reach them: `embedding_init` does."""
 
     @model_serializer(mode="wrap")
     def _without_default_scale(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

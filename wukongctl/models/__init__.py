@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import assert_never
 
+import torch
 from torch import Tensor
 
 from wukongctl.config.model import (
@@ -20,6 +21,7 @@ from wukongctl.config.model import (
     XDeepFMSpec,
 )
 from wukongctl.data.schema import Schema
+from wukongctl.errors import UsageError
 from wukongctl.models import construction
 from wukongctl.models.afn import AFN
 from wukongctl.models.autoint import AutoInt
@@ -29,7 +31,7 @@ from wukongctl.models.dlrm import DLRM
 from wukongctl.models.embeddings import fill_vectors
 from wukongctl.models.finalmlp import FinalMLP
 from wukongctl.models.fm import FM
-from wukongctl.models.layers import scale_logits
+from wukongctl.models.layers import Logit
 from wukongctl.models.masknet import MaskNet
 from wukongctl.models.mlp import MLPModel
 from wukongctl.models.wukong import Wukong
@@ -46,10 +48,20 @@ def build(
     `sparse` asks for sparse gradients of the embedding table. `vectors` are the frozen ones, (rows, dim)
     per table of `schema.vector_dims`; without them a model that needs some can be counted, not run.
     Works under `torch.device("meta")`.
-    Raises Mismatch, with the keys, when the recipe does not fit the data.
+    Raises Mismatch, with the keys, when the recipe does not fit the data, UsageError when a matrix would have
+    more bytes than torch can count.
     """
-    model = _build(spec, schema, sparse)
-    scale_logits(model, spec.logit_scale)
+    try:
+        model = _build(spec, schema, sparse)
+    except RuntimeError as error:
+        if "overflow" not in str(error):
+            raise
+        raise UsageError(
+            "a matrix of this model has more than 2^63 bytes", hint="make the widths of the recipe smaller"
+        ) from None
+    with torch.no_grad():
+        for weight in last_weights(model):
+            weight.mul_(spec.logit_scale)
     if vectors is not None:
         fill_vectors(model, vectors)
     return model
@@ -81,3 +93,16 @@ def _build(spec: AnyModelSpec, schema: Schema, sparse: bool) -> Model:  # noqa: 
             return construction.mlp(spec, schema, sparse)
         case _:
             assert_never(spec)
+
+
+def last_weights(model: Model) -> list[Tensor]:
+    """The weights in which the logit is linear; the pair sums of FM and DeepFM have none.
+
+    As biases start at zero, a factor on these weights is one on the first logits.
+    """
+    # The MLP of AFN+ and its other half make logits too, but of those `output` makes the last one.
+    last = model.output if isinstance(model, AFN) and model.mlp is not None else model
+    weights: list[Tensor] = [module.weight for module in last.modules() if isinstance(module, Logit)]
+    if isinstance(model, FinalMLP):
+        weights.append(model.fusion.weight)
+    return weights

@@ -145,14 +145,6 @@ def linear(fan_in: int, fan_out: int, *, gain: float = 1.0, bias: bool = True) -
     return layer
 
 
-@torch.no_grad()
-def scale_logits(model: nn.Module, factor: float) -> None:
-    """Multiply the weights of every layer that makes a logit; biases begin at zero anyway."""
-    for module in model.modules():
-        if isinstance(module, Logit) and factor != 1.0:
-            module.weight.mul_(factor)
-
-
 def for_products(X: Tensor) -> Tensor:
     """X in the precision in which autocast multiplies, unchanged without it.
 
