@@ -8,9 +8,10 @@ import pytest
 
 from wukongctl.cli import COMMANDS, _command
 from wukongctl.config import library
+from wukongctl.config.formats import format_of
 from wukongctl.config.loading import validate
 from wukongctl.config.positions import parse
-from wukongctl.config.schema import format_of, to_markdown
+from wukongctl.config.schema import to_markdown
 from wukongctl.scaling.notes import EXPLANATIONS
 
 ROOT = Path(__file__).parents[2]

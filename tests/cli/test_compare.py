@@ -77,11 +77,37 @@ def test_tables_for_people_and_for_markdown(wukong: Wukong, runs: list[str]) -> 
     assert lines[1] == "| --- | ---: | ---: | ---: | ---: | ---: |"
 
 
+def test_one_recipe_is_a_board_of_one_row(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
+    shown = wukong("compare", runs[0], runs[1])
+    assert shown.code == 0
+    assert re.search(r"wukong +2 .*±", shown.out)
+    assert "nothing to compare it with" in shown.out
+    assert "minus" not in shown.out
+    (model,) = wukong("compare", runs[0], "--json").json["models"]
+    assert (model["differences"], model["metrics"]["auc"]["n"]) == ({}, 1)
+    (tmp_path / runs[0] / "result.json").unlink()
+    unfinished = wukong("compare", runs[0])
+    assert (unfinished.code, "nothing to compare: the run is not finished" in unfinished.err) == (2, True)
+
+
+def test_lost_weights_are_said_with_the_command_that_makes_them(
+    wukong: Wukong, runs: list[str], tmp_path: Path
+) -> None:
+    run = tmp_path / runs[0]
+    (run / "checkpoints" / "best.pt").unlink()
+    lost = wukong("evaluate", runs[0])
+    assert lost.code == 2
+    assert f"`{runs[0]}/checkpoints/best.pt` is missing" in lost.err
+    (command,) = re.findall(r"`wukongctl (train .*?)`", " ".join(lost.err.split()))
+    assert wukong(*command.split()).code == 0
+    assert wukong("evaluate", runs[0]).code == 0
+
+
 def test_mistakes(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
     absent = wukong("compare", "runs", "--against", "wukon")
     assert (absent.code, "did you mean `wukong`?" in absent.err) == (2, True)
-    alone = wukong("compare", runs[0], runs[1])
-    assert (alone.code, "nothing to compare: 1 finished recipe in 2 runs" in alone.err) == (2, True)
+    absent = wukong("compare", "nowhere")
+    assert (absent.code, "there is no `nowhere`" in absent.err) == (2, True)
     (tmp_path / runs[3] / "result.json").unlink()
     assert f"left out `{runs[3]}`, which is not finished" in wukong("compare", *runs).err
     (tmp_path / runs[3] / "result.json").write_text('{"status": "diverged"}')

@@ -92,6 +92,23 @@ def test_numbers_that_are_not_positive_are_usage_errors(wukong: Wukong, option: 
     assert f"`{option} {value}` is not a positive number" in refused.err
 
 
+def test_a_matrix_too_large_to_count_is_said(wukong: Wukong, tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    sizes = ", ".join(f"{key}: {1 << 20}" for key in ("width", "n_F", "n_L", "k"))
+    path.write_text(
+        f"data: synthetic\nmodel: {{name: wukong, layers: 2, {sizes}, hidden: [{1 << 20}]}}\n"
+        "optimizer: {dense: {lr: 1e-3}}\n"
+    )
+    result = wukong("flops", path)
+    assert (result.code, "a matrix of this model has more than 2^63 bytes" in result.err) == (2, True)
+
+
+@pytest.mark.parametrize("budget", ["gflop=0", "gflop=much", "flop=2"])
+def test_solve_refuses_what_is_no_budget(wukong: Wukong, budget: str) -> None:
+    result = wukong("flops", "frappe/wukong", "--solve", budget)
+    assert (result.code, f"`--solve {budget}` is no positive budget" in result.err) == (2, True)
+
+
 def test_solve_prints_a_recipe_that_runs(wukong: Wukong, tmp_path: Path) -> None:
     solved = wukong("flops", "quickstart/wukong-4", "--solve", "gflop=0.002")
     assert solved.code == 0
@@ -115,6 +132,7 @@ from wukongctl.config.positions import parse
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.schema import Schema
 from wukongctl.scaling.flops import analyze
+import torch._dynamo  # as the first operator on the meta device does
 spec = validate(parse(sys.argv[1], "big.yaml"), TrainingSpec)
 started = time.process_time()
 report = analyze("big", spec, Schema(tuple(f"f{i}" for i in range(720)), (), (), (5_200_000,) * 720),

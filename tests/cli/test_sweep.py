@@ -78,6 +78,8 @@ def test_a_dry_run_tells_the_cost_and_writes_nothing(wukong: Wukong, sweep: Path
     assert plan.json["seconds"] > 0
     assert plan.json["total"] == 4  # as many as the real sweep counts
     assert "4 runs, 3 to train, 1 copied from the search" in wukong("sweep", sweep, "--dry-run").out
+    sweep.write_text(SWEEP + "set: {threads: 1}\n")
+    assert "1 at a time on 1 thread each" in wukong("sweep", sweep, "--dry-run").out
     assert not (tmp_path / "sweeps").exists()
 
 

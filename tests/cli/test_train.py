@@ -160,7 +160,7 @@ def test_divergence_is_an_error_and_is_recorded(wukong: Wukong, recipe: Path, tm
 def test_a_signal_saves_and_the_next_call_goes_on(
     wukong: Wukong, recipe: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    command = [sys.executable, "-m", "wukongctl", "train", str(recipe), "--set", "epochs=300", "--json"]
+    command = [sys.executable, "-m", "wukongctl", "train", str(recipe), "--set", "epochs=100", "--json"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("runs/*/metrics.jsonl")) and time.monotonic() < deadline:
@@ -171,8 +171,8 @@ def test_a_signal_saves_and_the_next_call_goes_on(
     assert process.returncode == code
     assert "state saved" in json.loads(err)["message"]
     assert list(tmp_path.glob("runs/*/checkpoints/step-*.pt"))
-    resumed = wukong("train", recipe, "--set", "epochs=300", "--resume", "--json").json
-    straight = wukong("train", recipe, "--set", "epochs=300", "--out", "elsewhere", "--json").json
+    resumed = wukong("train", recipe, "--set", "epochs=100", "--resume", "--json").json
+    straight = wukong("train", recipe, "--set", "epochs=100", "--out", "elsewhere", "--json").json
     assert resumed["metrics"] == straight["metrics"]
 
 

@@ -5,9 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wukongctl.config import library
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.loading import did_you_mean, load
 from wukongctl.config.positions import parse
+from wukongctl.config.spec import Spec
+from wukongctl.config.sweep import SweepSpec
 from wukongctl.config.training import TrainingSpec
 from wukongctl.errors import Problem, RecipeError, UsageError
 
@@ -82,6 +85,38 @@ def test_a_misspelt_model_does_not_hide_what_is_below_it(tmp_path: Path) -> None
         (3, "did you mean `wukong`?"),
         (4, "did you mean `layers`?"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("shipped", "spec", "key", "message", "command"),
+    [
+        ("frappe/search", TrainingSpec, "ladders", "a sweep file, not a training recipe", "sweep"),
+        ("datasets/frappe", TrainingSpec, "features", "a dataset recipe, not a training recipe", "prepare"),
+        ("frappe/fm", SweepSpec, "model", "a training recipe, not a sweep file", "train"),
+        ("frappe/fm", DatasetSpec, "model", "a training recipe, not a dataset recipe", "train"),
+    ],
+)
+def test_a_file_of_another_format_is_one_problem(
+    shipped: str, spec: type[Spec], key: str, message: str, command: str
+) -> None:
+    path = library.find(shipped)
+    with pytest.raises(RecipeError) as caught:
+        load(path, spec)
+    (problem,) = caught.value.problems
+    assert path.read_text().splitlines()[problem.line - 1].startswith(f"{key}:")
+    assert problem.message == f"this is {message}"
+    assert problem.hint == f"run `wukongctl {command} {path}`"
+
+
+def test_keys_of_two_formats_are_unknown_keys(tmp_path: Path) -> None:
+    (problem,) = problems_of(write(tmp_path, GOOD + "ladders: []\n"))
+    assert problem.message == "unknown key `ladders`"
+
+
+def test_a_model_without_its_braces(tmp_path: Path) -> None:
+    (problem,) = problems_of(write(tmp_path, "data: frappe\nmodel: wukong\noptimizer: {dense: {lr: 1e-3}}\n"))
+    assert problem.message == "`model`: expected a mapping of keys"
+    assert problem.hint == "write `{name: wukong}`"
 
 
 @pytest.mark.parametrize(

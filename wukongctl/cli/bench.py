@@ -21,7 +21,7 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES, short_help="Where the time of a training step goes.")
-@click.argument("recipe")
+@click.argument("recipe", type=options.recipe)
 @options.overrides
 @options.data
 @click.option("--steps", type=click.IntRange(min=1), default=20, show_default=True, help="Steps to time.")

@@ -20,8 +20,8 @@ MARKS = {"better": "+", "worse": "-", "undecided": "="}
 
 EXAMPLES = """\b
 Examples:
-  wukongctl compare sweeps/frappe-search
-  wukongctl compare runs/frappe-* --against wukong --by logloss
+  wukongctl compare runs/frappe-*
+  wukongctl compare sweeps/frappe-search --against wukong --by logloss
   wukongctl compare runs --markdown > leaderboard.md
 """
 
@@ -78,7 +78,7 @@ def compare(
 def _show(console: "Console", board: "Leaderboard") -> None:
     from wukongctl.cli.tables import table
 
-    for headings, rows in (_leaders(board), _differences(board)):
+    for headings, rows in _tables(board):
         shown = table(*headings)
         for cells in rows:
             shown.add_row(*cells)
@@ -90,12 +90,17 @@ def _show(console: "Console", board: "Leaderboard") -> None:
 
 def _markdown(board: "Leaderboard") -> str:
     parts = []
-    for headings, rows in (_leaders(board), _differences(board)):
+    for headings, rows in _tables(board):
         lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
         parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
     if apart := [f"- `{name}`: `{settings}`" for name, settings in _namesakes(board)]:
         parts.append("\n".join(apart))
     return "\n\n".join([*parts, _legend(board)])
+
+
+def _tables(board: "Leaderboard") -> list[tuple[list[str], list[list[str]]]]:
+    """The leaderboard and, where there is more than one recipe, the differences."""
+    return [_leaders(board)] if len(board.rows) == 1 else [_leaders(board), _differences(board)]
 
 
 def _leaders(board: "Leaderboard") -> tuple[list[str], list[list[str]]]:
@@ -138,6 +143,8 @@ def _namesakes(board: "Leaderboard") -> list[tuple[str, str]]:
 
 
 def _legend(board: "Leaderboard") -> str:
+    if len(board.rows) == 1:
+        return "One recipe: nothing to compare it with."
     single = any(len(row.contender.runs) == 1 for row in board.rows)
     legend = "± after Δ: half a 95 % interval; + better, - worse, = undecided at 5 % after Holm."
     alone = (

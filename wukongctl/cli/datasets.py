@@ -92,7 +92,7 @@ def _entry(name: str, data: Path, *, is_shipped: bool) -> dict[str, Any]:
 
 
 @datasets.command("show", epilog=SHOW_EXAMPLES)
-@click.argument("dataset")
+@click.argument("dataset", type=options.dataset)
 @options.data
 @options.common
 def show(output: Output, dataset: str, data: Path) -> None:

@@ -28,7 +28,7 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES, short_help="FLOPs and parameters of a recipe; needs no data.")
-@click.argument("recipes", nargs=-1, required=True, metavar="RECIPE...")
+@click.argument("recipes", nargs=-1, required=True, type=options.recipe, metavar="RECIPE...")
 @options.overrides
 @options.data
 @click.option(
@@ -106,8 +106,10 @@ def _solve(output: Output, specs: "dict[str, TrainingSpec]", data: Path, budget:
         gflop = float(value)
     except ValueError:
         gflop = 0.0
-    if key != "gflop" or not 0 < gflop < float("inf") or len(specs) > 1:
-        raise UsageError("`--solve` takes one recipe and a budget", hint="write `--solve gflop=2`")
+    if key != "gflop" or not 0 < gflop < float("inf"):
+        raise UsageError(f"`--solve {budget}` is no positive budget", hint="write `--solve gflop=2`")
+    if len(specs) > 1:
+        raise UsageError("`--solve` takes one recipe", hint="leave out the others")
     ((name, spec),) = specs.items()
     solution = solve(spec, _schema(spec, data)[0], gflop)
     content = solution.recipe.model_dump(mode="json", exclude_unset=True)

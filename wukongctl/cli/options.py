@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from wukongctl.cli.output import Output
 from wukongctl.errors import UsageError
@@ -41,6 +42,31 @@ data = click.option(
     envvar="WUKONGCTL_DATA",
     help="Folder that holds prepared datasets.",
 )
+
+
+class RecipeName(click.ParamType):
+    """The path of a recipe or the name of one that ships; shells complete both."""
+
+    name = "recipe"
+
+    def __init__(self, kind: str | None = None) -> None:
+        self.kind = kind
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002 as in click.ParamType
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """Shipped names that begin so; where there are none, files."""
+        from wukongctl.config import library
+
+        names = [name for name in library.names(self.kind) if name.startswith(incomplete)]
+        return [CompletionItem(incomplete, type="file"), *(CompletionItem(name) for name in names)]
+
+
+recipe = RecipeName()
+dataset = RecipeName("datasets")
 
 
 def exclusive(first: tuple[str, object], *others: tuple[str, object]) -> None:

@@ -31,7 +31,7 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES, short_help="Download, verify and build a dataset as Parquet.")
-@click.argument("datasets", nargs=-1, required=True, metavar="DATASET...")
+@click.argument("datasets", nargs=-1, required=True, type=options.dataset, metavar="DATASET...")
 @click.option(
     "--source", type=click.Path(path_type=Path), help="Folder or file with the raw data; no download."
 )

@@ -40,7 +40,7 @@ def ls(output: Output) -> None:
 
 
 @recipes.command("show")
-@click.argument("recipe")
+@click.argument("recipe", type=options.recipe)
 @options.common
 def show(output: Output, recipe: str) -> None:
     """Print RECIPE as it stands in its file."""
@@ -54,7 +54,7 @@ def show(output: Output, recipe: str) -> None:
 
 
 @recipes.command("cp")
-@click.argument("recipe")
+@click.argument("recipe", type=options.recipe)
 @click.argument("target", type=click.Path(path_type=Path))
 @options.common
 def cp(output: Output, recipe: str, target: Path) -> None:
@@ -75,7 +75,7 @@ def cp(output: Output, recipe: str, target: Path) -> None:
 
 
 @recipes.command("check", epilog="\b\nExample:\n  wukongctl recipes check mine.yaml recipes/frappe/*.yaml")
-@click.argument("paths", nargs=-1, metavar="[RECIPE]...")
+@click.argument("paths", nargs=-1, type=options.recipe, metavar="[RECIPE]...")
 @options.overrides
 @options.common
 def check(output: Output, paths: tuple[str, ...], overrides: tuple[str, ...]) -> None:
@@ -101,8 +101,8 @@ def check(output: Output, paths: tuple[str, ...], overrides: tuple[str, ...]) ->
 
 def _check(path: Path, overrides: tuple[str, ...]) -> None:
     from wukongctl.config.entries import expand
+    from wukongctl.config.formats import format_of
     from wukongctl.config.loading import read, validate
-    from wukongctl.config.schema import format_of
     from wukongctl.config.sweep import SweepSpec
 
     document = read(path)

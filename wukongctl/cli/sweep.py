@@ -23,7 +23,7 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES, short_help="Train a ladder of sizes, models and seeds.")
-@click.argument("sweep")
+@click.argument("sweep", type=options.recipe)
 @options.overrides
 @options.data
 @options.out("sweeps", "Folder that holds results of sweeps.", envvar="WUKONGCTL_SWEEPS")
@@ -167,11 +167,11 @@ def _dry_run(output: Output, sweep: "Sweep", jobs: int, threads: int) -> None:
 
     from wukongctl.scaling.estimate import estimate
 
-    torch.set_num_threads(threads)
     sweep.recall()
     rows, total, unknown = [], 0.0, False
     for entry in sweep.entries:
         recipe = entry.trials[0].recipe
+        torch.set_num_threads(recipe.threads or threads)
         cost = estimate(recipe, sweep.manifests[recipe.data])
         runs = sweep.left(entry)
         total += (cost.seconds or 0.0) * runs
@@ -188,6 +188,7 @@ def _dry_run(output: Output, sweep: "Sweep", jobs: int, threads: int) -> None:
                 "params": {"dense": cost.counts.dense_params, "embedding": cost.counts.embedding_params},
                 "bytes": cost.memory.total,
                 "seconds": cost.seconds,
+                "threads": recipe.threads or threads,
             }
         )
     plan = {
@@ -200,10 +201,10 @@ def _dry_run(output: Output, sweep: "Sweep", jobs: int, threads: int) -> None:
         "seconds": None if unknown else total / jobs,
         "entries": rows,
     }
-    output.result(plan, lambda console: _show_plan(console, plan, jobs, threads))
+    output.result(plan, lambda console: _show_plan(console, plan, jobs))
 
 
-def _show_plan(console: "Console", plan: dict[str, Any], jobs: int, threads: int) -> None:
+def _show_plan(console: "Console", plan: dict[str, Any], jobs: int) -> None:
     from wukongctl.cli.pace import duration
     from wukongctl.cli.tables import table
 
@@ -228,10 +229,11 @@ def _show_plan(console: "Console", plan: dict[str, Any], jobs: int, threads: int
     copied = plan["total"] - plan["complete"] - trained
     copies = f", {copied} copied from the search" if copied else ""
     time = "an unknown time" if plan["seconds"] is None else f"about {duration(plan['seconds'])}"
+    threads = " or ".join(str(count) for count in sorted({row["threads"] for row in plan["entries"]}))
     console.print(
         f"{plan['total']} runs, {done}{trained} to train{copies}; {plan['total_gflop']:,.4g} GFLOP, "
         f"up to {plan['bytes'] / 2**20:,.0f} MiB at once; "
-        f"{time} with {jobs} at a time on {threads} thread{'s' if threads > 1 else ''} each",
+        f"{time} with {jobs} at a time on {threads} thread{'s' * (threads != '1')} each",
         soft_wrap=True,
     )
     console.print(f"would train in {plan['path']}", soft_wrap=True)

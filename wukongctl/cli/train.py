@@ -29,7 +29,7 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES, short_help="Train and evaluate a recipe, or resume it.")
-@click.argument("recipe")
+@click.argument("recipe", type=options.recipe)
 @options.overrides
 @options.data
 @options.out("runs", "Folder that holds run folders.", envvar="WUKONGCTL_RUNS")

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from wukongctl.config.formats import instead_of
 from wukongctl.config.positions import Document, Path, Place, parse, parse_scalar
 from wukongctl.config.spec import Mismatch, Mistake, Mistakes, Spec
 from wukongctl.errors import Problem, RecipeError, UsageError
@@ -54,6 +55,11 @@ def validate(document: Document, spec: type[S], overrides: Sequence[str | Overri
         problems.append(document.problem("a recipe is a mapping of keys to values", ()))
     if not isinstance(document.value, dict):
         raise RecipeError(problems)
+    if other := instead_of(spec, set(document.value)):
+        key, wanted, meant = other
+        hint = f"run `wukongctl {meant.command} {document.file}`"
+        what = f"this is a {meant.title}, not a {wanted.title}"
+        raise RecipeError([*problems, document.problem(what, (key,), at_key=True, hint=hint)])
     _apply(document, overrides)
     problems += _problems(document, spec)
     if problems:
@@ -221,8 +227,8 @@ def _explain(detail: ErrorDetails, document: Document, spec: type[Spec]) -> Prob
         case "union_tag_invalid":
             tag_path = (*path, _names(str(context["discriminator"]))[0])
             return _not_among(document, tag_path, str(context["tag"]), str(context["expected_tags"]))
-        case "tuple_type" | "list_type":
-            return _not_a_list(document, path, detail["input"])
+        case "tuple_type" | "list_type" | "dict_type" | "model_type" | "model_attributes_type":
+            return _of_another_shape(document, path, kind, detail["input"])
         case "too_short" if context["field_type"] in ("Tuple", "List"):
             least = "one entry" if context["min_length"] == 1 else f"{context['min_length']} entries"
             return document.problem(
@@ -233,10 +239,16 @@ def _explain(detail: ErrorDetails, document: Document, spec: type[Spec]) -> Prob
             return document.problem(f"`{'.'.join(map(str, path)) or 'the recipe'}`: {message}", path)
 
 
-def _not_a_list(document: Document, path: Path, value: Any) -> Problem:
+def _of_another_shape(document: Document, path: Path, kind: str, value: Any) -> Problem:
+    """One value where a list or a mapping of keys belongs, and how to write it."""
     written = value if isinstance(value, str) else json.dumps(value)
-    hint = f"write `[{written}]`" if isinstance(value, str | int | float) else None
-    return document.problem(f"`{'.'.join(map(str, path))}`: expected a list", path, hint=hint)
+    dotted, hint = ".".join(map(str, path)), None
+    if kind in ("tuple_type", "list_type"):
+        hint = f"write `[{written}]`" if isinstance(value, str | int | float) else None
+        return document.problem(f"`{dotted}`: expected a list", path, hint=hint)
+    if path == ("model",) and isinstance(value, str):
+        hint = f"write `{{name: {value}}}`"
+    return document.problem(f"`{dotted}`: expected a mapping of keys", path, hint=hint)
 
 
 def _chosen_by(document: Document, loc: tuple[str | int, ...]) -> str | None:

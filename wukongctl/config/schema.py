@@ -3,42 +3,18 @@
 import json
 from typing import Any
 
-from wukongctl.config.dataset import DatasetSpec
-from wukongctl.config.report import ReportSpec
-from wukongctl.config.spec import Spec
-from wukongctl.config.sweep import SweepSpec
-from wukongctl.config.training import TrainingSpec
-
-FORMATS: dict[str, type[Spec]] = {
-    "training": TrainingSpec,
-    "dataset": DatasetSpec,
-    "sweep": SweepSpec,
-    "report": ReportSpec,
-}
-KINDS = {"sweep": "file", "report": "page"}
-"""What a format is called where it is no recipe."""
+from wukongctl.config.formats import FORMATS
 
 
 def json_schema(name: str) -> dict[str, Any]:
     """The schema of one format of `FORMATS`."""
-    return FORMATS[name].model_json_schema()
-
-
-def format_of(keys: set[str]) -> type[Spec]:
-    """Which format a file with these top-level keys means to be: datasets have features, sweeps ladders."""
-    if "ladders" in keys:
-        return SweepSpec
-    if keys & {"gates", "noise", "stated"}:
-        return ReportSpec
-    return DatasetSpec if "features" in keys or "files" in keys else TrainingSpec
+    return FORMATS[name].spec.model_json_schema()
 
 
 def to_markdown(name: str) -> str:
     """A reference page of one format: a table of keys per page of the recipe."""
     schema = json_schema(name)
-    pages = {f"{name.capitalize()} {KINDS.get(name, 'recipe')}": schema} | dict(
-        sorted(schema["$defs"].items())
-    )
+    pages = {FORMATS[name].title.capitalize(): schema} | dict(sorted(schema["$defs"].items()))
     return "\n\n".join(_page(title, page) for title, page in pages.items()) + "\n"
 
 

@@ -109,14 +109,16 @@ def build(
 ) -> Leaderboard:
     """Compare all finished runs in `paths` on `split`, against the best or the one named `against`.
 
-    Raises UsageError when the runs were not trained on the same data, or there is nothing to compare.
+    Raises UsageError when the runs were not trained on the same data, or none is finished.
     """
     runs = [Run.read(folder) for folder in run_folders(paths)]
     complete = [run for run in runs if run.status == "complete"]
     skipped = tuple(run for run in runs if run.status != "complete")
     _require_same_data(complete)
     finished, repeated = _each_once(complete)
-    _require_two_recipes(finished, len(runs))
+    if not finished:
+        which = "the run is not" if len(runs) == 1 else f"none of the {len(runs)} runs is"
+        raise UsageError(f"nothing to compare: {which} finished", hint="run `wukongctl runs ls` to see why")
     scores: dict[Path, Scores] = {}
     for done, run in enumerate(finished):
         progress(done, len(finished), run.folder.name)
@@ -164,18 +166,8 @@ def _require_same_data(runs: Sequence[Run]) -> None:
             raise UsageError(
                 f"`{run.folder}` and `{runs[0].folder}` were trained on different data "
                 f"(`{run.get('data', 'dataset')}`, fingerprints {data[:12]} and {first[:12]})",
-                hint="compare runs on the same prepared dataset",
+                hint="name the runs of one of the two, or train again on the same prepared data",
             )
-
-
-def _require_two_recipes(finished: Sequence[Run], given: int) -> None:
-    recipes = len({_recipe(run) for run in finished})
-    if recipes < 2:
-        raise UsageError(
-            f"nothing to compare: {recipes} finished recipe{'s' * (recipes == 0)} "
-            f"in {given} run{'s' * (given > 1)}",
-            hint="name runs of two recipes or more",
-        )
 
 
 def _require_same_rows(scores: dict[Path, Scores]) -> None:

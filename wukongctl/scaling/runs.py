@@ -91,6 +91,8 @@ def run_folders(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         inside = [path] if (path / "run.json").is_file() else _inside(path)
         if not inside:
+            if not path.exists():
+                raise UsageError(f"there is no `{path}`", hint="run `wukongctl runs ls` to see what there is")
             raise UsageError(f"no run in `{path}`", hint="give a run folder, or a folder of run folders")
         found.update({folder.resolve(): folder for folder in sorted(inside)})
     return list(found.values())

@@ -42,10 +42,7 @@ def open_run(run: Path, *, data: Path) -> Trained:
     if described is None:
         raise UsageError(f"`{run}` is not a run folder", hint="run `wukongctl runs ls` to see those you have")
     if not folder.best.is_file():
-        raise UsageError(
-            f"`{run}` has no trained weights yet",
-            hint=f"run `wukongctl train {run / 'recipe.yaml'}` to finish it",
-        )
+        raise _without_weights(folder)
     recipe = _recipe(described, run)
     dataset = data / recipe.data
     manifest = manifests.read(dataset)
@@ -58,6 +55,13 @@ def open_run(run: Path, *, data: Path) -> Trained:
     model = build(recipe.model, manifest.schema(), sparse=False, vectors=vectors.load(dataset, manifest))
     _load(model, folder.best)
     return Trained(run, described, recipe, dataset, manifest, model.eval(), execution(recipe))
+
+
+def _without_weights(folder: RunFolder) -> UsageError:
+    train = f"wukongctl train {folder.path / 'recipe.yaml'} --out {folder.path.parent}"
+    if (folder.read("result.json") or {}).get("status") == "complete":
+        return UsageError(f"`{folder.best}` is missing", hint=f"run `{train} --force` to train it again")
+    return UsageError(f"`{folder.path}` has no trained weights yet", hint=f"run `{train}` to finish it")
 
 
 def _load(model: Model, best: Path) -> None:
