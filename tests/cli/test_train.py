@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -122,7 +123,8 @@ def test_training_on_changed_data_is_refused(wukong: Wukong, recipe: Path, tmp_p
     result = wukong("train", recipe)
     assert result.code == 2
     assert "data.fingerprint" in result.err
-    assert "--force" in result.err
+    (command,) = re.findall(r"`wukongctl (train .*? --force)` starts it again", result.err)
+    assert wukong(*command.split(), "--json").json["run"] == trained["run"]
 
 
 def test_an_unprepared_dataset_names_the_next_command(wukong: Wukong, tmp_path: Path) -> None:

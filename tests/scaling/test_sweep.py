@@ -204,6 +204,8 @@ def test_a_process_tells_why_it_failed_in_one_line() -> None:
     folder = Path("x")
     assert Exit(folder, 0, "").message is None
     assert Exit(folder, 1, "note\n" + '{"message": "disk full", "hint": null}').message == "disk full"
+    assert Exit(folder, 2, '{"message": "no", "hint": "say yes"}').message == "no; say yes"
+    assert Exit(folder, 1, "[1]").message == "[1]"
     assert Exit(folder, 1, "Traceback\nValueError: no").message == "ValueError: no"
     assert Exit(folder, -9, "").message == "killed by SIGKILL"
     assert Exit(folder, 3, "").message == "ended with exit code 3 and no message"

@@ -33,16 +33,18 @@ class Exit:
 
     @property
     def message(self) -> str | None:
-        """Why it failed, in one line; None when it did not."""
+        """Why it failed, and what helps, in one line; None when it did not."""
         if self.code == 0:
             return None
         lines = self.errors.strip().splitlines() or [f"ended with exit code {self.code} and no message"]
         if self.code < 0:
             return f"killed by {signal.Signals(-self.code).name}"
         try:
-            return str(json.loads(lines[-1])["message"])
+            said = json.loads(lines[-1])
+            message, hint = str(said["message"]), said.get("hint")
         except (ValueError, KeyError, TypeError):
             return lines[-1]
+        return f"{message}; {hint}" if hint else message
 
 
 class Executor(Protocol):

@@ -155,9 +155,10 @@ class RunFolder:
             changes = "; ".join(
                 f"{key}: {_lookup(begun, key)} → {_lookup(described, key)}" for key in differing
             )
+            again = f"wukongctl train {self.path / 'recipe.yaml'} --out {self.path.parent} --force"
             raise UsageError(
                 f"`{self.path}` was begun under other conditions ({changes})",
-                hint="add `--force` to start it again, or restore what changed",
+                hint=f"`{again}` starts it again; or restore what changed",
             )
 
 
