@@ -277,7 +277,7 @@ def store_tables(model: nn.Module, dtype: torch.dtype) -> None:
 def look_up_outside_of_graphs(model: nn.Module) -> None:
     """For a model to be compiled: torch.compile cannot trace sparse gradients, and would gain nothing here.
 
-    As a decorator this would import the compiler, half of the start of every command.
+    As a decorator this would import the compiler, half of the start of a command that only scores.
     """
     for module in model.modules():
         if isinstance(module, Embeddings):
