@@ -109,7 +109,8 @@ def _leaders(board: "Leaderboard") -> tuple[list[str], list[list[str]]]:
     headings += [TITLES[metric] for metric in board.metrics]
     rows = []
     for contender in (row.contender for row in board.rows):
-        cells = [contender.name, str(len(contender.runs)), f"{contender.gflop_per_example * 1e3:.4g}"]
+        gflop = contender.gflop_per_example
+        cells = [contender.name, str(len(contender.runs)), "–" if gflop is None else f"{gflop * 1e3:.4g}"]
         for metric in board.metrics:
             sd = contender.sd(metric)
             cells.append(f"{contender.mean(metric):.5f}" + ("" if sd is None else f" ± {sd:.5f}"))

@@ -76,7 +76,7 @@ def flops(
             _solve(output, specs, data, solve)
         return
     reports = []
-    for recipe, spec in specs.items():
+    for recipe, spec in _counted(output, specs).items():
         schema, known = _schema(spec, data)
         with placed(paths[recipe], overrides):
             counted = analyze(recipe, spec, schema, embedding_rows_known=known)
@@ -87,6 +87,20 @@ def flops(
         lambda console: _show(console, reports, mode, by_module, wanted),
     )
     _gate(reports, mode, max_gflop)
+
+
+def _counted(output: Output, specs: "dict[str, TrainingSpec]") -> "dict[str, TrainingSpec]":
+    """Those of networks; a note names the others, an error where nothing else is left."""
+    from wukongctl.errors import UsageError
+
+    counted = {recipe: spec for recipe, spec in specs.items() if spec.is_network}
+    for recipe, spec in specs.items():
+        what = f"`{recipe}`: model `{spec.model.name}` multiplies no matrices, so it has no FLOPs to count"
+        if not counted:
+            raise UsageError(what, hint="`wukongctl train` says how long it takes")
+        if not spec.is_network:
+            output.note(f"left out {what}")
+    return counted
 
 
 def _require_positive(option: str, value: float | None) -> None:

@@ -47,7 +47,7 @@ def ls(output: Output, folder: Path) -> None:
             metrics = row["metrics"]
             cells = (f"{metrics[key]:.5f}" if key in metrics else "–" for key in ("auc", "logloss"))
             seed, gflop = row["seed"], row["gflop_per_example"]
-            known = ("–", "–") if gflop is None else (str(seed), f"{gflop * 1e3:.4g}")
+            known = ("–" if seed is None else str(seed), "–" if gflop is None else f"{gflop * 1e3:.4g}")
             shown.add_row(row["run"], row["status"], *known, *cells)
         console.print(shown)
 

@@ -84,6 +84,8 @@ def scale_report(
         _calibrate(output, runs, spec, out)
         return
     source = _read(runs, table, spec)
+    for run in source.without_flops:
+        output.note(f"left out `{run}`, which has no FLOPs")
     report = _built(source, spec)
     report = replace(report, findings=_findings(report, spec, baseline, confirm))
     if check is not None and not report.findings:

@@ -165,6 +165,7 @@ def _show(console: "Console", sweep: "Sweep", summary: dict[str, Any]) -> None:
 def _dry_run(output: Output, sweep: "Sweep", jobs: int, threads: int) -> None:
     import torch
 
+    from wukongctl.models import counts
     from wukongctl.scaling.estimate import estimate
 
     sweep.recall()
@@ -184,8 +185,7 @@ def _dry_run(output: Output, sweep: "Sweep", jobs: int, threads: int) -> None:
                 "runs": len(sweep.spec.seeds),
                 "trained": runs,
                 "examples": cost.examples,
-                "gflop_per_example": cost.counts.gflop,
-                "params": {"dense": cost.counts.dense_params, "embedding": cost.counts.embedding_params},
+                **counts.to_dict(cost.counts),
                 "bytes": cost.memory.total,
                 "seconds": cost.seconds,
                 "threads": recipe.threads or threads,
@@ -196,12 +196,22 @@ def _dry_run(output: Output, sweep: "Sweep", jobs: int, threads: int) -> None:
         "path": str(sweep.folder),
         "total": sweep.total,
         "complete": len(sweep.outcomes),
-        "total_gflop": sum(row["gflop_per_example"] * row["examples"] * row["trained"] for row in rows),
+        "total_gflop": sum(
+            (row["gflop_per_example"] or 0.0) * row["examples"] * row["trained"] for row in rows
+        ),
         "bytes": sum(sorted((row["bytes"] for row in rows), reverse=True)[:1]) * jobs,
         "seconds": None if unknown else total / jobs,
         "entries": rows,
     }
     output.result(plan, lambda console: _show_plan(console, plan, jobs))
+
+
+def _costs(row: dict[str, Any]) -> tuple[str, str, str]:
+    """MFLOP and parameters, where the model has any."""
+    if row["gflop_per_example"] is None:
+        return ("–",) * 3
+    params = row["params"]
+    return f"{row['gflop_per_example'] * 1e3:.4g}", f"{params['dense']:,}", f"{params['embedding']:,}"
 
 
 def _show_plan(console: "Console", plan: dict[str, Any], jobs: int) -> None:
@@ -217,9 +227,7 @@ def _show_plan(console: "Console", plan: dict[str, Any], jobs: int) -> None:
             str(row["trials"]),
             str(row["runs"]),
             f"{row['examples']:,}",
-            f"{row['gflop_per_example'] * 1e3:.4g}",
-            f"{row['params']['dense']:,}",
-            f"{row['params']['embedding']:,}",
+            *_costs(row),
             f"{row['bytes'] / 2**20:,.0f}",
             "–" if row["seconds"] is None else f"{row['seconds']:,.0f}",
         )

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from wukongctl.config.training import TrainingSpec
+    from wukongctl.data.manifest import Manifest
+    from wukongctl.models.counts import Counts
     from wukongctl.training.trackers import Name
     from wukongctl.training.train import Outcome
 
@@ -131,10 +133,11 @@ def show(console: "Console", outcome: "Outcome") -> None:
 
     result, run = outcome.result, outcome.run
     console.print(metrics_table(result["metrics"]))
+    gflop = run["flops"]["gflop_per_example"]
+    cost = f"{result['trees']:,} trees" if gflop is None else f"{gflop * 1e3:.4g} training MFLOP/example"
     console.print(
         f"{run['model']}: {result['examples']:,} examples in {result['seconds']:.1f} s "
-        f"({result['examples_per_second']:,.0f}/s), {run['flops']['gflop_per_example'] * 1e3:.4g} training "
-        f"MFLOP/example, best step {result['best_step']}"
+        f"({result['examples_per_second']:,.0f}/s), {cost}, best step {result['best_step']}"
     )
     if "mfu" in result:  # runs of older versions have none
         console.print(
@@ -166,13 +169,13 @@ def summary_of(outcome: "Outcome") -> dict[str, Any]:
 def _dry_run(output: Output, specs: "list[TrainingSpec]", data: Path, out: Path, *, as_list: bool) -> None:
     """What would run, of recipes that differ in the seed alone."""
     from wukongctl.data import manifest as manifests
-    from wukongctl.scaling.flops import analyze
+    from wukongctl.models.counts import to_dict
     from wukongctl.training.plan import total_examples, total_steps
     from wukongctl.training.run import RunFolder
 
     spec = specs[0]
     manifest = manifests.read(data / spec.data)
-    counts = analyze(spec.run_name, spec, manifest.schema(), embedding_rows_known=True).counts
+    counts = _counts(spec, manifest)
     rows = manifest.splits["train"].rows
     steps = total_steps(spec, rows)
     folders = [RunFolder.for_recipe(each, out).path for each in specs]
@@ -181,9 +184,8 @@ def _dry_run(output: Output, specs: "list[TrainingSpec]", data: Path, out: Path,
             "run": str(folder),
             "exists": folder.exists(),
             "steps": steps,
-            "gflop_per_example": counts.gflop,
-            "params": {"dense": counts.dense_params, "embedding": counts.embedding_params},
-            "total_gflop": counts.gflop * total_examples(spec, rows),
+            **to_dict(counts),
+            "total_gflop": None if counts is None else counts.gflop * total_examples(spec, rows),
         }
         for folder in folders
     ]
@@ -191,6 +193,9 @@ def _dry_run(output: Output, specs: "list[TrainingSpec]", data: Path, out: Path,
     def human(console: "Console") -> None:
         for folder in folders:
             console.print(f"would train `{spec.run_name}` in {folder}", soft_wrap=True)
+        if counts is None:
+            console.print(f"up to {steps:,} trees on {total_examples(spec, rows):,} examples")
+            return
         console.print(
             f"{steps:,} steps of {spec.batch_size:,} examples, {counts.gflop * 1e3:.4g} training "
             f"MFLOP/example, {counts.dense_params:,} dense and {counts.embedding_params:,} embedding "
@@ -198,3 +203,14 @@ def _dry_run(output: Output, specs: "list[TrainingSpec]", data: Path, out: Path,
         )
 
     output.result(plans if as_list else plans[0], human)
+
+
+def _counts(spec: "TrainingSpec", manifest: "Manifest") -> "Counts | None":
+    """FLOPs and parameters of a network; checks that LightGBM is there where it is wanted."""
+    from wukongctl.scaling.flops import analyze
+    from wukongctl.training import trees
+
+    if spec.is_network:
+        return analyze(spec.run_name, spec, manifest.schema(), embedding_rows_known=True).counts
+    trees.require()
+    return None

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from wukongctl.config.gbdt import LightGBMSpec
 from wukongctl.config.model_page import (
     DeepFieldsSpec,
     DeepSpec,
@@ -236,7 +237,7 @@ class MLPSpec(DeepSpec):
     """Before every ReLU."""
 
 
-AnyModelSpec = Annotated[
+NetworkSpec = (
     WukongSpec
     | FMSpec
     | DeepFMSpec
@@ -247,6 +248,7 @@ AnyModelSpec = Annotated[
     | FinalMLPSpec
     | MaskNetSpec
     | XDeepFMSpec
-    | MLPSpec,
-    Field(discriminator="name"),
-]
+    | MLPSpec
+)
+"""What torch trains, step by step, and what FLOPs are counted of."""
+AnyModelSpec = Annotated[NetworkSpec | LightGBMSpec, Field(discriminator="name")]

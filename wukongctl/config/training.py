@@ -1,11 +1,12 @@
 """The training recipe: which data, which model, how to optimise, when to stop."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from wukongctl.config.dataset import Identifier
+from wukongctl.config.gbdt import LightGBMSpec
 from wukongctl.config.model import AnyModelSpec
 from wukongctl.config.spec import Fraction, Mistake, NonNegativeFloat, PositiveFloat, PositiveInt, Spec
 
@@ -13,6 +14,20 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 Precision = Literal["float32", "bfloat16"]
+NETWORK_KEYS: dict[str, str | None] = {
+    "optimizer": "a tree has no weights to update: see `model.learning_rate`",
+    "schedule": "`model.learning_rate` is the same for all trees",
+    "batch_size": "each tree sees all rows: see `model.bagging_fraction`",
+    "accumulate": "there are no batches",
+    "epochs": "the number of trees is `model.num_iterations`",
+    "checkpoint": "an interrupted run starts again",
+    "divergence": "trees do not diverge",
+    "distributed": "it trains in one process",
+    "precision": None,
+    "embedding_dtype": None,
+    "compile": None,
+}
+"""Keys of a training recipe that say nothing to LightGBM, and what does."""
 
 
 class Adam(Spec):
@@ -89,7 +104,8 @@ class ScheduleSpec(Spec):
 
 
 class EarlyStopping(Spec):
-    """Stop when a validation metric no longer improves; the best weights are kept either way."""
+    """Stop when a validation metric no longer improves; the best weights are kept either way. LightGBM keeps
+    all its trees unless there is a `patience`."""
 
     metric: Literal["auc", "logloss"] = "logloss"
     """The validation metric that is watched; its best weights are kept."""
@@ -156,7 +172,7 @@ class TrainingSpec(Spec):
     shuffle: bool = True
     """Read the train split in another random order in every epoch."""
     evaluate_every: PositiveInt | None = None
-    """Steps between validations; absent: at the end of each epoch."""
+    """Steps between validations, or trees; absent: at the end of each epoch, or after every tree."""
     early_stopping: EarlyStopping = EarlyStopping()
     """What is watched on the validation split, and when to stop."""
     checkpoint: CheckpointSpec = CheckpointSpec()
@@ -181,7 +197,17 @@ class TrainingSpec(Spec):
     """Train through torch.compile, where there is a C++ compiler: it takes a quarter of a minute, less the
     next time, and pays in long runs in bfloat16."""
 
+    @model_serializer(mode="wrap")
+    def _without_network_keys(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What LightGBM does not use is no part of its resolved recipe."""
+        content = serialize(self)
+        unused = set() if self.is_network else {*NETWORK_KEYS, "device"}
+        return {key: value for key, value in content.items() if key not in unused}
+
     def _mistakes(self) -> Iterator[Mistake]:
+        if not self.is_network:
+            yield from self._lightgbm_mistakes()
+            return
         if self.schedule.decay == "plateau" and self.epochs == 1 and self.evaluate_every is None:
             what = "`schedule.decay: plateau` needs several epochs or `evaluate_every`"
             yield Mistake(what, ("schedule", "decay"), others=(("epochs",), ("evaluate_every",)))
@@ -193,6 +219,14 @@ class TrainingSpec(Spec):
         elif self.distributed.dense == "fsdp":
             what = "`distributed.dense: fsdp` needs sharded `distributed.embeddings`"
             yield Mistake(what, ("distributed", "dense"), others=(("distributed", "embeddings"),))
+
+    def _lightgbm_mistakes(self) -> Iterator[Mistake]:
+        """Keys that would promise something that LightGBM does not do."""
+        for key, why in NETWORK_KEYS.items():
+            if key in self.model_fields_set:
+                yield Mistake(f"model `lightgbm` does not use `{key}`", (key,), why)
+        if self.device == "cuda":
+            yield Mistake("model `lightgbm` trains on processors", ("device",), "leave `device` out")
 
     def _sharded_mistakes(self) -> Iterator[Mistake]:
         """What tables that are spread over processes cannot do."""
@@ -207,6 +241,11 @@ class TrainingSpec(Spec):
         if self.divergence.skip_steps:
             what = "`divergence.skip_steps` cannot undo updates of sharded embeddings"
             yield Mistake(what, ("divergence", "skip_steps"), others=(sharded,))
+
+    @property
+    def is_network(self) -> bool:
+        """Whether torch trains it, in steps whose FLOPs can be counted."""
+        return not isinstance(self.model, LightGBMSpec)
 
     @property
     def run_name(self) -> str:

@@ -6,6 +6,7 @@ from typing import assert_never
 import torch
 from torch import Tensor
 
+from wukongctl.config.gbdt import LightGBMSpec
 from wukongctl.config.model import (
     AFNSpec,
     AnyModelSpec,
@@ -17,6 +18,7 @@ from wukongctl.config.model import (
     FMSpec,
     MaskNetSpec,
     MLPSpec,
+    NetworkSpec,
     WukongSpec,
     XDeepFMSpec,
 )
@@ -49,8 +51,10 @@ def build(
     per table of `schema.vector_dims`; without them a model that needs some can be counted, not run.
     Works under `torch.device("meta")`.
     Raises Mismatch, with the keys, when the recipe does not fit the data, UsageError when a matrix would have
-    more bytes than torch can count.
+    more bytes than torch can count and for LightGBM, which is no network.
     """
+    if isinstance(spec, LightGBMSpec):
+        raise UsageError("model `lightgbm` is no network: it has no steps to time and no FLOPs to count")
     try:
         model = _build(spec, schema, sparse)
     except RuntimeError as error:
@@ -67,7 +71,7 @@ def build(
     return model
 
 
-def _build(spec: AnyModelSpec, schema: Schema, sparse: bool) -> Model:  # noqa: C901, PLR0911 one case per model
+def _build(spec: NetworkSpec, schema: Schema, sparse: bool) -> Model:  # noqa: C901, PLR0911 one case per model
     match spec:
         case WukongSpec():
             return construction.wukong(spec, schema, sparse)

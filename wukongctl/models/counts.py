@@ -6,6 +6,7 @@ follow it to rounding.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 from wukongctl.models import Model
 from wukongctl.models.embeddings import embedding_tables, frozen_vectors
@@ -34,6 +35,14 @@ class Counts:
     def forward_gflop(self) -> float:
         """Forward GFLOP per example."""
         return FORWARD_FLOP_PER_MAC * self.macs / 1e9
+
+
+def to_dict(counts: Counts | None) -> dict[str, Any]:
+    """The keys of a dry run; null for a model that has no FLOPs."""
+    if counts is None:
+        return {"gflop_per_example": None, "params": {"dense": None, "embedding": None}}
+    params = {"dense": counts.dense_params, "embedding": counts.embedding_params}
+    return {"gflop_per_example": counts.gflop, "params": params}
 
 
 def count(model: Model) -> Counts:

@@ -3,9 +3,11 @@
 import time
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from wukongctl.config.gbdt import LightGBMSpec
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.manifest import Manifest
 from wukongctl.data.schema import Batch, Schema
@@ -15,9 +17,12 @@ from wukongctl.scaling.memory import TrainingMemory, training_memory
 from wukongctl.scaling.sweep import examples
 from wukongctl.scaling.tracing import trace
 from wukongctl.training import optimizers
+from wukongctl.training.design import Design
 
 STARTUP_SECONDS = 4.0
 """A process that imports torch and opens the data."""
+CELLS_PER_SECOND = 1e8
+"""Rows times columns that LightGBM goes through for a tree, on one thread."""
 TRY_SECONDS, TRY_STEPS = 0.3, 3
 TRY_BYTES = 1 << 30
 """Recipes that need more memory are not tried."""
@@ -25,9 +30,9 @@ TRY_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Cost:
-    """One run. `seconds` is None when trying it would need too much memory."""
+    """One run. `seconds` is None when trying it would need too much memory, `counts` for LightGBM."""
 
-    counts: Counts
+    counts: Counts | None
     memory: TrainingMemory
     examples: int
     seconds: float | None
@@ -39,6 +44,8 @@ def estimate(recipe: TrainingSpec, manifest: Manifest) -> Cost:
     Validation is counted at a third of a training step per example, once per `evaluate_every`, and once
     on every held-out split; early stopping is not foreseen.
     """
+    if isinstance(recipe.model, LightGBMSpec):
+        return _of_trees(recipe.model, examples(recipe, manifest), manifest)
     schema = manifest.schema()
     with torch.device("meta"):
         model = build(recipe.model, schema, sparse=False)
@@ -54,6 +61,18 @@ def estimate(recipe: TrainingSpec, manifest: Manifest) -> Cost:
         evaluated = validations * held_out.get("valid", 0) + sum(held_out.values())
         seconds = STARTUP_SECONDS + per_example * (wanted + evaluated / 3)
     return Cost(count(model), memory, wanted, seconds)
+
+
+def _of_trees(page: LightGBMSpec, rows: int, manifest: Manifest) -> Cost:
+    """By rules of thumb; the memory is that of the table, in numbers and in bins."""
+    design = Design(manifest, {})
+    columns = len(design.columns)
+    seconds = (
+        STARTUP_SECONDS + page.num_iterations * rows * columns / CELLS_PER_SECOND / torch.get_num_threads()
+    )
+    per_row = columns * (np.dtype(design.dtype).itemsize + 1)
+    memory = TrainingMemory(weights=0, gradients=0, optimizer=0, activations=per_row, batch_size=rows)
+    return Cost(None, memory, rows, seconds)
 
 
 def _seconds_per_step(recipe: TrainingSpec, schema: Schema) -> float:

@@ -36,8 +36,9 @@ class Contender:
 
     name: str
     runs: dict[int, Path]
-    gflop_per_example: float
-    dense_params: int
+    gflop_per_example: float | None
+    dense_params: int | None
+    """Both None for a model that has no FLOPs."""
     contributions: dict[Metric, dict[int, Contributions]]
     settings: dict[str, Any]
     """Dotted key → value of what tells it from others of the same name."""

@@ -68,6 +68,8 @@ class PointSet:
     floor: float | None = None
     bayes_logloss: float | None = None
     excluded: tuple[Excluded, ...] = ()
+    without_flops: tuple[str, ...] = ()
+    """Runs of models that have none, as LightGBM, and so no place on the axis."""
 
     @property
     def zero_loss(self) -> float:
@@ -160,10 +162,17 @@ def read_runs(paths: Sequence[Path], *, split: str | None = None, metric: Metric
     """Read run folders, or folders of run folders, as one comparable point set.
 
     The split is `test` where every run has it, else `valid`; the metric is `excess_logloss` where every run
-    has it, else `logloss`. A run repeated to the same loss counts once. Raises `UsageError` when runs differ
-    in data or in FLOP convention, when two of one size and seed differ in loss, or when nothing is finished.
+    has it, else `logloss`. A run repeated to the same loss counts once, one whose model has no FLOPs not at
+    all. Raises `UsageError` when runs differ in data or in FLOP convention, when two of one size and seed
+    differ in loss, or when nothing is finished.
     """
-    runs = [Run.read(folder) for folder in run_folders(paths)]
+    found = [Run.read(folder) for folder in run_folders(paths)]
+    runs = [run for run in found if run.gflop is not None]
+    if not runs:
+        raise UsageError(
+            "none of these runs has FLOPs, so there is no curve to fit",
+            hint="`wukongctl compare` compares them with others",
+        )
     done = [run for run in runs if run.status == "complete"]
     if not done:
         raise UsageError(f"no finished run among {len(runs)}", hint="`wukongctl runs ls` shows their states")
@@ -183,6 +192,7 @@ def read_runs(paths: Sequence[Path], *, split: str | None = None, metric: Metric
         floor=0.0 if metric == "excess_logloss" else bayes,
         bayes_logloss=bayes,
         excluded=tuple(_excluded(run) for run in runs if run.status != "complete"),
+        without_flops=tuple(str(run.folder) for run in found if run.gflop is None),
     )
 
 
@@ -211,7 +221,7 @@ def _excluded(run: Run) -> Excluded:
 
 def _size(run: Run) -> float:
     """Its place on the axis, which has none for 0 FLOP."""
-    if run.gflop == 0:
+    if not run.gflop:
         raise UsageError(
             f"run `{run.folder}` costs 0 FLOP by the convention, so it has no place on the axis",
             hint="leave it out: name the other runs one by one",

@@ -71,6 +71,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "joint": [_joint_law(law) for law in report.joint_laws],
         "stated": [_stated(law, report) for law in report.stated],
         "excluded": [dataclasses.asdict(run) for run in report.excluded],
+        "without_flops": list(source.without_flops),
         "remarks": list(report.remarks),
         "gates": [dataclasses.asdict(finding) for finding in report.findings],
         "verdict": report.verdict,

@@ -46,9 +46,11 @@ class Run:
         return str(self.facts.get("curve") or self.get("model"))
 
     @property
-    def gflop(self) -> float:
-        """Training GFLOP per example."""
+    def gflop(self) -> float | None:
+        """Training GFLOP per example; None for a model that has none, as LightGBM."""
         value = self.get("flops", "gflop_per_example")
+        if value is None:
+            return None
         if not isinstance(value, int | float) or not 0 <= value < math.inf:
             raise UsageError(f"`{self.folder / 'run.json'}`: `flops.gflop_per_example` is `{value}`")
         return float(value)

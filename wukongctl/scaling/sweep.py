@@ -30,6 +30,7 @@ from wukongctl.errors import Interrupted, Problem, RecipeError, UsageError, cann
 from wukongctl.models import build
 from wukongctl.scaling.choice import Choice, choose
 from wukongctl.scaling.executors import Executor, Exit, command
+from wukongctl.training import trees
 from wukongctl.training.plan import require_two_rows
 from wukongctl.training.run import RunFolder
 from wukongctl.training.signals import stop_requests
@@ -291,11 +292,17 @@ def _require_validation(entry: Entry, manifests: dict[str, Manifest]) -> None:
 
 
 def _require_fitting(entries: tuple[Entry, ...], manifests: dict[str, Manifest]) -> None:
-    """RecipeError, with all lines, when a recipe does not fit its data, before anything is trained."""
+    """RecipeError, with all lines, when a recipe does not fit its data, before anything is trained.
+
+    UsageError when one needs LightGBM and it is not installed.
+    """
     problems: list[Problem] = []
     built: set[tuple[str, str]] = set()
     for trial in (trial for entry in entries for trial in entry.trials):
         recipe, manifest = trial.recipe, manifests[trial.recipe.data]
+        if not recipe.is_network:
+            trees.require()
+            continue
         model = recipe.data, recipe.model.digest()
         try:
             with placed(trial.base, trial.overrides), torch.device("meta"):

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from wukongctl.data.batches import BatchReader
 from wukongctl.data.schema import Batch
-from wukongctl.models import Model
 from wukongctl.training import metrics
 from wukongctl.training.distributed import ALONE, World
 from wukongctl.training.hardware import Execution
@@ -46,7 +45,7 @@ class Scores:
 
 
 def summarize(
-    model: Model, reader: BatchReader, execution: Execution, world: World = ALONE
+    model: nn.Module, reader: BatchReader, execution: Execution, world: World = ALONE
 ) -> Scores | StreamingScores:
     """What the metrics of a split are computed from: its scores, or sums over them when there are many."""
     if reader.rows <= EXACT_ROWS:
@@ -60,7 +59,7 @@ def summarize(
 
 
 def score(
-    model: Model,
+    model: nn.Module,
     reader: BatchReader,
     execution: Execution,
     world: World = ALONE,
@@ -89,7 +88,7 @@ def score(
 
 
 @contextmanager
-def _evaluating(model: Model, execution: Execution) -> Iterator[None]:
+def _evaluating(model: nn.Module, execution: Execution) -> Iterator[None]:
     was_training = model.training
     model.to(execution.device).eval()
     yield
@@ -97,7 +96,7 @@ def _evaluating(model: Model, execution: Execution) -> Iterator[None]:
 
 
 def _scored(
-    model: Model, reader: BatchReader, execution: Execution, world: World
+    model: nn.Module, reader: BatchReader, execution: Execution, world: World
 ) -> Iterator[tuple[Tensor, Batch]]:
     """The logits of each batch, (B,) float32 whatever the precision of the run, and the batch.
 

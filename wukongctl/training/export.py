@@ -22,6 +22,7 @@ from wukongctl.data.batches import BatchReader
 from wukongctl.data.pipeline import vocabulary
 from wukongctl.data.schema import Batch
 from wukongctl.errors import CheckFailed, RunFailed, UsageError
+from wukongctl.training.run import RunFolder
 from wukongctl.training.trained import Trained, open_run
 
 TOLERANCE = 1e-4
@@ -55,6 +56,11 @@ def export(run: Path, *, data: Path, out: Path, onnx: bool = False, force: bool 
         _require_onnx()
     _require_free(out, force=force)
     trained = open_run(run, data=data)
+    if not trained.recipe.is_network:
+        raise UsageError(
+            f"`{run}` is a LightGBM model, which torch cannot export",
+            hint=f"`lightgbm.Booster(model_file='{RunFolder(run).trees}')` opens it without wukongctl",
+        )
     scorer, sample = Scorer(trained.model).eval(), _sample(trained)
     with staging.locked(out), staging.building(out) as folder, _quiet():
         differences = {"model.pt2": _export_torch(scorer, sample, folder / "model.pt2")}

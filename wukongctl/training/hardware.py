@@ -66,7 +66,7 @@ def chosen_device(recipe: TrainingSpec, processes: int) -> torch.device:
             "the recipe says `device: cuda`, and torch finds no GPU here",
             hint="add `--set device=cpu`, or install a CUDA build of torch",
         )
-    on_gpu = recipe.device != "cpu" and processes == 1 and torch.cuda.is_available()
+    on_gpu = recipe.is_network and recipe.device != "cpu" and processes == 1 and torch.cuda.is_available()
     return torch.device("cuda", torch.cuda.current_device()) if on_gpu else CPU
 
 

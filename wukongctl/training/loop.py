@@ -79,6 +79,8 @@ class Position:
 class Trainer:
     """One run: `fit` trains from the last checkpoint to the end and returns the content of result.json."""
 
+    resumes = True
+
     def __init__(
         self,
         recipe: TrainingSpec,

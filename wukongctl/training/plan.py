@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from wukongctl.config.gbdt import LightGBMSpec
 from wukongctl.config.spec import Mismatch, Mistake
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data import vectors
@@ -47,6 +48,8 @@ def total_examples(recipe: TrainingSpec, rows: int) -> int:
 
 
 def total_steps(recipe: TrainingSpec, rows: int) -> int:
-    """Steps of the whole run; the last batch of each epoch and of the run may be short."""
+    """Steps of the whole run, or trees; the last batch of each epoch and of the run may be short."""
+    if isinstance(recipe.model, LightGBMSpec):
+        return recipe.model.num_iterations
     epochs, rest = divmod(total_examples(recipe, rows), rows)
     return epochs * -(-rows // recipe.batch_size) + -(-rest // recipe.batch_size)

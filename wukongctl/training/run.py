@@ -4,7 +4,7 @@ runs/<name>-<hash8>/
     recipe.yaml     resolved, runnable as is
     run.json        data fingerprint, versions, host, git, FLOPs: before step one
     metrics.jsonl   one line per logging interval and evaluation
-    checkpoints/    step-*.pt to resume from, best.pt for evaluation
+    checkpoints/    step-*.pt to resume from, best.pt for evaluation; of LightGBM lightgbm.txt alone
     result.json     at the end
     predictions/    one row per example of a split, once `compare` has asked for them
     log.txt         what the user was told
@@ -52,6 +52,7 @@ class RunFolder:
         self.path, self.writes = path, writes
         self.checkpoints = path / "checkpoints"
         self.best = self.checkpoints / "best.pt"
+        self.trees = self.checkpoints / "lightgbm.txt"
         self.metrics = path / "metrics.jsonl"
         self.predictions = path / "predictions"
 
@@ -144,6 +145,7 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
         for path in (*self.predictions.glob("*.parquet"), *self.checkpoints.glob("*.pt")):
             path.unlink()
+        self.trees.unlink(missing_ok=True)
 
     def refuse_if_different(self, described: dict[str, Any], keys: tuple[str, ...] = CONDITIONS) -> None:
         """Raises UsageError naming each of `keys` that differs from the run begun in this folder."""
@@ -166,11 +168,12 @@ def describe(
     recipe: TrainingSpec,
     manifest: Manifest,
     folder: RunFolder,
-    counts: Counts,
+    counts: Counts | None,
     execution: Execution,
     world_size: int,
 ) -> dict[str, Any]:
-    """The content of run.json."""
+    """The content of run.json; `counts` are None for a model that has no FLOPs."""
+    packages = PACKAGES if recipe.is_network else (*PACKAGES, "lightgbm")
     return {
         "format_version": FORMAT_VERSION,
         "run": folder.path.name,
@@ -189,12 +192,7 @@ def describe(
             }
             or None,
         },
-        "flops": {
-            "convention": CONVENTION,
-            "gflop_per_example": counts.gflop,
-            "forward_gflop_per_example": counts.forward_gflop,
-        },
-        "params": {"dense": counts.dense_params, "embedding": counts.embedding_params},
+        **_cost(counts),
         "execution": {
             "device": execution.device.type,
             "threads": execution.threads,
@@ -206,12 +204,25 @@ def describe(
         "versions": {
             "wukongctl": wukongctl.__version__,
             "python": platform.python_version(),
-            **{package: version(package) for package in PACKAGES},
+            **{package: version(package) for package in packages},
         },
         "git": git_state(),
         "host": {"name": platform.node(), "machine": platform.machine(), "cores": os.cpu_count()},
         "world_size": world_size,
         "argv": sys.argv,
+    }
+
+
+def _cost(counts: Counts | None) -> dict[str, Any]:
+    gflop, forward = (counts.gflop, counts.forward_gflop) if counts else (None, None)
+    dense, embedding = (counts.dense_params, counts.embedding_params) if counts else (None, None)
+    return {
+        "flops": {
+            "convention": CONVENTION,
+            "gflop_per_example": gflop,
+            "forward_gflop_per_example": forward,
+        },
+        "params": {"dense": dense, "embedding": embedding},
     }
 
 

@@ -5,13 +5,17 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from wukongctl.config.gbdt import LightGBMSpec
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data import manifest as manifests
+from wukongctl.data.manifest import Manifest
 from wukongctl.errors import UsageError, WukongError
-from wukongctl.training import distributed, hardware
+from wukongctl.models.counts import Counts
+from wukongctl.training import distributed, gbdt, hardware, trees
 from wukongctl.training.distributed import World
+from wukongctl.training.hardware import Execution
 from wukongctl.training.loop import Progress, Trainer
 from wukongctl.training.run import CONDITIONS, QUESTION, SAME_NUMBERS, RunFolder, describe
 from wukongctl.training.trackers import Name, Trackers, Write
@@ -29,6 +33,22 @@ class Outcome:
     was_complete: bool
 
 
+class _Trains(Protocol):
+    """One run, ready to begin."""
+
+    resumes: bool
+    """Whether `fit` goes on where the last checkpoint stands, and does not start again."""
+
+    @property
+    def counts(self) -> Counts | None:
+        """FLOPs and parameters, where the model has them."""
+        ...
+
+    def fit(self) -> dict[str, Any]:
+        """Train to the end; the content of result.json."""
+        ...
+
+
 def train(
     recipe: TrainingSpec,
     *,
@@ -43,9 +63,11 @@ def train(
 
     The same recipe finds the same folder: a finished run is returned as it is, a started one goes on
     where its last checkpoint stands. Under torchrun, all processes train one run. `resume` insists that
-    there is one; `force` starts again.
+    there is one; `force` starts again. LightGBM keeps nothing to go on from: its runs start again too.
     Raises UsageError, RunFailed or Interrupted.
     """
+    if not recipe.is_network:
+        trees.require()
     with distributed.joined() as world:
         folder = RunFolder.for_recipe(recipe, out, writes=world.is_first)
         if resume and folder.read("run.json") is None:
@@ -70,9 +92,7 @@ def _train(
     execution = hardware.execution(recipe, processes=world.size)
     execution.apply()
     manifest = manifests.read(dataset)
-    trainer = Trainer(
-        recipe, manifest, dataset, folder, execution=execution, world=world, track=track, report=report
-    )
+    trainer = _trainer(recipe, manifest, dataset, folder, execution, world, track, report)
     described = describe(recipe, manifest, folder, trainer.counts, execution, world.size)
     finished = folder.read("result.json")
     if finished is not None and finished["status"] == "complete":
@@ -80,6 +100,8 @@ def _train(
         return Outcome(folder.path, folder.read("run.json") or described, finished, was_complete=True)
     begun = folder.read("run.json") or described
     same_world = begun.get("world_size") == world.size
+    if not trainer.resumes:
+        folder.clear()
     # Another number of processes rounds differently anyway.
     folder.refuse_if_different(described, CONDITIONS if same_world else SAME_NUMBERS)
     folder.write_recipe(recipe)
@@ -95,3 +117,34 @@ def _train(
             log.info("%s", error.message)  # stopped by a signal, diverged, a full disk
             raise
     return Outcome(folder.path, described, result, was_complete=False)
+
+
+def _trainer(
+    recipe: TrainingSpec,
+    manifest: Manifest,
+    dataset: Path,
+    folder: RunFolder,
+    execution: Execution,
+    world: World,
+    track: Write,
+    report: Callable[[Progress], None],
+) -> _Trains:
+    """What trains the recipe's model; the page of the model decides."""
+    match recipe.model:
+        case LightGBMSpec():
+            if world.size > 1:
+                raise UsageError("model `lightgbm` trains in one process", hint="start it without torchrun")
+            return gbdt.TreeTrainer(
+                recipe, manifest, dataset, folder, execution=execution, track=track, report=report
+            )
+        case _:
+            return Trainer(
+                recipe,
+                manifest,
+                dataset,
+                folder,
+                execution=execution,
+                world=world,
+                track=track,
+                report=report,
+            )

@@ -6,29 +6,34 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from wukongctl.config.gbdt import LightGBMSpec
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data import manifest as manifests
 from wukongctl.data import vectors
 from wukongctl.data.manifest import Manifest
 from wukongctl.errors import UsageError
 from wukongctl.models import Model, build
-from wukongctl.training import checkpoint
+from wukongctl.training import checkpoint, trees
 from wukongctl.training.hardware import Execution, execution
 from wukongctl.training.run import RunFolder
+from wukongctl.training.trees import Trees
 
 OTHER_VERSION = "use the wukongctl that wrote it, or train again"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The best weights of a run in evaluation mode, and what they were made from."""
+    """The best weights of a run in evaluation mode, and what they were made from.
+
+    `model` gives the logits of a batch, on the device of `execution`, whatever it is made of.
+    """
 
     run: Path
     described: dict[str, Any]
     recipe: TrainingSpec
     dataset: Path
     manifest: Manifest
-    model: Model
+    model: Model | Trees
     execution: Execution
 
 
@@ -41,9 +46,10 @@ def open_run(run: Path, *, data: Path) -> Trained:
     described = folder.read("run.json")
     if described is None:
         raise UsageError(f"`{run}` is not a run folder", hint="run `wukongctl runs ls` to see those you have")
-    if not folder.best.is_file():
-        raise _without_weights(folder)
     recipe = _recipe(described, run)
+    weights = folder.best if recipe.is_network else folder.trees
+    if not weights.is_file():
+        raise _without_weights(folder, weights)
     dataset = data / recipe.data
     manifest = manifests.read(dataset)
     if manifest.fingerprint != described["data"]["fingerprint"]:
@@ -52,15 +58,20 @@ def open_run(run: Path, *, data: Path) -> Trained:
             f"{manifest.fingerprint[:12]}, expected {described['data']['fingerprint'][:12]}",
             hint="prepare the original again, or name its folder with `--data`",
         )
-    model = build(recipe.model, manifest.schema(), sparse=False, vectors=vectors.load(dataset, manifest))
-    _load(model, folder.best)
-    return Trained(run, described, recipe, dataset, manifest, model.eval(), execution(recipe))
+    how = execution(recipe)
+    match recipe.model:
+        case LightGBMSpec():
+            model: Model | Trees = trees.load(weights, dataset, manifest, how.threads)
+        case network:
+            model = build(network, manifest.schema(), sparse=False, vectors=vectors.load(dataset, manifest))
+            _load(model, weights)
+    return Trained(run, described, recipe, dataset, manifest, model.eval(), how)
 
 
-def _without_weights(folder: RunFolder) -> UsageError:
+def _without_weights(folder: RunFolder, weights: Path) -> UsageError:
     train = f"wukongctl train {folder.path / 'recipe.yaml'} --out {folder.path.parent}"
     if (folder.read("result.json") or {}).get("status") == "complete":
-        return UsageError(f"`{folder.best}` is missing", hint=f"run `{train} --force` to train it again")
+        return UsageError(f"`{weights}` is missing", hint=f"run `{train} --force` to train it again")
     return UsageError(f"`{folder.path}` has no trained weights yet", hint=f"run `{train}` to finish it")
 
 

@@ -1,0 +1,127 @@
+"""A batch → the columns that trees split on.
+
+A categorical feature is one column of ids, in which a missing value is NaN, as pandas would have it; a
+numeric one is a column of numbers. A sequence becomes its length, its last value (a category) and, for each
+of the most frequent values, how often it occurs. Frozen vectors stand in place of the ids that they belong
+to: their components are numbers, averaged over a sequence.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wukongctl.data.manifest import SPECIAL_IDS, Manifest
+from wukongctl.data.schema import Batch, Schema
+
+FREQUENT = 32
+"""Values of a sequence that get a column of their own: the first ids, as they belong to the most frequent."""
+EXACT_IN_FLOAT32 = 1 << 24
+FORBIDDEN = re.compile(r'[\s",:\[\]{}]')
+"""What LightGBM does not allow in the name of a column."""
+Ids = NDArray[np.int32]
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the matrix."""
+
+    name: str
+    categorical: bool = False
+
+
+class Design:
+    """The columns of one prepared dataset; `vectors` are its frozen ones, (rows, dim) by table."""
+
+    def __init__(self, manifest: Manifest, vectors: Mapping[int, Tensor]) -> None:
+        self.schema = manifest.schema()
+        self.vectors = {table: each.numpy() for table, each in vectors.items()}
+        self.first_id = 1 if manifest.recipe.get("compat") == "bars" else SPECIAL_IDS
+        self.columns = tuple(_distinct(_columns(self.schema, self.first_id)))
+        large = max(self.schema.table_rows, default=0) > EXACT_IN_FLOAT32
+        self.dtype = np.float64 if large else np.float32
+
+    @property
+    def names(self) -> list[str]:
+        """Of all columns, in order."""
+        return [column.name for column in self.columns]
+
+    @property
+    def categorical(self) -> list[int]:
+        """Positions of the columns whose numbers are categories."""
+        return [place for place, column in enumerate(self.columns) if column.categorical]
+
+    def empty(self, rows: int) -> Floats:
+        """An uninitialized matrix (rows, columns), column by column in memory as LightGBM reads it."""
+        return np.empty((rows, len(self.columns)), self.dtype, order="F")
+
+    def fill(self, matrix: Floats, batch: Batch) -> None:
+        """Write the columns of (B) examples into `matrix`, (B, columns)."""
+        for place, values in enumerate(self._values(batch.ids.numpy(), batch.dense.numpy())):
+            matrix[:, place] = values
+            if self.columns[place].categorical:
+                matrix[values == 0, place] = np.nan
+
+    def _values(self, ids: Ids, dense: Floats) -> Iterator[NDArray]:
+        """Each column, (B,), in the order of `columns`."""
+        schema = self.schema
+        for table in range(len(schema.categorical)):
+            yield from self.vectors[table][ids[:, table]].T if schema.vector_dim(table) else [ids[:, table]]
+        yield from dense.T
+        start = len(schema.categorical)
+        for sequence in schema.sequences:
+            items = ids[:, start : start + sequence.max_len]
+            start += sequence.max_len
+            length = np.count_nonzero(items, axis=1)
+            yield length
+            if schema.vector_dim(sequence.table):
+                yield from (self.vectors[sequence.table][items].sum(1) / np.maximum(length, 1)[:, None]).T
+                continue
+            yield items[:, -1] if sequence.padding == "pre" else _last(items, length)
+            for value in _frequent(schema, sequence.table, self.first_id):
+                yield np.count_nonzero(items == value, axis=1)
+
+
+def _columns(schema: Schema, first_id: int) -> Iterator[Column]:
+    for table, name in enumerate(schema.categorical):
+        if dim := schema.vector_dim(table):
+            yield from (Column(f"{name}.{place}") for place in range(dim))
+        else:
+            yield Column(name, categorical=True)
+    yield from (Column(name) for name in schema.numeric)
+    for sequence in schema.sequences:
+        name, table = sequence.name, sequence.table
+        yield Column(f"{name}.length")
+        if dim := schema.vector_dim(table):
+            yield from (Column(f"{name}.{place}") for place in range(dim))
+            continue
+        yield Column(f"{name}.last", categorical=True)
+        yield from (Column(f"{name}.id{value}") for value in _frequent(schema, table, first_id))
+
+
+def _frequent(schema: Schema, table: int, first_id: int) -> range:
+    """The ids that get a column in a sequence; under `compat: bars` the last id of a table is no value."""
+    end = schema.table_rows[table] - (SPECIAL_IDS - first_id)
+    return range(first_id, min(first_id + FREQUENT, end))
+
+
+def _last(items: Ids, length: NDArray[np.integer]) -> Ids:
+    """The last value of each row of (B, L) ids padded behind; 0 of an empty one."""
+    return items[np.arange(len(items)), np.maximum(length - 1, 0)]
+
+
+def _distinct(columns: Iterator[Column]) -> Iterator[Column]:
+    """The same columns under names that LightGBM takes and that differ."""
+    seen: set[str] = set()
+    for column in columns:
+        name = plain = FORBIDDEN.sub("_", column.name)
+        count = 1
+        while name in seen:
+            count += 1
+            name = f"{plain}_{count}"
+        seen.add(name)
+        yield Column(name, column.categorical)

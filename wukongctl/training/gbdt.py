@@ -1,0 +1,200 @@
+"""The opponent's training: LightGBM on the rows, splits and encoded values that the networks see."""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wukongctl.config.dataset import SplitName
+from wukongctl.config.gbdt import LightGBMSpec
+from wukongctl.config.training import TrainingSpec
+from wukongctl.data import vectors
+from wukongctl.data.batches import BatchReader
+from wukongctl.data.manifest import Manifest
+from wukongctl.errors import Interrupted, RunFailed
+from wukongctl.training import trees
+from wukongctl.training.design import Design
+from wukongctl.training.evaluation import EVALUATION_BATCH, summarize
+from wukongctl.training.hardware import Execution, Stopwatch
+from wukongctl.training.loop import LOG_LINES, Progress
+from wukongctl.training.run import RunFolder
+from wukongctl.training.schedules import Watch
+from wukongctl.training.signals import StopRequest, stop_requests
+
+log = logging.getLogger(__name__)
+
+READ_ROWS = 1 << 16
+METRICS = {"auc": "auc", "binary_logloss": "logloss"}
+
+
+class TreeTrainer:
+    """One run: `fit` grows all trees and returns the content of result.json.
+
+    It never goes on from the middle: LightGBM would not come to the same model, and it seldom takes minutes.
+    """
+
+    counts = None
+    resumes = False
+
+    def __init__(
+        self,
+        recipe: TrainingSpec,
+        manifest: Manifest,
+        data: Path,
+        folder: RunFolder,
+        *,
+        execution: Execution,
+        track: Callable[[dict[str, Any]], None],
+        report: Callable[[Progress], None],
+    ) -> None:
+        assert isinstance(recipe.model, LightGBMSpec)
+        self.lightgbm = trees.require()
+        self.recipe, self.page, self.manifest, self.data = recipe, recipe.model, manifest, data
+        self.folder, self.execution, self.track, self.report = folder, execution, track, report
+        self.design = Design(manifest, vectors.load(data, manifest))
+        self.rows = min(manifest.splits["train"].rows, recipe.max_examples or manifest.splits["train"].rows)
+        self.log_every = max(1, self.page.num_iterations // LOG_LINES)
+        self.watch = Watch()
+        self.watches = "valid" in manifest.splits and recipe.early_stopping.patience is not None
+        self.step = 0
+
+    def fit(self) -> dict[str, Any]:
+        """Grow the trees, keep them, and evaluate them on every held-out split.
+
+        Raises Interrupted when a signal asks to stop, RunFailed when LightGBM does not want what it is given.
+        """
+        log.info("started: up to %d trees on %d rows", self.page.num_iterations, self.rows)
+        started, clock = time.monotonic(), Stopwatch()
+        try:
+            with stop_requests() as stop:
+                booster = self._grown(stop)
+        except self.lightgbm.basic.LightGBMError as error:
+            raise RunFailed(f"LightGBM: {str(error).splitlines()[0]}") from None
+        best = self.watch.best_step if self.watches else self.step
+        trees.save(self.folder.trees, booster, best)
+        result = self._result(best, clock, time.monotonic() - started)
+        self.folder.write("result.json", result)
+        said = ", ".join(
+            f"{split} logloss {found['logloss']:.5f}" for split, found in result["metrics"].items()
+        )
+        log.info("complete with %d trees, best %d: %s", self.step, best, said)
+        return result
+
+    def _grown(self, stop: StopRequest) -> Any:
+        """The booster after the last tree."""
+        parameters = self._parameters()
+        train = self._dataset("train", parameters, stop)
+        booster = self.lightgbm.Booster(parameters, train)
+        if "valid" in self.manifest.splits:
+            booster.add_valid(self._dataset("valid", parameters, stop, reference=train), "valid")
+        started = time.monotonic()
+        while self.step < self.page.num_iterations and not self.watch.exhausted(self.recipe.early_stopping):
+            self._leave_if_asked(stop)
+            exhausted = booster.update()
+            self.step = booster.current_iteration()
+            if exhausted:
+                log.warning("after %d trees no leaf can be split any further", self.step)
+                break
+            self._after_tree(booster, time.monotonic() - started)
+        return booster
+
+    def _parameters(self) -> dict[str, Any]:
+        """What LightGBM is told; everything that is not here keeps LightGBM's default."""
+        page = self.page.to_dict()
+        del page["name"], page["categorical"]
+        return page | {
+            "max_depth": self.page.max_depth or -1,
+            "objective": "binary",
+            "metric": list(METRICS),
+            "seed": self.recipe.seed,
+            "deterministic": True,
+            "force_col_wise": True,
+            "num_threads": self.execution.threads,
+            "verbosity": -1,
+        }
+
+    def _dataset(
+        self, split: SplitName, parameters: dict[str, Any], stop: StopRequest, reference: Any = None
+    ) -> Any:
+        """One split, binned. A share of the train split is what a network would see of it first."""
+        rows = self.rows if split == "train" else self.manifest.splits[split].rows
+        shuffle = self.recipe.shuffle and rows < self.manifest.splits[split].rows
+        reader = self._reader(split, READ_ROWS, shuffle=shuffle)
+        matrix, labels, start = self.design.empty(rows), np.empty(rows, np.float32), 0
+        for batch in reader.epoch(0):
+            self._leave_if_asked(stop)
+            wanted = batch.rows(0, rows - start)
+            span = slice(start, start + len(wanted.labels))
+            self.design.fill(matrix[span], wanted)
+            labels[span] = wanted.labels.numpy()
+            start = span.stop
+            if start == rows:
+                break
+        made = self.lightgbm.Dataset(
+            matrix,
+            labels,
+            reference=reference,
+            feature_name=self.design.names,
+            categorical_feature=self.design.categorical if self.page.categorical == "native" else [],
+            params=parameters,
+        )
+        return made.construct()
+
+    def _reader(self, split: SplitName, batch_size: int, *, shuffle: bool = False) -> BatchReader:
+        return BatchReader(
+            self.data, self.manifest, split, batch_size=batch_size, shuffle=shuffle, seed=self.recipe.seed
+        )
+
+    def _after_tree(self, booster: Any, seconds: float) -> None:
+        """Log and validate when due."""
+        last = self.step == self.page.num_iterations
+        if "valid" in self.manifest.splits and (self.step % (self.recipe.evaluate_every or 1) == 0 or last):
+            metrics = {METRICS[name]: value for _, name, value, _ in booster.eval_valid()}
+            self._append({"split": "valid", **metrics})
+            stopping = self.recipe.early_stopping
+            self.watch.update(metrics[stopping.metric], self.step, stopping, self.recipe.schedule)
+        if self.step % self.log_every == 0 or last:
+            loss = next(value for _, name, value, _ in booster.eval_train() if METRICS[name] == "logloss")
+            self._append({"split": "train", "examples": self.rows, "loss": loss})
+            speed = self.rows * self.step / max(seconds, 1e-9)
+            self.report(Progress(self.step, self.page.num_iterations, speed, loss, self.watch.best))
+
+    def _append(self, record: dict[str, Any]) -> None:
+        record = {"step": self.step, **record}
+        self.folder.append_metrics((json.dumps(record) + "\n").encode())
+        self.track(record)
+
+    def _leave_if_asked(self, stop: StopRequest) -> None:
+        if stop.signal_number is not None:
+            raise Interrupted(
+                f"stopped at tree {self.step} of {self.page.num_iterations}",
+                signal_number=stop.signal_number,
+                hint="run the same command again to start over: trees are not kept before the last one",
+            )
+
+    def _result(self, best: int, clock: Stopwatch, seconds: float) -> dict[str, Any]:
+        grown = clock.seconds, clock.cpu_seconds
+        model = trees.load(self.folder.trees, self.data, self.manifest, self.execution.threads)
+        measured = {
+            str(split): summarize(model, self._reader(split, EVALUATION_BATCH), self.execution).measure()
+            for split in self.manifest.splits
+            if split != "train"
+        }
+        return {
+            "status": "complete",
+            "step": self.step,
+            "best_step": best,
+            "selected_on": f"valid {self.recipe.early_stopping.metric}" if self.watches else None,
+            "trees": best,
+            "examples": self.rows,
+            "passes": self.rows / self.manifest.splits["train"].rows,
+            "metrics": {split: found.to_dict() for split, found in measured.items()},
+            "seconds": seconds,
+            "examples_per_second": self.rows / max(seconds, 1e-9),
+            "train_seconds": grown[0],
+            "cpu_seconds": grown[1],
+        }
