@@ -12,6 +12,8 @@ from wukongctl.cli.targets import require_writable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from wukongctl.data.rows import ColumnsOf
+
 EXAMPLES = """\b
 Examples:
   wukongctl predict runs/frappe-wukong-1a2b3c4d new.parquet
@@ -30,19 +32,44 @@ Examples:
     show_default=True,
     help="Where to write `logit` and `prediction`, .parquet or .csv.",
 )
+@click.option(
+    "--columns",
+    type=click.Choice(["raw", "selected"]),
+    help="What FILE holds: the columns of the recipe's raw file, or those that its SELECT gives. "
+    "By default raw, where it has the raw columns that the features need.",
+)
+@click.option(
+    "--source",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder with the files that the SELECT joins, if they are not where `prepare` found them.",
+)
 @options.common
-def predict(output: Output, run: Path, files: tuple[Path, ...], data: Path, out: Path) -> None:
-    """Score the rows of each FILE (Parquet, CSV or TSV) with the best weights of RUN.
+def predict(
+    output: Output,
+    run: Path,
+    files: tuple[Path, ...],
+    data: Path,
+    out: Path,
+    columns: "ColumnsOf | None",
+    source: Path | None,
+) -> None:
+    """Score the rows of each FILE (Parquet, CSV, TSV or JSON) with the best weights of RUN.
 
-    Files hold raw values in the columns that the dataset's SELECT gives; no label is needed. The result
-    has one row per row, in the same order.
+    Files look like the raw file of the dataset's recipe, whose SELECT is run over them; no label is needed.
+    The result has one row per row, in the same order.
     """
     from wukongctl.training.predict import predict as predict_rows
 
     require_writable(out, "--out", files)
     with output.progress() as bar:
         found = predict_rows(
-            run, files, data=data, out=out, report=lambda rows: bar.update("predict", rows, None, "rows")
+            run,
+            files,
+            data=data,
+            out=out,
+            columns=columns,
+            source=source,
+            report=lambda rows: bar.update("predict", rows, None, "rows"),
         )
 
     for note in found["notes"]:

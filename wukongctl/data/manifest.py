@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from wukongctl.config.dataset import License, SplitName
 from wukongctl.config.spec import Spec
@@ -76,6 +76,28 @@ class Source(Spec):
     """A published checksum exists and holds."""
 
 
+class RawRows(Spec):
+    """The raw file that the SELECT transforms row by row, so that it can be run over files to come."""
+
+    kind: Literal["csv", "parquet", "json"]
+    columns: dict[str, str]
+    """Name → DuckDB type, as preparation read them."""
+    needed: tuple[str, ...]
+    """Those that the features are made of."""
+    options: dict[str, str] = Field(default={})
+    """Arguments of the reader, those included that DuckDB found out by itself → SQL of their values."""
+    sniffed: bool = False
+    """DuckDB chose the types, so the recipe does not insist on them."""
+    source: int = 0
+    """Which of the SELECT's files it is, counted from the left."""
+    side: dict[str, tuple[str, ...]] = Field(default={})
+    """Placeholder of each file that is joined to it → the paths it stood for."""
+    folder: str = "."
+    """Where relative paths in the SELECT begin."""
+    sampled: int = 0
+    """Rows kept in `sample/`, raw and encoded, for `predict` to check itself with."""
+
+
 class Versions(Spec):
     """The tools that wrote the files."""
 
@@ -110,6 +132,10 @@ class Manifest(Spec):
     statistics: Statistics | None = None
     """Counted while the files were written; None in datasets of older versions."""
     limit_rows: int | None = None
+    raw: RawRows | None = None
+    """None where the SELECT does more than transform rows, and in datasets of older versions."""
+    obstacle: str | None = None
+    """Why `raw` is None."""
     versions: Versions
     fingerprint: str
 

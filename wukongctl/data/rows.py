@@ -1,14 +1,15 @@
 """New rows, in files of a user's own → batches of tensors, by the rules of a prepared dataset.
 
-The rows have the columns that the dataset's SELECT gives, raw: texts, numbers, sequences. Values become ids
-through the vocabularies of the prepared dataset, numbers are transformed and scaled as they were for
-training; a value that training never saw is out of vocabulary. A label is not needed, and not looked at.
+The rows have the columns of the recipe's raw file, and its SELECT makes features of them as it did for
+training; or they have the columns that the SELECT gives. Values become ids through the vocabularies of the
+prepared dataset, numbers are transformed and scaled as they were for training; a value that training never
+saw is out of vocabulary. A label is not needed, and not looked at.
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,18 +18,22 @@ import torch
 
 from wukongctl.config.dataset import DatasetSpec, Numeric
 from wukongctl.config.loading import did_you_mean
+from wukongctl.data.acquire import sources
 from wukongctl.data.batches import Columns
-from wukongctl.data.manifest import Manifest
-from wukongctl.data.pipeline import diagnosis, encode, lookup, reading, spool, vocabulary
+from wukongctl.data.manifest import Manifest, RawRows
+from wukongctl.data.pipeline import diagnosis, encode, lookup, new_rows, reading, spool, vocabulary
 from wukongctl.data.pipeline.lookup import Table
-from wukongctl.data.query import lines, row_files, sql
+from wukongctl.data.pipeline.new_rows import Rows
+from wukongctl.data.query import lines, rewriting, row_files, sql
 from wukongctl.data.query.engine import ConversionFailed, Engine
+from wukongctl.data.query.row_files import Source
 from wukongctl.data.schema import Batch
 from wukongctl.data.statistics import Tally
 from wukongctl.errors import RunFailed, UsageError
 
 pc: Any = pyarrow.compute
 """Its functions are generated on import, where type checkers cannot see them."""
+ColumnsOf = Literal["raw", "selected"]
 INTEGER, FRACTION = r"^(0|-?[1-9]\d*)$", r"^-?\d+\.\d+$"
 SURPRISE = 0.1
 """Unknown values are worth a word once their share is twice the usual one and this much more."""
@@ -36,11 +41,25 @@ HINT = "mend the file; every row gets a score, so none can be left out"
 
 
 class RowReader:
-    """Batches of raw rows. Raises UsageError for a dataset without its recipe's vocabularies."""
+    """Batches of new rows. Raises UsageError for a dataset without its recipe's vocabularies.
 
-    def __init__(self, dataset: Path, manifest: Manifest, *, threads: int | None = None) -> None:
+    `columns` says which columns files have: `raw` those of the recipe's raw file, which its SELECT then
+    transforms, `selected` those that the SELECT gives. Without it, a file is raw where it has what the
+    SELECT needs. Files that the SELECT joins are looked for in `source`, else where preparation found them.
+    """
+
+    def __init__(
+        self,
+        dataset: Path,
+        manifest: Manifest,
+        *,
+        threads: int | None = None,
+        columns: ColumnsOf | None = None,
+        source: Path | None = None,
+    ) -> None:
         spec = DatasetSpec.from_dict(manifest.recipe)
-        self.dataset, self.threads = dataset, threads
+        self.dataset, self.threads, self.manifest = dataset, threads, manifest
+        self.wanted, self.source = columns, source
         # The label of new rows is not known: any constant takes its place in the columns.
         # And every row gets a score: what the recipe leaves out of training is an error here.
         self.spec = spec.model_copy(update={"label": "0", "probability": None, "on_error": "fail"})
@@ -53,6 +72,9 @@ class RowReader:
         self.vocabularies = _vocabularies(dataset, self.spec)
         self.statistics = manifest.statistics
         self.tallies = {index: _tally(table) for index, table in self.vocabularies.items()}
+        self.outdated = _outdated(manifest, self.spec) if columns is None else None
+        self.read: list[ColumnsOf] = []
+        """Which columns each file so far had."""
 
     def unknown(self) -> dict[str, float]:
         """By feature, the share of the values read so far that training never saw, missing ones aside."""
@@ -63,7 +85,7 @@ class RowReader:
 
     def surprises(self) -> list[str]:
         """What a person should know: features with far more unknown values than any prepared split has."""
-        found = []
+        found = [self.outdated] if self.outdated is not None else []
         for name, share in self.unknown().items():
             known = self.statistics.features.get(name) if self.statistics is not None else None
             usual = max((known.unknown or {}).values(), default=0.0) if known is not None else 0.0
@@ -75,43 +97,120 @@ class RowReader:
         return found
 
     def batches(self, path: Path) -> Iterator[Batch]:
-        """The rows of a Parquet, CSV or TSV file, in order.
+        """The rows of a Parquet, CSV, TSV or JSON file, in order.
 
         Raises UsageError for a file that is missing, of another kind or without the columns of the
         features, RunFailed for one that cannot be read.
         """
-        query = f"SELECT * FROM {row_files.reader(path, [name for name, _ in self.spec.columns])}"
+        for table in self.tables(path):
+            for index, tally in self.tallies.items():
+                tally.add(table[self.spec.columns[index][0]].combine_chunks())
+            packed = np.empty((table.num_rows, self.columns.width), np.int32)
+            self.columns.pack(table, packed)
+            yield self.columns.batch(torch.from_numpy(packed))
+
+    def tables(self, path: Path) -> Iterator[pa.Table]:
+        """The rows of a file encoded as preparation writes them, in order; raises what `batches` does."""
         with tempfile.TemporaryDirectory(prefix="wukongctl-") as spill:
-            engine = Engine(
-                str(path), {"rows": path}, spill=Path(spill), search=Path.cwd(), threads=self.threads
-            )
+            engine = self._engine(path, Path(spill))
             try:
-                yield from self._batches(engine, query, path)
+                yield from self._tables(engine, self._rows(engine, path), path)
             except RunFailed as failure:
                 failure.hint = HINT if failure.hint == lines.SKIP else failure.hint
                 raise
             finally:
                 engine.close()
 
-    def _batches(self, engine: Engine, query: str, path: Path) -> Iterator[Batch]:
-        types = self._types(engine.types(query), path)
-        rows = sql.select(self.spec, *self._as_trained(query, types))
+    def _engine(self, path: Path, spill: Path) -> Engine:
+        raw = self.manifest.raw
+        search = Path(raw.folder) if raw is not None else Path.cwd()
+        engine = Engine(
+            str(path), {"rows": path.absolute()}, spill=spill, search=search, threads=self.threads
+        )
+        if any(map(sql.TRY_CAST.search, self.spec.queries)):
+            engine.execute("SET disabled_optimizers = 'type_pushdown'")  # see pipeline.job
+        return engine
+
+    def _rows(self, engine: Engine, path: Path) -> Rows:
+        """The SQL for the rows of a file, by the columns that it has."""
+        raw = None if self.wanted == "selected" else self.manifest.raw
+        if raw is None and self.wanted == "raw":
+            raise UsageError(
+                f"the SELECT of dataset `{self.spec.name}` cannot be run over a new file: {self._obstacle()}",
+                hint="give a file with the columns of the SELECT, and `--columns selected`",
+            )
+        lacking: list[str] = []
+        if raw is not None:
+            source = row_files.raw(engine, path, raw)
+            lacking = _lacking(raw.needed, source.columns)
+            if not lacking:
+                self.read.append("raw")
+                return self._transformed(engine, raw, source, path)
+            if self.wanted == "raw":
+                raise _lacks(path, "raw columns", lacking, source.columns)
+        names = [name for name, _ in self.spec.columns]
+        source = row_files.plain(engine, path, names)
+        missing = _lacking(names, source.columns)
+        if missing and lacking and len(lacking) <= len(missing):
+            raise _lacks(path, "raw columns", lacking, source.columns)
+        if missing:
+            raise _lacks(path, "feature columns", missing, source.columns)
+        self.read.append("selected")
+        return new_rows.selected(source)
+
+    def _obstacle(self) -> str:
+        return self.manifest.obstacle or "it was prepared by an older version"
+
+    def _transformed(self, engine: Engine, raw: RawRows, source: Source, path: Path) -> Rows:
+        query = self.spec.rows or (self.spec.splits or {})["train"]
+        engine.paths = {**engine.paths, **self._side(raw)}
+        decimal = [
+            self.spec.columns[index][0]
+            for index, table in self.vocabularies.items()
+            if _all_match(table, FRACTION)
+        ]
+        try:
+            select = rewriting.rewritten(query, raw.source)
+            names = [name for name, _ in self.spec.columns]
+            return new_rows.transformed(engine, select, raw, source, names, decimal=decimal)
+        except rewriting.Unwritable as reason:
+            raise UsageError(
+                f"the SELECT of dataset `{self.spec.name}` cannot be run over `{path}`: {reason}",
+                hint="give a file with the columns of the SELECT, and `--columns selected`",
+            ) from None
+
+    def _side(self, raw: RawRows) -> dict[str, Path | tuple[Path, ...]]:
+        """Where the files are that the SELECT joins to the rows."""
+        found: dict[str, Path | tuple[Path, ...]] = {}
+        for name, known in raw.side.items():
+            place = sources.by_name(self.source, name) if self.source is not None else None
+            paths = tuple(map(Path, known))
+            if place is None and not (paths and all(path.is_file() for path in paths)):
+                where = f"in `{self.source}`" if self.source is not None else "where `prepare` found it"
+                raise UsageError(
+                    f"`{name}`, which the SELECT joins to each row, is not {where}",
+                    hint="name the folder that holds it with `--source`",
+                )
+            found[name] = place or (paths[0] if len(paths) == 1 else paths)
+        return found
+
+    def _tables(self, engine: Engine, rows: Rows, path: Path) -> Iterator[pa.Table]:
+        types = {name.lower(): kind for name, kind in engine.types(rows.query).items()}
+        query, types = self._as_trained(rows.query, types)
         schema = encode.schema(self.spec)
+        select = sql.select(self.spec, query, types, also=[new_rows.NUMBER] if rows.numbered else [])
         done = 0
         try:
-            for batch in reading.compact(engine, rows, self.spec):
+            for batch in reading.compact(engine, select, self.spec):
+                if rows.numbered:
+                    batch = _in_place(batch, done, path)  # noqa: PLW2901
                 part = encode.encoded(batch, self._ids(batch), self.spec, self.scales)
-                self._require_finite(engine, query, path, part, done)
+                self._require_finite(engine, rows.query, path, part, done)
                 columns = [column.fill_null(0) if column.null_count else column for column in part.columns]
-                table = pa.table(columns, names=schema.names).cast(schema)
-                for index, tally in self.tallies.items():
-                    tally.add(table[self.spec.columns[index][0]].combine_chunks())
-                packed = np.empty((table.num_rows, self.columns.width), np.int32)
-                self.columns.pack(table, packed)
-                yield self.columns.batch(torch.from_numpy(packed))
+                yield pa.table(columns, names=schema.names).cast(schema)
                 done += part.num_rows
         except ConversionFailed as failure:
-            raise diagnosis.unfit(engine, self.spec, query, types) or failure from None
+            raise diagnosis.unfit(engine, self.spec, rows.query, types) or failure from None
 
     def _ids(self, batch: pa.RecordBatch) -> dict[int, np.ndarray]:
         """By feature, the ids of the distinct values of a batch."""
@@ -153,14 +252,44 @@ class RowReader:
         replaced = ", ".join(f"{text} AS {column}" for column, text in changed.items())
         return f"SELECT * REPLACE ({replaced}) FROM (\n{query}\n)", types
 
-    def _types(self, types: dict[str, str], path: Path) -> dict[str, str]:
-        known = {name.lower(): kind for name, kind in types.items()}
-        missing = [name for name, _ in self.spec.columns if name.lower() not in known]
-        if missing:
-            listed = ", ".join(f"`{name}`" for name in missing)
-            hint = did_you_mean(missing[0], types) or f"it has {', '.join(f'`{name}`' for name in types)}"
-            raise UsageError(f"`{path}` lacks the feature columns {listed}", hint=hint)
-        return known
+
+def _outdated(manifest: Manifest, spec: DatasetSpec) -> str | None:
+    """What to say of a dataset by an older version, which does not know how its raw file was read."""
+    if manifest.raw is not None or manifest.obstacle is not None or spec.generator is not None:
+        return None
+    if all(map(rewriting.is_plain, spec.queries)):
+        return None
+    return (
+        f"files are taken to hold the columns of the SELECT; `wukongctl prepare {manifest.dataset} --force` "
+        "makes `predict` run it over raw files, and keeps the runs"
+    )
+
+
+def _lacking(wanted: Iterable[str], there: Iterable[str]) -> list[str]:
+    known = {name.lower() for name in there}
+    return [name for name in wanted if name.lower() not in known]
+
+
+def _lacks(path: Path, what: str, missing: Sequence[str], there: Iterable[str]) -> UsageError:
+    listed = ", ".join(f"`{name}`" for name in missing)
+    hint = did_you_mean(missing[0], there) or f"it has {', '.join(f'`{name}`' for name in there)}"
+    return UsageError(f"`{path}` lacks the {what} {listed}", hint=hint)
+
+
+def _in_place(batch: pa.RecordBatch, before: int, path: Path) -> pa.RecordBatch:
+    """`batch` without the numbers of its rows; RunFailed where a row is gone, or there twice."""
+    numbers = batch.column(new_rows.NUMBER).to_numpy()
+    wrong = np.flatnonzero(numbers != np.arange(before + 1, before + 1 + len(numbers)))
+    if len(wrong):
+        row = int(min(numbers[wrong[0]], before + 1 + wrong[0]))
+        gone = int(numbers[wrong[0]]) > row
+        what = "has no score: the SELECT leaves it out" if gone else "comes out of the SELECT more than once"
+        raise RunFailed(
+            f"row {row:,} of `{path}` {what}",
+            hint="look at the keys of its joins, or give a file with the columns of the SELECT "
+            "(`--columns selected`)",
+        )
+    return batch.drop_columns([new_rows.NUMBER])
 
 
 def _tally(table: Table) -> Tally:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import torch
 
 from wukongctl.data.atomic import write_atomic
-from wukongctl.data.rows import RowReader
+from wukongctl.data.rows import ColumnsOf, RowReader
 from wukongctl.errors import UsageError
 from wukongctl.training.evaluation import EVALUATION_BATCH
 from wukongctl.training.trained import Trained, open_run
@@ -21,7 +21,14 @@ Report = Callable[[int], None]
 
 
 def predict(
-    run: Path, files: Sequence[Path], *, data: Path, out: Path, report: Report = lambda _rows: None
+    run: Path,
+    files: Sequence[Path],
+    *,
+    data: Path,
+    out: Path,
+    columns: ColumnsOf | None = None,
+    source: Path | None = None,
+    report: Report = lambda _rows: None,
 ) -> dict[str, Any]:
     """Score the rows of `files` with the best weights of `run`; one row of `out` per row, in order.
 
@@ -32,7 +39,9 @@ def predict(
         raise UsageError(f"cannot tell how to write `{out}`", hint="name it `.parquet` or `.csv`")
     started, rows, total = time.monotonic(), 0, 0.0
     trained = open_run(run, data=data)
-    reader = RowReader(trained.dataset, trained.manifest, threads=trained.recipe.threads)
+    reader = RowReader(
+        trained.dataset, trained.manifest, threads=trained.recipe.threads, columns=columns, source=source
+    )
 
     def write(file: BinaryIO) -> None:
         nonlocal rows, total
@@ -48,6 +57,7 @@ def predict(
     return {
         "run": str(run),
         "files": [str(path) for path in files],
+        "columns": reader.read,
         "predictions": str(out),
         "rows": rows,
         "mean_prediction": total / rows if rows else None,

@@ -17,6 +17,7 @@ from wukongctl.data.manifest import Feature, Manifest, Split, Versions
 from wukongctl.data.pipeline import pretrained, rejects, splits, vocabulary
 from wukongctl.data.pipeline.encode import Scales
 from wukongctl.data.pipeline.job import Job
+from wukongctl.data.pipeline.raw_rows import Noted
 from wukongctl.data.pipeline.vocabulary import Vocabulary
 from wukongctl.data.pipeline.writer import Written
 from wukongctl.data.schema import schema_from_recipe
@@ -39,6 +40,7 @@ class Outcome:
     vectors: Vectors
     failed: tuple[str, ...]
     rejected: int
+    noted: Noted
 
 
 def describe(job: Job, raw: Resolved, outcome: Outcome, limit_rows: int | None) -> Manifest:
@@ -69,6 +71,8 @@ def describe(job: Job, raw: Resolved, outcome: Outcome, limit_rows: int | None) 
         rejected=outcome.rejected,
         statistics=described,
         limit_rows=limit_rows,
+        raw=outcome.noted.raw,
+        obstacle=outcome.noted.obstacle,
         versions=VERSIONS,
         fingerprint=fingerprint(outcome, spec),
     )

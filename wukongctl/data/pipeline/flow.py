@@ -31,6 +31,7 @@ from wukongctl.data.pipeline import (
     encode,
     parts,
     pretrained,
+    raw_rows,
     reading,
     rejects,
     shuffle,
@@ -41,6 +42,7 @@ from wukongctl.data.pipeline.encode import Scales
 from wukongctl.data.pipeline.executors import EngineName, executor
 from wukongctl.data.pipeline.job import GENERATED, Job
 from wukongctl.data.pipeline.parts import Plan
+from wukongctl.data.pipeline.raw_rows import Noted
 from wukongctl.data.pipeline.vocabulary import Vocabulary
 from wukongctl.data.pipeline.writer import InfiniteValue, Written, joined
 from wukongctl.data.progress import Progress, Report, silent
@@ -94,11 +96,22 @@ def run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Manif
     whole = {name: joined([piece.written for piece in found]) for name, found in pieces.items()}
     kept, failed = _checked(job, options, whole)
     pieces = {name: pieces[name] for name in kept}
+    noted = _noted(job)
     _assemble(job, pieces, kept, vocabularies)
     vectors = _vectors(job, vocabularies, options.report)
     written = {name: [piece.written for piece in found] for name, found in pieces.items()}
-    outcome = Outcome(vocabularies, scales, written, kept, vectors, tuple(failed), _rejected(job))
+    outcome = Outcome(vocabularies, scales, written, kept, vectors, tuple(failed), _rejected(job), noted)
     return describe(job, raw, outcome, options.limit_rows)
+
+
+def _noted(job: Job) -> Noted:
+    """What `predict` must know of the raw file, asked once."""
+    page = job.work / "raw.json"
+    if not page.is_file():
+        save(page, raw_rows.note(job))
+    found = load(page, Noted)
+    assert found is not None
+    return found
 
 
 def _first_infinite(job: Job) -> RunFailed | None:

@@ -9,4 +9,5 @@ From text to tables:
     headers      a file's header agrees with the recipe's columns, and with other files'
     tables       a file nobody has described → the SQL that reads it
     row_files    a file of new rows → the SQL that reads it
+    rewriting    a SELECT written for one file → the same over the rows of another
 """

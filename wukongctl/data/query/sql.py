@@ -55,10 +55,18 @@ def source(query: str, limit: int | None = None) -> str:
     return nested if limit is None else f"{nested} LIMIT {limit}"
 
 
-def select(spec: DatasetSpec, query: str, types: Mapping[str, str], split: str | None = None) -> str:
+def select(
+    spec: DatasetSpec,
+    query: str,
+    types: Mapping[str, str],
+    split: str | None = None,
+    *,
+    also: Iterable[str] = (),
+) -> str:
     """The rows of `query`, in its order, under the fixed names of this module.
 
-    `types` maps lower-case column names to DuckDB types; `split` is an SQL expression for `split_`.
+    `types` maps lower-case column names to DuckDB types; `split` is an SQL expression for `split_`; columns
+    named in `also` come along as they are.
     Raises UsageError for a column whose type cannot be such a feature.
     """
     skip = spec.on_error == "skip"
@@ -71,6 +79,7 @@ def select(spec: DatasetSpec, query: str, types: Mapping[str, str], split: str |
         columns.append(f"CAST(({spec.probability}) AS DOUBLE) AS probability_")
     for index, (name, group) in enumerate(spec.columns):
         columns.append(f"{_raw(name, group, types[name.lower()], skip=skip)} AS f{index}")
+    columns += also
     return f"SELECT {', '.join(columns)} FROM (\n{query}\n)"
 
 
