@@ -74,7 +74,7 @@ GERMAN = "replace(replace(trim(n), '.', ''), ',', '.')"
     [
         f"SELECT * REPLACE (NULLIF(trim(a), 'NULL') AS a, {GERMAN} AS n) FROM {CSV}",
         f"SELECT NULLIF(trim(t.a), 'NULL') AS a, {GERMAN} AS n, label FROM {CSV} AS t",
-        f"WITH raw AS (SELECT * FROM {CSV}) SELECT * EXCLUDE (n), {GERMAN} AS n FROM raw ORDER BY true",
+        f"WITH raw AS (SELECT * FROM {CSV}) SELECT * EXCLUDE (n), {GERMAN} AS n FROM raw",
         f"SELECT a, CAST({GERMAN} AS DOUBLE) AS n, label FROM (SELECT trim(COLUMNS(*)) FROM {CSV})",
         f"FROM {CSV} SELECT a || '-' || label AS a, {GERMAN} AS n, label -- a comment\n;",
     ],
