@@ -75,6 +75,7 @@ def recipe(dataset: Path, tmp_path: Path) -> Path:
     path.write_text(
         """\
 data: tiny
+defaults: fixed
 model: {name: wukong, width: 4, layers: 1, n_F: 2, n_L: 2, k: 2, hidden: [8], head: [8]}
 batch_size: 100
 epochs: 2

@@ -22,7 +22,7 @@ COMMANDS = {
     "sweep": "Train a ladder of sizes, models and seeds.",
     "scale-report": "Fit and draw scaling curves of finished runs.",
     "datasets": "List and show datasets.",
-    "recipes": "List, show, copy and check recipes.",
+    "recipes": "Write, list, show, copy and check recipes.",
     "runs": "List and show runs.",
 }
 

@@ -35,15 +35,14 @@ def bench(
     output: Output, recipe: str, overrides: tuple[str, ...], data: Path, steps: int, trace: Path | None
 ) -> None:
     """Train some steps of RECIPE on its prepared dataset and time every phase; leaves no run folder."""
-    from wukongctl.config import library
-    from wukongctl.config.loading import load, placed
-    from wukongctl.config.training import TrainingSpec
+    from wukongctl.config.loading import placed
+    from wukongctl.data import recipes
     from wukongctl.training.bench import bench as measure
 
     if trace is not None:
         require_writable(trace, "--trace", [Path(recipe)])
-    path = library.find(recipe)
-    spec = load(path, TrainingSpec, overrides)
+    path = recipes.find(recipe, data)
+    spec = recipes.load(path, data, overrides)
     with placed(path, overrides):
         found = measure(spec, data=data, steps=steps, trace=trace)
     for note in found["notes"]:

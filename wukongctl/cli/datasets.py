@@ -35,10 +35,12 @@ def datasets() -> None:
 def ls(output: Output, data: Path) -> None:
     """List the datasets that ship and those prepared in `--data`; a broken one does not hide the others."""
     from wukongctl.config import library
+    from wukongctl.data import next_steps
 
     shipped = library.names("datasets")
     found = [_entry(name, data, is_shipped=True) for name in shipped]
-    found += [_entry(name, data, is_shipped=False) for name in _prepared(data) if name not in shipped]
+    own = [name for name in next_steps.prepared(data) if name not in shipped]
+    found += [_entry(name, data, is_shipped=False) for name in own]
 
     def human(console: "Console") -> None:
         from wukongctl.cli.tables import table
@@ -52,14 +54,6 @@ def ls(output: Output, data: Path) -> None:
         console.print(shown)
 
     output.result(found, human)
-
-
-def _prepared(data: Path) -> list[str]:
-    """Folders of `data` that hold a manifest, or should."""
-    try:
-        return sorted(path.parent.name for path in data.glob("[!.]*/manifest.json"))
-    except OSError:
-        return []
 
 
 def _entry(name: str, data: Path, *, is_shipped: bool) -> dict[str, Any]:
@@ -102,10 +96,11 @@ def show(output: Output, dataset: str, data: Path) -> None:
     from wukongctl.config.dataset import DatasetSpec
     from wukongctl.config.loading import load
     from wukongctl.data import manifest as manifests
+    from wukongctl.data import next_steps, recipes
 
     # A dataset of one's own has no recipe that could be found by name, but its manifest holds it.
-    mine = dataset in _prepared(data) and dataset not in library.names("datasets")
-    spec = None if mine else load(library.find(dataset, "datasets"), DatasetSpec)
+    mine = dataset in next_steps.prepared(data) and dataset not in library.names("datasets")
+    spec = None if mine else load(recipes.find_dataset(dataset, data), DatasetSpec)
     folder = data / (spec.name if spec is not None else dataset)
     manifest = manifests.read(folder) if (folder / manifests.FILE).is_file() else None
     described = manifest.to_dict() if manifest is not None else None
@@ -114,7 +109,8 @@ def show(output: Output, dataset: str, data: Path) -> None:
     def human(console: "Console") -> None:
         show_recipe(console, recipe)
         if described is None:
-            console.print(f"not prepared in {data}; run `wukongctl prepare {dataset}`", soft_wrap=True)
+            command = next_steps.prepare_command(dataset, data)
+            console.print(f"not prepared in {data}; run `{command}`", soft_wrap=True)
         else:
             show_manifest(console, described)
 

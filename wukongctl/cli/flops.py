@@ -59,9 +59,8 @@ def flops(
     """
     from dataclasses import replace
 
-    from wukongctl.config import library
-    from wukongctl.config.loading import load, placed
-    from wukongctl.config.training import TrainingSpec
+    from wukongctl.config.loading import placed
+    from wukongctl.data import recipes as training
     from wukongctl.scaling.flops import analyze
     from wukongctl.scaling.published import published
 
@@ -69,8 +68,14 @@ def flops(
     options.exclusive(("--solve", solve), *tables, ("--mode forward", mode == "forward"))
     _require_positive("--max-gflop", max_gflop)
     _require_positive("--examples", examples)
-    paths = {recipe: library.find(recipe) for recipe in recipes}
-    specs = {recipe: load(path, TrainingSpec, overrides) for recipe, path in paths.items()}
+    paths = {recipe: training.find(recipe, data) for recipe in recipes}
+    specs = {recipe: training.load(path, data, overrides) for recipe, path in paths.items()}
+    for recipe, path in paths.items():
+        if keys := training.sizes_unknown(path, data, overrides):
+            output.warn(
+                f"`{recipe}` leaves {', '.join(f'`{key}`' for key in keys)} to the rules, and its dataset is "
+                "not prepared: counted by the constants"
+            )
     if solve is not None:
         with placed(paths[recipes[0]], overrides):
             _solve(output, specs, data, solve)
@@ -126,7 +131,7 @@ def _solve(output: Output, specs: "dict[str, TrainingSpec]", data: Path, budget:
         raise UsageError("`--solve` takes one recipe", hint="leave out the others")
     ((name, spec),) = specs.items()
     solution = solve(spec, _schema(spec, data)[0], gflop)
-    content = solution.recipe.model_dump(mode="json", exclude_unset=True)
+    content = {"defaults": "fixed"} | solution.recipe.model_dump(mode="json", exclude_unset=True)
     text = to_yaml(content)
     header = f"# Wukong of {solution.gflop:.4g} training GFLOP/example, grown from {name}.\n"
     command = f"# wukongctl flops {name} --solve {budget}\n"

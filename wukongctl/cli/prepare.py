@@ -65,13 +65,13 @@ def prepare(
     dry_run: bool,
 ) -> None:
     """Prepare each DATASET, the name of a shipped recipe or a YAML file of your own."""
-    from wukongctl.config import library
     from wukongctl.config.dataset import DatasetSpec
     from wukongctl.config.loading import load
+    from wukongctl.data import next_steps, recipes
     from wukongctl.data.prepare import plan
     from wukongctl.data.query.engine import require_memory_limit
 
-    found = [(path, load(path, DatasetSpec)) for path in (library.find(n, "datasets") for n in datasets)]
+    found = [(path, load(path, DatasetSpec)) for path in (recipes.find_dataset(n, out) for n in datasets)]
     require_memory_limit(memory_limit)
     options.exclusive(("--source", source), ("--refresh", refresh))
     if dry_run:
@@ -98,6 +98,8 @@ def prepare(
         results.append((manifest, summary(manifest, out, time.monotonic() - started, fresh=fresh)))
     content = [content for _, content in results]
     output.result(content[0] if len(content) == 1 else content, lambda console: _show(console, results))
+    for manifest, _ in results:
+        output.note(next_steps.after_preparation(manifest.dataset, out))
 
 
 def run_recipe(

@@ -12,8 +12,14 @@ from wukongctl.cli.output import Output
 if TYPE_CHECKING:
     from rich.console import Console
 
+INIT_EXAMPLES = """\b
+Examples:
+  wukongctl recipes init clicks > clicks-wukong.yaml
+  wukongctl recipes init clicks --model dcnv2 > clicks-dcnv2.yaml
+"""
 
-@click.group(short_help="List, show, copy and check recipes.")
+
+@click.group(short_help="Write, list, show, copy and check recipes.")
 def recipes() -> None:
     """Recipes are YAML files; those that ship are found by name, such as `frappe/wukong`."""
 
@@ -51,6 +57,41 @@ def show(output: Output, recipe: str) -> None:
     output.result(
         {"path": str(path), "text": text}, lambda console: console.out(text, end="", highlight=False)
     )
+
+
+@recipes.command("init", epilog=INIT_EXAMPLES)
+@click.argument("dataset", metavar="DATASET")
+@click.option("--model", metavar="NAME", default="wukong", show_default=True, help="Which model to train.")
+@options.data
+@options.common
+def init(output: Output, dataset: str, model: str, data: Path) -> None:
+    """Print a first training recipe for DATASET, one that is prepared: sized to it, each line with a reason.
+
+    It trains what `train --data DATASET --model NAME` trains. A line that is deleted is chosen by the same
+    rules again.
+    """
+    from wukongctl.cli.sources import prepared_dataset
+    from wukongctl.config import drafting
+    from wukongctl.data import manifest as manifests
+    from wukongctl.data import next_steps
+
+    folder = prepared_dataset(dataset, data)
+    facts = manifests.read(folder).facts()
+    chosen = drafting.draft(folder.name, model, facts)
+    target = f"{folder.name}-{model}.yaml"
+    command = next_steps.train_command(target, folder.parent)
+    shape = f"{facts.train_rows:,} train rows, {facts.embedding_rows:,} embedding rows"
+    by = "sized by the default rules" if chosen else "with the defaults of its page"
+    header = (f"{model} on {folder.name}, {by}: {shape}.", command)
+    text = drafting.to_text(folder.name, model, chosen, header)
+    content = {
+        "dataset": folder.name,
+        "model": model,
+        "recipe": text,
+        "choices": [choice._asdict() for choice in chosen],
+    }
+    output.result(content, lambda console: console.out(text, end="", highlight=False))
+    output.note(f"save it as {target}, then run `{command}`")
 
 
 @recipes.command("cp")

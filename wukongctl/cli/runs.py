@@ -59,13 +59,13 @@ def ls(output: Output, folder: Path) -> None:
 @options.common
 def show(output: Output, run: Path) -> None:
     """Show what RUN was made from and what came out."""
-    from wukongctl.errors import UsageError
+    from wukongctl.training.not_a_run import not_a_run
     from wukongctl.training.run import RunFolder
 
     folder = RunFolder(run)
     described, result = folder.read("run.json"), folder.read("result.json")
     if described is None:
-        raise UsageError(f"`{run}` is not a run folder", hint="run `wukongctl runs ls` to see those you have")
+        raise not_a_run(run)
 
     def human(console: "Console") -> None:
         from wukongctl.cli.tables import metrics_table

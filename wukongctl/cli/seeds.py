@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wukongctl.cli.output import Output
+from wukongctl.cli.sources import Source
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -13,14 +14,11 @@ if TYPE_CHECKING:
 TITLES = {"auc": "AUC", "logloss": "LogLoss", "excess_logloss": "excess LogLoss"}
 
 
-def with_seeds(recipe: Path, overrides: tuple[str, ...], seeds: int) -> "list[TrainingSpec]":
+def with_seeds(source: Source, seeds: int) -> "list[TrainingSpec]":
     """The recipe with its own seed and those that follow; raises UsageError as loading does."""
-    from wukongctl.config.loading import load
-    from wukongctl.config.training import TrainingSpec
-
-    first = load(recipe, TrainingSpec, overrides)
+    first = source.recipe()
     following = range(first.seed + 1, first.seed + seeds)
-    return [first, *(load(recipe, TrainingSpec, (*overrides, f"seed={seed}")) for seed in following)]
+    return [first, *(source.recipe(f"seed={seed}") for seed in following)]
 
 
 def train_all(output: Output, specs: "list[TrainingSpec]", speaks: bool, *, resume: bool, **how: Any) -> None:

@@ -54,13 +54,12 @@ def sweep(
     What is complete is skipped, so the same command goes on where it stopped. A run that diverges or
     fails is recorded, and the others go on.
     """
-    from wukongctl.config import library
-    from wukongctl.config.entries import expand
     from wukongctl.data import manifest as manifests
+    from wukongctl.data import recipes
     from wukongctl.errors import UsageError
     from wukongctl.scaling.sweep import Sweep, cores
 
-    spec, entries = expand(library.find(sweep), overrides)
+    spec, entries = recipes.expand(recipes.find(sweep, data), data, overrides)
     names = {trial.recipe.data for entry in entries for trial in entry.trials}
     planned = Sweep(spec, entries, {name: manifests.read(data / name) for name in sorted(names)}, out)
     threads = max(1, cores() // jobs)

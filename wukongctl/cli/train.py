@@ -24,6 +24,7 @@ EXAMPLES = """\b
 Examples:
   wukongctl train frappe/wukong
   wukongctl train my.yaml --set optimizer.dense.lr=3e-4 --seed 2
+  wukongctl train --data clicks --model wukong
   wukongctl train my.yaml --seeds 3
   wukongctl train my.yaml --dry-run
   torchrun --nproc-per-node 4 -m wukongctl train my.yaml
@@ -31,9 +32,17 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES, short_help="Train and evaluate a recipe, or resume it.")
-@click.argument("recipe", type=options.recipe)
+@click.argument("recipe", type=options.recipe, required=False)
 @options.overrides
-@options.data
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    default=Path("data"),
+    show_default=True,
+    envvar="WUKONGCTL_DATA",
+    help="Folder that holds prepared datasets; without RECIPE, the name or folder of one.",
+)
+@click.option("--model", metavar="NAME", help="Train this model on the dataset of `--data`, without RECIPE.")
 @options.out("runs", "Folder that holds run folders.", envvar="WUKONGCTL_RUNS")
 @click.option("--seed", type=int, help="Seed of weights, dropout and data order (recipe key `seed`).")
 @click.option(
@@ -49,11 +58,15 @@ Examples:
 )
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would run, and stop.")
 @options.common
+@click.pass_context
 def train(
+    context: click.Context,
+    *,
     output: Output,
-    recipe: str,
+    recipe: str | None,
     overrides: tuple[str, ...],
     data: Path,
+    model: str | None,
     out: Path,
     seed: int | None,
     seeds: int | None,
@@ -64,21 +77,25 @@ def train(
 ) -> None:
     """Train RECIPE, a YAML file or the name of a shipped recipe, and evaluate its best weights.
 
-    The same recipe finds the same run folder: a finished run is reported, an interrupted one goes on.
+    Keys that a recipe leaves open are sized to its dataset; `--data NAME --model NAME`, without RECIPE,
+    leaves all open. The same recipe finds the same run folder: a finished run is reported, an interrupted
+    one goes on.
     With `--seeds`, one run after the other, then the mean and standard deviation of their metrics.
     """
     from wukongctl.cli import seeds as several
-    from wukongctl.config import library
+    from wukongctl.cli import sources
     from wukongctl.config.loading import placed
+    from wukongctl.data import next_steps
 
     options.exclusive(("--resume", resume), ("--force", force))
     if (rank := int(os.environ.get("RANK", "0"))) > 0:  # under torchrun, the first process speaks for all
         output = dataclasses.replace(output, quiet=True, as_json=False)
     if seed is not None:
         overrides = (*overrides, f"seed={seed}")
-    path = library.find(recipe)
-    specs = several.with_seeds(path, overrides, seeds or 1)
-    with placed(path, overrides):
+    dataset = data if sources.is_given(context, "data") else None
+    source = sources.find(recipe, dataset, model, overrides, data)
+    data, specs = source.data, several.with_seeds(source, seeds or 1)
+    with placed(source.document, source.overrides):
         if dry_run:
             _dry_run(output, specs, data, out, as_list=seeds is not None)
         elif seeds is not None:
@@ -91,6 +108,7 @@ def train(
             )
             if rank == 0:
                 output.result(summary_of(outcome), lambda console: show(console, outcome))
+                output.note(f"next: {next_steps.after_training(outcome.folder)}")
 
 
 def run_recipe(

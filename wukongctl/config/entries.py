@@ -1,11 +1,11 @@
 """A sweep file → its entries, each with complete recipes, or every problem with `file:line:column`."""
 
-import copy
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wukongctl.config import library
+from wukongctl.config.completion import LookUp, complete
 from wukongctl.config.loading import Override, read, validate
 from wukongctl.config.positions import Document, Place
 from wukongctl.config.positions import Path as Keys
@@ -38,11 +38,16 @@ class Entry:
     trials: tuple[Trial, ...]
 
 
-def expand(path: Path, overrides: tuple[str, ...] = ()) -> tuple[SweepSpec, tuple[Entry, ...]]:
-    """Read a sweep file and check every recipe it makes; raises RecipeError with all problems."""
+def expand(
+    path: Path, overrides: tuple[str, ...] = (), look_up: LookUp = lambda _: None
+) -> tuple[SweepSpec, tuple[Entry, ...]]:
+    """Read a sweep file and check every recipe it makes; raises RecipeError with all problems.
+
+    `look_up` gives the facts of the datasets that are prepared, for what recipes leave open.
+    """
     document = read(path)
     spec = validate(document, SweepSpec, overrides)
-    expander = _Expander(document, spec, path.parent)
+    expander = _Expander(document, spec, path.parent, look_up)
     entries = tuple(expander.entries())
     if expander.problems:
         ordered = sorted(dict.fromkeys(expander.problems), key=lambda p: (p.file, p.line, p.column))
@@ -51,8 +56,8 @@ def expand(path: Path, overrides: tuple[str, ...] = ()) -> tuple[SweepSpec, tupl
 
 
 class _Expander:
-    def __init__(self, document: Document, spec: SweepSpec, folder: Path) -> None:
-        self.document, self.spec, self.folder = document, spec, folder
+    def __init__(self, document: Document, spec: SweepSpec, folder: Path, look_up: LookUp) -> None:
+        self.document, self.spec, self.folder, self.look_up = document, spec, folder, look_up
         self.problems: list[Problem] = []
         self.names: set[str] = set()
 
@@ -95,7 +100,7 @@ class _Expander:
             if search:
                 overrides.append(Override("seed", search.seed, self._place((*at, "seed"))))
             try:
-                recipe = validate(copy.deepcopy(base), TrainingSpec, overrides)
+                recipe = complete(base, self.look_up, overrides)
                 made.append(Trial(setting, recipe, Path(base.file), tuple(overrides)))
             except RecipeError as error:
                 self.problems += error.problems

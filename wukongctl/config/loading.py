@@ -1,9 +1,10 @@
 """A YAML recipe → its typed model, or every problem in it at once, each with `file:line:column`."""
 
+import copy
 import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path as FilePath
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
@@ -11,7 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from wukongctl.config.formats import instead_of
+from wukongctl.config.formats import Format, instead_of
 from wukongctl.config.positions import Document, Path, Place, parse, parse_scalar
 from wukongctl.config.spec import Mismatch, Mistake, Mistakes, Spec
 from wukongctl.errors import Problem, RecipeError, UsageError
@@ -26,6 +27,14 @@ class Override(NamedTuple):
     key: str
     value: Any
     place: Place
+
+
+class OtherFormat(RecipeError):
+    """A recipe of another format than the one asked for."""
+
+    def __init__(self, problems: list[Problem], document: Document, meant: Format) -> None:
+        super().__init__(problems)
+        self.document, self.meant = document, meant
 
 
 def load(path: FilePath, spec: type[S], overrides: Sequence[str | Override] = ()) -> S:
@@ -46,8 +55,16 @@ def read(path: FilePath) -> Document:
         raise UsageError(f"cannot read `{path}`: {(error.strerror or 'unknown error').lower()}") from None
 
 
-def validate(document: Document, spec: type[S], overrides: Sequence[str | Override] = ()) -> S:
-    """Turn a parsed document into a `spec`; raises RecipeError with all problems, in reading order."""
+def validate(
+    document: Document,
+    spec: type[S],
+    overrides: Sequence[str | Override] = (),
+    complete: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> S:
+    """Turn a parsed document into a `spec`; raises RecipeError with all problems, in reading order.
+
+    `complete` may add to the values, once the overrides are among them.
+    """
     problems = list(document.problems)
     if document.value is None and not problems:
         problems.append(Problem("the file is empty", document.file, 1, 1))
@@ -59,8 +76,10 @@ def validate(document: Document, spec: type[S], overrides: Sequence[str | Overri
         key, wanted, meant = other
         hint = f"run `wukongctl {meant.command} {document.file}`"
         what = f"this is a {meant.title}, not a {wanted.title}"
-        raise RecipeError([*problems, document.problem(what, (key,), at_key=True, hint=hint)])
+        problems.append(document.problem(what, (key,), at_key=True, hint=hint))
+        raise OtherFormat(problems, document, meant)
     _apply(document, overrides)
+    complete(document.value)
     problems += _problems(document, spec)
     if problems:
         raise RecipeError(sorted(dict.fromkeys(problems), key=_position))
@@ -73,14 +92,14 @@ def _position(problem: Problem) -> tuple[int, int]:
 
 @contextmanager
 def placed(
-    path: FilePath, overrides: Sequence[str | Override] = (), *, at_key: bool = True
+    source: FilePath | Document, overrides: Sequence[str | Override] = (), *, at_key: bool = True
 ) -> Iterator[None]:
-    """Make a Mismatch of the recipe at `path`, overridden, with its data one RecipeError with all lines,
+    """Make a Mismatch of the recipe `source`, overridden, with its data one RecipeError with all lines,
     and the columns of the keys or of their values."""
     try:
         yield
     except Mismatch as mismatch:
-        document = read(path)
+        document = copy.deepcopy(source) if isinstance(source, Document) else read(source)
         _apply(document, overrides)
         problems = [_located(mistake, (), document, at_key=at_key) for mistake in mismatch.mistakes]
         raise RecipeError(sorted(problems, key=_position)) from None

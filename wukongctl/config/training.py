@@ -154,6 +154,9 @@ class TrainingSpec(Spec):
     """Label that scale-report groups runs by; the model's name when absent."""
     data: Identifier
     """Name of a prepared dataset."""
+    defaults: Literal["rules", "fixed"] = Field(default="rules", exclude=True)
+    """What absent keys become: `rules` sizes them to the prepared dataset, `fixed` takes the constants of
+    this page. It is not kept: a run is known by what its keys became."""
     model: AnyModelSpec
     """Which model, and its sizes."""
     optimizer: OptimizerSpec = OptimizerSpec()
@@ -196,6 +199,12 @@ class TrainingSpec(Spec):
     compile: bool = False
     """Train through torch.compile, where there is a C++ compiler: it takes a quarter of a minute, less the
     next time, and pays in long runs in bfloat16."""
+
+    @field_validator("defaults")
+    @classmethod
+    def _nothing_open(cls, _: str) -> str:
+        """A recipe in memory has every key: two of the same content are equal, however they came by it."""
+        return "rules"
 
     @model_serializer(mode="wrap")
     def _without_network_keys(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

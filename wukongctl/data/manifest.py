@@ -11,14 +11,15 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from wukongctl.config.dataset import License, SplitName
+from wukongctl.config.defaults import Facts
 from wukongctl.config.spec import Spec
-from wukongctl.data import staging
+from wukongctl.data import next_steps, staging
 from wukongctl.data.schema import Schema, SequenceColumn
 from wukongctl.data.statistics import Statistics
 from wukongctl.errors import RunFailed, UsageError
 
 FORMAT_VERSION = 1
-FILE = "manifest.json"
+FILE = next_steps.MANIFEST
 SPECIAL_IDS = 2
 """Embedding rows beside those of the values. 0 = missing, 1 = out of vocabulary; values of the vocabulary
 follow. Under `compat: bars`: 0 = padding, then the values, and the last = out of vocabulary or missing."""
@@ -155,6 +156,18 @@ class Manifest(Spec):
             vector_dims=tuple(dims.get(table, 0) for table in sorted(tables)) if dims else (),
         )
 
+    def facts(self) -> Facts:
+        """What the default rules of a training recipe go by."""
+        schema, valid = self.schema(), self.splits.get("valid")
+        return Facts(
+            train_rows=self.splits["train"].rows,
+            valid_rows=valid.rows if valid is not None else None,
+            cardinalities=tuple(f.rows for f in self.features if f.rows is not None),
+            numeric=len(schema.numeric),
+            sequences=len(schema.sequences),
+            embedding_rows=schema.embedding_rows,
+        )
+
     def write(self, folder: Path) -> None:
         """Write `manifest.json` into `folder`."""
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
@@ -171,10 +184,7 @@ def read(folder: Path) -> Manifest:
         staging.heal(folder)
     path = folder / FILE
     if not path.is_file():
-        raise UsageError(
-            f"dataset `{folder.name}` is not prepared in `{folder.parent}`",
-            hint=f"run `wukongctl prepare {folder.name}`",
-        )
+        raise next_steps.not_prepared(folder.name, folder.parent)
     manifest = _parse(path)
     for split in manifest.splits.values():
         for file in split.files:
@@ -192,7 +202,11 @@ def check_file(path: Path, size: int) -> None:
 
 def damaged(path: Path, what: str) -> RunFailed:
     """The error for a prepared file that is not as it was written."""
-    return RunFailed(f"`{path}` {what}", hint="prepare the dataset again with `--force`")
+    hint = "prepare the dataset again with `--force`"
+    if dataset := next((folder for folder in path.parents if (folder / FILE).is_file()), None):
+        command = next_steps.to_prepare(dataset.name, dataset.parent)
+        hint = f"run `{command} --force`" if command else hint
+    return RunFailed(f"`{path}` {what}", hint=hint)
 
 
 def _parse(path: Path) -> Manifest:

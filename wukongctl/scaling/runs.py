@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from wukongctl.data import next_steps
 from wukongctl.errors import UsageError
+from wukongctl.training.not_a_run import not_a_run
 
 FORMAT_VERSION = 1
 
@@ -93,9 +95,9 @@ def run_folders(paths: Iterable[Path]) -> list[Path]:
     for path in paths:
         inside = [path] if (path / "run.json").is_file() else _inside(path)
         if not inside:
-            if not path.exists():
-                raise UsageError(f"there is no `{path}`", hint="run `wukongctl runs ls` to see what there is")
-            raise UsageError(f"no run in `{path}`", hint="give a run folder, or a folder of run folders")
+            if path.is_dir() and not next_steps.is_prepared(path.resolve().name, path.resolve().parent):
+                raise UsageError(f"no run in `{path}`", hint="give a run folder, or a folder of run folders")
+            raise not_a_run(path)
         found.update({folder.resolve(): folder for folder in sorted(inside)})
     return list(found.values())
 

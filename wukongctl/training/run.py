@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 import wukongctl
 from wukongctl.config.dumping import to_yaml
 from wukongctl.config.training import TrainingSpec
+from wukongctl.data import next_steps
 from wukongctl.data.atomic import write_atomic
 from wukongctl.data.manifest import Manifest
 from wukongctl.errors import UsageError, cannot_write
@@ -81,7 +82,7 @@ class RunFolder:
         path = self.path / name
         try:
             return json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
             raise UsageError(
@@ -99,7 +100,8 @@ class RunFolder:
         """The resolved recipe, so that the run can be repeated from its folder alone."""
         if not self.writes:
             return
-        text = to_yaml(recipe.to_dict())
+        # What is not there, as `logit_scale` where it is 1, is no question to the rules of another day.
+        text = to_yaml({"defaults": "fixed"} | recipe.to_dict())
         write_atomic(self.path / "recipe.yaml", lambda file: file.write(text.encode()))
 
     @contextmanager
@@ -147,7 +149,9 @@ class RunFolder:
             path.unlink()
         self.trees.unlink(missing_ok=True)
 
-    def refuse_if_different(self, described: dict[str, Any], keys: tuple[str, ...] = CONDITIONS) -> None:
+    def refuse_if_different(
+        self, described: dict[str, Any], data: Path, keys: tuple[str, ...] = CONDITIONS
+    ) -> None:
         """Raises UsageError naming each of `keys` that differs from the run begun in this folder."""
         begun = self.read("run.json")
         if begun is None:
@@ -157,10 +161,10 @@ class RunFolder:
             changes = "; ".join(
                 f"{key}: {_lookup(begun, key)} → {_lookup(described, key)}" for key in differing
             )
-            again = f"wukongctl train {self.path / 'recipe.yaml'} --out {self.path.parent} --force"
+            command = f"{next_steps.again(self.path, data)} --force"
             raise UsageError(
                 f"`{self.path}` was begun under other conditions ({changes})",
-                hint=f"`{again}` starts it again; or restore what changed",
+                hint=f"`{command}` starts it again; or restore what changed",
             )
 
 

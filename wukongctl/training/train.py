@@ -96,14 +96,14 @@ def _train(
     described = describe(recipe, manifest, folder, trainer.counts, execution, world.size)
     finished = folder.read("result.json")
     if finished is not None and finished["status"] == "complete":
-        folder.refuse_if_different(described, QUESTION)
+        folder.refuse_if_different(described, dataset.parent, QUESTION)
         return Outcome(folder.path, folder.read("run.json") or described, finished, was_complete=True)
     begun = folder.read("run.json") or described
     same_world = begun.get("world_size") == world.size
     if not trainer.resumes:
         folder.clear()
     # Another number of processes rounds differently anyway.
-    folder.refuse_if_different(described, CONDITIONS if same_world else SAME_NUMBERS)
+    folder.refuse_if_different(described, dataset.parent, CONDITIONS if same_world else SAME_NUMBERS)
     folder.write_recipe(recipe)
     folder.write("run.json", described)
     with folder.logging():

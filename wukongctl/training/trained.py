@@ -9,12 +9,13 @@ from pydantic import ValidationError
 from wukongctl.config.gbdt import LightGBMSpec
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data import manifest as manifests
-from wukongctl.data import vectors
+from wukongctl.data import next_steps, vectors
 from wukongctl.data.manifest import Manifest
 from wukongctl.errors import UsageError
 from wukongctl.models import Model, build
 from wukongctl.training import checkpoint, trees
 from wukongctl.training.hardware import Execution, execution
+from wukongctl.training.not_a_run import not_a_run
 from wukongctl.training.run import RunFolder
 from wukongctl.training.trees import Trees
 
@@ -45,11 +46,11 @@ def open_run(run: Path, *, data: Path) -> Trained:
     folder = RunFolder(run)
     described = folder.read("run.json")
     if described is None:
-        raise UsageError(f"`{run}` is not a run folder", hint="run `wukongctl runs ls` to see those you have")
+        raise not_a_run(run, data)
     recipe = _recipe(described, run)
     weights = folder.best if recipe.is_network else folder.trees
     if not weights.is_file():
-        raise _without_weights(folder, weights)
+        raise _without_weights(folder, weights, data)
     dataset = data / recipe.data
     manifest = manifests.read(dataset)
     if manifest.fingerprint != described["data"]["fingerprint"]:
@@ -68,8 +69,8 @@ def open_run(run: Path, *, data: Path) -> Trained:
     return Trained(run, described, recipe, dataset, manifest, model.eval(), how)
 
 
-def _without_weights(folder: RunFolder, weights: Path) -> UsageError:
-    train = f"wukongctl train {folder.path / 'recipe.yaml'} --out {folder.path.parent}"
+def _without_weights(folder: RunFolder, weights: Path, data: Path) -> UsageError:
+    train = next_steps.again(folder.path, data)
     if (folder.read("result.json") or {}).get("status") == "complete":
         return UsageError(f"`{weights}` is missing", hint=f"run `{train} --force` to train it again")
     return UsageError(f"`{folder.path}` has no trained weights yet", hint=f"run `{train}` to finish it")

@@ -1,0 +1,189 @@
+"""The default rules: what the keys that a recipe leaves open become, given its prepared dataset.
+
+Every number of the rules is in this file. A rule sees the facts of the dataset and what the recipe says; it
+is the same for every model, and a key that a model's page does not have is left out. How the numbers were
+chosen: docs/concepts/defaults.md.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, get_args
+
+from wukongctl.config.model import AnyModelSpec
+from wukongctl.config.model_page import ModelSpec
+from wukongctl.config.training import TrainingSpec
+
+UPDATES_PER_PASS = 500
+SMALLEST_BATCH, LARGEST_BATCH = 64, 4096
+EPOCHS = 8
+"""With early stopping on the validation split."""
+EPOCHS_UNWATCHED = 3
+"""Without a validation split nothing tells when to stop."""
+EPOCHS_OF_LARGE = ((10_000_000, 1), (1_000_000, 3))
+"""Train rows above which fewer passes do, most rows first."""
+PATIENCE = 2
+LARGE_TABLES = 200_000
+"""Embedding rows from which Adam touches only those of a batch."""
+LEARNING_RATE = 1e-3
+WARMUP = 0.02
+EMBEDDING_INIT = 0.05
+LOGIT_SCALE = 0.1
+WIDTH = 16
+DROPOUT = 0.1
+
+SIZES = frozenset({"model.width"})
+"""Keys of the rules that change what a model costs."""
+SAVED = frozenset({"name", "curve", "max_examples", "evaluate_every", "threads"})
+"""Keys that nobody writes all of, and every saved recipe has: nothing in it is open."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the rules know of a prepared dataset."""
+
+    train_rows: int
+    valid_rows: int | None
+    """None without a validation split."""
+    cardinalities: tuple[int, ...]
+    """Embedding rows of each categorical feature and each sequence."""
+    numeric: int
+    """Numeric features."""
+    sequences: int
+    embedding_rows: int
+    """Rows of all learned embedding tables together."""
+
+
+class Choice(NamedTuple):
+    """What a rule makes of one key, dotted as in `--set`, and why in a few words."""
+
+    key: str
+    value: Any
+    reason: str
+
+
+Recipe = Mapping[str, Any]
+"""The plain values of a recipe as its author wrote them."""
+
+
+def choices(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
+    """The value of every key that the rules decide, whether the recipe says it or not; none for a model that
+    the rules do not concern, such as one with defaults of its own."""
+    page = _pages().get(str(_at(recipe, "model.name")))
+    if page is None:
+        return ()
+    made = (*_model(), *_optimizer(recipe, facts), *_schedule(facts))
+    return tuple(choice for choice in made if _has(page, choice.key))
+
+
+def fill(recipe: dict[str, Any], facts: Facts) -> None:
+    """Put the rules' value at every key that `recipe` leaves open, in place."""
+    for choice in choices(recipe, facts):
+        *groups, key = choice.key.split(".")
+        holder: Any = recipe
+        for group in groups:
+            holder = holder.setdefault(group, {}) if isinstance(holder, dict) else None
+        if isinstance(holder, dict):
+            holder.setdefault(key, choice.value)
+
+
+def is_open(recipe: Recipe) -> bool:
+    """Whether the rules fill what `recipe` does not say."""
+    return recipe.get("defaults", "rules") == "rules" and not set(recipe) >= SAVED
+
+
+def open_sizes(recipe: Recipe) -> list[str]:
+    """Keys left to the rules that on some dataset make the model another size than the constants do."""
+    page = _pages().get(str(_at(recipe, "model.name")))
+    if page is None or not is_open(recipe):
+        return []
+    small = Facts(1_000, 100, (100,), 0, 0, 100)
+    extremes = (small, replace(small, train_rows=10**9, embedding_rows=10**9, cardinalities=(10**9,)))
+    found = {choice for facts in extremes for choice in choices(recipe, facts) if choice.key in SIZES}
+    constant = {key: page.model_fields[key.removeprefix("model.")].default for key in SIZES}
+    return sorted({c.key for c in found if _at(recipe, c.key) is None and c.value != constant[c.key]})
+
+
+def _model() -> Iterator[Choice]:
+    """The model's page: only what all models share."""
+    yield Choice("model.width", WIDTH, "embedding width")
+    # A short run has no time to unlearn what random weights say.
+    yield Choice("model.embedding_init", EMBEDDING_INIT, "small, so that rare values start near zero")
+    yield Choice("model.logit_scale", LOGIT_SCALE, "first predictions near one half")
+    yield Choice("model.dropout", DROPOUT, "of hidden layers")
+
+
+def _optimizer(recipe: Recipe, facts: Facts) -> Iterator[Choice]:
+    yield Choice("optimizer.dense.lr", LEARNING_RATE, "Adam, for all weights outside embedding tables")
+    name, reason = _embedding_optimizer(recipe, facts)
+    # Rates belong to an optimizer: where the recipe names another one, its own constants hold.
+    if _at(recipe, "optimizer.embedding.name") in (None, name):
+        yield Choice("optimizer.embedding.name", name, reason)
+        if name != "rowwise_adagrad":
+            yield Choice("optimizer.embedding.lr", LEARNING_RATE, "as the other weights")
+
+
+def _embedding_optimizer(recipe: Recipe, facts: Facts) -> tuple[str, str]:
+    """The most thorough optimizer that the tables, and what the recipe says of them, allow."""
+    if _at(recipe, "distributed.embeddings") not in (None, "replicated"):
+        return "rowwise_adagrad", "the one for sharded tables"
+    if _at(recipe, "embedding_dtype") == "bfloat16":
+        return "lazy_adam", "tables are in bfloat16"
+    if facts.embedding_rows >= LARGE_TABLES:
+        return "lazy_adam", f"touches only a batch's rows of the {facts.embedding_rows:,}"
+    return "adam", f"cheap enough with {facts.embedding_rows:,} embedding rows"
+
+
+def _schedule(facts: Facts) -> Iterator[Choice]:
+    yield Choice("schedule.warmup", WARMUP, "share of the steps")
+    yield Choice("schedule.decay", "linear", "to zero at the last step")
+    yield _batch_size(facts)
+    yield _epochs(facts)
+    if facts.valid_rows is not None:
+        yield Choice("early_stopping.metric", "auc", "of the validation split; the best weights are kept")
+        yield Choice("early_stopping.patience", PATIENCE, "passes without improvement before stopping")
+
+
+def _batch_size(facts: Facts) -> Choice:
+    """The largest power of two that still gives enough updates per pass."""
+    size = LARGEST_BATCH
+    while size > SMALLEST_BATCH and facts.train_rows < UPDATES_PER_PASS * size:
+        size //= 2
+    while facts.train_rows % size == 1 and facts.train_rows > 1:  # batch norm needs two rows
+        size += 1
+    updates = -(-facts.train_rows // size)
+    return Choice("batch_size", size, f"{updates:,} update{'s' * (updates != 1)} per pass")
+
+
+def _epochs(facts: Facts) -> Choice:
+    """Few passes where rows are many: the first ones teach most of what there is."""
+    rows = f"{facts.train_rows:,} train rows"
+    for above, passes in EPOCHS_OF_LARGE:
+        if facts.train_rows > above:
+            return Choice("epochs", passes, f"{rows}: few passes do")
+    if facts.valid_rows is None:
+        return Choice("epochs", EPOCHS_UNWATCHED, "no validation split tells when to stop")
+    return Choice("epochs", EPOCHS, "at most; early stopping ends it sooner")
+
+
+def _pages() -> dict[str, type[ModelSpec]]:
+    """The pages of the models that the rules concern, by name."""
+    pages = get_args(get_args(AnyModelSpec)[0])
+    return {
+        get_args(page.model_fields["name"].annotation)[0]: page
+        for page in pages
+        if issubclass(page, ModelSpec)
+    }
+
+
+def _has(page: type[ModelSpec], key: str) -> bool:
+    """Whether a recipe with this model's page knows the key."""
+    group, _, rest = key.partition(".")
+    return rest in page.model_fields if group == "model" else group in TrainingSpec.model_fields
+
+
+def _at(recipe: Recipe, key: str) -> Any:
+    """What the recipe says at a dotted key; None where it says nothing."""
+    value: Any = recipe
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value

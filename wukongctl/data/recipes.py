@@ -1,0 +1,147 @@
+"""Training recipes as commands take them: by path or name, with the dataset they name at hand.
+
+A wrong kind of file is answered with the command that gets on, given what is prepared.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from wukongctl.config import defaults, entries, library
+from wukongctl.config.completion import LookUp, complete
+from wukongctl.config.dataset import DatasetSpec
+from wukongctl.config.defaults import Facts
+from wukongctl.config.entries import Entry
+from wukongctl.config.loading import OtherFormat, Override, read, validate
+from wukongctl.config.positions import Document
+from wukongctl.config.sweep import SweepSpec
+from wukongctl.config.training import TrainingSpec
+from wukongctl.data import manifest as manifests
+from wukongctl.data import next_steps
+from wukongctl.errors import RecipeError, UsageError, WukongError
+
+TABLES = frozenset(library.TABLES) - {".json", ".txt"}
+"""Endings of files that are no recipe for certain."""
+
+
+def find(name: str, data: Path) -> Path:
+    """The file of the training recipe or sweep `name`, a path or a shipped name.
+
+    Raises UsageError; where `name` is a table, a dataset or a run, its hint tells how to train on it.
+    """
+    try:
+        path = library.find(name)
+    except UsageError as error:
+        raise _instead(name, data) or error from None
+    if path.suffix in TABLES:
+        raise a_table(path, data)
+    return path
+
+
+def find_dataset(name: str, data: Path) -> Path:
+    """The file of the dataset recipe `name`, a path or a shipped name.
+
+    Raises UsageError; the hint knows the recipes of this folder and what is prepared in `data`.
+    """
+    path = Path(name)
+    try:
+        return library.find(name, "datasets")
+    except UsageError as error:
+        if path.suffix in library.TABLES and path.exists():
+            raise a_table(path, data) from None
+        if path.suffix not in library.ENDINGS and (command := next_steps.to_prepare(name, data)):
+            raise UsageError(error.message, hint=f"run `{command}`") from None
+        if next_steps.is_prepared(name, data):
+            hint = f"run `{next_steps.to_train(name, data)}`"
+            raise UsageError(f"{error.message}, but it is prepared in `{data}`", hint=hint) from None
+        raise
+
+
+def a_table(path: Path, data: Path) -> UsageError:
+    """The failure of a command that needs a recipe and got a table."""
+    name = path.name.partition(".")[0]
+    target = next_steps.quoted(f"{name}.yaml")
+    hint = f"run `wukongctl datasets init {next_steps.quoted(path)} > {target}` to get one"
+    if next_steps.is_known(name, data):
+        hint = next_steps.to_get(name, data)  # what `init` wrote is there: it may have been corrected since
+    return UsageError(f"`{path}` is a table, not a recipe", hint=hint)
+
+
+def load(path: Path, data: Path, overrides: Sequence[str | Override] = ()) -> TrainingSpec:
+    """The recipe at `path` with every key, for its dataset in `data`; raises as `from_document`."""
+    return from_document(read(path), data, overrides)
+
+
+def from_document(document: Document, data: Path, overrides: Sequence[str | Override] = ()) -> TrainingSpec:
+    """A recipe with every key; raises RecipeError with all problems."""
+    try:
+        return complete(document, look_up(data), overrides)
+    except OtherFormat as error:
+        raise with_next_step(error, data) from None
+
+
+def expand(path: Path, data: Path, overrides: tuple[str, ...] = ()) -> tuple[SweepSpec, tuple[Entry, ...]]:
+    """A sweep file and its entries, each recipe with every key for its dataset; raises as `from_document`."""
+    try:
+        return entries.expand(path, overrides, look_up(data))
+    except OtherFormat as error:
+        raise with_next_step(error, data) from None
+
+
+def sizes_unknown(path: Path, data: Path, overrides: Sequence[str | Override] = ()) -> list[str]:
+    """Sizes of the model that the rules would choose for a dataset which is not prepared in `data`."""
+    found: list[str] = []
+
+    def ask(recipe: dict[str, Any]) -> None:
+        if look_up(data)(str(recipe.get("data"))) is None:
+            found.extend(defaults.open_sizes(recipe))
+
+    validate(read(path), TrainingSpec, overrides, ask)
+    return found
+
+
+def look_up(data: Path) -> LookUp:
+    """What the default rules may know of the datasets in the folder `data`."""
+
+    def facts(name: str) -> Facts | None:
+        if not next_steps.is_prepared(name, data):
+            return None
+        try:
+            return manifests.read(data / name).facts()
+        except WukongError:  # training reads it again, and says what is wrong after the recipe's own problems
+            return None
+
+    return facts
+
+
+def with_next_step(error: OtherFormat, data: Path) -> RecipeError:
+    """The same problems; of a dataset recipe the hint knows whether it is prepared in `data`."""
+    name = error.document.value.get("name")
+    if error.meant.spec is not DatasetSpec:
+        return error
+    if isinstance(name, str) and next_steps.is_prepared(name, data):
+        hint = f"`{name}` is prepared: run `{next_steps.to_train(name, data)}`"
+    else:
+        hint = f"run `{next_steps.prepare_command(error.document.file, data)}`"
+    *others, last = error.problems
+    return RecipeError([*others, replace(last, hint=hint)])
+
+
+def _instead(name: str, data: Path) -> UsageError | None:
+    """What a name that is no recipe is, if it is anything."""
+    path = Path(name)
+    try:
+        if (path / "recipe.yaml").is_file():
+            hint = f"run `wukongctl train {path / 'recipe.yaml'} --out {path.parent}`"
+            return UsageError(f"`{name}` is a run folder, not a recipe", hint=hint)
+        folder = path.parent if (path / manifests.FILE).is_file() else data
+    except (OSError, ValueError):
+        return None
+    known = next_steps.is_prepared(path.name, folder)
+    if known and (folder is not data or name == path.name):
+        hint = f"run `{next_steps.to_train(path.name, folder)}`"
+        return UsageError(f"`{name}` is a prepared dataset, not a recipe", hint=hint)
+    if command := next_steps.to_prepare(name, data):
+        return UsageError(f"`{name}` is a dataset, not a recipe", hint=f"run `{command}`")
+    return None

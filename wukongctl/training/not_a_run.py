@@ -1,0 +1,56 @@
+"""Something else where a run folder was asked for: what it is, and how to get to a run of it."""
+
+import os
+from pathlib import Path
+
+from wukongctl.config import library
+from wukongctl.data import next_steps, recipes
+from wukongctl.errors import UsageError
+from wukongctl.training.run import RunFolder
+
+
+def not_a_run(path: Path, data: Path | None = None) -> UsageError:
+    """The failure of a command that needs a run folder and got `path`; datasets are looked for in `data`."""
+    data = data or next_steps.default_folder()
+    if path.suffix in library.ENDINGS or str(path) in library.names():
+        return _a_recipe(str(path), data)
+    if next_steps.is_prepared(path.resolve().name, path.resolve().parent):
+        hint = f"run `{next_steps.to_train(path.resolve().name, path.resolve().parent)}`"
+        return UsageError(f"`{path}` is a prepared dataset, not a run folder", hint=hint)
+    if runs := _runs(path):
+        hint = f"name one of them, such as `{runs[-1]}`"
+        return UsageError(f"`{path}` holds run folders and is none itself", hint=hint)
+    if not path.exists() and next_steps.is_known(str(path), data):
+        return UsageError(f"`{path}` is a dataset, not a run folder", hint=next_steps.to_get(str(path), data))
+    hint = "run `wukongctl runs ls` to see those you have"
+    if not _runs(_default()):
+        hint = "`wukongctl train` makes one"
+    what = f"`{path}` is not a run folder" if path.exists() else f"there is no `{path}`"
+    return UsageError(what, hint=hint)
+
+
+def _a_recipe(name: str, data: Path) -> UsageError:
+    """Of a recipe that was trained already the hint is its run, else how to train it."""
+    try:
+        spec = recipes.load(recipes.find(name, data), data)
+    except UsageError as error:
+        hint = error.hint or next((problem.hint for problem in error.problems if problem.hint), None)
+        what = f"`{name}` is not a run folder"
+        return UsageError(what, hint=hint or f"run `wukongctl recipes check {next_steps.quoted(name)}`")
+    run = RunFolder.for_recipe(spec, _default()).path
+    known = (run / "result.json").is_file()
+    hint = f"its run is `{run}`" if known else f"run `{next_steps.train_command(name, data)}`"
+    return UsageError(f"`{name}` is a recipe, not a run folder", hint=hint)
+
+
+def _default() -> Path:
+    """Where run folders are when no option says otherwise."""
+    return Path(os.environ.get("WUKONGCTL_RUNS") or "runs")
+
+
+def _runs(folder: Path) -> list[Path]:
+    """Run folders in `folder`, the oldest first."""
+    try:
+        return [file.parent for file in sorted(folder.glob("*/run.json"), key=lambda f: f.stat().st_mtime)]
+    except (OSError, ValueError):
+        return []
