@@ -20,7 +20,7 @@ split: {by: order, ratio: {train: 4, valid: 1, test: 1}}
 label: label
 features:
   - {type: categorical, columns: [user, shop, c2]}
-  - {type: numeric, columns: [price], transform: log1p}
+  - {type: numeric, columns: [price], transform: log1p, standardize: false}
   - {type: sequence, columns: [seen], max_len: 2}
 """
 

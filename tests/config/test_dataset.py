@@ -21,7 +21,7 @@ label: clicked
 features:
   - {type: categorical, columns: [user, item], min_count: 3}
   - {type: sequence, columns: [history], separator: ",", max_len: 5, shares: item}
-  - {type: numeric, columns: [price], transform: log1p}
+  - {type: numeric, columns: [price], transform: log1p, standardize: false}
 """
 
 

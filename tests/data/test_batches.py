@@ -43,7 +43,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
         features=[
             {"type": "sequence", "columns": ["s"], "separator": "^", "max_len": 3},
             {"type": "sequence", "columns": ["r"], "separator": "^", "max_len": 2, "padding": "pre"},
-            {"type": "numeric", "columns": ["n"]},
+            {"type": "numeric", "columns": ["n"], "standardize": False},
             {"type": "categorical", "columns": ["a"]},
         ],
     )
@@ -230,7 +230,7 @@ def test_dataset_without_ids_or_without_numbers(tmp_path: Path) -> None:
     assert batch.dense.shape == (7, 0)
     assert batch.probability is None
     (tmp_path / "clicks.csv").write_text("label,n\n1,5\n0,6\n1,7\n")
-    spec = own(features=[{"type": "numeric", "columns": ["n"]}])
+    spec = own(features=[{"type": "numeric", "columns": ["n"], "standardize": False}])
     only = prepare(spec, recipe_dir=tmp_path, out=tmp_path / "out", source=tmp_path)
     batch = next(
         BatchReader(tmp_path / "out/own", only, "train", batch_size=7, shuffle=True, seed=0).epoch(0)

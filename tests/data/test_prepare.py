@@ -155,7 +155,7 @@ def test_any_table_is_encoded_as_plain_python_would(
                 "min_count": min_count,
                 "keep": keep,
             },
-            {"type": "numeric", "columns": ["n"], "transform": "log1p"},
+            {"type": "numeric", "columns": ["n"], "transform": "log1p", "standardize": False},
             {"type": "categorical", "columns": ["b"], "min_count": min_count},
             {"type": "sequence", "columns": ["t"], "separator": "^", "max_len": max_len, "shares": "b"},
             {"type": "numeric", "columns": ["m"], "standardize": True},
@@ -531,13 +531,13 @@ def test_non_numeric_number_names_file_and_line(tmp_path: Path) -> None:
 
 
 def test_non_numeric_text_in_a_numeric_feature_names_row_and_value(tmp_path: Path) -> None:
-    numeric = [{"type": "numeric", "columns": ["a"]}]
+    numeric = [{"type": "numeric", "columns": ["a"], "standardize": False}]
     message = failure(tmp_path, GOOD + "1,many\n", features=numeric)
     assert message == "`clicks.csv:12`: `a` is `many`, which is not a number (dataset `own`)"
 
 
 def test_infinite_number(tmp_path: Path) -> None:
-    numeric = [{"type": "numeric", "columns": ["a"]}]
+    numeric = [{"type": "numeric", "columns": ["a"], "standardize": False}]
     assert "`clicks.csv:4`: `a` is infinite" in failure(
         tmp_path, "label,a\n1,1\n0,2\n1,inf\n0,1\n", features=numeric
     )
@@ -664,13 +664,17 @@ def test_a_number_larger_than_float32_is_named_by_line(
     tmp_path: Path, changes: dict[str, Any], *, bad: bool
 ) -> None:
     (tmp_path / "clicks.csv").write_text("label,a\n0,1\n1,1e39\n0,2\n1,3\n0,4\n1,5\n")
-    spec = own(features=[{"type": "numeric", "columns": ["a"], **changes}])
+    spec = own(features=[{"type": "numeric", "columns": ["a"], "standardize": False, **changes}])
     if not bad:
         run(spec, tmp_path, tmp_path / "out")
         return
     with pytest.raises(RunFailed, match=r"`clicks.csv:3`: `a` is larger than float32 holds"):
         run(spec, tmp_path, tmp_path / "out")
-    skipping = own(features=[{"type": "numeric", "columns": ["a"]}], on_error="skip", max_rejected=1)
+    skipping = own(
+        features=[{"type": "numeric", "columns": ["a"], "standardize": False}],
+        on_error="skip",
+        max_rejected=1,
+    )
     assert run(skipping, tmp_path, tmp_path / "out").problems[0].startswith("1 bad row was left out")
 
 
@@ -708,7 +712,7 @@ def test_constant_features_are_reported(
     tmp_path: Path, kind: str, values: list[object], said: str | None
 ) -> None:
     write_rows(tmp_path, [{"label": i % 2, "a": value, "b": i} for i, value in enumerate(values)])
-    features = [{"type": kind, "columns": ["a"]}, {"type": "numeric", "columns": ["b"]}]
+    features = [{"type": kind, "columns": ["a"]}, {"type": "numeric", "columns": ["b"], "standardize": False}]
     prepared = run(own(features=features), tmp_path, tmp_path / "out")
     expected = f"`a` {said} in every row of `train`: nothing can be learned from it"
     assert prepared.problems == ((expected,) if said else ())
@@ -773,7 +777,7 @@ def test_floats_as_ids_know_one_zero_and_no_nan(tmp_path: Path) -> None:
 )
 def test_how_numbers_may_be_written(tmp_path: Path, written: str, number: float | None) -> None:
     (tmp_path / "clicks.csv").write_text(f"label,a\n0,{written}\n1,2\n0,3\n")
-    spec = own(features=[{"type": "numeric", "columns": ["a"]}])
+    spec = own(features=[{"type": "numeric", "columns": ["a"], "standardize": False}])
     prepared = run(spec, tmp_path, tmp_path / "out")
     assert columns(tmp_path / "out", prepared)["train"]["a"] == [number or 0, 2]
     assert prepared.statistics is not None
@@ -782,7 +786,7 @@ def test_how_numbers_may_be_written(tmp_path: Path, written: str, number: float 
 
 @pytest.mark.parametrize("written", ["0x10", "1.000,5", "1 000", "N/A", "null", "-"])
 def test_what_is_no_number(tmp_path: Path, written: str) -> None:
-    numeric = [{"type": "numeric", "columns": ["a"]}]
+    numeric = [{"type": "numeric", "columns": ["a"], "standardize": False}]
     message = failure(tmp_path, f'label,a\n0,1\n1,"{written}"\n0,3\n', features=numeric)
     assert message == f"`clicks.csv:3`: `a` is `{written}`, which is not a number (dataset `own`)"
 
@@ -807,7 +811,11 @@ def test_a_row_without_its_time_is_named_or_left_out(tmp_path: Path) -> None:
 
 def test_nan_is_missing(tmp_path: Path) -> None:
     (tmp_path / "clicks.csv").write_text("label,a\n1,nan\n0,3\n1,\n0,NaN\n1,4\n0,4\n")
-    prepared = run(own(features=[{"type": "numeric", "columns": ["a"]}]), tmp_path, tmp_path / "out")
+    prepared = run(
+        own(features=[{"type": "numeric", "columns": ["a"], "standardize": False}]),
+        tmp_path,
+        tmp_path / "out",
+    )
     values = columns(tmp_path / "out", prepared)
     assert values["train"]["a"] == [0.0, 3.0, 0.0, 0.0]
     assert not any(math.isnan(value) for value in values["test"]["a"])

@@ -23,7 +23,7 @@ def test_manifest_describes_every_feature_and_split(tmp_path: Path) -> None:
     spec = own(
         features=[
             {"type": "categorical", "columns": ["a"], "min_count": 2},
-            {"type": "numeric", "columns": ["n"]},
+            {"type": "numeric", "columns": ["n"], "standardize": False},
             {"type": "sequence", "columns": ["s"], "separator": "^", "max_len": 2},
         ]
     )

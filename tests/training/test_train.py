@@ -33,7 +33,7 @@ DATASET = {
     "probability": "p",
     "features": [
         {"type": "categorical", "columns": [f"c{i}" for i in range(8)]},
-        {"type": "numeric", "columns": ["x"]},
+        {"type": "numeric", "columns": ["x"], "standardize": False},
     ],
 }
 RECIPE: dict[str, Any] = {

@@ -188,7 +188,7 @@ def summary(manifest: "Manifest", out: Path, seconds: float, *, fresh: bool = Tr
             name: {"rows": split.rows, "positives": split.positives}
             for name, split in manifest.splits.items()
         },
-        "features": len(manifest.features),
+        "features": sum(feature.of is None for feature in manifest.features),
         "embedding_rows": manifest.schema().embedding_rows,
         "fingerprint": manifest.fingerprint,
         "verified": manifest.verified,

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from wukongctl.config.generator import Generator
+from wukongctl.config.numeric import Numeric
 from wukongctl.config.spec import Mistake, PositiveInt, Spec
 
 Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -93,17 +94,6 @@ class Categorical(Spec):
     """Values seen fewer times in train share the out-of-vocabulary id."""
     pretrained: Pretrained | None = None
     """Look values up in frozen vectors instead of a learned table."""
-
-
-class Numeric(Spec):
-    """Columns kept as float32; missing becomes 0 after the transform."""
-
-    type: Literal["numeric"]
-    columns: Annotated[tuple[str, ...], Field(min_length=1)]
-    transform: Literal["none", "log1p"] = "none"
-    """`log1p` is ln(1 + max(x, 0))."""
-    standardize: bool = False
-    """Subtract the mean and divide by the standard deviation of the train split (below 1e-12: by 1)."""
 
 
 class Sequence(Spec):
@@ -229,8 +219,8 @@ class DatasetSpec(Spec):
     """SQL expression giving the true click probability, where it is known; yields the Bayes LogLoss."""
     features: Annotated[tuple[FeatureGroup, ...], Field(min_length=1)]
     cardinalities: dict[str, PositiveInt] = Field(default={})
-    """Embedding rows per feature (vocabulary + 2) of the prepared data, so that FLOPs and parameters
-    can be counted before anything is downloaded."""
+    """Embedding rows per feature (vocabulary or bins, + 2) of the prepared data, or pieces of a `piecewise`
+    one, so that FLOPs and parameters can be counted before anything is downloaded."""
     expect: dict[Literal["train", "valid", "test", "total"], Counts] = Field(default={})
     """Counts of the splits; where `splits` ships them, of those SELECTs before `split` divides one."""
 
@@ -282,11 +272,21 @@ class DatasetSpec(Spec):
                     yield Mistake(f"`shares: {group.shares}` is not a categorical feature", where)
                 if group.pretrained is not None:
                     yield Mistake("a sequence that `shares` a table takes its vectors from there", where)
+        yield from self._taken_names()
         for name in self.cardinalities:
             if name not in seen:
                 yield Mistake(
                     f"`cardinalities` names `{name}`, which is not a feature", ("cardinalities", name)
                 )
+
+    def _taken_names(self) -> Iterator[Mistake]:
+        added = {group.encoded(name): name for name, group in self.numeric}
+        for index, group in enumerate(self.features):
+            for position, name in enumerate(group.columns):
+                if name in added:
+                    what = f"`{name}` is the name of the column that encodes `{added[name]}`"
+                    hint = "rename one of them in the SELECT"
+                    yield Mistake(what, ("features", index, "columns", position), hint)
 
     def _label_mistakes(self) -> Iterator[Mistake]:
         label = self.label.strip().strip('"').lower()
@@ -360,6 +360,9 @@ class DatasetSpec(Spec):
                 "features",
             },
         )
+        for group in content["features"]:
+            if group.get("encoding") == "scalar":  # as before there were others
+                del group["encoding"], group["bins"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -371,3 +374,20 @@ class DatasetSpec(Spec):
     def categorical(self) -> tuple[str, ...]:
         """Names of the categorical columns, in recipe order."""
         return tuple(c for group in self.features if isinstance(group, Categorical) for c in group.columns)
+
+    @property
+    def numeric(self) -> tuple[tuple[str, Numeric], ...]:
+        """The numeric columns with their groups, in recipe order."""
+        return tuple((name, group) for name, group in self.columns if isinstance(group, Numeric))
+
+    @property
+    def encoded(self) -> tuple[tuple[int, str, Numeric], ...]:
+        """The columns added beside numeric ones: the position of that feature among `columns`, the name of
+        the column added, the group."""
+        return tuple(
+            (index, name, group)
+            for index, (column, group) in enumerate(self.columns)
+            if isinstance(group, Numeric)
+            for name in [group.encoded(column)]
+            if name is not None
+        )

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from wukongctl.config.loading import did_you_mean
 from wukongctl.data.manifest import Manifest, check_file, damaged
-from wukongctl.data.schema import Batch
+from wukongctl.data.schema import MISSING_POSITION, Batch
 from wukongctl.errors import UsageError
 
 BLOCK = 2048
@@ -135,13 +135,17 @@ class BatchReader:
 
 
 class Columns:
-    """Where each column stands in a packed row: ids, then the bits of dense values, label, probability."""
+    """Where each column stands in a packed row: ids, then the bits of dense values, label, probability.
+
+    A missing number is 0, as it may be already in the file; a missing position is `MISSING_POSITION`.
+    """
 
     def __init__(self, manifest: Manifest, *, with_probability: bool) -> None:
         schema = manifest.schema()
         self.lists = {sequence.name: sequence for sequence in schema.sequences}
-        self.ids, self.dense = schema.id_columns, len(schema.numeric)
-        self.floats = [*schema.numeric, "label", *(["probability"] if with_probability else [])]
+        self.ids, self.dense = schema.id_columns, len(schema.dense)
+        self.missing = dict.fromkeys(schema.numeric, 0.0) | dict.fromkeys(schema.piecewise, MISSING_POSITION)
+        self.floats = [*schema.dense, "label", *(["probability"] if with_probability else [])]
         self.names = [*schema.categorical, *self.lists, *self.floats]
         self.with_probability = with_probability
         self.width = self.ids + self.dense + 1 + with_probability
@@ -179,6 +183,8 @@ class Columns:
         if name in self.lists:
             sequence = self.lists[name]
             return list(_padded(column, sequence.max_len, before=sequence.padding == "pre").T)
+        if column.null_count:
+            column = column.fill_null(self.missing[name])
         values = column.to_numpy(zero_copy_only=False)
         return [values.astype(np.float32, copy=False).view(np.int32) if name in self.floats else values]
 

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 
 from wukongctl.config.dataset import License, SplitName
 from wukongctl.config.defaults import Facts
+from wukongctl.config.numeric import Encoding
 from wukongctl.config.spec import Spec
 from wukongctl.data import next_steps, staging
 from wukongctl.data.schema import Schema, SequenceColumn
@@ -26,12 +27,16 @@ follow. Under `compat: bars`: 0 = padding, then the values, and the last = out o
 
 
 class Feature(Spec):
-    """One column of the Parquet files after `label`."""
+    """One column of the Parquet files after `label`: those of the recipe, then those that encode numbers.
+
+    A `bin` has ids in order of value, 0 where missing, 2 for the lowest; `piecewise` is the position among
+    breakpoints, 0 at the first, 1 at the second, linear between, NULL where missing.
+    """
 
     name: str
-    type: Literal["categorical", "numeric", "sequence"]
+    type: Literal["categorical", "numeric", "sequence", "bin", "piecewise"]
     rows: int | None = None
-    """Embedding rows, the two special ids included; None for numeric features."""
+    """Embedding rows, the two special ids included; None for numbers."""
     table: int | None = None
     """Position of the embedding table; a sequence may share one with a categorical feature."""
     vectors: str | None = None
@@ -40,6 +45,14 @@ class Feature(Spec):
     vector_dim: int | None = None
     max_len: int | None = None
     padding: Literal["pre", "post"] | None = None
+    encoding: Encoding | None = None
+    """Of a numeric feature: which of its columns models read. The number itself is in its own column anyway,
+    NULL where missing unless the encoding is `scalar`; None in datasets of older versions means that."""
+    of: str | None = None
+    """The numeric feature that a `bin` or `piecewise` column encodes."""
+    edges: tuple[float, ...] | None = None
+    """Of such a column, ascending, in units of the number after `transform`, before `mean` and `std`: of
+    `bin` the cuts, a value above n of them having id n + 2; of `piecewise` the breakpoints."""
     transform: Literal["none", "log1p"] | None = None
     mean: float | None = None
     std: float | None = None
@@ -145,8 +158,17 @@ class Manifest(Spec):
         tables = {f.table: f.rows for f in self.features if f.table is not None and f.rows is not None}
         dims = {f.table: f.vector_dim for f in self.features if f.vector_dim is not None}
         return Schema(
-            categorical=tuple(f.name for f in self.features if f.type == "categorical"),
-            numeric=tuple(f.name for f in self.features if f.type == "numeric"),
+            categorical=tuple(
+                f.name for kind in ("categorical", "bin") for f in self.features if f.type == kind
+            ),
+            numeric=tuple(
+                f.name
+                for f in self.features
+                if f.type == "numeric" and f.encoding in (None, "scalar", "scalar+bins")
+            ),
+            piecewise=tuple(f.name for f in self.features if f.type == "piecewise"),
+            pieces=tuple(max(len(f.edges or ()) - 1, 1) for f in self.features if f.type == "piecewise"),
+            binned=tuple(f.name for f in self.features if f.type == "bin"),
             sequences=tuple(
                 SequenceColumn(f.name, f.table, f.max_len, f.padding or "post")
                 for f in self.features
@@ -163,7 +185,7 @@ class Manifest(Spec):
             train_rows=self.splits["train"].rows,
             valid_rows=valid.rows if valid is not None else None,
             cardinalities=tuple(f.rows for f in self.features if f.rows is not None),
-            numeric=len(schema.numeric),
+            numeric=len(schema.dense),
             sequences=len(schema.sequences),
             embedding_rows=schema.embedding_rows,
         )

@@ -21,7 +21,7 @@ from wukongctl.config.loading import did_you_mean
 from wukongctl.data.acquire import sources
 from wukongctl.data.batches import Columns
 from wukongctl.data.manifest import Manifest, RawRows
-from wukongctl.data.pipeline import diagnosis, encode, lookup, new_rows, reading, spool, vocabulary
+from wukongctl.data.pipeline import diagnosis, encode, lookup, new_rows, numbers, reading, spool, vocabulary
 from wukongctl.data.pipeline.lookup import Table
 from wukongctl.data.pipeline.new_rows import Rows
 from wukongctl.data.query import lines, rewriting, row_files, sql
@@ -64,11 +64,7 @@ class RowReader:
         # And every row gets a score: what the recipe leaves out of training is an error here.
         self.spec = spec.model_copy(update={"label": "0", "probability": None, "on_error": "fail"})
         self.columns = Columns(manifest, with_probability=False)
-        self.scales = {
-            index: (feature.mean, feature.std)
-            for index, feature in enumerate(manifest.features)
-            if feature.mean is not None and feature.std is not None
-        }
+        self.encoders = numbers.of_manifest(manifest.features)
         self.vocabularies = _vocabularies(dataset, self.spec)
         self.statistics = manifest.statistics
         self.tallies = {index: _tally(table) for index, table in self.vocabularies.items()}
@@ -204,9 +200,12 @@ class RowReader:
             for batch in reading.compact(engine, select, self.spec):
                 if rows.numbered:
                     batch = _in_place(batch, done, path)  # noqa: PLW2901
-                part = encode.encoded(batch, self._ids(batch), self.spec, self.scales)
+                part = encode.encoded(batch, self._ids(batch), self.spec, self.encoders)
                 self._require_finite(engine, rows.query, path, part, done)
-                columns = [column.fill_null(0) if column.null_count else column for column in part.columns]
+                columns = [
+                    column.fill_null(0) if column.null_count and not field.metadata else column
+                    for column, field in zip(part.columns, schema, strict=True)
+                ]
                 yield pa.table(columns, names=schema.names).cast(schema)
                 done += part.num_rows
         except ConversionFailed as failure:
@@ -330,4 +329,4 @@ def _vocabularies(dataset: Path, spec: DatasetSpec) -> dict[int, Table]:
     for index, (name, group) in enumerate(spec.columns):
         if not isinstance(group, Numeric) and tables[index] not in owners:
             owners[tables[index]] = lookup.read(dataset, name, oov_last=spec.compat == "bars")
-    return {index: owners[table] for index, table in tables.items()}
+    return {index: owners[table] for index, table in tables.items() if table in owners}

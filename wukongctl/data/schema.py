@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from wukongctl.config.dataset import Categorical, DatasetSpec, Numeric, Sequence
+from wukongctl.config.dataset import Categorical, DatasetSpec, Sequence
+from wukongctl.config.numeric import Numeric
 
 if TYPE_CHECKING:  # preparing data needs no torch
     import torch
@@ -14,7 +15,7 @@ class Batch(NamedTuple):
     """`B` examples, column-packed.
 
     ids: (B, C) int32, the categorical columns, then each sequence's `max_len` columns; 0 = missing.
-    dense: (B, M) float32, the numeric columns.
+    dense: (B, M) float32, the numeric columns, then positions of the piecewise ones; -1 = missing there.
     labels: (B,) float32 in {0, 1}.
     probability: (B,) float32, the true click probability, only for synthetic data.
     """
@@ -38,6 +39,10 @@ class Batch(NamedTuple):
         return Batch(self.ids[span], self.dense[span], self.labels[span], probability)
 
 
+MISSING_POSITION = -1.0
+"""What a missing value is among the positions of a piecewise column."""
+
+
 @dataclass(frozen=True)
 class SequenceColumn:
     """One multi-valued feature: `max_len` adjacent id columns looked up in table `table`."""
@@ -56,6 +61,8 @@ class Schema:
     `table_rows` are embedding rows per table, special ids included: one table per categorical column,
     then one per sequence that shares no categorical table. `vector_dims` says which tables are frozen:
     the dimension of their pretrained vectors, 0 for a learned table; empty when all are learned.
+    `binned` are the last of `categorical`: bins of numbers, their ids in order of value. `pieces` are those of
+    each `piecewise` column.
     """
 
     categorical: tuple[str, ...]
@@ -63,6 +70,14 @@ class Schema:
     sequences: tuple[SequenceColumn, ...]
     table_rows: tuple[int, ...]
     vector_dims: tuple[int, ...] = ()
+    piecewise: tuple[str, ...] = ()
+    pieces: tuple[int, ...] = ()
+    binned: tuple[str, ...] = ()
+
+    @property
+    def dense(self) -> tuple[str, ...]:
+        """The columns of `Batch.dense`."""
+        return (*self.numeric, *self.piecewise)
 
     @property
     def id_columns(self) -> int:
@@ -87,7 +102,8 @@ class Schema:
 def schema_from_recipe(spec: DatasetSpec) -> Schema:
     """The columns a dataset will have, from its recipe alone.
 
-    A table whose cardinality the recipe does not tell gets the two special rows only.
+    A table whose cardinality the recipe does not tell gets the two special rows only; numbers that are cut
+    get as many bins or pieces as the recipe allows.
     """
     groups = spec.features
     categorical = spec.categorical
@@ -98,6 +114,9 @@ def schema_from_recipe(spec: DatasetSpec) -> Schema:
         if isinstance(group, Categorical)
         for _ in group.columns
     ]
+    binned = {name: _bin_rows(spec, index) for index, name, group in spec.encoded if group.has_bins}
+    rows += binned.values()
+    dims += [0] * len(binned)
     sequences = []
     for group in groups:
         for name in group.columns if isinstance(group, Sequence) else ():
@@ -109,5 +128,25 @@ def schema_from_recipe(spec: DatasetSpec) -> Schema:
                 rows.append(spec.cardinalities.get(name, 2))
                 dims.append(group.pretrained.dim if group.pretrained is not None else 0)
             sequences.append(SequenceColumn(name, table, group.max_len, group.padding))
-    numeric = tuple(name for group in groups if isinstance(group, Numeric) for name in group.columns)
-    return Schema(categorical, numeric, tuple(sequences), tuple(rows), tuple(dims) if any(dims) else ())
+    pieces = {
+        name: spec.cardinalities.get(spec.columns[index][0], group.bins)
+        for index, name, group in spec.encoded
+        if group.is_piecewise
+    }
+    return Schema(
+        (*categorical, *binned),
+        tuple(name for name, group in spec.numeric if group.has_scalar),
+        tuple(sequences),
+        tuple(rows),
+        tuple(dims) if any(dims) else (),
+        tuple(pieces),
+        tuple(pieces.values()),
+        tuple(binned),
+    )
+
+
+def _bin_rows(spec: DatasetSpec, index: int) -> int:
+    name, group = spec.columns[index]
+    assert isinstance(group, Numeric)
+    most = 0 if group.encoding == "log2" else group.bins
+    return spec.cardinalities.get(name, most + 2)

@@ -91,7 +91,7 @@ def deepfm(spec: DeepFMSpec, schema: Schema, sparse: bool) -> DeepFM:
 
 def dlrm(spec: DLRMSpec, schema: Schema, sparse: bool) -> DLRM:
     """DLRM from its page."""
-    if spec.interaction == "dot" and schema.embeddings + bool(schema.numeric) < 2:
+    if spec.interaction == "dot" and schema.embeddings + bool(schema.dense) < 2:
         what = "model `dlrm` takes dot products of pairs, and this dataset gives it one embedding"
         hint = "add `--set model.interaction=cat`"
         raise Mismatch([Mistake(what, ("model", "name"), hint, others=(("data",),))])
@@ -170,7 +170,7 @@ def afn(spec: AFNSpec, schema: Schema, sparse: bool) -> AFN:
 
 def finalmlp(spec: FinalMLPSpec, schema: Schema, sparse: bool) -> FinalMLP:
     """FinalMLP from its page."""
-    gates, names = spec.selection, (*id_features(schema), *schema.numeric)
+    gates, names = spec.selection, (*id_features(schema), *schema.dense)
     if gates is not None:
         require_features(gates.named_features, names, ("model", "selection"))
     return FinalMLP(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from wukongctl.data.schema import Batch, Schema
 from wukongctl.models.embeddings import Embeddings
 from wukongctl.models.layers import MLP
+from wukongctl.models.numbers import DenseInputs
 
 
 class DLRM(nn.Module):
@@ -37,8 +38,8 @@ class DLRM(nn.Module):
         super().__init__()
         self.width = width
         self.embeddings = Embeddings(schema, width, init_std=embedding_init, sparse=sparse)
-        numbers = len(schema.numeric)
-        self.bottom = MLP(numbers, bottom, width, batch_norm=batch_norm) if numbers else None
+        self.dense = DenseInputs(schema)
+        self.bottom = MLP(self.dense.n, bottom, width, batch_norm=batch_norm) if self.dense.n else None
         self.n = schema.embeddings + (self.bottom is not None)
         self.dot = interaction == "dot"
         pairs = torch.triu_indices(self.n, self.n, offset=1)
@@ -52,7 +53,7 @@ class DLRM(nn.Module):
         X = self.embeddings(batch.ids)  # (B, N, D)
         dense = None
         if self.bottom is not None:
-            dense = torch.relu(self.bottom(batch.dense))  # (B, D)
+            dense = torch.relu(self.bottom(self.dense(batch.dense)))  # (B, D)
             X = torch.cat([X, dense.unsqueeze(1)], dim=1)
         if not self.dot:
             return self.top(X.flatten(1)).squeeze(1)

@@ -1,4 +1,4 @@
-"""Features → embeddings: ids through one table for all features, numeric ones by a vector each.
+"""Features → embeddings: ids through one table for all features, numeric ones by vectors of their own.
 
 Pretrained vectors stay as they are; a learned linear map brings them to the common width.
 
@@ -6,6 +6,7 @@ B batch, C id columns, M numeric columns, N embeddings, D width, R rows of the t
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from wukongctl.data.schema import Batch, Schema
 from wukongctl.models.layers import MLP
 from wukongctl.models.layers import linear as project
 from wukongctl.models.lookups import Lookup, id_features, lookups_of, segments_of
+from wukongctl.models.numbers import BottomEmbedding, NumericEmbedding, PiecewiseEmbedding, initialize
 
 
 class Embeddings(nn.Module):
@@ -50,7 +52,7 @@ class Embeddings(nn.Module):
         # Made empty: PyTorch would fill it with numbers that are then thrown away.
         empty = torch.empty(rows, width + linear)
         self.table = nn.Embedding(rows, width + linear, sparse=sparse, _weight=empty)
-        _initialize(self.table.weight, init_std or width**-0.5, linear=linear)
+        initialize(self.table.weight, init_std or width**-0.5, linear=linear)
         # Not persistent: they follow from the dataset's manifest, which a checkpoint names.
         offsets = [lookup.start for lookup in lookups for _ in lookup.columns]
         self.register_buffer("offsets", torch.tensor(offsets, dtype=torch.int64), persistent=False)
@@ -125,25 +127,6 @@ class FrozenVectors(nn.Module):
         return self.projection(_masked_mean(vectors, ids) if self.pooled else vectors)
 
 
-class NumericEmbedding(nn.Module):
-    """(B, M) values → (B, M, D): value x_j times a learned vector w_j, as in factorization machines.
-
-    `columns` says which values, in which order and how often; by default each once.
-    """
-
-    def __init__(
-        self, columns: Sequence[int], width: int, *, linear: bool = False, init_std: float | None = None
-    ) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(len(columns), width + linear))
-        _initialize(self.weight, init_std or width**-0.5, linear=linear)
-        self.register_buffer("columns", torch.tensor(columns, dtype=torch.int64), persistent=False)
-
-    def forward(self, dense: Tensor) -> Tensor:
-        """(B, M) → (B, M, D)."""
-        return dense.index_select(1, self.columns).unsqueeze(2) * self.weight
-
-
 class GroupEmbedding(nn.Module):
     """Features of little importance as few embeddings: each looked up in a narrow table, side by side
     through one MLP. (B, C) ids → (B, embeddings, D)."""
@@ -170,24 +153,13 @@ class GroupEmbedding(nn.Module):
         return self.mlp(self.ids(ids).flatten(1)).unflatten(1, (self.embeddings, -1))
 
 
-class BottomEmbedding(nn.Module):
-    """(B, M) values → (B, 1, D): one MLP with a final ReLU for all numeric features, as in DLRM."""
-
-    def __init__(self, columns: int, hidden: Sequence[int], width: int) -> None:
-        super().__init__()
-        self.mlp = MLP(columns, (*hidden, width), None)
-
-    def forward(self, dense: Tensor) -> Tensor:
-        """(B, M) → (B, 1, D)."""
-        return self.mlp(dense).unsqueeze(1)
-
-
 class FieldEmbeddings(nn.Module):
     """Every feature of a batch as an embedding: (B, N, D), ids first, then numeric features.
 
-    Numeric feature j is x_j w_j; with `bottom`, the hidden layers of a `BottomEmbedding`, all of them
-    are one embedding instead. Each name in `repeated` gives that feature one embedding more, after all
-    others, ids before numeric ones. `linear` is that of `Embeddings`, for numeric features too.
+    Numeric feature j is x_j w_j, and piecewise ones follow (`PiecewiseEmbedding`); with `bottom`, the hidden
+    layers of a `BottomEmbedding`, all of them are one embedding instead. Each name in `repeated` gives that
+    feature one embedding more, after all others and in the same order of kinds. `linear` is that of
+    `Embeddings`, for numeric features too.
     """
 
     def __init__(
@@ -202,26 +174,25 @@ class FieldEmbeddings(nn.Module):
         sparse: bool = False,
     ) -> None:
         super().__init__()
-        columns = {name: column for column, name in enumerate(schema.numeric)}
-        ids = [name for name in repeated if name not in columns]
-        again = [name for name in repeated if name in columns]
+        ids = [name for name in repeated if name not in schema.dense]
+        numbers = [name for name in repeated if name in schema.numeric]
+        positions = [name for name in repeated if name in schema.piecewise]
         features = (*id_features(schema), *ids) if ids else None
         self.ids = Embeddings(
             schema, width, features=features, linear=linear, init_std=init_std, sparse=sparse
         )
+        plain = partial(_numeric, schema, width, linear=linear, init_std=init_std)
+        cut = partial(_piecewise, schema, width, linear=linear, init_std=init_std)
         self.numeric: NumericEmbedding | BottomEmbedding | None = None
-        if columns and bottom is not None:
-            self.numeric = BottomEmbedding(len(columns), bottom, width)
-        elif columns:
-            self.numeric = NumericEmbedding(tuple(columns.values()), width, linear=linear, init_std=init_std)
-        self.repeated_numeric = (
-            NumericEmbedding([columns[name] for name in again], width, linear=linear, init_std=init_std)
-            if again
-            else None
-        )
-        self.repeated = (*ids, *again)
+        self.piecewise: PiecewiseEmbedding | None = None
+        if bottom is None:
+            self.numeric, self.piecewise = plain(schema.numeric), cut(schema.piecewise)
+        elif schema.dense:
+            self.numeric = BottomEmbedding(schema, bottom, width)
+        self.repeated_numeric, self.repeated_piecewise = plain(numbers), cut(positions)
+        self.repeated = (*ids, *numbers, *positions)
         self.splits = (schema.embeddings, len(ids))
-        self.n = schema.embeddings + (0 if not columns else len(columns) if bottom is None else 1)
+        self.n = schema.embeddings + (len(schema.dense) if bottom is None else bool(schema.dense))
 
     @property
     def table(self) -> nn.Embedding:
@@ -231,21 +202,39 @@ class FieldEmbeddings(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """(B, C) ids and (B, M) dense values → (B, N, D)."""
         X = self.ids(batch.ids)
-        if self.numeric is None and self.repeated_numeric is None:
+        own = [part(batch.dense) for part in (self.numeric, self.piecewise) if part is not None]
+        again = (self.repeated_numeric, self.repeated_piecewise)
+        repeated = [part(batch.dense) for part in again if part is not None]
+        if not own and not repeated:
             return X
-        parts = list(X.split(self.splits, dim=1))
-        if self.numeric is not None:
-            parts.insert(1, self.numeric(batch.dense))
-        if self.repeated_numeric is not None:
-            parts.append(self.repeated_numeric(batch.dense))
-        return torch.cat(parts, dim=1)
+        first, last = X.split(self.splits, dim=1)
+        return torch.cat([first, *own, last, *repeated], dim=1)
 
     def macs(self) -> dict[str, int]:
-        """Multiply-accumulates per example: of the bottom MLP and of frozen vectors; x_j w_j is no matrix
-        product."""
+        """Multiply-accumulates per example: of the bottom MLP, of frozen vectors and of piecewise features;
+        x_j w_j is no matrix product."""
         bottom = self.numeric
         parts = {"embeddings.numeric": bottom.mlp.macs()} if isinstance(bottom, BottomEmbedding) else {}
+        cut = {"piecewise": self.piecewise, "repeated_piecewise": self.repeated_piecewise}
+        parts |= {f"embeddings.{name}": part.macs() for name, part in cut.items() if part is not None}
         return self.ids.macs("embeddings.ids") | parts
+
+
+def _numeric(
+    schema: Schema, width: int, names: Sequence[str], *, linear: bool, init_std: float | None
+) -> NumericEmbedding | None:
+    columns = [schema.numeric.index(name) for name in names]
+    return NumericEmbedding(columns, width, linear=linear, init_std=init_std) if columns else None
+
+
+def _piecewise(
+    schema: Schema, width: int, names: Sequence[str], *, linear: bool, init_std: float | None
+) -> PiecewiseEmbedding | None:
+    if not names:
+        return None
+    columns = [schema.dense.index(name) for name in names]
+    pieces = [schema.pieces[schema.piecewise.index(name)] for name in names]
+    return PiecewiseEmbedding(columns, pieces, width, linear=linear, init_std=init_std)
 
 
 def embedding_tables(model: nn.Module) -> list[Tensor]:
@@ -288,11 +277,3 @@ def _masked_mean(vectors: Tensor, ids: Tensor) -> Tensor:
     """(B, L, D) → (B, 1, D), over the positions whose id is not 0; zero where there is none."""
     mask = (ids > 0).unsqueeze(-1).to(vectors.dtype)  # (B, L, 1)
     return (vectors * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)
-
-
-@torch.no_grad()
-def _initialize(weight: Tensor, std: float, *, linear: bool) -> None:
-    """Gaussian vectors; the weights of the linear model, if any, start at zero."""
-    weight.normal_(std=std)
-    if linear:
-        weight[:, -1].zero_()

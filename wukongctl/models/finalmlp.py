@@ -102,8 +102,9 @@ class FinalMLP(nn.Module):
         )
         self.fusion = Fusion(hidden[0][-1], hidden[1][-1], heads)
         names = (*contexts[0], *contexts[1])
-        # Repeated embeddings come with ids before numeric features, each kind in the given order.
-        order = sorted(range(len(names)), key=lambda index: names[index] in schema.numeric)
+        # Repeated embeddings come ids first, then numeric and piecewise, each kind in the given order.
+        kinds = [(name in schema.dense) + (name in schema.piecewise) for name in names]
+        order = sorted(range(len(names)), key=kinds.__getitem__)
         places = [self.embeddings.n + order.index(index) for index in range(len(names))]
         first = len(contexts[0])
         self.contexts = (places[:first], places[first:])

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from wukongctl.data.schema import Batch, Schema
 from wukongctl.models.embeddings import Embeddings
 from wukongctl.models.layers import MLP
+from wukongctl.models.numbers import DenseInputs
 
 
 class MLPModel(nn.Module):
@@ -26,13 +27,14 @@ class MLPModel(nn.Module):
     ) -> None:
         super().__init__()
         self.embeddings = Embeddings(schema, width, init_std=embedding_init, sparse=sparse)
-        inputs = schema.embeddings * width + len(schema.numeric)
+        self.dense = DenseInputs(schema)
+        inputs = schema.embeddings * width + self.dense.n
         self.mlp = MLP(inputs, hidden, 1, dropout=dropout, batch_norm=batch_norm)
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, C) ids and (B, M) dense values → (B,) logits."""
         X = self.embeddings(batch.ids).flatten(1)  # (B, N D)
-        return self.mlp(torch.cat([X, batch.dense], dim=1)).squeeze(1)  # (B,)
+        return self.mlp(torch.cat([X, self.dense(batch.dense)], dim=1)).squeeze(1)  # (B,)
 
     def macs(self) -> dict[str, int]:
         """Multiply-accumulates per example."""

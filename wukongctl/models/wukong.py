@@ -20,6 +20,7 @@ from wukongctl.data.schema import Batch, Schema
 from wukongctl.models.embeddings import Embeddings, GroupEmbedding
 from wukongctl.models.layers import MLP, for_products, mix_rows, row_weights
 from wukongctl.models.lookups import id_features
+from wukongctl.models.numbers import DenseInputs
 
 Projection = Literal["none", "static", "attentive"]
 Part = Literal["fmb", "lcb", "residual"]
@@ -188,9 +189,10 @@ class Wukong(nn.Module):
             )
             for group in groups
         )
-        self.bottom = MLP(len(schema.numeric), bottom, dense_embeddings * width) if schema.numeric else None
+        self.dense = DenseInputs(schema)
+        self.bottom = MLP(self.dense.n, bottom, dense_embeddings * width) if self.dense.n else None
         n = self.embeddings.n + sum(group.embeddings for group in groups)
-        n += dense_embeddings if schema.numeric else 0
+        n += dense_embeddings if self.dense.n else 0
         layer = partial(
             WukongLayer,
             projection=projection,
@@ -210,7 +212,8 @@ class Wukong(nn.Module):
         """(B, C) ids and (B, M) dense values → (B,) logits."""
         rows = [self.embeddings(batch.ids), *(group(batch.ids) for group in self.groups)]
         if self.bottom is not None:
-            rows.append(self.bottom(batch.dense).unflatten(1, (-1, self.width)))  # (B, dense_embeddings, D)
+            made = self.bottom(self.dense(batch.dense))
+            rows.append(made.unflatten(1, (-1, self.width)))  # (B, dense_embeddings, D)
         rows = [for_products(row) for row in rows]
         X = rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)  # (B, N, D)
         for layer in self.layers:

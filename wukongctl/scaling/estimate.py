@@ -98,4 +98,4 @@ def _random_batch(schema: Schema, rows: int) -> Batch:
         tables += [sequence.table] * sequence.max_len
     columns = [torch.randint(schema.table_rows[table], (rows,), dtype=torch.int32) for table in tables]
     ids = torch.stack(columns, 1) if columns else torch.empty(rows, 0, dtype=torch.int32)
-    return Batch(ids, torch.randn(rows, len(schema.numeric)), torch.randint(2, (rows,)).float())
+    return Batch(ids, torch.randn(rows, len(schema.dense)), torch.randint(2, (rows,)).float())

@@ -92,7 +92,7 @@ def meta_batch(schema: Schema, rows: int) -> Batch:
     """A batch of shapes without content."""
     return Batch(
         ids=torch.empty(rows, schema.id_columns, dtype=torch.int32, device="meta"),
-        dense=torch.empty(rows, len(schema.numeric), device="meta"),
+        dense=torch.empty(rows, len(schema.dense), device="meta"),
         labels=torch.empty(rows, device="meta"),
     )
 

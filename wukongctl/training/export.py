@@ -143,8 +143,9 @@ def _difference(scorer: Scorer, program: Program, sample: Batch, path: Path) -> 
 def _signature(trained: Trained, folder: Path) -> dict[str, Any]:
     """What the columns of `ids` and `dense` are; copies the vocabularies they come from."""
     manifest = trained.manifest
-    names = [feature.name for feature in manifest.features if feature.table is not None]
-    owners = {f.table: f.name for f in reversed(manifest.features) if f.table is not None}
+    looked_up = [feature for feature in manifest.features if feature.table is not None and feature.of is None]
+    names = [feature.name for feature in looked_up]
+    owners = {feature.table: feature.name for feature in reversed(looked_up)}
     (folder / vocabulary.FOLDER).mkdir()
     for name in owners.values():
         shutil.copyfile(trained.dataset / vocabulary.file_name(name), folder / vocabulary.file_name(name))
@@ -162,7 +163,7 @@ def _signature(trained: Trained, folder: Path) -> dict[str, Any]:
                 *schema.categorical,
                 *(f"{s.name}[{place}]" for s in schema.sequences for place in range(s.max_len)),
             ],
-            "dense": list(schema.numeric),
+            "dense": list(schema.dense),
         },
         "outputs": ["logit", "prediction"],
         "features": described,

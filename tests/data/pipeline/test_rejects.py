@@ -20,7 +20,10 @@ TYPED = (
     "FROM read_csv('{clicks.csv}', header=true, auto_detect=false, delim=',', quote='\"', "
     "columns={'label': 'VARCHAR', 'a': 'INTEGER', 'n': 'VARCHAR'})"
 )
-FEATURES = [{"type": "categorical", "columns": ["a"]}, {"type": "numeric", "columns": ["n"]}]
+FEATURES = [
+    {"type": "categorical", "columns": ["a"]},
+    {"type": "numeric", "columns": ["n"], "standardize": False},
+]
 HASH = {"by": "hash", "key": "a", "ratio": {"train": 3, "test": 1}}
 GOOD = [f"{i % 2},{i % 7},{i}" for i in range(40)]
 BAD = {
@@ -90,7 +93,7 @@ def test_an_infinite_number_of_a_guessed_type_is_named_by_line(tmp_path: Path, g
     lines[4] = "1,inf"
     (tmp_path / "clicks.csv").write_text("\n".join(["label,n", *lines]) + "\n")
     rows = "FROM read_csv('{clicks.csv}', header = true)"
-    spec = own(rows=rows, features=[{"type": "numeric", "columns": ["n"], **group}])
+    spec = own(rows=rows, features=[{"type": "numeric", "columns": ["n"], "standardize": False, **group}])
     with pytest.raises(RunFailed, match=r"^`clicks\.csv:6`: `n` is infinite"):
         run(spec, tmp_path, tmp_path / "out")
 
@@ -263,7 +266,10 @@ def test_of_several_bad_lines_the_first_is_named(
     lines = [f"{i % 2},{i % 7},{i},{i}".encode() for i in range(10, 60)]
     lines[30], lines[40] = (KINDS[kind][0] for kind in kinds)
     (tmp_path / "clicks.csv").write_bytes(b"\n".join([b"label,a,n,t", *lines]) + b"\n")
-    features = [{"type": "categorical", "columns": ["a"]}, {"type": "numeric", "columns": ["n"]}]
+    features = [
+        {"type": "categorical", "columns": ["a"]},
+        {"type": "numeric", "columns": ["n"], "standardize": False},
+    ]
     with pytest.raises(RunFailed) as caught:
         run(own(features=features, split=split), tmp_path, tmp_path / "out")
     assert caught.value.message.startswith(f"`clicks.csv:32`: {KINDS[kinds[0]][1]}")
@@ -274,7 +280,7 @@ def test_try_cast_makes_a_value_missing_as_sql_has_it(tmp_path: Path) -> None:
     """DuckDB's CSV reader takes casts over from the query, and fails where TRY_CAST would not."""
     lines = [f"{i % 2},{'lots' if i == 2990 else i}" for i in range(3000)]
     (tmp_path / "clicks.csv").write_text("\n".join(["label,a", *lines]) + "\n")
-    numeric = [{"type": "numeric", "columns": ["a"]}]
+    numeric = [{"type": "numeric", "columns": ["a"], "standardize": False}]
     query = "SELECT label, TRY_CAST(a AS DOUBLE) AS a FROM read_csv('{clicks.csv}', header=true{})"
     text = own(rows=query.replace("{}", ", all_varchar=true"), features=numeric)
     prepared = run(text, tmp_path, tmp_path / "out")

@@ -1,6 +1,7 @@
 """Second stage: how often each value occurs in the train rows of a part, and moments of its numbers.
 
-Leaves `counts/<part>/f<feature>.parquet` (value, count; in no order) and `moments.json`.
+Leaves `counts/<part>/f<feature>.parquet` (value, count; in no order) and `moments.json`. Numbers to be cut
+into bins or pieces are there as integers in the same order (`bins.keys`).
 """
 
 import math
@@ -12,7 +13,7 @@ import pyarrow as pa
 
 from wukongctl.config.dataset import Numeric
 from wukongctl.config.spec import Spec
-from wukongctl.data.pipeline import spool
+from wukongctl.data.pipeline import bins, spool
 from wukongctl.data.pipeline.job import Job
 from wukongctl.data.pipeline.parts import Part
 from wukongctl.data.pipeline.writer import InfiniteValue
@@ -23,6 +24,7 @@ from wukongctl.data.stages import save, stage
 MOMENTS = "moments.json"
 STAGE = "counting values"
 OCCURRENCES = pa.schema([("value", pa.string()), ("count", pa.int64())])
+NUMBERS = pa.schema([("value", pa.int64()), ("count", pa.int64())])
 
 
 class Moments(NamedTuple):
@@ -43,12 +45,19 @@ def count(job: Job, part: Part, report: Report = silent) -> None:
     """Count the values of `part`, unless that is done."""
     if job.counts(part).is_dir():
         return
-    valued = [i for i, (_, group) in enumerate(job.spec.columns) if not isinstance(group, Numeric)]
+    cut = {index for index, _, _ in job.spec.encoded}
+    valued = [
+        index
+        for index, (_, group) in enumerate(job.spec.columns)
+        if index in cut or not isinstance(group, Numeric)
+    ]
     with stage(job.counts(part)) as folder, job.engine(part.name) as engine:
         for step, feature in enumerate(valued):
             report(Progress(STAGE, step, len(valued)))
             # Streamed into an aggregate that spills to disk: only one feature is in memory at a time.
-            with engine.given("occurrences", OCCURRENCES, _occurrences(job, part, feature)):
+            found = _numbers(job, part, feature) if feature in cut else _occurrences(job, part, feature)
+            kind = NUMBERS if feature in cut else OCCURRENCES
+            with engine.given("occurrences", kind, found):
                 summed = sql.sum_counts("SELECT value, count FROM occurrences")
                 engine.execute(sql.copy(summed, folder / file_name(feature), "lz4"))
         save(folder / MOMENTS, Page(features=_moments(job, part)))
@@ -76,6 +85,13 @@ def _occurrences(job: Job, part: Part, feature: int) -> Iterator[pa.RecordBatch]
         counts = np.bincount(codes, minlength=len(values.dictionary))
         batch = pa.RecordBatch.from_arrays([values.dictionary, pa.array(counts)], schema=OCCURRENCES)
         yield batch if counts.all() else batch.filter(pa.array(counts > 0))
+
+
+def _numbers(job: Job, part: Part, feature: int) -> Iterator[pa.RecordBatch]:
+    """Keys of numbers and their counts, batch by batch."""
+    for column in _train(job, part, feature):
+        found, counts = np.unique(bins.keys(column.drop_null().to_numpy()), return_counts=True)
+        yield pa.RecordBatch.from_arrays([pa.array(found), pa.array(counts)], schema=NUMBERS)
 
 
 def _moments(job: Job, part: Part) -> dict[int, Moments]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -13,10 +14,10 @@ import wukongctl
 from wukongctl.config.dataset import Categorical, DatasetSpec, Numeric, Sequence, SplitName
 from wukongctl.data import statistics
 from wukongctl.data.acquire.sources import Resolved
-from wukongctl.data.manifest import Feature, Manifest, Split, Versions
+from wukongctl.data.manifest import SPECIAL_IDS, Feature, Manifest, Split, Versions
 from wukongctl.data.pipeline import pretrained, rejects, splits, vocabulary
-from wukongctl.data.pipeline.encode import Scales
 from wukongctl.data.pipeline.job import Job
+from wukongctl.data.pipeline.numbers import Encoders
 from wukongctl.data.pipeline.raw_rows import Noted
 from wukongctl.data.pipeline.vocabulary import Vocabulary
 from wukongctl.data.pipeline.writer import Written
@@ -34,7 +35,7 @@ class Outcome:
     """What the stages gave; `written` are the pieces of each split, `splits` what they make together."""
 
     vocabularies: dict[int, Vocabulary]
-    scales: Scales
+    encoders: Encoders
     written: dict[SplitName, list[Written]]
     splits: dict[SplitName, Split]
     vectors: Vectors
@@ -97,8 +98,15 @@ def _features(spec: DatasetSpec, outcome: Outcome) -> tuple[Feature, ...]:
     for index, (name, group) in enumerate(spec.columns):
         match group:
             case Numeric():
-                mean, std = outcome.scales.get(index, (None, None))
-                feature = Feature(name=name, type="numeric", transform=group.transform, mean=mean, std=std)
+                encoder = outcome.encoders[index]
+                feature = Feature(
+                    name=name,
+                    type="numeric",
+                    encoding=group.encoding,
+                    transform=group.transform,
+                    mean=encoder.mean,
+                    std=encoder.std,
+                )
             case Categorical() | Sequence():
                 feature = Feature(
                     name=name,
@@ -111,7 +119,18 @@ def _features(spec: DatasetSpec, outcome: Outcome) -> tuple[Feature, ...]:
                     padding=group.padding if isinstance(group, Sequence) else None,
                 )
         features.append(feature)
-    return tuple(features)
+    return (*features, *_encoded(spec, outcome.encoders, tables))
+
+
+def _encoded(spec: DatasetSpec, encoders: Encoders, tables: Mapping[int, int]) -> Iterator[Feature]:
+    """The columns beside numeric features."""
+    for index, name, group in spec.encoded:
+        of, edges = spec.columns[index][0], encoders[index].edges or ()
+        if group.is_piecewise:
+            yield Feature(name=name, type="piecewise", of=of, edges=edges)
+        else:
+            rows = len(edges) + 1 + SPECIAL_IDS
+            yield Feature(name=name, type="bin", of=of, edges=edges, rows=rows, table=tables[index])
 
 
 def fingerprint(outcome: Outcome, spec: DatasetSpec) -> str:
@@ -124,6 +143,8 @@ def fingerprint(outcome: Outcome, spec: DatasetSpec) -> str:
         ],
         "vocabularies": [[spec.columns[i][0], v.sha256] for i, v in sorted(outcome.vocabularies.items())],
     }
+    if spec.encoded:
+        content["edges"] = [[name, outcome.encoders[index].edges] for index, name, _ in spec.encoded]
     if outcome.vectors:
         content["vectors"] = [[table, file.digest] for table, file in sorted(outcome.vectors.items())]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()

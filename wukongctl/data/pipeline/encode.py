@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from wukongctl.config.dataset import Categorical, DatasetSpec, Numeric, Sequence, SplitName
+from wukongctl.config.dataset import DatasetSpec, Numeric, Sequence, SplitName
 from wukongctl.config.spec import Spec
-from wukongctl.data.pipeline import lookup, reading, shuffle, spill, spool, vocabulary
+from wukongctl.data.pipeline import lookup, numbers, reading, shuffle, spill, spool, vocabulary
 from wukongctl.data.pipeline.job import Job
+from wukongctl.data.pipeline.numbers import Encoders
 from wukongctl.data.pipeline.parts import Part
 from wukongctl.data.pipeline.splits import Route
 from wukongctl.data.pipeline.vocabulary import Vocabulary
@@ -26,8 +27,6 @@ from wukongctl.data.query.engine import Engine
 from wukongctl.data.stages import load, save, stage
 
 PAGE = "encoded.json"
-Scales = dict[int, tuple[float, float]]
-"""Mean and standard deviation of the features to standardize."""
 
 
 class Encoded(Spec):
@@ -42,7 +41,7 @@ def encode(
     report: Report = silent,
     *,
     vocabularies: Mapping[int, Vocabulary],
-    scales: Scales,
+    encoders: Encoders,
 ) -> None:
     """Encode the rows of `part` into one folder per split, unless that is done."""
     final = job.encoded(part)
@@ -55,7 +54,7 @@ def encode(
         writers = {name: SplitWriter(folder, name, columns, special=special) for name in part.names}
         scatter = _scatter(job, part, folder / shuffle.BUCKETS, columns)
         row = 0
-        with closing(_batches(job, part, engine, vocabularies, scales)) as batches:
+        with closing(_batches(job, part, engine, vocabularies, encoders)) as batches:
             for batch in batches:
                 for name, taken in divided(batch, part.route, row, columns):
                     (scatter if scatter and name == "train" else writers[name]).write(taken)
@@ -83,9 +82,13 @@ def special_ids(spec: DatasetSpec, vocabularies: Mapping[int, Vocabulary]) -> di
 
 def schema(spec: DatasetSpec) -> pa.Schema:
     """Columns of the Parquet files."""
-    types = {Categorical: pa.int32(), Numeric: pa.float32(), Sequence: pa.list_(pa.int32())}
+    own, added = numbers.fields(spec)
+    numeric = {field.name: field for field in own}
     fields = [pa.field("label", pa.uint8())]
-    fields += [pa.field(name, types[type(group)]) for name, group in spec.columns]
+    for name, group in spec.columns:
+        kind = pa.list_(pa.int32()) if isinstance(group, Sequence) else pa.int32()
+        fields.append(numeric.get(name) or pa.field(name, kind))
+    fields += added
     if spec.probability is not None:
         fields.append(pa.field("probability", pa.float32()))
     return pa.schema(fields)
@@ -119,7 +122,7 @@ def _scatter(job: Job, part: Part, folder: Path, columns: pa.Schema) -> shuffle.
 
 
 def _batches(
-    job: Job, part: Part, engine: Engine, vocabularies: Mapping[int, Vocabulary], scales: Scales
+    job: Job, part: Part, engine: Engine, vocabularies: Mapping[int, Vocabulary], encoders: Encoders
 ) -> Generator[pa.RecordBatch]:
     """The rows of `part` with ids for values."""
     rows, folder = job.rows(part), job.work / vocabulary.FOLDER
@@ -129,7 +132,7 @@ def _batches(
         ids[index] = spill.ids(engine, _distinct(rows, index), entry, folder / entry.file, job.work)
     batches = spool.read(rows, sql.columns(job.spec, with_split=part.expression is not None))
     known = ((batch, {index: next(found) for index, found in ids.items()}) for batch in batches)
-    return reading.in_order(partial(_encoded, spec=job.spec, scales=scales), known, engine.threads)
+    return reading.in_order(partial(_encoded, spec=job.spec, encoders=encoders), known, engine.threads)
 
 
 def _distinct(rows: Path, feature: int) -> Iterator[pa.Array]:
@@ -138,28 +141,33 @@ def _distinct(rows: Path, feature: int) -> Iterator[pa.Array]:
 
 
 def _encoded(
-    item: tuple[pa.RecordBatch, Mapping[int, np.ndarray]], spec: DatasetSpec, scales: Scales
+    item: tuple[pa.RecordBatch, Mapping[int, np.ndarray]], spec: DatasetSpec, encoders: Encoders
 ) -> pa.RecordBatch:
-    return encoded(*item, spec, scales)
+    return encoded(*item, spec, encoders)
 
 
 def encoded(
-    batch: pa.RecordBatch, ids: Mapping[int, np.ndarray], spec: DatasetSpec, scales: Scales
+    batch: pa.RecordBatch, ids: Mapping[int, np.ndarray], spec: DatasetSpec, encoders: Encoders
 ) -> pa.RecordBatch:
-    """A spooled batch in the order of `schema`, with ids for values and scaled numbers; `split_` stays.
+    """A spooled batch in the order of `schema`, with ids for values and encoded numbers; `split_` stays.
 
     By feature, `ids` has one for each distinct value of the batch, and last that of no value.
     """
     columns = {name: batch.column(name) for name in batch.schema.names}
+    beside = {
+        f"e{index}": numbers.encoded(columns[f"f{index}"], group, encoders[index])
+        for index, _, group in spec.encoded
+    }
     for index, (_, group) in enumerate(spec.columns):
         column = columns.pop(f"f{index}")
         if isinstance(group, Numeric):
-            columns[f"f{index}"] = _scaled(column, *scales[index]) if index in scales else column
+            columns[f"f{index}"] = numbers.scalar(column, encoders[index])
         else:
             found = ids[index]
             columns[f"f{index}"] = (
                 _items(column, found, group) if isinstance(group, Sequence) else _ids(column, found)
             )
+    columns |= beside
     if "probability_" in columns:
         columns["probability_"] = columns.pop("probability_").cast(pa.float32())
     return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
@@ -181,8 +189,3 @@ def _items(lists: pa.ListArray, ids: np.ndarray, group: Sequence) -> pa.Array:
     kept = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], stops - starts)
     codes = lists.values.indices.fill_null(len(ids) - 1).to_numpy()
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(ids[codes[kept]]))
-
-
-def _scaled(column: pa.Array, mean: float, deviation: float) -> pa.Array:
-    values = (column.fill_null(mean).to_numpy() - mean) / deviation
-    return spool.mapped(column, reading.narrowed(values))

@@ -7,6 +7,7 @@ taken up where it was:
     rows/<part>/                   those rows in a compact form
     counts/<part>/                 occurrences of each value in train rows
     vocab/                         value → id
+    edges.json                     where numbers are cut into bins or pieces
     encoded/<part>/<split>/        Parquet
     shuffled/                      train in random order, where the recipe asks for it
     dataset/                       the above in its final places, with the manifest
@@ -14,7 +15,6 @@ taken up where it was:
 
 import hashlib
 import json
-import math
 import secrets
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,6 +29,7 @@ from wukongctl.data.pipeline import (
     count,
     diagnosis,
     encode,
+    numbers,
     parts,
     pretrained,
     raw_rows,
@@ -38,7 +39,6 @@ from wukongctl.data.pipeline import (
     vocabulary,
 )
 from wukongctl.data.pipeline.description import VERSIONS, Outcome, Vectors, describe
-from wukongctl.data.pipeline.encode import Scales
 from wukongctl.data.pipeline.executors import EngineName, executor
 from wukongctl.data.pipeline.job import GENERATED, Job
 from wukongctl.data.pipeline.parts import Plan
@@ -52,10 +52,6 @@ from wukongctl.errors import CheckFailed, RunFailed, UsageError, WukongError
 
 LAYOUT = 4
 """Of the work folder: what another version left there is not taken up."""
-SIGNIFICANT_DIGITS = 9
-"""Means and deviations are rounded to this: beyond it, sums over threads differ from run to run."""
-LEAST_DEVIATION = 1e-12
-"""Smaller ones are rounding, by which the values of other splits must not be multiplied."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +83,8 @@ def run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Manif
         job = replace(job, parts=parts.bounded(spec, job.parts, [rows.rows for rows in read]))
         each(count.STAGE, count.count, job, [part for part in job.parts if part.trains], options.report)
         vocabularies = vocabulary.build(job, options.report)
-        scales = _scales(job)
-        encoding = partial(encode.encode, vocabularies=vocabularies, scales=scales)
+        encoders = numbers.build(job, options.report)
+        encoding = partial(encode.encode, vocabularies=vocabularies, encoders=encoders)
         each("encoding", encoding, job, job.parts, options.report)
     except InfiniteValue as failure:
         raise _first_infinite(job) or failure from None
@@ -100,7 +96,7 @@ def run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Manif
     _assemble(job, pieces, kept, vocabularies)
     vectors = _vectors(job, vocabularies, options.report)
     written = {name: [piece.written for piece in found] for name, found in pieces.items()}
-    outcome = Outcome(vocabularies, scales, written, kept, vectors, tuple(failed), _rejected(job), noted)
+    outcome = Outcome(vocabularies, encoders, written, kept, vectors, tuple(failed), _rejected(job), noted)
     return describe(job, raw, outcome, options.limit_rows)
 
 
@@ -157,25 +153,6 @@ def _planned(job: Job, options: Options) -> Job:
             page = parts.plan(engine, job.spec, options.limit_rows)
         save(job.work / "parts.json", page)
     return replace(job, parts=page.parts, paths=parts.with_runs(job.paths, page.parts))
-
-
-def _scales(job: Job) -> Scales:
-    """Mean and deviation over the train rows of all parts, of the features to standardize."""
-    loaded = [load(job.counts(part) / count.MOMENTS, count.Page) for part in job.parts if part.trains]
-    pages = [page.features for page in loaded if page is not None]
-    moments = {feature: count.merged(page[feature] for page in pages) for feature in (pages or [{}])[0]}
-    return {feature: _scale(found.mean, found.variance**0.5) for feature, found in moments.items()}
-
-
-def _scale(mean: float, deviation: float) -> tuple[float, float]:
-    """What to subtract and to divide by, rounded: the mean to digits of the deviation, not to its own."""
-    divisor = _divisor(deviation)
-    return round(mean, SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(divisor))), divisor
-
-
-def _divisor(deviation: float) -> float:
-    """What to divide by: 1 where train has one value, give or take what is left of rounding."""
-    return _rounded(deviation) if deviation >= LEAST_DEVIATION else 1.0
 
 
 class Piece(NamedTuple):
@@ -287,7 +264,3 @@ def _rejected(job: Job) -> int:
 def _move(source: Path, target: Path) -> None:
     if source.is_file() or not target.is_file():
         source.rename(target)
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.{SIGNIFICANT_DIGITS}g}")

@@ -131,11 +131,11 @@ def _compacted(batch: pa.RecordBatch, spec: DatasetSpec) -> pa.RecordBatch:
 
 
 def _number(column: pa.Array, group: Numeric) -> pa.Array:
-    """Numbers after their transform: double where they are still to be standardized, else float."""
+    """Numbers after their transform: double where they are still to be standardized or cut, else float."""
     values = column.fill_null(0).to_numpy()
     if group.transform == "log1p":
         values = np.log(1 + np.maximum(values, 0))
-    if not group.standardize:
+    if not group.standardize and group.encoding == "scalar":
         values = narrowed(values)
     return spool.mapped(column, values)
 

@@ -76,9 +76,11 @@ def file_name(feature: str, folder: str = FOLDER, ending: str = "parquet") -> st
 
 
 def tables(spec: DatasetSpec) -> dict[int, int]:
-    """Feature position → embedding table: categorical features first, then sequences with their own."""
+    """Feature position → embedding table: categorical features first, then bins of numbers, then sequences
+    with their own."""
     names = [name for name, _ in spec.columns]
     owners = [i for i, (_, group) in enumerate(spec.columns) if isinstance(group, Categorical)]
+    owners += [i for i, _, group in spec.encoded if group.has_bins]
     sequences = [
         (i, group.shares) for i, (_, group) in enumerate(spec.columns) if isinstance(group, Sequence)
     ]

@@ -115,12 +115,12 @@ class SplitWriter:
             self._close_file()
 
     def _filled(self, group: pa.Table) -> pa.Table:
-        """Count the values of each feature; then a missing number is 0."""
+        """Count the values of each feature; then a missing number is 0, unless its column keeps NULL."""
         for index, name in enumerate(self.schema.names):
             column = group[name].chunk(0)
             if name in self.tallies:
                 self.tallies[name].add(column)
-            if column.null_count:
+            if column.null_count and not self.schema.field(index).metadata:
                 group = group.set_column(index, self.schema.field(index), column.fill_null(0))
         return group
 
@@ -128,9 +128,9 @@ class SplitWriter:
         if isinstance(column, pa.ListArray):
             self._lengths[name].update(column.value_lengths().to_numpy().astype("<i4").data)
             column = column.flatten()
-        values = column.to_numpy(zero_copy_only=False)
-        if values.dtype == np.float32 and not np.isfinite(values).all():
-            row = self.rows + int(np.flatnonzero(~np.isfinite(values))[0]) + 1
+        values = column.to_numpy(zero_copy_only=False)  # NULL is NaN, which is no number otherwise
+        if values.dtype == np.float32 and np.isinf(values).any():
+            row = self.rows + int(np.flatnonzero(np.isinf(values))[0]) + 1
             raise InfiniteValue(f"`{name}` is infinite in row {row:,} of split `{self.split}`")
         self._hashers[name].update(values.astype(values.dtype.newbyteorder("<"), copy=False).data)
 

@@ -1,0 +1,169 @@
+"""Numeric features: what train says of each (mean, deviation, edges), and the columns that this makes of it.
+
+Preparation builds encoders from the counts of all parts; whoever encodes new rows takes them from a manifest.
+"""
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from wukongctl.config.dataset import DatasetSpec
+from wukongctl.config.numeric import Numeric
+from wukongctl.config.spec import Spec
+from wukongctl.data.manifest import Feature
+from wukongctl.data.pipeline import bins, count, reading, spool
+from wukongctl.data.pipeline.job import Job
+from wukongctl.data.progress import Progress, Report
+from wukongctl.data.query import sql
+from wukongctl.data.query.engine import Engine
+from wukongctl.data.stages import load, save
+
+PAGE = "edges.json"
+SIGNIFICANT_DIGITS = 9
+"""Means and deviations are rounded to this: beyond it, sums over threads differ from run to run."""
+LEAST_DEVIATION = 1e-12
+"""Smaller ones are rounding, by which the values of other splits must not be multiplied."""
+KEEPS_NULL = {b"missing": b"null"}
+"""Metadata of a Parquet column in which a missing value stays NULL; elsewhere it becomes 0."""
+BATCH_ROWS = 1 << 16
+
+
+class Encoder(NamedTuple):
+    """What train says of one feature."""
+
+    mean: float | None = None
+    std: float | None = None
+    edges: tuple[float, ...] | None = None
+    """Cuts between bins or breakpoints of pieces, of numbers before they are standardized."""
+
+
+Encoders = dict[int, Encoder]
+"""By the position of the feature."""
+
+
+class Edges(Spec):
+    """By the position of the feature."""
+
+    features: dict[int, tuple[float, ...]]
+
+
+def build(job: Job, report: Report) -> Encoders:
+    """From the counts of all parts."""
+    scales, edges = _scales(job), _edges(job, report)
+    return {
+        index: Encoder(*scales.get(index, (None, None)), edges.get(index))
+        for index, (_, group) in enumerate(job.spec.columns)
+        if isinstance(group, Numeric)
+    }
+
+
+def of_manifest(features: Iterable[Feature]) -> Encoders:
+    """Those that a prepared dataset was encoded by."""
+    own = [feature for feature in features if feature.of is None]
+    edges = {feature.of: feature.edges for feature in features if feature.of is not None}
+    return {
+        index: Encoder(feature.mean, feature.std, edges.get(feature.name))
+        for index, feature in enumerate(own)
+        if feature.type == "numeric"
+    }
+
+
+def scalar(column: pa.Array, encoder: Encoder) -> pa.Array:
+    """The float32 that a number becomes; NULL stays."""
+    values = column.fill_null(0).to_numpy()
+    if encoder.mean is not None and encoder.std is not None:
+        values = (column.fill_null(encoder.mean).to_numpy() - encoder.mean) / encoder.std
+    return column if values.dtype == np.float32 else spool.mapped(column, reading.narrowed(values))
+
+
+def encoded(column: pa.Array, group: Numeric, encoder: Encoder) -> pa.Array:
+    """The column beside it: ids of bins, 0 where missing, or positions among breakpoints, NULL stays."""
+    edges = np.array(encoder.edges or (), np.float64)
+    values = column.fill_null(0).to_numpy().astype(np.float64, copy=False)
+    if group.is_piecewise:
+        return spool.mapped(column, bins.positions(values, edges))
+    found = bins.ids(values, edges)
+    found[column.is_null().to_numpy(zero_copy_only=False)] = 0
+    return pa.array(found)
+
+
+def fields(spec: DatasetSpec) -> tuple[list[pa.Field], list[pa.Field]]:
+    """The Parquet columns of numbers as such, and those added beside them."""
+    own = [
+        pa.field(name, pa.float32(), metadata=None if group.encoding == "scalar" else KEEPS_NULL)
+        for name, group in spec.numeric
+    ]
+    added = [
+        pa.field(name, pa.float32(), metadata=KEEPS_NULL)
+        if group.is_piecewise
+        else pa.field(name, pa.int32())
+        for _, name, group in spec.encoded
+    ]
+    return own, added
+
+
+def _edges(job: Job, report: Report) -> dict[int, tuple[float, ...]]:
+    """Edges of the features that have some; they are kept for a preparation taken up again."""
+    page = load(job.work / PAGE, Edges)
+    if page is not None or not job.spec.encoded:
+        return page.features if page is not None else {}
+    found = {}
+    with job.engine("edges") as engine:
+        for step, (index, _, group) in enumerate(job.spec.encoded):
+            report(Progress("cutting numbers", step, len(job.spec.encoded)))
+            low, high, counts = _distinct(
+                engine, [job.counts(part) / count.file_name(index) for part in job.parts if part.trains]
+            )
+            if group.encoding == "log2":
+                cut = bins.log2_cuts(low, high)
+            elif group.is_piecewise:
+                cut = bins.breakpoints(low, high, counts, group.bins)
+            else:
+                cut = bins.cuts(low, high, counts, group.bins)
+            found[index] = tuple(cut.tolist())
+    save(job.work / PAGE, Edges(features=found))
+    return found
+
+
+def _distinct(engine: Engine, files: list[Path]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Least and greatest value and number of rows of each group of equal values, ascending."""
+    listed = ", ".join(sql.literal(str(file)) for file in files)
+    engine.execute(f"CREATE OR REPLACE TEMP VIEW numbers AS FROM read_parquet([{listed}])")
+    dropped = next(bits for bits in range(0, 64, 4) if _groups(engine, bits) <= bins.GROUPS)
+    summed = (
+        "SELECT min(value) AS low, max(value) AS high, CAST(sum(count) AS BIGINT) AS count "
+        f"FROM numbers GROUP BY value >> {dropped} ORDER BY low"
+    )
+    with engine.reader(summed, BATCH_ROWS) as reader:
+        table = reader.read_all()
+    low, high, counts = (table[name].to_numpy() for name in ("low", "high", "count"))
+    return bins.values_of(low), bins.values_of(high), counts
+
+
+def _groups(engine: Engine, dropped: int) -> int:
+    """How many groups there are of values equal but for their last bits."""
+    ((groups,),) = engine.rows(f"SELECT count(DISTINCT value >> {dropped}) FROM numbers")
+    return groups
+
+
+def _scales(job: Job) -> dict[int, tuple[float, float]]:
+    """Mean and deviation over the train rows of all parts, of the features to standardize."""
+    loaded = [load(job.counts(part) / count.MOMENTS, count.Page) for part in job.parts if part.trains]
+    pages = [page.features for page in loaded if page is not None]
+    moments = {feature: count.merged(page[feature] for page in pages) for feature in (pages or [{}])[0]}
+    return {feature: _scale(found.mean, found.variance**0.5) for feature, found in moments.items()}
+
+
+def _scale(mean: float, deviation: float) -> tuple[float, float]:
+    """What to subtract and to divide by, rounded: the mean to digits of the deviation, not to its own."""
+    divisor = _divisor(deviation)
+    return round(mean, SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(divisor))), divisor
+
+
+def _divisor(deviation: float) -> float:
+    """What to divide by: 1 where train has one value, give or take what is left of rounding."""
+    return float(f"{deviation:.{SIGNIFICANT_DIGITS}g}") if deviation >= LEAST_DEVIATION else 1.0
