@@ -100,7 +100,7 @@ def test_filters_order_and_doubles_are_for_training_alone(tmp_path: Path) -> Non
     file = written(tmp_path, "a,n,label\n" + "".join(f"x{i % 3},{9 - i},{i % 2}\n" for i in range(9)))
     chosen = "WHERE n::INT > 2 QUALIFY row_number() OVER () > 0 ORDER BY n LIMIT 5"
     select = f"SELECT DISTINCT ON (n) * FROM {CSV} {chosen}"
-    dataset = prepared(tmp_path, rows=select, features=[{"type": "numeric", "columns": ["n"]}])
+    dataset = prepared(tmp_path, rows=select, features=[NUMERIC | {"standardize": False}])
     assert read(dataset, file) == {"n": [float(9 - i) for i in range(9)]}
 
 
@@ -217,7 +217,10 @@ def test_joins_keep_rows_in_their_order(tmp_path: Path, join: str, order: str) -
     file = written(tmp_path, CLICKS)
     written(tmp_path, USERS, "users.csv")
     select = f"SELECT c.*, city, age FROM {CSV} AS c {join} {SIDE} AS p USING (u) {order}"
-    features = [{"type": "categorical", "columns": ["a", "city"]}, {"type": "numeric", "columns": ["age"]}]
+    features = [
+        {"type": "categorical", "columns": ["a", "city"]},
+        {"type": "numeric", "columns": ["age"], "standardize": False},
+    ]
     dataset = prepared(tmp_path, rows=select, features=features, files={"clicks.csv": {}, "users.csv": {}})
     found = read(dataset, file)
     assert found["age"] == [40.0, 0.0, 30.0, 40.0, 0.0, 30.0]
