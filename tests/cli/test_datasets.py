@@ -15,8 +15,9 @@ from tests.data.server import serving
 from wukongctl.cli.dataset_tables import bars
 from wukongctl.config import library
 
+TAGS = ["a|b", "c", "b|c|a", "b", "c|b", "c|a", "a", "b|a", "c|b|a", "b|c"]
 ROWS = "user,price,tags,clicked\n" + "".join(
-    f"u{i % 7},{i * 1.5 if i % 5 else ''},{'a|b' if i % 2 else 'c'},{i % 3 // 2}\n" for i in range(200)
+    f"u{i % 7},{i * 1.5 if i % 5 else ''},{TAGS[i % len(TAGS)]},{i % 3 // 2}\n" for i in range(200)
 )
 
 
@@ -137,6 +138,17 @@ def test_init_explains_itself_as_json(wukong: Wukong, tmp_path: Path) -> None:
         "tags": "sequence",
     }
     assert made["recipe"].startswith("# wukongctl prepare ./mine.yaml\n")
+
+
+def test_init_takes_sql_or_positive_values_for_the_label(wukong: Wukong, tmp_path: Path) -> None:
+    rows = "".join(f"u{i % 7},{('no', 'soon', 'late')[i % 3]},{i % 10}\n" for i in range(3000))
+    (tmp_path / "t.csv").write_text(f"user,readmitted,stars\n{rows}")
+    command = ("datasets", "init", "t.csv", "--json", "--label")
+    made = wukong(*command, "readmitted", "--positive", "soon", "--positive", "late").json
+    assert made["label"]["expression"] == "trim(\"readmitted\") IN ('soon', 'late')"
+    assert wukong(*command, "stars > 7").json["label"] == {"column": "stars", "expression": "stars > 7"}
+    failed = wukong(*command, "readmitted", "--positive", "never")
+    assert (failed.code, "it has `late`, `no`, `soon`" in failed.err) == (2, True)
 
 
 def test_prepare_of_a_table_points_to_init(wukong: Wukong, tmp_path: Path) -> None:

@@ -119,14 +119,19 @@ def show(output: Output, dataset: str, data: Path) -> None:
 
 @datasets.command("init", epilog=INIT_EXAMPLES)
 @click.argument("file", metavar="FILE")
-@click.option("--label", metavar="COLUMN", help="The column that tells clicks; guessed otherwise.")
+@click.option(
+    "--label", metavar="COLUMN|SQL", help="Label column, or SQL giving 0 or 1; inferred when omitted."
+)
+@click.option(
+    "--positive", metavar="VALUE", multiple=True, help="Label value that counts as positive; repeatable."
+)
 @click.option("--name", metavar="NAME", help="What to call the dataset; the file's name otherwise.")
 @options.common
-def init(output: Output, file: str, label: str | None, name: str | None) -> None:
+def init(output: Output, file: str, label: str | None, positive: tuple[str, ...], name: str | None) -> None:
     """Look at the table FILE (CSV, TSV, JSON or Parquet, also as .gz) and print a first recipe for it."""
     from wukongctl.data.drafting.draft import draft
 
-    made = draft(file, label=label, name=name)
+    made = draft(file, label=label, positive=positive, name=name)
     content = {
         "name": made.name,
         "recipe": made.text,

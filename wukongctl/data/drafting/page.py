@@ -3,12 +3,27 @@
 import json
 import re
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """Names that need no quotes."""
 WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 """… but for these, which are no names in YAML."""
+RESERVED = frozenset(
+    [
+        *("all", "analyse", "analyze", "and", "any", "array", "as", "asc", "asymmetric", "both"),
+        *("case", "cast", "check", "collate", "column", "constraint", "create", "default"),
+        *("deferrable", "desc", "describe", "distinct", "do", "else", "end", "except", "false"),
+        *("fetch", "for", "foreign", "from", "group", "having", "in", "initially", "intersect"),
+        *("into", "lambda", "lateral", "leading", "limit", "not", "null", "offset", "on", "only"),
+        *("or", "order", "pivot", "pivot_longer", "pivot_wider", "placing", "primary", "qualify"),
+        *("references", "returning", "select", "show", "some", "summarize", "symmetric", "table"),
+        *("then", "to", "trailing", "true", "union", "unique", "unpivot", "using", "variadic"),
+        *("when", "where", "window", "with"),
+    ]
+)
+"""… and no names in SQL."""
 WIDTH = 100
 
 
@@ -31,6 +46,25 @@ def scalar(text: str) -> str:
     if PLAIN.fullmatch(text) and text.lower() not in WORDS:
         return text
     return json.dumps(text, ensure_ascii=not text.isprintable())
+
+
+def sql_name(text: str) -> str:
+    """A column's name in SQL, in quotes where it needs them."""
+    is_plain = PLAIN.fullmatch(text) and text.lower() not in RESERVED
+    return text if is_plain else '"' + text.replace('"', '""') + '"'
+
+
+def wrapped(start: str, items: Sequence[str]) -> list[str]:
+    """A flow list that `start` opens, on as many lines as it takes."""
+    indent = " " * (len(start) - len(start.lstrip()) + 2)
+    lines = [start]
+    for position, item in enumerate(items, start=1):
+        part = item + ("," if position < len(items) else "]")
+        if len(lines[-1]) + len(part) > WIDTH:
+            lines.append(indent + part)
+        else:
+            lines[-1] += part if lines[-1].endswith("[") else f" {part}"
+    return lines
 
 
 def remark(text: str) -> list[str]:

@@ -1,26 +1,45 @@
 """What the columns of a table hold: how many values, which of them are numbers, times or lists."""
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from wukongctl.data.drafting import lists
+from wukongctl.data.drafting.counting import LOOKED_AT, Counts
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
 
-SEPARATORS = ("|", "^", ";", ",", " ")
 DATES = (
     *("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y%m%d", "%d %b %Y", "%b %d %Y"),
-    *("%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%m-%y", "%m-%d-%y"),
+    *("%d-%b-%Y", "%d/%b/%Y", "%d-%b-%y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y", "%B %d %Y"),
+    *("%a, %d %b %Y", "%a %b %d %Y", "%d/%m/%y", "%m/%d/%y", "%d.%m.%y", "%d-%m-%y", "%m-%d-%y"),
 )
 TIME_FORMATS = tuple(
-    f"{date}{time}" for date in DATES for time in ("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p")
+    f"{date}{time}"
+    for date in DATES
+    for time in ("", " %H:%M:%S", " %H:%M", ":%H:%M:%S", ", %H:%M", " %I:%M:%S %p", " %I:%M %p")
 )
 """How dates are written apart from ISO 8601; where two fit all values, the first is taken."""
+DATE_LIKE = re.compile(
+    r"\d[./-]\d{1,2}[./-]\d\d|\b\d{8}\b|\d.*(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)|"
+    r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec).*\d",
+    re.IGNORECASE,
+)
+"""What any of these has: asking DuckDB of all formats takes a while."""
 FEW = 50
-"""Up to so many distinct values are counted exactly and kept."""
+"""Up to so many different values are kept."""
 FIRST = 3
 """Values that a format of times is tried on before it is on all."""
 LARGEST = 1e30
 """Numbers beyond this leave float32 sooner or later."""
+LONGEST_VECTOR = 256
+"""A list of numbers that is longer is not worth a column for each."""
+# For DuckDB `300_250` is a number: to a person it is a code.
+NUMBER = "CASE WHEN NOT contains({0}, '_') THEN TRY_CAST({0} AS DOUBLE) END"
+DENSE_LIST = re.compile(r"\b(FLOAT|DOUBLE|DECIMAL\(\d+,[1-9]\d*\))\[\d*\]$")
+TEXTS = ("VARCHAR", "JSON")
+READERS = ("TRY_CAST(TRY_CAST({} AS JSON) AS VARCHAR[])", "TRY_CAST({} AS VARCHAR[])")
+"""SQL that makes a list of `["a", "b"]`, and of `['a', 'b']` or `[a, b]`."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +52,7 @@ class Column:
     filled: int
     """Values that are neither missing nor empty."""
     distinct: int
-    """About how many different ones; exact up to FEW."""
+    """Different ones."""
     numbers: int = 0
     """Values that are finite numbers."""
     integers: int = 0
@@ -50,16 +69,30 @@ class Column:
     length: float = 0.0
     """Mean characters of a value."""
     values: tuple[str, ...] = ()
-    """The most frequent ones, all if there are at most FEW."""
+    """The most frequent ones, all if there are at most FEW…"""
+    frequencies: tuple[int, ...] = ()
+    """… and how many rows have each."""
     separator: str | None = None
     """What stands between several values in one text."""
+    reader: str | None = None
+    """SQL that makes a list of a text such as `["a", "b"]`."""
     items: int = 0
     """For lists: how many values a long one (95th percentile) has."""
+    vector: int = 0
+    """Numbers in each row, where a list has as many everywhere and not all are whole."""
+    is_even: bool = False
+    """Whether all lists are of one length."""
+    is_dense: bool = False
+    """Whether a list holds numbers of which not all are whole: amounts, not things."""
+    is_rising: bool = False
+    """Whether whole numbers rise from row to row."""
+    pattern: int = 0
+    """A digest of which rows have equal values, whatever these are."""
 
     @property
     def is_list(self) -> bool:
-        """A flat list or array, as Parquet and JSON have them."""
-        return bool(sql.LIST.search(self.type))
+        """A flat list or array, as Parquet and JSON have them, or a text that SQL makes one of."""
+        return self.reader is not None or bool(sql.LIST.search(self.type))
 
     @property
     def is_nested(self) -> bool:
@@ -77,132 +110,111 @@ class Column:
         return self.is_number and self.integers == self.filled
 
     @property
+    def is_unique(self) -> bool:
+        """Whether no two rows have the same value."""
+        return 0 < self.distinct == self.rows
+
+    @property
     def missing(self) -> float:
         """Share of rows without a value."""
         return 1 - self.filled / self.rows if self.rows else 0.0
 
 
-def measure(engine: Engine, rows: str, types: Mapping[str, str]) -> tuple[Column, ...]:
-    """The columns of the query `rows`, from one pass over it and a closer look at texts and small sets."""
-    names = list(types)
-    parts = [_measures(f"column_{i}") for i in range(len(names))]
-    renamed = ", ".join(f"{sql.identifier(name)} AS column_{i}" for i, name in enumerate(names))
-    source = f"SELECT {renamed} FROM (\n{rows}\n)"
-    flat = [i for i, name in enumerate(names) if not sql.NESTED.search(types[name])]
-    lists = [i for i, name in enumerate(names) if sql.LIST.search(types[name])]
-    asked = [parts[i] for i in flat] + [_list_measures(f"column_{i}") for i in lists]
-    (row,) = engine.rows(f"SELECT count(*), {', '.join(asked) or '0'} FROM (\n{source}\n)")
-    total, answers = int(row[0]), iter(row[1:])
-    columns = {i: Column(name, types[name], total, 0, 0) for i, name in enumerate(names)}
-    for i in flat:
-        columns[i] = _flat(columns[i], [next(answers) for _ in range(11)])
-    for i in lists:
-        filled, items = next(answers), next(answers)
-        columns[i] = Column(names[i], types[names[i]], total, filled or 0, filled or 0, items=int(items or 0))
-    for i in flat:
-        columns[i] = _closer(engine, source, f"column_{i}", columns[i])
-    return tuple(columns[i] for i in range(len(names)))
+def flat(types: Mapping[str, str]) -> list[str]:
+    """The columns that hold single values."""
+    return [name for name, kind in types.items() if not sql.NESTED.search(kind)]
 
 
-def determined(engine: Engine, rows: str, label: str, columns: Sequence[str]) -> set[str]:
-    """Those of `columns` each value of which goes with one value of the expression `label`."""
-    if not columns:
-        return set()
-    pairs = [
-        f"count(DISTINCT {_value(sql.identifier(c))}), "
-        f"count(DISTINCT concat({_value(sql.identifier(c))}, '|', CAST(({label}) AS VARCHAR)))"
-        f" FILTER ({_value(sql.identifier(c))} IS NOT NULL)"
-        for c in columns
-    ]
-    (row,) = engine.rows(f"SELECT {', '.join(pairs)} FROM (\n{rows}\n)")
-    return {c for i, c in enumerate(columns) if row[2 * i] > 1 and row[2 * i] == row[2 * i + 1]}
+def measure(engine: Engine, counts: Counts, types: Mapping[str, str], rows: int) -> tuple[Column, ...]:
+    """The columns of the rows looked at, of which there are `rows`."""
+    single = set(flat(types))
+    columns = []
+    for name, kind in types.items():
+        column = Column(name, kind, rows, 0, 0)
+        if name in single:
+            columns.append(_closer(engine, counts, _measured(engine, counts, column)))
+        else:
+            columns.append(_with_items(engine, column, sql.identifier(name)))
+    return tuple(columns)
 
 
-def _value(column: str) -> str:
-    return f"NULLIF(trim(CAST({column} AS VARCHAR)), '')"
-
-
-def _measures(column: str) -> str:
-    value = _value(column)
-    # For DuckDB `300_250` is a number: to a person it is a code.
-    number = f"CASE WHEN NOT contains({value}, '_') THEN TRY_CAST({value} AS DOUBLE) END"
-    finite = f"CASE WHEN isfinite({number}) AND abs({number}) < 1e300 THEN {number} END"
-    return ", ".join(
-        [
-            f"count({value})",
-            f"approx_count_distinct({value})",
-            f"count({finite})",
-            f"count(*) FILTER (isnan({number}))",
-            f"count(*) FILTER ({finite} = floor({finite}))",
-            f"min({finite})",
-            f"max({finite})",
-            f"avg({finite})",
-            f"approx_quantile({finite}, 0.5)",
-            f"count(*) FILTER (year(TRY_CAST({value} AS TIMESTAMP)) >= {sql.FIRST_YEAR})",
-            f"avg(length({value}))",
-        ]
+def _measured(engine: Engine, counts: Counts, column: Column) -> Column:
+    """Its values in numbers."""
+    number = NUMBER.format("v")
+    asked = (
+        "sum(n) FILTER (v IS NOT NULL), count(v), sum(n) FILTER (x IS NOT NULL), sum(n) FILTER (isnan(y)), "
+        "sum(n) FILTER (x = floor(x)), min(x), max(x), sum(n * x) / sum(n) FILTER (x IS NOT NULL), "
+        f"sum(n) FILTER (x IS NULL AND year(TRY_CAST(v AS TIMESTAMP)) >= {sql.FIRST_YEAR}), "
+        "sum(n * length(v)) / sum(n) FILTER (v IS NOT NULL), bit_xor(hash(first, n))"
     )
-
-
-def _list_measures(column: str) -> str:
-    return f"count({column}), approx_quantile(len({column}), 0.95)"
-
-
-def _flat(column: Column, answers: list[float | None]) -> Column:
-    filled, distinct, numbers, nans, integers, low, high, mean, median, times, length = (
+    finite = "CASE WHEN isfinite(y) AND abs(y) < 1e300 THEN y END"
+    source = (
+        f"SELECT *, {finite} AS x FROM (SELECT v, n, first, {number} AS y FROM {counts.table(column.name)})"
+    )
+    (answers,) = engine.rows(f"SELECT {asked} FROM ({source})")
+    filled, distinct, numbers, nans, integers, low, high, mean, times, length, pattern = (
         x or 0 for x in answers
     )
     if numbers and numbers + nans == filled:
         filled = numbers  # among numbers `nan` is a missing one
-    return Column(
-        column.name,
-        column.type,
-        column.rows,
-        int(filled),
-        int(distinct),
-        int(numbers),
-        int(integers),
-        low,
-        high,
-        mean,
-        median,
-        int(times),
-        length=length,
+    return replace(
+        column,
+        filled=int(filled),
+        distinct=int(distinct),
+        numbers=int(numbers),
+        integers=int(integers),
+        low=float(low),
+        high=float(high),
+        mean=float(mean),
+        times=int(times),
+        length=float(length),
+        pattern=int(pattern),
     )
 
 
-def _closer(engine: Engine, rows: str, name: str, column: Column) -> Column:
-    """The most frequent values, their exact number where it is small, and what separates lists in texts."""
+def _closer(engine: Engine, counts: Counts, column: Column) -> Column:
+    """Its most frequent values; of numbers the median and whether they rise; of texts what they stand for."""
     if not column.filled:
         return column
-    value = _value(name)
-    top = f"SELECT {value} AS v, count(*) AS n FROM (\n{rows}\n) WHERE v IS NOT NULL GROUP BY v"
-    limit = FEW + 1 if column.distinct <= 2 * FEW else 3
-    values = tuple(str(v) for v, _ in engine.rows(f"{top} ORDER BY n DESC, v LIMIT {limit}"))
-    distinct = len(values) if len(values) < limit else column.distinct
-    changed = column.__dict__ | {"values": values[:FEW], "distinct": distinct}
-    if not column.is_number and column.times < column.filled and column.type in ("VARCHAR", "JSON"):
-        written = _time_formats(engine, rows, value, column.filled, values[:FIRST])
-        changed |= (
-            {"format": written[0], "other_format": _exchanged(written), "times": column.filled}
-            if written
-            else _separated(engine, rows, value, column)
-        )
-    return Column(**changed)
+    known = counts.most_frequent(column.name, FEW)
+    column = replace(column, values=tuple(v for v, _ in known), frequencies=tuple(n for _, n in known))
+    if column.is_number:
+        return _ordered(engine, counts.table(column.name), column)
+    if column.times == column.filled or column.type not in TEXTS:
+        return column
+    written = _time_formats(engine, counts.table(column.name), column)
+    if written:
+        return replace(column, format=written[0], other_format=_exchanged(written), times=column.filled)
+    return _as_list(engine, counts, column)
 
 
-def _time_formats(engine: Engine, rows: str, value: str, filled: int, some: Sequence[str]) -> list[str]:
-    """The formats in which all `filled` values are times: asked of `some` first, whom most fit none."""
-    listed = ", ".join(f"({sql.literal(text)})" for text in some)
-    likely = _fitting(engine, TIME_FORMATS, f"SELECT * FROM (VALUES {listed}) AS v(v)", "v", len(some))
-    return _fitting(engine, likely, rows, value, filled) if likely else []
+def _ordered(engine: Engine, table: str, column: Column) -> Column:
+    number = f"SELECT TRY_CAST(v AS DOUBLE) AS x, n, first FROM {table} WHERE v IS NOT NULL"
+    sums = f"SELECT x, sum(n) OVER (ORDER BY x) AS c FROM ({number}) WHERE isfinite(x)"
+    both = ", ".join(f"min(x) FILTER (2 * c {reached} {column.filled})" for reached in (">=", ">"))
+    ((lower, upper),) = engine.rows(f"SELECT {both} FROM ({sums})")
+    rising = False
+    if column.is_integer and column.is_unique:
+        falls = f"SELECT x < lag(x) OVER (ORDER BY first) AS falls FROM ({number})"
+        ((rising,),) = engine.rows(f"SELECT count(*) FILTER (falls) = 0 FROM ({falls})")
+    return replace(column, median=(float(lower) + float(upper)) / 2, is_rising=bool(rising))
 
 
-def _fitting(engine: Engine, formats: Sequence[str], rows: str, value: str, wanted: int) -> list[str]:
+def _time_formats(engine: Engine, table: str, column: Column) -> list[str]:
+    """The formats in which all values are times: asked of some first, whom most fit none."""
+    some = column.values[:FIRST]
+    if not all(DATE_LIKE.search(value) for value in some):
+        return []
+    listed = ", ".join(f"({sql.literal(text)}, 1)" for text in some)
+    likely = _fitting(engine, TIME_FORMATS, f"(VALUES {listed}) AS t(v, n)", len(some))
+    return _fitting(engine, likely, table, column.filled) if likely else []
+
+
+def _fitting(engine: Engine, formats: Sequence[str], table: str, wanted: int) -> list[str]:
     """Those of `formats` in which `wanted` values are times."""
-    times = [f"try_strptime({value}, {sql.literal(written)})" for written in formats]
-    asked = ", ".join(f"count(*) FILTER (year({time}) >= {sql.FIRST_YEAR})" for time in times)
-    (found,) = engine.rows(f"SELECT {asked} FROM (\n{rows}\n)")
+    times = [f"try_strptime(v, {sql.literal(written)})" for written in formats]
+    asked = ", ".join(f"sum(n) FILTER (year({time}) >= {sql.FIRST_YEAR})" for time in times)
+    (found,) = engine.rows(f"SELECT {asked} FROM {table}")
     return [f for f, count in zip(formats, found, strict=True) if count == wanted]
 
 
@@ -212,20 +224,47 @@ def _exchanged(formats: Sequence[str]) -> str | None:
     return other if other in formats[1:] else None
 
 
-def _separated(engine: Engine, rows: str, value: str, column: Column) -> dict[str, object]:
-    """The first separator that a good share of values has, and that makes fewer different items of them."""
-    asked = [
-        f"avg(CAST(contains({value}, {sql.literal(s)}) AS INTEGER)), "
-        f"approx_count_distinct(unnested[{i + 1}][1]), "
-        f"approx_quantile(len(unnested[{i + 1}]), 0.95)"
-        for i, s in enumerate(SEPARATORS)
-    ]
-    split = ", ".join(f"string_split({value}, {sql.literal(s)})" for s in SEPARATORS)
-    source = f"SELECT *, [{split}] AS unnested FROM (\n{rows}\n) WHERE {value} IS NOT NULL"
-    (row,) = engine.rows(f"SELECT {', '.join(asked)} FROM (\n{source}\n)")
-    for i, separator in enumerate(SEPARATORS):
-        share, heads, length = row[3 * i : 3 * i + 3]
-        prose = separator in " ," and (column.length > 60 or heads > 0.5 * column.distinct)
-        if share >= 0.2 and length > 1 and not prose and heads <= column.distinct:
-            return {"separator": separator, "items": int(length)}
-    return {}
+def _as_list(engine: Engine, counts: Counts, column: Column) -> Column:
+    """The same with what makes a list of its texts, if they are lists."""
+    if all(value.startswith("[") and value.endswith("]") for value in column.values):
+        for reader in READERS:
+            unread = f"v IS NOT NULL AND {reader.format('v')} IS NULL"
+            if counts.most_frequent(column.name, 1, unread):
+                continue
+            made = _with_items(engine, column, reader.format(sql.identifier(column.name)))
+            # A few of one length are intervals such as `[70, 80]`.
+            if made.items > 1 and (made.vector or column.distinct > FEW or not made.is_even):
+                return replace(made, reader=reader.format(sql.identifier(column.name)))
+            break
+    found = lists.listed(counts.some(column.name, lists.SAMPLE))
+    return replace(column, separator=found.separator, items=found.items) if found else column
+
+
+def _with_items(engine: Engine, column: Column, value: str) -> Column:
+    """A list column with its lengths, and whether its numbers are amounts; `value` is SQL of the list."""
+    if not sql.LIST.search(column.type) and column.type not in TEXTS:
+        ((filled,),) = engine.rows(f"SELECT count({value}) FROM {LOOKED_AT}")
+        return replace(column, filled=int(filled), distinct=int(filled))
+    asked = (
+        "count(l), approx_quantile(len(l), 0.95), min(len(l)) FILTER (len(l) > 0), max(len(l)), min(len(l))"
+    )
+    if column.type in TEXTS:
+        numbers = "list_transform(l, lambda x: TRY_CAST(x AS DOUBLE))"
+        whole = (
+            "list_transform(l, lambda x: CAST(TRY_CAST(x AS DOUBLE) = floor(TRY_CAST(x AS DOUBLE)) AS INT))"
+        )
+        asked += (
+            f", count(*) FILTER (list_count({numbers}) < len(l)), count(*) FILTER (list_min({whole}) = 0)"
+        )
+    (answers,) = engine.rows(f"SELECT {asked} FROM (SELECT {value} AS l FROM {LOOKED_AT})")
+    filled, items, least, most, shortest, *odd = (x or 0 for x in answers)
+    dense = bool(DENSE_LIST.search(column.type)) if not odd else odd[0] == 0 < odd[1]
+    return replace(
+        column,
+        filled=int(filled),
+        distinct=int(filled) if sql.LIST.search(column.type) else column.distinct,
+        items=int(items),
+        is_even=shortest == most,
+        is_dense=dense,
+        vector=int(least) if dense and 0 < least == most else 0,
+    )

@@ -2,15 +2,27 @@
 it so, where that is certain enough, and as remarks.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from wukongctl.data.drafting.counting import Counts
 from wukongctl.data.query import sql
-from wukongctl.data.query.engine import Engine
 
-MARKERS = ("null", "(null)", "none", "nil", r"\n", "na", "n/a", "#n/a", "<na>", "nan", "-", "--", "?")
+MARKERS = (*("null", "(null)", "none", "nil", r"\n", "na", "n/a", "#n/a", "<na>", "nan", "-", "--", "?"),)
 """What programs write for a missing value, in lower case. To some it is a value: `NA` is Namibia."""
+AMONG_NUMBERS = (
+    *("\N{EN DASH}", "\N{EM DASH}", "---", ".", "..", "...", "*", "x", "inf", "+inf", "-inf", "infinity"),
+    *("-infinity", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!", "missing", "unknown", "unk"),
+    *("undefined", "empty", "blank", "(blank)", "n.a.", "n.a", "not available", "not applicable", "tbd"),
+)
+"""… and what is no value where all others are numbers."""
+FEW_ODD = 3
+"""Other texts, without a digit, that may come again and again among at least…"""
+MANY_NUMBERS = 20
+"""… so many different numbers before they are taken for missing ones too, if they are…"""
+LARGEST_SHARE = 0.5
+"""… at most this share of the values."""
 SYMBOLS = "€$£¥%"
 DIGITS = rf"[-+0-9., \x{{a0}}\x{{202f}}eE{SYMBOLS}]+"
 SHOWN = 6
@@ -65,12 +77,16 @@ class Writing:
     """A number as it is written, and as it is read."""
     is_number: bool = False
     """Whether every other value is a number: then nobody means a marker as a value."""
+    is_float: bool = False
+    """Whether the column holds numbers as such, some of them infinite."""
 
     @property
     def expression(self) -> str | None:
         """SQL that reads the column as it is meant; None where it may be read as it stands."""
         if not self.is_number or not (self.markers or self.numeral):
             return None
+        if self.is_float:
+            return f"CASE WHEN isfinite({sql.identifier(self.column)}) THEN {sql.identifier(self.column)} END"
         text = self.without_markers if self.markers else f"trim({sql.identifier(self.column)})"
         return self.numeral.plain.format(text) if self.numeral else text
 
@@ -83,20 +99,41 @@ class Writing:
         return text
 
 
-def look(engine: Engine, rows: str, types: Mapping[str, str]) -> dict[str, Writing]:
-    """Those text columns of the query `rows` that write something in a way of their own."""
-    texts = [name for name, kind in types.items() if kind == "VARCHAR"]
+def look(counts: Counts, types: Mapping[str, str]) -> dict[str, Writing]:
+    """Those columns that write something in a way of their own."""
     found = {}
-    for name, counts in zip(texts, _counted(engine, rows, texts), strict=True):
-        others = counts.filled - counts.markers
-        markers = _markers(engine, rows, name) if counts.markers else ()
-        odd = counts.numbers < others == counts.digits
-        numeral = _numeral(engine, rows, name, others) if odd else None
-        is_number = others > 0 and (counts.numbers == others or numeral is not None)
-        if markers or numeral is not None:
-            example = _example(engine, rows, name, numeral) if numeral is not None else ("", "")
-            found[name] = Writing(name, markers, numeral, example, is_number)
+    for name in counts.tables():
+        if types[name] == "VARCHAR":
+            writing = _of_text(counts, name)
+        elif types[name] in ("FLOAT", "DOUBLE"):
+            writing = _of_floats(counts, name)
+        else:
+            continue
+        if writing is not None:
+            found[name] = writing
     return found
+
+
+def _of_text(counts: Counts, name: str) -> Writing | None:
+    known = _counted(counts, name)
+    if known.numbers == known.filled:
+        return None
+    markers = _markers(counts, name, known)
+    others = known.filled - sum(rows for _, rows in markers)
+    numeral = _numeral(counts, name, others, markers) if known.numbers < others == known.digits else None
+    is_number = others > 0 and (known.numbers == others or numeral is not None)
+    if not is_number:
+        markers = tuple((marker, rows) for marker, rows in markers if marker.lower() in MARKERS)
+    if not markers and numeral is None:
+        return None
+    example = _example(counts, name, numeral) if numeral is not None else ("", "")
+    return Writing(name, markers, numeral, example, is_number)
+
+
+def _of_floats(counts: Counts, name: str) -> Writing | None:
+    """Infinite numbers, as a division by zero leaves them, are missing ones."""
+    infinite = counts.most_frequent(name, 2, "v IN ('inf', '-inf')")
+    return Writing(name, tuple(infinite), is_number=True, is_float=True) if infinite else None
 
 
 def remarks(writings: Iterable[Writing]) -> list[str]:
@@ -109,17 +146,13 @@ def remarks(writings: Iterable[Writing]) -> list[str]:
     missing = [writing for writing in known if writing.is_number and writing.markers]
     if missing:
         said.append(f"read as missing: {_listed(map(_held, missing))}")
-    for writing in known:
-        if writing.markers and not writing.is_number:
-            said.append(
-                f"a value like any other is {_held(writing)}; "
-                f"where it means a missing one, select `{writing.without_markers}`"
-            )
+    texts = [writing for writing in known if writing.markers and not writing.is_number]
+    if texts:
+        said.append(
+            f"kept as values of their own: {_listed(map(_held, texts))}; "
+            f"where one means missing, select for example `{texts[0].without_markers}`"
+        )
     return said
-
-
-def _value(name: str) -> str:
-    return f"NULLIF(trim({sql.identifier(name)}), '')"
 
 
 class _Counts(NamedTuple):
@@ -127,51 +160,54 @@ class _Counts(NamedTuple):
     """Values that are neither missing nor blank,"""
     numbers: int
     """… of which SQL takes these for finite numbers,"""
-    markers: int
-    """… these are MARKERS,"""
     digits: int
     """… and these consist of digits and what may stand between them."""
 
 
-def _counted(engine: Engine, rows: str, names: Sequence[str]) -> list[_Counts]:
-    if not names:
-        return []
-    asked = [
-        f"count({_value(name)}), "
-        f"count(*) FILTER (isfinite(TRY_CAST({_value(name)} AS DOUBLE))), "
-        f"count(*) FILTER ({_is_marker(_value(name))}), "
-        f"count(*) FILTER (regexp_full_match({_value(name)}, {sql.literal(DIGITS)})"
-        f" AND NOT {_is_marker(_value(name))})"
-        for name in names
-    ]
-    (row,) = engine.rows(f"SELECT {', '.join(asked)} FROM (\n{rows}\n)")
-    return [_Counts(*row[i : i + 4]) for i in range(0, len(row), 4)]
+IS_NUMBER = "coalesce(isfinite(TRY_CAST(v AS DOUBLE)), false)"
+IS_ODD = f"NOT {IS_NUMBER}"
 
 
-def _is_marker(value: str) -> str:
-    return f"lower({value}) IN ({', '.join(map(sql.literal, MARKERS))})"
-
-
-def _markers(engine: Engine, rows: str, name: str) -> tuple[tuple[str, int], ...]:
-    counted = (
-        f"SELECT {_value(name)} AS v, count(*) AS n FROM (\n{rows}\n) WHERE {_is_marker('v')} GROUP BY v"
+def _counted(counts: Counts, name: str) -> _Counts:
+    listed = ", ".join(map(sql.literal, (*MARKERS, *AMONG_NUMBERS)))
+    asked = (
+        f"sum(n), sum(n) FILTER ({IS_NUMBER}), sum(n) FILTER ({IS_NUMBER} OR "
+        f"(regexp_full_match(v, {sql.literal(DIGITS)}) AND lower(v) NOT IN ({listed})))"
     )
-    return tuple((str(v), int(n)) for v, n in engine.rows(f"{counted} ORDER BY n DESC, v"))
+    query = f"SELECT {asked} FROM {counts.table(name)} WHERE v IS NOT NULL"
+    ((filled, numbers, digits),) = counts.engine.rows(query)
+    return _Counts(int(filled or 0), int(numbers or 0), int(digits or 0))
 
 
-def _numeral(engine: Engine, rows: str, name: str, wanted: int) -> Numeral | None:
-    """The first way of writing in which all `wanted` values are numbers."""
-    asked = [
-        f"count(*) FILTER (regexp_full_match({_value(name)}, {sql.literal(n.pattern)}))" for n in NUMERALS
-    ]
-    (fits,) = engine.rows(f"SELECT {', '.join(asked)} FROM (\n{rows}\n)")
-    return next((n for n, count in zip(NUMERALS, fits, strict=True) if 0 < count == wanted), None)
+def _markers(counts: Counts, name: str, known: _Counts) -> tuple[tuple[str, int], ...]:
+    """What stands for missing values: words known for that, or a few texts that come again among numbers."""
+    listed = ", ".join(map(sql.literal, (*MARKERS, *AMONG_NUMBERS)))
+    markers = counts.most_frequent(name, len(MARKERS + AMONG_NUMBERS), f"lower(v) IN ({listed}) AND v <> ''")
+    if not known.numbers:
+        return tuple(markers)
+    odd = counts.most_frequent(name, FEW_ODD + 1, f"{IS_ODD} AND lower(v) NOT IN ({listed})")
+    if not odd:
+        return tuple(markers)
+    numbers = f"SELECT count(*) FROM {counts.table(name)} WHERE {IS_NUMBER}"
+    comes_again = all(rows > 1 and not any(map(str.isdigit, text)) for text, rows in odd)
+    few = len(odd) <= FEW_ODD and sum(rows for _, rows in odd) <= LARGEST_SHARE * known.filled
+    if few and comes_again and counts.engine.rows(numbers)[0][0] >= MANY_NUMBERS:
+        markers += odd
+    return tuple(sorted(markers, key=lambda marker: (-marker[1], marker[0])))
 
 
-def _example(engine: Engine, rows: str, name: str, numeral: Numeral) -> tuple[str, str]:
-    plain = numeral.plain.format(_value(name))
-    query = f"SELECT {_value(name)}, {plain} FROM (\n{rows}\n) WHERE {plain} <> {_value(name)} LIMIT 1"
-    ((written, read),) = engine.rows(query)
+def _numeral(counts: Counts, name: str, wanted: int, markers: Iterable[tuple[str, int]]) -> Numeral | None:
+    """The first way of writing in which all `wanted` values, those but `markers`, are numbers."""
+    asked = [f"sum(n) FILTER (regexp_full_match(v, {sql.literal(n.pattern)}))" for n in NUMERALS]
+    without = " AND ".join(["v IS NOT NULL", *(f"v <> {sql.literal(marker)}" for marker, _ in markers)])
+    (fits,) = counts.engine.rows(f"SELECT {', '.join(asked)} FROM {counts.table(name)} WHERE {without}")
+    return next((n for n, count in zip(NUMERALS, fits, strict=True) if 0 < (count or 0) == wanted), None)
+
+
+def _example(counts: Counts, name: str, numeral: Numeral) -> tuple[str, str]:
+    plain = numeral.plain.format("v")
+    query = f"SELECT v, {plain} FROM {counts.table(name)} WHERE {plain} <> v ORDER BY first LIMIT 1"
+    ((written, read),) = counts.engine.rows(query)
     return str(written), str(read)
 
 

@@ -1,0 +1,443 @@
+"""Made tables of many kinds: which features, which label and which split a careful colleague would choose."""
+
+import datetime
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.data.drafting.made import Table, doubts, prepared, spec_of, uses, write
+from wukongctl.config.dataset import ByHash, ByOrder, ByTime, SplitRule
+from wukongctl.data.drafting.draft import Draft, draft
+
+ROWS = 4000
+RATIO = {"train": 8, "valid": 1, "test": 1}
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def census(pick: random.Random) -> Table:
+    """Texts with a leading blank, codes, amounts with many zeros, and the index that pandas left."""
+    return {
+        "age": [pick.randrange(91) for _ in range(ROWS)],
+        "class of worker": [
+            pick.choice([" Not in universe", " Private", " Local government"]) for _ in range(ROWS)
+        ],
+        "education": [
+            pick.choice(
+                [" Bachelors degree(BA AB BS)", " High school graduate", " Some college but no degree"]
+            )
+            for _ in range(ROWS)
+        ],
+        "marital stat": [
+            pick.choice([" Never married", " Married-civilian spouse present", " Divorced"])
+            for _ in range(ROWS)
+        ],
+        "wage per hour": [pick.choice([0] * 19 + [pick.randrange(200, 5000)]) for _ in range(ROWS)],
+        "country": [
+            pick.choice([" United-States", " ?", " Mexico", " Outlying-U S (Guam USVI etc)"])
+            for _ in range(ROWS)
+        ],
+        "__index_level_0__": pick.sample(range(5000), ROWS),
+        "income": [pick.choices([" - 50000.", " 50000+."], [94, 6])[0] for _ in range(ROWS)],
+    }
+
+
+def bank(pick: random.Random) -> Table:
+    """999 means never; the duration of a call is known after it."""
+    duration = [round(pick.expovariate(1 / 250)) for _ in range(ROWS)]
+    return {
+        "job": [pick.choice(["admin.", "blue-collar", "unknown", "self-employed"]) for _ in range(ROWS)],
+        "duration": duration,
+        "pdays": [999 if pick.random() < 0.9 else pick.randrange(28) for _ in range(ROWS)],
+        "euribor3m": [round(pick.uniform(0.6, 5.1), 3) for _ in range(ROWS)],
+        "y": ["yes" if pick.random() < min(d / 1500, 0.9) else "no" for d in duration],
+    }
+
+
+def hospital(pick: random.Random) -> Table:
+    """Few stays of many patients, an outcome of three values, a constant, and a column twice."""
+    ages = [pick.choice(["[40-50)", "[50-60)", "[60-70)"]) for _ in range(ROWS)]
+    return {
+        "encounter_id": pick.sample(range(10**6, 10**8), ROWS),
+        "patient_nbr": [pick.randrange(10**5, 10**5 + 2800) * 7 for _ in range(ROWS)],
+        "age": ages,
+        "age_code": [{"[40-50)": "C", "[50-60)": "D", "[60-70)": "E"}[age] for age in ages],
+        "num_lab_procedures": [pick.randrange(1, 100) for _ in range(ROWS)],
+        "examide": ["No"] * ROWS,
+        "readmitted": pick.choices(["NO", ">30", "<30"], [54, 35, 11], k=ROWS),
+    }
+
+
+def devices(pick: random.Random) -> Table:
+    """The same few rows again and again, in no time: the case `hash_key_contains_label`."""
+    hours = [pick.randrange(24) for _ in range(ROWS)]
+    return {
+        "hour": hours,
+        "device": [f"d{pick.randrange(4)}" for _ in range(ROWS)],
+        "clicked": [int(pick.random() < 0.1 + hour / 60) for hour in hours],
+    }
+
+
+def by_device(pick: random.Random) -> Table:
+    """The same sorted by device."""
+    table = devices(pick)
+    rows = sorted(zip(*table.values(), strict=True), key=lambda row: row[1])
+    return dict(zip(table, map(list, zip(*rows, strict=True)), strict=True))
+
+
+def ratings(pick: random.Random) -> Table:
+    """Users who come again, tags, a JSON list, a long history, and words in titles."""
+    tags = ["drama", "comedy", "war", "sci-fi", "noir", "kids"]
+    return {
+        "user_id": [f"u{pick.randrange(200)}" for _ in range(ROWS)],
+        "movie_id": [pick.randrange(300) for _ in range(ROWS)],
+        "genres": ["|".join(sorted(pick.sample(tags, pick.randint(1, 3)))) for _ in range(ROWS)],
+        "colours": [
+            "[" + ", ".join(f'"{c}"' for c in pick.sample(["red", "blue", "x y"], pick.randint(0, 3))) + "]"
+            for _ in range(ROWS)
+        ],
+        "history": [
+            "|".join(str(int(20 * pick.paretovariate(1)) % 500) for _ in range(pick.randint(5, 40)))
+            for _ in range(ROWS)
+        ],
+        "title": [
+            f"The {pick.choice(['Red', 'Big'])} {pick.choice(['House', 'Fog'])} of {i % 900}"
+            for i in range(ROWS)
+        ],
+        "rating": [pick.randint(1, 5) for _ in range(ROWS)],
+    }
+
+
+def leaking(pick: random.Random) -> Table:
+    """What is filled, or above 0, only after a click; a later score; the label by another name."""
+    clicks = [int(pick.random() < 0.2) for _ in range(ROWS)]
+    return {
+        "item": [f"i{pick.randrange(80)}" for _ in range(ROWS)],
+        "price": [round(pick.uniform(1, 9), 2) for _ in range(ROWS)],
+        "click_id": [f"c{pick.getrandbits(40):x}" if click else None for click in clicks],
+        "reason": [None if click or pick.random() < 0.5 else pick.choice("ab") for click in clicks],
+        "dwell_time": [round(pick.expovariate(0.1), 1) + 0.1 if click else 0 for click in clicks],
+        "score": [round(pick.gauss(3.2 * click, 1), 3) for click in clicks],
+        "state": ["bought" if click else "seen" for click in clicks],
+        "clicked": clicks,
+    }
+
+
+def dirty(pick: random.Random) -> Table:
+    """Odd markers among numbers, and days as people write them."""
+    day = datetime.date(2023, 1, 1)
+    return {
+        "day": [(day + datetime.timedelta(days=i // 12)).strftime("%d-%b-%Y").upper() for i in range(ROWS)],
+        "price": [
+            pick.choice(["\N{EM DASH}", "#DIV/0!"]) if i % 19 == 0 else str(pick.randrange(10**4) / 100)
+            for i in range(ROWS)
+        ],
+        "weight": ["on request" if i % 23 == 0 else f"{pick.gauss(70, 9):.1f}" for i in range(ROWS)],
+        "grade": [pick.choice(["1", "2", "A", "B"]) for _ in range(ROWS)],
+        "temperature": [-999 if i % 31 == 0 else pick.randrange(5, 400) / 10 for i in range(ROWS)],
+        "clicked": [pick.randrange(2) for _ in range(ROWS)],
+    }
+
+
+def numbered(pick: random.Random) -> Table:
+    """Numbers of rows in four writings, and none of them a feature."""
+    return {
+        "Unnamed: 0": list(range(ROWS)),
+        "key": pick.sample(range(1, ROWS + 1), ROWS),
+        "seq": [7 * i + pick.randrange(7) for i in range(ROWS)],
+        "city": [pick.choice(["Oslo", "Rome", "Bern"]) for _ in range(ROWS)],
+        "income": [round(pick.lognormvariate(10, 1), 2) for _ in range(ROWS)],
+        "target": [pick.randrange(2) for _ in range(ROWS)],
+    }
+
+
+def sessions(pick: random.Random) -> Table:
+    """Some views each of many visits: those of one are alike."""
+    return {
+        "session_id": [f"s{i // 8:05}" for i in range(ROWS)],
+        "page": [f"p{pick.randrange(60)}" for _ in range(ROWS)],
+        "seconds": [round(pick.expovariate(0.05), 2) for _ in range(ROWS)],
+        "is_click": [int(pick.random() < 0.3) for _ in range(ROWS)],
+    }
+
+
+def sample(pick: random.Random) -> Table:
+    """200 rows of a large log, too few for any id to come again."""
+    return {
+        "user_id": pick.sample(range(1, 7000), 200),
+        "movie_id": [pick.randrange(1, 4000) for _ in range(200)],
+        "request_id": [f"{i:06x}" for i in range(200)],
+        "gender": [pick.choice("FM") for _ in range(200)],
+        "click": [pick.randrange(2) for _ in range(200)],
+    }
+
+
+def late(pick: random.Random) -> Table:
+    """A log by the nanosecond, a date that is something else's, and numbers of wild sizes."""
+    start = 1_600_000_000_000_000_000
+    return {
+        "birth_date": [f"19{pick.randrange(50, 99)}-0{pick.randrange(1, 9)}-11" for _ in range(ROWS)],
+        "seen_at": [f"2024-03-{1 + i * 28 // ROWS:02} 10:{i % 60:02}:00" for i in range(ROWS)],
+        "published_ns": [start + pick.randrange(10**17) for _ in range(ROWS)],
+        "rate": [pick.random() * 1e-4 for _ in range(ROWS)],
+        "wealth": [round(pick.lognormvariate(12, 3)) for _ in range(ROWS)],
+        "purchased": [pick.randrange(2) for _ in range(ROWS)],
+    }
+
+
+class Expected(NamedTuple):
+    """The right draft."""
+
+    table: Callable[[random.Random], Table]
+    label: str
+    split: SplitRule
+    uses: dict[str, str]
+
+
+def by_hash(key: str) -> ByHash:
+    return ByHash(by="hash", key=key, ratio=RATIO)  # pyrefly: ignore[bad-argument-type]
+
+
+CATEGORICAL, NUMERIC, OUT = "categorical", "numeric", "left out"
+ORDER = ByOrder(by="order", ratio=RATIO)  # pyrefly: ignore[bad-argument-type]
+EXPECTED = [
+    Expected(
+        census,
+        "trim(income) = '50000+.'",
+        by_hash(
+            'CAST(row(age, "class of worker", education, "marital stat", '
+            '"wage per hour", country) AS VARCHAR)'
+        ),
+        {
+            "age": NUMERIC,
+            "class of worker": CATEGORICAL,
+            "education": CATEGORICAL,
+            "marital stat": CATEGORICAL,
+            "wage per hour": NUMERIC,
+            "country": CATEGORICAL,
+            "__index_level_0__": OUT,
+        },
+    ),
+    Expected(
+        bank,
+        "trim(y) = 'yes'",
+        by_hash("CAST(row(job, duration, pdays, euribor3m) AS VARCHAR)"),
+        {"job": CATEGORICAL, "duration": NUMERIC, "pdays": NUMERIC, "euribor3m": NUMERIC},
+    ),
+    Expected(
+        hospital,
+        "trim(readmitted) = '<30'",
+        by_hash("patient_nbr"),
+        {
+            "encounter_id": OUT,
+            "patient_nbr": OUT,
+            "age": CATEGORICAL,
+            "age_code": OUT,
+            "num_lab_procedures": NUMERIC,
+            "examide": OUT,
+        },
+    ),
+    Expected(devices, "clicked", ORDER, {"hour": CATEGORICAL, "device": CATEGORICAL}),
+    Expected(by_device, "clicked", by_hash("row_number"), {"hour": CATEGORICAL, "device": CATEGORICAL}),
+    Expected(
+        ratings,
+        "rating >= 4",
+        by_hash("CAST(row(user_id, movie_id, genres, colours, history, title) AS VARCHAR)"),
+        {
+            "user_id": CATEGORICAL,
+            "movie_id": CATEGORICAL,
+            "genres": "sequence",
+            "colours": "sequence",
+            "history": "sequence",
+            "title": CATEGORICAL,
+        },
+    ),
+    Expected(
+        leaking,
+        "clicked",
+        by_hash("CAST(row(item, price, score) AS VARCHAR)"),
+        {
+            "item": CATEGORICAL,
+            "price": NUMERIC,
+            "click_id": OUT,
+            "reason": OUT,
+            "dwell_time": OUT,
+            "score": NUMERIC,
+            "state": OUT,
+        },
+    ),
+    Expected(
+        dirty,
+        "clicked",
+        ByTime(by="time", column="day", ratio=RATIO),  # pyrefly: ignore[bad-argument-type]
+        {"price": NUMERIC, "weight": NUMERIC, "grade": CATEGORICAL, "temperature": NUMERIC},
+    ),
+    Expected(
+        numbered,
+        "target",
+        by_hash("CAST(row(city, income) AS VARCHAR)"),
+        {"Unnamed: 0": OUT, "key": OUT, "seq": OUT, "city": CATEGORICAL, "income": NUMERIC},
+    ),
+    Expected(
+        sessions,
+        "is_click",
+        by_hash("session_id"),
+        {"session_id": OUT, "page": CATEGORICAL, "seconds": NUMERIC},
+    ),
+    Expected(
+        sample,
+        "click",
+        by_hash("CAST(row(user_id, movie_id, gender) AS VARCHAR)"),
+        {"user_id": CATEGORICAL, "movie_id": CATEGORICAL, "request_id": OUT, "gender": CATEGORICAL},
+    ),
+    Expected(
+        late,
+        "purchased",
+        ByTime(by="time", column="seen_at", ratio=RATIO),  # pyrefly: ignore[bad-argument-type]
+        {"birth_date": OUT, "published_ns": NUMERIC, "rate": NUMERIC, "wealth": NUMERIC},
+    ),
+]
+
+
+def drafted(table: Callable[[random.Random], Table], ending: str = ".csv") -> Draft:
+    write(table(random.Random(7)), Path(f"t{ending}"))
+    return draft(f"t{ending}")
+
+
+@pytest.mark.parametrize("expected", EXPECTED, ids=lambda expected: expected.table.__name__)
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_the_right_recipe(expected: Expected, ending: str) -> None:
+    made = drafted(expected.table, ending)
+    spec = spec_of(made)
+    assert (uses(made), spec.label, spec.split) == (expected.uses, expected.label, expected.split)
+
+
+@pytest.mark.parametrize("table", [by_device, ratings, dirty, late], ids=lambda table: table.__name__)
+def test_it_prepares_as_printed(table: Callable[[random.Random], Table], tmp_path: Path) -> None:
+    made = drafted(table)
+    manifest = prepared(made, tmp_path)
+    assert sum(split.rows for split in manifest.splits.values()) == ROWS
+    assert all(0 < split.positives < split.rows for split in manifest.splits.values())
+
+
+def said(made: Draft) -> str:
+    return made.text.replace("\n# ", " ")
+
+
+def notes(made: Draft) -> dict[str, str]:
+    return {role.column.name: role.note for role in made.roles}
+
+
+def test_what_is_left_out_is_left_out_for_a_reason() -> None:
+    made = notes(drafted(leaking))
+    assert made["click_id"] == "it is filled only where the label is 1: known only afterwards"
+    assert made["reason"] == "it is filled only where the label is 0: known only afterwards"
+    assert made["dwell_time"] == "it is other than 0 only where the label is 1: known only afterwards"
+    assert made["state"].startswith("it tells the label")
+    made = notes(drafted(hospital))
+    assert made["age_code"] == "it tells the same as `age`, value by value"
+    assert made["patient_nbr"].startswith("each of them is in one split only")
+    made = notes(drafted(numbered))
+    assert made["Unnamed: 0"] == "the number of the row, as pandas and others write it"
+    assert made["key"] == "it numbers the rows: whole numbers without a gap, each once"
+    assert made["seq"] == "it numbers the rows: it rises from each to the next"
+
+
+def test_what_may_be_known_only_afterwards_is_said() -> None:
+    made = drafted(leaking)
+    assert "`score` alone nearly tells the label (AUC 0.99" in said(made)
+    assert "is it known before?" in "".join(made.doubts)
+    assert "`duration` (AUC 0." in said(drafted(bank))
+
+
+def test_numbers_that_stand_apart_are_said_with_the_sql_that_makes_them_missing(tmp_path: Path) -> None:
+    made = drafted(bank)
+    assert "`pdays` stands apart from the others (0 to 27)" in said(made)
+    change = """NULLIF("pdays", '999') AS "pdays\""""
+    assert change in said(made)
+    text = made.text.replace("SELECT * FROM", f"SELECT * REPLACE ({change}) FROM")
+    statistics = prepared(made._replace(text=text), tmp_path).statistics
+    assert statistics is not None
+    assert statistics.features["pdays"].missing["train"] == pytest.approx(0.9, abs=0.03)
+    assert "-999 in" in said(drafted(dirty))
+    assert not [doubt for doubt in drafted(numbered).doubts if "stands apart" in doubt]
+
+
+def test_markers_among_numbers_are_missing_and_said() -> None:
+    made = drafted(dirty)
+    assert doubts(made)[0].startswith("read as missing: ")
+    for marker in ("`\N{EM DASH}`", "`#DIV/0!` in `price`", "`on request` in `weight`"):
+        assert marker in doubts(made)[0]
+
+
+def test_infinite_numbers_are_missing(tmp_path: Path) -> None:
+    table = numbered(random.Random(0)) | {
+        "ratio": [float("inf") if i % 40 == 0 else i / 7 for i in range(ROWS)]
+    }
+    write(table, tmp_path / "t.parquet")
+    made = draft("t.parquet")
+    assert uses(made)["ratio"] == "numeric"
+    assert "100 × `inf` in `ratio`" in said(made)
+    statistics = prepared(made, tmp_path).statistics
+    assert statistics is not None
+    assert statistics.features["ratio"].missing["train"] == pytest.approx(0.025, abs=0.01)
+
+
+def test_a_table_too_small_to_judge_is_said_to_be() -> None:
+    made = drafted(sample)
+    assert "200 rows are too few to judge columns or models by" in made.doubts
+    assert notes(made)["user_id"] == "200 values; too few rows to tell whether they come again"
+
+
+def test_json_lists_are_read_as_lists(tmp_path: Path) -> None:
+    manifest = prepared(drafted(ratings), tmp_path)
+    values = pq.read_table(tmp_path / "data/t/vocab/colours.parquet").column("value").to_pylist()
+    assert sorted(values) == ["blue", "red", "x y"]
+    assert {feature.name: feature.max_len for feature in manifest.features}["history"] >= 30
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".csv"])
+def test_vectors_are_numbers(ending: str, tmp_path: Path) -> None:
+    """Of a list column, and of texts such as `[0.5, -1.25]`; as many features as a vector has numbers."""
+    pick = random.Random(0)
+    vectors = [[round(pick.gauss(0, 1), 4) for _ in range(8)] for _ in range(ROWS)]
+    ragged = [vector[: pick.randint(1, 8)] for vector in vectors]
+    emb: list[Any] = vectors if ending == ".parquet" else [str(vector) for vector in vectors]
+    table = {"click": [int(v[0] > 0) for v in vectors], "emb": emb}
+    table["some"] = ragged if ending == ".parquet" else [str(vector) for vector in ragged]
+    write(table, tmp_path / f"t{ending}")
+    made = draft(f"t{ending}")
+    assert uses(made) == {"emb": "vector", "some": OUT}
+    assert "list_avg" in notes(made)["some"]
+    features = {feature.name: feature.type for feature in prepared(made, tmp_path).features}
+    assert features == {f"emb_{i}": "numeric" for i in range(1, 9)}
+
+
+def test_a_time_that_is_not_used_is_said() -> None:
+    table = sessions(random.Random(0))
+    del table["session_id"]
+    table["seen_at"] = [None if i % 50 == 0 else f"2024-05-{1 + i % 28:02}" for i in range(ROWS)]
+    write(table, Path("t.csv"))
+    assert "`seen_at` is a time, but 2.0% of the rows lack it" in said(draft("t.csv"))
+
+
+def test_people_who_come_again_are_in_all_splits_and_that_is_said() -> None:
+    assert "each `user_id` is in several splits; with `key: user_id`" in said(drafted(ratings))
+
+
+@pytest.mark.parametrize("table", [expected.table for expected in EXPECTED], ids=lambda table: table.__name__)
+def test_the_split_does_not_depend_on_the_label(table: Callable[[random.Random], Table]) -> None:
+    """With other labels the same rows go the same way."""
+    made = drafted(table)
+    label = made.label.column.name
+    spec = spec_of(made)
+    if isinstance(spec.split, ByHash):
+        assert f'"{label}"' not in spec.split.key
+        assert label not in spec.split.key.replace("(", " ").replace(")", " ").replace(",", " ").split()

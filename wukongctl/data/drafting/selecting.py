@@ -1,0 +1,111 @@
+"""The SELECT of a recipe: a table's columns as they are meant, under names that a recipe can have."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from wukongctl.config.dataset import RESERVED_COLUMNS
+from wukongctl.data.query import sql
+
+LINE = 80
+"""Characters of a list of SQL that stay on one line."""
+WHY = "-- rows without a label teach nothing"
+ROW = "row_number"
+"""The column of the number of the row, where rows are divided by it."""
+
+
+@dataclass
+class Selection:
+    """What is selected of a table; `text` puts it over any FROM item with these columns."""
+
+    names: dict[str, str]
+    """Every column of the table → its name in the SELECT."""
+    changes: dict[str, str] = field(default_factory=dict)
+    """Column → the SQL that is selected for it."""
+    added: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Column → the SQL items that are selected in place of it."""
+    known: str = ""
+    """SQL over columns of the table that a row must fulfil to be a row."""
+    answered: str = ""
+    """The same over columns of the SELECT."""
+    numbered: bool = False
+    """Whether the number of the row is a column too."""
+
+    def text(self, source: str, order: str = "") -> str:
+        """SQL; `order` is a column of `source` to sort by, which is not selected."""
+        items = [self._star(order), *(item for parts in self.added.values() for item in parts)]
+        items += (
+            [f"row_number() OVER ({f'ORDER BY {order}' if order else ''}) AS {ROW}"] if self.numbered else []
+        )
+        broken = len(items) > 1 and sum(map(len, items)) > LINE
+        listed = ",\n  ".join(_filled(items)) if broken else ", ".join(items)
+        text = f"SELECT {listed}\nFROM {source}" if listed != "*" else f"SELECT * FROM {source}"
+        text += f"\nWHERE {self.known} {WHY}" if self.known else ""
+        text += f"\nORDER BY {order}" if order else ""
+        return f"SELECT * FROM (\n{text}\n)\nWHERE {self.answered} {WHY}" if self.answered else text
+
+    def _star(self, order: str) -> str:
+        """`*` with what is changed of it."""
+        changes = {name: new for name, new in self.changes.items() if name not in self.added}
+        renames = {old: new for old, new in self.names.items() if old != new and old not in self.added}
+        both = changes.keys() & renames.keys()  # DuckDB takes a column in one list only
+        gone = [name for name in self.names if name in both or name in self.added]
+        lists = {
+            "EXCLUDE": [*([order] if order else []), *map(sql.identifier, gone)],
+            "REPLACE": [f"{new} AS {sql.identifier(n)}" for n, new in changes.items() if n not in both],
+            "RENAME": [
+                f"{sql.identifier(old)} AS {sql.identifier(new)}"
+                for old, new in renames.items()
+                if old not in both
+            ],
+        }
+        star = "*" + "".join(f" {word} ({_items(items)})" for word, items in lists.items() if items)
+        again = (f"{changes[old]} AS {sql.identifier(renames[old])}" for old in self.names if old in both)
+        return ", ".join([star, *again])
+
+
+def _items(items: Sequence[str]) -> str:
+    """A list of SQL, on lines of its own where it is long."""
+    line = ", ".join(items)
+    return line if len(line) <= LINE else "\n    " + ",\n    ".join(items)
+
+
+def _filled(items: Sequence[str]) -> list[str]:
+    """`items` as lines, several on one where they are short."""
+    lines = [items[0]]
+    for item in items[1:]:
+        if lines[-1] is items[0] or len(lines[-1]) + len(item) > LINE:
+            lines.append(item)
+        else:
+            lines[-1] += f", {item}"
+    return lines
+
+
+def names(columns: Sequence[str], label: Sequence[str]) -> dict[str, str]:
+    """Column → its name in the SELECT: its own, unless that is reserved or no text file can hold it."""
+    found: dict[str, str] = {}
+    taken = {column.lower() for column in columns}
+    for column in columns:
+        name = re.sub(r"[^\x20-\x7e\u00a0-\ud7ff\ue000-\ufffd]", "_", column)[:60]
+        if name in RESERVED_COLUMNS and column not in label:
+            name = f"{name}_feature"
+        found[column] = _unique(name, taken, column)
+        taken.add(found[column].lower())
+    return found
+
+
+def vector(column: str, value: str, size: int, taken: Mapping[str, str]) -> dict[str, str]:
+    """Name → SQL of each number of a list of `size` numbers, `value`."""
+    known, made = {name.lower() for name in taken.values()}, {}
+    for position in range(1, size + 1):
+        name = _unique(f"{column[:50]}_{position}", known, "")
+        known.add(name.lower())
+        made[name] = f"{value}[{position}]"
+    return made
+
+
+def _unique(name: str, taken: set[str], own: str) -> str:
+    unique, count = name, 2
+    while unique != own and (unique.lower() in taken or not unique):
+        unique, count = f"{name}_{count}", count + 1
+    return unique
