@@ -49,6 +49,10 @@ def test_the_board_says_what_scikit_learn_says(wukong: Wukong, runs: list[str], 
     )
     assert difference["interval"][0] < difference["value"] < difference["interval"][1]
     assert difference["verdict"] in {"better", "worse", "undecided"}
+    for model in board["models"]:
+        for seed, folder in model["runs"].items():
+            result = json.loads((tmp_path / folder / "result.json").read_text())
+            assert model["warnings"][seed] == result["warnings"] != []
 
 
 def test_predictions_are_kept_so_that_the_data_may_go(wukong: Wukong, runs: list[str]) -> None:
@@ -68,13 +72,21 @@ def test_training_again_forgets_them(wukong: Wukong, runs: list[str], recipe: Pa
     assert not kept.exists()
 
 
-def test_tables_for_people_and_for_markdown(wukong: Wukong, runs: list[str]) -> None:
+def test_tables_for_people_and_for_markdown(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
     shown = wukong("compare", "runs", "--against", "mlp", "--by", "logloss")
     assert shown.code == 0
     assert "minus mlp" in shown.out
+    assert "! 4 of 4 runs (" in shown.out
+    assert shown.out.count("[few_updates]") == 1
+    assert re.search(r"wukong +2 ! ", shown.out)
     lines = wukong("compare", "runs", "--markdown").out.splitlines()
     assert lines[0].startswith("| test, 200 rows | seeds | MFLOP/ex. | AUC | LogLoss | excess LogLoss |")
     assert lines[1] == "| --- | ---: | ---: | ---: | ---: | ---: |"
+    assert any(line.startswith("- **!** 4 of 4 runs (") and "[few_updates]" in line for line in lines)
+    for run in runs:  # as older versions wrote it
+        old = json.loads((tmp_path / run / "result.json").read_text())
+        (tmp_path / run / "result.json").write_text(json.dumps(old | {"warnings": None}))
+    assert "!" not in wukong("compare", "runs").out
 
 
 def test_one_recipe_is_a_board_of_one_row(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
@@ -206,7 +218,10 @@ def test_a_long_name_leaves_the_numbers_room(
     assert all(re.search(r"[01]\.\d{5}\b", line) for line in shown)
     assert len(shown) == 2
     assert len(lines) < 40
-    assert max(map(len, lines[:-1])) <= 80
+    notes = [
+        line for line in lines[:-1] if line.startswith(("! ", "  hint: "))
+    ]  # sentences, as is the legend
+    assert max(len(line) for line in lines[:-1] if line not in notes) <= 80
 
 
 def test_damaged_predictions(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:

@@ -25,6 +25,10 @@ def test_seeds_are_the_runs_of_seed_with_mean_and_standard_deviation(
     assert cell == {"mean": statistics.fmean(values), "sd": statistics.stdev(values), "n": 3}
     assert found["seconds"] == pytest.approx(sum(run["seconds"] for run in found["runs"]))
     assert len(list((tmp_path / "runs").iterdir())) == 3
+    assert {warning["code"] for run in found["runs"] for warning in run["warnings"]} >= {"few_updates"}
+    said = wukong("train", recipe, "--seed", 5, "--seeds", 3).err
+    assert said.count("[few_updates]") == 1
+    assert "warning: 3 of 3 runs: the whole run made only 16 updates" in said
 
 
 def test_complete_seeds_are_skipped_and_interrupted_ones_go_on(

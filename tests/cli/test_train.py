@@ -40,6 +40,34 @@ def test_train_writes_the_run_folder_and_its_json(wukong: Wukong, recipe: Path, 
     assert [line["step"] for line in lines if line["split"] == "valid"] == [8, 16]
 
 
+def test_a_run_that_is_not_worth_having_says_so_everywhere(
+    wukong: Wukong, recipe: Path, tmp_path: Path
+) -> None:
+    found = wukong("train", recipe, "--json").json
+    codes = [warning["code"] for warning in found["warnings"]]
+    assert codes[:1] == ["few_updates"]
+    assert all({"code", "message", "hint"} <= warning.keys() for warning in found["warnings"])
+    assert found["warnings"][0]["updates"] == 16
+    kept = tmp_path / found["run"] / "result.json"
+    assert json.loads(kept.read_text())["warnings"] == found["warnings"]
+    for command in (("train", recipe, "-q"), ("runs", "show", found["run"])):
+        said = wukong(*command).err
+        assert (
+            "warning: the whole run made only 16 updates: 1,600 examples in batches of 100 [few_upd" in said
+        )
+        assert "hint: make at least 100: `--set batch_size=16" in said
+    (row,) = wukong("runs", "ls", "--json").json
+    assert row["warnings"] == codes
+    assert "complete !" in wukong("runs", "ls").out
+    old = json.loads(kept.read_text())
+    del old["warnings"]  # as older versions wrote it
+    kept.write_text(json.dumps(old))
+    assert wukong("train", recipe, "--json").json["warnings"] == []
+    for command in (("train", recipe), ("runs", "show", found["run"]), ("runs", "ls")):
+        shown = wukong(*command)
+        assert (shown.code, "warning" in shown.err, "!" in shown.out) == (0, False, False)
+
+
 def test_the_resolved_recipe_runs_as_it_is_and_finds_the_same_run(wukong: Wukong, recipe: Path) -> None:
     first = wukong("train", recipe, "--json").json
     again = wukong("train", Path(first["run"]) / "recipe.yaml", "--json").json

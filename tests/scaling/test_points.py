@@ -125,6 +125,15 @@ def test_a_table_without_finished_runs_is_refused(tmp_path: Path) -> None:
 # --- run folders ----------------------------------------------------------------------------------------
 
 
+def test_runs_carry_their_warnings_and_old_ones_have_none(tmp_path: Path) -> None:
+    warned = {"warnings": [{"code": "few_updates", "message": "only 1 update", "hint": "more", "updates": 1}]}
+    run_folder(tmp_path, "new", result=warned)
+    run_folder(tmp_path, "old", seed=2)
+    run_folder(tmp_path, "lost", seed=3, result=warned | {"status": "diverged"})
+    (found,) = read_runs([tmp_path]).warned
+    assert (found.name, found.run, found.warning.to_dict()) == ("wukong", "new", warned["warnings"][0])
+
+
 def test_runs_carry_their_facts_and_prefer_excess_loss(tmp_path: Path) -> None:
     run_folder(tmp_path, "r1")
     points = read_runs([tmp_path])

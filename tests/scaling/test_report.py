@@ -19,6 +19,8 @@ from wukongctl.scaling import report as reports
 from wukongctl.scaling import wording
 from wukongctl.scaling.analysis import Report, Unit, build
 from wukongctl.scaling.points import Excluded, Point, PointSet, read_csv
+from wukongctl.scaling.warned import Warned
+from wukongctl.training.warnings import RunWarning
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +117,35 @@ def test_json_has_no_nan_however_poor_the_points() -> None:
         text = reports.to_json(build(PointSet(points, "logloss")))
         assert "NaN" not in text
         assert "Infinity" not in text
+
+
+def test_warnings_of_runs_are_said_once_with_their_number() -> None:
+    report = synthetic()
+    few, best = (RunWarning(code, f"<{code}>", f"do {code}") for code in ("few_updates", "best_first"))
+    warned = [Warned(model, f"{model}-{seed}", few) for model in ("wukong", "dlrm") for seed in range(3)]
+    warned.append(Warned("dlrm", "dlrm-1", best))
+    report = build(replace(report.source, warned=tuple(warned)))
+    data = json.loads(reports.to_json(report))
+    assert [(each["code"], len(each["runs"])) for each in data["warnings"]] == [
+        ("few_updates", 6),
+        ("best_first", 1),
+    ]
+    by_curve = {curve["model"]: curve["warnings"] for curve in data["curves"]}
+    assert by_curve["wukong"] == [
+        {"code": "few_updates", "message": "<few_updates>", "hint": "do few_updates",
+         "runs": ["wukong-0", "wukong-1", "wukong-2"]}
+    ]  # fmt: skip
+    assert [each["code"] for each in by_curve["dlrm"]] == ["few_updates", "best_first"]
+    page = Page(reports.to_html(report))
+    text = " ".join(page.words)
+    assert "6 of 30 runs (wukong, dlrm): <few_updates> [few_updates]" in text
+    assert {link[1:] for link in page.links} <= set(page.ids)
+    assert page.links.count("#warning-few_updates") == 2
+    assert "**Warning:** 1 of 30 runs (dlrm): &lt;best_first> [best_first]" in reports.to_markdown(report)
+    assert data["warnings"] == json.loads(reports.to_json(build(report.source)))["warnings"]
+    silent = reports.to_html(synthetic()) + reports.to_markdown(synthetic())
+    assert "warning-" not in silent
+    assert "**Warning" not in silent
 
 
 # --- form and floor -----------------------------------------------------------------------------------------

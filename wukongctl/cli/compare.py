@@ -85,6 +85,9 @@ def _show(console: "Console", board: "Leaderboard") -> None:
         console.print(shown)
     for name, settings in _namesakes(board):
         console.print(f"{name}: {settings}", soft_wrap=True)
+    for warning, hint in _warnings(board):
+        console.print(f"! {warning}", soft_wrap=True)
+        console.print(f"  hint: {hint}", soft_wrap=True)
     console.print(_legend(board), soft_wrap=True)
 
 
@@ -95,6 +98,8 @@ def _markdown(board: "Leaderboard") -> str:
         parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
     if apart := [f"- `{name}`: `{settings}`" for name, settings in _namesakes(board)]:
         parts.append("\n".join(apart))
+    if warned := [f"- **!** {warning} ({hint})" for warning, hint in _warnings(board)]:
+        parts.append("\n".join(warned))
     return "\n\n".join([*parts, _legend(board)])
 
 
@@ -110,7 +115,12 @@ def _leaders(board: "Leaderboard") -> tuple[list[str], list[list[str]]]:
     rows = []
     for contender in (row.contender for row in board.rows):
         gflop = contender.gflop_per_example
-        cells = [contender.name, str(len(contender.runs)), "–" if gflop is None else f"{gflop * 1e3:.4g}"]
+        mark = " !" if any(contender.warnings.values()) else ""
+        cells = [
+            contender.name,
+            f"{len(contender.runs)}{mark}",
+            "–" if gflop is None else f"{gflop * 1e3:.4g}",
+        ]
         for metric in board.metrics:
             sd = contender.sd(metric)
             cells.append(f"{contender.mean(metric):.5f}" + ("" if sd is None else f" ± {sd:.5f}"))
@@ -141,6 +151,12 @@ def _namesakes(board: "Leaderboard") -> list[tuple[str, str]]:
         more = [f"and {len(parts) - MOST_KEYS} more"] if len(parts) > MOST_KEYS else []
         told.append((contender.name, ", ".join(parts[:MOST_KEYS] + more)))
     return told
+
+
+def _warnings(board: "Leaderboard") -> list[tuple[str, str]]:
+    """What the runs warn of, the same once for all of them, and what to do."""
+    runs = sum(len(row.contender.runs) for row in board.rows)
+    return [(found.said(runs), found.hint) for found in board.warned]
 
 
 def _legend(board: "Leaderboard") -> str:

@@ -82,7 +82,7 @@ def _features(console: "Console", features: Iterable[Mapping[str, Any]], counted
         console.print(plain)
         return
     splits = list(next(iter(counted.values()))["missing"])
-    rates = table("feature", "rows", "seen", "covered", "missing", *(f"OOV {s}" for s in splits))
+    rates = table("feature", "rows", "seen", "covered", "missing", *(f"OOV {s}" for s in splits), "AUC alone")
     shapes = table("feature", "type", "values of train")
     shapes.columns[1].justify = shapes.columns[2].justify = "left"
     for feature in features:
@@ -97,6 +97,7 @@ def _features(console: "Console", features: Iterable[Mapping[str, Any]], counted
             _share(found["coverage"]),
             _share(found["missing"].get("train")),
             *cells,
+            _auc(found.get("auc")),
         )
     console.print(rates)
     console.print(shapes)
@@ -142,6 +143,10 @@ def _count(value: int | None) -> str:
 
 def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:.1%}"
+
+
+def _auc(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _short(text: str) -> str:

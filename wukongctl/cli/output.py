@@ -62,10 +62,12 @@ class Output:
         if not (self.quiet or self.as_json):
             click.echo(text, err=True)
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: str, hint: str | None = None) -> None:
         """Say something the user should not miss, even under `--quiet`; in JSON it is part of the result."""
         if not self.as_json:
             click.echo(f"warning: {text}", err=True)
+            if hint:
+                click.echo(f"hint: {hint}", err=True)
             if _under_github_actions():
                 click.echo(_annotation(Problem(text), "warning"), err=True)
 

@@ -7,6 +7,7 @@ import click
 
 from wukongctl.cli import options
 from wukongctl.cli.output import Output
+from wukongctl.cli.warned import warn_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,8 +49,11 @@ def ls(output: Output, folder: Path) -> None:
             cells = (f"{metrics[key]:.5f}" if key in metrics else "–" for key in ("auc", "logloss"))
             seed, gflop = row["seed"], row["gflop_per_example"]
             known = ("–" if seed is None else str(seed), "–" if gflop is None else f"{gflop * 1e3:.4g}")
-            shown.add_row(row["run"], row["status"], *known, *cells)
+            mark = " !" if row["warnings"] else ""
+            shown.add_row(row["run"], row["status"] + mark, *known, *cells)
         console.print(shown)
+        if any(row["warnings"] for row in found):
+            console.print("! `wukongctl runs show RUN` says what a run warns of")
 
     output.result(found, human)
 
@@ -78,11 +82,13 @@ def show(output: Output, run: Path) -> None:
             console.print(metrics_table(result["metrics"]))
 
     output.result({"run": described, "result": result}, human)
+    warn_of(output, [result or {}])
 
 
 def _row(folder: "RunFolder") -> dict[str, Any]:
     """One line of the list; a run whose files are damaged keeps its line, so that it is seen."""
     from wukongctl.errors import UsageError
+    from wukongctl.training.warnings import RunWarning
 
     try:
         described, result = folder.read("run.json"), folder.read("result.json")
@@ -94,7 +100,8 @@ def _row(folder: "RunFolder") -> dict[str, Any]:
             "seed": described["seed"],
             "gflop_per_example": described["flops"]["gflop_per_example"],
             "metrics": (result or {}).get("metrics", {}).get("test", {}),
+            "warnings": [warning.code for warning in RunWarning.read(result)],
         }
     except (UsageError, KeyError, TypeError, AttributeError):
         nothing = dict.fromkeys(("model", "seed", "gflop_per_example"))
-        return {"run": folder.path.name, "status": "damaged", "metrics": {}} | nothing
+        return {"run": folder.path.name, "status": "damaged", "metrics": {}, "warnings": []} | nothing

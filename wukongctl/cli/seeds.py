@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from wukongctl.cli.output import Output
 from wukongctl.cli.sources import Source
+from wukongctl.cli.warned import warn_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +38,7 @@ def train_all(output: Output, specs: "list[TrainingSpec]", speaks: bool, *, resu
     summary = summarize(runs)
     if speaks:
         output.result(summary, lambda console: show(console, summary))
+        warn_of(output, [run for run in runs if run["status"] == "complete"])
     if lost := [run["message"] for run in runs if run["status"] == "diverged"]:
         raise RunFailed(f"{len(lost)} of {len(runs)} runs diverged, the first with: {lost[0]}")
 

@@ -10,6 +10,7 @@ import click
 
 from wukongctl.cli import options
 from wukongctl.cli.output import Output
+from wukongctl.cli.warned import warn_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -108,6 +109,7 @@ def train(
             )
             if rank == 0:
                 output.result(summary_of(outcome), lambda console: show(console, outcome))
+                warn_of(output, [outcome.result])
                 output.note(f"next: {next_steps.after_training(outcome.folder)}")
 
 
@@ -181,6 +183,7 @@ def summary_of(outcome: "Outcome") -> dict[str, Any]:
         "metrics": result["metrics"],
         "seconds": result["seconds"],
         "mfu": result.get("mfu"),
+        "warnings": result.get("warnings", []),
     }
 
 

@@ -18,6 +18,8 @@ BINS = 16
 TOP = 8
 """How many of the most frequent values are named."""
 SIGNIFICANT_DIGITS = 9
+LEAK_AUC = 0.98
+"""From here on a feature alone tells the label so well that it was probably written down after it."""
 
 
 class Bar(Spec):
@@ -48,6 +50,9 @@ class FeatureStatistics(Spec):
     """Values of the vocabulary."""
     coverage: float | None = None
     """Share of the values of train, missing ones aside, that have an id of their own."""
+    auc: float | None = None
+    """AUC of this feature alone on held-out rows: of the share of positives that train has for each value, a
+    missing one included. None in datasets of older versions, and where a split has one class only."""
     mean: float | None = None
     std: float | None = None
     minimum: float | None = None
@@ -148,13 +153,16 @@ def describe(
     tallies: Mapping[SplitName, Mapping[str, Tally]],
     vocabularies: Mapping[str, VocabularyStatistics],
     label_rate: dict[SplitName, float],
+    aucs: Mapping[str, float],
 ) -> Statistics:
     """The statistics of the features `names`; `vocabularies` are those of the features that have one."""
     return Statistics(
         label_rate={name: _rounded(rate) for name, rate in label_rate.items()},
         features={
             name: _feature(
-                {split: columns[name] for split, columns in tallies.items()}, vocabularies.get(name)
+                {split: columns[name] for split, columns in tallies.items()},
+                vocabularies.get(name),
+                aucs.get(name),
             )
             for name in names
         },
@@ -213,11 +221,14 @@ def histogram(bins: Mapping[int, int]) -> tuple[Bar, ...]:
     return tuple(bars)
 
 
-def _feature(tallies: dict[SplitName, Tally], vocabulary: VocabularyStatistics | None) -> FeatureStatistics:
+def _feature(
+    tallies: dict[SplitName, Tally], vocabulary: VocabularyStatistics | None, auc: float | None
+) -> FeatureStatistics:
     train = tallies["train"]
     mean, std = _moments(train)
     measured = FeatureStatistics(
         missing={name: _rate(tally.missing, tally.rows) for name, tally in tallies.items()},
+        auc=None if auc is None else _rounded(auc),
         mean=mean,
         std=std,
         minimum=train.minimum,

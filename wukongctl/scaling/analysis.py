@@ -13,6 +13,7 @@ from wukongctl.scaling.data_scaling import DataLaw, JointLaw, data_laws, joint_l
 from wukongctl.scaling.fit import Form
 from wukongctl.scaling.gates import Finding, Verdict, overall
 from wukongctl.scaling.points import Excluded, Point, PointSet
+from wukongctl.scaling.warned import Fold, fold
 
 EXTRAPOLATE = 2.0
 
@@ -63,6 +64,10 @@ class Report:
     def excluded(self) -> tuple[Excluded, ...]:
         """Runs that entered no fit."""
         return self.source.excluded
+
+    def warned(self, model: str | None = None) -> tuple[Fold, ...]:
+        """What the runs of one curve warn of, or those of all, the same once."""
+        return fold(each for each in self.source.warned if model in (None, each.name))
 
     @property
     def of_data(self) -> bool:

@@ -22,9 +22,11 @@ from wukongctl.scaling.examples import (
 )
 from wukongctl.scaling.gates import holm
 from wukongctl.scaling.runs import Run, run_folders
+from wukongctl.scaling.warned import Fold, Warned, fold
 from wukongctl.training.evaluate import predictions
 from wukongctl.training.evaluation import Scores
 from wukongctl.training.metrics import example_losses
+from wukongctl.training.warnings import RunWarning
 
 Metric: TypeAlias = Literal["auc", "logloss", "excess_logloss"]
 LEVEL = 0.95
@@ -42,6 +44,8 @@ class Contender:
     contributions: dict[Metric, dict[int, Contributions]]
     settings: dict[str, Any]
     """Dotted key → value of what tells it from others of the same name."""
+    warnings: dict[int, tuple[RunWarning, ...]]
+    """Seed → what the run warns of."""
 
     def values(self, metric: Metric) -> list[float]:
         """The metric of every seed."""
@@ -97,6 +101,17 @@ class Leaderboard:
     skipped: tuple[Run, ...]
     """Those that diverged or are not finished."""
     repeated: tuple[Repeated, ...]
+
+    @property
+    def warned(self) -> tuple[Fold, ...]:
+        """What the runs warn of, in the order of the rows."""
+        contenders = [row.contender for row in self.rows]
+        return fold(
+            Warned(contender.name, str(contender.runs[seed]), warning)
+            for contender in contenders
+            for seed, found in sorted(contender.warnings.items())
+            for warning in found
+        )
 
 
 def build(
@@ -201,6 +216,7 @@ def _contenders(runs: Sequence[Run], scores: dict[Path, Scores]) -> list[Contend
                 members[0].get("params", "dense"),
                 {metric: {seed: parts[metric] for seed, parts in measured.items()} for metric in metrics},
                 settings,
+                {_seed(run): run.warnings for run in members},
             )
         )
     return made
@@ -300,6 +316,10 @@ def _row_dict(row: Row, metrics: Sequence[Metric]) -> dict[str, Any]:
         "dense_params": contender.dense_params,
         "settings": contender.settings,
         "runs": {str(seed): str(folder) for seed, folder in sorted(contender.runs.items())},
+        "warnings": {
+            str(seed): [warning.to_dict() for warning in found]
+            for seed, found in sorted(contender.warnings.items())
+        },
         "metrics": {
             metric: {"mean": contender.mean(metric), "sd": contender.sd(metric), "n": len(contender.runs)}
             for metric in metrics

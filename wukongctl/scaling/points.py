@@ -13,6 +13,7 @@ from wukongctl.config.report import Metric
 from wukongctl.errors import UsageError
 from wukongctl.scaling.runs import Run, run_folders
 from wukongctl.scaling.table import Row, Table
+from wukongctl.scaling.warned import Warned
 
 LARGEST_GFLOP, LARGEST_LOSS = 1e15, 1e6
 """Of a CSV: fits of larger numbers, or of compute smaller than one over it, leave the range of floats."""
@@ -70,6 +71,8 @@ class PointSet:
     excluded: tuple[Excluded, ...] = ()
     without_flops: tuple[str, ...] = ()
     """Runs of models that have none, as LightGBM, and so no place on the axis."""
+    warned: tuple[Warned, ...] = ()
+    """What the fitted runs warn of."""
 
     @property
     def zero_loss(self) -> float:
@@ -193,6 +196,9 @@ def read_runs(paths: Sequence[Path], *, split: str | None = None, metric: Metric
         bayes_logloss=bayes,
         excluded=tuple(_excluded(run) for run in runs if run.status != "complete"),
         without_flops=tuple(str(run.folder) for run in found if run.gflop is None),
+        warned=tuple(
+            Warned(run.curve, str(run.get("run")), warning) for run in done for warning in run.warnings
+        ),
     )
 
 

@@ -73,6 +73,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "excluded": [dataclasses.asdict(run) for run in report.excluded],
         "without_flops": list(source.without_flops),
         "remarks": list(report.remarks),
+        "warnings": [found.to_dict() for found in report.warned()],
         "gates": [dataclasses.asdict(finding) for finding in report.findings],
         "verdict": report.verdict,
         "files": files_of(report),
@@ -210,6 +211,7 @@ def _curve(curve: Curve, report: Report) -> dict[str, Any]:
         "df": None if law is None else law.df,
         "noise": None if curve.noise is None else dataclasses.asdict(curve.noise),
         "notes": list(curve.notes),
+        "warnings": [found.to_dict() for found in report.warned(curve.model)],
         "descriptive": curve.descriptive,
         "alternatives": [
             {
@@ -302,6 +304,8 @@ def _context(report: Report) -> dict[str, Any]:
         "metric_name": wording.METRIC_NAMES[report.source.metric],
         "headline": wording.headline(report),
         "sentences": {curve.model: list(wording.sentences(curve, report)) for curve in report.curves},
+        "warned": report.warned(),
+        "warned_curves": {curve.model: report.warned(curve.model) for curve in report.curves},
         "matches": wording.matches(report),
         "match_sentence": wording.match_sentence,
         "verdicts": wording.VERDICTS,

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from wukongctl.data import next_steps
 from wukongctl.errors import UsageError
 from wukongctl.training.not_a_run import not_a_run
+from wukongctl.training.warnings import RunWarning
 
 FORMAT_VERSION = 1
 
@@ -65,6 +66,11 @@ class Run:
                 raise UsageError(f"`{self.folder / 'run.json'}` has no `{'.'.join(keys)}`")
             value = value[key]
         return value
+
+    @property
+    def warnings(self) -> tuple[RunWarning, ...]:
+        """What the run said of itself when it was finished; none in runs of older versions."""
+        return RunWarning.read(self.result)
 
     def metrics(self, split: str) -> dict[str, Any]:
         """The metrics of a split, empty when the run has none."""

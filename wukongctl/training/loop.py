@@ -29,6 +29,7 @@ from wukongctl.training.plan import new_model, require_two_rows, total_examples,
 from wukongctl.training.run import RunFolder
 from wukongctl.training.signals import StopRequest, stop_requests
 from wukongctl.training.update import Update
+from wukongctl.training.warnings import warnings_of
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ class Trainer:
         report: Callable[[Progress], None],
     ) -> None:
         self.recipe, self.folder, self.execution, self.report = recipe, folder, execution, report
+        self.manifest = manifest
         self.world, self.track = world, track
         torch.manual_seed(recipe.seed)
         self.model = new_model(recipe, manifest, data).to(execution.device)
@@ -303,6 +305,7 @@ class Trainer:
         measured = {split: self._evaluate(split) for split in held_out}
         metrics = {str(split): found.to_dict() for split, found in measured.items()}
         result = self._result("complete", metrics) | self._utilization()
+        result["warnings"] = warnings_of(self.folder, self.recipe, self.manifest, result)
         self.folder.write("result.json", result)
         if self.world.is_first:
             self.checkpoints.clear()

@@ -42,6 +42,8 @@ class Outcome:
     failed: tuple[str, ...]
     rejected: int
     noted: Noted
+    aucs: dict[str, float]
+    """Of each feature alone (see `strength`)."""
 
 
 def describe(job: Job, raw: Resolved, outcome: Outcome, limit_rows: int | None) -> Manifest:
@@ -55,6 +57,7 @@ def describe(job: Job, raw: Resolved, outcome: Outcome, limit_rows: int | None) 
         },
         {spec.columns[index][0]: entry.statistics for index, entry in outcome.vocabularies.items()},
         {name: split.positives / split.rows for name, split in outcome.splits.items()},
+        outcome.aucs,
     )
     return Manifest(
         dataset=spec.name,
@@ -160,6 +163,11 @@ def _notes(spec: DatasetSpec, outcome: Outcome) -> list[str]:
     if not spec.files and spec.generator is None:
         notes.append("the recipe lists no `files`: a change of what its SQL reads will go unnoticed")
     notes += _constant(spec, outcome)
+    notes += [
+        f"`{name}` alone gives AUC {auc:.4f}: leave it out if it is known only after the label"
+        for name, auc in outcome.aucs.items()
+        if auc >= statistics.LEAK_AUC
+    ]
     notes += [
         f"`{file.path}`: {file.without:,} values of train have no vector, theirs is zero"
         for file in outcome.vectors.values()

@@ -36,6 +36,7 @@ from wukongctl.data.pipeline import (
     reading,
     rejects,
     shuffle,
+    strength,
     vocabulary,
 )
 from wukongctl.data.pipeline.description import VERSIONS, Outcome, Vectors, describe
@@ -96,7 +97,10 @@ def run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Manif
     _assemble(job, pieces, kept, vocabularies)
     vectors = _vectors(job, vocabularies, options.report)
     written = {name: [piece.written for piece in found] for name, found in pieces.items()}
-    outcome = Outcome(vocabularies, encoders, written, kept, vectors, tuple(failed), _rejected(job), noted)
+    aucs = strength.measure(job.work / DATASET, kept, [name for name, _ in spec.columns])
+    outcome = Outcome(
+        vocabularies, encoders, written, kept, vectors, tuple(failed), _rejected(job), noted, aucs
+    )
     return describe(job, raw, outcome, options.limit_rows)
 
 

@@ -1,0 +1,371 @@
+"""Every rule on planted facts, on both sides of its threshold, and on tiny runs."""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from tests.data.test_prepare import own, run
+from wukongctl.config.loading import load
+from wukongctl.config.training import TrainingSpec
+from wukongctl.data.manifest import Manifest, Split
+from wukongctl.data.statistics import FeatureStatistics, Statistics
+from wukongctl.training.facts import Evaluation, Facts, gather
+from wukongctl.training.run import RunFolder
+from wukongctl.training.train import train
+from wukongctl.training.warnings import Code, RunWarning, auc_half_width, warnings, warnings_of
+
+RECIPE: dict[str, Any] = {
+    "data": "d",
+    "model": {"name": "mlp", "hidden": [8]},
+    "batch_size": 100,
+    "epochs": 4,
+}
+HEALTHY = {"auc": 0.75, "logloss": 0.5, "normalized_entropy": 0.85, "calibration": 1.02}
+
+
+def split(rows: int, positives: int) -> Split:
+    return Split(rows=rows, positives=positives, files=())
+
+
+def facts(recipe: dict[str, Any] | None = None, **changes: Any) -> Facts:
+    """A healthy run of four passes over 10,000 rows, but for `changes`; `valid` and `test` change metrics."""
+    metrics = {name: HEALTHY | changes.pop(name, {}) for name in ("valid", "test")}
+    healthy: dict[str, Any] = {
+        "splits": {"train": split(10_000, 3_000), "valid": split(2_000, 600), "test": split(2_000, 600)},
+        "statistics": None,
+        "metrics": metrics,
+        "examples": 40_000,
+        "updates": 400,
+        "evaluations": evaluations(0.55, 0.51, 0.5, 0.5001),
+        "train_loss": 0.48,
+    }
+    return Facts(recipe=TrainingSpec.from_dict(RECIPE | (recipe or {})), **(healthy | changes))
+
+
+def evaluations(*values: float) -> tuple[Evaluation, ...]:
+    return tuple(Evaluation(100 * (i + 1), value) for i, value in enumerate(values))
+
+
+def codes(given: Facts) -> list[str]:
+    return [warning.code for warning in warnings(given)]
+
+
+def statistics(**features: dict[str, Any]) -> Statistics:
+    return Statistics(
+        label_rate={"train": 0.3},
+        features={name: FeatureStatistics(missing={}, **values) for name, values in features.items()},
+    )
+
+
+def test_a_healthy_run_is_silent() -> None:
+    assert warnings(facts()) == []
+
+
+# --- each rule, on both sides --------------------------------------------------------------------------
+
+
+def splits(**changes: Split) -> dict[str, Any]:
+    """Those of a healthy run, some of them changed."""
+    return {"splits": facts().splits | changes}
+
+
+def unknown(train: float, valid: float, test: float) -> dict[str, Any]:
+    """A feature with these shares of unseen values."""
+    return {"statistics": statistics(a={"unknown": {"train": train, "valid": valid, "test": test}})}
+
+
+def alone(auc: float) -> dict[str, Any]:
+    return {"statistics": statistics(a={"auc": auc})}
+
+
+def seen(*values: float, **more: Any) -> dict[str, Any]:
+    return {"evaluations": evaluations(*values), **more}
+
+
+Changes = dict[str, Any]
+BOUNDARIES: list[tuple[str, Changes, Changes]] = [
+    ("few_updates", {"updates": 99}, {"updates": 100}),
+    ("few_updates", {"updates": 1}, {"updates": None}),
+    ("no_better_than_base_rate", {"test": {"normalized_entropy": 1.0}},
+     {"test": {"normalized_entropy": 0.9999}}),
+    ("no_better_than_base_rate", {"valid": {"normalized_entropy": 1.2}}, {}),
+    ("few_positives", splits(test=split(2_000, 199)), splits(test=split(2_000, 200))),
+    ("few_negatives", splits(test=split(2_000, 1_801)), splits(test=split(2_000, 1_800))),
+    ("one_class", splits(test=split(2_000, 0)), splits(test=split(2_000, 1))),
+    ("one_class", splits(valid=split(2_000, 2_000)), splits(valid=split(2_000, 1_999))),
+    ("best_first", seen(0.5, 0.503), seen(0.5, 0.501)),
+    ("still_improving", seen(0.503, 0.5), seen(0.501, 0.5)),
+    ("still_improving", seen(0.56, 0.5), seen(0.56)),
+    ("still_improving", seen(0.56, 0.5, examples=10_001), seen(0.56, 0.5, examples=10_000)),
+    ("miscalibrated", {"test": {"calibration": 1.11}}, {"test": {"calibration": 1.099}}),
+    ("miscalibrated", {"valid": {"calibration": 0.89}}, {"valid": {"calibration": 0.901}}),
+    ("near_perfect", {"test": {"auc": 0.9999}}, {"test": {"auc": 0.99989}}),
+    ("near_perfect", splits(test=split(900, 20)) | {"test": {"auc": 1.0}},
+     splits(test=split(900, 19)) | {"test": {"auc": 1.0}}),
+    ("leaking_feature", alone(0.98), alone(0.9799)),
+    ("unseen_values", unknown(0.0, 0.5, 0.5), unknown(0.0, 0.49, 0.49)),
+    ("unseen_values", unknown(0.6, 0.9, 0.7), unknown(0.6, 0.9, 0.71)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "over", "under"), BOUNDARIES)
+def test_each_rule_has_its_boundary(code: str, over: Changes, under: Changes) -> None:
+    assert code in codes(facts(**over))
+    assert code not in codes(facts(**under))
+
+
+def test_overfitting_is_a_gain_in_training_that_does_not_hold() -> None:
+    entropy = -(0.3 * math.log(0.3) + 0.7 * math.log(0.7))  # of train's label
+    kept = {"normalized_entropy": 0.9}  # a tenth of the base rate's loss is saved on valid
+    assert "overfit" in codes(facts(valid=kept, train_loss=entropy * 0.799))
+    assert "overfit" not in codes(facts(valid=kept, train_loss=entropy * 0.801))
+    barely = {"normalized_entropy": 0.999}
+    assert "overfit" not in codes(facts(valid=barely, train_loss=entropy * 0.952))
+    (found,) = warnings(facts(valid=kept, train_loss=entropy * 0.5))
+    assert "only 20% of the gain" in found.message
+    assert found.numbers["gain"] == pytest.approx({"train": 0.5, "valid": 0.1})
+
+
+def test_a_watched_auc_is_better_when_higher() -> None:
+    watched = {"early_stopping": {"metric": "auc"}}
+    for values, code in (((0.7, 0.75), "still_improving"), ((0.75, 0.7), "best_first")):
+        assert codes(facts(watched, evaluations=evaluations(*values))) == [code]
+    assert codes(facts(watched, evaluations=evaluations(0.7, 0.75, 0.74))) == []
+
+
+def test_small_validation_splits_ask_for_larger_changes() -> None:
+    """With 100 rows of the rarer class, two evaluations of one model differ by .01 by chance."""
+    small = splits(valid=split(1_000, 100))
+    assert "still_improving" not in codes(facts(**small, evaluations=evaluations(0.504, 0.5)))
+    assert "still_improving" in codes(facts(**small, evaluations=evaluations(0.51, 0.5)))
+
+
+def test_rates_that_come_down_to_zero_make_the_last_evaluation_the_best_by_design() -> None:
+    for decay, expected in (("linear", []), ("cosine", []), ("plateau", ["still_improving"])):
+        given = facts({"schedule": {"decay": decay}}, evaluations=evaluations(0.55, 0.51, 0.505))
+        assert codes(given) == expected
+    large = evaluations(0.6, 0.5)
+    assert codes(facts({"schedule": {"decay": "linear"}}, evaluations=large)) == ["still_improving"]
+
+
+def test_chance_is_no_miscalibration_and_a_base_rate_that_moved_is_said() -> None:
+    tiny = splits(test=split(300, 90))
+    assert "miscalibrated" not in codes(facts(**tiny, test={"calibration": 1.15}))
+    moved = splits(test=split(2_000, 400))
+    (found,) = warnings(facts(**moved, test={"calibration": 1.4}))
+    assert found.message.endswith("1.40 on test; that share is 0.300 in train and 0.200 in test")
+    assert "base rate moved" in found.hint
+    (other,) = warnings(facts(**moved, test={"calibration": 0.7}))  # not the way that the rate went
+    assert "base rate moved" not in other.hint
+
+
+def test_what_few_updates_explain_is_not_said_again() -> None:
+    bad = facts(
+        updates=3,
+        evaluations=evaluations(0.5, 0.7),
+        train_loss=0.01,
+        test={"normalized_entropy": 1.3, "calibration": 2.0},
+    )
+    assert codes(bad) == ["few_updates", "no_better_than_base_rate"]
+
+
+def test_a_leak_is_no_reason_to_train_longer() -> None:
+    leaking = facts(statistics=statistics(a={"auc": 1.0}), evaluations=evaluations(0.5, 0.1))
+    assert codes(leaking) == ["leaking_feature"]
+
+
+def test_a_model_that_is_not_trained_by_updates_has_the_rules_that_apply() -> None:
+    given = facts(updates=None, evaluations=(), train_loss=None, test={"auc": 1.0, "normalized_entropy": 1.0})
+    assert codes(given) == ["near_perfect", "no_better_than_base_rate"]
+    assert "--set" not in "".join(warning.hint for warning in warnings(given))
+
+
+def test_without_held_out_splits_little_is_said() -> None:
+    alone = {"splits": {"train": split(10_000, 3_000)}, "metrics": {}, "evaluations": ()}
+    assert codes(facts(**alone)) == []
+    assert codes(facts(**alone, updates=4)) == ["few_updates"]
+
+
+def test_the_documented_codes_are_those_there_are() -> None:
+    page = (Path(__file__).parents[2] / "docs/concepts/runs.md").read_text()
+    section = page.partition("## Warnings")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    documented = [code for cell in cells for code in re.findall(r"`(\w+)`", cell)]
+    assert sorted(documented) == sorted(get_args(Code))
+    assert {code for code, _, _ in BOUNDARIES} | {"overfit"} == set(get_args(Code))
+
+
+# --- numbers and hints ---------------------------------------------------------------------------------
+
+
+def test_messages_and_numbers_say_the_same() -> None:
+    (found,) = warnings(facts(**splits(test=split(2_000, 199)), test={"auc": 0.7}))
+    half = found.numbers["splits"]["test"]["auc_half_width"]
+    assert f"test has 199 positives in 2,000 rows (AUC 0.700 ± {half:.3f})" in found.message
+    assert found.to_dict()["code"] == "few_positives"
+    features = statistics(
+        a={"unknown": {"train": 0.0, "test": 0.7}}, b={"unknown": {"train": 0.0, "test": 0.9}}
+    )
+    (found,) = warnings(facts(statistics=features))
+    assert found.message.startswith("`b` (and 1 more) has values outside its vocabulary in 0% of train, 90%")
+    assert list(found.numbers["features"]) == ["a", "b"]
+
+
+@pytest.mark.parametrize("auc", [0.6, 0.75, 0.9])
+def test_the_interval_of_an_auc_is_about_what_samples_scatter_by(auc: float) -> None:
+    rng = np.random.default_rng(0)
+    shift = {0.6: 0.358, 0.75: 0.954, 0.9: 1.812}[auc]  # of two normal classes with that AUC
+    labels = np.arange(600) < 100
+    drawn = [roc_auc_score(labels, rng.normal(size=600) + shift * labels) for _ in range(300)]
+    assert np.mean(drawn) == pytest.approx(auc, abs=0.01)
+    assert auc_half_width(auc, 100, 500) == pytest.approx(1.96 * np.std(drawn), rel=0.12)
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch", "epochs"), [(4_000, 4_096, 1), (300, 64, 1), (90_000, 4_096, 2), (50, 16, 3)]
+)
+def test_the_hint_of_few_updates_gives_enough(rows: int, batch: int, epochs: int, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(json.dumps(RECIPE | {"batch_size": batch, "epochs": epochs}))
+    recipe = load(path, TrainingSpec, [])
+    updates = epochs * -(-rows // batch)
+    given = facts(
+        {"batch_size": batch, "epochs": epochs},
+        **splits(train=split(rows, rows // 3)),
+        examples=rows * epochs,
+        updates=updates,
+    )
+    warning = next(warning for warning in warnings(given) if warning.code == "few_updates")
+    settings = [word for word in warning.hint.strip("`").replace("`", " ").split() if "=" in word]
+    better = load(path, TrainingSpec, settings)
+    assert better != recipe
+    assert better.epochs * -(-rows // better.batch_size) >= 100
+
+
+def test_every_setting_that_a_hint_names_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(json.dumps(RECIPE))
+    every = [warning for _, over, _ in BOUNDARIES for warning in warnings(facts(**over))]
+    every += warnings(facts(train_loss=0.1)) + warnings(
+        facts({"max_examples": 40_000}, evaluations=evaluations(0.6, 0.5))
+    )
+    settings = {word.strip("`,:") for warning in every for word in warning.hint.split() if "=" in word}
+    assert {setting.partition("=")[0] for setting in settings} >= {
+        "batch_size", "epochs", "max_examples", "optimizer.dense.lr", "model.dropout",
+    }  # fmt: skip
+    for setting in settings:
+        load(path, TrainingSpec, [setting])
+
+
+def test_a_result_is_read_back_and_old_or_odd_ones_have_no_warnings() -> None:
+    written = [warning.to_dict() for warning in warnings(facts(**splits(test=split(2_000, 199)), updates=5))]
+    assert [warning.to_dict() for warning in RunWarning.read({"warnings": written})] == written
+    for odd in (None, {}, {"warnings": None}, {"warnings": ["x", {"code": "y"}]}, {"warnings": "no"}):
+        assert RunWarning.read(odd) == ()
+
+
+# --- from a run's own record ---------------------------------------------------------------------------
+
+
+def record(rows: int = 1000) -> tuple[TrainingSpec, Manifest, dict[str, Any]]:
+    manifest = Manifest.model_construct(
+        splits={"train": split(rows, 300), "valid": split(500, 200)}, statistics=None
+    )
+    result = {"metrics": {"valid": HEALTHY}, "examples": 3 * rows, "step": 30, "best_step": 20}
+    return TrainingSpec.from_dict(RECIPE), manifest, result
+
+
+def test_the_training_loss_is_the_mean_of_the_pass_that_gave_the_best_weights() -> None:
+    recipe, manifest, result = record()
+    losses = np.random.default_rng(0).random(30)
+    lines = [
+        {"step": step, "split": "train", "loss": float(losses[step - 5 : step].mean())}
+        for step in range(5, 31, 5)
+    ]
+    lines += [{"step": step, "split": "valid", "logloss": 0.5 - step / 1e3} for step in (10, 20, 30)]
+    found = gather(recipe, manifest, result, lines)
+    assert found.train_loss == pytest.approx(losses[10:20].mean())
+    assert found.evaluations == (Evaluation(10, 0.49), Evaluation(20, 0.48), Evaluation(30, 0.47))
+    assert found.updates == 30
+    assert gather(recipe, manifest, result | {"skipped_steps": 4}, lines).updates == 26
+    other = gather(recipe, manifest, result, lines, by_updates=False)
+    assert (other.updates, other.evaluations, other.train_loss) == (None, (), None)
+
+
+def test_a_process_that_writes_no_folder_says_nothing(tmp_path: Path) -> None:
+    recipe, manifest, result = record()
+    assert warnings_of(RunFolder(tmp_path), recipe, manifest, result)
+    assert warnings_of(RunFolder(tmp_path, writes=False), recipe, manifest, result) == []
+
+
+# --- tiny runs -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`clicks`: 3,000 rows whose clicks depend on `a`; `leaky`: with `id`, which is filled where clicked."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    a = rng.integers(8, size=3000)
+    click = rng.random(3000) < 0.15 + 0.1 * a
+    lines = [
+        f"{int(c)},v{v},{f'k{i % 97}' if c else ''}" for i, (c, v) in enumerate(zip(click, a, strict=True))
+    ]
+    (folder / "clicks.csv").write_text("\n".join(["label,a,id", *lines]) + "\n")
+    ratio = {"by": "order", "ratio": {"train": 3, "valid": 1, "test": 1}}
+    for name, columns in (("clicks", ["a"]), ("leaky", ["a", "id"])):
+        features = [{"type": "categorical", "columns": columns}]
+        run(own(name=name, split=ratio, features=features), folder, folder)
+    return folder
+
+
+@pytest.fixture
+def trained(data: Path, tmp_path: Path) -> Callable[..., dict[str, RunWarning]]:
+    """Train with these keys; the warnings of the run by code."""
+
+    def run_of(**keys: Any) -> dict[str, RunWarning]:
+        recipe = TrainingSpec.from_dict(RECIPE | {"threads": 1, "model": {"name": "fm", "width": 4}} | keys)
+        outcome = train(recipe, data=data, out=tmp_path, report=lambda _: None)
+        written = json.loads((outcome.folder / "result.json").read_text())
+        assert written["warnings"] == outcome.result["warnings"]
+        return {warning.code: warning for warning in RunWarning.read(written)}
+
+    return run_of
+
+
+FAST = {"optimizer": {"dense": {"lr": 0.03}, "embedding": {"name": "adam", "lr": 0.03}}}
+
+
+def test_a_healthy_tiny_run_is_silent(trained: Callable[..., dict[str, RunWarning]]) -> None:
+    assert trained(data="clicks", batch_size=64, epochs=5, **FAST) == {}
+
+
+def test_one_update_is_no_training(trained: Callable[..., dict[str, RunWarning]]) -> None:
+    found = trained(data="clicks", batch_size=4096, epochs=1, name="one")
+    assert (
+        found["few_updates"].message == "the whole run made only 1 update: 1,800 examples in batches of 4,096"
+    )
+
+
+def test_rates_that_are_too_high_are_worse_than_the_base_rate(
+    trained: Callable[..., dict[str, RunWarning]],
+) -> None:
+    wild = {"dense": {"lr": 5.0}, "embedding": {"name": "adam", "lr": 5.0}}
+    found = trained(data="clicks", batch_size=16, epochs=1, optimizer=wild)
+    assert "no_better_than_base_rate" in found
+    assert "few_updates" not in found
+
+
+def test_a_leak_is_found_by_the_feature_and_by_the_metric(
+    trained: Callable[..., dict[str, RunWarning]],
+) -> None:
+    found = trained(data="leaky", batch_size=32, epochs=3, **FAST)
+    assert set(found) == {"leaking_feature", "near_perfect"}
+    assert found["leaking_feature"].numbers == {"features": {"id": 1.0}}

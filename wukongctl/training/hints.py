@@ -1,0 +1,60 @@
+"""What to do about a warning, as options that work when typed."""
+
+import math
+from collections.abc import Mapping
+
+from wukongctl.config.dataset import SplitName
+from wukongctl.config.training import TrainingSpec
+from wukongctl.training.facts import Facts
+
+FEW_UPDATES = 100
+"""Adam moves a weight by about its rate in each update: in fewer, it hardly leaves where it started."""
+SMALLEST_BATCH = 16
+"""Below this, gradients are mostly noise: a hint asks for more passes instead."""
+
+
+def more_updates(facts: Facts) -> str:
+    """Smaller batches, for as many in a pass; where these would be too small, more passes instead."""
+    recipe, rows = facts.recipe, facts.splits["train"].rows
+    wanted = max(min(facts.examples, rows) // FEW_UPDATES, SMALLEST_BATCH)
+    batch = min(recipe.batch_size, 1 << (wanted.bit_length() - 1))
+    settings = {"batch_size": batch} if batch < recipe.batch_size else {}
+    if min(recipe.epochs * rows, recipe.max_examples or math.inf) < FEW_UPDATES * batch:
+        settings["epochs"] = max(recipe.epochs, -(-FEW_UPDATES // -(-rows // batch)))
+        if recipe.max_examples is not None:
+            settings["max_examples"] = FEW_UPDATES * batch
+    if not settings:
+        return "it stopped early, or left updates out: see `early_stopping` and `divergence` in its recipe"
+    return f"make at least {FEW_UPDATES}: {options(settings)}"
+
+
+def slower(recipe: TrainingSpec) -> str:
+    """Both learning rates at a third."""
+    rates = {"dense": recipe.optimizer.dense.lr, "embedding": recipe.optimizer.embedding.lr}
+    return options({f"optimizer.{name}.lr": f"{rate / 3:.1g}" for name, rate in rates.items()})
+
+
+def regularize(facts: Facts) -> str:
+    """Dropout where the model has it, or a penalty on embeddings."""
+    if facts.updates is None:
+        return "make the model smaller, or stop it earlier"
+    dropout = getattr(facts.recipe.model, "dropout", None)
+    settings: dict[str, object] = {"optimizer.embedding.l2": 10 * facts.recipe.optimizer.embedding.l2 or 1e-3}
+    if dropout is not None and dropout < 0.2:
+        settings = {"model.dropout": 0.2}
+    return f"regularize it, {options(settings)}, or train fewer passes"
+
+
+def options(settings: Mapping[str, object]) -> str:
+    """Options as one types them."""
+    return f"`{' '.join(f'--set {key}={value}' for key, value in settings.items())}`"
+
+
+def on_each(what: str, values: Mapping[SplitName, float], digits: str) -> str:
+    """`AUC is 0.9 on valid and 0.8 on test`."""
+    return f"{what} {listed([f'{value:{digits}} on {name}' for name, value in values.items()])}"
+
+
+def listed(parts: list[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(filter(None, (", ".join(parts[:-1]), parts[-1])))

@@ -1,0 +1,394 @@
+"""When a finished run is not worth having, or too good to be true: facts in, warnings out.
+
+Each rule is a function of the facts, and its thresholds stand here with their reasons. A false alarm is as
+bad as silence, so a rule says nothing where chance, or another warning, explains what it sees.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from wukongctl.config.dataset import SplitName
+from wukongctl.config.training import TrainingSpec
+from wukongctl.data.manifest import Manifest, Split
+from wukongctl.data.statistics import LEAK_AUC
+from wukongctl.training.facts import Facts, gather
+from wukongctl.training.hints import FEW_UPDATES, listed, more_updates, on_each, options, regularize, slower
+from wukongctl.training.metrics import Z95
+from wukongctl.training.run import RunFolder
+
+Code: TypeAlias = Literal[
+    "leaking_feature",
+    "near_perfect",
+    "few_updates",
+    "no_better_than_base_rate",
+    "one_class",
+    "few_positives",
+    "few_negatives",
+    "unseen_values",
+    "overfit",
+    "best_first",
+    "still_improving",
+    "miscalibrated",
+]
+
+PERFECT_AUC = 0.9999
+"""Clicks cannot be predicted so well, except from a column that was written down after them."""
+BY_CHANCE = 20
+"""Rows of each class from which on a perfect ranking is no accident."""
+FEW_OF_A_CLASS = 200
+"""With 200 positives an AUC of .75 is known to ± .035; models usually differ by a tenth of that."""
+UNSEEN = 0.5
+"""So much larger a share of unseen values than in train: the feature says nothing of most rows."""
+JUMP = 0.2
+"""So much larger a share of unseen values in one held-out split than in the other: they are not alike."""
+OVERFIT = 2.0
+"""How many times more of the base rate's loss is saved in training than on held-out rows. The training loss
+is a mean over a pass, with dropout on, and so an overestimate: twice as much is really more."""
+LEAST_GAP = 0.05
+"""Least difference of the two, as a share of the base rate's loss; smaller ones may be noise."""
+WORTH = 1e-3
+"""Least change of AUC, or relative change of LogLoss, that the literature calls a gain."""
+NOISE = 0.1
+"""Times 1/sqrt(rows of the rarer class): about the standard error between two evaluations of one model."""
+SETTLING = 5.0
+"""Factor on the least gain where rates decay to zero: there the last evaluation is the best by design."""
+MISCALIBRATED = 0.1
+"""Largest distance from 1 of the mean prediction over the share of positives."""
+CHANCE = 2.0
+"""Standard errors of the share of positives that are put down to chance."""
+
+
+@dataclass(frozen=True)
+class RunWarning:
+    """One remark on a run: a stable code, a sentence with the numbers, and what to do about it."""
+
+    code: str
+    message: str
+    hint: str
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    """What the message says, for programs."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in result.json."""
+        return {"code": self.code, "message": self.message, "hint": self.hint, **self.numbers}
+
+    @classmethod
+    def read(cls, result: Mapping[str, Any] | None) -> tuple["RunWarning", ...]:
+        """Those of a result.json; none in one of an older version."""
+        listed = (result or {}).get("warnings")
+        return tuple(
+            cls(content["code"], content["message"], str(content.get("hint") or ""), _numbers(content))
+            for content in (listed if isinstance(listed, list) else [])
+            if isinstance(content, dict) and {"code", "message"} <= content.keys()
+        )
+
+
+def warnings_of(
+    folder: RunFolder,
+    recipe: TrainingSpec,
+    manifest: Manifest,
+    result: Mapping[str, Any],
+    *,
+    by_updates: bool = True,
+) -> list[dict[str, Any]]:
+    """What is to be said of a finished run, for its result.json.
+
+    `by_updates` is False for a model that is trained otherwise. In processes that write no folder: nothing.
+    """
+    if not folder.writes:
+        return []
+    lines = folder.metrics.read_text(encoding="utf-8").splitlines() if folder.metrics.is_file() else []
+    facts = gather(recipe, manifest, result, [json.loads(line) for line in lines], by_updates=by_updates)
+    return [warning.to_dict() for warning in warnings(facts)]
+
+
+def warnings(facts: Facts) -> list[RunWarning]:
+    """All that is to be said of a run, the gravest first."""
+    return [warning for rule in RULES for warning in rule(facts)]
+
+
+def leaking_feature(facts: Facts) -> Iterator[RunWarning]:
+    """A feature that tells the label alone."""
+    features = facts.statistics.features if facts.statistics is not None else {}
+    found = {name: each.auc for name, each in features.items() if each.auc and each.auc >= LEAK_AUC}
+    if found:
+        told = listed([f"`{name}` alone gives AUC {auc:.4f}" for name, auc in found.items()])
+        names = listed([f"`{name}`" for name in found])
+        hint = f"if only known after the label, take {names} out of the dataset recipe and prepare it again"
+        yield RunWarning("leaking_feature", told, hint, {"features": found})
+
+
+def near_perfect(facts: Facts) -> Iterator[RunWarning]:
+    """A ranking that only a leak explains."""
+    found = {
+        name: auc
+        for name in facts.held_out
+        if (auc := facts.metrics[name].get("auc")) is not None
+        and auc >= PERFECT_AUC
+        and min(_classes(facts.splits[name])) >= BY_CHANCE
+    }
+    if found:
+        message = f"{on_each('AUC is', found, '.5f')}: some feature almost surely gives the label away"
+        hint = f"`wukongctl datasets show {facts.recipe.data}` lists the AUC of each feature alone"
+        yield RunWarning("near_perfect", message, hint, {"auc": found})
+
+
+def few_updates(facts: Facts) -> Iterator[RunWarning]:
+    """Weights that hardly moved."""
+    if facts.updates is None or not _hardly_moved(facts):
+        return
+    count = "1 update" if facts.updates == 1 else f"{facts.updates} updates"
+    batches = f"{facts.examples:,} examples in batches of {facts.recipe.batch_size:,}"
+    message = f"the whole run made only {count}: {batches}"
+    yield RunWarning("few_updates", message, more_updates(facts), {"updates": facts.updates})
+
+
+def no_better_than_base_rate(facts: Facts) -> Iterator[RunWarning]:
+    """Predictions that are worth less than the share of positives."""
+    found = {
+        name: entropy
+        for name in facts.held_out
+        if (entropy := facts.metrics[name].get("normalized_entropy")) is not None and entropy >= 1
+    }
+    if not found:
+        return
+    message = (
+        f"{on_each('normalized entropy is', found, '.4f')}: no better than predicting the share of positives"
+    )
+    hint = f"look at the inputs with `wukongctl datasets show {facts.recipe.data}`"
+    if _hardly_moved(facts):
+        hint = more_updates(facts)
+    elif facts.updates is not None:
+        hint += f", then try lower learning rates: {slower(facts.recipe)}"
+    yield RunWarning("no_better_than_base_rate", message, hint, {"normalized_entropy": found})
+
+
+def rare_classes(facts: Facts) -> Iterator[RunWarning]:
+    """Held-out splits in which too few rows of a class make any AUC a guess."""
+    found: dict[Code, dict[SplitName, dict[str, float]]] = {}
+    for name in facts.held_out:
+        positives, negatives = _classes(facts.splits[name])
+        numbers: dict[str, float] = {"rows": positives + negatives, "positives": positives}
+        auc = facts.metrics[name].get("auc")
+        if not (positives and negatives):
+            found.setdefault("one_class", {})[name] = numbers
+        elif min(positives, negatives) < FEW_OF_A_CLASS and auc is not None:
+            numbers |= {"auc": auc, "auc_half_width": auc_half_width(auc, positives, negatives)}
+            code: Code = "few_positives" if positives <= negatives else "few_negatives"
+            found.setdefault(code, {})[name] = numbers
+    for code, splits in found.items():
+        told = listed([_of_classes(name, numbers) for name, numbers in splits.items()])
+        if code == "one_class":
+            message = f"{told}: there is no AUC"
+            hint = "change `split` in the dataset recipe so that every split has both classes"
+        else:
+            message = f"{told}, with 95 % intervals too wide to compare models by"
+            hint = f"give {listed(list(splits))} more rows in `split` of the dataset recipe"
+        yield RunWarning(code, message, hint, {"splits": splits})
+
+
+def unseen_values(facts: Facts) -> Iterator[RunWarning]:
+    """Features whose values are unknown far more often in one split than in another."""
+    features = facts.statistics.features if facts.statistics is not None else {}
+    found = {name: each.unknown for name, each in features.items() if each.unknown and _jumps(each.unknown)}
+    if not found:
+        return
+    name, shares = max(found.items(), key=lambda item: max(item[1].values()))
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    told = ", ".join(f"{share:.0%} of {split}" for split, share in shares.items())
+    message = f"`{name}`{more} has values outside its vocabulary in {told}"
+    hint = (
+        "check that all rows write it alike, or split otherwise; leave it out if its values do not recur: "
+        f"`wukongctl datasets show {facts.recipe.data}`"
+    )
+    yield RunWarning("unseen_values", message, hint, {"features": {key: dict(found[key]) for key in found}})
+
+
+def overfit(facts: Facts) -> Iterator[RunWarning]:
+    """A model that knows its training rows far better than any others."""
+    name = next((name for name in ("valid", "test") if name in facts.metrics), None)
+    held_out = None if name is None else facts.metrics[name].get("normalized_entropy")
+    if facts.train_loss is None or name is None or held_out is None or _hardly_moved(facts):
+        return
+    trained = _entropy(facts.splits["train"])
+    if not trained:
+        return
+    gain, kept = 1 - facts.train_loss / trained, 1 - held_out
+    if gain < OVERFIT * kept or gain - kept < LEAST_GAP:
+        return
+    logloss = facts.metrics[name]["logloss"]
+    message = (
+        f"training loss is {facts.train_loss:.4f}, {name} loss {logloss:.4f}: "
+        f"only {max(kept, 0) / gain:.0%} of the gain over the base rate in training holds on {name}"
+    )
+    yield RunWarning("overfit", message, regularize(facts), {
+        "train_logloss": facts.train_loss, "logloss": {name: logloss}, "gain": {"train": gain, name: kept},
+    })  # fmt: skip
+
+
+def best_first(facts: Facts) -> Iterator[RunWarning]:
+    """Training that only did harm after its first evaluation."""
+    seen, best = facts.evaluations, _best(facts)
+    if len(seen) < 2 or best != 0 or _hardly_moved(facts):
+        return
+    first, last = seen[0], seen[-1]
+    if _change(facts, last.value, first.value) < _worth(facts):
+        return
+    metric = facts.recipe.early_stopping.metric
+    message = (
+        f"valid {metric} was best at the first of {len(seen)} evaluations, {first.value:.4f} at step "
+        f"{first.step:,}, and is {last.value:.4f} at the last"
+    )
+    numbers = {"evaluations": len(seen), "first": first.value, "last": last.value}
+    yield RunWarning("best_first", message, f"lower the learning rates: {slower(facts.recipe)}", numbers)
+
+
+def still_improving(facts: Facts) -> Iterator[RunWarning]:
+    """Training of several passes that ended while they still paid.
+
+    Of one pass nothing follows: whether a second one would help, no evaluation inside it can say.
+    """
+    seen, best = facts.evaluations, _best(facts)
+    explained = _hardly_moved(facts) or _leaks(facts)
+    if len(seen) < 2 or best != len(seen) - 1 or facts.passes <= 1 or explained:
+        return
+    before, last = seen[-2], seen[-1]
+    gain = _change(facts, before.value, last.value)
+    settling = facts.recipe.schedule.decay in ("linear", "cosine")
+    if gain < _worth(facts) * (SETTLING if settling else 1):
+        return
+    metric, recipe = facts.recipe.early_stopping.metric, facts.recipe
+    message = (
+        f"valid {metric} was still improving at the end: {before.value:.4f}, then {last.value:.4f} at the "
+        f"last of {len(seen)} evaluations"
+    )
+    longer = {"epochs": 2 * recipe.epochs}
+    if recipe.max_examples is not None:
+        longer["max_examples"] = 2 * facts.examples
+    numbers = {"evaluations": len(seen), "before": before.value, "last": last.value}
+    yield RunWarning("still_improving", message, f"train longer: {options(longer)}", numbers)
+
+
+def miscalibrated(facts: Facts) -> Iterator[RunWarning]:
+    """Mean predictions off by more than a tenth, and by more than chance."""
+    found = {} if _hardly_moved(facts) else {n: c for n in facts.held_out if (c := _calibration(facts, n))}
+    if not found:
+        return
+    rates = {name: split.positives / split.rows for name, split in facts.splits.items()}
+    message = on_each("the mean prediction over the share of positives is", found, ".2f")
+    hint = "do not use its predictions as probabilities; lower the learning rates, or train longer"
+    moved = [name for name, ratio in found.items() if _moved(rates["train"], rates[name], ratio)]
+    if moved:
+        shares = listed([f"{rates[name]:.3f} in {name}" for name in moved])
+        message += f"; that share is {rates['train']:.3f} in train and {shares}"
+        hint = (
+            f"the base rate moved: train on rows nearer to {moved[-1]}, or shift the predictions to its rate"
+        )
+    numbers = {"calibration": found, "positives": {name: rates[name] for name in ("train", *found)}}
+    yield RunWarning("miscalibrated", message, hint, numbers)
+
+
+RULES: tuple[Callable[[Facts], Iterator[RunWarning]], ...] = (
+    leaking_feature,
+    near_perfect,
+    few_updates,
+    no_better_than_base_rate,
+    rare_classes,
+    unseen_values,
+    overfit,
+    best_first,
+    still_improving,
+    miscalibrated,
+)
+"""The gravest first."""
+
+
+def auc_half_width(auc: float, positives: int, negatives: int) -> float:
+    """Half the 95 % interval of an AUC, about as DeLong's, which needs all scores.
+
+    Hanley and McNeil 1982 (doi:10.1148/radiology.143.1.7063747), for scores normal in each class.
+    """
+    from scipy.special import ndtri, owens_t
+
+    pair = auc - 2 * float(owens_t(ndtri(auc), 3**-0.5))  # one row beats two of the other class
+    spread = (positives + negatives - 2) * (pair - auc**2)
+    return Z95 * math.sqrt(max(0.0, auc * (1 - auc) + spread) / (positives * negatives))
+
+
+def _hardly_moved(facts: Facts) -> bool:
+    """Which explains nearly everything else."""
+    return facts.updates is not None and facts.updates < FEW_UPDATES
+
+
+def _leaks(facts: Facts) -> bool:
+    """Whether a feature gives the label away: training longer would only hide it better."""
+    return any(True for rule in (leaking_feature, near_perfect) for _ in rule(facts))
+
+
+def _numbers(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if key not in ("code", "message", "hint")}
+
+
+def _classes(split: Split) -> tuple[int, int]:
+    return split.positives, split.rows - split.positives
+
+
+def _of_classes(name: SplitName, numbers: Mapping[str, float]) -> str:
+    """`valid has 48 positives in 5,000 rows: AUC 0.633 ± 0.085`."""
+    rows, positives = int(numbers["rows"]), int(numbers["positives"])
+    if "auc" not in numbers:
+        return f"every label of {name} is {int(positives > 0)}"
+    count, what = min((positives, "positive"), (rows - positives, "negative"))
+    measured = f"(AUC {numbers['auc']:.3f} ± {numbers['auc_half_width']:.3f})"
+    return f"{name} has {count} {what}{'s' * (count != 1)} in {rows:,} rows {measured}"
+
+
+def _entropy(split: Split) -> float:
+    rate = split.positives / split.rows
+    return -(rate * math.log(rate) + (1 - rate) * math.log1p(-rate)) if 0 < rate < 1 else 0.0
+
+
+def _jumps(unknown: Mapping[SplitName, float]) -> bool:
+    held_out = [share for name, share in unknown.items() if name != "train"]
+    unlike = max(held_out, default=0.0) - min(held_out, default=0.0) >= JUMP
+    return unlike or max(held_out, default=0.0) - unknown.get("train", 0.0) >= UNSEEN
+
+
+def _change(facts: Facts, before: float, after: float) -> float:
+    """How much better `after` is: in AUC, or as a share of the LogLoss."""
+    if facts.recipe.early_stopping.metric == "auc":
+        return after - before
+    return (before - after) / before if before else 0.0
+
+
+def _worth(facts: Facts) -> float:
+    return max(WORTH, NOISE / math.sqrt(max(1, min(_classes(facts.splits["valid"])))))
+
+
+def _best(facts: Facts) -> int | None:
+    """Where the best evaluation stands, the first of equals."""
+    sign = 1 if facts.recipe.early_stopping.metric == "auc" else -1
+    values = [sign * each.value for each in facts.evaluations]
+    return values.index(max(values)) if values else None
+
+
+def _calibration(facts: Facts, name: SplitName) -> float | None:
+    """The mean prediction over the share of positives, where it is off."""
+    ratio, split = facts.metrics[name].get("calibration"), facts.splits[name]
+    rate = split.positives / split.rows
+    if ratio is None or abs(ratio - 1) <= MISCALIBRATED:
+        return None
+    error = math.sqrt(rate * (1 - rate) / split.rows)
+    return ratio if abs(ratio - 1) * rate > CHANCE * error else None
+
+
+def _moved(before: float, after: float, ratio: float) -> bool:
+    """Whether the share of positives itself moved as far, the way that the predictions are off."""
+    return (
+        before > 0 < after
+        and (before / after - 1) * (ratio - 1) > 0
+        and abs(before / after - 1) > MISCALIBRATED
+    )
