@@ -92,7 +92,8 @@ def _trial(sweep: Sweep, entry: Entry, job: Job) -> dict[str, Any]:
 
 def _run(job: Job, outcome: Outcome, sweep: Sweep) -> dict[str, Any]:
     metrics = outcome.result.get("metrics", {})
-    return {"seed": job.recipe.seed, "metrics": metrics, **_common(sweep, job, outcome)}
+    warnings = outcome.result.get("warnings", [])
+    return {"seed": job.recipe.seed, "metrics": metrics, "warnings": warnings, **_common(sweep, job, outcome)}
 
 
 def _common(sweep: Sweep, job: Job, outcome: Outcome) -> dict[str, Any]:
