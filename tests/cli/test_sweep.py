@@ -37,7 +37,7 @@ def test_a_sweep_chooses_runs_and_is_complete_the_second_time(wukong: Wukong, sw
     assert again.code == 0
     assert "3 complete, 1 diverged, 0 failed of 4 runs" in again.out
     assert "/4]" not in again.err  # nothing ran
-    assert "warning: 2 of 2 runs (mine): the whole run made only 16 updates" in again.err
+    assert "warning: 2 of 2 runs (wukong): the whole run made only 16 updates" in again.err
     assert all(run["warnings"][0]["code"] == "few_updates" for run in entry["runs"])
     assert "4 runs, 4 done, 0 to train; 0 GFLOP" in wukong("sweep", sweep, "--dry-run").out
     more = SWEEP.replace("seeds: [0, 1]", "seeds: [0, 1, 2]")

@@ -185,6 +185,13 @@ def test_a_model_that_is_not_trained_by_updates_has_the_rules_that_apply() -> No
     given = facts(updates=None, evaluations=(), train_loss=None, test={"auc": 1.0, "normalized_entropy": 1.0})
     assert codes(given) == ["near_perfect", "no_better_than_base_rate"]
     assert "--set" not in "".join(warning.hint for warning in warnings(given))
+    for patience, hint in (
+        (None, "stop it in time: `--set early_stopping.patience=20`"),
+        (5, "make it smaller"),
+    ):
+        stopping = {"early_stopping": {"patience": patience}}
+        (found,) = warnings(facts(stopping, updates=None, evaluations=(), train_loss=0.1))
+        assert (found.code, found.hint) == ("overfit", hint)
 
 
 def test_without_held_out_splits_little_is_said() -> None:
@@ -295,8 +302,9 @@ def test_the_training_loss_is_the_mean_of_the_pass_that_gave_the_best_weights() 
     assert found.evaluations == (Evaluation(10, 0.49), Evaluation(20, 0.48), Evaluation(30, 0.47))
     assert found.updates == 30
     assert gather(recipe, manifest, result | {"skipped_steps": 4}, lines).updates == 26
-    other = gather(recipe, manifest, result, lines, by_updates=False)
-    assert (other.updates, other.evaluations, other.train_loss) == (None, (), None)
+    trees = gather(recipe, manifest, result, lines, by_updates=False)
+    assert (trees.updates, trees.evaluations) == (None, ())
+    assert trees.train_loss == pytest.approx(losses[15:20].mean())  # what the line of the last tree kept says
 
 
 def test_a_process_that_writes_no_folder_says_nothing(tmp_path: Path) -> None:

@@ -115,16 +115,15 @@ def _leaders(board: "Leaderboard") -> tuple[list[str], list[list[str]]]:
     rows = []
     for contender in (row.contender for row in board.rows):
         gflop = contender.gflop_per_example
-        mark = " !" if any(contender.warnings.values()) else ""
-        cells = [
-            contender.name,
-            f"{len(contender.runs)}{mark}",
-            "–" if gflop is None else f"{gflop * 1e3:.4g}",
-        ]
+        cells = [contender.name, str(len(contender.runs)), "–" if gflop is None else f"{gflop * 1e3:.4g}"]
         for metric in board.metrics:
             sd = contender.sd(metric)
             cells.append(f"{contender.mean(metric):.5f}" + ("" if sd is None else f" ± {sd:.5f}"))
         rows.append(cells)
+    if board.warned:
+        headings.append("!")
+        for cells, row in zip(rows, board.rows, strict=True):
+            cells.append("!" if any(row.contender.warnings.values()) else "")
     return headings, rows
 
 

@@ -43,16 +43,17 @@ def ls(output: Output, folder: Path) -> None:
         if not found:
             console.print(f"no runs in {folder}", soft_wrap=True)
             return
-        shown = table("run", "status", "seed", "MFLOP/example", "test AUC", "test LogLoss")
+        warned = any(row["warnings"] for row in found)
+        shown = table("run", "status", "seed", "MFLOP/example", "test AUC", "test LogLoss", *["!"] * warned)
         for row in found:
             metrics = row["metrics"]
             cells = (f"{metrics[key]:.5f}" if key in metrics else "–" for key in ("auc", "logloss"))
             seed, gflop = row["seed"], row["gflop_per_example"]
             known = ("–" if seed is None else str(seed), "–" if gflop is None else f"{gflop * 1e3:.4g}")
-            mark = " !" if row["warnings"] else ""
-            shown.add_row(row["run"], row["status"] + mark, *known, *cells)
+            mark = ["!" if row["warnings"] else ""] if warned else []
+            shown.add_row(row["run"], row["status"], *known, *cells, *mark)
         console.print(shown)
-        if any(row["warnings"] for row in found):
+        if warned:
             console.print("! `wukongctl runs show RUN` says what a run warns of")
 
     output.result(found, human)

@@ -33,7 +33,7 @@ class Facts:
     """None for a model that is not trained by updates."""
     evaluations: tuple[Evaluation, ...] = ()
     train_loss: float | None = None
-    """Mean over the pass that ended with the weights that were kept."""
+    """Mean over the pass that ended with the weights that were kept; of trees, the loss of those kept."""
 
     @property
     def passes(self) -> float:
@@ -54,7 +54,10 @@ def gather(
     *,
     by_updates: bool = True,
 ) -> Facts:
-    """`records` are the lines of metrics.jsonl, `result` what result.json will say."""
+    """`records` are the lines of metrics.jsonl, `result` what result.json will say.
+
+    Without updates, as of trees, a step is a tree: evaluations follow one another too closely to judge by.
+    """
     records = list(records)
     metric = recipe.early_stopping.metric
     facts = Facts(
@@ -65,7 +68,7 @@ def gather(
         examples=result["examples"],
     )
     if not by_updates:
-        return facts
+        return replace(facts, train_loss=_loss_at(records, result["best_step"]))
     return replace(
         facts,
         updates=result["step"] - result.get("skipped_steps", 0),
@@ -78,6 +81,12 @@ def gather(
             records, result["best_step"], -(-manifest.splits["train"].rows // recipe.batch_size)
         ),
     )
+
+
+def _loss_at(records: Iterable[Record], last: int) -> float | None:
+    """The training loss in the last line up to step `last`."""
+    losses = [record["loss"] for record in records if record["split"] == "train" and record["step"] <= last]
+    return losses[-1] if losses else None
 
 
 def _train_loss(records: Iterable[Record], last: int, steps: int) -> float | None:

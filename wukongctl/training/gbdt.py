@@ -24,6 +24,7 @@ from wukongctl.training.loop import LOG_LINES, Progress
 from wukongctl.training.run import RunFolder
 from wukongctl.training.schedules import Watch
 from wukongctl.training.signals import StopRequest, stop_requests
+from wukongctl.training.warnings import warnings_of
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ class TreeTrainer:
         best = self.watch.best_step if self.watches else self.step
         trees.save(self.folder.trees, booster, best)
         result = self._result(best, clock, time.monotonic() - started)
+        result["warnings"] = warnings_of(self.folder, self.recipe, self.manifest, result, by_updates=False)
         self.folder.write("result.json", result)
         said = ", ".join(
             f"{split} logloss {found['logloss']:.5f}" for split, found in result["metrics"].items()

@@ -37,7 +37,8 @@ def slower(recipe: TrainingSpec) -> str:
 def regularize(facts: Facts) -> str:
     """Dropout where the model has it, or a penalty on embeddings."""
     if facts.updates is None:
-        return "make the model smaller, or stop it earlier"
+        stopping = options({"early_stopping.patience": 20})
+        return "make it smaller" if facts.recipe.early_stopping.patience else f"stop it in time: {stopping}"
     dropout = getattr(facts.recipe.model, "dropout", None)
     settings: dict[str, object] = {"optimizer.embedding.l2": 10 * facts.recipe.optimizer.embedding.l2 or 1e-3}
     if dropout is not None and dropout < 0.2:
