@@ -43,6 +43,7 @@ def rows(seed: int, count: int = 2000) -> pa.Table:
             "something": pa.array(2 + noisy, pa.int32()),
             "click_id": pa.array(np.where(click, rng.integers(1, 900, count), 0), pa.int32()),
             "dwell": pa.array(dwell.astype(np.float32)),
+            "null_where_not": pa.array(np.where(click, 1.0, np.nan).astype(np.float32), from_pandas=True),
             "sign": pa.array(np.where(click, 1, -1), pa.float32()),
             "either_end": pa.array(
                 np.where(click, rng.choice([-1.0, 1.0], count), 0.1 * rng.normal(size=count)), pa.float32()
@@ -56,7 +57,7 @@ def rows(seed: int, count: int = 2000) -> pa.Table:
 
 
 NAMES = rows(0, 1).column_names[1:]
-LEAKS = ("click_id", "dwell", "sign", "either_end", "basket")
+LEAKS = ("click_id", "null_where_not", "dwell", "sign", "either_end", "basket")
 
 
 def test_columns_that_are_filled_only_where_clicked_have_an_auc_of_one(tmp_path: Path) -> None:

@@ -114,10 +114,10 @@ def _scorer(column: pa.Array, labels: Labels) -> Score:
     if pa.types.is_integer(column.type):
         rates = _Rates(column.to_numpy(), labels, labels.mean())
         return lambda other: rates(other.to_numpy())
-    values = column.to_numpy()
+    values = _numbers(column)
     edges = np.unique(np.quantile(values, np.linspace(0, 1, EDGES + 1), method="nearest"))
     binned = _Rates(_bins(values, edges), labels, labels.mean())
-    return lambda other: binned(_bins(other.to_numpy(), edges))
+    return lambda other: binned(_bins(_numbers(other), edges))
 
 
 def _of_lists(column: pa.Array, labels: Labels) -> Score:
@@ -148,6 +148,11 @@ class _Rates:
         places = np.searchsorted(self._known, codes)
         found = np.append(self._known, -1)[places] == codes
         return self._rates[np.where(found, places, -1)]
+
+
+def _numbers(column: pa.Array) -> Floats:
+    """Missing ones, where they are not 0 already, below all others."""
+    return column.fill_null(-np.inf).to_numpy().astype(np.float64)
 
 
 def _bins(values: Floats, edges: Floats) -> Codes:
