@@ -71,7 +71,7 @@ def describe(job: Job, raw: Resolved, outcome: Outcome, limit_rows: int | None) 
         splits=outcome.splits,
         sources=raw.sources,
         verified=_verified(spec, raw, outcome, limit_rows),
-        problems=(*raw.problems, *outcome.failed, *_notes(spec, outcome)),
+        problems=(*raw.problems, *outcome.failed, *job.notes, *_notes(spec, outcome)),
         rejected=outcome.rejected,
         statistics=described,
         limit_rows=limit_rows,

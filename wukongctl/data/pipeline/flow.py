@@ -51,7 +51,7 @@ from wukongctl.data.stages import ASSEMBLING, DATASET, begin, load, save
 from wukongctl.data.synthetic import generate
 from wukongctl.errors import CheckFailed, RunFailed, UsageError, WukongError
 
-LAYOUT = 4
+LAYOUT = 5
 """Of the work folder: what another version left there is not taken up."""
 
 
@@ -156,7 +156,7 @@ def _planned(job: Job, options: Options) -> Job:
         with job.engine("plan") as engine:
             page = parts.plan(engine, job.spec, options.limit_rows)
         save(job.work / "parts.json", page)
-    return replace(job, parts=page.parts, paths=parts.with_runs(job.paths, page.parts))
+    return replace(job, parts=page.parts, notes=page.notes, paths=parts.with_runs(job.paths, page.parts))
 
 
 class Piece(NamedTuple):

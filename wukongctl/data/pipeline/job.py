@@ -6,7 +6,7 @@ from pathlib import Path
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.data.pipeline.parts import Part
 from wukongctl.data.query import sql
-from wukongctl.data.query.engine import Engine
+from wukongctl.data.query.engine import DISABLED, Engine
 from wukongctl.data.query.lines import several
 
 GENERATED = "synthetic"
@@ -25,6 +25,8 @@ class Job:
     memory_limit: str | None = None
     threads: int | None = None
     parts: tuple[Part, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What planning found that a person should know."""
 
     def engine(self, spill: str = "") -> Engine:
         """A fresh DuckDB; `spill` keeps the temporary files of concurrent ones apart."""
@@ -40,7 +42,7 @@ class Job:
         )
         if sql.TRY_CAST.search(f"{self.spec.queries} {self.spec.label}"):
             # DuckDB 2.0 has its CSV reader do the casts of a query, where even TRY_CAST fails (its #23818).
-            engine.execute("SET disabled_optimizers = 'type_pushdown'")
+            engine.execute(f"SET disabled_optimizers = '{DISABLED},type_pushdown'")
         if GENERATED in self.paths:
             engine.execute(f"CREATE VIEW {GENERATED} AS SELECT * FROM read_parquet('{{{GENERATED}}}')")
         return engine

@@ -74,6 +74,8 @@ class Plan(Spec):
     """All parts in order; the train rows come first wherever order divides them."""
 
     parts: tuple[Part, ...]
+    notes: tuple[str, ...] = ()
+    """What a person should know of the rows as they are read."""
 
 
 def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> Plan:
@@ -98,7 +100,13 @@ def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> Plan:
                     expression=route.expression,
                 )
             )
-    return Plan(parts=tuple(parts))
+    return Plan(parts=tuple(parts), notes=tuple(_lacking(engine, spec)))
+
+
+def _lacking(engine: Engine, spec: DatasetSpec) -> Iterator[str]:
+    """Of each column that the recipe mentions and only some Parquet files have: where it is missing."""
+    mentioned = " ".join(_mentioned(spec, query) for query in spec.queries)
+    return (note for name, note in engine.schemas.notes.items() if headers.says(mentioned, name))
 
 
 def _mentioned(spec: DatasetSpec, query: str) -> str:
@@ -211,7 +219,10 @@ def _divided(engine: Engine, text: str, nested: str) -> list[str]:
     known = with_runs(engine.paths, [_bare(piece) for piece in pieces])
     with engine.reading(known):
         kinds = engine.types(nested)
-        same = all(engine.types(sql.source(piece)) == kinds for piece in pieces)
+        try:
+            same = all(engine.types(sql.source(piece)) == kinds for piece in pieces)
+        except UsageError:  # only some of the files have a column
+            same = False
     return pieces if same else [text]
 
 

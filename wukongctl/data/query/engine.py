@@ -16,6 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from wukongctl.data.query import conversions, lines, sql
+from wukongctl.data.query.schemas import Schemas
 from wukongctl.errors import RunFailed, UsageError, WukongError
 
 CSV_LINE = re.compile(r"CSV Error on Line: (\d+)")
@@ -40,6 +41,9 @@ FAILURES = (duckdb.Error, pa.ArrowException, OSError)
 LIMIT = re.compile(r"(?=.*[1-9])\d+(\.\d+)? ?([KMGT]i?B|B|bytes)", re.IGNORECASE)
 SIZE = re.compile(r"([\d.]+) ?(\w+)")
 UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+DISABLED = "statistics_propagation"
+"""DuckDB takes the bounds of a Parquet column for those of all its values, though they leave NaN out: `isnan`
+of it is then false without a look."""
 FULL = "No space left on device"
 CLOSE_ATTEMPTS, CLOSE_SECONDS = 500, 0.01
 """After these, what a thread still holds is left to it: the error that led here matters more."""
@@ -83,11 +87,12 @@ class Engine:
         self.dataset, self.paths, self.threads = dataset, paths, threads
         self.memory_limit = memory_limit
         self._connection = duckdb.connect()
+        self.schemas = Schemas(lambda text: self._connection.cursor().sql(text).fetchall(), search)
         settings = {
             "enable_progress_bar": "false",
             "temp_directory": sql.literal(str(spill)),
-            "file_search_path": sql.literal(str(search)),
             "autoinstall_known_extensions": "false",
+            "disabled_optimizers": sql.literal(DISABLED),
             "streaming_buffer_size": "'16MB'",  # with 1 MB, its default, threads wait for the reader
         }
         if memory_limit is not None:
@@ -96,6 +101,7 @@ class Engine:
             settings["threads"] = str(threads)
         for name, value in settings.items():
             self._set(name, value)
+        self._set("GLOBAL file_search_path", sql.literal(str(search)))  # for cursors too
 
     def path(self, name: str) -> Path:
         """Where the raw file `name`, which is no pattern, is."""
@@ -115,22 +121,22 @@ class Engine:
     def execute(self, text: str) -> None:
         """Run a statement that gives no rows."""
         with self._explained(text):
-            self._connection.execute(sql.fill(text, self.paths))
+            self._connection.execute(self._filled(text))
 
     def rows(self, text: str) -> list[tuple[Any, ...]]:
         """The rows of a small result."""
         with self._explained(text):
-            return self._connection.sql(sql.fill(text, self.paths)).fetchall()
+            return self._connection.sql(self._filled(text)).fetchall()
 
     def aside(self, text: str) -> list[tuple[Any, ...]]:
         """The rows of a question that is asked while a reader may still be open."""
         with self._explained(text):
-            return self._connection.cursor().sql(sql.fill(text, self.paths)).fetchall()
+            return self._connection.cursor().sql(self._filled(text)).fetchall()
 
     def types(self, text: str) -> dict[str, str]:
         """Column name → DuckDB type, without running the query."""
         with self._explained(text):
-            relation = self._connection.sql(sql.fill(text, self.paths))
+            relation = self._connection.sql(self._filled(text))
             return dict(zip(relation.columns, map(str, relation.types), strict=True))
 
     def operators(self, text: str) -> set[str]:
@@ -148,7 +154,7 @@ class Engine:
         fails."""
         cursor = self._connection.cursor()
         try:
-            return cursor.sql(sql.fill(text, self.paths)).fetchall(), _unreadable(cursor)
+            return cursor.sql(self._filled(text)).fetchall(), _unreadable(cursor)
         except duckdb.Error:
             return None
 
@@ -163,7 +169,7 @@ class Engine:
     def reader(self, text: str, batch_rows: int) -> Iterator[pa.RecordBatchReader]:
         """A streaming result, in the order of the query; nothing else may run until it is read."""
         with self._explained(text):
-            yield self._connection.sql(sql.fill(text, self.paths)).to_arrow_reader(batch_rows)
+            yield self._connection.sql(self._filled(text)).to_arrow_reader(batch_rows)
 
     @contextmanager
     def given(self, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> Iterator[None]:
@@ -190,6 +196,10 @@ class Engine:
                 time.sleep(CLOSE_SECONDS)
             else:
                 return
+
+    def _filled(self, text: str) -> str:
+        """`text` with the paths of raw files, and Parquet files of different columns read without loss."""
+        return self.schemas.unified(sql.fill(text, self.paths))
 
     def _set(self, name: str, value: str) -> None:
         try:

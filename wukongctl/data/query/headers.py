@@ -68,7 +68,7 @@ def require_unique(engine: Engine, query: str, mentioned: str) -> None:
         for name in sorted({cell for cell in cells if cell and cells.count(cell) > 1}):
             second = f"{name}_1"
             known = {column.lower() for column in engine.types(f"FROM read_csv({arguments})")}
-            if second in known and _says(mentioned, name) and not _says(mentioned, second):
+            if second in known and says(mentioned, name) and not says(mentioned, second):
                 which = f"`{name}` is the first, `{second}` the second"
                 raise UsageError(
                     f"`{path.name}:{position + 1}`: {cells.count(name)} columns are called `{name}`",
@@ -76,7 +76,8 @@ def require_unique(engine: Engine, query: str, mentioned: str) -> None:
                 )
 
 
-def _says(text: str, name: str) -> bool:
+def says(text: str, name: str) -> bool:
+    """Whether `name` stands in `text` as a word."""
     return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
 
 

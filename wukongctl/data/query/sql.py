@@ -150,7 +150,7 @@ def storing_rejects(query: str, limit: int) -> str:
     """`query` with every `read_csv` noting the lines it cannot read, at most `limit`, instead of failing."""
     result, start = "", 0
     for call in READ_CSV.finditer(query):
-        end = _closing(query, call.end())
+        end = closing(query, call.end())
         arguments = query[call.end() : end]
         if REJECTING.search(arguments) is None:
             result += f"{query[start:end]}, store_rejects = true, rejects_limit = {limit}"
@@ -161,10 +161,10 @@ def storing_rejects(query: str, limit: int) -> str:
 def csv_calls(query: str) -> Iterator[str]:
     """What stands between the parentheses of every `read_csv`."""
     for call in READ_CSV.finditer(query):
-        yield query[call.end() : _closing(query, call.end())]
+        yield query[call.end() : closing(query, call.end())]
 
 
-def _closing(query: str, start: int) -> int:
+def closing(query: str, start: int) -> int:
     """Where the parenthesis that opened before `start` closes, quoted text aside."""
     depth, quote = 1, ""
     for position in range(start, len(query)):

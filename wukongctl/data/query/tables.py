@@ -72,7 +72,7 @@ def _start(path: Path) -> bytes:
 
 def _typed(engine: Engine, source: str) -> Table:
     """A format that carries names and types."""
-    return Table(source, engine.types(f"SELECT * FROM {source}"))
+    return Table(source, engine.types(f"SELECT * FROM {source}"), doubts=tuple(engine.schemas.notes.values()))
 
 
 def _csv(engine: Engine, path: Path, name: str, encoding: str) -> Table:
