@@ -54,3 +54,23 @@ def test_the_schema_describes_the_keys(wukong: Wukong) -> None:
     schema = wukong("recipes", "schema", "training", "--json").json
     assert "batch_size" in schema["properties"]
     assert "Embedding width" in str(schema["$defs"]["WukongSpec"]["properties"]["width"]["description"])
+
+
+def test_a_key_that_reads_the_label_has_its_line(wukong: Wukong, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        """\
+name: mine
+description: clicks
+files: {clicks.csv: {}}
+rows: FROM read_csv('{clicks.csv}', header = true, quote = '"')
+split: {by: hash, key: "row(*COLUMNS(*))", ratio: {train: 8, valid: 1, test: 1}}
+label: clicked
+features: [{type: categorical, columns: [hour, device]}]
+"""
+    )
+    (tmp_path / "clicks.csv").write_text("hour,device,clicked\n1,a,0\n")
+    for command in (("recipes", "check", "mine.yaml"), ("prepare", "./mine.yaml")):
+        result = wukong(*command)
+        assert result.code == 2
+        assert result.err.startswith("mine.yaml:5:24: the key reads `clicked`, which the label reads too")
+        assert "`key: 'row(hour, device)'`" in result.err

@@ -141,9 +141,10 @@ def check(output: Output, paths: tuple[str, ...], overrides: tuple[str, ...]) ->
 
 
 def _check(path: Path, overrides: tuple[str, ...]) -> None:
+    from wukongctl.config.dataset import DatasetSpec
     from wukongctl.config.entries import expand
     from wukongctl.config.formats import format_of
-    from wukongctl.config.loading import read, validate
+    from wukongctl.config.loading import placed, read, validate
     from wukongctl.config.sweep import SweepSpec
 
     document = read(path)
@@ -151,7 +152,12 @@ def _check(path: Path, overrides: tuple[str, ...]) -> None:
     if format_of(keys) is SweepSpec:
         expand(path, overrides)
     else:
-        validate(document, format_of(keys), overrides)
+        spec = validate(document, format_of(keys), overrides)
+        if isinstance(spec, DatasetSpec):
+            from wukongctl.data.pipeline.keys import require
+
+            with placed(path, at_key=False):
+                require(spec)
 
 
 @recipes.command("schema")

@@ -13,7 +13,7 @@ from wukongctl.data import manifest, staging
 from wukongctl.data.acquire import cache, sources
 from wukongctl.data.interruption import interruptible
 from wukongctl.data.manifest import Manifest
-from wukongctl.data.pipeline import flow
+from wukongctl.data.pipeline import flow, keys
 from wukongctl.data.pipeline.executors import EngineName
 from wukongctl.data.pipeline.flow import Options
 from wukongctl.data.progress import Progress, Report, silent
@@ -52,6 +52,7 @@ def prepare(
     existing dataset in the way, RunFailed for raw data that cannot be read.
     """
     require_memory_limit(memory_limit)
+    keys.require(spec)
     report = progress or silent
     options = Options(
         recipe_dir, source, verify, memory_limit, threads, limit_rows, force, refresh, engine, report
@@ -96,9 +97,10 @@ def plan(
 ) -> Plan:
     """What `prepare` would read, download and run; writes nothing.
 
-    Raises what `prepare` would before its first download: a dataset in the way, a file that is missing, or
-    one at hand that is not the published one.
+    Raises what `prepare` would before its first download: a split key that reads the label, a dataset in the
+    way, a file that is missing, or one at hand that is not the published one.
     """
+    keys.require(spec)
     report = progress or silent
     options = Options(
         recipe_dir, source, verify, limit_rows=limit_rows, force=force, refresh=refresh, report=report

@@ -20,7 +20,7 @@ from wukongctl.config.dataset import (
     boundaries,
 )
 from wukongctl.config.spec import Mismatch, Mistake, Spec
-from wukongctl.data.pipeline import diagnosis, splits
+from wukongctl.data.pipeline import diagnosis, keys, splits
 from wukongctl.data.pipeline.splits import Route
 from wukongctl.data.query import headers, lines, sql
 from wukongctl.data.query.engine import Engine
@@ -100,7 +100,7 @@ def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> Plan:
                     expression=route.expression,
                 )
             )
-    return Plan(parts=tuple(parts), notes=tuple(_lacking(engine, spec)))
+    return Plan(parts=tuple(parts), notes=(*_lacking(engine, spec), *keys.notes(spec)))
 
 
 def _lacking(engine: Engine, spec: DatasetSpec) -> Iterator[str]:

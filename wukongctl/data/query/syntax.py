@@ -1,0 +1,183 @@
+"""What SQL says, by DuckDB's own parser: the columns and functions of an expression, and where a column of a
+SELECT comes from. Nothing is bound or run, so no file need be there.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+import duckdb
+
+ALL = "*"
+"""Stands for columns that only the data could name: of `*`, `COLUMNS(…)` or `#1`."""
+VOLATILE = frozenset({"random", "uuid", "uuidv4", "uuidv7", "gen_random_uuid", "nextval", "currval"})
+CLOCK = frozenset(
+    {
+        "now",
+        "today",
+        "current_date",
+        "current_time",
+        "current_timestamp",
+        "current_localtime",
+        "current_localtimestamp",
+        "get_current_time",
+        "get_current_timestamp",
+        "localtime",
+        "localtimestamp",
+        "transaction_timestamp",
+    }
+)
+SERIALIZED = (
+    "SELECT json_serialize_sql(?::VARCHAR, skip_empty := true, skip_null := true, skip_default := true)"
+)
+Node = Mapping[str, Any]
+
+
+class Reads(NamedTuple):
+    """Of an expression: lower-case columns, with `ALL` for stars; the columns every star leaves out;
+    functions; and whether it looks at other rows."""
+
+    columns: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
+    functions: frozenset[str] = frozenset()
+    windows: bool = False
+
+    def reads(self, column: str) -> bool:
+        """Whether it reads `column`, or may."""
+        return column in self.columns or (ALL in self.columns and column not in self.excluded)
+
+    def __or__(self, other: "Reads") -> "Reads":
+        both = [reads.excluded for reads in (self, other) if ALL in reads.columns]
+        return Reads(
+            self.columns | other.columns,
+            frozenset.intersection(*both) if both else frozenset(),
+            self.functions | other.functions,
+            self.windows or other.windows,
+        )
+
+
+@cache
+def _parser() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(config={"threads": 1})
+
+
+def parse(query: str) -> Node | None:
+    """The tree of one SELECT; None for text that is none, of which DuckDB says more when it runs."""
+    ask = (
+        "SELECT json_serialize_sql($1::VARCHAR, skip_empty := true, skip_null := true, skip_default := true)"
+    )
+    ((text,),) = _parser().cursor().execute(ask, [query]).fetchall()
+    made = json.loads(text)
+    return None if made["error"] or len(made["statements"]) != 1 else made["statements"][0]["node"]
+
+
+def reads(expression: str) -> Reads:
+    """What an expression reads; nothing if it cannot be parsed."""
+    tree = parse(f"SELECT (\n{expression}\n)")
+    return _reads(tree["select_list"][0]) if tree is not None else Reads()
+
+
+def origins(tree: Node, column: str) -> Reads:
+    """What the lower-case `column` of the SELECT `tree` is made of: columns of its tables, and functions."""
+    return _Lineage({}).of(tree, column)
+
+
+def nodes(value: Any) -> Iterator[Node]:
+    """Every object of a tree, the outermost first."""
+    if isinstance(value, dict):
+        yield value
+        for part in value.values():
+            yield from nodes(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from nodes(part)
+
+
+def _reads(value: Any, bound: frozenset[str] = frozenset()) -> Reads:
+    """What a tree reads; `bound` are the parameters of lambdas around it."""
+    if isinstance(value, list):
+        return _union(_reads(part, bound) for part in value)
+    if not isinstance(value, dict):
+        return Reads()
+    own = Reads()
+    match value.get("class"):
+        case "COLUMN_REF":
+            name = value["column_names"][0].lower()
+            return Reads() if name in bound else Reads(frozenset({name}))
+        case "LAMBDA":
+            bound |= _reads(value["lhs"]).columns
+            value = value["expr"]
+            return _reads(value, bound)
+        case "STAR":
+            excluded = frozenset(str(name).lower() for name in value.get("exclude_list", ()))
+            own = Reads(frozenset({ALL}), excluded)
+        case "POSITIONAL_REFERENCE":
+            own = Reads(frozenset({ALL}))
+        case "WINDOW":
+            own = Reads(functions=frozenset({value["function_name"].lower()}), windows=True)
+        case "FUNCTION":
+            own = Reads(functions=frozenset({value["function_name"].lower()}))
+    return own | _union(_reads(part, bound) for part in value.values())
+
+
+def _union(several: Iterator[Reads]) -> Reads:
+    result = Reads()
+    for reads in several:
+        result |= reads
+    return result
+
+
+class _Lineage:
+    """Where columns come from, given the trees of the CTEs in scope."""
+
+    def __init__(self, known: Mapping[str, Node]) -> None:
+        self.known = known
+
+    def of(self, node: Node, column: str) -> Reads:
+        """Of a query's column."""
+        own = {entry["key"].lower(): entry["value"] for entry in node.get("cte_map", {}).get("map", ())}
+        inner = {name: cte.get("query_node") or cte["query"]["node"] for name, cte in own.items()}
+        scope = _Lineage({**self.known, **inner}) if inner else self
+        if node["type"] == "SET_OPERATION_NODE":
+            return _union(scope.of(child, column) for child in node["children"])
+        if node["type"] != "SELECT_NODE":
+            return Reads(frozenset({column}))
+        made = [scope._item(item, column) for item in node["select_list"]]
+        found = [expression for expression in made if expression is not None]
+        return _union(scope._through(expression, node) for expression in found)
+
+    def _item(self, item: Node, column: str) -> Any:
+        """The expression that gives `column` in an entry of the SELECT's list, if that does."""
+        if item.get("class") == "STAR":
+            replaced = {e["key"].lower(): e["value"] for e in item.get("replace_list", ())}
+            renamed = {e["value"].lower(): e["key"]["column"].lower() for e in item.get("rename_list", ())}
+            if column in [str(name).lower() for name in item.get("exclude_list", ())]:
+                return None
+            return replaced.get(column, renamed.get(column, column))
+        name = item.get("alias") or (item.get("column_names") or [""])[-1]
+        return item if name.lower() == column else None
+
+    def _through(self, expression: Any, node: Node) -> Reads:
+        """What an expression over the tables of `node` reads, followed into these tables."""
+        if isinstance(expression, str):
+            return self._table(node["from_table"], expression)
+        if expression.get("class") == "COLUMN_REF":
+            return self._table(node["from_table"], expression["column_names"][-1].lower())
+        own = _reads(expression)
+        inner = [self._table(node["from_table"], name) for name in own.columns if name != ALL]
+        return _union(iter([own._replace(columns=own.columns & {ALL}), *inner]))
+
+    def _table(self, table: Node, column: str) -> Reads:
+        match table["type"]:
+            case "JOIN":
+                return self._table(table["left"], column) | self._table(table["right"], column)
+            case "SUBQUERY":
+                return self.of(table["subquery"]["node"], column)
+            case "BASE_TABLE" if table["table_name"].lower() in self.known:
+                known = {
+                    name: node for name, node in self.known.items() if name != table["table_name"].lower()
+                }
+                return _Lineage(known).of(self.known[table["table_name"].lower()], column)
+            case _:
+                return Reads(frozenset({column}))
