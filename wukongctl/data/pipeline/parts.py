@@ -20,7 +20,7 @@ from wukongctl.config.dataset import (
     boundaries,
 )
 from wukongctl.config.spec import Mismatch, Mistake, Spec
-from wukongctl.data.pipeline import diagnosis, keys, splits
+from wukongctl.data.pipeline import diagnosis, keys, spelling, splits
 from wukongctl.data.pipeline.splits import Route
 from wukongctl.data.query import headers, lines, sql
 from wukongctl.data.query.engine import Engine
@@ -81,9 +81,10 @@ class Plan(Spec):
 def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> Plan:
     """Divide the rows of `spec`. Raises Mismatch for what the SELECT lacks."""
     parts: list[Part] = []
-    for text, rule in _streams(spec):
-        headers.require_same(engine, text)
-        headers.require_unique(engine, text, _mentioned(spec, text))
+    for written, rule in _streams(spec):
+        headers.require_same(engine, written)
+        headers.require_unique(engine, written, _mentioned(spec, written))
+        text = spelling.kept(engine, spec, written)
         whole = sql.source(text, limit)
         try:
             types = _types(engine, spec, whole)

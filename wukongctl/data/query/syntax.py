@@ -3,7 +3,7 @@ SELECT comes from. Nothing is bound or run, so no file need be there.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -28,6 +28,9 @@ CLOCK = frozenset(
         "transaction_timestamp",
     }
 )
+TEXT = frozenset({"VARCHAR", "TEXT", "STRING", "CHAR", "BPCHAR"})
+JOINING = frozenset({"concat", "concat_ws", "||", "format", "printf"})
+"""Functions that spell their arguments out."""
 SERIALIZED = (
     "SELECT json_serialize_sql(?::VARCHAR, skip_empty := true, skip_null := true, skip_default := true)"
 )
@@ -36,12 +39,13 @@ Node = Mapping[str, Any]
 
 class Reads(NamedTuple):
     """Of an expression: lower-case columns, with `ALL` for stars; the columns every star leaves out;
-    functions; and whether it looks at other rows."""
+    functions; whether it looks at other rows; and which columns it hands on as they are."""
 
     columns: frozenset[str] = frozenset()
     excluded: frozenset[str] = frozenset()
     functions: frozenset[str] = frozenset()
     windows: bool = False
+    plain: frozenset[str] = frozenset()
 
     def reads(self, column: str) -> bool:
         """Whether it reads `column`, or may."""
@@ -54,6 +58,7 @@ class Reads(NamedTuple):
             frozenset.intersection(*both) if both else frozenset(),
             self.functions | other.functions,
             self.windows or other.windows,
+            self.plain | other.plain,
         )
 
 
@@ -72,15 +77,71 @@ def parse(query: str) -> Node | None:
     return None if made["error"] or len(made["statements"]) != 1 else made["statements"][0]["node"]
 
 
-def reads(expression: str) -> Reads:
+def reads(text: str) -> Reads:
     """What an expression reads; nothing if it cannot be parsed."""
-    tree = parse(f"SELECT (\n{expression}\n)")
-    return _reads(tree["select_list"][0]) if tree is not None else Reads()
+    return _reads(expression(text))
 
 
 def origins(tree: Node, column: str) -> Reads:
     """What the lower-case `column` of the SELECT `tree` is made of: columns of its tables, and functions."""
     return _Lineage({}).of(tree, column)
+
+
+def spelled(value: Any) -> frozenset[str]:
+    """Columns of which a tree takes the text: those it puts together, or casts to VARCHAR."""
+    taken: set[str] = set()
+    for node in nodes(value):
+        if node.get("class") == "CAST" and node["type_expr"].get("type_name", "").upper() in TEXT:
+            taken |= _named([node["child"]])
+        elif node.get("class") == "FUNCTION" and node["function_name"].lower() in JOINING:
+            taken |= _named(argument["expression"] for argument in node.get("arguments", ()))
+    return frozenset(taken)
+
+
+def used(tree: Node) -> frozenset[str]:
+    """Columns with which a SELECT does more than hand them on, under whatever name."""
+    items = [item for node in nodes(tree) for item in node.get("select_list", ())]
+    plain = {id(item) for item in items}
+    refs = (n for n in nodes(tree) if n.get("class") == "COLUMN_REF" and id(n) not in plain)
+    found = {ref["column_names"][-1].lower() for ref in refs}
+    found |= {name.lower() for node in nodes(tree) for name in node.get("using_columns", ())}
+    aliases = [pair for item in items for pair in _aliases(item)]
+    while more := {source for alias, source in aliases if alias in found and source not in found}:
+        found |= more
+    return frozenset(found)
+
+
+def _aliases(item: Node) -> Iterator[tuple[str, str]]:
+    """New and old name of each column that an entry of a SELECT's list hands on under another one."""
+    if item.get("class") == "COLUMN_REF" and "alias" in item:
+        yield item["alias"].lower(), item["column_names"][-1].lower()
+    for entry in item.get("rename_list", ()):
+        yield entry["value"].lower(), entry["key"]["column"].lower()
+
+
+def typed(value: Any) -> frozenset[str]:
+    """Columns of an expression that is cast to text at the end, of which it does more than spell them out."""
+    match value.get("class"):
+        case "COLUMN_REF":
+            return frozenset()
+        case "CAST" if value["type_expr"].get("type_name", "").upper() in TEXT:
+            return typed(value["child"])
+        case "FUNCTION" if value["function_name"].lower() in JOINING | {"row"}:
+            parts = (typed(argument["expression"]) for argument in value.get("arguments", ()))
+            return frozenset().union(*parts)
+    return _reads(value).columns
+
+
+def expression(text: str) -> Node | None:
+    """The tree of an expression."""
+    tree = parse(f"SELECT (\n{text}\n)")
+    return tree["select_list"][0] if tree is not None else None
+
+
+def _named(expressions: Iterable[Node]) -> set[str]:
+    known = {"COLUMN_REF", "STAR"}
+    named = (e.get("column_names", [ALL])[-1].lower() for e in expressions if e.get("class") in known)
+    return set(named)
 
 
 def nodes(value: Any) -> Iterator[Node]:
@@ -142,7 +203,7 @@ class _Lineage:
         if node["type"] == "SET_OPERATION_NODE":
             return _union(scope.of(child, column) for child in node["children"])
         if node["type"] != "SELECT_NODE":
-            return Reads(frozenset({column}))
+            return Reads(frozenset({column}), plain=frozenset({column}))
         made = [scope._item(item, column) for item in node["select_list"]]
         found = [expression for expression in made if expression is not None]
         return _union(scope._through(expression, node) for expression in found)
@@ -156,7 +217,8 @@ class _Lineage:
                 return None
             return replaced.get(column, renamed.get(column, column))
         name = item.get("alias") or (item.get("column_names") or [""])[-1]
-        return item if name.lower() == column else None
+        starred = not name and any(node.get("class") == "STAR" for node in nodes(item))
+        return item if starred or name.lower() == column else None
 
     def _through(self, expression: Any, node: Node) -> Reads:
         """What an expression over the tables of `node` reads, followed into these tables."""
@@ -166,7 +228,7 @@ class _Lineage:
             return self._table(node["from_table"], expression["column_names"][-1].lower())
         own = _reads(expression)
         inner = [self._table(node["from_table"], name) for name in own.columns if name != ALL]
-        return _union(iter([own._replace(columns=own.columns & {ALL}), *inner]))
+        return _union(iter([own._replace(columns=own.columns & {ALL}), *inner]))._replace(plain=frozenset())
 
     def _table(self, table: Node, column: str) -> Reads:
         match table["type"]:
@@ -180,4 +242,4 @@ class _Lineage:
                 }
                 return _Lineage(known).of(self.known[table["table_name"].lower()], column)
             case _:
-                return Reads(frozenset({column}))
+                return Reads(frozenset({column}), plain=frozenset({column}))
