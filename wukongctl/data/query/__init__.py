@@ -6,6 +6,9 @@ From text to tables:
     engine       runs them in bounded memory; its failures in words a person can act on
     lines        from a row of a query back to the line of its file
     conversions  from a text that was no number or time to that line
+    encodings    how the bytes of a text file are to be taken
+    schemas      Parquet files whose columns differ, read without loss; by types that are exact
+    syntax       what expressions read, and where columns come from
     headers      a file's header agrees with the recipe's columns, and with other files'
     tables       a file nobody has described → the SQL that reads it
     row_files    a file of new rows → the SQL that reads it

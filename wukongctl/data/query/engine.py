@@ -15,7 +15,7 @@ from typing import Any, Self
 import duckdb
 import pyarrow as pa
 
-from wukongctl.data.query import conversions, lines, sql
+from wukongctl.data.query import conversions, encodings, lines, sql
 from wukongctl.data.query.schemas import Schemas
 from wukongctl.errors import RunFailed, UsageError, WukongError
 
@@ -47,6 +47,7 @@ of it is then false without a look."""
 FULL = "No space left on device"
 CLOSE_ATTEMPTS, CLOSE_SECONDS = 500, 0.01
 """After these, what a thread still holds is left to it: the error that led here matters more."""
+UNICODE = ("unicode", "not utf-8", "not latin-1")
 LOST = "CSV Parser state machine reached an invalid state"
 CUT_SHORT = re.compile(r"Unexpected end of GZIP stream: (.+)")
 MEND = "mend it, or tell `read_csv` more about the file: `delim`, `quote`, `columns`, `max_line_size`"
@@ -264,6 +265,8 @@ class Engine:
 
     def _bad_file(self, text: str, query: str) -> RunFailed | None:
         """What is wrong with a raw file, and where; None when the error is of another kind."""
+        if failure := self._bad_bytes(text):
+            return failure
         if "CSV Error on Line" in text or "sniffing file" in text:
             what = csv_problem(text, self.paths)
             of_a_row = (
@@ -287,12 +290,33 @@ class Engine:
             )
         return None
 
+    def _bad_bytes(self, text: str) -> RunFailed | None:
+        """The error for a text file that is compressed, or of another encoding, than the SQL says."""
+        if not any(word in text for word in (*UNICODE, "CSV Error", "sniffing file", LOST)):
+            return None
+        whole, named = (
+            any(word in text for word in UNICODE),
+            CSV_FILE.search(text) or CSV_SNIFFED.search(text),
+        )
+        for path in self._files():
+            known = named is None or Path(named[1]).name == path.name
+            hint = encodings.advice(path, whole=whole) if known else None
+            if hint is not None:
+                what = csv_problem(text, self.paths) if whole and CSV_LINE.search(text) else ""
+                said = what or f"`{path.name}`: its bytes are not what the SQL takes them for"
+                return RunFailed(f"{said} (dataset `{self.dataset}`)", hint=hint)
+        return None
+
+    def _files(self) -> Iterator[Path]:
+        """All raw files."""
+        for place in self.paths.values():
+            yield from lines.several(place)
+
     def _odd_line(self) -> str | None:
         """The first line of a raw file that is not as the others, for an error that names no place."""
-        for place in self.paths.values():
-            for path in place if isinstance(place, tuple) else (place,):
-                if odd := lines.odd_line(path, ",\t|;"):
-                    return _placed(path.name, str(odd[0]), odd[1])
+        for path in self._files():
+            if odd := lines.odd_line(path, ",\t|;"):
+                return _placed(path.name, str(odd[0]), odd[1])
         return None
 
 

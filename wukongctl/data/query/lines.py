@@ -1,5 +1,6 @@
 """From a row of a query back to the line of the text file it came from, to explain a failure."""
 
+import codecs
 import csv
 import gzip
 import io
@@ -7,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
@@ -25,6 +26,8 @@ SNIFFED = 100_000
 OTHER_END = "its line end is not that of the first line"
 MOST_LINES = 10_000
 """Of one record: more are a stray quote."""
+GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+PEEKED = 1 << 16
 NO_QUOTES = re.compile(r"\bquote\s*=\s*''", re.IGNORECASE)
 PLACED = re.compile(r"`([^`]+):(\d+)`: ")
 """How the message of an error begins that knows file and line."""
@@ -120,7 +123,7 @@ def odd_line(path: Path, delimiters: str) -> tuple[int, str] | None:
     """The first line whose fields or line end are not as those of the first, or whose quote never ends."""
     try:
         with opened(path) as file:
-            head = file.readline()
+            head = next(file, b"")
             first = head.decode("utf-8", "replace")
             delimiter = max(delimiters, key=first.count)
             wanted = len(next(csv.reader([first], delimiter=delimiter)))
@@ -150,11 +153,33 @@ def long_line(path: Path, limit: int) -> int | None:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
-    """The bytes of a text file, decompressed."""
-    if path.suffix == ".zst":
-        with io.BufferedReader(pa.input_stream(path, compression="zstd")) as file:
+def opened(path: Path) -> Iterator[Iterator[bytes]]:
+    """The lines of a text file as UTF-8, decompressed; CR alone ends a line where there is no LF."""
+    with decompressed(path) as file:
+        start = file.peek(PEEKED)  # type: ignore[attr-defined]
+        if start.startswith(codecs.BOM_UTF16_LE):
+            yield codecs.EncodedFile(file, "utf-8", "utf-16")
+        elif ends_with_return(start):
+            text = io.TextIOWrapper(file, encoding="latin-1", newline="\r")
+            yield (line.encode("latin-1") for line in text)
+        else:
             yield file
-        return
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        yield file  # type: ignore[misc]
+
+
+@contextmanager
+def decompressed(path: Path) -> "Iterator[io.BufferedReader[Any]]":
+    """The bytes of a file; whether it is compressed, its first bytes say."""
+    with path.open("rb") as file:
+        if file.peek(4).startswith(ZSTD):
+            with io.BufferedReader(pa.input_stream(path, compression="zstd")) as unpacked:
+                yield unpacked
+        elif file.peek(4).startswith(GZIP):
+            with io.BufferedReader(gzip.GzipFile(fileobj=file)) as unpacked:  # type: ignore[arg-type]
+                yield unpacked
+        else:
+            yield file
+
+
+def ends_with_return(start: bytes) -> bool:
+    """Whether lines end in CR alone, as the first bytes of a file have it."""
+    return b"\r" in start and b"\n" not in start

@@ -1,12 +1,13 @@
 """A file nobody has described yet → the SQL that reads it, with the names and types of its columns."""
 
-import gzip
+import csv
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from wukongctl.data.query import lines, sql
+from wukongctl.data.query import encodings, lines, sql
 from wukongctl.data.query.engine import Engine
 from wukongctl.errors import RunFailed, UsageError
 
@@ -18,7 +19,8 @@ NOT_TABLES = (
     (257, b"ustar", "a tar archive", "unpack it with `tar -xf`"),
 )
 """Offset and bytes by which files of other kinds are known, what they are, and what to do."""
-LATIN = ", encoding='latin-1'"
+LINES_OF_TITLE = 20
+"""Lines in which a header is looked for."""
 
 
 class Table(NamedTuple):
@@ -48,26 +50,16 @@ def describe(engine: Engine, path: Path, name: str) -> Table:
         return _typed(engine, f"read_parquet('{{{name}}}')")
     if start.lstrip()[:1] in (b"{", b"[") and ".csv" not in path.suffixes:
         return _typed(engine, f"read_json('{{{name}}}', sample_size=-1)")
-    try:
-        return _csv(engine, path, name, "")
-    except RunFailed as error:
-        if not any(word in str(error) for word in ("unicode", "utf-8", "encoding")):
-            raise
-        table = _csv(engine, path, name, LATIN)
-        return table._replace(notes=(*table.notes, "read as latin-1: some byte in it is not UTF-8"))
+    return _csv(engine, path, name)
 
 
 def _start(path: Path) -> bytes:
     """The first bytes, decompressed."""
     try:
-        with path.open("rb") as file:
-            start = file.read(4096)
-        if start.startswith(b"\x1f\x8b"):
-            with gzip.open(path) as file:
-                return file.read(4096)
+        with lines.decompressed(path) as file:
+            return file.read(4096)
     except (OSError, EOFError) as error:
         raise RunFailed(f"cannot read `{path}`: {str(error).lower()}") from None
-    return start
 
 
 def _typed(engine: Engine, source: str) -> Table:
@@ -75,30 +67,60 @@ def _typed(engine: Engine, source: str) -> Table:
     return Table(source, engine.types(f"SELECT * FROM {source}"), doubts=tuple(engine.schemas.notes.values()))
 
 
-def _csv(engine: Engine, path: Path, name: str, encoding: str) -> Table:
+def _csv(engine: Engine, path: Path, name: str) -> Table:
     """All columns as text: the recipe says which are numbers, and no later row can contradict a guess."""
     place, sample = f"'{{{name}}}'", sql.literal(str(path))
-    sniffed = (
-        f"SELECT Delimiter, Quote, HasHeader FROM sniff_csv({sample}, sample_size={SNIFFED_ROWS}{encoding})"
-    )
-    ((delimiter, quote, has_header),) = engine.rows(sniffed)
+    written, doubts = encodings.options(path), []
+    if "encoding=" not in written and not encodings.is_utf8(path):
+        latin, doubt = encodings.fallback(path)
+        written, doubts = written + latin, [f"`{path.name}`: {doubt}"]
+    sniffed = f"SELECT Delimiter, Quote, HasHeader FROM sniff_csv({sample}, sample_size={SNIFFED_ROWS}"
+    ((delimiter, quote, has_header),) = engine.rows(f"{sniffed}{written})")
     # A quoted cell may well come after the sample, unless it is a log that no spreadsheet has written.
     quoted = quote != "(empty)" or delimiter == ","
     mark = (quote if quote != "(empty)" else '"') if quoted else ""
-    dialect = f"delim={_text(delimiter)}, quote={sql.literal(mark)}, escape={sql.literal(mark)}{encoding}"
+    title = _title(path, delimiter, mark)
+    dialect = f"delim={_text(delimiter)}, quote={sql.literal(mark)}, escape={sql.literal(mark)}{written}"
+    if title:
+        dialect += f", skip={len(title)}"
+        doubts += _skipped(path, title)
     first = f"SELECT * FROM read_csv({sample}, header=false, all_varchar=true, {dialect}) LIMIT 1"
     cells = [None if cell is None else str(cell).strip() for cell in engine.rows(first)[0]]
     odd = lines.odd_line(path, lines.DELIMITERS) if len(cells) == 1 else None
     if odd is not None:
         raise RunFailed(f"`{path.name}:{odd[0]}`: {odd[1]}", hint="mend the line, then try again")
-    header = bool(has_header) and _is_header(cells)
+    header = (bool(has_header) or bool(title)) and _is_header(cells)
     given = [cell if header and cell else f"column_{i + 1}" for i, cell in enumerate(cells)]
     names = _unique(given)
     columns = ", ".join(f"{sql.literal(column)}: 'VARCHAR'" for column in names)
     reader = f"read_csv({place}, {dialect}, header={'true' if header else 'false'}, auto_detect=false,"
     source = f"{reader}\n{_wrapped(f'columns={{{columns}}})')}"
     notes = [] if header else ["no header found in the file: name its columns here, in their order"]
-    return Table(source, dict.fromkeys(names, "VARCHAR"), tuple(notes), tuple(_repeated(given, names)))
+    doubts += _repeated(given, names)
+    return Table(source, dict.fromkeys(names, "VARCHAR"), tuple(notes), tuple(doubts))
+
+
+def _title(path: Path, delimiter: str, quote: str) -> tuple[str, ...]:
+    """The lines that stand above the header."""
+    with lines.opened(path) as file:
+        texts = [line.decode("utf-8", "replace").rstrip("\r\n") for line in islice(file, LINES_OF_TITLE)]
+    if len(delimiter) != 1 or any(quote and text.count(quote) % 2 for text in texts):
+        return ()
+    quoting = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
+    rows = csv.reader(texts, delimiter=delimiter, quotechar=quote or '"', quoting=quoting)
+    try:
+        return tuple(texts[: encodings.title(list(rows))])
+    except csv.Error:
+        return ()
+
+
+def _skipped(path: Path, title: tuple[str, ...]) -> Iterator[str]:
+    """A remark, unless blank lines are all that is skipped."""
+    said = next((text.strip() for text in title if text.strip()), None)
+    if said is None:
+        return
+    which = "the first line is" if len(title) == 1 else f"the first {len(title)} lines are"
+    yield f"`{path.name}`: {which} no header and skipped: `{said[:WIDTH]}`"
 
 
 def _is_header(cells: list[str | None]) -> bool:
