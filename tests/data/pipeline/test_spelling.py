@@ -89,7 +89,7 @@ def test_numbers_that_the_select_reckons_with_keep_their_types(tmp_path: Path) -
     rows = f"SELECT code, n * 2 AS twice, n >= 4 AS label FROM {READ}"
     features = [
         {"type": "categorical", "columns": ["code"]},
-        {"type": "numeric", "columns": ["twice"]},
+        {"type": "numeric", "columns": ["twice"], "standardize": False},
     ]
     prepared = run(recipe(rows, features=features), tmp_path, tmp_path / "out")
     found = columns(tmp_path / "out", prepared)["train"]
@@ -154,7 +154,7 @@ def test_a_flag_that_is_a_number_and_a_category(tmp_path: Path) -> None:
     (tmp_path / "clicks.csv").write_text("\n".join(["flag,label", *lines]) + "\n")
     rows = f"SELECT flag, flag AS kind, label FROM {READ}"
     features = [
-        {"type": "numeric", "columns": ["flag"]},
+        {"type": "numeric", "columns": ["flag"], "standardize": False},
         {"type": "categorical", "columns": ["kind"]},
     ]
     prepared = run(recipe(rows, features=features), tmp_path, tmp_path / "out")

@@ -155,7 +155,7 @@ def test_however_the_sql_names_the_files(tmp_path: Path, source: str) -> None:
     spec = recipe(
         rows=f"SELECT * FROM {source}",
         files={},
-        features=[{"type": "numeric", "columns": ["a"]}],
+        features=[{"type": "numeric", "columns": ["a"], "standardize": False}],
         split={"by": "order", "ratio": {"train": 1}},
     )
     prepared = run(spec, tmp_path, tmp_path / "out")
@@ -238,7 +238,7 @@ def test_duckdb_still_rounds_by_itself(tmp_path: Path) -> None:
 def test_nan_in_parquet_is_missing(tmp_path: Path, kind: pa.DataType) -> None:
     """DuckDB's bounds of a Parquet column know of none, and `NULLIF` with them."""
     write(tmp_path, {"a": pa.array([7, math.nan, 1, 2, math.nan, 3], kind), "label": [0, 1, 0, 1, 0, 1]})
-    spec = recipe(features=[{"type": "numeric", "columns": ["a"]}])
+    spec = recipe(features=[{"type": "numeric", "columns": ["a"], "standardize": False}])
     prepared = run(spec, tmp_path, tmp_path / "out")
     assert columns(tmp_path / "out", prepared)["train"]["a"] == [7, 0, 1, 2]
     texts = recipe(rows="SELECT label, isnan(a) AS a FROM read_parquet('{part-*.parquet}')")
