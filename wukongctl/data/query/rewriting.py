@@ -254,7 +254,8 @@ def _require_once(tree: Node, leaf: _Leaf) -> None:
     readers = [node for node in _nodes(tree) if node.get("type") in ("BASE_TABLE", "TABLE_FUNCTION")]
     if sum(bool(mine & _files(node)) for node in readers) > 1:
         raise Unwritable("it reads the file of the rows more than once")
-    named = [node["key"].lower() for node in _nodes(tree) if {"key", "value"} == node.keys()]
+    keys = [node["key"] for node in _nodes(tree) if {"key", "value"} == node.keys()]
+    named = [key.lower() for key in keys if isinstance(key, str)]  # that of RENAME is an object
     for name in named:
         uses = sum(node.get("table_name", "").lower() == name for node in readers)
         through = any(holder[key].get("table_name", "").lower() == name for holder, key in leaf.path.holders)
