@@ -21,6 +21,8 @@ INIT_EXAMPLES = """\b
 Examples:
   wukongctl datasets init clicks.csv > clicks.yaml
   wukongctl datasets init "logs/part-*.parquet" --label purchased --name shop > shop.yaml
+  wukongctl datasets init stays.csv --label readmitted --positive "<30" > stays.yaml
+  wukongctl datasets init events.csv --join users.csv:user_id --join items.parquet:item=id > events.yaml
 """
 
 
@@ -125,13 +127,23 @@ def show(output: Output, dataset: str, data: Path) -> None:
 @click.option(
     "--positive", metavar="VALUE", multiple=True, help="Label value that counts as positive; repeatable."
 )
+@click.option(
+    "--join", metavar="FILE:KEY", multiple=True, help="Side table and its key (or KEY=KEY_THERE); repeatable."
+)
 @click.option("--name", metavar="NAME", help="What to call the dataset; the file's name otherwise.")
 @options.common
-def init(output: Output, file: str, label: str | None, positive: tuple[str, ...], name: str | None) -> None:
+def init(
+    output: Output,
+    file: str,
+    label: str | None,
+    positive: tuple[str, ...],
+    join: tuple[str, ...],
+    name: str | None,
+) -> None:
     """Look at the table FILE (CSV, TSV, JSON or Parquet, also as .gz) and print a first recipe for it."""
     from wukongctl.data.drafting.draft import draft
 
-    made = draft(file, label=label, positive=positive, name=name)
+    made = draft(file, label=label, positive=positive, join=join, name=name)
     content = {
         "name": made.name,
         "recipe": made.text,

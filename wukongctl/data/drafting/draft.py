@@ -11,7 +11,7 @@ from wukongctl.config.dataset import DatasetSpec, is_pattern
 from wukongctl.config.loading import validate
 from wukongctl.config.positions import parse
 from wukongctl.data.acquire.sources import by_name
-from wukongctl.data.drafting import guess, page, selecting, splitting, suspects, trying
+from wukongctl.data.drafting import guess, joins, page, selecting, splitting, suspects, trying
 from wukongctl.data.drafting.counting import LOOKED_AT
 from wukongctl.data.drafting.guess import Role
 from wukongctl.data.drafting.labels import Label
@@ -37,25 +37,40 @@ class Draft(NamedTuple):
 
 
 def draft(
-    file: str, *, name: str | None = None, label: str | None = None, positive: Sequence[str] = ()
+    file: str,
+    *,
+    name: str | None = None,
+    label: str | None = None,
+    positive: Sequence[str] = (),
+    join: Sequence[str] = (),
 ) -> Draft:
     """A recipe for the table (or the pattern of tables) `file`, to be saved in the current folder.
 
-    `label` is a column, or SQL that gives 0 or 1; `positive` are the values of the column that are 1.
+    `label` is a column, or SQL that gives 0 or 1; `positive` are the values of the column that are 1; each
+    `join` is a side table with its key, `FILE:KEY` or `FILE:KEY_IN_FILE=KEY_THERE`.
     Raises UsageError for a table that cannot be a dataset, RunFailed for a file that cannot be read.
     """
-    if re.search(r"[{}'\x00-\x1f]", file):
-        raise UsageError(f"`{file}` has characters in its name that SQL cannot hold", hint="rename the file")
-    place = _place(file)
+    sides = [joins.parsed(text) for text in join]
+    places = {}
+    for path in dict.fromkeys([file, *(side.file for side in sides)]):
+        if re.search(r"[{}'\x00-\x1f]", path):
+            raise UsageError(
+                f"`{path}` has characters in its name that SQL cannot hold", hint="rename the file"
+            )
+        places[path] = _place(path)
+    chosen = name if name is not None else _name(file)
     with tempfile.TemporaryDirectory() as folder:
-        chosen = name if name is not None else _name(file)
-        engine = Engine(chosen, {file: place}, spill=Path(folder), search=Path())
+        engine = Engine(chosen, places, spill=Path(folder), search=Path())
         try:
-            first = place if isinstance(place, Path) else place[0]
-            reading = Reading(engine, file, tables.describe(engine, first, file))
+            known = {path: tables.describe(engine, _first(place), path) for path, place in places.items()}
+            reading = Reading(engine, file, known[file], [(side, known[side.file]) for side in sides])
             return _Drafting(chosen, reading, reading.label(label, positive)).draft()
         finally:
             engine.close()
+
+
+def _first(place: Path | tuple[Path, ...]) -> Path:
+    return place if isinstance(place, Path) else place[0]
 
 
 def _place(file: str) -> Path | tuple[Path, ...]:
@@ -180,9 +195,9 @@ class _Drafting:
             name=self.name,
             title=Path(self.file).name,
             seen=seen if self.reading.is_whole else f"the first {seen}",
-            files=[self.file],
+            files=list(self.engine.paths),
             said=(*self.reading.table.notes, *self._read(roles)),
-            rows=self._selection(roles, rule).text(self.reading.table.source),
+            rows=self._selection(roles, rule).text(self.reading.table.source, self.reading.order),
             label=self._expression(),
             label_said=(self.label.doubt or self.label.note,),
             rule=rule,

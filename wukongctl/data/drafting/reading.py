@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from wukongctl.data.drafting import guess, labels, profile, selecting, writing
+from wukongctl.data.drafting import guess, joins, labels, profile, selecting, writing
 from wukongctl.data.drafting.counting import LOOKED_AT, Counts
+from wukongctl.data.drafting.joins import Join
 from wukongctl.data.drafting.labels import Label
 from wukongctl.data.drafting.profile import Column
 from wukongctl.data.drafting.selecting import Selection
@@ -23,10 +24,20 @@ LEAST_ROWS = 10
 class Reading:
     """A table that is looked at: `rows` of it, its `columns`, and how they are written."""
 
-    def __init__(self, engine: Engine, file: str, table: Table) -> None:
-        self.engine, self.file, self.table = engine, file, table
+    def __init__(
+        self, engine: Engine, file: str, table: Table, sides: Sequence[tuple[Join, Table]] = ()
+    ) -> None:
+        self.engine, self.file = engine, file
         _require_same(engine, file, table)
-        self.rows = _copied(engine, file, table)
+        if sides:
+            self.table, copy = joins.joined(engine, file, table, sides, MOST_ROWS)
+            self.order = joins.NUMBER
+            items = f"* EXCLUDE ({joins.NUMBER}) FROM {copy} ORDER BY {joins.NUMBER}"
+            engine.execute(f"CREATE TEMP TABLE {LOOKED_AT} AS SELECT {items}")
+            self.rows = _required(engine, file)
+        else:
+            self.table, self.order, self.rows = table, "", _copied(engine, file, table)
+        table = self.table
         self.counts = Counts(engine, profile.flat(table.columns))
         self.writings = writing.look(self.counts, table.columns)
         for column, expression in self.meant().items():
@@ -128,14 +139,15 @@ def _copied(engine: Engine, file: str, table: Table) -> int:
     # A limit keeps the threads waiting for each other: better to read a small file too far.
     small = _bytes(engine.paths[file]) < SMALL_BYTES
     engine.execute(f"{create} {table.source} {'' if small else f'LIMIT {MOST_ROWS}'}")
-    ((rows,),) = engine.rows(f"SELECT count(*) FROM {LOOKED_AT}")
+    rows = _required(engine, file)
     if rows > MOST_ROWS:
         engine.execute(f"{create} {LOOKED_AT} LIMIT {MOST_ROWS}")
-    _require_rows(file, rows)
-    return min(int(rows), MOST_ROWS)
+    return min(rows, MOST_ROWS)
 
 
-def _require_rows(file: str, rows: int) -> None:
+def _required(engine: Engine, file: str) -> int:
+    """How many rows are looked at; UsageError if they are too few to be divided."""
+    ((rows,),) = engine.rows(f"SELECT count(*) FROM {LOOKED_AT}")
     if not rows:
         raise UsageError(f"`{file}` has a header and no rows", hint="give the file that holds the rows")
     if rows < LEAST_ROWS:
@@ -143,6 +155,7 @@ def _require_rows(file: str, rows: int) -> None:
             f"`{file}` has {rows} rows, a dataset needs at least {LEAST_ROWS}",
             hint='give a larger file, or a pattern of files such as `"part-*.csv"`',
         )
+    return int(rows)
 
 
 def _bytes(place: Path | tuple[Path, ...]) -> int:

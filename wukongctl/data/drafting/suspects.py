@@ -40,26 +40,27 @@ APART = 2.0
 def doubles(engine: Engine, roles: Iterable[Role]) -> tuple[dict[str, str], dict[str, str]]:
     """Features that go with an earlier one value by value: those to leave out and those to remark → why.
 
-    Equal values stand in the same rows of both. Numbers in another order are another amount, and stay.
+    Equal values stand in the same rows of both. An amount says more than the code of its item, and of two
+    amounts each has an order of its own, unless they are in proportion.
     """
     out: dict[str, str] = {}
     said: dict[str, str] = {}
-    first: dict[tuple[int, int, int], Column] = {}
-    for column in (role.column for role in roles if role.kind in ("categorical", "numeric")):
-        earlier = first.setdefault((column.pattern, column.distinct, column.filled), column)
+    first: dict[tuple[str, int, int, int], Column] = {}
+    for kind, column in (
+        (role.kind, role.column) for role in roles if role.kind in ("categorical", "numeric")
+    ):
+        earlier = first.setdefault((kind, column.pattern, column.distinct, column.filled), column)
         if earlier is column or column.distinct < 2 or not _goes_with(engine, earlier, column):
             continue
-        if _is_as_good(engine, earlier, column):
+        if kind == "categorical" or _is_in_proportion(engine, earlier, column):
             out[column.name] = f"it tells the same as `{earlier.name}`, value by value"
         else:
             said[column.name] = f"goes with `{earlier.name}` value by value"
     return out, said
 
 
-def _is_as_good(engine: Engine, one: Column, other: Column) -> bool:
-    """Whether nothing is lost with `other`: its values are names, or numbers in proportion to the first's."""
-    if not (one.is_number and other.is_number) or min(one.distinct, other.distinct) == 2:
-        return not other.is_number or one.is_number
+def _is_in_proportion(engine: Engine, one: Column, other: Column) -> bool:
+    """Whether amounts are the same but for their unit."""
     a, b = (f"TRY_CAST({sql.identifier(column.name)} AS DOUBLE)" for column in (one, other))
     ((likeness,),) = engine.rows(f"SELECT abs(corr({a}, {b})) FROM {LOOKED_AT}")
     return likeness is not None and likeness > ALIKE
