@@ -133,7 +133,7 @@ def test_a_sweep_of_both(wukong: Wukong, recipe: Path, trees: Path, tmp_path: Pa
     assert " – " in wukong("sweep", "search.yaml", "--dry-run").out
     (tmp_path / "sweep.yaml").write_text(SWEEP)
     done = wukong("sweep", "sweep.yaml", "--json").json
-    assert done["counts"] == {"complete": 2, "diverged": 0, "failed": 0, "total": 2}
+    assert done["counts"] == {"complete": 2, "pruned": 0, "diverged": 0, "failed": 0, "total": 2}
     assert done["entries"][1]["gflop_per_example"] is None
     assert wukong("scale-report", "sweeps/both").code == 0
 

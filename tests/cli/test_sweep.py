@@ -30,7 +30,7 @@ def test_a_sweep_chooses_runs_and_is_complete_the_second_time(wukong: Wukong, sw
     first = wukong("sweep", sweep, "--jobs", 2, "--json")
     assert (first.code, first.err) == (0, "")
     assert set(first.json) >= {"sweep", "status", "seeds", "counts", "seconds", "entries", "path"}
-    assert first.json["counts"] == {"complete": 3, "diverged": 1, "failed": 0, "total": 4}
+    assert first.json["counts"] == {"complete": 3, "diverged": 1, "failed": 0, "pruned": 0, "total": 4}
     (entry,) = first.json["entries"]
     assert entry["chosen"]["setting"] == {"optimizer.dense.lr": 0.01}
     again = wukong("sweep", sweep, "--resume")

@@ -18,6 +18,23 @@ from wukongctl.training import evaluation
 from wukongctl.training.loop import Trainer
 
 
+def test_the_test_split_can_wait(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
+    """What is evaluated later is what would have been evaluated at once, and is evaluated once."""
+    left = wukong("train", recipe, "--skip-test", "--json").json
+    assert set(left["metrics"]) == {"valid"}
+    assert wukong("train", recipe, "--skip-test", "--json").json["metrics"] == left["metrics"]
+    later = wukong("train", recipe, "--json")
+    assert later.json["run"] == left["run"]
+    at_once = wukong("train", recipe, "--out", "other", "--json").json
+    assert later.json["metrics"] == at_once["metrics"]
+    written = json.loads((tmp_path / left["run"] / "result.json").read_text())
+    assert written["metrics"] == at_once["metrics"]
+    assert written["seconds"] == left["seconds"]  # nothing was trained again
+    assert "is already complete" in wukong("train", recipe).err
+    refused = wukong("train", recipe, "--seeds", 2, "--skip-test")
+    assert (refused.code, "`--seeds` and `--skip-test` exclude each other" in refused.err) == (2, True)
+
+
 def test_train_writes_the_run_folder_and_its_json(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
     result = wukong("train", recipe, "--json")
     assert result.code == 0

@@ -20,6 +20,7 @@ COMMANDS = {
     "export": "A finished run as a program of its own.",
     "flops": "FLOPs and parameters of a recipe; needs no data.",
     "sweep": "Train a ladder of sizes, models and seeds.",
+    "tune": "Search better settings for recipes, with one budget each.",
     "scale-report": "Fit and draw scaling curves of finished runs.",
     "datasets": "List and show datasets.",
     "recipes": "Write, list, show, copy and check recipes.",
@@ -97,6 +98,10 @@ def _command(name: str) -> click.Command | None:  # noqa: C901, PLR0911, PLR0912
             from wukongctl.cli.sweep import sweep
 
             return sweep
+        case "tune":
+            from wukongctl.cli.tune import tune
+
+            return tune
         case "scale-report":
             from wukongctl.cli.scale_report import scale_report
 

@@ -64,7 +64,7 @@ def compare(
             progress=lambda done, total, name: bar.update("score", done, total, name),
         )
     for run in board.skipped:
-        why = "diverged" if run.status == "diverged" else "is not finished"
+        why = {"diverged": "diverged", "pruned": "was pruned"}.get(run.status, "is not finished")
         output.note(f"left out `{run.folder}`, which {why}")
     for one in board.repeated:
         but = "" if one.same_result else ", with another result"

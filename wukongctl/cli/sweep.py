@@ -7,7 +7,7 @@ import click
 
 from wukongctl.cli import options
 from wukongctl.cli.output import Output, ProgressBar
-from wukongctl.cli.warned import warn_of
+from wukongctl.cli.warned import warn_of_sweep
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -98,9 +98,7 @@ def _run(output: Output, sweep: "Sweep", executor: "Executor", data: Path, threa
         executor.stop()
     summary = summarize(sweep)
     output.result(summary | {"path": str(sweep.folder)}, lambda console: _show(console, sweep, summary))
-    trained = [(entry["name"], run) for entry in summary["entries"] for run in entry["runs"]]
-    finished = [(name, run) for name, run in trained if run["status"] == "complete"]
-    warn_of(output, [run for _, run in finished], [name for name, _ in finished])
+    warn_of_sweep(output, summary)
     if stale := sweep.stale():
         runs = "1 run" if len(stale) == 1 else f"{len(stale)} runs"
         output.note(

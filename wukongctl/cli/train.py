@@ -57,6 +57,10 @@ Examples:
     multiple=True,
     help="Send metrics there too (extras); repeatable.",
 )
+@click.option(
+    "--skip-test", is_flag=True,
+    help="Leave the test split alone; the same command without this evaluates it.",
+)  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would run, and stop.")
 @options.common
 @click.pass_context
@@ -74,6 +78,7 @@ def train(
     resume: bool,
     force: bool,
     track: tuple["Name", ...],
+    skip_test: bool,
     dry_run: bool,
 ) -> None:
     """Train RECIPE, a YAML file or the name of a shipped recipe, and evaluate its best weights.
@@ -89,6 +94,7 @@ def train(
     from wukongctl.data import next_steps
 
     options.exclusive(("--resume", resume), ("--force", force))
+    options.exclusive(("--seeds", seeds), ("--skip-test", skip_test))
     if (rank := int(os.environ.get("RANK", "0"))) > 0:  # under torchrun, the first process speaks for all
         output = dataclasses.replace(output, quiet=True, as_json=False)
     if seed is not None:
@@ -105,8 +111,9 @@ def train(
             )
         else:
             outcome = run_recipe(
-                output, specs[0], data=data, out=out, resume=resume, force=force, track=track
-            )
+                output, specs[0],
+                data=data, out=out, resume=resume, force=force, track=track, skip_test=skip_test,
+            )  # fmt: skip
             if rank == 0:
                 output.result(summary_of(outcome), lambda console: show(console, outcome))
                 warn_of(output, [outcome.result])
@@ -122,6 +129,7 @@ def run_recipe(
     resume: bool = False,
     force: bool = False,
     track: "tuple[Name, ...]" = (),
+    skip_test: bool = False,
 ) -> "Outcome":
     """Train with progress shown; also what `quickstart` runs."""
     from wukongctl.training.hardware import execution
@@ -140,8 +148,9 @@ def run_recipe(
             bar.update(f"train {spec.run_name}", at.step, at.steps, detail)
 
         outcome = train_recipe(
-            spec, data=data, out=out, resume=resume, force=force, track=track, report=report
-        )
+            spec,
+            data=data, out=out, resume=resume, force=force, track=track, skip_test=skip_test, report=report,
+        )  # fmt: skip
     if outcome.was_complete:
         output.note(f"`{outcome.folder}` is already complete; `--force` would train it again")
     return outcome

@@ -23,3 +23,10 @@ def warn_of(output: Output, results: Sequence[Mapping[str, Any]], names: Sequenc
     for found in fold(each):
         output.warn(found.said(len(results)), found.hint if found.hint != hinted else None)
         hinted = found.hint
+
+
+def warn_of_sweep(output: Output, summary: Mapping[str, Any]) -> None:
+    """Say what the finished runs of a sweep warn of; `summary` is the content of its sweep.json."""
+    trained = [(entry["name"], run) for entry in summary["entries"] for run in entry["runs"]]
+    finished = [(name, run) for name, run in trained if run["status"] == "complete"]
+    warn_of(output, [run for _, run in finished], [name for name, _ in finished])

@@ -24,7 +24,7 @@ class Trial:
     setting: Setting
     recipe: TrainingSpec
     base: Path
-    overrides: tuple[Override, ...]
+    overrides: tuple[str | Override, ...]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -60,15 +60,19 @@ class Executor(Protocol):
         """The next run that ends; None when `keep_waiting` says no first."""
         ...
 
+    def cancel(self, folder: Path) -> None:
+        """Ask one run to end; `wait` returns it."""
+        ...
+
     def stop(self) -> None:
         """Ask all runs to save and end, and wait for them."""
         ...
 
 
-def command(recipe: Path, data: Path, out: Path) -> list[str]:
+def command(recipe: Path, data: Path, out: Path, options: Sequence[str] = ()) -> list[str]:
     """The command line of one run; its paths are absolute, since a worker may run anywhere."""
     paths = [str(recipe.resolve()), "--data", str(data.resolve()), "--out", str(out.resolve())]
-    return [sys.executable, "-m", "wukongctl", "train", *paths, "--json", "--quiet"]
+    return [sys.executable, "-m", "wukongctl", "train", *paths, *options, "--json", "--quiet"]
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -104,6 +108,11 @@ class LocalExecutor:
                     return self._collect(folder)
             time.sleep(POLL_SECONDS)
         return None
+
+    def cancel(self, folder: Path) -> None:
+        """SIGTERM to one run."""
+        process, _ = self.running[folder]
+        process.terminate()
 
     def stop(self) -> None:
         """SIGTERM, which `train` answers with a checkpoint; SIGKILL for what does not end."""
@@ -161,6 +170,11 @@ class RayExecutor:
                     code, errors = 1, f"Ray: {error}"
                 return Exit(folder, code, errors)
         return None
+
+    def cancel(self, folder: Path) -> None:
+        """Cancel one task, which passes SIGTERM on."""
+        for reference in [task for task, running in self.running.items() if running == folder]:
+            self.ray.cancel(reference)
 
     def stop(self) -> None:
         """Cancel what runs: each task passes SIGTERM on and waits for the checkpoint."""

@@ -221,8 +221,7 @@ def _point(run: Run, split: str, metric: Metric) -> Point:
 
 
 def _excluded(run: Run) -> Excluded:
-    reason = "diverged" if run.status == "diverged" else "unfinished"
-    return Excluded(run.curve, _size(run), reason, run.facts.get("seed"), str(run.get("run")))
+    return Excluded(run.curve, _size(run), run.status, run.facts.get("seed"), str(run.get("run")))
 
 
 def _size(run: Run) -> float:

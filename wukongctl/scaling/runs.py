@@ -37,11 +37,12 @@ class Run:
         return run
 
     @property
-    def status(self) -> Literal["complete", "diverged", "unfinished"]:
-        """How it ended, if it did."""
+    def status(self) -> Literal["complete", "pruned", "diverged", "unfinished"]:
+        """How it ended, if it did; `pruned`: a search gave it up."""
         if self.result is None:
             return "unfinished"
-        return "complete" if self.result.get("status") == "complete" else "diverged"
+        said = self.result.get("status")
+        return said if said in ("complete", "pruned") else "diverged"
 
     @property
     def curve(self) -> str:

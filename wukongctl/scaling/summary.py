@@ -1,10 +1,10 @@
 """The content of sweep.json: what a sweep was allowed to try, what it chose and why, and what came out."""
 
 import statistics
-from typing import Any
+from typing import Any, get_args
 
 from wukongctl.config.entries import Entry
-from wukongctl.scaling.sweep import Job, Outcome, Sweep, metric_of
+from wukongctl.scaling.sweep import Job, Outcome, Status, Sweep, metric_of
 
 SPLITS = ("valid", "test")
 METRICS = ("auc", "logloss", "excess_logloss")
@@ -17,9 +17,7 @@ def summarize(sweep: Sweep) -> dict[str, Any]:
     # A winner's trial is also one of the runs, under the same name, but was trained once.
     trained = {path.name: outcome.result.get("seconds", 0.0) for path, outcome in sweep.outcomes.items()}
     whole = all(len(entry["runs"]) == len(sweep.spec.seeds) for entry in entries)
-    counts = {
-        status: sum(o.status == status for o in outcomes) for status in ("complete", "diverged", "failed")
-    }
+    counts = {status: sum(o.status == status for o in outcomes) for status in get_args(Status)}
     return {
         "sweep": sweep.spec.name,
         "status": "complete" if whole and not counts["failed"] else "partial",
@@ -44,7 +42,9 @@ def _entry(sweep: Sweep, entry: Entry) -> dict[str, Any]:
             "trials": len(trials),
             "seed": entry.search.seed,
             "chosen_on": f"valid {metric_of(entry)}",
+            "pruned": sum(_known(sweep, job).status == "pruned" for job in trials),
             "examples": sum(_known(sweep, job).result.get("examples", 0) for job in trials),
+            "seconds": sum(_known(sweep, job).result.get("seconds", 0.0) for job in trials),
         }
     return {
         "name": entry.name,

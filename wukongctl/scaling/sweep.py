@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -35,7 +35,8 @@ from wukongctl.training.plan import require_two_rows
 from wukongctl.training.run import RunFolder
 from wukongctl.training.signals import stop_requests
 
-Status: TypeAlias = Literal["complete", "diverged", "failed"]
+Status: TypeAlias = Literal["complete", "pruned", "diverged", "failed"]
+"""`pruned`: a search gave the run up. `failed`: it ended for a reason that may pass; it is tried again."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Job:
     setting: Setting
     recipe: TrainingSpec
     out: Path
+    skip_test: bool = False
+    """Whether the test split stays out of it."""
 
     @property
     def folder(self) -> RunFolder:
@@ -88,9 +91,10 @@ class Sweep:
         self.folder = out / spec.name
         self.entries = tuple(_limited(entry, manifests) for entry in entries)
         self.outcomes: dict[Path, Outcome] = {}
+        self.waiting: deque[Job] = deque()
         for entry in self.entries:
             _require_validation(entry, manifests)
-        _require_fitting(self.entries, manifests)
+        require_fitting(self.entries, manifests)
 
     def trials(self, entry: Entry) -> list[Job]:
         """The search of an entry; none when there is nothing to choose."""
@@ -106,7 +110,8 @@ class Sweep:
         if None in outcomes:
             return None
         metric = metric_of(entry)
-        return choose(entry.search, metric, [o.metric("valid", metric) if o else None for o in outcomes])
+        complete = [o if o and o.status == "complete" else Outcome("failed") for o in outcomes]
+        return choose(entry.search, metric, [o.metric("valid", metric) for o in complete])
 
     def runs(self, entry: Entry) -> list[Job]:
         """One job per seed with the chosen setting; none while it is not chosen."""
@@ -124,6 +129,37 @@ class Sweep:
     def total(self) -> int:
         """Jobs of the whole sweep."""
         return sum(len(self.trials(entry)) + len(self.spec.seeds) for entry in self.entries)
+
+    @property
+    def done(self) -> int:
+        """Jobs that ended."""
+        return len(self.outcomes)
+
+    def begin(self) -> None:
+        """Line up the first jobs; called once, with the folder locked."""
+        for entry in self.entries:
+            self.waiting.extend(self.trials(entry) or self.runs(entry))
+
+    def next_job(self) -> Job | None:
+        """The next job to start; None when there is none until another one ends."""
+        return self.waiting.popleft() if self.waiting else None
+
+    def watch(self, executor: Executor) -> None:
+        """Called again and again while jobs run."""
+
+    def settle(self, job: Job, outcome: Outcome) -> Outcome:
+        """Remember how a job ended, and return that.
+
+        The last trial of an entry lets its runs begin, before the jobs of other entries.
+        """
+        self.outcomes[job.folder.path] = outcome
+        if job.kind == "trial":
+            self.waiting.extendleft(reversed(self.runs(self.entry(job.entry))))
+        return outcome
+
+    def entry(self, name: str) -> Entry:
+        """The entry of that name."""
+        return next(entry for entry in self.entries if entry.name == name)
 
     def stale(self) -> list[Path]:
         """Run folders that an earlier version of the sweep left in `runs/`, in order."""
@@ -147,7 +183,7 @@ class Sweep:
 
     def known(self, job: Job) -> Outcome | None:
         """The outcome that a job's folder tells; None when there is work left."""
-        return read_outcome(job, self.manifests[job.recipe.data].fingerprint)
+        return read_outcome(job, self.manifests[job.recipe.data])
 
 
 def execute(
@@ -160,53 +196,41 @@ def execute(
     save: Callable[[], None],
 ) -> None:
     """Run everything that is not done, keeping on when a run fails; raises Interrupted on a signal."""
-    waiting = deque(_first_jobs(sweep))
     running: dict[Path, Job] = {}
+
+    def settle(job: Job, outcome: Outcome, *, was_complete: bool) -> None:
+        outcome = sweep.settle(job, outcome)
+        report(Event(job, outcome, sweep.done, sweep.total, was_complete))
+        save()
+
     with _locked(sweep.folder), stop_requests() as stop:
-        while waiting or running:
-            while waiting and len(running) < executor.jobs and stop.signal_number is None:
-                job = waiting.popleft()
+
+        def keep_waiting() -> bool:
+            sweep.watch(executor)
+            return stop.signal_number is None
+
+        sweep.begin()
+        while True:
+            while len(running) < executor.jobs and stop.signal_number is None and (job := sweep.next_job()):
                 if outcome := _without_training(sweep, job):
-                    _settle(sweep, job, outcome, waiting, report, was_complete=True)
-                    save()
+                    settle(job, outcome, was_complete=True)
                 else:
                     _start(job, executor, data, threads)
                     running[job.folder.path] = job
-            ended = executor.wait(lambda: stop.signal_number is None) if running else None
+            ended = executor.wait(keep_waiting) if running else None
             if stop.signal_number is not None:
                 executor.stop()
                 save()
                 raise Interrupted(
-                    f"stopped with {len(sweep.outcomes)} of {sweep.total} runs done",
+                    f"stopped with {sweep.done} of {sweep.total} runs done",
                     signal_number=stop.signal_number,
                     hint="run the same command again to go on",
                 )
             if ended is not None:
                 job = running.pop(ended.folder)
-                _settle(sweep, job, _outcome(sweep, job, ended), waiting, report, was_complete=False)
-                save()
-
-
-def _first_jobs(sweep: Sweep) -> Iterator[Job]:
-    for entry in sweep.entries:
-        yield from sweep.trials(entry) or sweep.runs(entry)
-
-
-def _settle(
-    sweep: Sweep,
-    job: Job,
-    outcome: Outcome,
-    waiting: deque[Job],
-    report: Callable[[Event], None],
-    *,
-    was_complete: bool,
-) -> None:
-    """Remember an outcome; the last trial of an entry lets its runs begin, before those of others."""
-    sweep.outcomes[job.folder.path] = outcome
-    report(Event(job, outcome, len(sweep.outcomes), sweep.total, was_complete))
-    if job.kind == "trial":
-        entry = next(entry for entry in sweep.entries if entry.name == job.entry)
-        waiting.extendleft(reversed(sweep.runs(entry)))
+                settle(job, _outcome(sweep, job, ended), was_complete=False)
+            elif not running:
+                return
 
 
 def _without_training(sweep: Sweep, job: Job) -> Outcome | None:
@@ -234,24 +258,28 @@ def _start(job: Job, executor: Executor, data: Path, threads: int) -> None:
     begun = (folder.read("run.json") or {}).get("execution", {})
     # A run that was begun with another number of threads can only go on with the same.
     threads = begun.get("threads", threads) if job.recipe.threads is None else job.recipe.threads
-    executor.start(folder.path, command(folder.path / "recipe.yaml", data, job.out), threads)
+    options = ("--skip-test",) if job.skip_test else ()
+    executor.start(folder.path, command(folder.path / "recipe.yaml", data, job.out, options), threads)
 
 
 def _outcome(sweep: Sweep, job: Job, ended: Exit) -> Outcome:
     return sweep.known(job) or Outcome("failed", message=ended.message or "ended without a result")
 
 
-def read_outcome(job: Job, fingerprint: str) -> Outcome | None:
-    """What a run folder says, when it is an answer about this data."""
+def read_outcome(job: Job, manifest: Manifest) -> Outcome | None:
+    """What a run folder says, when it answers all that the job asks of this data."""
     folder = job.folder
     try:
         described, result = folder.read("run.json"), folder.read("result.json")
     except UsageError:
         return None  # damaged: the run itself will say so
-    if described is None or result is None or described["data"]["fingerprint"] != fingerprint:
+    if described is None or result is None or described["data"]["fingerprint"] != manifest.fingerprint:
         return None
     if result["status"] == "complete":
-        return Outcome("complete", result)
+        untested = "test" in manifest.splits and "test" not in result["metrics"]
+        return None if untested and not job.skip_test else Outcome("complete", result)
+    if result["status"] == "pruned":
+        return Outcome("pruned", result, result["reason"])
     return Outcome("diverged", result, f"the loss was not finite at step {result['step']}")
 
 
@@ -291,7 +319,7 @@ def _require_validation(entry: Entry, manifests: dict[str, Manifest]) -> None:
         )
 
 
-def _require_fitting(entries: tuple[Entry, ...], manifests: dict[str, Manifest]) -> None:
+def require_fitting(entries: tuple[Entry, ...], manifests: dict[str, Manifest]) -> None:
     """RecipeError, with all lines, when a recipe does not fit its data, before anything is trained.
 
     UsageError when one needs LightGBM and it is not installed.

@@ -51,6 +51,7 @@ class TreeTrainer:
         execution: Execution,
         track: Callable[[dict[str, Any]], None],
         report: Callable[[Progress], None],
+        skip_test: bool = False,
     ) -> None:
         assert isinstance(recipe.model, LightGBMSpec)
         self.lightgbm = trees.require()
@@ -62,6 +63,19 @@ class TreeTrainer:
         self.watch = Watch()
         self.watches = "valid" in manifest.splits and recipe.early_stopping.patience is not None
         self.step = 0
+        skipped = {"train", "test"} if skip_test else {"train"}
+        self.held_out = [split for split in manifest.splits if split not in skipped]
+
+    def complete(self, result: dict[str, Any]) -> dict[str, Any]:
+        """The content of a finished run's result.json with the splits that were left out when it ended."""
+        missing = [split for split in self.held_out if split not in result["metrics"]]
+        if missing:
+            result = result | {"metrics": result["metrics"] | self._measured(missing)}
+            result["warnings"] = warnings_of(
+                self.folder, self.recipe, self.manifest, result, by_updates=False
+            )
+            self.folder.write("result.json", result)
+        return result
 
     def fit(self) -> dict[str, Any]:
         """Grow the trees, keep them, and evaluate them on every held-out split.
@@ -180,12 +194,6 @@ class TreeTrainer:
 
     def _result(self, best: int, clock: Stopwatch, seconds: float) -> dict[str, Any]:
         grown = clock.seconds, clock.cpu_seconds
-        model = trees.load(self.folder.trees, self.data, self.manifest, self.execution.threads)
-        measured = {
-            str(split): summarize(model, self._reader(split, EVALUATION_BATCH), self.execution).measure()
-            for split in self.manifest.splits
-            if split != "train"
-        }
         return {
             "status": "complete",
             "step": self.step,
@@ -194,9 +202,18 @@ class TreeTrainer:
             "trees": best,
             "examples": self.rows,
             "passes": self.rows / self.manifest.splits["train"].rows,
-            "metrics": {split: found.to_dict() for split, found in measured.items()},
+            "metrics": self._measured(self.held_out),
             "seconds": seconds,
             "examples_per_second": self.rows / max(seconds, 1e-9),
             "train_seconds": grown[0],
             "cpu_seconds": grown[1],
+        }
+
+    def _measured(self, splits: list[SplitName]) -> dict[str, Any]:
+        """The metrics of the kept trees on some splits."""
+        model = trees.load(self.folder.trees, self.data, self.manifest, self.execution.threads)
+        readers = {str(split): self._reader(split, EVALUATION_BATCH) for split in splits}
+        return {
+            split: summarize(model, reader, self.execution).measure().to_dict()
+            for split, reader in readers.items()
         }

@@ -93,10 +93,11 @@ class Trainer:
         world: World,
         track: Callable[[dict[str, Any]], None],
         report: Callable[[Progress], None],
+        skip_test: bool = False,
     ) -> None:
         self.recipe, self.folder, self.execution, self.report = recipe, folder, execution, report
         self.manifest = manifest
-        self.world, self.track = world, track
+        self.world, self.track, self.skip_test = world, track, skip_test
         torch.manual_seed(recipe.seed)
         self.model = new_model(recipe, manifest, data).to(execution.device)
         self.counts = count(self.model)  # before tables are divided
@@ -145,6 +146,20 @@ class Trainer:
                 self._leave_if_asked(signal_number)
                 clock = Stopwatch()
         return self._finish()
+
+    def complete(self, result: dict[str, Any]) -> dict[str, Any]:
+        """The content of a finished run's result.json with the splits that were left out when it ended."""
+        missing = [split for split in self._held_out if split not in result["metrics"]]
+        if missing:
+            result = result | {"metrics": result["metrics"] | _to_dict(self._measure_best(missing))}
+            result["warnings"] = warnings_of(self.folder, self.recipe, self.manifest, result)
+            self.folder.write("result.json", result)
+        return result
+
+    @property
+    def _held_out(self) -> list[SplitName]:
+        skipped = {"train", "test"} if self.skip_test else {"train"}
+        return [split for split in self.readers if split not in skipped]
 
     @property
     def _done(self) -> bool:
@@ -300,11 +315,8 @@ class Trainer:
         if "valid" not in self.readers:  # nothing to select by: the last weights are the ones
             self.position.watch.best_step = self.position.step
             self._save_best()
-        self.parallel.load_state_dict(checkpoint.load(self.folder.best)["model"])
-        held_out: list[SplitName] = [split for split in self.readers if split != "train"]
-        measured = {split: self._evaluate(split) for split in held_out}
-        metrics = {str(split): found.to_dict() for split, found in measured.items()}
-        result = self._result("complete", metrics) | self._utilization()
+        measured = self._measure_best(self._held_out)
+        result = self._result("complete", _to_dict(measured)) | self._utilization()
         result["warnings"] = warnings_of(self.folder, self.recipe, self.manifest, result)
         self.folder.write("result.json", result)
         if self.world.is_first:
@@ -312,6 +324,11 @@ class Trainer:
         said = ", ".join(f"{split} {found}" for split, found in measured.items())
         log.info("complete at step %d, best step %s: %s", self.position.step, result["best_step"], said)
         return result
+
+    def _measure_best(self, splits: list[SplitName]) -> dict[SplitName, Metrics]:
+        """The metrics of the best weights on some splits."""
+        self.parallel.load_state_dict(checkpoint.load(self.folder.best)["model"])
+        return {split: self._evaluate(split) for split in splits}
 
     def _result(self, status: str, metrics: dict[str, Any]) -> dict[str, Any]:
         position = self.position
@@ -334,3 +351,7 @@ class Trainer:
         """Of one process, of the mean over all."""
         seconds = max(self.position.train_seconds, 1e-9) * self.world.size
         return utilization(self.counts.gflop * 1e9 * self.position.examples / seconds, self.execution)
+
+
+def _to_dict(measured: dict[SplitName, Metrics]) -> dict[str, Any]:
+    return {str(split): found.to_dict() for split, found in measured.items()}

@@ -48,6 +48,10 @@ class _Trains(Protocol):
         """Train to the end; the content of result.json."""
         ...
 
+    def complete(self, result: dict[str, Any]) -> dict[str, Any]:
+        """A finished run's result with the splits that were left out; itself where none was."""
+        ...
+
 
 def train(
     recipe: TrainingSpec,
@@ -57,6 +61,7 @@ def train(
     resume: bool = False,
     force: bool = False,
     track: Sequence[Name] = (),
+    skip_test: bool = False,
     report: Callable[[Progress], None],
 ) -> Outcome:
     """Train `recipe` on the prepared dataset `data/<name>`, in `out/<run>`.
@@ -64,6 +69,7 @@ def train(
     The same recipe finds the same folder: a finished run is returned as it is, a started one goes on
     where its last checkpoint stands. Under torchrun, all processes train one run. `resume` insists that
     there is one; `force` starts again. LightGBM keeps nothing to go on from: its runs start again too.
+    `skip_test` leaves the test split alone: a later call without it evaluates it.
     Raises UsageError, RunFailed or Interrupted.
     """
     if not recipe.is_network:
@@ -78,7 +84,9 @@ def train(
             if force:
                 world.on_first(folder.clear)
             trackers = Trackers(track, recipe, folder)
-            return _train(recipe, data / recipe.data, folder, world, trackers.write, report)
+            return _train(
+                recipe, data / recipe.data, folder, world, trackers.write, report, skip_test=skip_test
+            )
 
 
 def _train(
@@ -88,16 +96,22 @@ def _train(
     world: World,
     track: Write,
     report: Callable[[Progress], None],
+    *,
+    skip_test: bool,
 ) -> Outcome:
     execution = hardware.execution(recipe, processes=world.size)
     execution.apply()
     manifest = manifests.read(dataset)
-    trainer = _trainer(recipe, manifest, dataset, folder, execution, world, track, report)
+    trainer = _trainer(
+        recipe, manifest, dataset, folder, execution, world, track, report, skip_test=skip_test
+    )
     described = describe(recipe, manifest, folder, trainer.counts, execution, world.size)
     finished = folder.read("result.json")
     if finished is not None and finished["status"] == "complete":
         folder.refuse_if_different(described, dataset.parent, QUESTION)
-        return Outcome(folder.path, folder.read("run.json") or described, finished, was_complete=True)
+        result = trainer.complete(finished)
+        was_complete = result is finished
+        return Outcome(folder.path, folder.read("run.json") or described, result, was_complete=was_complete)
     begun = folder.read("run.json") or described
     same_world = begun.get("world_size") == world.size
     if not trainer.resumes:
@@ -128,6 +142,8 @@ def _trainer(
     world: World,
     track: Write,
     report: Callable[[Progress], None],
+    *,
+    skip_test: bool,
 ) -> _Trains:
     """What trains the recipe's model; the page of the model decides."""
     match recipe.model:
@@ -135,16 +151,11 @@ def _trainer(
             if world.size > 1:
                 raise UsageError("model `lightgbm` trains in one process", hint="start it without torchrun")
             return gbdt.TreeTrainer(
-                recipe, manifest, dataset, folder, execution=execution, track=track, report=report
-            )
+                recipe, manifest, dataset, folder,
+                execution=execution, track=track, report=report, skip_test=skip_test,
+            )  # fmt: skip
         case _:
             return Trainer(
-                recipe,
-                manifest,
-                dataset,
-                folder,
-                execution=execution,
-                world=world,
-                track=track,
-                report=report,
-            )
+                recipe, manifest, dataset, folder,
+                execution=execution, world=world, track=track, report=report, skip_test=skip_test,
+            )  # fmt: skip

@@ -1,0 +1,273 @@
+"""`wukongctl tune`: better settings for recipes, each with the same budget, chosen on validation."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wukongctl.cli import options
+from wukongctl.cli.output import Output, ProgressBar
+from wukongctl.cli.warned import warn_of_sweep
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from wukongctl.scaling.best import Best
+    from wukongctl.scaling.sweep import Event
+    from wukongctl.scaling.tune import Budget, Tuning
+
+TRIALS = 30
+EXAMPLES = """\b
+Examples:
+  wukongctl tune frappe/wukong --dry-run
+  wukongctl tune wukong.yaml mlp.yaml --trials 30 --jobs 2
+  wukongctl tune my.yaml --space optimizer.dense.lr=1e-4..1e-2 --space model.width=[8,16] --set epochs=4
+  wukongctl tune my.yaml --seconds 600
+"""
+
+
+@click.command(epilog=EXAMPLES, short_help="Search better settings for recipes, with one budget each.")
+@click.argument("recipes", nargs=-1, required=True, type=options.recipe, metavar="RECIPE...")
+@click.option(
+    "--trials", type=click.IntRange(1), metavar="N",
+    help=f"Trials of every recipe; {TRIALS} unless there is `--seconds`.",
+)  # fmt: skip
+@click.option(
+    "--seconds", type=click.FloatRange(0, min_open=True), metavar="S",
+    help="Seconds of training for every recipe, after which no trial begins.",
+)  # fmt: skip
+@click.option(
+    "--space", "spaces", multiple=True, metavar="KEY=RANGE",
+    help="Search a key in `LOW..HIGH` or `[A, B, C]`; repeatable. `--set` fixes one.",
+)  # fmt: skip
+@options.overrides
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of sampler and trials.")
+@click.option(
+    "--seeds", type=click.IntRange(1), default=3, show_default=True, metavar="K",
+    help="Runs of the best setting, with the seed and those that follow.",
+)  # fmt: skip
+@click.option(
+    "--jobs", type=click.IntRange(1), default=1, show_default=True,
+    help="Trials at the same time; only one at a time finds the same again.",
+)  # fmt: skip
+@options.data
+@options.out("sweeps", "Folder that holds results of sweeps.", envvar="WUKONGCTL_SWEEPS")
+@click.option("--dry-run", is_flag=True, help="Say what would be searched, and stop.")
+@options.common
+def tune(
+    output: Output,
+    recipes: tuple[str, ...],
+    trials: int | None,
+    seconds: float | None,
+    spaces: tuple[str, ...],
+    overrides: tuple[str, ...],
+    seed: int,
+    seeds: int,
+    jobs: int,
+    data: Path,
+    out: Path,
+    dry_run: bool,
+) -> None:
+    """Search settings for each RECIPE, train the best with several seeds, and write it as a recipe.
+
+    The first trial is the recipe as it stands. The validation metric of `early_stopping` decides; the test
+    split is evaluated for the winner alone. The same command goes on where it stopped.
+    """
+    _require_optuna()
+    from wukongctl.scaling.sweep import cores
+    from wukongctl.scaling.tune import Budget
+
+    budget = Budget(trials or (None if seconds else TRIALS), seconds)
+    planned = _plan(recipes, overrides, spaces, data, out, budget, seed, seeds)
+    if dry_run:
+        plan = _described(planned)
+        output.result(plan, lambda console: _show_plan(console, plan))
+    else:
+        _run(output, planned, jobs, data, max(1, cores() // jobs))
+
+
+def _require_optuna() -> None:
+    from importlib.util import find_spec
+
+    from wukongctl.errors import UsageError
+
+    if find_spec("optuna") is None:
+        raise UsageError("`tune` needs Optuna", hint="install it with `pip install 'wukongctl[tune]'`")
+
+
+def _plan(
+    recipes: tuple[str, ...],
+    overrides: tuple[str, ...],
+    spaces: tuple[str, ...],
+    data: Path,
+    out: Path,
+    budget: "Budget",
+    seed: int,
+    seeds: int,
+) -> "Tuning":
+    from wukongctl.config.space_options import SpaceOption
+    from wukongctl.data.recipes import find
+    from wukongctl.scaling.candidates import read
+    from wukongctl.scaling.tune import Tuning
+
+    wanted = [SpaceOption.parse(text) for text in spaces]
+    paths = [find(recipe, data) for recipe in recipes]
+    found, manifests = read(paths, overrides, wanted, data, seed=seed)
+    return Tuning(found, manifests, out, budget=budget, seeds=tuple(range(seed, seed + seeds)))
+
+
+def _run(output: Output, tuning: "Tuning", jobs: int, data: Path, threads: int) -> None:
+    from wukongctl.scaling.best import write_best
+    from wukongctl.scaling.executors import LocalExecutor
+    from wukongctl.scaling.summary import summarize
+    from wukongctl.scaling.sweep import execute, write
+
+    path, executor = tuning.folder / "sweep.json", LocalExecutor(jobs)
+    try:
+        with output.progress() as bar:
+            execute(
+                tuning,
+                executor,
+                data=data,
+                threads=threads,
+                report=lambda event: _report(output, bar, tuning, event),
+                save=lambda: write(path, summarize(tuning)),
+            )
+    finally:
+        executor.stop()
+    typed = f"wukongctl {shlex.join(sys.argv[1:])}"
+    found = [best for entry in tuning.entries if (best := write_best(tuning, entry, typed))]
+    summary = summarize(tuning)
+    shown = summary | {"path": str(tuning.folder), "best": {best.name: str(best.path) for best in found}}
+    output.result(shown, lambda console: _show(console, tuning, summary, found))
+    warn_of_sweep(output, summary)
+    _complain(tuning)
+
+
+def _report(output: Output, bar: "ProgressBar", tuning: "Tuning", event: "Event") -> None:
+    """One line for every run that ends now, and the bar; settings are for those who ask for more."""
+    from wukongctl.config.dimensions import written
+
+    job, outcome = event.job, event.outcome
+    bar.update("tune", event.done, event.total, job.entry)
+    if event.was_complete:
+        return
+    metric = tuning.candidates[job.entry].metric
+    value = outcome.metric("valid", metric) if outcome.status == "complete" else None
+    took = outcome.result.get("seconds")
+    said = [f"{outcome.status}" if value is None else f"valid {metric} {value:.5f}"]
+    said += [f"best {best:.5f}"] if job.kind == "trial" and (best := tuning.best(job.entry)) else []
+    said += [f"{took:.1f} s"] if took is not None else []
+    said += [outcome.message] if outcome.status == "failed" and outcome.message else []
+    what = "trial" if job.kind == "trial" else f"run with seed {job.recipe.seed}"
+    output.note(f"[{event.done}/{event.total}] {job.entry}, {what}: {', '.join(said)}")
+    if output.verbose and job.kind == "trial":
+        output.note("    " + ", ".join(f"{key}={written(value)}" for key, value in job.setting.items()))
+
+
+def _complain(tuning: "Tuning") -> None:
+    """RunFailed when a run failed, or a recipe has no trial that finished."""
+    from wukongctl.errors import RunFailed
+
+    failed = [outcome for outcome in tuning.outcomes.values() if outcome.status == "failed"]
+    if failed:
+        raise RunFailed(
+            f"{len(failed)} of {tuning.total} runs failed, the first with: {failed[0].message}",
+            hint=f"see `{tuning.folder / 'sweep.json'}`; the same command tries them again",
+        )
+    if lost := [entry.name for entry in tuning.entries if tuning.choice(entry) is None]:
+        raise RunFailed(
+            f"no trial of `{lost[0]}` finished: all of them diverged",
+            hint="search lower rates, such as `--space optimizer.dense.lr=1e-5..1e-3`",
+        )
+
+
+def _show(console: "Console", tuning: "Tuning", summary: dict[str, Any], found: "list[Best]") -> None:
+    from wukongctl.cli.tables import mean_and_sd, table
+
+    metric = {"auc": "AUC", "logloss": "LogLoss"}
+    headings = ("trials (pruned)", "seconds", "as it stood", "best trial", "test AUC", "test LogLoss")
+    shown = table(summary["sweep"], *headings)
+    for entry in summary["entries"]:
+        budget, test = entry["budget"], entry["metrics"].get("test", {})
+        title = metric[budget["chosen_on"].removeprefix("valid ")]
+        values = (entry["trials"][0]["value"], (entry["chosen"] or {}).get("value"))
+        shown.add_row(
+            entry["name"],
+            f"{budget['trials']} ({budget['pruned']})",
+            f"{budget['seconds']:,.0f}",
+            *("–" if value is None else f"{title} {value:.5f}" for value in values),
+            *(mean_and_sd(test.get(key)) for key in ("auc", "logloss")),
+        )
+    console.print(shown)
+    console.print(
+        f"as it stood, best trial: on the validation split, seed {tuning.seed}; test: the best setting, "
+        f"seeds {', '.join(map(str, summary['seeds']))}",
+        soft_wrap=True,
+    )
+    for entry in summary["entries"]:
+        for key in (entry["chosen"] or {}).get("at_edge", []):
+            console.print(f"{entry['name']}: the best `{key}` is at the edge of its range", soft_wrap=True)
+    for best in found:
+        console.print(f"best recipe: {best.path}", soft_wrap=True)
+    console.print(f"next: wukongctl compare {tuning.folder}", soft_wrap=True)
+
+
+def _described(tuning: "Tuning") -> dict[str, Any]:
+    """What would be searched."""
+    recipes = [
+        {
+            "name": candidate.name,
+            "recipe": str(candidate.path),
+            "metric": f"valid {candidate.metric}",
+            "evaluations": tuning.evaluations(candidate.recipe),
+            "space": {
+                key: {"own": candidate.own[key], "range": str(dimension)}
+                for key, dimension in candidate.space.items()
+            },
+        }
+        for candidate in tuning.candidates.values()
+    ]
+    return {
+        "sweep": tuning.spec.name,
+        "path": str(tuning.folder),
+        "trials": tuning.budget.trials,
+        "seconds": tuning.budget.seconds,
+        "seeds": list(tuning.spec.seeds),
+        "recipes": recipes,
+    }
+
+
+def _show_plan(console: "Console", plan: dict[str, Any]) -> None:
+    from wukongctl.cli.tables import table
+    from wukongctl.config.dimensions import written
+
+    for recipe in plan["recipes"]:
+        shown = table(recipe["name"], "as it stands", "searched")
+        for key, place in recipe["space"].items():
+            shown.add_row(key, written(place["own"]), place["range"])
+        console.print(shown)
+    limits = [f"{plan['trials']} trials"] if plan["trials"] else []
+    limits += [f"{plan['seconds']:g} seconds of training"] if plan["seconds"] else []
+    console.print(
+        f"{' or '.join(limits)} for each recipe, chosen by {plan['recipes'][0]['metric']}; then "
+        f"{len(plan['seeds'])} seeds of the best",
+        soft_wrap=True,
+    )
+    for recipe in plan["recipes"]:
+        console.print(_pruning(recipe), soft_wrap=True)
+    console.print(f"would train in {plan['path']}", soft_wrap=True)
+
+
+def _pruning(recipe: dict[str, Any]) -> str:
+    from wukongctl.scaling.study import FIRST_PRUNED_AT
+
+    count = recipe["evaluations"]
+    if count <= FIRST_PRUNED_AT:
+        return f"{recipe['name']}: {count} evaluations a run, too few to prune by"
+    return (
+        f"{recipe['name']}: {count} evaluations a run; a trial worse than the median of the others is pruned "
+        f"from evaluation {FIRST_PRUNED_AT} on"
+    )
