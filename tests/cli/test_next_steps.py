@@ -175,6 +175,18 @@ def test_an_unknown_dataset_is_to_be_described(wukong: Wukong, tmp_path: Path) -
     assert "`wukongctl datasets init FILE --name sales > sales.yaml`" in said
 
 
+def test_the_table_beside_is_the_one_to_describe(wukong: Wukong, table: Path) -> None:
+    (table / "mine.yaml").write_text(RECIPE)
+    typed = follow(wukong, "train", "mine.yaml")
+    assert typed[1] == ["datasets", "init", "clicks.csv", "--name", "clicks", ">", "clicks.yaml"]
+
+
+def test_a_recipe_without_its_ending_is_found(wukong: Wukong, described: Path) -> None:
+    for command in ("train", "flops", "sweep", "bench"):
+        said = wukong(command, "mine").err
+        assert said == "error: there is no recipe `mine`\nhint: did you mean `mine.yaml`?\n"
+
+
 def test_a_name_close_to_a_prepared_one_is_named(wukong: Wukong, ready: Path) -> None:
     assert "did you mean `clicks`?" in wukong("train", "--data", "click", "--model", "mlp").err
 

@@ -7,7 +7,7 @@ the recipe that is there, into the folder that the failed command looked in, and
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from wukongctl.config import library
@@ -112,8 +112,11 @@ def to_get(name: str, data: Path) -> str:
         return f"run `{command}`"
     if closest := did_you_mean(name, prepared(data)):
         return closest
+    table = next(
+        (quoted(path) for path in _beside(library.TABLES) if path.name.partition(".")[0] == name), "FILE"
+    )
     target = quoted(f"{name}.yaml")
-    return f"describe its table with `wukongctl datasets init FILE --name {quoted(name)} > {target}`"
+    return f"describe its table with `wukongctl datasets init {table} --name {quoted(name)} > {target}`"
 
 
 def not_prepared(name: str, data: Path) -> UsageError:
@@ -123,8 +126,7 @@ def not_prepared(name: str, data: Path) -> UsageError:
 
 def _own_recipes(name: str) -> Iterator[Path]:
     """Recipes of dataset `name` in this folder, those that are called so first."""
-    files = sorted(path for ending in library.ENDINGS for path in Path().glob(f"*{ending}"))
-    files.sort(key=lambda path: path.stem != name)
+    files = sorted(_beside(library.ENDINGS), key=lambda path: path.stem != name)
     mentioned = re.compile(rf"^name:.*{re.escape(name)}", re.MULTILINE)
     for path in files[:MOST_FILES]:
         try:
@@ -135,6 +137,14 @@ def _own_recipes(name: str) -> Iterator[Path]:
             continue  # not ours to complain of
         if isinstance(content, dict) and format_of(set(content)) is DatasetSpec and content["name"] == name:
             yield path
+
+
+def _beside(endings: Collection[str]) -> list[Path]:
+    """Files of this folder with one of the endings, by name."""
+    try:
+        return sorted(path for path in Path().iterdir() if path.suffix in endings and path.is_file())
+    except OSError:
+        return []
 
 
 def _option(option: str, data: Path) -> str:

@@ -13,6 +13,7 @@ from wukongctl.config.completion import LookUp, complete
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.defaults import Facts
 from wukongctl.config.entries import Entry
+from wukongctl.config.formats import format_of
 from wukongctl.config.loading import OtherFormat, Override, read, validate
 from wukongctl.config.positions import Document
 from wukongctl.config.sweep import SweepSpec
@@ -33,7 +34,7 @@ def find(name: str, data: Path) -> Path:
     try:
         path = library.find(name)
     except UsageError as error:
-        raise _instead(name, data) or error from None
+        raise _without_ending(name) or _instead(name, data) or error from None
     if path.suffix in TABLES:
         raise a_table(path, data)
     return path
@@ -126,6 +127,18 @@ def with_next_step(error: OtherFormat, data: Path) -> RecipeError:
         hint = f"run `{next_steps.prepare_command(error.document.file, data)}`"
     *others, last = error.problems
     return RecipeError([*others, replace(last, hint=hint)])
+
+
+def _without_ending(name: str) -> UsageError | None:
+    """A training recipe or a sweep of this folder, named as if it shipped."""
+    for path in (Path(f"{name}{ending}") for ending in library.ENDINGS):
+        try:
+            content = read(path).value
+        except (UsageError, ValueError):  # no such file, or none that can be read
+            continue
+        if isinstance(content, dict) and format_of(set(content)) in (TrainingSpec, SweepSpec):
+            return UsageError(f"there is no recipe `{name}`", hint=f"did you mean `{path}`?")
+    return None
 
 
 def _instead(name: str, data: Path) -> UsageError | None:
