@@ -8,6 +8,7 @@ import pytest
 
 from tests.data import raw
 from tests.data.test_prepare import own, run, shipped
+from wukongctl.config.defaults import Facts
 from wukongctl.data import manifest
 from wukongctl.data.schema import Schema, SequenceColumn, schema_from_recipe
 from wukongctl.errors import RunFailed, UsageError
@@ -51,6 +52,19 @@ def test_schema_follows_the_features(folder: Path) -> None:
     )
 
 
+def test_the_facts_for_the_default_rules(folder: Path) -> None:
+    """The sequence shares the table of `a`: it has as many values, but no rows of its own."""
+    prepared = manifest.read(folder)
+    assert prepared.facts() == Facts(
+        train_rows=prepared.splits["train"].rows,
+        valid_rows=None,
+        cardinalities=(6, 6),
+        numeric=1,
+        sequences=1,
+        embedding_rows=6,
+    )
+
+
 @pytest.mark.parametrize("name", ["frappe", "ml-100k", "criteo"])
 def test_schema_before_and_after_preparation_agree(tmp_path: Path, name: str) -> None:
     {"frappe": raw.frappe, "ml-100k": raw.ml_100k, "criteo": lambda to: raw.criteo(to / "train.txt")}[name](
@@ -67,7 +81,7 @@ def test_missing(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as failure:
         manifest.read(tmp_path / "data/criteo")
     assert str(failure.value) == f"dataset `criteo` is not prepared in `{tmp_path / 'data'}`"
-    assert failure.value.hint == "run `wukongctl prepare criteo`"
+    assert failure.value.hint == f"run `wukongctl prepare criteo --out {tmp_path / 'data'}`"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format_version": 1}', "\xff"])

@@ -27,6 +27,7 @@ from wukongctl.training.train import train
 # gradients that are zero but for rounding, which any other order of summation would change.
 RECIPE: dict[str, Any] = {
     "data": "tiny",
+    "defaults": "fixed",
     "model": {"name": "wukong", "width": 8, "layers": 2, "n_F": 2, "n_L": 2, "k": 3, "hidden": [8],
               "bottom": [4], "head": [8]},
     "optimizer": {"dense": {"eps": 1e-3}, "embedding": {"eps": 1e-2}, "clip_norm": 1.0},

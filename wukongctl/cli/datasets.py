@@ -141,8 +141,10 @@ def init(
     name: str | None,
 ) -> None:
     """Look at the table FILE (CSV, TSV, JSON or Parquet, also as .gz) and print a first recipe for it."""
+    from wukongctl.data import next_steps, recipes
     from wukongctl.data.drafting.draft import draft
 
+    recipes.require_table(file, next_steps.default_folder())
     made = draft(file, label=label, positive=positive, join=join, name=name)
     content = {
         "name": made.name,

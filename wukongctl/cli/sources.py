@@ -99,7 +99,7 @@ def prepared_dataset(name: str, data: Path | None = None) -> Path:
     Raises UsageError with the command that gets on: to prepare it, or to name one of several.
     """
     from wukongctl.config import library
-    from wukongctl.data import next_steps
+    from wukongctl.data import next_steps, recipes
 
     path, data = Path(name), data or next_steps.default_folder()
     if next_steps.is_prepared(path.resolve().name, path.resolve().parent):
@@ -107,7 +107,9 @@ def prepared_dataset(name: str, data: Path | None = None) -> Path:
     if next_steps.is_prepared(name, data):
         return data / name
     if path.is_file():
-        raise _a_file(path, data)
+        if path.suffix in library.TABLES:
+            raise recipes.a_table(path, data)
+        raise UsageError(f"`{path}` is a recipe, not a prepared dataset", hint=recipes.way_on(path, data))
     if inside := next_steps.prepared(path):
         raise UsageError(
             f"`{name}` holds prepared datasets and is none itself",
@@ -118,23 +120,6 @@ def prepared_dataset(name: str, data: Path | None = None) -> Path:
         raise UsageError(f"`{name}` is a recipe, not a dataset", hint=hint)
     written_as_path = path.name != name
     raise next_steps.not_prepared(path.name, path.parent if written_as_path else data)
-
-
-def _a_file(path: Path, data: Path) -> UsageError:
-    """The failure where a file stands for a dataset: a recipe of either kind, or a table."""
-    from wukongctl.config import library
-    from wukongctl.config.loading import OtherFormat, read, validate
-    from wukongctl.config.training import TrainingSpec
-    from wukongctl.data import next_steps, recipes
-
-    if path.suffix in library.TABLES:
-        return recipes.a_table(path, data)
-    hint = f"run `{next_steps.train_command(path, data)}`"
-    try:
-        validate(read(path), TrainingSpec)
-    except OtherFormat as error:
-        hint = recipes.with_next_step(error, data).problems[-1].hint
-    return UsageError(f"`{path}` is a recipe, not a prepared dataset", hint=hint)
 
 
 def is_given(context: click.Context, option: str) -> bool:

@@ -47,10 +47,10 @@ class Facts:
     cardinalities: tuple[int, ...]
     """Embedding rows of each categorical feature and each sequence."""
     numeric: int
-    """Numeric features."""
+    """Numeric features, however they are encoded."""
     sequences: int
     embedding_rows: int
-    """Rows of all learned embedding tables together."""
+    """Rows of all learned embedding tables together, those of numbers in bins included."""
 
 
 class Choice(NamedTuple):

@@ -184,8 +184,10 @@ class Manifest(Spec):
         return Facts(
             train_rows=self.splits["train"].rows,
             valid_rows=valid.rows if valid is not None else None,
-            cardinalities=tuple(f.rows for f in self.features if f.rows is not None),
-            numeric=len(schema.dense),
+            cardinalities=tuple(
+                f.rows for f in self.features if f.type in ("categorical", "sequence") and f.rows is not None
+            ),
+            numeric=sum(f.type == "numeric" for f in self.features),
             sequences=len(schema.sequences),
             embedding_rows=schema.embedding_rows,
         )

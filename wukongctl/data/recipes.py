@@ -69,6 +69,25 @@ def a_table(path: Path, data: Path) -> UsageError:
     return UsageError(f"`{path}` is a table, not a recipe", hint=hint)
 
 
+def require_table(file: str, data: Path) -> None:
+    """UsageError when `file`, to be described for the first time, is a recipe or a dataset already."""
+    path = Path(file)
+    if path.suffix in library.ENDINGS and path.is_file():
+        raise UsageError(f"`{path}` is a recipe, not a table", hint=way_on(path, data))
+    if not path.exists() and next_steps.is_known(file, data):
+        raise UsageError(f"`{file}` is a dataset, not a table", hint=next_steps.to_get(file, data))
+
+
+def way_on(path: Path, data: Path) -> str:
+    """The hint where the recipe at `path` stands for something else: what to do with a file of its format."""
+    try:
+        load(path, data)
+    except RecipeError as error:
+        commands = [hint for problem in error.problems if "wukongctl" in (hint := problem.hint or "")]
+        return commands[-1] if commands else f"run `wukongctl recipes check {next_steps.quoted(path)}`"
+    return f"run `{next_steps.train_command(path, data)}`"
+
+
 def load(path: Path, data: Path, overrides: Sequence[str | Override] = ()) -> TrainingSpec:
     """The recipe at `path` with every key, for its dataset in `data`; raises as `from_document`."""
     return from_document(read(path), data, overrides)
@@ -146,7 +165,7 @@ def _instead(name: str, data: Path) -> UsageError | None:
     path = Path(name)
     try:
         if (path / "recipe.yaml").is_file():
-            hint = f"run `wukongctl train {path / 'recipe.yaml'} --out {path.parent}`"
+            hint = f"run `{next_steps.again(path, data)}`"
             return UsageError(f"`{name}` is a run folder, not a recipe", hint=hint)
         folder = path.parent if (path / manifests.FILE).is_file() else data
     except (OSError, ValueError):

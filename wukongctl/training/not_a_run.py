@@ -5,7 +5,7 @@ from pathlib import Path
 
 from wukongctl.config import library
 from wukongctl.data import next_steps, recipes
-from wukongctl.errors import UsageError
+from wukongctl.errors import RecipeError, UsageError
 from wukongctl.training.run import RunFolder
 
 
@@ -31,16 +31,19 @@ def not_a_run(path: Path, data: Path | None = None) -> UsageError:
 
 def _a_recipe(name: str, data: Path) -> UsageError:
     """Of a recipe that was trained already the hint is its run, else how to train it."""
+    what = f"`{name}` is a recipe, not a run folder"
     try:
-        spec = recipes.load(recipes.find(name, data), data)
+        path = recipes.find(name, data)
     except UsageError as error:
-        hint = error.hint or next((problem.hint for problem in error.problems if problem.hint), None)
-        what = f"`{name}` is not a run folder"
-        return UsageError(what, hint=hint or f"run `wukongctl recipes check {next_steps.quoted(name)}`")
+        return UsageError(f"`{name}` is not a run folder", hint=error.hint)
+    try:
+        spec = recipes.load(path, data)
+    except RecipeError:
+        return UsageError(what, hint=recipes.way_on(path, data))
     run = RunFolder.for_recipe(spec, _default()).path
     known = (run / "result.json").is_file()
     hint = f"its run is `{run}`" if known else f"run `{next_steps.train_command(name, data)}`"
-    return UsageError(f"`{name}` is a recipe, not a run folder", hint=hint)
+    return UsageError(what, hint=hint)
 
 
 def _default() -> Path:
