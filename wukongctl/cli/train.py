@@ -117,7 +117,7 @@ def train(
             if rank == 0:
                 output.result(summary_of(outcome), lambda console: show(console, outcome))
                 warn_of(output, [outcome.result])
-                output.note(f"next: {next_steps.after_training(outcome.folder)}")
+                output.note(next_steps.after_training(outcome.folder, data))
 
 
 def run_recipe(

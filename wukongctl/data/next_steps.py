@@ -91,11 +91,12 @@ def after_preparation(name: str, data: Path) -> str:
     return f"next: `{to_train(name, data)}`, or `{to_draft(name, data)}` for a recipe to edit"
 
 
-def after_training(run: Path) -> str:
-    """What a person may do with a finished run."""
+def after_training(run: Path, data: Path) -> str:
+    """What a person may do with a finished run, whose dataset is in `data`."""
+    option = _option("--data", data)
     return (
-        f"`wukongctl predict {quoted(run)} FILE` scores new rows, "
-        f"`wukongctl compare {quoted(run.parent)}` sets runs side by side"
+        f"next: `wukongctl predict {quoted(run)} FILE{option}` scores new rows, "
+        f"`wukongctl compare {quoted(run.parent)}{option}` sets runs side by side"
     )
 
 
