@@ -15,7 +15,7 @@ from wukongctl.training.design import FREQUENT, Design
 FEATURES = [
     {"name": "a", "type": "categorical", "rows": 5, "table": 0},
     {"name": "b b", "type": "categorical", "rows": 4, "table": 1, "vectors": "v/b.npy", "vector_dim": 3},
-    {"name": "x", "type": "numeric"},
+    {"name": "x", "type": "numeric", "mean": 3.0, "std": 2.0},
     {"name": "s", "type": "sequence", "rows": 40, "table": 2, "max_len": 4, "padding": "post"},
     {"name": "t", "type": "sequence", "rows": 5, "table": 0, "max_len": 3, "padding": "pre"},
     {"name": "v", "type": "sequence", "rows": 4, "table": 1, "max_len": 2, "padding": "post",
@@ -54,7 +54,7 @@ def by_hand(first: int) -> list[list[float]]:
     nan, vectors = float("nan"), VECTORS[1].tolist()
     rows = []
     for ids, dense in zip(IDS, batch().dense.tolist(), strict=True):
-        row = [ids[0] or nan, *vectors[ids[1]], *dense]
+        row = [ids[0] or nan, *vectors[ids[1]], dense[0] * 2 + 3]
         for items, rows_of_table in ((ids[2:6], 40), (ids[6:9], 5)):
             there = [item for item in items if item]
             end = rows_of_table - (1 if first == 1 else 0)
@@ -70,6 +70,17 @@ def by_hand(first: int) -> list[list[float]]:
 def test_columns_are_what_a_loop_over_rows_gives(recipe: dict[str, str], first: int) -> None:
     design = Design(manifest(**recipe), VECTORS)
     np.testing.assert_allclose(matrix(design, batch()), by_hand(first), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(258.3, 259.2), (1e-4, 3e-5), (-7e8, 1e6)])
+def test_numbers_are_in_their_own_unit(mean: float, std: float) -> None:
+    page = manifest().to_dict() | {"features": [FEATURES[2] | {"mean": mean, "std": std}]}
+    values = np.array([0, mean, mean + std, 5 * std, std / 1000])
+    encoded = torch.tensor((values - mean) / std, dtype=torch.float32)[:, None]
+    rows = Batch(torch.zeros(5, 0, dtype=torch.int32), encoded, torch.zeros(5))
+    made = matrix(Design(Manifest.from_dict(page), {}), rows)[:, 0]
+    np.testing.assert_allclose(made, values, rtol=1e-5, atol=1e-6 * (abs(mean) + std))
+    assert made[0] == 0
 
 
 def test_columns_have_names_that_lightgbm_takes() -> None:

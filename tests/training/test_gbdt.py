@@ -180,7 +180,9 @@ def test_a_share_of_the_data_is_the_one_that_a_network_sees(
     assert (len(seen) < 900) & (not shuffle or not np.array_equal(seen, table(data, "train", 250)[0][:, -1]))
 
 
-def test_a_signal_stops_it_and_the_same_command_starts_over(data: Path, tmp_path: Path) -> None:
+def test_a_signal_stops_it_and_the_same_command_starts_over(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     spec = recipe()
 
     def interrupt(progress: Progress) -> None:
@@ -196,6 +198,7 @@ def test_a_signal_stops_it_and_the_same_command_starts_over(data: Path, tmp_path
     with pytest.raises(UsageError, match="no trained weights yet"):
         open_run(folder.path, data=data)
     again, straight = run(spec, data, tmp_path), run(spec, data, tmp_path / "straight")
+    assert "starting again" in caplog.text
     assert again.folder == folder.path
     assert not again.was_complete
     assert lines(again) == lines(straight)

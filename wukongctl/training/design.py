@@ -21,6 +21,8 @@ from wukongctl.data.schema import MISSING_POSITION, Batch, Schema
 FREQUENT = 32
 """Values of a sequence that get a column of their own: the first ids, as they belong to the most frequent."""
 EXACT_IN_FLOAT32 = 1 << 24
+ROUNDING = 1e-6
+"""What float32 may leave of a 0 that was standardized, relative to mean and deviation."""
 FORBIDDEN = re.compile(r'[\s",:\[\]{}]')
 """What LightGBM does not allow in the name of a column."""
 Ids = NDArray[np.int32]
@@ -44,6 +46,8 @@ class Design:
         self.schema = manifest.schema()
         self.vectors = {table: each.numpy() for table, each in vectors.items()}
         self.first_id = 1 if manifest.recipe.get("compat") == "bars" else SPECIAL_IDS
+        scales = {feature.name: (feature.mean, feature.std) for feature in manifest.features}
+        self.scales = [scales[name] for name in self.schema.numeric]
         self.columns = tuple(_distinct(_columns(self.schema, self.first_id)))
         large = max(self.schema.table_rows, default=0) > EXACT_IN_FLOAT32
         self.dtype = np.float64 if large else np.float32
@@ -74,7 +78,7 @@ class Design:
         schema = self.schema
         for table in range(len(schema.categorical)):
             yield from self.vectors[table][ids[:, table]].T if schema.vector_dim(table) else [ids[:, table]]
-        yield from dense.T
+        yield from self._numbers(dense)
         start = len(schema.categorical)
         for sequence in schema.sequences:
             items = ids[:, start : start + sequence.max_len]
@@ -87,6 +91,16 @@ class Design:
             yield items[:, -1] if sequence.padding == "pre" else _last(items, length)
             for value in _frequent(schema, sequence.table, self.first_id):
                 yield np.count_nonzero(items == value, axis=1)
+
+    def _numbers(self, dense: Floats) -> Iterator[Floats]:
+        """Standardized numbers in their own unit again, in which LightGBM gives 0 a bin of its own."""
+        for column, (mean, std) in zip(dense.T, self.scales, strict=True):
+            if mean is None or std is None:
+                yield column
+                continue
+            values = column.astype(np.float64) * std + mean
+            values[np.abs(values) < ROUNDING * (abs(mean) + std)] = 0
+            yield values
 
 
 def _columns(schema: Schema, first_id: int) -> Iterator[Column]:

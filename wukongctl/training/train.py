@@ -114,7 +114,8 @@ def _train(
         return Outcome(folder.path, folder.read("run.json") or described, result, was_complete=was_complete)
     begun = folder.read("run.json") or described
     same_world = begun.get("world_size") == world.size
-    if not trainer.resumes:
+    if not trainer.resumes and folder.read("run.json") is not None:
+        log.warning("model `lightgbm` cannot go on from the middle: starting again")
         folder.clear()
     # Another number of processes rounds differently anyway.
     folder.refuse_if_different(described, dataset.parent, CONDITIONS if same_world else SAME_NUMBERS)
