@@ -83,6 +83,15 @@ def test_numbers_are_in_their_own_unit(mean: float, std: float) -> None:
     assert made[0] == 0
 
 
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_a_missing_number_is_missing_where_the_dataset_has_some(share: float) -> None:
+    page = manifest().to_dict() | {"features": [FEATURES[2]]}
+    page["statistics"] = {"label_rate": {}, "features": {"x": {"missing": {"train": share, "test": 0.0}}}}
+    rows = Batch(torch.zeros(2, 0, dtype=torch.int32), torch.tensor([[0.0], [0.5]]), torch.zeros(2))
+    made = matrix(Design(Manifest.from_dict(page), {}), rows)[:, 0]
+    np.testing.assert_array_equal(made, [np.nan if share else 3.0, 4.0])
+
+
 def test_columns_have_names_that_lightgbm_takes() -> None:
     design = Design(manifest(), VECTORS)
     assert design.names[:7] == ["a", "b_b.0", "b_b.1", "b_b.2", "x", "s.length", "s.last"]

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wukongctl.data.manifest import SPECIAL_IDS, Manifest
+from wukongctl.data.manifest import SPECIAL_IDS, Feature, Manifest
 from wukongctl.data.schema import MISSING_POSITION, Batch, Schema
+from wukongctl.data.statistics import Statistics
 
 FREQUENT = 32
 """Values of a sequence that get a column of their own: the first ids, as they belong to the most frequent."""
@@ -39,6 +40,16 @@ class Column:
     """What becomes NaN."""
 
 
+@dataclass(frozen=True)
+class Number:
+    """A standardized numeric feature. What is missing was prepared as the mean, which is 0 and next to never
+    a value."""
+
+    mean: float
+    std: float
+    may_miss: bool
+
+
 class Design:
     """The columns of one prepared dataset; `vectors` are its frozen ones, (rows, dim) by table."""
 
@@ -46,8 +57,8 @@ class Design:
         self.schema = manifest.schema()
         self.vectors = {table: each.numpy() for table, each in vectors.items()}
         self.first_id = 1 if manifest.recipe.get("compat") == "bars" else SPECIAL_IDS
-        scales = {feature.name: (feature.mean, feature.std) for feature in manifest.features}
-        self.scales = [scales[name] for name in self.schema.numeric]
+        numbers = {feature.name: feature for feature in manifest.features}
+        self.numbers = [_number(numbers[name], manifest.statistics) for name in self.schema.dense]
         self.columns = tuple(_distinct(_columns(self.schema, self.first_id)))
         large = max(self.schema.table_rows, default=0) > EXACT_IN_FLOAT32
         self.dtype = np.float64 if large else np.float32
@@ -94,13 +105,23 @@ class Design:
 
     def _numbers(self, dense: Floats) -> Iterator[Floats]:
         """Standardized numbers in their own unit again, in which LightGBM gives 0 a bin of its own."""
-        for column, (mean, std) in zip(dense.T, self.scales, strict=True):
-            if mean is None or std is None:
+        for column, number in zip(dense.T, self.numbers, strict=True):
+            if number is None:
                 yield column
                 continue
-            values = column.astype(np.float64) * std + mean
-            values[np.abs(values) < ROUNDING * (abs(mean) + std)] = 0
+            values = column.astype(np.float64) * number.std + number.mean
+            values[np.abs(values) < ROUNDING * (abs(number.mean) + number.std)] = 0
+            if number.may_miss:
+                values[column == 0] = np.nan
             yield values
+
+
+def _number(feature: Feature, statistics: Statistics | None) -> Number | None:
+    """None for a number that is not standardized."""
+    if feature.mean is None or feature.std is None:
+        return None
+    known = statistics.features.get(feature.name) if statistics is not None else None
+    return Number(feature.mean, feature.std, known is not None and any(known.missing.values()))
 
 
 def _columns(schema: Schema, first_id: int) -> Iterator[Column]:
