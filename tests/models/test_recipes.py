@@ -21,6 +21,7 @@ MODELS = {
     "dlrm",
     "finalmlp",
     "fm",
+    "lightgbm",
     "masknet",
     "mlp",
     "wukong",
@@ -28,7 +29,7 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [name for name in RECIPES if not name.endswith("/lightgbm")])
 def test_a_recipe_fits_its_dataset(name: str) -> None:
     spec = load(library.find(name), TrainingSpec)
     schema = schema_from_recipe(load(library.find(spec.data, "datasets"), DatasetSpec))
