@@ -141,8 +141,9 @@ def test_every_model_counts_and_steps_on_every_encoding(name: str, schema: Schem
 
 @every_model
 def test_gradients_of_the_whole_model(name: str) -> None:
-    """Of values and positions, and of every weight, against finite differences."""
-    model, batch = shaken(make(CONFIGURATIONS[name], CUT)), double(cut_batch(4))
+    """Of values and positions, and of every weight, against finite differences; where a value is missing,
+    its position is a mark and no number to differentiate."""
+    model, batch = shaken(make(CONFIGURATIONS[name], CUT)), double(cut_batch(6).rows(1, 5))
     names, weights = zip(*model.named_parameters(), strict=True)
 
     def logits(dense: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
@@ -166,16 +167,16 @@ def test_it_exports_with_every_encoding(name: str, schema: Schema) -> None:
 def test_every_model_learns_what_a_straight_line_cannot(name: str) -> None:
     """Clicks for values in the middle of a range: an embedding of the piece gives them, of the number not."""
     torch.manual_seed(0)
-    positions = torch.rand(512, 1) * 6
+    positions = torch.rand(256, 1) * 6
     labels = ((positions > 2) & (positions < 4)).float().squeeze(1)
     schema = Schema(("a",), (), (), (3,), (), ("p",), (6,))
-    batch = Batch(torch.randint(2, (512, 1)).int(), positions, labels)
+    batch = Batch(torch.randint(2, (256, 1)).int(), positions, labels)
     keys = {key: value for key, value in CONFIGURATIONS[name].items() if key != "selection"}
     model = make(keys, schema)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    for _ in range(120):
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
+    for _ in range(60):
         optimizer.zero_grad()
         functional.binary_cross_entropy_with_logits(model(batch), labels).backward()
         optimizer.step()
     loss = functional.binary_cross_entropy_with_logits(model.eval()(batch), labels).item()
-    assert loss < 0.45  # the prevalence alone gives 0.64
+    assert loss < 0.3  # the prevalence alone gives 0.64

@@ -77,7 +77,7 @@ def _features(console: "Console", features: Iterable[Mapping[str, Any]], counted
 
     if not counted:
         plain = table("feature", "type", "embedding rows")
-        for feature in features:
+        for feature, _ in _with_encoded(features):
             plain.add_row(feature["name"], feature["type"], _count(feature["rows"]))
         console.print(plain)
         return
@@ -85,14 +85,15 @@ def _features(console: "Console", features: Iterable[Mapping[str, Any]], counted
     rates = table("feature", "rows", "seen", "covered", "missing", *(f"OOV {s}" for s in splits), "AUC alone")
     shapes = table("feature", "type", "values of train")
     shapes.columns[1].justify = shapes.columns[2].justify = "left"
-    for feature in features:
+    for feature, encoded in _with_encoded(features):
         found = counted[feature["name"]]
         unknown = found["unknown"] or {}
         cells = [_share(unknown.get(split)) for split in splits]
-        shapes.add_row(feature["name"], feature["type"], _shape(found))
+        kind = f"{feature['type']}, {feature['encoding']}" if encoded else feature["type"]
+        shapes.add_row(feature["name"], kind, _shape(found))
         rates.add_row(
             feature["name"],
-            _count(feature["rows"]),
+            _count((encoded or feature)["rows"]),
             _count(found["seen"]),
             _share(found["coverage"]),
             _share(found["missing"].get("train")),
@@ -101,6 +102,15 @@ def _features(console: "Console", features: Iterable[Mapping[str, Any]], counted
         )
     console.print(rates)
     console.print(shapes)
+
+
+def _with_encoded(
+    features: Iterable[Mapping[str, Any]],
+) -> list[tuple[Mapping[str, Any], Mapping[str, Any] | None]]:
+    """Each feature of the recipe with the column that encodes it, where it has one."""
+    every = list(features)
+    encoded = {feature["of"]: feature for feature in every if feature["of"]}
+    return [(feature, encoded.get(feature["name"])) for feature in every if not feature["of"]]
 
 
 def _shape(found: Mapping[str, Any]) -> str:

@@ -82,7 +82,12 @@ def flops(
         return
     reports = []
     for recipe, spec in _counted(output, specs).items():
-        schema, known = _schema(spec, data)
+        schema, known, bounded = _schema(spec, data)
+        if bounded:
+            output.warn(
+                f"`{recipe}`: dataset `{spec.data}` is not prepared, counted with as many bins as its recipe "
+                f"allows for {', '.join(bounded)}"
+            )
         with placed(paths[recipe], overrides):
             counted = analyze(recipe, spec, schema, embedding_rows_known=known)
         reports.append(counted if overrides else replace(counted, published=published(paths[recipe])))
@@ -141,18 +146,23 @@ def _solve(output: Output, specs: "dict[str, TrainingSpec]", data: Path, budget:
     )
 
 
-def _schema(spec: "TrainingSpec", data: Path) -> "tuple[Schema, bool]":
-    """The dataset's columns, and whether its embedding rows are known."""
-    from wukongctl.config import library
+def _schema(spec: "TrainingSpec", data: Path) -> "tuple[Schema, bool, list[str]]":
+    """The dataset's columns, whether its embedding rows are known, and the features with as many bins as
+    the recipe allows."""
     from wukongctl.config.dataset import DatasetSpec
     from wukongctl.config.loading import load
     from wukongctl.data import manifest as manifests
+    from wukongctl.data import next_steps
     from wukongctl.data.schema import schema_from_recipe
 
     if (data / spec.data / "manifest.json").is_file():
-        return manifests.read(data / spec.data).schema(), True
-    dataset = load(library.find(spec.data, "datasets"), DatasetSpec)
-    return schema_from_recipe(dataset), all(name in dataset.cardinalities for name in dataset.categorical)
+        return manifests.read(data / spec.data).schema(), True, []
+    dataset = load(next_steps.recipe_of(spec.data), DatasetSpec)
+    told = dataset.cardinalities
+    cut = {name: group.bins for name, group in dataset.numeric if group.is_cut and name not in told}
+    counted = {*dataset.categorical, *(name for name, group in dataset.numeric if group.encoding == "log2")}
+    bounded = [f"`{name}` ({most})" for name, most in cut.items()]
+    return schema_from_recipe(dataset), counted <= told.keys(), bounded
 
 
 def _gflop(report: "FlopReport", mode: str) -> float:

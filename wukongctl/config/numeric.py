@@ -33,7 +33,7 @@ class Numeric(Spec):
         if self.encoding == "log2" and self.transform != "none":
             what = "`encoding: log2` takes the logarithm itself"
             yield Mistake(what, ("transform",), "leave out `transform`", others=(("encoding",),))
-        if self.encoding in ("scalar", "log2") and self.bins != DEFAULT_BINS:
+        if not self.is_cut and self.bins != DEFAULT_BINS:
             what = f"`encoding: {self.encoding}` has no quantile bins for `bins` to bound"
             yield Mistake(what, ("bins",), "add `encoding: bins`", others=(("encoding",),))
 
@@ -46,6 +46,11 @@ class Numeric(Spec):
     def is_piecewise(self) -> bool:
         """Whether there is a column of positions between breakpoints."""
         return self.encoding == "piecewise"
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether `bins` bounds how many bins or pieces there are."""
+        return self.encoding in ("bins", "scalar+bins", "piecewise")
 
     @property
     def has_scalar(self) -> bool:

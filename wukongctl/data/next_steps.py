@@ -53,6 +53,11 @@ def to_prepare(name: str, data: Path) -> str | None:
     return prepare_command(name if own is None else f"./{own}", data)
 
 
+def recipe_of(name: str) -> Path:
+    """The recipe of dataset `name`: in this folder, else the one that ships; UsageError if there is none."""
+    return next(_own_recipes(name), None) or library.find(name, "datasets")
+
+
 def is_known(name: str, data: Path) -> bool:
     """Whether `name` is a dataset: prepared in `data`, described in this folder, or one that ships."""
     return is_prepared(name, data) or to_prepare(name, data) is not None

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,7 +20,7 @@ from wukongctl.data.manifest import Manifest
 from wukongctl.data.schema import Batch
 from wukongctl.errors import Interrupted, RunFailed
 from wukongctl.models.counts import count
-from wukongctl.training import checkpoint, hardware, schedules
+from wukongctl.training import checkpoint, divergence, hardware, schedules
 from wukongctl.training.distributed import World
 from wukongctl.training.evaluation import EVALUATION_BATCH, summarize
 from wukongctl.training.hardware import Execution, Stopwatch, utilization
@@ -98,6 +99,7 @@ class Trainer:
         self.recipe, self.folder, self.execution, self.report = recipe, folder, execution, report
         self.manifest = manifest
         self.world, self.track, self.skip_test = world, track, skip_test
+        self.remedy = partial(divergence.remedy, manifest, data)
         torch.manual_seed(recipe.seed)
         self.model = new_model(recipe, manifest, data).to(execution.device)
         self.counts = count(self.model)  # before tables are divided
@@ -199,7 +201,7 @@ class Trainer:
         self.folder.write("result.json", self._result("diverged", {}) | {"reason": what})
         raise RunFailed(
             f"{what} at step {self.position.step} of {self.total_steps}: the run diverged",
-            hint="lower `optimizer.dense.lr` and `optimizer.embedding.lr`, or lengthen `schedule.warmup`",
+            hint=self.remedy(),
         )
 
     def _agree(self, due: bool, stop: StopRequest) -> tuple[bool, int | None]:
