@@ -75,6 +75,11 @@ class Split(Spec):
     """Mean entropy of the true click probability, where it is known: no model can do better."""
     files: tuple[DataFile, ...]
 
+    @property
+    def has_both_classes(self) -> bool:
+        """Whether there are clicks and others, without which there is no AUC."""
+        return 0 < self.positives < self.rows
+
 
 class Source(Spec):
     """One raw file as it was read."""
@@ -140,7 +145,7 @@ class Manifest(Spec):
     """Every published checksum and count held; with `limit_rows`, published counts cannot. None where
     nothing is published to hold it to."""
     problems: tuple[str, ...] = ()
-    """What a person should know: checks that `--no-verify` passed over, a label with one class."""
+    """What a person should know: checks that `--no-verify` passed over, splits with one class."""
     rejected: int = 0
     """Rows left out under `on_error: skip`; a sample of them is in `rejected.csv`."""
     statistics: Statistics | None = None

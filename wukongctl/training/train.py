@@ -102,6 +102,7 @@ def _train(
     execution = hardware.execution(recipe, processes=world.size)
     execution.apply()
     manifest = manifests.read(dataset)
+    _require_watchable(recipe, manifest)
     trainer = _trainer(
         recipe, manifest, dataset, folder, execution, world, track, report, skip_test=skip_test
     )
@@ -132,6 +133,20 @@ def _train(
             log.info("%s", error.message)  # stopped by a signal, diverged, a full disk
             raise
     return Outcome(folder.path, described, result, was_complete=False)
+
+
+def _require_watchable(recipe: TrainingSpec, manifest: Manifest) -> None:
+    """UsageError where the AUC of a validation split of one class is to be watched: there is none."""
+    valid = manifest.splits.get("valid")
+    if valid is None or valid.has_both_classes or recipe.early_stopping.metric != "auc":
+        return
+    label = int(valid.positives > 0)
+    raise UsageError(
+        f"every label in `valid` of `{manifest.dataset}` is {label} ({valid.rows:,} rows): there is no "
+        "AUC for `early_stopping` to watch",
+        hint="watch the loss, `--set early_stopping.metric=logloss`; or give the dataset's `split` another "
+        "ratio, key or rule, and prepare it with `--force`",
+    )
 
 
 def _trainer(

@@ -157,9 +157,7 @@ def _notes(spec: DatasetSpec, outcome: Outcome) -> list[str]:
     """What a person should know although no check failed."""
     rows = "1 bad row was" if outcome.rejected == 1 else f"{outcome.rejected:,} bad rows were"
     notes = [f"{rows} left out: see `{rejects.FILE}`"] if outcome.rejected else []
-    train = outcome.splits["train"]
-    if train.positives in (0, train.rows):
-        notes.append(f"every label in `train` is {int(train.positives > 0)}: nothing can be learned from it")
+    notes += _one_class(outcome.splits)
     if not spec.files and spec.generator is None:
         notes.append("the recipe lists no `files`: a change of what its SQL reads will go unnoticed")
     notes += _constant(spec, outcome)
@@ -176,6 +174,16 @@ def _notes(spec: DatasetSpec, outcome: Outcome) -> list[str]:
     if splits.valid_is_test(spec):
         notes.append("`valid` is the test split, as in BARS: a model chosen on it has seen the test labels")
     return notes
+
+
+def _one_class(splits: Mapping[SplitName, Split]) -> Iterator[str]:
+    """Of each split whose labels are all the same: what that means, and what to change."""
+    for name, split in splits.items():
+        said = f"every label in `{name}` is {int(split.positives > 0)}"
+        if name == "train" and not split.has_both_classes:
+            yield f"{said}: nothing can be learned from it"
+        elif not split.has_both_classes:
+            yield f"{said} ({split.rows:,} rows): it has no AUC; give `split` another ratio, key or rule"
 
 
 def _constant(spec: DatasetSpec, outcome: Outcome) -> list[str]:
