@@ -342,3 +342,30 @@ def test_a_damaged_run_keeps_its_line_in_the_list(
     (row,) = wukong("runs", "ls", "--json").json
     assert (row["run"], row["status"]) == (Path(trained["run"]).name, "damaged")
     assert "damaged" in wukong("runs", "ls").out
+
+
+def test_the_auc_of_a_validation_split_of_one_class_is_refused_before_a_step(
+    wukong: Wukong, tmp_path: Path
+) -> None:
+    """And the hint trains."""
+    labels = [i % 3 // 2 for i in range(160)] + [0] * 20 + [i % 2 for i in range(20)]
+    lines = [f"{label},u{i % 9}" for i, label in enumerate(labels)]
+    (tmp_path / "clicks.csv").write_text("\n".join(["clicked,user", *lines]) + "\n")
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\ndescription: clicks\nfiles: {clicks.csv: {}}\n"
+        "rows: FROM read_csv('{clicks.csv}', header = true)\n"
+        "split: {by: order, ratio: {train: 8, valid: 1, test: 1}}\nlabel: clicked\n"
+        "features: [{type: categorical, columns: [user]}]\n"
+    )
+    prepared = wukong("prepare", "./mine.yaml")
+    assert "warning: every label in `valid` is 0 (20 rows): it has no AUC" in prepared.err
+    (tmp_path / "run.yaml").write_text(
+        "data: mine\nmodel: {name: mlp, width: 4, hidden: [8]}\nthreads: 1\nbatch_size: 64\n"
+        "early_stopping: {metric: auc, patience: 1}\n"
+    )
+    refused = wukong("train", "run.yaml", "--json")
+    assert refused.code == 2
+    assert refused.error["message"].startswith("every label in `valid` of `mine` is 0 (20 rows)")
+    assert not list((tmp_path / "runs").glob("*/metrics.jsonl"))
+    option = refused.error["hint"].partition("`")[2].partition("`")[0].split()
+    assert wukong("train", "run.yaml", *option).code == 0

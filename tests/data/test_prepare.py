@@ -698,6 +698,18 @@ def test_one_class_label_is_allowed_and_reported(tmp_path: Path) -> None:
     assert prepared.verified is None  # nothing is published of this table
 
 
+@pytest.mark.parametrize("label", [0, 1])
+def test_a_split_of_one_class_is_said_with_what_to_change(tmp_path: Path, label: int) -> None:
+    labels = [i % 2 for i in range(80)] + [label] * 10 + [i % 2 for i in range(10)]
+    lines = [f"{value},a{i % 3}" for i, value in enumerate(labels)]
+    (tmp_path / "clicks.csv").write_text("\n".join(["label,a", *lines]) + "\n")
+    spec = own(split={"by": "order", "ratio": {"train": 8, "valid": 1, "test": 1}})
+    said = f"every label in `valid` is {label} (10 rows): it has no AUC"
+    assert run(spec, tmp_path, tmp_path / "out").problems == (
+        f"{said}; give `split` another ratio, key or rule",
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "values", "said"),
     [

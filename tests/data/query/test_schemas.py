@@ -124,6 +124,7 @@ def test_init_measures_what_the_files_hold(tmp_path: Path, monkeypatch: pytest.M
     )
     monkeypatch.chdir(tmp_path)
     made = draft("part-*.parquet")
+    assert draft(str(tmp_path)).roles == made.roles
     uses = {role.column.name: role.kind for role in made.roles}
     assert uses == {"rate": "numeric", "late": "categorical"}
     assert any("`late` is not in `part-0.parquet` (1 of 2 files)" in doubt for doubt in made.doubts)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wukongctl.config.dataset import DatasetSpec, RawFile, is_pattern
-from wukongctl.data.acquire import cache
+from wukongctl.data.acquire import cache, patterns
 from wukongctl.data.acquire.checks import Checks, Rehearsal
 from wukongctl.data.acquire.download import fetch
 from wukongctl.data.acquire.extract import is_archive
@@ -203,7 +203,7 @@ def _in_folder(spec: DatasetSpec, folder: Path, workspace: Path, checks: Checks)
 def by_name(folder: Path, name: str) -> Place | None:
     """`folder/name`, or the one file of that base name below `folder`; all files, where `name` is a pattern.
 
-    Raises UsageError if several files below have the one name.
+    Raises UsageError if several files below have the one name, or a pattern takes files of several kinds.
     """
     if (folder / name).is_file():
         return folder / name
@@ -213,7 +213,7 @@ def by_name(folder: Path, name: str) -> Place | None:
         found = sorted(path for path in root.glob(here) if path.is_file())
         deeper = here if root == folder else Path(name).name
         found = found or sorted(path for path in folder.rglob(deeper) if path.is_file())
-        return tuple(found) or None
+        return tuple(patterns.own(found, name)) or None
     below = [path for path in sorted(folder.rglob(Path(name).name)) if path.is_file()]
     if len(below) > 1:
         places = ", ".join(f"`{path.relative_to(folder)}`" for path in below[:LISTED])

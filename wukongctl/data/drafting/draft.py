@@ -10,6 +10,7 @@ from typing import NamedTuple
 from wukongctl.config.dataset import DatasetSpec, is_pattern
 from wukongctl.config.loading import validate
 from wukongctl.config.positions import parse
+from wukongctl.data.acquire import patterns
 from wukongctl.data.acquire.sources import by_name
 from wukongctl.data.drafting import guess, joins, page, selecting, splitting, suspects, trying
 from wukongctl.data.drafting.counting import LOOKED_AT
@@ -44,12 +45,14 @@ def draft(
     positive: Sequence[str] = (),
     join: Sequence[str] = (),
 ) -> Draft:
-    """A recipe for the table (or the pattern of tables) `file`, to be saved in the current folder.
+    """A recipe for the table (or the folder or pattern of tables) `file`, to be saved in the current folder.
 
     `label` is a column, or SQL that gives 0 or 1; `positive` are the values of the column that are 1; each
     `join` is a side table with its key, `FILE:KEY` or `FILE:KEY_IN_FILE=KEY_THERE`.
     Raises UsageError for a table that cannot be a dataset, RunFailed for a file that cannot be read.
     """
+    chosen = name if name is not None else _name(file)
+    file = patterns.of_folder(Path(file)) if _is_folder(file) else file
     sides = [joins.parsed(text) for text in join]
     places = {}
     for path in dict.fromkeys([file, *(side.file for side in sides)]):
@@ -58,7 +61,6 @@ def draft(
                 f"`{path}` has characters in its name that SQL cannot hold", hint="rename the file"
             )
         places[path] = _place(path)
-    chosen = name if name is not None else _name(file)
     with tempfile.TemporaryDirectory() as folder:
         engine = Engine(chosen, places, spill=Path(folder), search=Path())
         try:
@@ -73,14 +75,18 @@ def _first(place: Path | tuple[Path, ...]) -> Path:
     return place if isinstance(place, Path) else place[0]
 
 
+def _is_folder(file: str) -> bool:
+    try:
+        return Path(file).is_dir()
+    except OSError:  # a name too long for the file system
+        return False
+
+
 def _place(file: str) -> Path | tuple[Path, ...]:
     """The file, or those that fit the pattern, as the recipe will find them from this folder."""
     try:
         if Path(file).is_file():
             return Path(file)
-        if Path(file).is_dir():
-            some = f"{file.rstrip('/')}/*.csv"
-            raise UsageError(f"`{file}` is a folder", hint=f'give its files, such as `"{some}"`')
         found = by_name(Path(), file) if is_pattern(file) else None
     except OSError:  # a name too long for the file system
         found = None

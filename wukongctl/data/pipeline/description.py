@@ -178,12 +178,14 @@ def _notes(spec: DatasetSpec, outcome: Outcome) -> list[str]:
 
 def _one_class(splits: Mapping[SplitName, Split]) -> Iterator[str]:
     """Of each split whose labels are all the same: what that means, and what to change."""
+    train = splits["train"]
+    if not train.has_both_classes:
+        yield f"every label in `train` is {int(train.positives > 0)}: nothing can be learned from it"
+        return
     for name, split in splits.items():
-        said = f"every label in `{name}` is {int(split.positives > 0)}"
-        if name == "train" and not split.has_both_classes:
-            yield f"{said}: nothing can be learned from it"
-        elif not split.has_both_classes:
-            yield f"{said} ({split.rows:,} rows): it has no AUC; give `split` another ratio, key or rule"
+        if not split.has_both_classes:
+            said = f"every label in `{name}` is {int(split.positives > 0)} ({split.rows:,} rows)"
+            yield f"{said}: it has no AUC; give `split` another ratio, key or rule"
 
 
 def _constant(spec: DatasetSpec, outcome: Outcome) -> list[str]:
