@@ -21,14 +21,8 @@ def names(folder: Path, pattern: str) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in place]
 
 
-SPARK = (
-    "part-0.parquet",
-    "part-1.parquet",
-    ".part-0.parquet.crc",
-    "_SUCCESS",
-    "._SUCCESS.crc",
-    "x.parquet.crc",
-)
+TABLES = ("part-0.parquet", "part-1.parquet")
+SPARK = (*TABLES, ".part-0.parquet.crc", "_SUCCESS", "._SUCCESS.crc", "x.parquet.crc")
 
 
 @pytest.mark.parametrize("pattern", ["*", "part-*", "*.parquet", "part-?.parquet*"])

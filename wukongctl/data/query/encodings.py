@@ -25,6 +25,8 @@ CONTROLS = re.compile(rb"[\x80-\x9f]")
 SAMPLE, CHECKED = 1 << 16, 1 << 26
 """Bytes that tell the encoding, and that are looked through for others than UTF-8."""
 SHOWN = 60
+FEW = 1000
+"""Lines of another encoding that may be mistakes."""
 
 
 class Survey(NamedTuple):
@@ -144,10 +146,12 @@ def advice(path: Path, *, whole: bool) -> str | None:
     if not found.other:
         return None
     if found.utf8:
-        return f"write the line again as UTF-8, or drop the bytes: {_converted(path, 'UTF-8', '-c ')}"
-    if found.controls:
-        return f"convert it, if it is Windows-1252: {_converted(path, 'WINDOWS-1252')}"
-    return f"read it with `encoding='{LATIN}'`, or convert it: {_converted(path, 'LATIN1')}"
+        mended = f"write the line again as UTF-8, or drop the bytes: {_converted(path, 'UTF-8', '-c ')}"
+    elif found.controls:
+        mended = f"convert it, if it is Windows-1252: {_converted(path, 'WINDOWS-1252')}"
+    else:
+        mended = f"read it with `encoding='{LATIN}'`, or convert it: {_converted(path, 'LATIN1')}"
+    return f"{mended}; or {lines.LEAVE_OUT}" if found.other <= FEW else mended
 
 
 def unreadable(path: Path, what: str, kind: str, place: str | None = None) -> RunFailed:

@@ -31,7 +31,8 @@ PEEKED = 1 << 16
 NO_QUOTES = re.compile(r"\bquote\s*=\s*''", re.IGNORECASE)
 PLACED = re.compile(r"`([^`]+):(\d+)`: ")
 """How the message of an error begins that knows file and line."""
-SKIP = "mend it, or let `on_error: skip` in the recipe leave such rows out"
+LEAVE_OUT = "let `on_error: skip` in the recipe leave such rows out"
+SKIP = f"mend it, or {LEAVE_OUT}"
 
 
 class Place(NamedTuple):
