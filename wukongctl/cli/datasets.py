@@ -153,7 +153,7 @@ def init(
         "columns": [{"name": r.column.name, "use": r.kind, "note": r.note} for r in made.roles],
         "doubts": list(made.doubts),
     }
-    output.result(content, lambda console: console.out(made.text, end="", highlight=False))
+    output.result(content, lambda console: console.out(made.text.removesuffix("\n"), highlight=False))
     for doubt in made.doubts:
         output.warn(doubt)
     if made.doubts:

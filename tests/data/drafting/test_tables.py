@@ -441,3 +441,41 @@ def test_the_split_does_not_depend_on_the_label(table: Callable[[random.Random],
     if isinstance(spec.split, ByHash):
         assert f'"{label}"' not in spec.split.key
         assert label not in spec.split.key.replace("(", " ").replace(")", " ").replace(",", " ").split()
+
+
+def test_few_rows_of_one_label_prove_nothing() -> None:
+    """Where nine rows in ten are negative, forty are so together now and then."""
+    pick = random.Random(0)
+    clicks = [int(i % 10 == 0) for i in range(ROWS)]
+    table: Table = {
+        "price": [pick.random() for _ in range(ROWS)],
+        "coupon": [f"c{i % 3}" if i < 400 and i % 10 else None for i in range(ROWS)],
+        "gift": ["g" if i < 40 and i % 10 else None for i in range(ROWS)],
+        "clicked": clicks,
+    }
+    write(table, Path("t.csv"))
+    assert uses(draft("t.csv")) == {"price": "numeric", "coupon": "left out", "gift": "categorical"}
+
+
+def test_three_clicks_tell_nothing_of_a_column() -> None:
+    pick = random.Random(0)
+    clicks = [int(i in (7, 70, 141)) for i in range(200)]
+    write(
+        {"a": [click + pick.random() for click in clicks], "b": clicks[::-1], "click": clicks}, Path("t.csv")
+    )
+    assert uses(draft("t.csv", label="click"))["a"] == "numeric"
+
+
+def test_what_people_search_for_is_no_session() -> None:
+    pick = random.Random(0)
+    table: Table = {
+        "query": [f"word{pick.randrange(500)} shoes" for _ in range(ROWS)],
+        "bid": [pick.random() for _ in range(ROWS)],
+        "clicked": [pick.randrange(2) for _ in range(ROWS)],
+    }
+    write(table, Path("t.csv"))
+    made = draft("t.csv")
+    assert uses(made)["query"] == "categorical"
+    assert spec_of(made).split == by_hash("CAST(row(query, bid) AS VARCHAR)")
+    write({"query_id": table.pop("query"), **table}, Path("t.csv"))
+    assert spec_of(draft("t.csv")).split == by_hash("query_id")

@@ -42,7 +42,10 @@ class Selection:
         text = f"SELECT {listed}\nFROM {source}" if listed != "*" else f"SELECT * FROM {source}"
         text += f"\nWHERE {self.known} {WHY}" if self.known else ""
         text += f"\nORDER BY {order}" if order else ""
-        return f"SELECT * FROM (\n{text}\n)\nWHERE {self.answered} {WHY}" if self.answered else text
+        if not self.answered:
+            return text
+        inner = text.replace("\n", "\n  ")
+        return f"SELECT * FROM (\n  {inner}\n)\nWHERE {self.answered} {WHY}"
 
     def _star(self, order: str) -> str:
         """`*` with what is changed of it."""

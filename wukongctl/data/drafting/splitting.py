@@ -17,8 +17,8 @@ from wukongctl.data.query import sql
 
 RATIO = {"train": 8, "valid": 1, "test": 1}
 SESSIONS = re.compile(
-    r"(^|_)(session|visit|query|search|request|auction|trip|basket|cart|stay|hadm|encounter|impression|order)"
-    r"(_?(id|nbr|no|key|hash))?$"
+    r"(^|_)(session|visit)(_?(id|nbr|no|key|hash))?$|"
+    r"(^|_)(query|search|request|auction|trip|basket|cart|stay|hadm|encounter|impression|order)_?(id|nbr|no|key)$"
 )
 """What ends: its rows belong together, and it does not come again."""
 PEOPLE = re.compile(

@@ -18,7 +18,8 @@ LABELS = "looked_at_labels"
 """A table of `y`, the label of each row of LOOKED_AT, NULL where there is none, and in which `half` it is."""
 BATCH_ROWS = 1 << 16
 FEW_ROWS = 100
-"""Of fewer, a column may go with the label by chance."""
+FEW_EACH = 10
+"""Of fewer rows, or fewer of either label, a column may go with the label by chance."""
 PERFECT, HIGH, FAIR = 0.9995, 0.98, 0.6
 """AUC of a single feature: as good as the label itself; too good to be true; worth a question by its name."""
 AFTERWARDS = re.compile(
@@ -27,10 +28,8 @@ AFTERWARDS = re.compile(
 )
 ALIKE = 0.9999
 """Correlation of numbers that are the same but for unit and rounding."""
-LEAST_FILLED = 30
-"""Rows that must agree before `only where the label is 1` means something…"""
-COMMON = 0.9
-"""… and is no wonder anyway."""
+CHANCE = 1e-6
+"""How unlikely one label by chance must be before `only where the label is 1` means something."""
 SENTINEL = re.compile(r"9{2,}(\.[09]+)?|8{3,}(\.0+)?|-(1|9+|8{2,})(\.0+)?")
 LEAST_SENTINEL = 5
 APART = 2.0
@@ -144,7 +143,7 @@ def _auc(score: np.ndarray, positives: np.ndarray, negatives: np.ndarray) -> flo
 
 def told(column: Column, known: Telling, positives: int, rows: int) -> tuple[str | None, str | None]:
     """Why the column should be left out, and what should be said of it if it stays."""
-    if rows < FEW_ROWS:
+    if rows < FEW_ROWS or min(positives, rows - positives) < FEW_EACH:
         return None, None
     only = _only(column, known, positives, rows)
     if only is not None:
@@ -173,7 +172,7 @@ def _only(column: Column, known: Telling, positives: int, rows: int) -> str | No
             (1, positives / rows, clicks),
             (0, 1 - positives / rows, count - clicks),
         ):
-            if count == agreeing and count >= LEAST_FILLED and share <= COMMON and count < rows:
+            if count == agreeing and count < rows and share**count < CHANCE:
                 return f"it is {way} only where the label is {value}: known only afterwards"
     return None
 
