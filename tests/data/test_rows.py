@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.data.test_prepare import own, run
@@ -83,6 +83,19 @@ def test_the_select_is_run_over_the_raw_file(tmp_path: Path, select: str) -> Non
     file = written(tmp_path, TABLE)
     dataset = prepared(tmp_path, rows=select, features=[CATEGORICAL, NUMERIC])
     assert read(dataset, file) == encoded(dataset)
+
+
+@pytest.mark.parametrize("encoding", ["bins", "scalar+bins", "piecewise", "log2"])
+def test_numbers_of_every_encoding_go_through_the_select(tmp_path: Path, encoding: str) -> None:
+    lines = [f"x,{i // 3}.{i % 10}00,{i % 2}" for i in range(90)]
+    file = written(tmp_path, "\n".join(["a,n,label", *lines, "x,,1"]) + "\n")
+    select = f"SELECT * REPLACE (replace(n, '.', '') AS n) FROM {CSV}"
+    numeric = {"type": "numeric", "columns": ["n"], "encoding": encoding}
+    dataset = prepared(tmp_path, rows=select, features=[CATEGORICAL, numeric])
+    assert read(dataset, file) == encoded(dataset)
+    sample = manifest.read(dataset).raw
+    assert sample is not None
+    assert sample.sampled == 91  # of 1,000 that are looked at
 
 
 def test_columns_are_matched_by_name_and_labels_may_be_absent(tmp_path: Path) -> None:
@@ -241,6 +254,20 @@ def test_joins_keep_rows_in_their_order(tmp_path: Path, join: str, order: str) -
     assert moved["city"][2] == vocabulary.get("Oslo", 1)
 
 
+def test_types_declared_for_a_joined_table_hold_too(tmp_path: Path) -> None:
+    file = written(tmp_path, CLICKS)
+    written(tmp_path, "u,city\n1,007\n2,7\n3,70\n9,07\n", "users.csv")
+    select = "SELECT c.*, city FROM '{clicks.csv}' AS c JOIN read_csv('{users.csv}') AS p USING (u)"
+    dataset = prepared(
+        tmp_path,
+        rows=select,
+        features=[{"type": "categorical", "columns": ["city"]}],
+        files={"clicks.csv": {}, "users.csv": {}},
+    )
+    assert set(pq.read_table(dataset / "vocab/city.parquet")["value"].to_pylist()) == {"007", "7", "07"}
+    assert sorted(read(dataset, file)["city"]) == sorted(encoded(dataset)["city"])
+
+
 def test_the_rows_may_be_on_the_right_of_a_join(tmp_path: Path) -> None:
     file = written(tmp_path, "u,a,label\n" + CLICKS.partition("\n")[2] * 3)
     written(tmp_path, USERS, "users.csv")
@@ -333,7 +360,12 @@ CELLS = st.sampled_from(
 )
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
     columns_=st.lists(st.lists(CELLS, min_size=1, max_size=5), min_size=1, max_size=4),
     delimiter=st.sampled_from(",;\t"),

@@ -43,6 +43,11 @@ Examples:
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder with the files that the SELECT joins, if they are not where `prepare` found them.",
 )
+@click.option(
+    "--allow-unknown",
+    is_flag=True,
+    help="Score rows although most values of a feature are unknown or missing that were not in training.",
+)
 @options.common
 def predict(
     output: Output,
@@ -52,6 +57,7 @@ def predict(
     out: Path,
     columns: "ColumnsOf | None",
     source: Path | None,
+    allow_unknown: bool,
 ) -> None:
     """Score the rows of each FILE (Parquet, CSV, TSV or JSON) with the best weights of RUN.
 
@@ -69,6 +75,7 @@ def predict(
             out=out,
             columns=columns,
             source=source,
+            allow_unknown=allow_unknown,
             report=lambda rows: bar.update("predict", rows, None, "rows"),
         )
 

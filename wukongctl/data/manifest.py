@@ -21,6 +21,8 @@ from wukongctl.errors import RunFailed, UsageError
 
 FORMAT_VERSION = 1
 FILE = next_steps.MANIFEST
+SAMPLE_RAW, SAMPLE_ENCODED = "sample/raw.parquet", "sample/encoded.parquet"
+"""A few rows of the raw file, and the same rows as training had them."""
 SPECIAL_IDS = 2
 """Embedding rows beside those of the values. 0 = missing, 1 = out of vocabulary; values of the vocabulary
 follow. Under `compat: bars`: 0 = padding, then the values, and the last = out of vocabulary or missing."""
@@ -107,6 +109,8 @@ class RawRows(Spec):
     """Arguments of the reader, those included that DuckDB found out by itself → SQL of their values."""
     sniffed: bool = False
     """DuckDB chose the types, so the recipe does not insist on them."""
+    select: str
+    """The SELECT as it was run, types that preparation declared included."""
     source: int = 0
     """Which of the SELECT's files it is, counted from the left."""
     side: dict[str, tuple[str, ...]] = Field(default={})
@@ -114,7 +118,7 @@ class RawRows(Spec):
     folder: str = "."
     """Where relative paths in the SELECT begin."""
     sampled: int = 0
-    """Rows kept in `sample/`, raw and encoded, for `predict` to check itself with."""
+    """Rows kept in `sample/` for `predict` to check itself with."""
 
 
 class Versions(Spec):

@@ -24,19 +24,17 @@ from wukongctl.data.manifest import Manifest, RawRows
 from wukongctl.data.pipeline import diagnosis, encode, lookup, new_rows, numbers, reading, spool, vocabulary
 from wukongctl.data.pipeline.lookup import Table
 from wukongctl.data.pipeline.new_rows import Rows
+from wukongctl.data.pipeline.strangers import Strangers
 from wukongctl.data.query import lines, rewriting, row_files, sql
-from wukongctl.data.query.engine import ConversionFailed, Engine
+from wukongctl.data.query.engine import DISABLED, ConversionFailed, Engine
 from wukongctl.data.query.row_files import Source
 from wukongctl.data.schema import Batch
-from wukongctl.data.statistics import Tally
 from wukongctl.errors import RunFailed, UsageError
 
 pc: Any = pyarrow.compute
 """Its functions are generated on import, where type checkers cannot see them."""
 ColumnsOf = Literal["raw", "selected"]
 INTEGER, FRACTION = r"^(0|-?[1-9]\d*)$", r"^-?\d+\.\d+$"
-SURPRISE = 0.1
-"""Unknown values are worth a word once their share is twice the usual one and this much more."""
 HINT = "mend the file; every row gets a score, so none can be left out"
 
 
@@ -66,31 +64,14 @@ class RowReader:
         self.columns = Columns(manifest, with_probability=False)
         self.encoders = numbers.of_manifest(manifest.features)
         self.vocabularies = _vocabularies(dataset, self.spec)
-        self.statistics = manifest.statistics
-        self.tallies = {index: _tally(table) for index, table in self.vocabularies.items()}
+        self.strangers = Strangers(self.spec, self.vocabularies, manifest.statistics)
         self.outdated = _outdated(manifest, self.spec) if columns is None else None
-        self.read: list[ColumnsOf] = []
+        self.read: dict[Path, ColumnsOf] = {}
         """Which columns each file so far had."""
 
-    def unknown(self) -> dict[str, float]:
-        """By feature, the share of the values read so far that training never saw, missing ones aside."""
-        return {
-            self.spec.columns[index][0]: tally.unknown / max(tally.items, 1)
-            for index, tally in self.tallies.items()
-        }
-
-    def surprises(self) -> list[str]:
-        """What a person should know: features with far more unknown values than any prepared split has."""
-        found = [self.outdated] if self.outdated is not None else []
-        for name, share in self.unknown().items():
-            known = self.statistics.features.get(name) if self.statistics is not None else None
-            usual = max((known.unknown or {}).values(), default=0.0) if known is not None else 0.0
-            if share > 2 * usual + SURPRISE:
-                found.append(
-                    f"{share:.1%} of the values of `{name}` are unknown to the run; "
-                    f"in the prepared dataset at most {usual:.1%} are"
-                )
-        return found
+    def notes(self) -> list[str]:
+        """What a person should know of the rows so far."""
+        return [*([self.outdated] if self.outdated is not None else []), *self.strangers.surprises()]
 
     def batches(self, path: Path) -> Iterator[Batch]:
         """The rows of a Parquet, CSV, TSV or JSON file, in order.
@@ -99,18 +80,21 @@ class RowReader:
         features, RunFailed for one that cannot be read.
         """
         for table in self.tables(path):
-            for index, tally in self.tallies.items():
-                tally.add(table[self.spec.columns[index][0]].combine_chunks())
+            self.strangers.count(table)
             packed = np.empty((table.num_rows, self.columns.width), np.int32)
             self.columns.pack(table, packed)
             yield self.columns.batch(torch.from_numpy(packed))
 
-    def tables(self, path: Path) -> Iterator[pa.Table]:
-        """The rows of a file encoded as preparation writes them, in order; raises what `batches` does."""
+    def tables(self, path: Path, columns: ColumnsOf | None = None) -> Iterator[pa.Table]:
+        """The rows of a file encoded as preparation writes them, in order; raises what `batches` does.
+
+        `columns` overrides what files have in general.
+        """
         with tempfile.TemporaryDirectory(prefix="wukongctl-") as spill:
             engine = self._engine(path, Path(spill))
             try:
-                yield from self._tables(engine, self._rows(engine, path), path)
+                rows = self._rows(engine, path, columns or self.wanted)
+                yield from self._tables(engine, rows, path)
             except RunFailed as failure:
                 failure.hint = HINT if failure.hint == lines.SKIP else failure.hint
                 raise
@@ -124,13 +108,13 @@ class RowReader:
             str(path), {"rows": path.absolute()}, spill=spill, search=search, threads=self.threads
         )
         if any(map(sql.TRY_CAST.search, self.spec.queries)):
-            engine.execute("SET disabled_optimizers = 'type_pushdown'")  # see pipeline.job
+            engine.execute(f"SET disabled_optimizers = '{DISABLED},type_pushdown'")  # see pipeline.job
         return engine
 
-    def _rows(self, engine: Engine, path: Path) -> Rows:
+    def _rows(self, engine: Engine, path: Path, wanted: ColumnsOf | None) -> Rows:
         """The SQL for the rows of a file, by the columns that it has."""
-        raw = None if self.wanted == "selected" else self.manifest.raw
-        if raw is None and self.wanted == "raw":
+        raw = None if wanted == "selected" else self.manifest.raw
+        if raw is None and wanted == "raw":
             raise UsageError(
                 f"the SELECT of dataset `{self.spec.name}` cannot be run over a new file: {self._obstacle()}",
                 hint="give a file with the columns of the SELECT, and `--columns selected`",
@@ -140,9 +124,9 @@ class RowReader:
             source = row_files.raw(engine, path, raw)
             lacking = _lacking(raw.needed, source.columns)
             if not lacking:
-                self.read.append("raw")
+                self.read[path] = "raw"
                 return self._transformed(engine, raw, source, path)
-            if self.wanted == "raw":
+            if wanted == "raw":
                 raise _lacks(path, "raw columns", lacking, source.columns)
         names = [name for name, _ in self.spec.columns]
         source = row_files.plain(engine, path, names)
@@ -151,14 +135,13 @@ class RowReader:
             raise _lacks(path, "raw columns", lacking, source.columns)
         if missing:
             raise _lacks(path, "feature columns", missing, source.columns)
-        self.read.append("selected")
+        self.read[path] = "selected"
         return new_rows.selected(source)
 
     def _obstacle(self) -> str:
         return self.manifest.obstacle or "it was prepared by an older version"
 
     def _transformed(self, engine: Engine, raw: RawRows, source: Source, path: Path) -> Rows:
-        query = self.spec.rows or (self.spec.splits or {})["train"]
         engine.paths = {**engine.paths, **self._side(raw)}
         decimal = [
             self.spec.columns[index][0]
@@ -166,7 +149,7 @@ class RowReader:
             if _all_match(table, FRACTION)
         ]
         try:
-            select = rewriting.rewritten(query, raw.source)
+            select = rewriting.rewritten(raw.select, raw.source)
             names = [name for name, _ in self.spec.columns]
             return new_rows.transformed(engine, select, raw, source, names, decimal=decimal)
         except rewriting.Unwritable as reason:
@@ -202,11 +185,7 @@ class RowReader:
                     batch = _in_place(batch, done, path)  # noqa: PLW2901
                 part = encode.encoded(batch, self._ids(batch), self.spec, self.encoders)
                 self._require_finite(engine, rows.query, path, part, done)
-                columns = [
-                    column.fill_null(0) if column.null_count and not field.metadata else column
-                    for column, field in zip(part.columns, schema, strict=True)
-                ]
-                yield pa.table(columns, names=schema.names).cast(schema)
+                yield pa.table(part.columns, names=schema.names).cast(schema)
                 done += part.num_rows
         except ConversionFailed as failure:
             raise diagnosis.unfit(engine, self.spec, rows.query, types) or failure from None
@@ -214,7 +193,10 @@ class RowReader:
     def _ids(self, batch: pa.RecordBatch) -> dict[int, np.ndarray]:
         """By feature, the ids of the distinct values of a batch."""
         values = {index: spool.distinct(batch.column(f"f{index}")) for index in self.vocabularies}
-        return {index: next(table.ids([values[index]])) for index, table in self.vocabularies.items()}
+        ids = {index: next(table.ids([values[index]])) for index, table in self.vocabularies.items()}
+        for index, found in ids.items():
+            self.strangers.note(index, values[index], found)
+        return ids
 
     def _require_finite(
         self, engine: Engine, query: str, path: Path, part: pa.RecordBatch, before: int
@@ -289,10 +271,6 @@ def _in_place(batch: pa.RecordBatch, before: int, path: Path) -> pa.RecordBatch:
             "(`--columns selected`)",
         )
     return batch.drop_columns([new_rows.NUMBER])
-
-
-def _tally(table: Table) -> Tally:
-    return Tally(unknown_id=table.unknown, missing_id=table.missing)
 
 
 def _whole_text(value: str, kind: str, table: Table) -> str | None:

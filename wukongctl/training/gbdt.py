@@ -16,7 +16,7 @@ from wukongctl.data import vectors
 from wukongctl.data.batches import BatchReader
 from wukongctl.data.manifest import Manifest
 from wukongctl.errors import Interrupted, RunFailed
-from wukongctl.training import trees
+from wukongctl.training import selfcheck, trees
 from wukongctl.training.design import Design
 from wukongctl.training.evaluation import EVALUATION_BATCH, summarize
 from wukongctl.training.hardware import Execution, Stopwatch
@@ -212,6 +212,7 @@ class TreeTrainer:
     def _measured(self, splits: list[SplitName]) -> dict[str, Any]:
         """The metrics of the kept trees on some splits."""
         model = trees.load(self.folder.trees, self.data, self.manifest, self.execution.threads)
+        selfcheck.keep(self.folder, self.data, self.manifest, model, self.execution)
         readers = {str(split): self._reader(split, EVALUATION_BATCH) for split in splits}
         return {
             split: summarize(model, reader, self.execution).measure().to_dict()

@@ -12,7 +12,8 @@ import torch
 
 from wukongctl.data.atomic import write_atomic
 from wukongctl.data.rows import ColumnsOf, RowReader
-from wukongctl.errors import UsageError
+from wukongctl.errors import CheckFailed, Problem, UsageError
+from wukongctl.training import selfcheck
 from wukongctl.training.evaluation import EVALUATION_BATCH
 from wukongctl.training.trained import Trained, open_run
 
@@ -28,12 +29,15 @@ def predict(
     out: Path,
     columns: ColumnsOf | None = None,
     source: Path | None = None,
+    allow_unknown: bool = False,
     report: Report = lambda _rows: None,
 ) -> dict[str, Any]:
     """Score the rows of `files` with the best weights of `run`; one row of `out` per row, in order.
 
     `out` is Parquet or CSV by its name, and whole or absent. `report` hears of the rows done so far.
-    Raises UsageError for files that are not there or lack columns, RunFailed for rows that cannot be read.
+    Raises UsageError for files that are not there or lack columns, RunFailed for rows that cannot be read,
+    CheckFailed where rows of training would not get their scores again, and, unless `allow_unknown`, where
+    most values of a feature are unknown or missing that were not in training.
     """
     if out.suffix.lower() not in (".parquet", ".csv"):
         raise UsageError(f"cannot tell how to write `{out}`", hint="name it `.parquet` or `.csv`")
@@ -51,18 +55,20 @@ def predict(
                 rows += table.num_rows
                 total += float(table["prediction"].to_numpy().sum(dtype="float64"))
                 report(rows)
+        if not allow_unknown:
+            _require_known(reader)
 
     write_atomic(out, write)
     seconds = time.monotonic() - started
     return {
         "run": str(run),
         "files": [str(path) for path in files],
-        "columns": reader.read,
+        "columns": [reader.read[path] for path in files],
         "predictions": str(out),
         "rows": rows,
         "mean_prediction": total / rows if rows else None,
-        "unknown": reader.unknown(),
-        "notes": reader.surprises(),
+        "unknown": reader.strangers.unknown(),
+        "notes": reader.notes(),
         "rows_per_second": rows / max(seconds, 1e-9),
         "seconds": seconds,
     }
@@ -72,13 +78,32 @@ def predict(
 def _scored(trained: Trained, reader: RowReader, files: Sequence[Path]) -> Iterator[pa.Table]:
     how = trained.execution
     model = trained.model.to(how.device)
+    checked = False
     for path in files:
         for part in reader.batches(path):
+            if reader.read[path] == "raw" and not checked:
+                selfcheck.require(trained, reader)
+                checked = True
             for start in range(0, len(part.labels), EVALUATION_BATCH):
                 rows = part.rows(start, start + EVALUATION_BATCH).to(how.device)
                 with how.autocast:
                     logits = model(rows).float().cpu()
                 yield pa.table([logits.numpy(), torch.sigmoid(logits).numpy()], schema=SCHEMA)
+
+
+def _require_known(reader: RowReader) -> None:
+    """CheckFailed where values are so strange to the run that scores would say nothing."""
+    alarms = reader.strangers.alarms()
+    if not alarms:
+        return
+    hint = "write them as the training file does, or add `--allow-unknown` to score the rows all the same"
+    if len(alarms) == 1:
+        raise CheckFailed(alarms[0], hint=hint)
+    raise CheckFailed(
+        f"{len(alarms)} features are not written as in training",
+        hint=hint,
+        problems=tuple(map(Problem, alarms)),
+    )
 
 
 def _writer(file: BinaryIO, out: Path) -> pq.ParquetWriter | pyarrow.csv.CSVWriter:

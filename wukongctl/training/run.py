@@ -7,6 +7,7 @@ runs/<name>-<hash8>/
     checkpoints/    step-*.pt to resume from, best.pt for evaluation; of LightGBM lightgbm.txt alone
     result.json     at the end
     predictions/    one row per example of a split, once `compare` has asked for them
+    selfcheck.parquet  scores of a few raw rows, with which `predict` checks itself
     log.txt         what the user was told
 """
 
@@ -56,6 +57,7 @@ class RunFolder:
         self.trees = self.checkpoints / "lightgbm.txt"
         self.metrics = path / "metrics.jsonl"
         self.predictions = path / "predictions"
+        self.selfcheck = path / "selfcheck.parquet"
 
     @classmethod
     def for_recipe(cls, recipe: TrainingSpec, out: Path, *, writes: bool = True) -> "RunFolder":
@@ -148,6 +150,7 @@ class RunFolder:
         for path in (*self.predictions.glob("*.parquet"), *self.checkpoints.glob("*.pt")):
             path.unlink()
         self.trees.unlink(missing_ok=True)
+        self.selfcheck.unlink(missing_ok=True)
 
     def refuse_if_different(
         self, described: dict[str, Any], data: Path, keys: tuple[str, ...] = CONDITIONS

@@ -13,7 +13,7 @@ from wukongctl.data import manifest as manifests
 from wukongctl.data.manifest import Manifest
 from wukongctl.errors import UsageError, WukongError
 from wukongctl.models.counts import Counts
-from wukongctl.training import distributed, gbdt, hardware, trees
+from wukongctl.training import distributed, gbdt, hardware, selfcheck, trees
 from wukongctl.training.distributed import World
 from wukongctl.training.hardware import Execution
 from wukongctl.training.loop import Progress, Trainer
@@ -132,6 +132,8 @@ def _train(
         except WukongError as error:
             log.info("%s", error.message)  # stopped by a signal, diverged, a full disk
             raise
+    if world.size == 1 and isinstance(trainer, Trainer):
+        selfcheck.keep(folder, dataset, manifest, trainer.model, execution)
     return Outcome(folder.path, described, result, was_complete=False)
 
 

@@ -167,7 +167,8 @@ def test_the_raw_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
             Engine, verb, lambda self, text, *rest, f=plain: run_queries.append(text) or f(self, text, *rest)
         )
     found = prepared(tmp_path, "out")
-    assert sum("day0.csv" in query for query in run_queries) == 1
+    whole = [query for query in run_queries if "LIMIT" not in query]  # `predict` gets a few first rows
+    assert sum("day0.csv" in query for query in whole) == 1
     assert {name: split.rows for name, split in found.splits.items()} == {"train": 894, "test": 446}
 
 

@@ -15,6 +15,7 @@ taken up where it was:
 
 import hashlib
 import json
+import logging
 import secrets
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,7 +25,7 @@ from typing import NamedTuple
 from wukongctl.config.dataset import SPLITS, ByColumn, DatasetSpec, Numeric, Sequence, SplitName
 from wukongctl.config.spec import Mismatch, Mistake
 from wukongctl.data.acquire.sources import Resolved
-from wukongctl.data.manifest import Manifest, Split
+from wukongctl.data.manifest import SAMPLE_ENCODED, SAMPLE_RAW, Manifest, RawRows, Split
 from wukongctl.data.pipeline import (
     count,
     diagnosis,
@@ -35,6 +36,7 @@ from wukongctl.data.pipeline import (
     raw_rows,
     reading,
     rejects,
+    sample,
     shuffle,
     strength,
     vocabulary,
@@ -42,6 +44,7 @@ from wukongctl.data.pipeline import (
 from wukongctl.data.pipeline.description import VERSIONS, Outcome, Vectors, describe
 from wukongctl.data.pipeline.executors import EngineName, executor
 from wukongctl.data.pipeline.job import GENERATED, Job
+from wukongctl.data.pipeline.numbers import Encoders
 from wukongctl.data.pipeline.parts import Plan
 from wukongctl.data.pipeline.raw_rows import Noted
 from wukongctl.data.pipeline.vocabulary import Vocabulary
@@ -51,7 +54,10 @@ from wukongctl.data.stages import ASSEMBLING, DATASET, begin, load, save
 from wukongctl.data.synthetic import generate
 from wukongctl.errors import CheckFailed, RunFailed, UsageError, WukongError
 
-LAYOUT = 5
+log = logging.getLogger(__name__)
+
+RAW_PAGE = "raw.json"
+LAYOUT = 6
 """Of the work folder: what another version left there is not taken up."""
 
 
@@ -93,7 +99,7 @@ def run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Manif
     whole = {name: joined([piece.written for piece in found]) for name, found in pieces.items()}
     kept, failed = _checked(job, options, whole)
     pieces = {name: pieces[name] for name in kept}
-    noted = _noted(job)
+    noted = _noted(job, vocabularies, encoders)
     _assemble(job, pieces, kept, vocabularies)
     vectors = _vectors(job, vocabularies, options.report)
     written = {name: [piece.written for piece in found] for name, found in pieces.items()}
@@ -104,14 +110,24 @@ def run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Manif
     return describe(job, raw, outcome, options.limit_rows)
 
 
-def _noted(job: Job) -> Noted:
-    """What `predict` must know of the raw file, asked once."""
-    page = job.work / "raw.json"
-    if not page.is_file():
-        save(page, raw_rows.note(job))
-    found = load(page, Noted)
-    assert found is not None
-    return found
+def _noted(job: Job, vocabularies: dict[int, Vocabulary], encoders: Encoders) -> Noted:
+    """What `predict` must know of the raw file, and the rows it checks itself with; asked once."""
+    page = load(job.work / RAW_PAGE, Noted)
+    if page is None:
+        page = raw_rows.note(job)
+        if page.raw is not None:
+            sampled = _sampled(job, page.raw, vocabularies, encoders)
+            page = Noted(raw=page.raw.model_copy(update={"sampled": sampled}))
+        save(job.work / RAW_PAGE, page)
+    return page
+
+
+def _sampled(job: Job, raw: RawRows, vocabularies: dict[int, Vocabulary], encoders: Encoders) -> int:
+    try:
+        return sample.take(job, raw, vocabularies, encoders, job.work)
+    except WukongError as error:
+        log.info("no rows are kept for `predict` to check itself with: %s", error.message)
+        return 0
 
 
 def _first_infinite(job: Job) -> RunFailed | None:
@@ -231,6 +247,10 @@ def _assemble(
         sources = [piece.folder / file.path for piece in pieces[name] for file in piece.written.split.files]
         for source, target in zip(sources, split.files, strict=True):
             _move(source, folder / target.path)
+    for file in (SAMPLE_RAW, SAMPLE_ENCODED):
+        if (job.work / file).is_file():
+            (folder / file).parent.mkdir(exist_ok=True)
+            _move(job.work / file, folder / file)
     (folder / vocabulary.FOLDER).mkdir(exist_ok=True)
     for index, entry in vocabularies.items():
         name, group = job.spec.columns[index]

@@ -54,7 +54,8 @@ def _noted(engine: Engine, job: Job, part: Part, source: int) -> RawRows:
     select = rewriting.rewritten(part.query, source)
     reader = select.reader
     columns = engine.types(f"SELECT * FROM {reader.text}")
-    _require_one_for_one(engine, select)
+    if select.joins:
+        _require_one_for_one(engine, select)
     names = sql.PLACEHOLDER.findall(reader.text)
     kind = _kind(reader, names)
     sniffed = kind == "csv" and not {"columns", "all_varchar"} & reader.options.keys()
@@ -68,6 +69,7 @@ def _noted(engine: Engine, job: Job, part: Part, source: int) -> RawRows:
         needed=tuple(_needed(engine, job.spec, select, columns)),
         options={**found, **reader.options} if kind != "parquet" else {},
         sniffed=sniffed,
+        select=part.query,
         source=source,
         side={name: tuple(str(p.absolute()) for p in lines.several(engine.paths[name])) for name in sides},
         folder=str(job.search.absolute()),

@@ -64,6 +64,7 @@ class Rewritten:
     number: str
     filtered: str
     """Numbered, with everything left in that chooses rows: what training saw."""
+    joins: bool
 
     def over(self, rows: str, *, text: str | None = None) -> str:
         """`plain`, or another of the texts, with the subquery `rows` for the raw rows."""
@@ -100,7 +101,7 @@ def rewritten(query: str, source: int = 0) -> Rewritten:
     _require_once(tree, leaf)
     texts = [_written(tree, source, keep=keep, number=number) for keep, number in _VARIANTS]
     (plain, _), (numbered, name), (filtered, _) = texts
-    return Rewritten(reader, plain, numbered, name, filtered)
+    return Rewritten(reader, plain, numbered, name, filtered, bool(leaf.path.joins))
 
 
 _VARIANTS = ((False, False), (False, True), (True, True))
