@@ -20,7 +20,7 @@ from wukongctl.config.dataset import (
     boundaries,
 )
 from wukongctl.config.spec import Mismatch, Mistake, Spec
-from wukongctl.data.pipeline import diagnosis, keys, spelling, splits
+from wukongctl.data.pipeline import diagnosis, joined, keys, spelling, splits
 from wukongctl.data.pipeline.splits import Route
 from wukongctl.data.query import headers, lines, sql
 from wukongctl.data.query.engine import Engine
@@ -81,6 +81,7 @@ class Plan(Spec):
 def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> Plan:
     """Divide the rows of `spec`. Raises Mismatch for what the SELECT lacks."""
     parts: list[Part] = []
+    said: list[str] = []
     for written, rule in _streams(spec):
         headers.require_same(engine, written)
         headers.require_unique(engine, written, _mentioned(spec, written))
@@ -91,6 +92,7 @@ def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> Plan:
             route = splits.route(rule, engine, whole, skip=spec.on_error == "skip")
         except RunFailed as failure:
             raise diagnosis.earliest(engine, spec, whole, failure) from None
+        said += joined.notes(engine, text)
         for piece in _divided(engine, text, whole):
             parts.append(
                 Part(
@@ -101,7 +103,7 @@ def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> Plan:
                     expression=route.expression,
                 )
             )
-    return Plan(parts=tuple(parts), notes=(*_lacking(engine, spec), *keys.notes(spec)))
+    return Plan(parts=tuple(parts), notes=(*_lacking(engine, spec), *keys.notes(spec), *dict.fromkeys(said)))
 
 
 def _lacking(engine: Engine, spec: DatasetSpec) -> Iterator[str]:

@@ -1,0 +1,112 @@
+"""Joins of a recipe that multiply rows, by a key that comes twice, or drop many, as inner joins do.
+
+Only joins of two files by equal columns are looked at: of the side table all keys, of the rows that it is joined
+to the first.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from wukongctl.data.query import sql, syntax
+from wukongctl.data.query.engine import Engine
+from wukongctl.errors import WukongError
+
+LOOKED_AT = 100_000
+"""Rows of the joined table that are asked for a partner."""
+MOST_DROPPED = 0.5
+KINDS = ("LEFT", "INNER")
+
+
+class _Join(NamedTuple):
+    """One table joined to another, as FROM items, by pairs of columns."""
+
+    rows: str
+    side: str
+    pairs: tuple[tuple[str, str], ...]
+    is_inner: bool
+
+
+def notes(engine: Engine, query: str) -> Iterator[str]:
+    """What a person should know of the joins of `query`."""
+    tree = syntax.parse(query)
+    for join in _joins(query, tree) if tree is not None else ():
+        try:
+            yield from _doubled(engine, join)
+            yield from _dropped(engine, join)
+        except WukongError:  # said of the whole SELECT
+            continue
+
+
+def _doubled(engine: Engine, join: _Join) -> Iterator[str]:
+    keys = ", ".join(sql.identifier(there) for _, there in join.pairs)
+    known = " AND ".join(f"{sql.identifier(there)} IS NOT NULL" for _, there in join.pairs)
+    counted = f"SELECT {keys}, count(*) AS times FROM {join.side} WHERE {known} GROUP BY ALL HAVING times > 1"
+    ((keys_twice, most),) = engine.rows(f"SELECT count(*), coalesce(max(times), 0) FROM ({counted})")
+    if keys_twice:
+        named = ", ".join(f"`{there}`" for _, there in join.pairs)
+        yield (
+            f"{_named(join.side)} has {keys_twice:,} keys {named} more than once, up to {most:,} times: its "
+            "join repeats rows; join `(SELECT DISTINCT …)`, or one row of each key, where that is not meant"
+        )
+
+
+def _dropped(engine: Engine, join: _Join) -> Iterator[str]:
+    if not join.is_inner:
+        return
+    here = ", ".join(f"{sql.identifier(column)} AS k{i}" for i, (column, _) in enumerate(join.pairs))
+    there = ", ".join(f"{sql.identifier(column)} AS k{i}" for i, (_, column) in enumerate(join.pairs))
+    rows = f"SELECT {here} FROM {join.rows} LIMIT {LOOKED_AT}"
+    using = ", ".join(f"k{i}" for i in range(len(join.pairs)))
+    alone = f"SELECT count(*) FROM ({rows}) ANTI JOIN (SELECT {there} FROM {join.side}) USING ({using})"
+    ((total,),) = engine.rows(f"SELECT count(*) FROM ({rows})")
+    ((missing,),) = engine.rows(alone)
+    if total and missing >= MOST_DROPPED * total:
+        yield (
+            f"{missing:,} of the first {total:,} rows of {_named(join.rows)} have no partner in "
+            f"{_named(join.side)}: the inner join drops them; `LEFT JOIN` keeps them"
+        )
+
+
+def _joins(query: str, tree: syntax.Node) -> Iterator[_Join]:
+    for node in syntax.nodes(tree):
+        if node.get("type") != "JOIN" or node.get("join_type") not in KINDS:
+            continue
+        left, right = _leftmost(node["left"]), node["right"]
+        if left["type"] == right["type"] == "TABLE_FUNCTION":
+            pairs = tuple(_pairs(node, right.get("alias", "").lower()))
+            if pairs:
+                inner = node["join_type"] == "INNER"
+                yield _Join(_text(query, left), _text(query, right), pairs, inner)
+
+
+def _leftmost(table: syntax.Node) -> syntax.Node:
+    return _leftmost(table["left"]) if table["type"] == "JOIN" else table
+
+
+def _pairs(join: syntax.Node, alias: str) -> Iterator[tuple[str, str]]:
+    """The columns that must be equal, of the side table the second; nothing where more is asked than that."""
+    if "using_columns" in join:
+        yield from ((name, name) for name in join["using_columns"])
+        return
+    condition = join.get("condition", {})
+    parts = condition.get("children", [condition])
+    found = []
+    for part in parts:
+        sides = [part.get("left", {}).get("column_names", ()), part.get("right", {}).get("column_names", ())]
+        owned = [len(names) == 2 and names[0].lower() == alias for names in sides]
+        if part.get("type") != "COMPARE_EQUAL" or sorted(owned) != [False, True] or not all(sides):
+            return
+        first, second = (sides[0], sides[1]) if owned[1] else (sides[1], sides[0])
+        found.append((first[-1], second[-1]))
+    yield from found
+
+
+def _text(query: str, table: syntax.Node) -> str:
+    """A table function as it stands in the query; DuckDB counts bytes."""
+    start = table["query_location"]
+    return query.encode()[start : start + table["query_location_length"]].decode()
+
+
+def _named(table: str) -> str:
+    names = sql.PLACEHOLDER.findall(table)
+    return f"`{names[0]}`" if names else "the joined table"
