@@ -1,6 +1,7 @@
 """The default rules: a function of the dataset's facts, which yields to whatever a recipe says."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -211,3 +212,10 @@ def test_no_shipped_recipe_is_open_to_the_rules(name: str) -> None:
 def test_no_shipped_sweep_is_open_to_the_rules(name: str) -> None:
     path = library.find(name)
     assert expand(path, (), lambda _: LARGE) == expand(path)
+
+
+def test_every_key_of_the_rules_is_in_the_docs() -> None:
+    page = (Path(__file__).parents[2] / "docs/concepts/defaults.md").read_text(encoding="utf-8")
+    documented = set(re.findall(r"^\| `([\w.]+)` \|", page, re.MULTILINE))
+    for choice in defaults.choices({"model": {"name": "wukong"}}, FACTS):
+        assert any(f"{choice.key}.".startswith(f"{key}.") for key in documented), choice.key
