@@ -176,6 +176,15 @@ def test_what_few_updates_explain_is_not_said_again() -> None:
     assert codes(bad) == ["few_updates", "no_better_than_base_rate"]
 
 
+def test_predictions_that_rank_but_are_worse_than_the_base_rate_are_too_extreme() -> None:
+    for auc, expected in (
+        (0.6, "too extreme: regularize it"),
+        (0.59, "then try lower learning rates: `--set opt"),
+    ):
+        (found,) = warnings(facts(test={"normalized_entropy": 1.01, "auc": auc}))
+        assert expected in found.hint
+
+
 def test_a_leak_is_no_reason_to_train_longer() -> None:
     leaking = facts(statistics=statistics(a={"auc": 1.0}), evaluations=evaluations(0.5, 0.1))
     assert codes(leaking) == ["leaking_feature"]
@@ -184,7 +193,8 @@ def test_a_leak_is_no_reason_to_train_longer() -> None:
 def test_a_model_that_is_not_trained_by_updates_has_the_rules_that_apply() -> None:
     given = facts(updates=None, evaluations=(), train_loss=None, test={"auc": 1.0, "normalized_entropy": 1.0})
     assert codes(given) == ["near_perfect", "no_better_than_base_rate"]
-    assert "--set" not in "".join(warning.hint for warning in warnings(given))
+    hints = "".join(warning.hint for warning in warnings(given))
+    assert not re.search("optimizer|batch_size|epochs|dropout", hints)
     for patience, hint in (
         (None, "stop it in time: `--set early_stopping.patience=20`"),
         (5, "make it smaller"),

@@ -34,6 +34,8 @@ Code: TypeAlias = Literal[
     "miscalibrated",
 ]
 
+RANKS = 0.6
+"""An AUC with which predictions worse than the base rate are those of a model too sure of itself."""
 PERFECT_AUC = 0.9999
 """Clicks cannot be predicted so well, except from a column that was written down after them."""
 BY_CHANCE = 20
@@ -158,9 +160,12 @@ def no_better_than_base_rate(facts: Facts) -> Iterator[RunWarning]:
     message = (
         f"{on_each('normalized entropy is', found, '.4f')}: no better than predicting the share of positives"
     )
+    ranks = min(facts.metrics[name].get("auc", 0.0) for name in found) >= RANKS
     hint = f"look at the inputs with `wukongctl datasets show {facts.recipe.data}`"
     if _hardly_moved(facts):
         hint = more_updates(facts)
+    elif ranks:
+        hint = f"it ranks, but its predictions are too extreme: {regularize(facts)}"
     elif facts.updates is not None:
         hint += f", then try lower learning rates: {slower(facts.recipe)}"
     yield RunWarning("no_better_than_base_rate", message, hint, {"normalized_entropy": found})
