@@ -1,7 +1,7 @@
 """Joins of a recipe that multiply rows, by a key that comes twice, or drop many, as inner joins do.
 
-Only joins of two files by equal columns are looked at: of the side table all keys, of the rows that it is joined
-to the first.
+Only joins of two files by equal columns are looked at: all keys of the side table, and the first of the rows
+that it is joined to.
 """
 
 from collections.abc import Iterator
