@@ -208,8 +208,10 @@ def _show(console: "Console", tuning: "Tuning", summary: dict[str, Any], found: 
         soft_wrap=True,
     )
     for entry in summary["entries"]:
-        for key in (entry["chosen"] or {}).get("at_edge", []):
-            console.print(f"{entry['name']}: the best `{key}` is at the edge of its range", soft_wrap=True)
+        if edges := (entry["chosen"] or {}).get("at_edge"):
+            keys = ", ".join(f"`{key}`" for key in edges)
+            said = f"{entry['name']}: best at the edge of the range, which `--space` widens: {keys}"
+            console.print(said, soft_wrap=True)
     for best in found:
         console.print(f"best recipe: {best.path}", soft_wrap=True)
     console.print(f"next: wukongctl compare {tuning.folder}", soft_wrap=True)

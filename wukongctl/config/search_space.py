@@ -98,7 +98,7 @@ def _common(recipe: TrainingSpec, rows: int) -> Space:
     if isinstance(recipe.model, DeepSpec):
         space["model.dropout"] = DROPOUT
     if not isinstance(recipe.model, FMSpec):  # which has no last layer
-        space["model.logit_scale"] = Steps((0.01, 0.1, 1.0))
+        space["model.logit_scale"] = Range(0.01, 1.0, natural_high=True)
     return space
 
 

@@ -258,7 +258,7 @@ class Tuning(Sweep):
         """Whether an evaluation before the last was bad, the last being as good as the end."""
         metrics = RunFolder(path).metrics
         size = metrics.stat().st_size if metrics.is_file() else 0
-        if not trial.is_bad and size != trial.bytes_seen:
+        if trial.evaluations > 1 and not trial.is_bad and size != trial.bytes_seen:
             trial.bytes_seen = size
             values = _validations(metrics, trial.study.metric)
             trial.is_bad = trial.study.report(trial.number, values[: trial.evaluations - 1])
