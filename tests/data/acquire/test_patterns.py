@@ -43,7 +43,7 @@ def test_files_without_an_ending_are_one_kind(tmp_path: Path) -> None:
 
 
 def test_several_kinds_name_the_pattern_of_one(tmp_path: Path) -> None:
-    touch(tmp_path, "a.csv.gz", "b.csv.gz", "README", "x.yaml")
+    touch(tmp_path, "a.csv.gz", "b.csv.gz", "README", "x.yaml", "y.yaml", "z.yaml")
     with pytest.raises(
         UsageError, match=r"^`\*` takes files of 3 kinds: `README`, `a.csv.gz`, `x.yaml`$"
     ) as caught:
@@ -60,6 +60,7 @@ def test_several_kinds_name_the_pattern_of_one(tmp_path: Path) -> None:
         (["day=1/a.parquet", "b.parquet"], "**/*.parquet"),
         (["a.csv.gz"], "*.csv.gz"),
         (["a.json", "notes.txt"], "*.json"),
+        (["a.csv", "data/x/manifest.json", "data/x/train/0.parquet", "data/x/vocab/a.parquet"], "*.csv"),
     ],
 )
 def test_a_folder_is_the_pattern_of_its_tables(tmp_path: Path, files: list[str], pattern: str) -> None:

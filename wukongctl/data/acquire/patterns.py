@@ -26,7 +26,7 @@ def own(found: Iterable[Path], pattern: str) -> list[Path]:
     ]
     kinds = Counter(kind(path) for path in kept)
     if last.endswith("*") and len(kinds) > 1:
-        known = next((ending for ending, _ in kinds.most_common() if ending), "")
+        known = next((ending for ending, _ in kinds.most_common() if _is_table(ending)), "")
         examples = {kind(path): path.name for path in reversed(kept)}
         listed = ", ".join(f"`{name}`" for name in sorted(examples.values())[:SHOWN])
         better = f"{pattern.rstrip('*')}*{known}"
@@ -39,10 +39,11 @@ def own(found: Iterable[Path], pattern: str) -> list[Path]:
 def of_folder(folder: Path) -> str:
     """The pattern of the one kind of table files in `folder` and below.
 
-    Raises UsageError where there are none, or several kinds.
+    Raises UsageError where there are none, or several kinds. Datasets prepared there are none of them.
     """
     found = own((path for path in sorted(folder.rglob("*")) if path.is_file()), "**/*.")
-    tables = [path for path in found if kind(path).removesuffix(".gz").removesuffix(".zst") in KINDS]
+    prepared = {path.parent for path in found if path.name == "manifest.json"}
+    tables = [path for path in found if _is_table(kind(path)) and prepared.isdisjoint(path.parents)]
     kinds = sorted({kind(path) for path in tables})
     patterns = [_pattern(folder, [path for path in tables if kind(path) == ending]) for ending in kinds]
     if len(patterns) == 1:
@@ -60,6 +61,10 @@ def kind(path: PurePath) -> str:
     if path.suffix in COMPRESSION:
         return path.with_suffix("").suffix + path.suffix
     return path.suffix
+
+
+def _is_table(ending: str) -> bool:
+    return ending.removesuffix(".gz").removesuffix(".zst") in KINDS
 
 
 def _pattern(folder: Path, files: list[Path]) -> str:
