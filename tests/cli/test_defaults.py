@@ -81,7 +81,7 @@ def test_flops_and_bench_count_what_train_would_train(wukong: Wukong, dataset: P
 def test_flops_says_when_a_rule_would_choose_another_size(
     wukong: Wukong, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "two.yaml").write_text(TWO_LINES.replace("tiny", "frappe"))
+    (tmp_path / "two.yaml").write_text(TWO_LINES.replace("tiny", "frappe").replace("wukong", "mlp"))
     assert wukong("flops", "two.yaml").err == ""
     monkeypatch.setattr(defaults, "WIDTH", 8)
     assert "leaves `model.width` to the rules" in wukong("flops", "two.yaml").err

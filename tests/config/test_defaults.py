@@ -43,8 +43,8 @@ def test_the_batch_is_the_largest_that_gives_enough_updates(rows: int) -> None:
     power = 1 << (size.bit_length() - 1)
     assert 64 <= power <= 4096
     assert size - power <= 2  # room for the row that would be left alone
-    assert power == 64 or rows // power >= 500
-    assert power == 4096 or rows // (2 * power) < 500
+    assert power == 64 or rows // power >= 250
+    assert power == 4096 or rows // (2 * power) < 250
 
 
 @given(ROWS)
@@ -63,7 +63,7 @@ def test_the_number_of_passes(rows: int, valid: int | None, epochs: int) -> None
     made = completed(recipe(), replace(FACTS, train_rows=rows, valid_rows=valid))
     assert made.epochs == epochs
     watched = (made.early_stopping.metric, made.early_stopping.patience)
-    assert watched == (("logloss", None) if valid is None else ("auc", 2))
+    assert watched == (("logloss", None) if valid is None else ("auc", defaults.PATIENCE))
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -107,7 +107,7 @@ def test_rates_of_one_optimizer_do_not_reach_another() -> None:
     rate = completed(recipe("optimizer: {embedding: {lr: 0.5}}")).optimizer.embedding
     assert (rate.name, rate.lr) == ("adam", 0.5)
     same = completed(recipe("optimizer: {embedding: {name: adam}}")).optimizer.embedding
-    assert same.lr == defaults.LEARNING_RATE
+    assert same.lr == defaults.EMBEDDING_RATE
 
 
 def load_fixed(text: str) -> TrainingSpec:
@@ -116,14 +116,14 @@ def load_fixed(text: str) -> TrainingSpec:
 
 def test_what_a_recipe_says_stays_said() -> None:
     text = recipe(
-        "batch_size: 7\nepochs: 2\nschedule: {decay: none}\nearly_stopping: {metric: logloss}\n"
+        "batch_size: 7\nepochs: 2\nschedule: {warmup: 0.1}\nearly_stopping: {metric: logloss}\n"
         "optimizer: {dense: {lr: 0.5}}\n",
         "{name: wukong, width: 3}",
     )
     made = completed(text)
-    assert (made.batch_size, made.epochs, made.schedule.decay, made.model.width) == (7, 2, "none", 3)
+    assert (made.batch_size, made.epochs, made.schedule.warmup, made.model.width) == (7, 2, 0.1, 3)
     assert (made.early_stopping.metric, made.optimizer.dense.lr) == ("logloss", 0.5)
-    assert made.schedule.warmup == defaults.WARMUP  # the rest of a group is open all the same
+    assert made.schedule.decay == "linear"  # the rest of a group is open all the same
     assert completed(recipe(), FACTS, "batch_size=9").batch_size == 9
 
 
@@ -181,12 +181,27 @@ def test_a_saved_recipe_is_open_to_no_rule() -> None:
 
 
 def test_a_size_that_depends_on_the_dataset_is_known_to_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    written: dict[str, Any] = {"data": "x", "model": {"name": "wukong"}}
+    written: dict[str, Any] = {"data": "x", "model": {"name": "mlp"}}
     assert defaults.open_sizes(written) == []
     monkeypatch.setattr(defaults, "WIDTH", 8)
     assert defaults.open_sizes(written) == ["model.width"]
-    assert defaults.open_sizes({"data": "x", "model": {"name": "wukong", "width": 8}}) == []
+    assert defaults.open_sizes({"data": "x", "model": {"name": "mlp", "width": 8}}) == []
     assert defaults.open_sizes(written | {"defaults": "fixed"}) == []
+
+
+def test_the_depth_and_projection_of_wukong_follow_the_dataset() -> None:
+    small = completed(recipe()).model.to_dict()
+    assert (small["layers"], small["projection"]) == (1, "none")
+    wide = replace(FACTS, train_rows=defaults.ROWS_OF_TWO_LAYERS, cardinalities=(9,) * 64)  # and numbers
+    large = completed(recipe(), wide).model.to_dict()
+    assert (large["layers"], large["projection"]) == (2, "static")
+    said = completed(recipe(model="{name: wukong, k: 4, n_F: [8, 4, 2], layers: 3}")).model.to_dict()
+    assert (said["layers"], said["projection"]) == (3, "static")
+    listed = completed(recipe(model="{name: wukong, hidden: [[64], [32]]}")).model.to_dict()
+    assert listed["layers"] == 2
+    assert completed(recipe(model="{name: wukong, hidden: [64, 32]}")).model.to_dict()["layers"] == 1
+    open_keys = defaults.open_sizes({"data": "x", "model": {"name": "wukong"}})
+    assert open_keys == ["model.layers", "model.projection"]
 
 
 def recipes(spec: type) -> list[str]:

@@ -2,7 +2,7 @@
 
 Every number of the rules is in this file. A rule sees the facts of the dataset and what the recipe says; it
 is the same for every model, and a key that a model's page does not have is left out. How the numbers were
-chosen: docs/concepts/defaults.md.
+chosen: docs/results/2026-11-defaults.md.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from wukongctl.config.model import AnyModelSpec
 from wukongctl.config.model_page import ModelSpec
 from wukongctl.config.training import TrainingSpec
 
-UPDATES_PER_PASS = 500
+UPDATES_PER_PASS = 250
 SMALLEST_BATCH, LARGEST_BATCH = 64, 4096
 EPOCHS = 8
 """With early stopping on the validation split."""
@@ -21,17 +21,23 @@ EPOCHS_UNWATCHED = 3
 """Without a validation split nothing tells when to stop."""
 EPOCHS_OF_LARGE = ((10_000_000, 1), (1_000_000, 3))
 """Train rows above which fewer passes do, most rows first."""
-PATIENCE = 2
+PATIENCE = 3
+"""Fewer passes than this without improvement are common while rates still fall."""
 LARGE_TABLES = 200_000
 """Embedding rows from which Adam touches only those of a batch."""
 LEARNING_RATE = 1e-3
-WARMUP = 0.02
-EMBEDDING_INIT = 0.05
-LOGIT_SCALE = 0.1
+EMBEDDING_RATE = 5e-3
+EMBEDDING_L2 = 3e-4
+EMBEDDING_INIT = 0.02
+LOGIT_SCALE = 0.01
 WIDTH = 16
 DROPOUT = 0.1
+ROWS_OF_TWO_LAYERS = 200_000
+"""Train rows from which a second Wukong layer, interactions of order 4, has something to learn."""
+ALL_PAIRS = 64
+"""Embeddings up to which Wukong keeps all pairs: a projection would save little."""
 
-SIZES = frozenset({"model.width"})
+SIZES = frozenset({"model.width", "model.layers", "model.projection"})
 """Keys of the rules that change what a model costs."""
 SAVED = frozenset({"name", "curve", "max_examples", "evaluate_every", "threads"})
 """Keys that nobody writes all of, and every saved recipe has: nothing in it is open."""
@@ -71,7 +77,7 @@ def choices(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
     page = _pages().get(str(_at(recipe, "model.name")))
     if page is None:
         return ()
-    made = (*_model(), *_optimizer(recipe, facts), *_schedule(facts))
+    made = (*_model(), *_wukong(recipe, facts), *_optimizer(recipe, facts), *_schedule(facts))
     return tuple(choice for choice in made if _has(page, choice.key))
 
 
@@ -99,7 +105,7 @@ def open_sizes(recipe: Recipe) -> list[str]:
     small = Facts(1_000, 100, (100,), 0, 0, 100)
     extremes = (small, replace(small, train_rows=10**9, embedding_rows=10**9, cardinalities=(10**9,)))
     found = {choice for facts in extremes for choice in choices(recipe, facts) if choice.key in SIZES}
-    constant = {key: page.model_fields[key.removeprefix("model.")].default for key in SIZES}
+    constant = {f"model.{name}": field.default for name, field in page.model_fields.items()}
     return sorted({c.key for c in found if _at(recipe, c.key) is None and c.value != constant[c.key]})
 
 
@@ -112,6 +118,26 @@ def _model() -> Iterator[Choice]:
     yield Choice("model.dropout", DROPOUT, "of hidden layers")
 
 
+def _wukong(recipe: Recipe, facts: Facts) -> Iterator[Choice]:
+    """Depth and projection of the one model that has them."""
+    if _at(recipe, "model.name") != "wukong":
+        return
+    if not _has_lists_per_layer(recipe):
+        layers = 1 if facts.train_rows < ROWS_OF_TWO_LAYERS else 2
+        yield Choice("model.layers", layers, f"{facts.train_rows:,} train rows")
+    embeddings = len(facts.cardinalities) + bool(facts.numeric)
+    if embeddings <= ALL_PAIRS and _at(recipe, "model.k") is None:
+        yield Choice("model.projection", "none", f"all pairs of {embeddings} embeddings")
+
+
+def _has_lists_per_layer(recipe: Recipe) -> bool:
+    """Whether some size of Wukong has an entry per layer, which fits one depth alone."""
+    sizes = [_at(recipe, f"model.{key}") for key in ("n_F", "n_L", "k")]
+    hidden = _at(recipe, "model.hidden")
+    nested = isinstance(hidden, list) and any(isinstance(entry, list) for entry in hidden)
+    return nested or any(isinstance(size, list) for size in sizes)
+
+
 def _optimizer(recipe: Recipe, facts: Facts) -> Iterator[Choice]:
     yield Choice("optimizer.dense.lr", LEARNING_RATE, "Adam, for all weights outside embedding tables")
     name, reason = _embedding_optimizer(recipe, facts)
@@ -119,7 +145,8 @@ def _optimizer(recipe: Recipe, facts: Facts) -> Iterator[Choice]:
     if _at(recipe, "optimizer.embedding.name") in (None, name):
         yield Choice("optimizer.embedding.name", name, reason)
         if name != "rowwise_adagrad":
-            yield Choice("optimizer.embedding.lr", LEARNING_RATE, "as the other weights")
+            yield Choice("optimizer.embedding.lr", EMBEDDING_RATE, "rare values need a few large steps")
+            yield Choice("optimizer.embedding.l2", EMBEDDING_L2, "keeps values that train hardly saw small")
 
 
 def _embedding_optimizer(recipe: Recipe, facts: Facts) -> tuple[str, str]:
@@ -134,7 +161,6 @@ def _embedding_optimizer(recipe: Recipe, facts: Facts) -> tuple[str, str]:
 
 
 def _schedule(facts: Facts) -> Iterator[Choice]:
-    yield Choice("schedule.warmup", WARMUP, "share of the steps")
     yield Choice("schedule.decay", "linear", "to zero at the last step")
     yield _batch_size(facts)
     yield _epochs(facts)

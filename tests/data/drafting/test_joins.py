@@ -63,7 +63,7 @@ def test_rows_keep_their_order_and_get_what_their_keys_say(tmp_path: Path) -> No
     assert "# every `item` is in items.parquet" in made.text
     assert list(spec_of(made).files) == ["events.csv", "users.csv", "items.parquet"]
     by_order = re.sub(r"split: .*", "split: {by: order, ratio: {train: 8, valid: 1, test: 1}}", made.text)
-    plain = by_order.replace("standardize: true", "standardize: false").replace(
+    plain = by_order.replace("encoding: scalar+bins", "standardize: false").replace(
         "transform: log1p", "transform: none"
     )
     manifest = prepared(made._replace(text=plain), tmp_path)

@@ -229,7 +229,10 @@ def is_skewed(column: Column) -> bool:
     return column.low >= -10 and column.high > 100 and column.mean > 1.5 * max(column.median, 0)
 
 
-def numeric_keys(column: Column) -> tuple[tuple[str, str | bool], ...]:
-    """The keys of a numeric feature: the one place that decides how its numbers are written."""
+def numeric_keys(column: Column) -> tuple[tuple[str, str], ...]:
+    """The keys of a numeric feature: the one place that decides how its numbers are written.
+
+    Bins beside the number win on most tables: docs/results/2026-11-defaults.md.
+    """
     transform = (("transform", "log1p"),) if is_skewed(column) else ()
-    return (*transform, ("standardize", True))
+    return (("encoding", "scalar+bins"), *transform)

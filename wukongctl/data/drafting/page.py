@@ -8,6 +8,8 @@ from typing import Any
 
 PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """Names that need no quotes."""
+PLAIN_YAML = re.compile(r"[A-Za-z_][A-Za-z0-9_+]*")
+"""Texts that YAML needs no quotes for."""
 WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 """… but for these, which are no names in YAML."""
 RESERVED = frozenset(
@@ -43,7 +45,7 @@ def flow(value: Any) -> str:
 
 def scalar(text: str) -> str:
     """A text, in quotes where it needs them."""
-    if PLAIN.fullmatch(text) and text.lower() not in WORDS:
+    if PLAIN_YAML.fullmatch(text) and text.lower() not in WORDS:
         return text
     return json.dumps(text, ensure_ascii=not text.isprintable())
 

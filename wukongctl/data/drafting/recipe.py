@@ -93,7 +93,7 @@ def _keys(role: Role) -> tuple[str, tuple[tuple[str, Any], ...]]:
         case "numeric":
             return "numeric", guess.numeric_keys(column)
         case "vector":
-            return "numeric", (("standardize", True),)
+            return "numeric", ()
         case "sequence":
             separator = (("separator", column.separator),) if not column.is_list else ()
             length = min(max(column.items, 1), guess.LONGEST)
