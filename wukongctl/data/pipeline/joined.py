@@ -4,6 +4,7 @@ Only joins of two files by equal columns are looked at: all keys of the side tab
 that it is joined to.
 """
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from wukongctl.errors import WukongError
 LOOKED_AT = 100_000
 """Rows of the joined table that are asked for a partner."""
 MOST_DROPPED = 0.5
+JOIN = re.compile(r"\bJOIN\b", re.IGNORECASE)
 KINDS = ("LEFT", "INNER")
 
 
@@ -28,7 +30,7 @@ class _Join(NamedTuple):
 
 def notes(engine: Engine, query: str) -> Iterator[str]:
     """What a person should know of the joins of `query`."""
-    tree = syntax.parse(query)
+    tree = syntax.parse(query) if JOIN.search(query) else None
     for join in _joins(query, tree) if tree is not None else ():
         try:
             yield from _doubled(engine, join)
