@@ -52,6 +52,16 @@ def test_several_kinds_name_the_pattern_of_one(tmp_path: Path) -> None:
     assert names(tmp_path, "*.csv.gz") == ["a.csv.gz", "b.csv.gz"]
 
 
+def test_compressed_files_are_of_the_kind_they_compress(tmp_path: Path) -> None:
+    touch(tmp_path, "a.csv", "b.csv.gz", "c.csv.zst")
+    assert names(tmp_path, "*") == ["a.csv", "b.csv.gz", "c.csv.zst"]
+    touch(tmp_path, "README")
+    with pytest.raises(UsageError, match="takes files of 2 kinds") as caught:
+        by_name(tmp_path, "*")
+    assert caught.value.hint == 'say which, as in `"*.csv*"`'
+    assert names(tmp_path, "*.csv*") == ["a.csv", "b.csv.gz", "c.csv.zst"]
+
+
 @pytest.mark.parametrize(
     ("files", "pattern"),
     [

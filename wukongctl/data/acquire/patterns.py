@@ -24,12 +24,13 @@ def own(found: Iterable[Path], pattern: str) -> list[Path]:
         if not (path.name.startswith((".", "_")) and not last.startswith((".", "_")))
         and not (path.name.endswith(".crc") and not last.endswith(".crc"))
     ]
-    kinds = Counter(kind(path) for path in kept)
+    kinds = Counter(_bare(kind(path)) for path in kept)
     if last.endswith("*") and len(kinds) > 1:
-        known = next((ending for ending, _ in kinds.most_common() if _is_table(ending)), "")
-        examples = {kind(path): path.name for path in reversed(kept)}
+        known = next((ending for ending, _ in kinds.most_common() if ending in KINDS), "")
+        written = {kind(path) for path in kept if _bare(kind(path)) == known}
+        better = f"{pattern.rstrip('*')}*{written.pop() if len(written) == 1 else f'{known}*'}"
+        examples = {_bare(kind(path)): path.name for path in reversed(kept)}
         listed = ", ".join(f"`{name}`" for name in sorted(examples.values())[:SHOWN])
-        better = f"{pattern.rstrip('*')}*{known}"
         raise UsageError(
             f"`{pattern}` takes files of {len(kinds)} kinds: {listed}", hint=f'say which, as in `"{better}"`'
         )
@@ -43,7 +44,7 @@ def of_folder(folder: Path) -> str:
     """
     found = own((path for path in sorted(folder.rglob("*")) if path.is_file()), "**/*.")
     prepared = {path.parent for path in found if path.name == "manifest.json"}
-    tables = [path for path in found if _is_table(kind(path)) and prepared.isdisjoint(path.parents)]
+    tables = [path for path in found if _bare(kind(path)) in KINDS and prepared.isdisjoint(path.parents)]
     kinds = sorted({kind(path) for path in tables})
     patterns = [_pattern(folder, [path for path in tables if kind(path) == ending]) for ending in kinds]
     if len(patterns) == 1:
@@ -63,8 +64,8 @@ def kind(path: PurePath) -> str:
     return path.suffix
 
 
-def _is_table(ending: str) -> bool:
-    return ending.removesuffix(".gz").removesuffix(".zst") in KINDS
+def _bare(ending: str) -> str:
+    return ending.removesuffix(".gz").removesuffix(".zst")
 
 
 def _pattern(folder: Path, files: list[Path]) -> str:
