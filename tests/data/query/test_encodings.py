@@ -171,6 +171,8 @@ def test_lines_are_found_whatever_the_bytes(tmp_path: Path, kind: str) -> None:
         ([["", "b"], ["1", "2"], ["3", "4"]], 0),
         ([["", "b", "c"], ["1", "2", "3"]], 0),
         ([["# made", "by x"], ["a", "b"]], 1),
+        ([["#made, by x"], ["a", "b"]], 1),
+        ([["#chrom", "start"], ["1", "2"]], 0),
         ([], 0),
     ],
 )

@@ -183,10 +183,15 @@ def _compression(path: Path) -> str:
 
 
 def title(rows: Sequence[list[str]]) -> int:
-    """How many of the first rows are a title or remarks above the header: of one value, or none."""
+    """How many of the first rows are a title or remarks above the header: of one value, or none.
+
+    A row that begins with `#` is a remark, unless a name follows and it is as wide as the table, as the
+    header `#chrom,start` is.
+    """
     width = max(map(len, rows), default=0)
     for number, row in enumerate(rows):
         alone = len(row) < 2 or (width > 2 and not any(cell.strip() for cell in row[1:]))
-        if width > 1 and not alone and not row[0].startswith("#"):
+        remark = not alone and (row[0].startswith(("# ", "##")) or (row[0][:1] == "#" and len(row) < width))
+        if width > 1 and not alone and not remark:
             return number if len(row) == width else 0
     return 0
