@@ -686,7 +686,7 @@ def test_line_ends_of_two_kinds_are_named_and_can_be_read(tmp_path: Path) -> Non
         RunFailed, match=r"`clicks.csv:3`: its line end is not that of the first line"
     ) as caught:
         run(own(rows=query), tmp_path, tmp_path / "out")
-    assert caught.value.hint == "mend it, or read it with `strict_mode=false`"
+    assert caught.value.hint == "fix it, or read it with `strict_mode=false`"
     loose = query.replace("all_varchar", "strict_mode=false, all_varchar")
     assert sum(split.rows for split in run(own(rows=loose), tmp_path, tmp_path / "out").splits.values()) == 60
 

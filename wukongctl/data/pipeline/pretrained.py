@@ -77,7 +77,7 @@ def _checked(vectors: np.ndarray, pretrained: Pretrained, path: Path) -> np.ndar
         dims = " x ".join(map(str, vectors.shape[1:])) or "single numbers"
         raise UsageError(
             f"the vectors of `{path.name}` have dimension {dims}, the recipe says {pretrained.dim}",
-            hint="mend `pretrained.dim`",
+            hint="fix `pretrained.dim`",
         )
     if not np.isfinite(vectors).all():
         raise RunFailed(f"`{path.name}` holds a vector that is not finite")

@@ -76,7 +76,7 @@ class Rejects:
             raise RunFailed(
                 f"`{rejected.file}:{rejected.line}`: a quoted value that begins here never ends, "
                 f"or only many lines later (dataset `{self.spec.name}`)",
-                hint="mend the line; if quotes mean nothing in this file, read it with `quote=''`",
+                hint="fix the line; if quotes mean nothing in this file, read it with `quote=''`",
             )
         return lines
 
@@ -108,7 +108,7 @@ def require(spec: DatasetSpec, count: int, last: Rejected | None = None) -> None
         example = f"; {where}: {last.reason}"
     raise RunFailed(
         f"more than {spec.max_rejected:,} rows of dataset `{spec.name}` are bad{example}",
-        hint="mend the SELECT, or raise `max_rejected`",
+        hint="fix the SELECT, or raise `max_rejected`",
     )
 
 

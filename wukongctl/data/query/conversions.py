@@ -15,9 +15,7 @@ VALUE = re.compile(
 EXPRESSION = re.compile(r"^(LINE \d+: .*)\n( *)(\^+)$", re.MULTILINE)
 """DuckDB's picture of the query, with carets under the part that failed."""
 STRPTIME = re.compile(r"\bstrptime\s*\([^()]*", re.IGNORECASE)
-HINT = (
-    "mend it, or make such values missing: in the SQL, `TRY_CAST` for `CAST`, `try_strptime` for `strptime`"
-)
+HINT = "fix it, or make such values missing: in the SQL, `TRY_CAST` for `CAST`, `try_strptime` for `strptime`"
 
 
 def expression(text: str) -> str | None:

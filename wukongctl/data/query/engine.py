@@ -50,10 +50,10 @@ CLOSE_ATTEMPTS, CLOSE_SECONDS = 500, 0.01
 UNICODE = ("unicode", "not utf-8", "not latin-1")
 LOST = "CSV Parser state machine reached an invalid state"
 CUT_SHORT = re.compile(r"Unexpected end of GZIP stream: (.+)")
-MEND = "mend it, or tell `read_csv` more about the file: `delim`, `quote`, `columns`, `max_line_size`"
+MEND = "fix it, or tell `read_csv` more about the file: `delim`, `quote`, `columns`, `max_line_size`"
 TEXTS = re.compile(r"\b(all_varchar|columns|dtypes|types|column_types)\b", re.IGNORECASE)
 AS_TEXT = f"{lines.SKIP}; or, with `all_varchar=true` in `read_csv`, leave types to the features"
-LOOSEN = "mend it, or read it with `strict_mode=false`"
+LOOSEN = "fix it, or read it with `strict_mode=false`"
 
 
 def require_memory_limit(size: str | None) -> None:

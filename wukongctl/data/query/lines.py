@@ -32,7 +32,7 @@ NO_QUOTES = re.compile(r"\bquote\s*=\s*''", re.IGNORECASE)
 PLACED = re.compile(r"`([^`]+):(\d+)`: ")
 """How the message of an error begins that knows file and line."""
 LEAVE_OUT = "let `on_error: skip` in the recipe leave such rows out"
-SKIP = f"mend it, or {LEAVE_OUT}"
+SKIP = f"fix it, or {LEAVE_OUT}"
 
 
 class Place(NamedTuple):

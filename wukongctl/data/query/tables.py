@@ -88,7 +88,7 @@ def _csv(engine: Engine, path: Path, name: str) -> Table:
     cells = [None if cell is None else str(cell).strip() for cell in engine.rows(first)[0]]
     odd = lines.odd_line(path, lines.DELIMITERS) if len(cells) == 1 else None
     if odd is not None:
-        raise RunFailed(f"`{path.name}:{odd[0]}`: {odd[1]}", hint="mend the line, then try again")
+        raise RunFailed(f"`{path.name}:{odd[0]}`: {odd[1]}", hint="fix the line, then try again")
     header = (bool(has_header) or bool(title)) and _is_header(cells)
     given = [cell if header and cell else f"column_{i + 1}" for i, cell in enumerate(cells)]
     names = _unique(given)

@@ -1,0 +1,5 @@
+"""The command line, for acceptance tests as well."""
+
+from tests.cli.conftest import wukong
+
+__all__ = ["wukong"]
