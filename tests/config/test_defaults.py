@@ -201,7 +201,7 @@ def test_the_depth_and_projection_of_wukong_follow_the_dataset() -> None:
     assert listed["layers"] == 2
     assert completed(recipe(model="{name: wukong, hidden: [64, 32]}")).model.to_dict()["layers"] == 1
     open_keys = defaults.open_sizes({"data": "x", "model": {"name": "wukong"}})
-    assert open_keys == ["model.layers", "model.projection"]
+    assert open_keys == [f"model.{key}" for key in ("head", "hidden", "layers", "n_F", "n_L", "projection")]
 
 
 def recipes(spec: type) -> list[str]:

@@ -36,8 +36,14 @@ ROWS_OF_TWO_LAYERS = 200_000
 """Train rows from which a second Wukong layer, interactions of order 4, has something to learn."""
 ALL_PAIRS = 64
 """Embeddings up to which Wukong keeps all pairs: a projection would save little."""
+WUKONG_ROWS = 16
+"""Embeddings made by each of the two blocks of a Wukong layer."""
+WUKONG_HIDDEN = 256
+"""Width of the hidden layers of its blocks and of its head."""
 
-SIZES = frozenset({"model.width", "model.layers", "model.projection"})
+SIZES = frozenset(
+    f"model.{key}" for key in ("width", "layers", "projection", "n_F", "n_L", "hidden", "head")
+)
 """Keys of the rules that change what a model costs."""
 SAVED = frozenset({"name", "curve", "max_examples", "evaluate_every", "threads"})
 """Keys that nobody writes all of, and every saved recipe has: nothing in it is open."""
@@ -104,9 +110,10 @@ def open_sizes(recipe: Recipe) -> list[str]:
         return []
     small = Facts(1_000, 100, (100,), 0, 0, 100)
     extremes = (small, replace(small, train_rows=10**9, embedding_rows=10**9, cardinalities=(10**9,)))
-    found = {choice for facts in extremes for choice in choices(recipe, facts) if choice.key in SIZES}
+    found = [choice for facts in extremes for choice in choices(recipe, facts) if choice.key in SIZES]
     constant = {f"model.{name}": field.default for name, field in page.model_fields.items()}
-    return sorted({c.key for c in found if _at(recipe, c.key) is None and c.value != constant[c.key]})
+    found = [choice for choice in found if _at(recipe, choice.key) is None]
+    return sorted({choice.key for choice in found if choice.value != constant[choice.key]})
 
 
 def _model() -> Iterator[Choice]:
@@ -119,12 +126,16 @@ def _model() -> Iterator[Choice]:
 
 
 def _wukong(recipe: Recipe, facts: Facts) -> Iterator[Choice]:
-    """Depth and projection of the one model that has them."""
+    """Depth, width and projection of a stack."""
     if _at(recipe, "model.name") != "wukong":
         return
     if not _has_lists_per_layer(recipe):
         layers = 1 if facts.train_rows < ROWS_OF_TWO_LAYERS else 2
         yield Choice("model.layers", layers, f"{facts.train_rows:,} train rows")
+    yield Choice("model.n_F", WUKONG_ROWS, "embeddings made by the factorization machine block")
+    yield Choice("model.n_L", WUKONG_ROWS, "embeddings made by the linear compress block")
+    yield Choice("model.hidden", [WUKONG_HIDDEN], "of the factorization machine block")
+    yield Choice("model.head", [WUKONG_HIDDEN], "of the final MLP")
     embeddings = len(facts.cardinalities) + bool(facts.numeric)
     if embeddings <= ALL_PAIRS and _at(recipe, "model.k") is None:
         yield Choice("model.projection", "none", f"all pairs of {embeddings} embeddings")
