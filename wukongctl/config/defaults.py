@@ -41,9 +41,7 @@ WUKONG_ROWS = 16
 WUKONG_HIDDEN = 256
 """Width of the hidden layers of its blocks and of its head."""
 
-SIZES = frozenset(
-    f"model.{key}" for key in ("width", "layers", "projection", "n_F", "n_L", "hidden", "head")
-)
+SIZES = frozenset(f"model.{key}" for key in ("width", "layers", "projection", "n_F", "n_L", "hidden", "head"))
 """Keys of the rules that change what a model costs."""
 SAVED = frozenset({"name", "curve", "max_examples", "evaluate_every", "threads"})
 """Keys that nobody writes all of, and every saved recipe has: nothing in it is open."""
