@@ -173,3 +173,16 @@ def test_a_run_keeps_scores_of_a_few_rows_with_the_needed_columns_alone(made: Ma
     assert sample.num_rows == 100
     assert set(sample.column_names) == {"id", "price", "tags", "hour"}
     assert pq.read_metadata(made.run / "selfcheck.parquet").num_rows == 100
+
+
+def test_numbers_in_another_notation_are_an_error_that_names_the_range(made: Made) -> None:
+    new = made.folder / "english.csv"
+    rows = "".join(f"12;1577.{i};08:00;08:00\n" for i in range(10, 40))
+    new.write_text("id;price;tags;hour\n" + rows)  # the SELECT reads 157710
+    with pytest.raises(CheckFailed, match=r"100\.0% of the values of `price` .* -1000000 to 2000: `157710`"):
+        made.predict(new)
+    logits, said = made.predict(new, allow_unknown=True)
+    assert len(logits) == 30
+    assert any("`price` lie outside" in note for note in said["notes"])
+    new.write_text("id;price;tags;hour\n" + rows.replace(".", ","))
+    made.predict(new)

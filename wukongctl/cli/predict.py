@@ -46,7 +46,7 @@ Examples:
 @click.option(
     "--allow-unknown",
     is_flag=True,
-    help="Score rows although most values of a feature are unknown or missing that were not in training.",
+    help="Score rows although most values of a feature are unknown, missing or out of range.",
 )
 @options.common
 def predict(

@@ -24,6 +24,7 @@ from wukongctl.data.manifest import Manifest, RawRows
 from wukongctl.data.pipeline import diagnosis, encode, lookup, new_rows, numbers, reading, spool, vocabulary
 from wukongctl.data.pipeline.lookup import Table
 from wukongctl.data.pipeline.new_rows import Rows
+from wukongctl.data.pipeline.ranges import Ranges
 from wukongctl.data.pipeline.strangers import Strangers
 from wukongctl.data.query import lines, rewriting, row_files, sql
 from wukongctl.data.query.engine import DISABLED, ConversionFailed, Engine
@@ -65,13 +66,20 @@ class RowReader:
         self.encoders = numbers.of_manifest(manifest.features)
         self.vocabularies = _vocabularies(dataset, self.spec)
         self.strangers = Strangers(self.spec, self.vocabularies, manifest.statistics)
+        scales = [(feature.mean, feature.std) for feature in manifest.features if feature.of is None]
+        self.ranges = Ranges.of(self.spec, scales, manifest.statistics, dataset)
         self.outdated = _outdated(manifest, self.spec) if columns is None else None
         self.read: dict[Path, ColumnsOf] = {}
         """Which columns each file so far had."""
 
     def notes(self) -> list[str]:
         """What a person should know of the rows so far."""
-        return [*([self.outdated] if self.outdated is not None else []), *self.strangers.surprises()]
+        outdated = [self.outdated] if self.outdated is not None else []
+        return [*outdated, *self.strangers.surprises(), *self.ranges.surprises()]
+
+    def alarms(self) -> list[str]:
+        """Why the rows so far should not be scored unasked."""
+        return [*self.strangers.alarms(), *self.ranges.alarms()]
 
     def batches(self, path: Path) -> Iterator[Batch]:
         """The rows of a Parquet, CSV, TSV or JSON file, in order.
@@ -81,6 +89,7 @@ class RowReader:
         """
         for table in self.tables(path):
             self.strangers.count(table)
+            self.ranges.count(table)
             packed = np.empty((table.num_rows, self.columns.width), np.int32)
             self.columns.pack(table, packed)
             yield self.columns.batch(torch.from_numpy(packed))

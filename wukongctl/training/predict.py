@@ -37,7 +37,7 @@ def predict(
     `out` is Parquet or CSV by its name, and whole or absent. `report` hears of the rows done so far.
     Raises UsageError for files that are not there or lack columns, RunFailed for rows that cannot be read,
     CheckFailed where rows of training would not get their scores again, and, unless `allow_unknown`, where
-    most values of a feature are unknown or missing that were not in training.
+    most values of a feature are unknown, missing or out of range that were not in training.
     """
     if out.suffix.lower() not in (".parquet", ".csv"):
         raise UsageError(f"cannot tell how to write `{out}`", hint="name it `.parquet` or `.csv`")
@@ -93,7 +93,7 @@ def _scored(trained: Trained, reader: RowReader, files: Sequence[Path]) -> Itera
 
 def _require_known(reader: RowReader) -> None:
     """CheckFailed where values are so strange to the run that scores would say nothing."""
-    alarms = reader.strangers.alarms()
+    alarms = reader.alarms()
     if not alarms:
         return
     hint = "write them as the training file does, or add `--allow-unknown` to score the rows all the same"

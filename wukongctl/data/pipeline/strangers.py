@@ -70,13 +70,13 @@ class Strangers:
         found = []
         for index, (name, tally) in enumerate(zip(self.names, self.tallies, strict=True)):
             usual_unknown, usual_missing = self._usual(name)
-            if tally.items >= LEAST and _is_alarming(_share(tally), usual_unknown):
+            if tally.items >= LEAST and is_alarming(_share(tally), usual_unknown):
                 found.append(
                     f"{_share(tally):.1%} of the values of `{name}` are unknown to the run, in the prepared "
                     f"dataset at most {usual_unknown:.1%}: {self._listed(index)}"
                 )
             missing = tally.missing / max(tally.rows, 1)
-            if tally.rows >= LEAST and _is_alarming(missing, usual_missing):
+            if tally.rows >= LEAST and is_alarming(missing, usual_missing):
                 found.append(
                     f"`{name}` is missing in {missing:.1%} of the rows, in the prepared dataset in at most "
                     f"{usual_missing:.1%}"
@@ -109,5 +109,6 @@ def _share(tally: Tally) -> float:
     return tally.unknown / max(tally.items, 1)
 
 
-def _is_alarming(share: float, usual: float) -> bool:
+def is_alarming(share: float, usual: float) -> bool:
+    """Whether `share` of the rows is too strange to score, given the `usual` share in the prepared splits."""
     return share > max(ALARM, 2 * usual + SURPRISE)

@@ -1,0 +1,85 @@
+"""Numbers beyond train's range, and those that are so for a good reason."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tests.data.test_prepare import own, run
+from wukongctl.config.dataset import DatasetSpec
+from wukongctl.data import manifest as manifests
+from wukongctl.data.pipeline.ranges import Ranges
+
+ROWS = 1200
+Check = Callable[..., Ranges]
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Check:
+    """Prepare a table whose `x` are these numbers; then what is said of others."""
+
+    def ranges(known: np.ndarray, new: np.ndarray, **numeric: Any) -> Ranges:
+        lines = [f"{i % 2},{value!r}" for i, value in enumerate(known.tolist())]
+        (tmp_path / "clicks.csv").write_text("\n".join(["label,x", *lines]) + "\n")
+        group = {"type": "numeric", "columns": ["x"], **numeric}
+        split = {"by": "order", "ratio": {"train": 4, "valid": 1, "test": 1}}
+        run(own(name="clicks", split=split, features=[group]), tmp_path, tmp_path)
+        manifest = manifests.read(tmp_path / "clicks")
+        (feature,) = (feature for feature in manifest.features if feature.of is None)
+        spec = DatasetSpec.from_dict(manifest.recipe)
+        scale = (feature.mean, feature.std)
+        found = Ranges.of(spec, [scale], manifest.statistics, tmp_path / "clicks")
+        values = np.log1p(np.maximum(new, 0)) if numeric.get("transform") == "log1p" else new
+        if feature.mean is not None and feature.std is not None:
+            values = (values - feature.mean) / feature.std
+        found.count(pa.table({"x": pa.array(values.astype(np.float32))}))
+        return found
+
+    return ranges
+
+
+@pytest.fixture
+def prices() -> np.ndarray:
+    """Heavy-tailed, as money is: the largest are a thousand times the median."""
+    return np.random.default_rng(0).lognormal(6, 1.5, ROWS).round(2)
+
+
+@pytest.mark.parametrize("factor", [100, 1000])
+@pytest.mark.parametrize("numeric", [{}, {"standardize": False}, {"transform": "log1p"}])
+def test_another_unit_is_an_alarm(
+    check: Check, prices: np.ndarray, factor: int, numeric: dict[str, Any]
+) -> None:
+    assert check(prices, prices[-200:], **numeric).alarms() == []
+    found = check(prices, prices[-200:] * factor, **numeric)
+    (said,) = found.alarms()
+    assert f"{prices[:800].max():.6g}"[:5] in said
+    assert found.surprises() == [said]
+
+
+def test_a_tenth_outside_is_a_note_and_the_largest_values_alone_are_none(
+    check: Check, prices: np.ndarray
+) -> None:
+    some = np.concatenate([prices[:80], np.full(20, 1e7)])
+    found = check(prices, some)
+    assert len(found.surprises()) == 1
+    assert found.alarms() == []
+    largest = check(prices, np.sort(prices[:800])[-30:])  # unusual, and yet within the range
+    assert largest.alarms() == largest.surprises() == []
+
+
+@pytest.mark.parametrize(
+    ("known", "new"),
+    [
+        (np.full(ROWS, 5.0), np.full(50, 7.0)),  # constant: the model never learnt from it
+        (np.arange(ROWS) % 6 + 1.0, np.full(50, 7.0)),  # a seventh month
+        (np.arange(ROWS) * 1.0, np.arange(50) + 1e4),  # grows with the order of the split
+        (np.arange(ROWS) % 100 * 1.0, np.full(19, 1e6)),  # of so few nothing is claimed
+    ],
+    ids=["constant", "whole", "time", "few"],
+)
+def test_what_has_a_good_reason_is_not_said(check: Check, known: np.ndarray, new: np.ndarray) -> None:
+    found = check(known, new)
+    assert found.alarms() == found.surprises() == []
