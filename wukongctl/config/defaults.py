@@ -32,7 +32,7 @@ EMBEDDING_INIT = 0.02
 LOGIT_SCALE = 0.01
 WIDTH = 16
 DROPOUT = 0.1
-ROWS_OF_TWO_LAYERS = 200_000
+ROWS_OF_TWO_LAYERS = 1_000_000
 """Train rows from which a second Wukong layer, interactions of order 4, has something to learn."""
 ALL_PAIRS = 64
 """Embeddings up to which Wukong keeps all pairs: a projection would save little."""
