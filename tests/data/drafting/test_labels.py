@@ -81,6 +81,19 @@ def test_positive_values_are_given(tmp_path: Path, positive: list[str], expressi
     assert positives == sum(value in positive for value in READMITTED)
 
 
+@pytest.mark.parametrize(
+    "label", [PICK.choices([0, 1], k=ROWS), PICK.choices(["bought", "seen"], k=ROWS), READMITTED]
+)
+def test_positive_values_are_of_the_guessed_label_only(label: list[object]) -> None:
+    """Not of a feature that happens to have that value."""
+    known = table(answer=PICK.choices(["maybe", "yes"], k=ROWS), y=label)
+    write(known, Path("t.csv"))
+    with pytest.raises(UsageError, match="`y`, as guessed, has no value `yes`") as failure:
+        draft("t.csv", positive=["yes"])
+    assert all(f"`{value}`" in str(failure.value.hint) for value in set(label))
+    assert "`--label`" in str(failure.value.hint)
+
+
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
 def test_positive_numbers_are_given(tmp_path: Path, ending: str) -> None:
     grades = PICK.choices([1, 2, 3], k=ROWS)

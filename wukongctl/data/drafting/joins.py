@@ -103,7 +103,7 @@ def _aliases(files: Sequence[str]) -> list[str]:
     found: list[str] = []
     for file in files:
         stem = re.sub(r"\W+", "_", Path(file).name.partition(".")[0]).strip("_") or "table"
-        stem = stem if page.PLAIN.fullmatch(stem) and stem.lower() not in page.RESERVED else f"t_{stem}"
+        stem = stem if page.sql_name(stem) == stem else f"t_{stem}"
         name, count = stem, 2
         while name.lower() in (other.lower() for other in found):
             name, count = f"{stem}_{count}", count + 1
@@ -144,7 +144,7 @@ def _require_unique(engine: Engine, side: _Side, copy: str) -> None:
     if not found:
         return
     ((value, rows, keys),) = found
-    plain = page.PLAIN.fullmatch(side.key) and re.fullmatch(r"[\w./-]+\.(csv|parquet)", side.join.file)
+    plain = page.sql_name(side.key) == side.key and re.fullmatch(r"[\w./-]+\.(csv|parquet)", side.join.file)
     file = Path(side.join.file)
     reader = (
         f"'{file}'" if file.suffix == ".parquet" else f"read_csv('{file}', header=true, all_varchar=true)"

@@ -123,11 +123,12 @@ def require_both(engine: Engine, label: Label, query: str) -> None:
 def guessed(columns: Sequence[Column], positive: Sequence[str], file: str) -> Label:
     """The label by names and values; UsageError where nothing can be one."""
     for column, sure in _likely(columns):
-        if positive and not set(positive) <= set(column.values):
+        made = _as_label(column, sure=sure)
+        if made is None:
             continue
-        made = _as_given(column, positive) if positive else _as_label(column, sure=sure)
-        if made is not None:
-            return made
+        given = _as_given(column, positive, guessed=True) if positive else made
+        if given is not None:
+            return given
     raise UsageError(
         f"no column of `{file}` looks like a label, such as one of 0 and 1",
         hint=f"name it with `--label`, a column or SQL{_example(columns)}; "
@@ -158,13 +159,16 @@ def _likely(columns: Sequence[Column]) -> Iterable[tuple[Column, bool]]:
         yield column, column is last and two_texts
 
 
-def _as_given(column: Column, positive: Sequence[str]) -> Label | None:
+def _as_given(column: Column, positive: Sequence[str], *, guessed: bool = False) -> Label | None:
     """The label that is 1 for the values that a person gave."""
     listed = list(dict.fromkeys(value.strip() for value in positive))
     absent = [value for value in listed if value not in column.values and column.distinct <= FEW]
     if absent:
+        label = "the label column `{}`, as guessed," if guessed else "`{}`"
+        other = "; name another column with `--label`" if guessed else ""
         raise UsageError(
-            f"`{column.name}` has no value `{absent[0]}`", hint=f"it has {_shown(column.values)}"
+            f"{label.format(column.name)} has no value `{absent[0]}`",
+            hint=f"it has {_shown(column.values)}{other}",
         )
     if column.distinct < 2 or column.is_nested or column.is_list:
         return None
