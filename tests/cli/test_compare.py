@@ -163,6 +163,8 @@ def test_a_run_given_twice_is_told(wukong: Wukong, runs: list[str], tmp_path: Pa
     described.write_text(described.read_text().replace('"fingerprint": "', '"fingerprint": "0'))
     other = wukong("compare", *runs, copy)
     assert (other.code, "were trained on different data" in other.err) == (2, True)
+    assert other.err.count("(fingerprint ") == 2
+    assert f"hint: run `wukongctl compare {' '.join(sorted(runs))}" in other.err
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Whatever is typed first, following what is printed next leads to a trained model, and never back."""
 
+import json
 import re
 import shlex
 import shutil
@@ -236,13 +237,51 @@ def test_the_end_of_a_command_names_the_next_one(wukong: Wukong, described: Path
     assert "`wukongctl recipes init clicks > clicks-wukong.yaml`" in prepared.err
     trained = wukong("train", "mine.yaml")
     assert "next: `wukongctl predict runs/clicks-mlp-" in trained.err
-    assert re.search(r"`wukongctl compare runs`", trained.err)
+    assert "wukongctl compare" not in trained.err  # of one run
+    assert "`wukongctl compare runs`" in wukong("train", "mine.yaml", "--seed", "1").err
+
+
+def runs_of(folder: Path, **datasets: str) -> None:
+    for name, dataset in datasets.items():
+        run = folder / name.replace("_", "-")
+        run.mkdir(parents=True)
+        (run / "result.json").write_text("{}")
+        (run / "run.json").write_text(json.dumps({"data": {"dataset": dataset}}))
 
 
 def test_what_comes_after_a_run_keeps_to_its_data(tmp_path: Path) -> None:
-    said = next_steps.after_training(Path("my runs/x"), tmp_path)
-    assert f"`wukongctl predict 'my runs/x' FILE --data {tmp_path}`" in said
-    assert f"`wukongctl compare 'my runs' --data {tmp_path}`" in said
+    out = tmp_path / "my runs"
+    runs_of(out, x="clicks", y="clicks")
+    said = next_steps.after_training(out / "x", "clicks", tmp_path)
+    assert f"`wukongctl predict '{out}/x' FILE --data {tmp_path}`" in said
+    assert f"`wukongctl compare '{out}' --data {tmp_path}`" in said
+
+
+def test_runs_on_other_data_are_not_compared(tmp_path: Path) -> None:
+    out = tmp_path / "runs"
+    data = next_steps.default_folder()
+    runs_of(out, bank_mlp_1="bank", bank_mlp_2="bank", ads_mlp_1="ads")
+    assert next_steps.to_compare("bank", out, data) == f"wukongctl compare {out}/bank-*"
+    assert next_steps.to_compare("ads", out, data) is None
+    runs_of(out, bank_two_mlp_1="bank-two", named="bank")  # the pattern would find one, and miss the other
+    listed = " ".join(f"{out}/{name}" for name in ("bank-mlp-1", "bank-mlp-2", "named"))
+    assert next_steps.to_compare("bank", out, data) == f"wukongctl compare {listed}"
+
+
+def test_without_positives_in_valid_the_next_command_works(wukong: Wukong, described: Path) -> None:
+    rows = [f"u{row % 17},i{row % 23},{int(row < 200 and row % 3 == 0)}\n" for row in range(400)]
+    (described / "clicks.csv").write_text("user,item,clicked\n" + "".join(rows))
+    command = hinted(prepared := wukong("prepare", "./clicks.yaml"))
+    assert prepared.code == 0
+    assert "--set early_stopping.metric=logloss" in prepared.err
+    assert wukong(*command, "--set", "epochs=1").code == 0
+
+
+@pytest.mark.parametrize("start", ["tune clicks", "tune clicks.yaml", "train clicks-wukong.yaml"])
+def test_a_recipe_that_is_not_written_yet_is_to_be_drafted(wukong: Wukong, ready: Path, start: str) -> None:
+    assert hinted(said := wukong(*start.split())) == ["recipes", "init", "clicks", ">", "clicks-wukong.yaml"]
+    assert said.code == 2
+    assert ("`wukongctl tune clicks-wukong.yaml`" in said.err) == start.startswith("tune")
 
 
 @pytest.mark.parametrize("option", ["--json", "--quiet"])

@@ -266,6 +266,23 @@ def test_the_hint_of_few_updates_gives_enough(rows: int, batch: int, epochs: int
     assert better.epochs * -(-rows // better.batch_size) >= 100
 
 
+def test_the_hint_of_few_updates_outlasts_patience() -> None:
+    """On 200 rows: 13 updates a pass in batches of 16, so 8 passes for 100 of them."""
+    stopping = {"batch_size": 64, "epochs": 3, "early_stopping": {"patience": 3}}
+    small = splits(train=split(200, 60)) | {"examples": 600, "updates": 12}
+    found = next(warning for warning in warnings(facts(stopping, **small)) if warning.code == "few_updates")
+    patience = re.search(r"early_stopping\.patience=(\d+)", found.hint)
+    assert patience is not None
+    assert int(patience[1]) * 13 >= 100  # even if the first evaluation stays the best
+    stopped = {"batch_size": 16, "epochs": 10, "early_stopping": {"patience": 3}}
+    found = next(
+        warning
+        for warning in warnings(facts(stopped, **small | {"examples": 800, "updates": 52}))
+        if warning.code == "few_updates"
+    )
+    assert "early_stopping.patience=8" in found.hint  # followed before, but for the patience
+
+
 def test_every_setting_that_a_hint_names_is_one(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(json.dumps(RECIPE))

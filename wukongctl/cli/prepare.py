@@ -99,7 +99,9 @@ def prepare(
     content = [content for _, content in results]
     output.result(content[0] if len(content) == 1 else content, lambda console: _show(console, results))
     for manifest, _ in results:
-        output.note(next_steps.after_preparation(manifest.dataset, out))
+        valid = manifest.splits.get("valid")
+        has_auc = valid is None or valid.has_both_classes
+        output.note(next_steps.after_preparation(manifest.dataset, out, has_auc=has_auc))
 
 
 def run_recipe(

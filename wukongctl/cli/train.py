@@ -117,7 +117,7 @@ def train(
             if rank == 0:
                 output.result(summary_of(outcome), lambda console: show(console, outcome))
                 warn_of(output, [outcome.result])
-                output.note(next_steps.after_training(outcome.folder, data))
+                output.note(next_steps.after_training(outcome.folder, specs[0].data, data))
 
 
 def run_recipe(

@@ -108,12 +108,12 @@ def _plan(
     seeds: int,
 ) -> "Tuning":
     from wukongctl.config.space_options import SpaceOption
-    from wukongctl.data.recipes import find
+    from wukongctl.data.recipes import to_tune
     from wukongctl.scaling.candidates import read
     from wukongctl.scaling.tune import Tuning
 
     wanted = [SpaceOption.parse(text) for text in spaces]
-    paths = [find(recipe, data) for recipe in recipes]
+    paths = [to_tune(recipe, data) for recipe in recipes]
     found, manifests = read(paths, overrides, wanted, data, seed=seed)
     return Tuning(found, manifests, out, budget=budget, seeds=tuple(range(seed, seed + seeds)))
 

@@ -4,6 +4,7 @@ Every hint that sends a person to `prepare` or to `train` is made here, so that 
 the recipe that is there, into the folder that the failed command looked in, and not back.
 """
 
+import json
 import os
 import re
 import shlex
@@ -91,18 +92,55 @@ def to_draft(name: str, data: Path) -> str:
     return f"wukongctl recipes init {quoted(name)}{_option('--data', data)} > {target}"
 
 
-def after_preparation(name: str, data: Path) -> str:
-    """What a person may do with a dataset that is prepared."""
+def after_preparation(name: str, data: Path, *, has_auc: bool = True) -> str:
+    """What a person may do with a dataset that is prepared; without `has_auc`, its `valid` has one class."""
+    if not has_auc:
+        return f"next: `{to_train(name, data)} --set early_stopping.metric=logloss`"
     return f"next: `{to_train(name, data)}`, or `{to_draft(name, data)}` for a recipe to edit"
 
 
-def after_training(run: Path, data: Path) -> str:
-    """What a person may do with a finished run, whose dataset is in `data`."""
-    option = _option("--data", data)
-    return (
-        f"next: `wukongctl predict {quoted(run)} FILE{option}` scores new rows, "
-        f"`wukongctl compare {quoted(run.parent)}{option}` sets runs side by side"
-    )
+def after_training(run: Path, dataset: str, data: Path) -> str:
+    """What a person may do with a finished run on `dataset`, which is in `data`."""
+    scoring = f"next: `wukongctl predict {quoted(run)} FILE{_option('--data', data)}` scores new rows"
+    comparing = to_compare(dataset, run.parent, data)
+    return scoring if comparing is None else f"{scoring}, `{comparing}` sets runs side by side"
+
+
+def to_compare(dataset: str, folder: Path, data: Path) -> str | None:
+    """The command that compares the runs in `folder` on `dataset`; None where there are not two.
+
+    The shell finds them by how they are called, where that tells them from runs on other data.
+    """
+    runs = {run: _trained_on(run) for run in _run_folders(folder)}
+    own = [run for run, trained_on in runs.items() if trained_on == dataset]
+    if len(own) < 2:
+        return None
+    if len(own) == len(runs):
+        return f"wukongctl compare {quoted(folder)}{_option('--data', data)}"
+    if [run for run in runs if run.name.startswith(f"{dataset}-")] == own:
+        return f"wukongctl compare {quoted(folder / dataset)}-*{_option('--data', data)}"
+    return compare_command(own, data)
+
+
+def compare_command(runs: Collection[Path], data: Path) -> str:
+    """`compare` of these runs."""
+    return f"wukongctl compare {' '.join(map(quoted, runs))}{_option('--data', data)}"
+
+
+def _run_folders(folder: Path) -> list[Path]:
+    """Finished runs in `folder`, by name."""
+    try:
+        return sorted(path.parent for path in folder.glob("[!.]*/result.json"))
+    except OSError:
+        return []
+
+
+def _trained_on(run: Path) -> str | None:
+    """The dataset of a run folder; None where its run.json does not say."""
+    try:
+        return json.loads((run / "run.json").read_text(encoding="utf-8"))["data"]["dataset"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def again(run: Path, data: Path) -> str:

@@ -34,7 +34,7 @@ def find(name: str, data: Path) -> Path:
     try:
         path = library.find(name)
     except UsageError as error:
-        raise _without_ending(name) or _instead(name, data) or error from None
+        raise _without_ending(name) or _instead(name, data) or _undrafted(name, data) or error from None
     if path.suffix in TABLES:
         raise a_table(path, data)
     return path
@@ -158,6 +158,32 @@ def _without_ending(name: str) -> UsageError | None:
         if isinstance(content, dict) and format_of(set(content)) in (TrainingSpec, SweepSpec):
             return UsageError(f"there is no recipe `{name}`", hint=f"did you mean `{path}`?")
     return None
+
+
+def to_tune(name: str, data: Path) -> Path:
+    """As `find`; a prepared dataset, or the recipe of one, is answered with how to get a training recipe."""
+    path = Path(name)
+    try:
+        content = read(path).value if path.is_file() and path.suffix in library.ENDINGS else {"name": name}
+    except (OSError, UsageError, ValueError):
+        return find(name, data)
+    is_training = isinstance(content, dict) and path.is_file() and format_of(set(content)) is not DatasetSpec
+    dataset = content.get("name") if isinstance(content, dict) and not is_training else None
+    if not isinstance(dataset, str) or not next_steps.is_prepared(dataset, data):
+        return find(name, data)
+    hint = (
+        f"run `{next_steps.to_draft(dataset, data)}`, then "
+        f"`wukongctl tune {next_steps.quoted(f'{dataset}-{next_steps.DEFAULT_MODEL}.yaml')}`"
+    )
+    raise UsageError(f"`{name}` is a dataset, not a training recipe", hint=hint)
+
+
+def _undrafted(name: str, data: Path) -> UsageError | None:
+    """The training recipe of a prepared dataset that `recipes init` would write, where it is not there."""
+    dataset = Path(name).stem.removesuffix(f"-{next_steps.DEFAULT_MODEL}")
+    if name != f"{dataset}-{next_steps.DEFAULT_MODEL}.yaml" or not next_steps.is_prepared(dataset, data):
+        return None
+    return UsageError(f"there is no recipe `{name}`", hint=f"run `{next_steps.to_draft(dataset, data)}`")
 
 
 def _instead(name: str, data: Path) -> UsageError | None:

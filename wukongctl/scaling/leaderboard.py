@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from wukongctl.config.loading import did_you_mean
+from wukongctl.data import next_steps
 from wukongctl.errors import RunFailed, UsageError
 from wukongctl.scaling import namesakes
 from wukongctl.scaling.examples import (
@@ -130,7 +131,7 @@ def build(
     runs = [Run.read(folder) for folder in run_folders(paths)]
     complete = [run for run in runs if run.status == "complete"]
     skipped = tuple(run for run in runs if run.status != "complete")
-    _require_same_data(complete)
+    _require_same_data(complete, data)
     finished, repeated = _each_once(complete)
     if not finished:
         which = "the run is not" if len(runs) == 1 else f"none of the {len(runs)} runs is"
@@ -175,15 +176,23 @@ def _seed(run: Run) -> int:
     return seed
 
 
-def _require_same_data(runs: Sequence[Run]) -> None:
+def _require_same_data(runs: Sequence[Run], data: Path) -> None:
+    """UsageError that names each dataset once, with the command for one of several."""
+    found: dict[str, list[Run]] = {}
     for run in runs:
-        data, first = (str(each.get("data", "fingerprint")) for each in (run, runs[0]))
-        if data != first:
-            raise UsageError(
-                f"`{run.folder}` and `{runs[0].folder}` were trained on different data "
-                f"(`{run.get('data', 'dataset')}`, fingerprints {data[:12]} and {first[:12]})",
-                hint="name the runs of one of the two, or train again on the same prepared data",
-            )
+        found.setdefault(str(run.get("data", "fingerprint")), []).append(run)
+    if len(found) <= 1:
+        return
+    listed = [
+        f"`{members[0].get('data', 'dataset')}` (fingerprint {fingerprint[:12]}, "
+        f"{len(members)} run{'s' * (len(members) > 1)})"
+        for fingerprint, members in found.items()
+    ]
+    most = max(found.values(), key=len)
+    raise UsageError(
+        f"the runs were trained on different data: {', '.join(listed)}",
+        hint=f"run `{next_steps.compare_command([run.folder for run in most], data)}`",
+    )
 
 
 def _require_same_rows(scores: dict[Path, Scores]) -> None:

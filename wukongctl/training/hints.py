@@ -18,14 +18,27 @@ def more_updates(facts: Facts) -> str:
     recipe, rows = facts.recipe, facts.splits["train"].rows
     wanted = max(min(facts.examples, rows) // FEW_UPDATES, SMALLEST_BATCH)
     batch = min(recipe.batch_size, 1 << (wanted.bit_length() - 1))
-    settings = {"batch_size": batch} if batch < recipe.batch_size else {}
+    settings: dict[str, int] = {"batch_size": batch} if batch < recipe.batch_size else {}
     if min(recipe.epochs * rows, recipe.max_examples or math.inf) < FEW_UPDATES * batch:
         settings["epochs"] = max(recipe.epochs, -(-FEW_UPDATES // -(-rows // batch)))
         if recipe.max_examples is not None:
             settings["max_examples"] = FEW_UPDATES * batch
+    if lasting := _patience(recipe, rows, settings):
+        settings["early_stopping.patience"] = lasting
     if not settings:
-        return "it stopped early, or left updates out: see `early_stopping` and `divergence` in its recipe"
+        return "it left updates out: see `divergence` in its recipe"
     return f"make at least {FEW_UPDATES}: {options(settings)}"
+
+
+def _patience(recipe: TrainingSpec, rows: int, settings: Mapping[str, int]) -> int | None:
+    """The patience that lasts for enough updates even if no evaluation improves on the first; None where the
+    recipe's does."""
+    patience = recipe.early_stopping.patience
+    if patience is None:
+        return None
+    every = recipe.evaluate_every or -(-rows // settings.get("batch_size", recipe.batch_size))
+    lasting = -(-FEW_UPDATES // every)
+    return lasting if patience < lasting - 1 else None
 
 
 def slower(recipe: TrainingSpec) -> str:
