@@ -404,3 +404,30 @@ def test_a_leak_is_found_by_the_feature_and_by_the_metric(
     found = trained(data="leaky", batch_size=32, epochs=3, **FAST)
     assert set(found) == {"leaking_feature", "near_perfect"}
     assert found["leaking_feature"].numbers == {"features": {"id": 1.0}}
+
+
+def test_following_the_hint_of_few_updates_silences_it(tmp_path: Path) -> None:
+    lines = [f"{int(i * 7 % 10 < 4)},v{i % 8}" for i in range(200)]
+    (tmp_path / "clicks.csv").write_text("\n".join(["label,a", *lines]) + "\n")
+    split_by = {"by": "order", "ratio": {"train": 3, "valid": 1, "test": 1}}
+    run(
+        own(name="small", split=split_by, features=[{"type": "categorical", "columns": ["a"]}]),
+        tmp_path,
+        tmp_path,
+    )
+    path = tmp_path / "mine.yaml"
+    small = {"data": "small", "threads": 1, "model": {"name": "fm", "width": 4}}
+    stopping = {"batch_size": 64, "epochs": 3, "early_stopping": {"metric": "auc", "patience": 1}}
+    path.write_text(json.dumps(RECIPE | small | stopping))
+    settings: list[str] = []
+    said = []
+    for _ in range(2):
+        outcome = train(
+            load(path, TrainingSpec, settings), data=tmp_path, out=tmp_path, report=lambda _: None
+        )
+        found = {warning.code: warning for warning in RunWarning.read(outcome.result)}
+        said.append("few_updates" in found)
+        if "few_updates" in found:
+            hint = found["few_updates"].hint.replace("`", " ")
+            settings = [word for word in hint.split() if "=" in word]
+    assert said == [True, False]
