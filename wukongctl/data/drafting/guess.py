@@ -39,6 +39,12 @@ AMOUNTS = re.compile(
 )
 FEW_CODES, DENSE_CODES = 20, 200
 """Whole numbers without a telling name are codes if they are so few, or at least so many and without gaps."""
+EPOCHS = (946_684_800, 2_051_222_400)
+"""Seconds since 1970 of the years 2000 and 2035."""
+LOG = 15 * 365 * 86_400
+"""Seconds that a log goes on at most; ids of ten digits at random take more room than that."""
+LEAST_LOG = 60
+"""… and it is no log if all of it happened within so many."""
 EXACT = 2**53
 """Whole numbers beyond this are not told apart as double: ids rather than amounts."""
 FEW_ODD = 0.05
@@ -80,7 +86,7 @@ def time(columns: Sequence[Column]) -> Column | None:
 
 def partial_time(columns: Sequence[Column]) -> Column | None:
     """A column of dates that some rows lack."""
-    dates = [c for c in columns if c.filled < c.rows and c.distinct > 2 and is_date(c)]
+    dates = [c for c in columns if c.filled < c.rows and c.distinct > 2 and (is_date(c) or is_time(c))]
     return next((c for c in dates if not _is_of_something_else(c)), None)
 
 
@@ -97,9 +103,32 @@ def is_date(column: Column) -> bool:
 
 def _counts_time(column: Column) -> bool:
     """Seconds, milliseconds or digits such as 14102100 (year, month, day, hour)."""
+    if column.is_padded:
+        return False
+    if is_time(column):
+        return True
     named = is_named_like_time(column)
     seconds = column.low >= 5e8 and column.high < 4.2e9 and column.distinct > 100
-    return (named and column.low > 1e5) or (seconds and column.median > column.low and not is_code(column))
+    other = is_code(column) or bool(AMOUNTS.search(snake(column.name)))
+    return (named and column.low > 1e5) or (seconds and column.median > column.low and not other)
+
+
+def is_time(column: Column) -> bool:
+    """Whether whole numbers are times by their values: days as 20240131, or s, ms or us since 1970."""
+    name = snake(column.name)
+    if not column.is_integer or column.distinct <= 2:
+        return False
+    if column.is_days:
+        return True
+    if column.distinct <= FEW_CODES or CODES.search(name) or AMOUNTS.search(name):
+        return False
+    first, last = EPOCHS
+    return any(
+        first * unit <= column.low
+        and column.high <= last * unit
+        and LEAST_LOG * unit <= column.high - column.low <= LOG * unit
+        for unit in (1, 10**3, 10**6)
+    )
 
 
 def is_named_like_time(column: Column) -> bool:
@@ -135,6 +164,8 @@ def _left_out(column: Column) -> str | None:
         return "it has one value only"
     if is_date(column):
         return f"a time; a part of it, such as {_part(column)}, could be a feature"
+    if is_time(column):
+        return "a time, by its values; a part of it could be a feature"
     return _numbers_rows(column) or _repeats_too_little(column)
 
 
@@ -205,6 +236,8 @@ def is_code(column: Column) -> bool:
     """Whether numbers stand for things rather than amounts."""
     if not column.is_integer:
         return False
+    if column.is_padded:
+        return True
     name = snake(column.name)
     if AMOUNTS.search(name) and column.distinct > 2:
         return False

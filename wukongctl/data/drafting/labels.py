@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from wukongctl.config.loading import did_you_mean
 from wukongctl.data.drafting import page
-from wukongctl.data.drafting.guess import CODES, snake
+from wukongctl.data.drafting.guess import CODES, FEW_ODD, snake
 from wukongctl.data.drafting.profile import FEW, Column
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
@@ -28,6 +28,8 @@ POSITIVE = (
 NEGATIVE = re.compile(
     r"(no|n|none|never|false|f|0|neg|negative|benign|bad)|(not?|non|un)[ _-].*", re.IGNORECASE
 )
+PLAIN = (("0", "1"), ("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"))
+"""Values that say no and yes without a doubt."""
 GRADES = re.compile(r"(^|_)(rating|stars?|score|grade)s?$")
 MOST_CLASSES = 20
 """Texts of more different values are no label by themselves."""
@@ -44,8 +46,15 @@ class Label(NamedTuple):
     note: str
     doubt: str = ""
     """What a person should look at."""
+    odd: tuple[str, ...] = ()
+    """Values that are no answer: slips beside 0 and 1, whose rows are left out."""
     columns: tuple[Column, ...] = ()
     """All columns that the SQL reads, where it is the person's own."""
+
+    @property
+    def answers(self) -> list[str]:
+        """The values that are not `odd`."""
+        return [value for value in self.column.values if value not in self.odd]
 
     @property
     def read(self) -> tuple[Column, ...]:
@@ -193,18 +202,44 @@ def _as_label(column: Column, *, sure: bool) -> Label | None:
 
 
 def _of_texts(column: Column, name: str, *, sure: bool) -> Label | None:
+    plain = _plain(column)
+    if plain is not None:
+        no, yes = plain
+        odd = tuple(value for value in column.values if value not in plain)
+        expression = name if (no, yes) == ("0", "1") else f"trim({name}) = {sql.literal(yes)}"
+        return Label(column, expression, "", odd=odd)
     known = [value for value in column.values if value.lower() in POSITIVE]
     if len(known) == 1 and (sure or column.distinct == 2):
-        return Label(column, f"trim({name}) = {sql.literal(known[0])}", "")
+        doubt = _taken(column, known[0], "by its meaning")
+        return Label(column, f"trim({name}) = {sql.literal(known[0])}", "", doubt)
     if not sure or 3 * column.distinct > column.filled:
         return None
     positive, why = _positive(column)
-    others = _shown([value for value in column.values if value != positive])
-    doubt = f"`{column.name}`: {why} `{positive}` is taken as positive, {others} as negative; "
-    doubt += "`--positive` says otherwise"
     return Label(
-        column, f"trim({name}) = {sql.literal(positive)}", f"a guess: {why} value is positive", doubt
+        column,
+        f"trim({name}) = {sql.literal(positive)}",
+        f"a guess: {why} value is positive",
+        _taken(column, positive, why),
     )
+
+
+def _taken(column: Column, positive: str, why: str) -> str:
+    """What a person should check of a value that is taken for the event."""
+    others = _shown([value for value in column.values if value != positive])
+    return (
+        f"`{column.name}`: {why} `{positive}` is taken as positive, {others} as negative; "
+        "`--positive` says otherwise"
+    )
+
+
+def _plain(column: Column) -> tuple[str, str] | None:
+    """The two values of a column that plainly say no and yes, if nearly every row has one of them."""
+    for no, yes in PLAIN:
+        pair = {value.lower(): value for value in column.values if value.lower() in (no, yes)}
+        rows = sum(n for v, n in zip(column.values, column.frequencies, strict=True) if v in pair.values())
+        if len(pair) == 2 and rows >= (1 - FEW_ODD) * column.filled:
+            return pair[no], pair[yes]
+    return None
 
 
 def _positive(column: Column) -> tuple[str, str]:
@@ -222,9 +257,18 @@ def _positive(column: Column) -> tuple[str, str]:
 
 
 def _of_numbers(column: Column, name: str, *, sure: bool) -> Label | None:
+    if (column.distinct, column.low, column.high) == (2, 0, 1):
+        return Label(column, name, "")
+    made = _by_rule(column, name, sure=sure)
+    if made is None:
+        return None
+    rule = made.expression.replace(name, page.sql_name(column.name))
+    return made._replace(doubt=f"{made.note}; `{rule}` is taken as positive; `--label` says otherwise")
+
+
+def _by_rule(column: Column, name: str, *, sure: bool) -> Label | None:
+    """A comparison that most likely makes 0 or 1 of numbers."""
     if column.distinct == 2:
-        if (column.low, column.high) == (0, 1):
-            return Label(column, name, "")
         if not sure and column.low != -1:
             return None
         return Label(

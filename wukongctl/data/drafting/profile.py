@@ -30,6 +30,9 @@ FEW = 50
 """Up to so many different values are kept."""
 FIRST = 3
 """Values that a format of times is tried on before it is on all."""
+DAY = r"20[0-3]\d{5}"
+PADDED = 0.01
+"""Share of whole numbers with a zero in front from which that is no slip; a slip has other digits as well."""
 LARGEST = 1e30
 """Numbers beyond this leave float32 sooner or later."""
 LONGEST_VECTOR = 256
@@ -84,6 +87,10 @@ class Column:
     """Whether all lists are of one length."""
     is_dense: bool = False
     """Whether a list holds numbers of which not all are whole: amounts, not things."""
+    is_padded: bool = False
+    """Whether whole numbers begin with zeros, as `01005` does: codes, which would be others without them."""
+    is_days: bool = False
+    """Whether every value is a day as eight digits, `20240131`."""
     is_rising: bool = False
     """Whether whole numbers rise from row to row."""
     pattern: int = 0
@@ -141,20 +148,25 @@ def measure(engine: Engine, counts: Counts, types: Mapping[str, str], rows: int)
 def _measured(engine: Engine, counts: Counts, column: Column) -> Column:
     """Its values in numbers."""
     number = NUMBER.format("v")
+    day = f"CASE WHEN regexp_full_match(v, '{DAY}') THEN try_strptime(v, '%Y%m%d') END"
     asked = (
         "sum(n) FILTER (v IS NOT NULL), count(v), sum(n) FILTER (x IS NOT NULL), sum(n) FILTER (isnan(y)), "
         "sum(n) FILTER (x = floor(x)), min(x), max(x), sum(n * x) / sum(n) FILTER (x IS NOT NULL), "
         f"sum(n) FILTER (x IS NULL AND year(TRY_CAST(v AS TIMESTAMP)) >= {sql.FIRST_YEAR}), "
-        "sum(n * length(v)) / sum(n) FILTER (v IS NOT NULL), bit_xor(hash(first, n))"
+        "sum(n * length(v)) / sum(n) FILTER (v IS NOT NULL), bit_xor(hash(first, n)), "
+        f"sum(n) FILTER ({day} IS NOT NULL), "
+        "sum(n) FILTER (regexp_full_match(v, '[0-9]+')), sum(n) FILTER (regexp_full_match(v, '0[0-9]+')), "
+        "min(length(v)) = max(length(v))"
     )
     finite = "CASE WHEN isfinite(y) AND abs(y) < 1e300 THEN y END"
     source = (
         f"SELECT *, {finite} AS x FROM (SELECT v, n, first, {number} AS y FROM {counts.table(column.name)})"
     )
     (answers,) = engine.rows(f"SELECT {asked} FROM ({source})")
-    filled, distinct, numbers, nans, integers, low, high, mean, times, length, pattern = (
+    filled, distinct, numbers, nans, integers, low, high, mean, times, length, pattern, *written = (
         x or 0 for x in answers
     )
+    days, digits, padded, is_even = written
     if numbers and numbers + nans == filled:
         filled = numbers  # among numbers `nan` is a missing one
     return replace(
@@ -169,6 +181,8 @@ def _measured(engine: Engine, counts: Counts, column: Column) -> Column:
         times=int(times),
         length=float(length),
         pattern=int(pattern),
+        is_days=0 < filled == days,
+        is_padded=0 < filled == digits and padded >= max(1, 0 if is_even else PADDED * filled),
     )
 
 

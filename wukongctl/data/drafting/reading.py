@@ -1,6 +1,7 @@
 """The rows of a table that are looked at: copied once, with what the columns hold and how they are meant."""
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from wukongctl.data.drafting import guess, joins, labels, profile, selecting, writing
@@ -86,6 +87,11 @@ class Reading:
     def with_label(self, label: Label) -> str:
         """SQL that leaves rows without a label out; empty where all have one."""
         column = label.column
+        if label.odd:
+            text = (
+                f"CAST({self.value(column)} AS VARCHAR)" if column.type != "VARCHAR" else self.value(column)
+            )
+            return f"trim({text}) IN ({', '.join(map(sql.literal, label.answers))})"
         if label.columns or (column.filled == column.rows and self.is_whole):
             return ""
         if column.is_number:
@@ -97,14 +103,42 @@ class Reading:
     def label(self, wanted: str | None, positive: Sequence[str]) -> Label:
         """The label, by a person's word or by names and values."""
         if wanted is None:
-            return labels.guessed(self.columns, positive, self.file)
+            return self._with_odd(labels.guessed(self.columns, positive, self.file))
         column = labels.named(self.columns, wanted)
         if column is not None:
-            return labels.of_column(column, positive)
+            return self._with_odd(labels.of_column(column, positive))
         label = labels.of_sql(self.engine, self.columns, wanted, positive, self.file)
         names = {c.name: c.name for c in self.columns}
         labels.require_both(self.engine, label, Selection(names, self.casts(label)).text(LOOKED_AT))
         return label
+
+    def _with_odd(self, label: Label) -> Label:
+        """The same with a doubt that says which rows have no answer, if any."""
+        if not label.odd:
+            return label
+        name = label.column.name
+        listed = ", ".join(map(sql.literal, label.odd))
+        query = f"SELECT v, n, first FROM {self.counts.table(name)} WHERE v IN ({listed}) ORDER BY first"
+        found = self.engine.rows(query)
+        shown = ", ".join(
+            f"`{value}` ({rows:,} row{'s' * (rows > 1)}, first in {self._place(str(value), int(first))})"
+            for value, rows, first in found
+        )
+        answers = " or ".join(f"`{value}`" for value in sorted(label.answers))
+        return label._replace(doubt=f"`{name}` is {answers}, but for {shown}: these rows are left out")
+
+    def _place(self, value: str, row: int) -> str:
+        """Where the row of that position, from 0, is: its line, if the file has the value there."""
+        place, line = self.engine.paths[self.file], row + (2 if "header=true" in self.table.source else 1)
+        if (
+            isinstance(place, Path)
+            and "read_csv(" in self.table.source
+            and place.suffix not in {".gz", ".zst"}
+        ):
+            with place.open(encoding="utf-8", errors="replace") as file:
+                if value in next(islice(file, line - 1, None), ""):
+                    return f"line {line:,}"
+        return f"row {row + 1:,}"
 
     def names(self, label: Label) -> dict[str, str]:
         """Column → its name in the SELECT."""

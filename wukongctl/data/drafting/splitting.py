@@ -13,6 +13,7 @@ from wukongctl.data.drafting.counting import LOOKED_AT, Counts
 from wukongctl.data.drafting.guess import Role, is_named_like_time, snake
 from wukongctl.data.drafting.profile import Column
 from wukongctl.data.drafting.selecting import ROW
+from wukongctl.data.drafting.suspects import LABELS
 from wukongctl.data.query import sql
 
 RATIO = {"train": 8, "valid": 1, "test": 1}
@@ -33,6 +34,10 @@ FEW_NAMED = 6
 """Up to so many columns are named in a key."""
 DIFFERENT = 0.5
 """Share of different rows from which a hash of the features divides rows well."""
+SAME = 0.1
+"""Equal features are copies of one row if their labels differ at most so often as labels at random would…"""
+LEAST_EXPECTED = 5.0
+"""… where those would differ in so many rows."""
 MOVED = 0.3
 """Share of the last fifth of the rows that would need other values to be like the rest: then it is sorted."""
 
@@ -126,6 +131,13 @@ def _ungrouped(
     if different >= DIFFERENT * rows:
         yield from (by_features, by_number, by_order)
         return
+    if _are_copies(counts, used):
+        copies = f"{1 - different / rows:.0%} of the rows repeat another one, its label included"
+        leaking = f"{copies}: {_with_a_copy(counts, used):.0%} of the test rows are copies of train rows"
+        yield by_features._replace(said=(*by_features.said, copies))
+        yield by_number._replace(said=(*by_number.said, leaking))
+        yield by_order._replace(said=(*by_order.said, copies))
+        return
     few = (
         f"{rows:,} rows have {different:,} different features: a hash of these would test on other ones only"
     )
@@ -151,6 +163,30 @@ def _different(counts: Counts, used: Sequence[Column]) -> int:
     listed = ", ".join(sql.identifier(column.name) for column in used)
     ((different,),) = counts.engine.rows(f"SELECT count(DISTINCT hash({listed})) FROM {LOOKED_AT}")
     return int(different)
+
+
+def _are_copies(counts: Counts, used: Sequence[Column]) -> bool:
+    """Whether rows of equal features have equal labels far more often than chance would give them."""
+    each = f"SELECT count(y) AS n, sum(y) AS p FROM ({_labelled(used)}) GROUP BY h HAVING count(y) > 1"
+    ((differing, repeated, share),) = counts.engine.rows(
+        f"SELECT sum(2.0 * p * (n - p) / (n - 1)), sum(n), (SELECT avg(y) FROM {LABELS}) FROM ({each})"
+    )
+    by_chance = 2 * (share or 0) * (1 - (share or 0)) * int(repeated or 0)
+    return by_chance >= LEAST_EXPECTED and float(differing) <= SAME * by_chance
+
+
+def _with_a_copy(counts: Counts, used: Sequence[Column]) -> float:
+    """The share of test rows that have a copy in train, where each row goes its own way."""
+    other = 1 - RATIO["train"] / sum(RATIO.values())
+    each = f"SELECT count(*) AS n FROM ({_labelled(used)}) GROUP BY h"
+    ((share,),) = counts.engine.rows(f"SELECT sum(n * (1 - pow({other}, n - 1))) / sum(n) FROM ({each})")
+    return float(share)
+
+
+def _labelled(used: Sequence[Column]) -> str:
+    """SQL of a hash of the features, `h`, and the label, `y`, of each row."""
+    listed = ", ".join(sql.identifier(column.name) for column in used)
+    return f"SELECT h, y FROM (SELECT hash({listed}) AS h FROM {LOOKED_AT}) POSITIONAL JOIN {LABELS}"
 
 
 def _is_sorted(counts: Counts, used: Sequence[Column]) -> bool:
