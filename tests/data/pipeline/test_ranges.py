@@ -47,6 +47,15 @@ def prices() -> np.ndarray:
     return np.random.default_rng(0).lognormal(6, 1.5, ROWS).round(2)
 
 
+@pytest.mark.parametrize("numeric", [{}, {"transform": "log1p"}])
+def test_a_hundredfold_is_an_alarm_where_many_values_have_a_coarse_histogram(
+    check: Check, numeric: dict[str, Any]
+) -> None:
+    many = np.random.default_rng(1).lognormal(6, 1.5, 7200).round(2)
+    assert len(check(many, many[-1200:] * 100, **numeric).alarms()) == 1
+    assert check(many, many[-1200:], **numeric).alarms() == []
+
+
 @pytest.mark.parametrize("factor", [100, 1000])
 @pytest.mark.parametrize("numeric", [{}, {"standardize": False}, {"transform": "log1p"}])
 def test_another_unit_is_an_alarm(

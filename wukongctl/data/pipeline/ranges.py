@@ -21,8 +21,9 @@ from wukongctl.data.statistics import Bar, FeatureStatistics, Statistics
 
 pc: Any = pyarrow.compute
 """Its functions are generated on import, where type checkers cannot see them."""
-TAIL = 0.005
-"""Share of train on each side that does not count as usual: few outliers make a wide range."""
+TAIL = 0.1
+"""Share of train on each side that may not count as usual: few outliers make a wide range, and a histogram's
+last bar holds several percent."""
 FEW_WHOLE = 20
 """A range of whole numbers up to this width may be exceeded by one: a seventh month after six."""
 ROUNDING = 1e-6
