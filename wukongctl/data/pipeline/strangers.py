@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from wukongctl.config.dataset import DatasetSpec
-from wukongctl.data.pipeline import spellings
+from wukongctl.data.pipeline import near_misses
 from wukongctl.data.pipeline.lookup import Table
 from wukongctl.data.statistics import Statistics, Tally
 
@@ -93,7 +93,7 @@ class Strangers:
     def _listed(self, index: int) -> str:
         """Some unknown values, those first that resemble a known one."""
         some = self.examples[index][:KEPT]
-        known = spellings.alike(some, self.vocabularies[index].values)
+        known = near_misses.alike(some, self.vocabularies[index].values)
         some.sort(key=lambda value: value not in known)
         return ", ".join(
             f"`{value}`, where training has `{known[value]}`" if value in known else f"`{value}`"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wukongctl.data.pipeline.spellings import alike
+from wukongctl.data.pipeline.near_misses import alike
 
 
 @pytest.mark.parametrize(
