@@ -12,7 +12,7 @@ from wukongctl.config.formats import format_of
 from wukongctl.config.loading import validate
 from wukongctl.config.positions import parse
 from wukongctl.config.schema import to_markdown
-from wukongctl.scaling.notes import EXPLANATIONS
+from wukongctl.laws.notes import EXPLANATIONS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

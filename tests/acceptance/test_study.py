@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from wukongctl.config import library
-from wukongctl.scaling.analysis import Report, build
-from wukongctl.scaling.points import read_csv
-from wukongctl.scaling.wording import interval, number
+from wukongctl.laws.analysis import Report, build
+from wukongctl.laws.points import read_csv
+from wukongctl.report.wording import interval, number
 
 PAGE = (Path(__file__).parents[2] / "docs" / "concepts" / "study.md").read_text(encoding="utf-8")
 

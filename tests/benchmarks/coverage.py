@@ -11,9 +11,9 @@ import sys
 
 import numpy as np
 
-from wukongctl.scaling.bootstrap import wild_intervals
-from wukongctl.scaling.fit import fit, sizes_of
-from wukongctl.scaling.intervals import region
+from wukongctl.laws.bootstrap import wild_intervals
+from wukongctl.laws.fit import fit, sizes_of
+from wukongctl.laws.intervals import region
 
 TRUTH = {"E": 0.4, "A": 0.05, "c": 0.3}
 SD, BEYOND = 1e-3, 1000.0

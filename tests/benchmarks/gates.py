@@ -12,11 +12,11 @@ from collections import Counter
 
 import numpy as np
 
-from tests.scaling.ladders import SIZES, ladder, point_set
+from tests.laws.ladders import SIZES, ladder, point_set
 from wukongctl.config.report import AaNoise
-from wukongctl.scaling.calibration import calibrate
-from wukongctl.scaling.checks import quality
-from wukongctl.scaling.gates import Question, Verdict, decide, overall
+from wukongctl.decisions import Question, Verdict, decide, overall
+from wukongctl.gates.calibration import calibrate
+from wukongctl.gates.checks import quality
 
 SCENES = ("unchanged", "all at the margin", "one at twice", "all at twice")
 

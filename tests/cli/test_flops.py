@@ -11,7 +11,7 @@ import pytest
 from tests.cli.conftest import Wukong
 from wukongctl.cli.flops import _short
 from wukongctl.config import library
-from wukongctl.scaling.table import Table
+from wukongctl.laws.table import Table
 
 KEYS = {
     "recipe", "model", "convention", "gflop_per_example", "forward_gflop_per_example", "macs", "traced_macs",
@@ -131,7 +131,7 @@ from wukongctl.config.loading import validate
 from wukongctl.config.positions import parse
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.schema import Schema
-from wukongctl.scaling.flops import analyze
+from wukongctl.cost.flops import analyze
 import torch._dynamo  # as the first operator on the meta device does
 spec = validate(parse(sys.argv[1], "big.yaml"), TrainingSpec)
 started = time.process_time()

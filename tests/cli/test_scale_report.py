@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.cli.conftest import Wukong
-from tests.scaling.ladders import ladder
-from wukongctl.scaling.points import Point
+from tests.laws.ladders import ladder
+from wukongctl.laws.points import Point
 
 
 def write(path: Path, points: Sequence[Point]) -> Path:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Wukong
-from tests.scaling.test_sweep import InProcess
-from wukongctl.scaling import executors
+from tests.sweep.test_sweep import InProcess
+from wukongctl.sweep import executors
 
 
 @pytest.fixture

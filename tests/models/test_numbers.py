@@ -9,11 +9,11 @@ from torch.nn import functional
 
 from tests.models.oracle import array
 from tests.models.zoo import CONFIGURATIONS, SCHEMA, double, make, make_batch, shaken
+from wukongctl.cost.tracing import trace
 from wukongctl.data.schema import Batch, Schema
 from wukongctl.models.counts import count
 from wukongctl.models.embeddings import FieldEmbeddings
 from wukongctl.models.numbers import BottomEmbedding, DenseInputs, NumericEmbedding, PiecewiseEmbedding
-from wukongctl.scaling.tracing import trace
 
 CUT = replace(SCHEMA, piecewise=("p", "q"), pieces=(4, 1))
 """The columns of the zoo, with two piecewise ones behind the numbers."""

@@ -7,10 +7,10 @@ from wukongctl.config import library
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.loading import load, read
 from wukongctl.config.training import TrainingSpec
+from wukongctl.cost.tracing import trace
 from wukongctl.data.schema import Batch, schema_from_recipe
 from wukongctl.models import build
 from wukongctl.models.counts import count
-from wukongctl.scaling.tracing import trace
 
 RECIPES = [name for name in library.names() if {"model", "data"} <= set(read(library.find(name)).value)]
 MODELS = {

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import BatchNorm1d, functional
 
 from tests.models.zoo import CONFIGURATIONS, FROZEN, SCHEMA, double, make, make_batch, shaken
+from wukongctl.cost.tracing import trace
 from wukongctl.data.schema import Batch, Schema, SequenceColumn
 from wukongctl.errors import UsageError
 from wukongctl.models import Model, last_weights
@@ -18,7 +19,6 @@ from wukongctl.models.deepfm import DeepFM
 from wukongctl.models.embeddings import embedding_tables, fill_vectors, frozen_vectors
 from wukongctl.models.finalmlp import Gate
 from wukongctl.models.fm import FM, pair_sum
-from wukongctl.scaling.tracing import trace
 
 NAMING = {"embeddings_per_feature", "groups", "selection"}
 """Keys that name features."""

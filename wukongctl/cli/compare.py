@@ -12,7 +12,7 @@ from wukongctl.cli.output import Output
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from wukongctl.scaling.leaderboard import Leaderboard
+    from wukongctl.leaderboard.board import Leaderboard
 
 TITLES = {"auc": "AUC", "logloss": "LogLoss", "excess_logloss": "excess LogLoss"}
 MOST_KEYS = 5
@@ -51,7 +51,7 @@ def compare(
     Runs that differ in the seed alone make one row. Intervals are 95 %, and know of the rows of the split
     and of the seeds; verdicts (+ better, - worse, = undecided) are corrected for the number of rows.
     """
-    from wukongctl.scaling.leaderboard import build, to_dict
+    from wukongctl.leaderboard.board import build, to_dict
 
     options.exclusive(("--json", output.as_json), ("--markdown", markdown))
     with output.progress() as bar:

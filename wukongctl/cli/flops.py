@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from wukongctl.config.training import TrainingSpec
+    from wukongctl.cost.flops import FlopReport, ModuleCount
     from wukongctl.data.schema import Schema
-    from wukongctl.scaling.flops import FlopReport, ModuleCount
 
 EXACT_WIDTH = 120
 """Columns from which the tables have room for every digit and column."""
@@ -60,9 +60,9 @@ def flops(
     from dataclasses import replace
 
     from wukongctl.config.loading import placed
+    from wukongctl.cost.flops import analyze
+    from wukongctl.cost.published import published
     from wukongctl.data import recipes as training
-    from wukongctl.scaling.flops import analyze
-    from wukongctl.scaling.published import published
 
     tables = [("--by-module", by_module), ("--max-gflop", max_gflop), ("--examples", examples)]
     options.exclusive(("--solve", solve), *tables, ("--mode forward", mode == "forward"))
@@ -122,8 +122,8 @@ def _require_positive(option: str, value: float | None) -> None:
 
 def _solve(output: Output, specs: "dict[str, TrainingSpec]", data: Path, budget: str) -> None:
     from wukongctl.config.dumping import to_yaml
+    from wukongctl.cost.solve import solve
     from wukongctl.errors import UsageError
-    from wukongctl.scaling.solve import solve
 
     key, _, value = budget.partition("=")
     try:

@@ -32,8 +32,8 @@ def quickstart(output: Output, out: Path, force: bool) -> None:
     from wukongctl.config.dataset import DatasetSpec
     from wukongctl.config.loading import load, placed
     from wukongctl.config.training import TrainingSpec
-    from wukongctl.scaling.analysis import build
-    from wukongctl.scaling.points import read_runs
+    from wukongctl.laws.analysis import build
+    from wukongctl.laws.points import read_runs
 
     path = library.find("synthetic", "datasets")
     prepare.run_recipe(output, load(path, DatasetSpec), path, out=out / "data", force=force)

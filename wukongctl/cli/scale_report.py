@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from wukongctl.config.report import Form, ReportSpec
-    from wukongctl.scaling.analysis import Report
-    from wukongctl.scaling.gates import Finding
-    from wukongctl.scaling.points import PointSet
+    from wukongctl.decisions import Finding
+    from wukongctl.laws.analysis import Report
+    from wukongctl.laws.points import PointSet
 
 ASK = "name gates in the page of `--check`, or give it a baseline"
 EXAMPLES = """\b
@@ -97,7 +97,7 @@ def scale_report(
 def _told_apart(baseline: Path | None, check: Path | None) -> tuple[Path | None, Path | None]:
     """The baseline and the page: `--check` takes either."""
     from wukongctl.errors import UsageError
-    from wukongctl.scaling.baseline import is_baseline
+    from wukongctl.gates.baseline import is_baseline
 
     if check is None or not is_baseline(check):
         return baseline, check
@@ -119,7 +119,7 @@ def _page(check: Path | None, overrides: tuple[str, ...]) -> "ReportSpec":
 
 def _read(runs: tuple[Path, ...], points: Path | None, spec: "ReportSpec") -> "PointSet":
     from wukongctl.errors import UsageError
-    from wukongctl.scaling import points as point_sets
+    from wukongctl.laws import points as point_sets
 
     if (points is None) == (not runs):
         raise UsageError("give run folders, or `--points CSV`", hint="run `wukongctl scale-report --help`")
@@ -131,7 +131,7 @@ def _read(runs: tuple[Path, ...], points: Path | None, spec: "ReportSpec") -> "P
 
 
 def _built(source: "PointSet", spec: "ReportSpec") -> "Report":
-    from wukongctl.scaling.analysis import build
+    from wukongctl.laws.analysis import build
 
     return build(
         source,
@@ -149,10 +149,10 @@ def _findings(
 ) -> "tuple[Finding, ...]":
     """Findings of the gates of the page; of cost and quality when only a baseline is given."""
     from wukongctl.config.report import GatesSpec, QualityGate
+    from wukongctl.decisions import confirm
     from wukongctl.errors import UsageError
-    from wukongctl.scaling.baseline import read_baseline, refuse_incomparable
-    from wukongctl.scaling.checks import check
-    from wukongctl.scaling.gates import confirm
+    from wukongctl.gates.baseline import read_baseline, refuse_incomparable
+    from wukongctl.gates.checks import check
 
     gates = spec.gates or (GatesSpec(cost=True, quality=QualityGate()) if baseline else None)
     if gates is None and second is not None:
@@ -189,7 +189,7 @@ def _conclude(output: Output, report: "Report", *, strict: bool) -> None:
 def _calibrate(output: Output, runs: tuple[Path, ...], spec: "ReportSpec", out: Path) -> None:
     from wukongctl.data.atomic import write_atomic
     from wukongctl.errors import UsageError
-    from wukongctl.scaling.calibration import calibrate, to_dict, to_page
+    from wukongctl.gates.calibration import calibrate, to_dict, to_page
 
     if len(runs) != 2:
         raise UsageError("`--calibrate` takes two sets of runs", hint="give two folders of runs, A/ and B/")
@@ -218,7 +218,7 @@ def _either(path: Path, spec: "ReportSpec") -> "PointSet":
 
 def publish(output: Output, report: "Report", out: Path) -> None:
     """Write the report's files and say where they are; also what `quickstart` ends with."""
-    from wukongctl.scaling.report import to_dict, to_markdown, write
+    from wukongctl.report.files import to_dict, to_markdown, write
 
     files = write(report, out)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
@@ -229,7 +229,7 @@ def publish(output: Output, report: "Report", out: Path) -> None:
 
 
 def _show(console: "Console", report: "Report", html: Path) -> None:
-    from wukongctl.scaling.wording import headline
+    from wukongctl.report.wording import headline
 
     if not report.of_data:
         _show_curves(console, report)
@@ -249,7 +249,7 @@ def _show(console: "Console", report: "Report", html: Path) -> None:
 def _show_curves(console: "Console", report: "Report") -> None:
     """The law of every curve over size."""
     from wukongctl.cli.tables import table
-    from wukongctl.scaling.wording import interval, number
+    from wukongctl.report.wording import interval, number
 
     shown = table("curve", "points", "law", "exponent c (95 %)", "notes")
     shown.columns[2].justify = "left"
@@ -271,7 +271,7 @@ def _show_curves(console: "Console", report: "Report") -> None:
 def _show_data_laws(console: "Console", report: "Report") -> None:
     """Loss against examples, for every size that saw several amounts of data."""
     from wukongctl.cli.tables import table
-    from wukongctl.scaling.wording import compute, interval, number
+    from wukongctl.report.wording import compute, interval, number
 
     shown = table("more data", "size", "examples", "exponent c (95 %)", "notes")
     shown.columns[4].justify = "left"

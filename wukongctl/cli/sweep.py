@@ -12,8 +12,8 @@ from wukongctl.cli.warned import warn_of_sweep
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from wukongctl.scaling.executors import Executor
-    from wukongctl.scaling.sweep import Event, Sweep
+    from wukongctl.sweep.executors import Executor
+    from wukongctl.sweep.sweep import Event, Sweep
 
 EXAMPLES = """\b
 Examples:
@@ -58,7 +58,7 @@ def sweep(
     from wukongctl.data import manifest as manifests
     from wukongctl.data import recipes
     from wukongctl.errors import UsageError
-    from wukongctl.scaling.sweep import Sweep, cores
+    from wukongctl.sweep.sweep import Sweep, cores
 
     spec, entries = recipes.expand(recipes.find(sweep, data), data, overrides)
     names = {trial.recipe.data for entry in entries for trial in entry.trials}
@@ -73,15 +73,15 @@ def sweep(
 
 
 def _executor(engine: str, jobs: int, threads: int) -> "Executor":
-    from wukongctl.scaling.executors import LocalExecutor, RayExecutor
+    from wukongctl.sweep.executors import LocalExecutor, RayExecutor
 
     return LocalExecutor(jobs) if engine == "local" else RayExecutor(jobs, threads)
 
 
 def _run(output: Output, sweep: "Sweep", executor: "Executor", data: Path, threads: int) -> None:
     from wukongctl.errors import RunFailed
-    from wukongctl.scaling.summary import summarize
-    from wukongctl.scaling.sweep import execute, write
+    from wukongctl.sweep.summary import summarize
+    from wukongctl.sweep.sweep import execute, write
 
     path = sweep.folder / "sweep.json"
     try:
@@ -167,7 +167,7 @@ def _dry_run(output: Output, sweep: "Sweep", jobs: int, threads: int) -> None:
     import torch
 
     from wukongctl.models import counts
-    from wukongctl.scaling.estimate import estimate
+    from wukongctl.sweep.estimate import estimate
 
     sweep.recall()
     rows, total, unknown = [], 0.0, False

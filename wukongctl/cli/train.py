@@ -237,7 +237,7 @@ def _dry_run(output: Output, specs: "list[TrainingSpec]", data: Path, out: Path,
 
 def _counts(spec: "TrainingSpec", manifest: "Manifest") -> "Counts | None":
     """FLOPs and parameters of a network; checks that LightGBM is there where it is wanted."""
-    from wukongctl.scaling.flops import analyze
+    from wukongctl.cost.flops import analyze
     from wukongctl.training import trees
 
     if spec.is_network:

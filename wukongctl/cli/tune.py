@@ -14,9 +14,9 @@ from wukongctl.cli.warned import warn_of_sweep
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from wukongctl.scaling.best import Best
-    from wukongctl.scaling.sweep import Event
-    from wukongctl.scaling.tune import Budget, Tuning
+    from wukongctl.sweep.best import Best
+    from wukongctl.sweep.sweep import Event
+    from wukongctl.sweep.tune import Budget, Tuning
 
 TRIALS = 30
 EXAMPLES = """\b
@@ -76,8 +76,8 @@ def tune(
     split is evaluated for the winner alone. The same command goes on where it stopped.
     """
     _require_optuna()
-    from wukongctl.scaling.sweep import cores
-    from wukongctl.scaling.tune import Budget
+    from wukongctl.sweep.sweep import cores
+    from wukongctl.sweep.tune import Budget
 
     budget = Budget(trials or (None if seconds else TRIALS), seconds)
     planned = _plan(recipes, overrides, spaces, data, out, budget, seed, seeds)
@@ -109,8 +109,8 @@ def _plan(
 ) -> "Tuning":
     from wukongctl.config.space_options import SpaceOption
     from wukongctl.data.recipes import to_tune
-    from wukongctl.scaling.candidates import read
-    from wukongctl.scaling.tune import Tuning
+    from wukongctl.sweep.candidates import read
+    from wukongctl.sweep.tune import Tuning
 
     wanted = [SpaceOption.parse(text) for text in spaces]
     paths = [to_tune(recipe, data) for recipe in recipes]
@@ -119,10 +119,10 @@ def _plan(
 
 
 def _run(output: Output, tuning: "Tuning", jobs: int, data: Path, threads: int) -> None:
-    from wukongctl.scaling.best import write_best
-    from wukongctl.scaling.executors import LocalExecutor
-    from wukongctl.scaling.summary import summarize
-    from wukongctl.scaling.sweep import execute, write
+    from wukongctl.sweep.best import write_best
+    from wukongctl.sweep.executors import LocalExecutor
+    from wukongctl.sweep.summary import summarize
+    from wukongctl.sweep.sweep import execute, write
 
     path, executor = tuning.folder / "sweep.json", LocalExecutor(jobs)
     try:
@@ -264,7 +264,7 @@ def _show_plan(console: "Console", plan: dict[str, Any]) -> None:
 
 
 def _pruning(recipe: dict[str, Any]) -> str:
-    from wukongctl.scaling.study import FIRST_PRUNED_AT
+    from wukongctl.sweep.study import FIRST_PRUNED_AT
 
     count = recipe["evaluations"]
     if count <= FIRST_PRUNED_AT:

@@ -11,7 +11,7 @@ def warn_of(output: Output, results: Sequence[Mapping[str, Any]], names: Sequenc
 
     What several runs share is said once.
     """
-    from wukongctl.scaling.warned import Warned, fold
+    from wukongctl.runs.warned import Warned, fold
     from wukongctl.training.warnings import RunWarning
 
     each = [

@@ -1,0 +1,68 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.laws.ladders import ladder, point_set
+from wukongctl.config.loading import load
+from wukongctl.config.report import ReportSpec
+from wukongctl.errors import UsageError
+from wukongctl.gates.calibration import calibrate, to_page
+
+
+def sets(sd: float = 3e-4):
+    a, b = ladder(np.random.default_rng(1), sd=sd), ladder(np.random.default_rng(2), sd=sd, seeds=(3, 4, 5))
+    return point_set(a), point_set(b)
+
+
+def test_the_noise_is_that_of_a_difference_of_two_runs() -> None:
+    estimates = [
+        calibrate(
+            point_set(ladder(np.random.default_rng(2 * s), sd=3e-4)),
+            point_set(ladder(np.random.default_rng(2 * s + 1), sd=3e-4)),
+        )
+        for s in range(60)
+    ]
+    mean_square = np.mean([one.sd**2 for one in estimates])
+    assert np.sqrt(mean_square) == pytest.approx(3e-4 * 2**0.5, rel=0.08)
+    assert {one.df for one in estimates} == {18}
+
+
+def test_power_rises_from_almost_nothing_to_certainty() -> None:
+    found = calibrate(*sets())
+    chances = dict(found.power)
+    assert chances[0.0] < 0.001
+    assert chances[1.0] < 0.05
+    assert chances[2.0] >= 0.95
+    assert found.margin >= max(5e-4, 2 * found.sd)
+
+
+def test_small_noise_leaves_the_smallest_margin() -> None:
+    assert calibrate(*sets(1e-6)).margin == 5e-4
+
+
+def test_the_page_is_read_back_as_it_was_measured(tmp_path: Path) -> None:
+    found = calibrate(*sets())
+    (tmp_path / "check.yaml").write_text(to_page(found))
+    page = load(tmp_path / "check.yaml", ReportSpec)
+    assert page.noise is not None
+    assert page.gates is not None
+    assert page.gates.quality is not None
+    assert (page.noise.sd, page.noise.df, page.gates.quality.margin) == (found.sd, found.df, found.margin)
+    assert page.gates.cost
+
+
+def test_two_copies_and_two_strangers_are_refused() -> None:
+    a, b = sets()
+    with pytest.raises(UsageError, match=f"^{len(a.points)} runs are in both sets, with the same seed"):
+        calibrate(a, a)
+    with pytest.raises(UsageError, match=r"^1 run is in both sets"):
+        calibrate(a, replace(b, points=(*b.points, a.points[0])))
+    unnumbered = replace(
+        a, points=tuple(replace(p, seed=None) for p in a.points if p.seed == a.points[0].seed)
+    )
+    with pytest.raises(UsageError, match="do not differ at all"):
+        calibrate(unnumbered, unnumbered)
+    with pytest.raises(UsageError, match="no configuration in common"):
+        calibrate(a, replace(b, points=tuple(replace(p, model="dlrm") for p in b.points)))

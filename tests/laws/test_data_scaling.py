@@ -1,0 +1,91 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wukongctl.laws.analysis import build, by_data
+from wukongctl.laws.points import Point, PointSet
+from wukongctl.report import files as reports
+
+SIZES, AMOUNTS = np.geomspace(0.01, 1, 5), (10_000, 31_623, 100_000, 316_228)
+
+
+def study(amounts: tuple[int, ...] = AMOUNTS, seeds: int = 2, sd: float = 1e-4) -> PointSet:
+    rng = np.random.default_rng(0)
+    points = tuple(
+        Point("wukong", float(n), 0.3 + 0.01 * n**-0.4 + 2.0 * d**-0.3 + rng.normal(0, sd), s, d, 10, 1.0)
+        for n in SIZES
+        for d in amounts
+        for s in range(seeds)
+    )
+    return PointSet(points, "logloss")
+
+
+def test_the_planted_laws_of_size_data_and_both() -> None:
+    report = build(study(), draws=200)
+    (curve,) = report.curves
+    assert {point.examples for point in curve.points} == {AMOUNTS[-1]}
+    assert "unequal_data" not in curve.notes
+    assert curve.law is not None
+    assert curve.law.parameters["c"] == pytest.approx(0.4, abs=0.05)
+    assert [law.gflop_per_example for law in report.data_laws] == pytest.approx(SIZES)
+    for law in report.data_laws:
+        assert law.law.parameters["c"] == pytest.approx(0.3, abs=0.03)
+        assert law.law.parameters["E"] == pytest.approx(0.3 + 0.01 * law.gflop_per_example**-0.4, abs=0.01)
+    (joint,) = report.joint_laws
+    assert joint.law is not None
+    assert joint.law.parameters["a"] == pytest.approx(0.4, abs=0.03)
+    assert joint.law.parameters["b"] == pytest.approx(0.3, abs=0.03)
+    assert report.remarks[0] == (
+        "Curves over size use one amount of data each; 30 other runs serve the laws of data alone."
+    )
+
+
+def test_early_stopping_after_several_passes_is_no_study_of_data() -> None:
+    points = tuple(
+        Point("wukong", n, 0.3 + 0.01 * n**-0.4, seed, 10_000 * epochs, 10, float(epochs))
+        for n in SIZES
+        for seed, epochs in enumerate((4, 7, 11))
+    )
+    report = build(PointSet(points, "logloss"))
+    assert (report.data_laws, report.joint_laws) == ((), ())
+    assert len(report.curves[0].points) == 15
+    assert {"unequal_data", "multi_epoch"} <= set(report.curves[0].notes)
+
+
+def test_they_are_in_every_output(tmp_path: Path) -> None:
+    report = build(study(), draws=50)
+    data = json.loads(reports.to_json(report))
+    assert len(data["data_curves"]) == 5
+    assert data["joint"][0]["points"] == 20
+    for text in (reports.to_html(report), reports.to_markdown(report)):
+        assert "More data at a fixed size" in text
+        assert "Size and data together" in text
+    moved = by_data(report)
+    assert moved is not None
+    curves = sorted(moved.curves, key=lambda curve: float(curve.model.split()[0]))
+    names = ["10 MFLOP", "31.6 MFLOP", "100 MFLOP", "316 MFLOP", "1000 MFLOP"]
+    assert [curve.model for curve in curves] == names
+    for curve, law in zip(curves, report.data_laws, strict=True):
+        assert curve.law is not None
+        assert curve.law.parameters["c"] == pytest.approx(law.law.parameters["c"], rel=1e-6)
+    assert {"data_svg", "data_png"} <= set(data["files"])
+    assert data["files"].keys() == reports.write(report, tmp_path).keys()
+
+
+def test_two_amounts_make_no_law_of_data_and_say_why_no_joint_law() -> None:
+    report = build(study(AMOUNTS[:2]))
+    assert report.data_laws == ()
+    assert report.joint_laws[0].reason == "amounts of data span less than a factor of ten"
+    assert "span less than a factor of ten" in reports.to_markdown(report)
+
+
+def test_early_stopping_is_not_a_study_of_data() -> None:
+    rng = np.random.default_rng(1)
+    points = tuple(
+        Point("m", float(x), 0.5 / x, s, int(rng.integers(900, 1100))) for x in (1, 2, 4) for s in (0, 1)
+    )
+    report = build(PointSet(points, "logloss"))
+    assert len(report.curves[0].points) == 6
+    assert (report.data_laws, report.joint_laws) == ((), ())

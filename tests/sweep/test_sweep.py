@@ -1,0 +1,231 @@
+"""Sweeps in this process: order, choice on validation, resuming, and going on after failures."""
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from wukongctl.config.dataset import DatasetSpec
+from wukongctl.config.entries import expand
+from wukongctl.config.loading import validate
+from wukongctl.config.positions import parse
+from wukongctl.config.training import TrainingSpec
+from wukongctl.data import manifest as manifests
+from wukongctl.data.prepare import prepare
+from wukongctl.errors import Interrupted, UsageError, WukongError
+from wukongctl.sweep.executors import Exit
+from wukongctl.sweep.summary import summarize
+from wukongctl.sweep.sweep import Event, Sweep, execute, write
+from wukongctl.training.train import train
+
+DATASET = """\
+name: tiny
+description: planted clicks for tests
+generator: {rows: 600, fields: 4, variance: {order2: 3.0}}
+rows: SELECT * FROM synthetic
+split: {by: order, ratio: {train: 4, valid: 1, test: 1}}
+label: label
+probability: p
+features: [{type: categorical, columns: [c0, c1, c2, c3]}]
+"""
+SWEEP = """\
+name: study
+set: {batch_size: 100, threads: 1}
+seeds: [0, 1]
+fractions: [0.5, 1.0]
+search: {grid: {optimizer.dense.lr: [1e-5, 1e-2, 1e30]}}
+ladders:
+  - recipe: base.yaml
+    sizes: [{model.hidden: [4]}, {model.hidden: [8]}]
+"""
+
+
+class InProcess:
+    """Trains at once, in this process; `fail` and `interrupt` name runs by the start of their folder."""
+
+    jobs = 2
+
+    def __init__(self, data: Path, *, fail: str = "-", interrupt: str = "-") -> None:
+        self.data, self.fail, self.interrupt = data, fail, interrupt
+        self.started: list[str] = []
+        self.threads: list[int] = []
+        self.ended: list[Exit] = []
+
+    def start(self, folder: Path, command: list[str], threads: int) -> None:
+        assert command[3:5] == ["train", str((folder / "recipe.yaml").resolve())]
+        self.started.append(folder.name.rpartition("-")[0])
+        self.threads.append(threads)
+        if folder.name.startswith(self.interrupt):
+            signal.raise_signal(signal.SIGTERM)
+            return
+        if folder.name.startswith(self.fail):
+            self.ended.append(Exit(folder, 1, '{"message": "disk full"}'))
+            return
+        recipe = TrainingSpec.from_dict(validate_yaml(folder / "recipe.yaml"))
+        try:
+            skip_test = "--skip-test" in command
+            out = folder.parent
+            train(recipe, data=self.data, out=out, skip_test=skip_test, report=lambda progress: None)
+            self.ended.append(Exit(folder, 0, ""))
+        except WukongError as error:
+            self.ended.append(Exit(folder, error.exit_code, json.dumps({"message": error.message})))
+
+    def wait(self, keep_waiting: Callable[[], bool]) -> Exit | None:
+        return self.ended.pop(0) if keep_waiting() else None
+
+    def cancel(self, folder: Path) -> None:
+        raise AssertionError("a sweep gives up nothing")
+
+    def stop(self) -> None:
+        self.ended.clear()
+
+
+def validate_yaml(path: Path) -> dict[str, object]:
+    return validate(parse(path.read_text(), str(path)), TrainingSpec).to_dict()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("data")
+    spec = validate(parse(DATASET, "tiny.yaml"), DatasetSpec)
+    prepare(spec, recipe_dir=out, out=out)
+    return out
+
+
+def planned(folder: Path, data: Path, text: str = SWEEP) -> Sweep:
+    (folder / "base.yaml").write_text("data: tiny\nmodel: {name: mlp}\n")
+    (folder / "sweep.yaml").write_text(text)
+    spec, entries = expand(folder / "sweep.yaml")
+    return Sweep(spec, entries, {"tiny": manifests.read(data / "tiny")}, folder / "out")
+
+
+def carry_out(sweep: Sweep, executor: InProcess) -> list[Event]:
+    events: list[Event] = []
+    path = sweep.folder / "sweep.json"
+    save: Callable[[], None] = lambda: write(path, summarize(sweep))  # noqa: E731
+    execute(sweep, executor, data=executor.data, threads=1, report=events.append, save=save)
+    return events
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Path, list[Event]]:
+    folder = tmp_path_factory.mktemp("sweep")
+    return folder, carry_out(planned(folder, data), InProcess(data))
+
+
+def test_every_trial_then_one_run_per_seed(finished: tuple[Path, list[Event]]) -> None:
+    folder, events = finished
+    assert len(events) == 4 * (3 + 2)
+    assert [event.done for event in events] == list(range(1, 21))
+    assert {event.total for event in events} == {20}
+    runs = [path.name.rpartition("-")[0] for path in (folder / "out/study/runs").iterdir()]
+    assert sorted(runs) == sorted(["mlp-1-0.5", "mlp-1-1", "mlp-2-0.5", "mlp-2-1"] * 2)
+    # Of two runs of an entry, one is the winner's trial and was not trained again.
+    assert sum(event.was_complete for event in events) == 4
+
+
+def test_the_choice_is_the_best_validation_loss_and_is_written_down(
+    finished: tuple[Path, list[Event]],
+) -> None:
+    folder, _ = finished
+    summary = json.loads((folder / "out/study/sweep.json").read_text())
+    assert (summary["status"], summary["counts"]) == (
+        "complete", {"complete": 16, "diverged": 4, "failed": 0, "pruned": 0, "total": 20},
+    )  # fmt: skip
+    for entry in summary["entries"]:
+        values = {trial["setting"]["optimizer.dense.lr"]: trial["value"] for trial in entry["trials"]}
+        assert values[1e30] is None
+        best = min((1e-5, 1e-2), key=values.__getitem__)
+        assert entry["chosen"]["setting"] == {"optimizer.dense.lr": best}
+        assert entry["chosen"]["value"] == values[best]
+        assert entry["chosen"]["why"] == (
+            "lowest valid logloss of 3 trials with seed 0, 1 of them without a result"
+        )
+        assert entry["budget"]["trials"] == 3
+        losses = [run["metrics"]["test"]["logloss"] for run in entry["runs"]]
+        assert entry["metrics"]["test"]["logloss"]["mean"] == pytest.approx(sum(losses) / 2)
+        assert entry["metrics"]["test"]["logloss"]["n"] == 2
+        assert [run["seed"] for run in entry["runs"]] == [0, 1]
+
+
+def test_a_fraction_limits_the_examples(finished: tuple[Path, list[Event]]) -> None:
+    folder, _ = finished
+    summary = json.loads((folder / "out/study/sweep.json").read_text())
+    assert {(e["fraction"], run["examples"]) for e in summary["entries"] for run in e["runs"]} == {
+        (0.5, 200), (1.0, 400),
+    }  # fmt: skip
+
+
+def test_doing_it_again_trains_nothing_and_says_the_same(
+    finished: tuple[Path, list[Event]], data: Path
+) -> None:
+    folder, _ = finished
+    path = folder / "out/study/sweep.json"
+    before, executor = path.read_text(), InProcess(data)
+    events = carry_out(planned(folder, data), executor)
+    assert executor.started == []
+    assert all(event.was_complete for event in events)
+    assert path.read_text() == before
+
+
+def test_a_failed_run_is_recorded_and_tried_again_next_time(tmp_path: Path, data: Path) -> None:
+    text = SWEEP.replace("[1e-5, 1e-2, 1e30]", "[1e-2]").replace("[0.5, 1.0]", "[1.0]")
+    sweep = planned(tmp_path, data, text)
+    carry_out(sweep, InProcess(data, fail="mlp-2"))
+    summary = summarize(sweep)
+    assert summary["status"] == "partial"
+    assert summary["entries"][0]["chosen"] is not None
+    assert summary["entries"][1]["chosen"] is None
+    assert summary["entries"][1]["trials"][0]["message"] == "disk full"
+    executor = InProcess(data)
+    again = planned(tmp_path, data, text)
+    carry_out(again, executor)
+    assert set(executor.started) == {"mlp-2"}
+    assert summarize(again)["status"] == "complete"
+
+
+def test_a_signal_stops_it_and_the_next_call_goes_on(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(Interrupted) as caught:
+        carry_out(planned(tmp_path, data), InProcess(data, interrupt="mlp-2"))
+    assert caught.value.exit_code == 143
+    assert json.loads((tmp_path / "out/study/sweep.json").read_text())["status"] == "partial"
+    executor = InProcess(data)
+    sweep = planned(tmp_path, data)
+    carry_out(sweep, executor)
+    assert not any(name.startswith("mlp-1-0.5") for name in executor.started)
+    assert summarize(sweep)["status"] == "complete"
+
+
+def test_a_search_needs_a_validation_split(tmp_path: Path) -> None:
+    spec = validate(parse(DATASET.replace("valid: 1, test: 1", "test: 1"), "tiny.yaml"), DatasetSpec)
+    prepare(spec, recipe_dir=tmp_path, out=tmp_path / "bare")
+    with pytest.raises(UsageError, match="no validation split to choose by"):
+        planned(tmp_path, tmp_path / "bare")
+
+
+def test_a_process_tells_why_it_failed_in_one_line() -> None:
+    folder = Path("x")
+    assert Exit(folder, 0, "").message is None
+    assert Exit(folder, 1, "note\n" + '{"message": "disk full", "hint": null}').message == "disk full"
+    assert Exit(folder, 2, '{"message": "no", "hint": "say yes"}').message == "no; say yes"
+    assert Exit(folder, 1, "[1]").message == "[1]"
+    assert Exit(folder, 1, "Traceback\nValueError: no").message == "ValueError: no"
+    assert Exit(folder, -9, "").message == "killed by SIGKILL"
+    assert Exit(folder, 3, "").message == "ended with exit code 3 and no message"
+
+
+def test_a_run_goes_on_with_the_threads_it_was_begun_with(tmp_path: Path, data: Path) -> None:
+    sweep = planned(tmp_path, data, "name: s\nladders: [{recipe: base.yaml}]\nset: {batch_size: 100}\n")
+    carry_out(sweep, InProcess(data))
+    (entry,) = sweep.entries
+    (job,) = sweep.runs(entry)
+    begun = job.folder.read("run.json")
+    assert begun is not None
+    (job.folder.path / "result.json").unlink()
+    threads = begun["execution"]["threads"] + 3
+    job.folder.write("run.json", begun | {"execution": begun["execution"] | {"threads": threads}})
+    resumed = InProcess(data, fail="mlp")
+    carry_out(planned(tmp_path, data, (tmp_path / "sweep.yaml").read_text()), resumed)
+    assert resumed.threads == [threads]

@@ -1,0 +1,82 @@
+"""A saved report, or the runs of another commit, as the baseline of a new report."""
+
+import json
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from wukongctl.errors import UsageError
+from wukongctl.laws.analysis import Report, build
+from wukongctl.laws.points import Excluded, Point, PointSet, read_runs
+
+SAME = ("metric", "split", "dataset", "fingerprint", "convention")
+
+
+def read_baseline(path: Path, report: Report) -> Report:
+    """The report in `path` (a report.json, or a folder of runs), built as `report` was.
+
+    Raises UsageError when it cannot be read or measures something else.
+    """
+    source = report.source
+    if path.is_dir() and not (path / "report.json").is_file():
+        metric = None if source.metric == "relative_logloss" else source.metric
+        saved, form = read_runs([path], split=source.split, metric=metric), None
+    else:
+        saved, form = _from_json(path / "report.json" if path.is_dir() else path)
+    refuse_incomparable(f"the baseline `{path}`", saved, source)
+    curves = {curve.form for curve in report.curves}
+    return build(
+        saved, form=form or (curves.pop() if len(curves) == 1 else None), floor=None, level=report.level
+    )
+
+
+def is_baseline(path: Path) -> bool:
+    """Whether `path` is a folder or a saved report, and not a page of settings."""
+    if path.is_dir():
+        return True
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(data, dict) and {"format_version", "curves"} <= data.keys()
+
+
+def _from_json(path: Path) -> tuple[PointSet, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        points = tuple(_restore(Point, point) for curve in data["curves"] for point in curve["points"])
+        excluded = tuple(_restore(Excluded, run) for run in data["excluded"])
+        source = PointSet(
+            points=points,
+            excluded=excluded,
+            bayes_logloss=data["bayes_logloss"],
+            floor=data["floor"],
+            **{name: data[name] for name in SAME},
+        )
+        return source, data["curves"][0]["form"]
+    except OSError as error:
+        reason = (error.strerror or "unknown error").lower()
+        raise UsageError(f"cannot read `{path}`: {reason}", hint="a baseline is a report.json") from error
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise UsageError(
+            f"`{path}` is not a report of `scale-report`",
+            hint="write one with `wukongctl scale-report RUN… --out DIR`; it is DIR/report.json",
+        ) from error
+
+
+def _restore(kind: Callable[..., Any], values: dict[str, Any]) -> Any:
+    """A dataclass from its dictionary; keys that a newer version added are left out."""
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in values.items() if name in known})
+
+
+def refuse_incomparable(what: str, other: PointSet, source: PointSet) -> None:
+    """Raise UsageError when `what`, the runs of `other`, measures something else than `source`."""
+    for name in SAME:
+        old, new = getattr(other, name), getattr(source, name)
+        if old != new and (name == "metric" or (old is not None and new is not None)):
+            raise UsageError(
+                f"{what} has {name} `{old}`, these runs have `{new}`",
+                hint="compare with runs of the same data, split, metric and FLOP convention",
+            )

@@ -1,0 +1,283 @@
+"""The gates G0 to G7: what each one asks of a report and of its baseline."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from scipy import stats
+
+from wukongctl.config.report import AaNoise, CurveGate, GatesSpec
+from wukongctl.decisions import Evidence, Finding, Gate, Interval, Question, Verdict, decide
+from wukongctl.errors import UsageError
+from wukongctl.gates.paired import Difference, differences, pooled
+from wukongctl.laws.analysis import Report
+from wukongctl.laws.curves import Curve
+from wukongctl.laws.intervals import Region, region
+from wukongctl.laws.points import Metric, Point
+
+SMALLEST_MARGIN: dict[Metric, float] = {"logloss": 5e-4, "excess_logloss": 5e-4, "relative_logloss": 0.05}
+AA_SDS = 2.0
+NOT_IDENTIFIED = {"exponent_weak", "bound_hit", "floor_not_identified"}
+
+
+def check(
+    report: Report, gates: GatesSpec, *, base: Report | None, noise: AaNoise | None
+) -> tuple[Finding, ...]:
+    """Every finding of the gates asked for, in the order of their numbers."""
+    if base is None and gates.need_baseline:
+        names = ", ".join(f"`{name}`" for name in gates.need_baseline)
+        raise UsageError(
+            f"gates compare with a baseline: {names}",
+            hint="give `--baseline` a report.json, or a folder of runs",
+        )
+    raised: list[Finding | Question] = [*_validity(report, base)]
+    if base is not None:
+        raised += _cost(report, base) if gates.cost else ()
+        raised += _compared(report, base, gates, noise)
+    raised += _alone(report, gates)
+    raised.sort(key=lambda one: one.gate)
+    answers = iter(decide([one for one in raised if isinstance(one, Question)], level=report.level))
+    return tuple(next(answers) if isinstance(one, Question) else one for one in raised)
+
+
+def margin_of(asked: float | None, metric: Metric, noise: AaNoise | None) -> float:
+    """The margin asked for, or twice the A/A noise and at least what is worth noticing."""
+    if asked is not None:
+        return asked
+    return max(SMALLEST_MARGIN[metric], AA_SDS * noise.sd if noise else 0.0)
+
+
+def _compared(
+    report: Report, base: Report, gates: GatesSpec, noise: AaNoise | None
+) -> Iterator[Question | Finding]:
+    metric = report.source.metric
+    if gates.quality:
+        margin = margin_of(gates.quality.margin, metric, noise)
+        yield from quality(report.source.points, base.source.points, margin=margin, noise=noise)
+    for curve, old in _pairs(report, base):
+        if gates.curve:
+            yield from _curve(
+                curve, old, gates.curve, margin_of(gates.curve.margin, metric, noise), report.level
+            )
+        if gates.exponent:
+            yield _exponent(curve, old, gates.exponent.margin, report.level)
+        if gates.prediction:
+            yield from _prediction(curve, old, report.level)
+
+
+def _alone(report: Report, gates: GatesSpec) -> Iterator[Question | Finding]:
+    for curve in report.curves:
+        if gates.monotone:
+            yield from _monotone(curve)
+        if gates.recovery:
+            yield _recovery(curve, gates.recovery.max_excess, report)
+
+
+def _pairs(report: Report, base: Report) -> Iterator[tuple[Curve, Curve]]:
+    before = {curve.model: curve for curve in base.curves}
+    return ((curve, before[curve.model]) for curve in report.curves if curve.model in before)
+
+
+# --- G0, G1: nothing to estimate --------------------------------------------------------------------------
+
+
+def _validity(report: Report, base: Report | None) -> Iterator[Finding]:
+    gate: Gate = "G0 validity"
+    known = {(run.model, run.gflop_per_example) for run in base.excluded} if base else set()
+    told = "the run diverged, and none did in the baseline" if base else "the run diverged"
+    explained = set()
+    for run in report.excluded:
+        item, size = run.run or run.model, (run.model, run.gflop_per_example)
+        if run.reason == "diverged" and size not in known:
+            yield _settled(gate, item, "fail", told)
+            explained.add(size)
+        elif run.reason == "unfinished":
+            yield _settled(gate, item, "inconclusive", "the run is not finished")
+            explained.add(size)
+    if base is not None:
+        yield from _lost(report, base, explained)
+    yield _settled(gate, "inputs", "pass", "same metric, split, data and FLOP convention throughout")
+
+
+def _lost(report: Report, base: Report, explained: set[tuple[str, float]]) -> Iterator[Finding]:
+    """Curves and sizes that only the baseline has: what was not run was not compared."""
+    measured = _measured(report) | explained
+    curves = {model for model, _ in measured}
+    for curve in base.curves:
+        lost = [x for model, x in sorted(_measured(base) - measured) if model == curve.model]
+        if curve.model not in curves:
+            told = "the baseline has this curve, these runs do not"
+            yield _settled("G0 validity", curve.model, "fail", told)
+        elif lost:
+            told = f"the baseline's {' and '.join(f'{x!r} GFLOP' for x in lost)} was not run"
+            yield _settled("G0 validity", curve.model, "fail", told)
+
+
+def _measured(report: Report) -> set[tuple[str, float]]:
+    return {(point.model, point.gflop_per_example) for point in report.source.points}
+
+
+def _cost(report: Report, base: Report) -> Iterator[Finding]:
+    for curve, old in _pairs(report, base):
+        new, known = (
+            {(size.gflop_per_example, size.dense_params) for size in one.sizes} for one in (curve, old)
+        )
+        missing, added = sorted(known - new, key=str), sorted(new - known, key=str)
+        if missing and added:
+            told = f"{_costs(missing)} became {_costs(added)}"
+            yield _settled("G1 cost", curve.model, "fail", told)
+        elif missing:
+            told = f"the baseline's {_costs(missing)} was not run"
+            yield _settled("G1 cost", curve.model, "inconclusive", told)
+        else:
+            yield _settled("G1 cost", curve.model, "pass", f"{len(known)} sizes cost what they did")
+
+
+def _costs(sizes: list[tuple[float, int | None]]) -> str:
+    return " and ".join(
+        f"{gflop!r} GFLOP" + (f" ({dense:,} dense parameters)" if dense is not None else "")
+        for gflop, dense in sizes
+    )
+
+
+def _settled(gate: Gate, item: str, verdict: Verdict, message: str, statistic: str = "") -> Finding:
+    return Finding(gate, item, statistic, verdict, message)
+
+
+# --- G2 to G5: against a baseline ---------------------------------------------------------------------------
+
+
+def quality(
+    new: Sequence[Point], old: Sequence[Point], *, margin: float, noise: AaNoise | None
+) -> Iterator[Question | Finding]:
+    """G2: one question per configuration that both sets of runs have.
+
+    Raises UsageError when what they share was trained on other amounts of data.
+    """
+    found = differences(new, old)
+    yield from _other_amounts(new, old, found)
+    variance = pooled(found, sd=noise.sd if noise else 0.0, df=noise.df if noise else 0)
+    if not found:
+        yield _settled("G2 quality", "all", "inconclusive", "no configuration is in both")
+    for one in found:
+        if variance is None:
+            told = f"mean difference {one.mean:+.3g}: one run each, and no A/A noise to judge it by"
+            yield _settled("G2 quality", str(one.configuration), "inconclusive", told)
+        else:
+            error = float(np.sqrt(variance[0] * one.scale))
+            evidence = Evidence(one.mean, error, variance[1])
+            yield Question("G2 quality", str(one.configuration), "mean difference", margin, evidence)
+
+
+def _other_amounts(
+    new: Sequence[Point], old: Sequence[Point], found: Sequence[Difference]
+) -> Iterator[Finding]:
+    """Sizes of both sets that only the examples keep apart; raises UsageError when those are all."""
+    seen, known = (
+        {(point.model, point.gflop_per_example): point.examples for point in points if point.examples}
+        for points in (new, old)
+    )
+    compared = {(one.configuration.model, one.configuration.gflop_per_example) for one in found}
+    for model, gflop in sorted(seen.keys() & known.keys() - compared):
+        told = f"these runs saw {seen[model, gflop]:,} examples, the baseline's {known[model, gflop]:,}"
+        if not found:
+            raise UsageError(
+                f"no size can be compared: {told}",
+                hint="take a baseline of the same `epochs` and `max_examples`",
+            )
+        yield _settled("G2 quality", f"{model} at {gflop:.4g} GFLOP", "inconclusive", told)
+
+
+def _curve(
+    curve: Curve, old: Curve, gate: CurveGate, margin: float, level: float
+) -> Iterator[Question | Finding]:
+    laws = [None if one.law is None else region(one.law, 2 * level - 1) for one in (curve, old)]
+    for x in gate.at:
+        item = f"{curve.model} at {x:.4g} GFLOP"
+        if not all(_within(one, x) for one in (curve, old)):
+            yield _settled("G3 curve", item, "inconclusive", "outside the range that both reports measured")
+        elif laws[0] is None or laws[1] is None:
+            yield _settled("G3 curve", item, "inconclusive", "too few sizes or runs for a band")
+        else:
+            values = [float(one.law.predict(np.array([x]))[0]) for one in laws if one]
+            evidence = _apart((values[0], laws[0].curve(x)), (values[1], laws[1].curve(x)), laws, level)
+            yield Question("G3 curve", item, "difference of the laws", margin, evidence)
+
+
+def _within(curve: Curve, x: float) -> bool:
+    low, high = curve.sizes[0].gflop_per_example, curve.sizes[-1].gflop_per_example
+    return low * (1 - 1e-9) <= x <= high * (1 + 1e-9)
+
+
+def _exponent(curve: Curve, old: Curve, margin: float, level: float) -> Question | Finding:
+    if any(NOT_IDENTIFIED & set(one.notes) or "c" not in one.intervals for one in (curve, old)):
+        told = "the exponent is not identified in both reports"
+        return _settled("G4 exponent", curve.model, "inconclusive", told)
+    laws = [None if one.law is None else region(one.law, 2 * level - 1) for one in (curve, old)]
+    if laws[0] is None or laws[1] is None:
+        return _settled("G4 exponent", curve.model, "inconclusive", "no interval")
+    new, known = ((one.law.parameters["c"], one.parameters()["c"]) for one in laws if one)
+    evidence = _apart(known, new, laws, level)
+    return Question("G4 exponent", curve.model, "fall of the exponent", margin, evidence)
+
+
+def _apart(
+    first: tuple[float, Interval], second: tuple[float, Interval], laws: list[Region | None], level: float
+) -> Evidence:
+    """First minus second from their one-sided bounds, by recovering variances from intervals (MOVER).
+
+    Zou and Donner 2008, https://doi.org/10.1002/sim.3095.
+    """
+    (a, (a_low, a_high)), (b, (b_low, b_high)) = first, second
+    df = min(one.noise.df for one in laws if one)
+    quantile = float(stats.t.ppf(level, df))
+    below, above = np.hypot(a - a_low, b_high - b), np.hypot(a_high - a, b - b_low)
+    return Evidence(a - b, float(below) / quantile, df, float(above) / quantile)
+
+
+def _prediction(curve: Curve, old: Curve, level: float) -> Iterator[Question | Finding]:
+    last = old.sizes[-1].gflop_per_example
+    beyond = [size for size in curve.sizes if size.gflop_per_example > last * (1 + 1e-9)]
+    laws = None if old.law is None else region(old.law, level)
+    if not beyond or laws is None:
+        told = "no size beyond the baseline's largest" if laws else "the baseline has no interval"
+        yield _settled("G5 prediction", curve.model, "inconclusive", told)
+        return
+    size = beyond[-1]
+    middle = float(laws.law.predict(np.array([size.gflop_per_example]))[0])
+    low, high = laws.prediction(size.gflop_per_example, size.runs)
+    reach = high - middle if size.loss > middle else middle - low
+    error = reach / float(stats.t.ppf(0.5 + level / 2, laws.noise.df))
+    evidence = Evidence(abs(size.loss - middle), error, laws.noise.df)
+    item = f"{curve.model} at {size.gflop_per_example:.4g} GFLOP"
+    told = f"observed {size.loss:.5g}, predicted {middle:.5g}; distance"
+    yield Question("G5 prediction", item, told, 0.0, evidence, lenient=True, two_sided=True)
+
+
+# --- G6, G7: of the report itself ---------------------------------------------------------------------------
+
+
+def _monotone(curve: Curve) -> Iterator[Question | Finding]:
+    noise = curve.seed_noise
+    for small, large in zip(curve.sizes, curve.sizes[1:], strict=False):
+        rise = large.loss - small.loss
+        item = f"{curve.model} from {small.gflop_per_example:.4g} to {large.gflop_per_example:.4g} GFLOP"
+        if noise is not None:
+            error = float(np.sqrt(noise.variance * (1 / small.runs + 1 / large.runs)))
+            yield Question("G6 monotone", item, "rise", 0.0, Evidence(rise, error, noise.df), lenient=True)
+        elif rise > 0:
+            told = f"the loss rises by {rise:.3g}; one run per size cannot tell this from noise"
+            yield _settled("G6 monotone", item, "inconclusive", told)
+        else:
+            yield _settled("G6 monotone", item, "pass", f"the loss falls by {-rise:.3g}")
+
+
+def _recovery(curve: Curve, bound: float, report: Report) -> Question | Finding:
+    best, noise = curve.best, curve.seed_noise
+    if report.source.metric != "excess_logloss":
+        raise UsageError("gate `recovery` needs excess LogLoss", hint="it is for runs on synthetic data")
+    if noise is not None:
+        evidence = Evidence(best.loss, float(np.sqrt(noise.variance / best.runs)), noise.df)
+        return Question("G7 recovery", curve.model, "lowest excess LogLoss", bound, evidence)
+    verdict: Verdict = "pass" if best.loss <= bound else "fail"
+    told = f"lowest excess LogLoss {best.loss:.4g}, bound {bound:.4g}"
+    return _settled("G7 recovery", curve.model, verdict, told)

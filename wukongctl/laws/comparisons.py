@@ -1,0 +1,143 @@
+"""Curves against each other: who is best at which compute, and how much compute matches whom."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from scipy import optimize
+
+from wukongctl.laws.curves import Curve
+from wukongctl.laws.intervals import Region
+
+Reached: TypeAlias = Literal["matched", "at least"]
+
+
+@dataclass(frozen=True, slots=True)
+class FrontierPoint:
+    """A size that no other size beats with less or equal compute."""
+
+    model: str
+    gflop_per_example: float
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeToMatch:
+    """How many times more compute `model` needs for its best loss than `reference` needs for the same loss.
+
+    `ratio` interpolates the reference's mean losses linearly in ln x; `at least` when its smallest size is
+    already better. It has no interval. `law` asks the fitted laws of both curves the same question.
+    """
+
+    reference: str
+    model: str
+    loss: float
+    gflop_per_example: float
+    reference_gflop_per_example: float
+    ratio: float
+    reached: Reached
+    law: "LawRatio | None"
+
+
+@dataclass(frozen=True, slots=True)
+class LawRatio:
+    """Compute to match by the laws: `model`'s law gives the loss, `reference`'s the compute that reaches it.
+
+    The interval holds every ratio at which the two laws may be equal, their uncertainties combined from
+    their 95 % bands (MOVER: Zou and Donner 2008, https://doi.org/10.1002/sim.3095). An end outside the
+    reference's sizes is None.
+    """
+
+    loss: float
+    ratio: float
+    interval: tuple[float | None, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparisons:
+    """All comparisons of a report."""
+
+    pareto: tuple[FrontierPoint, ...]
+    compute_to_match: tuple[ComputeToMatch, ...]
+
+
+def compare(curves: Sequence[Curve]) -> Comparisons:
+    """The Pareto frontier of mean losses, and every match of one curve's best loss by another curve."""
+    matches = (match(reference, curve) for reference in curves for curve in curves if curve is not reference)
+    return Comparisons(frontier(curves), tuple(found for found in matches if found is not None))
+
+
+def frontier(curves: Sequence[Curve]) -> tuple[FrontierPoint, ...]:
+    """Sizes in order of compute, each strictly better than every smaller or equal one."""
+    sizes = [(size.gflop_per_example, size.loss, curve.model) for curve in curves for size in curve.sizes]
+    best, found = np.inf, []
+    for x, loss, model in sorted(sizes):
+        if loss < best:
+            best = loss
+            found.append(FrontierPoint(model, x, loss))
+    return tuple(found)
+
+
+def match(reference: Curve, curve: Curve) -> ComputeToMatch | None:
+    """Compute to match `curve`'s best loss; None when `reference` never reaches it, or has one size only."""
+    if len(reference.sizes) < 2:
+        return None
+    target = curve.best
+    x = np.log([size.gflop_per_example for size in reference.sizes])
+    y = np.array([size.loss for size in reference.sizes])
+    reached = np.flatnonzero(y <= target.loss)
+    if not len(reached):
+        return None
+    first = int(reached[0])
+    share = 0.0 if first == 0 else (y[first - 1] - target.loss) / (y[first - 1] - y[first])
+    at = float(np.exp(x[0] if first == 0 else x[first - 1] + share * (x[first] - x[first - 1])))
+    beyond = first == 0 and y[0] < target.loss
+    return ComputeToMatch(
+        reference=reference.model,
+        model=curve.model,
+        loss=target.loss,
+        gflop_per_example=target.gflop_per_example,
+        reference_gflop_per_example=at,
+        ratio=target.gflop_per_example / at,
+        reached="at least" if beyond else "matched",
+        law=_by_laws(reference.region, curve.region, target.gflop_per_example),
+    )
+
+
+def _by_laws(reference: Region | None, model: Region | None, gflop: float) -> LawRatio | None:
+    """The laws' own ratio; None without both bands, or where they do not meet in the reference's range."""
+    if reference is None or model is None:
+        return None
+    target, (low, high) = _value(model, gflop), model.curve(gflop)
+
+    def excess(x: float) -> float:
+        return _value(reference, x) - target
+
+    def least(x: float) -> float:
+        return excess(x) - float(np.hypot(_value(reference, x) - reference.curve(x)[0], high - target))
+
+    def most(x: float) -> float:
+        return excess(x) + float(np.hypot(reference.curve(x)[1] - _value(reference, x), target - low))
+
+    at, early, late = (_crossing(reference, difference) for difference in (excess, least, most))
+    if at is None:
+        return None
+    ends = None if late is None else gflop / late, None if early is None else gflop / early
+    return LawRatio(target, gflop / at, ends)
+
+
+def _value(laws: Region, x: float) -> float:
+    return float(laws.law.predict(np.array([x]))[0])
+
+
+def _crossing(laws: Region, difference: Callable[[float], float]) -> float | None:
+    """Where a difference that falls with compute reaches zero within the sizes measured."""
+    low, high = np.log(laws.sizes.x[[0, -1]])
+
+    def at(log_x: float) -> float:
+        return difference(float(np.exp(log_x)))
+
+    if at(low) <= 0 or at(high) > 0:
+        return None
+    return float(np.exp(optimize.brentq(at, low, high)))

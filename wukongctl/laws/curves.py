@@ -1,0 +1,241 @@
+"""One curve from its points to everything the report says about it."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from scipy import stats
+
+from wukongctl.decisions import Interval
+from wukongctl.laws.bootstrap import wild_intervals
+from wukongctl.laws.data_scaling import one_amount
+from wukongctl.laws.fit import FORMS, Array, Fit, Form, Sizes, f_test, fit, sizes_of
+from wukongctl.laws.intervals import Extrapolation, Noise, Region, extrapolate, lacks_fit, noise, region
+from wukongctl.laws.notes import Code, is_descriptive, notes_of
+from wukongctl.laws.points import Point, PointSet
+from wukongctl.laws.robust import fit_robust
+
+Verdict: TypeAlias = Literal["improving", "plateau", "undecided"]
+
+GAIN_FACTOR = 4.0
+# 0.02 % of LogLoss is what practitioners of the field call significant: paper, section 5.
+NOTICEABLE_GAIN = 2e-4
+INSIDE_STEPS, OUTSIDE_STEPS = 64, 32
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The runs of one size: mean loss, its interval from the pooled seed noise, and the law's residual."""
+
+    gflop_per_example: float
+    loss: float
+    interval: Interval | None
+    runs: int
+    dense_params: int | None
+    residual: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The law drawn: `x` ascending, `lower` and `upper` its 95 % band (empty without a noise estimate)."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """Loss saved by the last factor of four in compute that was measured, under the law `form`."""
+
+    form: Form
+    gflop_per_example: float
+    gain: float
+    interval: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plateau:
+    """Whether the last fourfold compute still paid, judged by the form with a free floor.
+
+    `improving`: the whole interval of the gain lies above `margin`; `plateau`: below it; else `undecided`.
+    """
+
+    verdict: Verdict
+    margin: float
+    gain: Gain | None
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Everything known about one curve; `law` is None when there are fewer sizes than parameters."""
+
+    model: str
+    points: tuple[Point, ...]
+    sizes: tuple[Size, ...]
+    form: Form
+    law: Fit | None
+    intervals: dict[str, Interval]
+    bootstrap: dict[str, Interval]
+    notes: tuple[Code, ...]
+    descriptive: bool
+    noise: Noise | None
+    alternatives: tuple[Fit, ...]
+    floor_p_value: float | None
+    extrapolation: tuple[Extrapolation, ...]
+    gain: Gain | None
+    plateau: Plateau
+    trace: Trace | None
+    region: Region | None
+
+    @property
+    def status(self) -> str:
+        """The solver's status, or `too few sizes`."""
+        return "too few sizes" if self.law is None else self.law.status
+
+    @property
+    def seed_noise(self) -> Noise | None:
+        """The variance of one run around the mean of its size, from seeds alone."""
+        found = sizes_of([p.gflop_per_example for p in self.points], [p.loss for p in self.points])
+        variance = found.seed_variance
+        return None if variance is None else Noise(variance, found.spread_df, "seeds")
+
+    @property
+    def best(self) -> Size:
+        """The size of lowest mean loss."""
+        return min(self.sizes, key=lambda size: size.loss)
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How curves are fitted: the form, the known floor, the loss and what is asked of the intervals."""
+
+    form: Form
+    floor: float | None = None
+    level: float = 0.95
+    delta: float | None = None
+    """Threshold of Huber's loss of log residuals; None for weighted squares."""
+    draws: int = 0
+    """Of the wild cluster bootstrap."""
+
+    def fit(self, sizes: Sizes) -> Fit | None:
+        """The law of one curve."""
+        if self.delta is None:
+            return fit(sizes, self.form, floor=self.floor)
+        return fit_robust(sizes, self.form, floor=self.floor, delta=self.delta)
+
+
+def analyse(model: str, source: PointSet, method: Method, *, draw_to: float) -> Curve:
+    """Fit and examine the curve `model`; `draw_to` is the largest GFLOP per example to draw.
+
+    Where the amount of data was varied on purpose, the runs of one amount are the curve.
+    """
+    points = one_amount([point for point in source.points if point.model == model])
+    sizes = sizes_of(
+        [point.gflop_per_example for point in points],
+        [point.loss for point in points],
+        zero=source.zero_loss,
+    )
+    floor, level = method.floor, method.level
+    pure_form: Form = "power0" if floor is None else "power-known-floor"
+    laws = {name: fit(sizes, name, floor=floor) for name in FORMS if name not in _redundant(floor, sizes)}
+    law = method.fit(sizes)
+    pure, floored = laws.get(pure_form) or fit(sizes, pure_form, floor=floor), laws["power"]
+    # A robust fit is not at the top of the likelihood that the region is cut from.
+    laws_left = None if law is None or method.delta is not None else region(law, level)
+    intervals = {} if laws_left is None else laws_left.parameters()
+    return Curve(
+        model=model,
+        points=points,
+        sizes=_sizes(points, sizes, law, level),
+        form=method.form,
+        law=law,
+        intervals=intervals,
+        bootstrap={}
+        if laws_left is None or law is None
+        else wild_intervals(law, draws=method.draws, level=level),
+        notes=notes_of(points, sizes, law, intervals, pure=pure, floored=floored, split=source.split),
+        descriptive=is_descriptive(sizes, law),
+        noise=None if law is None else noise(law),
+        alternatives=tuple(other for other in laws.values() if other is not None),
+        floor_p_value=None if pure is None or floored is None else f_test(pure, floored),
+        extrapolation=_extrapolations(law, floor, level),
+        gain=None if law is None else _last_gain(law, laws_left),
+        plateau=_plateau(sizes, floored, source.bayes_logloss, source.metric, level),
+        trace=None if law is None else _trace(law, laws_left, draw_to),
+        region=laws_left,
+    )
+
+
+def _redundant(floor: float | None, sizes: Sizes) -> tuple[Form, ...]:
+    """The form that would only repeat another one."""
+    return ("power-known-floor",) if floor is None or floor == sizes.zero else ()
+
+
+def _sizes(points: tuple[Point, ...], sizes: Sizes, law: Fit | None, level: float) -> tuple[Size, ...]:
+    residuals = None if law is None else sizes.y - law.predict(sizes.x)
+    variance = sizes.seed_variance
+    quantile = stats.t.ppf(0.5 + level / 2, sizes.spread_df) if sizes.spread_df else np.nan
+    found = []
+    dense_params: dict[float, set[int | None]] = {}
+    for point in points:
+        dense_params.setdefault(point.gflop_per_example, set()).add(point.dense_params)
+    for i, (x, y, runs) in enumerate(zip(sizes.x, sizes.y, sizes.runs, strict=True)):
+        half = None if variance is None else float(quantile * np.sqrt(variance / runs))
+        dense = dense_params[float(x)]
+        found.append(
+            Size(
+                gflop_per_example=float(x),
+                loss=float(y),
+                interval=None if half is None else (float(y) - half, float(y) + half),
+                runs=int(runs),
+                dense_params=next(iter(dense)) if len(dense) == 1 else None,
+                residual=None if residuals is None else float(residuals[i]),
+            )
+        )
+    return tuple(found)
+
+
+def _extrapolations(law: Fit | None, floor: float | None, level: float) -> tuple[Extrapolation, ...]:
+    if law is None:
+        return ()
+    tests = (extrapolate(law, floor=floor, hidden=hidden, level=level) for hidden in (1, 2))
+    return tuple(test for test in tests if test is not None)
+
+
+def _last_gain(law: Fit, laws: Region | None) -> Gain:
+    largest = float(law.sizes.x[-1])
+    before, after = law.predict(np.array([largest / GAIN_FACTOR, largest]))
+    interval = None if laws is None else laws.gain(largest / GAIN_FACTOR, largest)
+    return Gain(law.form, largest, float(before - after), interval)
+
+
+def _plateau(
+    sizes: Sizes, floored: Fit | None, bayes_logloss: float | None, metric: str, level: float
+) -> Plateau:
+    base = (bayes_logloss or 0.0) if metric == "excess_logloss" else 0.0
+    margin = NOTICEABLE_GAIN * (float(sizes.y[-1]) - sizes.zero + base)
+    laws = None if floored is None else region(floored, level)
+    if floored is None or laws is None:
+        return Plateau("undecided", margin, None)
+    gain = _last_gain(floored, laws)
+    if lacks_fit(floored):  # the law's own interval is too narrow then
+        return Plateau("undecided", margin, gain)
+    low, high = gain.interval or (-np.inf, np.inf)
+    verdict: Verdict = "improving" if low > margin else "plateau" if high < margin else "undecided"
+    return Plateau(verdict, margin, gain)
+
+
+def _trace(law: Fit, laws: Region | None, draw_to: float) -> Trace:
+    smallest, largest = float(law.sizes.x[0]), float(law.sizes.x[-1])
+    inside = np.geomspace(smallest, largest, INSIDE_STEPS)
+    outside = np.geomspace(largest, max(draw_to, largest), OUTSIDE_STEPS)[1:]
+    x: Array = np.concatenate([inside, outside]) if draw_to > largest else inside
+    band = [] if laws is None else [laws.curve(float(value)) for value in x]
+    return Trace(
+        x=tuple(map(float, x)),
+        y=tuple(map(float, law.predict(x))),
+        lower=tuple(low for low, _ in band),
+        upper=tuple(high for _, high in band),
+    )

@@ -1,0 +1,134 @@
+"""How loss falls with the amount of data: at a fixed size of the model, and over size and data jointly."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from wukongctl.decisions import Interval
+from wukongctl.laws.fit import Fit, fit, sizes_of
+from wukongctl.laws.intervals import region
+from wukongctl.laws.joint import Grid, JointFit, fit_joint, obstacle
+from wukongctl.laws.notes import Code, differ_at_one_cost, notes_of
+from wukongctl.laws.points import Point, PointSet
+
+# Runs of one pass that stop early differ a little; a study of data changes the examples by half and more.
+STUDIED_RATIO = 1.5
+LEAST_AMOUNTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """The runs of one amount of data: their mean loss."""
+
+    examples: int
+    loss: float
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataLaw:
+    """Loss against examples, y = E + A D^-c, for one size of one model."""
+
+    model: str
+    gflop_per_example: float
+    amounts: tuple[Amount, ...]
+    law: Fit
+    intervals: dict[str, Interval]
+    notes: tuple[Code, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JointLaw:
+    """Loss over GFLOP per example N and examples D for one model; `law` is None for the reason given."""
+
+    model: str
+    law: JointFit | None
+    reason: str | None
+    outliers: tuple[str, ...] = ()
+
+
+def varies_data(points: Sequence[Point]) -> bool:
+    """Whether some size was trained on clearly different numbers of new examples on purpose."""
+    return any(_studied([run.examples for run in runs]) for runs in _by_size(_fresh(points)).values())
+
+
+def one_amount(points: Sequence[Point]) -> tuple[Point, ...]:
+    """The runs a curve over size is fitted to: all, or where data varies those of the fullest amount.
+
+    That is the amount of data most sizes were trained on, and the largest of these.
+    """
+    if not varies_data(points):
+        return tuple(points)
+    sizes: dict[int, set[float]] = {}
+    for point in points:
+        if point.examples:
+            sizes.setdefault(point.examples, set()).add(point.gflop_per_example)
+    chosen = max(sizes, key=lambda examples: (len(sizes[examples]), examples))
+    return tuple(point for point in points if point.examples == chosen)
+
+
+def data_laws(source: PointSet, *, level: float) -> Iterator[DataLaw]:
+    """One law for every size that was trained on at least three amounts of data."""
+    for (model, gflop), runs in _by_size(_fresh(source.points)).items():
+        examples = [float(run.examples) for run in runs if run.examples]
+        if not _studied([run.examples for run in runs]) or len(set(examples)) < LEAST_AMOUNTS:
+            continue
+        losses = [run.loss for run in runs if run.examples]
+        amounts = sizes_of(examples, losses, zero=source.zero_loss)
+        law = fit(amounts)
+        if law is None:
+            continue
+        laws = region(law, level)
+        intervals = {} if laws is None else laws.parameters()
+        pure = fit(amounts, "power0")
+        notes = notes_of(runs, amounts, law, intervals, pure=pure, floored=law, split=source.split)
+        found = (
+            Amount(int(x), float(y), int(n))
+            for x, y, n in zip(amounts.x, amounts.y, amounts.runs, strict=True)
+        )
+        kept = tuple(note for note in notes if note != "unequal_data")
+        yield DataLaw(model, gflop, tuple(found), law, intervals, kept)
+
+
+def joint_laws(source: PointSet, *, delta: float | None, draws: int, level: float) -> Iterator[JointLaw]:
+    """A joint law for every model whose data was varied, or what stands in its way."""
+    for model in sorted({point.model for point in source.points}):
+        points = [p for p in _fresh(source.points) if p.model == model and p.examples]
+        if not varies_data(points):
+            continue
+        grid, names = _grid(points, source.zero_loss)
+        reason = (
+            "runs of one size differ in their parameters" if differ_at_one_cost(points) else obstacle(grid)
+        )
+        if reason:
+            yield JointLaw(model, None, reason)
+        else:
+            law = fit_joint(grid, delta=delta, draws=draws, level=level)
+            yield JointLaw(model, law, None, tuple(names[i] for i in law.outliers))
+
+
+def _grid(points: Sequence[Point], zero: float) -> tuple[Grid, list[str]]:
+    losses: dict[tuple[float, int], list[float]] = {}
+    for point in points:
+        losses.setdefault((point.gflop_per_example, point.examples or 0), []).append(point.loss)
+    n, d = (np.array([key[i] for key in losses], dtype=float) for i in (0, 1))
+    y, runs = (np.array([f(found) for found in losses.values()], dtype=float) for f in (np.mean, len))
+    return Grid(n, d, y, runs, zero), [f"{x:.4g} GFLOP, {examples:,} examples" for x, examples in losses]
+
+
+def _fresh(points: Sequence[Point]) -> list[Point]:
+    """Runs of at most one pass: with more, early stopping decides the examples, and none of them is new."""
+    return [point for point in points if point.passes is None or point.passes <= 1]
+
+
+def _by_size(points: Sequence[Point]) -> dict[tuple[str, float], list[Point]]:
+    found: dict[tuple[str, float], list[Point]] = {}
+    for point in points:
+        found.setdefault((point.model, point.gflop_per_example), []).append(point)
+    return found
+
+
+def _studied(examples: Sequence[int | None]) -> bool:
+    known = [count for count in examples if count]
+    return bool(known) and max(known) >= STUDIED_RATIO * min(known)

@@ -1,0 +1,276 @@
+"""What the points leave open: profile-likelihood intervals, bands and a test of the law's own prediction.
+
+A law is kept when its weighted sum of squares exceeds the best one by less than s^2 F(1, df). For one
+exponent the laws kept form an ellipse in (E, A) cut by E >= zero and A >= 0; every interval here is the
+extent of the union of those regions over all exponents, so no interval relies on a quadratic approximation.
+
+Bates and Watts 1988, Nonlinear Regression Analysis, chapter 6, https://doi.org/10.1002/9780470316757.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from scipy import optimize, stats
+
+from wukongctl.decisions import Interval
+from wukongctl.laws.fit import PARAMETERS, Array, Fit, Sizes, centre, exponent_grid, fit, project
+
+NoiseSource: TypeAlias = Literal["residuals", "residuals and seeds", "seeds"]
+
+SWEEP_SIZE = 400
+ROUNDING = 1e-14
+"""Of a residual, as a share of the loss: some tens of units in the last place."""
+LACK_OF_FIT_RATIO = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """The variance of one run around the law, with the degrees of freedom it was estimated from."""
+
+    variance: float
+    df: int
+    source: NoiseSource
+
+
+def noise(law: Fit) -> Noise | None:
+    """Pool residuals and seed spread, unless the residuals are far larger; None when nothing is left over.
+
+    With lack of fit the sizes, not the runs, are the independent observations.
+    """
+    seeds, spread_df = law.sizes.seed_variance, law.sizes.spread_df
+    if law.df <= 0:
+        return None if seeds is None else Noise(seeds, spread_df, "seeds")
+    if seeds is None or lacks_fit(law):
+        return Noise(law.rss / law.df, law.df, "residuals")
+    df = law.df + spread_df
+    return Noise((law.rss + law.sizes.spread_ss) / df, df, "residuals and seeds")
+
+
+def lacks_fit(law: Fit) -> bool:
+    """Whether the residual variance exceeds four times the seed variance."""
+    seeds = law.sizes.seed_variance
+    return seeds is not None and law.df > 0 and law.rss / law.df > LACK_OF_FIT_RATIO * seeds
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """The laws the points do not exclude, as slices of constant exponent; arrays are (C,) over exponents.
+
+    Within a slice a law is `level + A (x^-c - mean)`, with x centred and `mean` the weighted mean of x^-c:
+    the two numbers are then uncorrelated and rounding does no harm even where x^-c is nearly constant.
+    """
+
+    law: Fit
+    noise: Noise
+    quantile: float  # of F(1, df)
+    exponents: Array
+
+    @property
+    def sizes(self) -> Sizes:
+        """The sizes the law was fitted to."""
+        return self.law.sizes
+
+    @property
+    def cutoff(self) -> float:
+        """The largest sum of squares a kept law may have."""
+        return self.law.rss + self.noise.variance * self.quantile
+
+    def extent(self, at_level: Array, at_amplitude: Array) -> Interval:
+        """Range of `at_level * level + at_amplitude * A` over the region."""
+        candidates = self._edge(at_level, at_amplitude)
+        if self.law.form in ("power", "loglin"):
+            candidates = np.concatenate([candidates, self._inside(at_level, at_amplitude)])
+        return float(np.nanmin(candidates)), float(np.nanmax(candidates))
+
+    def parameters(self) -> dict[str, Interval]:
+        """Interval of every parameter of the law."""
+        one, nothing = np.ones_like(self.exponents), np.zeros_like(self.exponents)
+        if self.law.form == "loglin":
+            return {"p": self.curve(1.0), "q": self.extent(nothing, -one)}
+        found = {
+            "E": self.extent(one, -self._mean),
+            "A": self.extent(nothing, centre(self.sizes) ** self.exponents),
+            "c": (float(self.exponents[0]), float(self.exponents[-1])),
+        }
+        return {name: found[name] for name in PARAMETERS[self.law.form]}
+
+    def curve(self, x: float) -> Interval:
+        """Interval of the law's value at `x` GFLOP per example."""
+        return self.extent(np.ones_like(self.exponents), self._basis_at(x) - self._mean)
+
+    def gain(self, smaller: float, larger: float) -> Interval:
+        """Interval of the loss saved by going from `smaller` to `larger` GFLOP per example."""
+        return self.extent(np.zeros_like(self.exponents), self._basis_at(smaller) - self._basis_at(larger))
+
+    def prediction(self, x: float, runs: float) -> Interval:
+        """Interval of the mean of `runs` new runs at `x`: the uncertainty of law and runs in quadrature."""
+        middle, (low, high) = float(self.law.predict(np.array([x]))[0]), self.curve(x)
+        spread = self.quantile * self.noise.variance / runs
+        below, above = np.sqrt((middle - low) ** 2 + spread), np.sqrt((high - middle) ** 2 + spread)
+        return middle - float(below), middle + float(above)
+
+    def _basis_at(self, x: float | Array) -> Array:
+        """The falling function of x that A multiplies: (C,), or (C, k) for the sizes."""
+        scaled = np.log(np.asarray(x) / centre(self.sizes))
+        if self.law.form == "loglin":
+            return -np.multiply.outer(np.ones_like(self.exponents), scaled)
+        return np.exp(-np.multiply.outer(self.exponents, scaled))
+
+    @property
+    def _basis(self) -> Array:
+        return self._basis_at(self.sizes.x)
+
+    @property
+    def _mean(self) -> Array:
+        return np.average(self._basis, axis=1, weights=self.sizes.runs)
+
+    def _slack(self, rss: Array) -> Array:
+        """How far the sum of squares may still grow; NaN where it is already too large.
+
+        Rounding is forgiven at the best exponent, which is in the region by definition: also where the points
+        lie on their law, so that all of the sum is rounding.
+        """
+        slack = self.cutoff - rss
+        rounding = np.sum(self.sizes.runs * (ROUNDING * self.sizes.y) ** 2)
+        tolerance = 1e-9 * self.cutoff + rounding
+        return np.where(slack >= 0, slack, np.where(slack >= -tolerance, 0.0, np.nan))
+
+    def _inside(self, u: Array, s: Array) -> Array:
+        """Extremes on the ellipse of each slice, NaN where they break a bound: (2, C)."""
+        sizes, mean = self.sizes, self._mean
+        deviation = self._basis - mean[:, None]
+        weight, moment = np.sum(sizes.runs), np.sum(sizes.runs * deviation**2, axis=1)
+        level = np.average(sizes.y, weights=sizes.runs)
+        amplitude = np.sum(sizes.runs * deviation * (sizes.y - level), axis=1) / moment
+        residual = sizes.y - level - amplitude[:, None] * deviation
+        slack = self._slack(np.sum(sizes.runs * residual**2, axis=1))
+        norm = np.sqrt(u**2 / weight + s**2 / moment)
+        reach = np.array([[-1.0], [1.0]]) * np.sqrt(slack) / norm
+        levels, amplitudes = level + reach * u / weight, amplitude + reach * s / moment
+        value = u * levels + s * amplitudes
+        if self.law.form == "loglin":
+            return value
+        feasible = (amplitudes >= 0) & (levels - amplitudes * mean >= sizes.zero)
+        return np.where(feasible, value, np.nan)
+
+    def _edge(self, u: Array, s: Array) -> Array:
+        """Extremes where E or A sits on its bound: (2 or 4, C). A fixed floor is E's edge alone."""
+        if self.law.form == "loglin":
+            return np.full((1, len(u)), np.nan)
+        floor = self.sizes.zero if self.law.form == "power" else self.law.floor
+        sizes, basis, both = self.sizes, self._basis, np.array([[-1.0], [1.0]])
+        moment = np.sum(sizes.runs * basis**2, axis=1)
+        amplitude = np.sum(sizes.runs * basis * (sizes.y - floor), axis=1) / moment
+        residual = sizes.y - floor - amplitude[:, None] * basis
+        slack = self._slack(np.sum(sizes.runs * residual**2, axis=1))
+        top = amplitude + np.sqrt(slack / moment)
+        amplitudes = np.where(top >= 0, np.maximum(amplitude + both * np.sqrt(slack / moment), 0.0), np.nan)
+        on_floor = u * (floor + amplitudes * self._mean) + s * amplitudes
+        if self.law.form != "power":
+            return on_floor
+        flat = np.average(sizes.y, weights=sizes.runs)
+        room = self._slack(np.full(len(u), np.sum(sizes.runs * (sizes.y - flat) ** 2)))
+        levels = np.maximum(flat + both * np.sqrt(room / np.sum(sizes.runs)), sizes.zero)
+        return np.concatenate([on_floor, u * levels])
+
+
+def region(law: Fit, level: float = 0.95) -> Region | None:
+    """The region of confidence `level`; None when there is no estimate of the noise."""
+    estimate = noise(law)
+    if estimate is None:
+        return None
+    quantile = float(stats.f.ppf(level, 1, estimate.df))
+    if law.form == "loglin":
+        return Region(law, estimate, quantile, np.ones(1))
+    low, high = _exponent_interval(law, law.rss + estimate.variance * quantile)
+    sweep = np.append(np.geomspace(low, high, SWEEP_SIZE), law.parameters["c"])
+    return Region(law, estimate, quantile, np.sort(np.clip(sweep, low, high)))
+
+
+def _exponent_interval(law: Fit, cutoff: float) -> Interval:
+    floor = None if law.form == "power" else law.floor
+    grid, best = exponent_grid(law.form), law.parameters["c"]
+
+    def excess(c: float) -> float:
+        return project(law.sizes, c, floor).rss - cutoff
+
+    def end(outward: Array) -> float:
+        """The outermost crossing among exponents ordered away from the best one."""
+        kept = [i for i, c in enumerate(outward) if excess(c) <= 0]
+        inside, after = (outward[kept[-1]], kept[-1] + 1) if kept else (best, 0)
+        if after == len(outward) or excess(inside) >= 0:
+            return float(inside)
+        return float(optimize.root_scalar(excess, bracket=(inside, outward[after]), xtol=1e-14).root)
+
+    return end(grid[grid < best][::-1]), end(grid[grid > best])
+
+
+# --- the law's own prediction -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HiddenSize:
+    """A size left out of the fit: observed and predicted loss, `error` = predicted - observed.
+
+    `interval` is the 95 % predictive interval of the mean of as many runs as were observed; `distance` is in
+    units of the logarithmic range of the sizes that were kept.
+    """
+
+    gflop_per_example: float
+    observed: float
+    predicted: float
+    error: float
+    interval: Interval | None
+    inside: bool | None
+    distance: float
+    loglin_error: float
+    no_gain_error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Extrapolation:
+    """The prediction with the `hidden` largest sizes left out, and its root mean squared log errors."""
+
+    hidden: int
+    sizes: tuple[HiddenSize, ...]
+    rmsle: float | None
+    loglin_rmsle: float | None
+    no_gain_rmsle: float | None
+
+
+def extrapolate(
+    law: Fit, *, floor: float | None = None, hidden: int = 1, level: float = 0.95
+) -> Extrapolation | None:
+    """Hide the largest sizes, refit the same form and predict them; None when too few sizes remain."""
+    sizes = law.sizes
+    kept = sizes.smallest(len(sizes.x) - hidden)
+    refit, line = fit(kept, law.form, floor=floor), fit(kept, "loglin")
+    if refit is None or line is None:
+        return None
+    laws = region(refit, level)
+    x, y, runs = sizes.x[-hidden:], sizes.y[-hidden:], sizes.runs[-hidden:]
+    predicted, straight, last = refit.predict(x), line.predict(x), np.full(hidden, kept.y[-1])
+    tested = tuple(
+        HiddenSize(
+            gflop_per_example=float(x[i]),
+            observed=float(y[i]),
+            predicted=float(predicted[i]),
+            error=float(predicted[i] - y[i]),
+            interval=(within := None if laws is None else laws.prediction(float(x[i]), float(runs[i]))),
+            inside=None if within is None else bool(within[0] <= y[i] <= within[1]),
+            distance=float(np.log(x[i] / kept.x[-1]) / np.log(kept.x[-1] / kept.x[0])),
+            loglin_error=float(straight[i] - y[i]),
+            no_gain_error=float(last[i] - y[i]),
+        )
+        for i in range(hidden)
+    )
+    scores = (_rmsle(values, y, sizes.zero) for values in (predicted, straight, last))
+    return Extrapolation(hidden, tested, *scores)
+
+
+def _rmsle(predicted: Array, observed: Array, zero: float) -> float | None:
+    """Root mean squared log error of losses; None when a prediction is not a positive loss."""
+    if np.any(predicted <= zero) or np.any(observed <= zero):
+        return None
+    return float(np.sqrt(np.mean(np.log((predicted - zero) / (observed - zero)) ** 2)))

@@ -1,0 +1,121 @@
+"""What limits a fitted law, as stable codes, each with an explanation in plain words."""
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from wukongctl.decisions import Interval
+from wukongctl.laws.fit import PARAMETERS, Fit, Sizes, f_test
+from wukongctl.laws.intervals import lacks_fit
+from wukongctl.laws.points import Point
+
+Code: TypeAlias = Literal[
+    "few_sizes",
+    "short_range",
+    "floor_not_identified",
+    "exponent_weak",
+    "bound_hit",
+    "curvature_undecided",
+    "lack_of_fit",
+    "single_seed",
+    "unequal_data",
+    "unequal_params",
+    "nonmonotone",
+    "multi_epoch",
+    "test_set_reused",
+]
+
+EXPLANATIONS: dict[Code, str] = {
+    "few_sizes": "Fewer sizes than the number of parameters plus two: almost any curve would fit.",
+    "short_range": "The sizes span less than a factor of ten in compute, too little to see a curve bend.",
+    "floor_not_identified": "The floor E is not pinned down: zero loss or the best loss so far could be it.",
+    "exponent_weak": "The exponent c is known to no better than a factor of four; do not quote it alone.",
+    "bound_hit": "The best fit sits on the edge of what was allowed; its parameters are not estimates.",
+    "curvature_undecided": "A law with a free floor and one without describe the points about equally well: "
+    "the points cannot tell endless improvement from saturation.",
+    "lack_of_fit": "Sizes scatter around the curve far more than seeds do: something besides size changed, "
+    "or the form is wrong.",
+    "single_seed": "Some sizes were trained with one seed only, so their noise is not measured.",
+    "unequal_data": "The runs saw different numbers of examples or passes: size is not all that changed.",
+    "unequal_params": "Runs of one size differ in their parameters: different models that cost the same.",
+    "nonmonotone": "Somewhere a larger model has a higher mean loss than the next smaller one.",
+    "multi_epoch": "Examples were seen more than once; repeated passes change click models abruptly.",
+    "test_set_reused": "The plotted split also selected the checkpoints, so its loss is too good.",
+}
+
+WEAK_EXPONENT_RATIO = 4.0
+DECISIVE_AICC = 4.0
+SIGNIFICANCE = 0.05
+
+ADVISED_SIZES, ADVISED_DECADES, ADVISED_SEEDS = 5, 1.5, 3
+
+
+def is_descriptive(sizes: Sizes, law: Fit | None) -> bool:
+    """Whether a curve only shows itself: too few sizes, range or seeds, or a law that does not fit."""
+    return (
+        len(sizes.x) < ADVISED_SIZES
+        or sizes.decades < ADVISED_DECADES
+        or float(np.min(sizes.runs)) < ADVISED_SEEDS
+        or (law is not None and lacks_fit(law))
+    )
+
+
+def notes_of(
+    points: Sequence[Point],
+    sizes: Sizes,
+    law: Fit | None,
+    intervals: dict[str, Interval],
+    *,
+    pure: Fit | None,
+    floored: Fit | None,
+    split: str | None,
+) -> tuple[Code, ...]:
+    """The codes that apply to one curve; `pure` has its floor fixed, `floored` has it free."""
+    found: dict[Code, bool] = {
+        "few_sizes": law is None or len(sizes.x) < len(PARAMETERS[law.form]) + 2,
+        "short_range": sizes.decades < 1,
+        "floor_not_identified": law is not None and law.form == "power" and _floor_is_open(sizes, intervals),
+        "exponent_weak": law is not None and "c" in law.parameters and _is_weak(law, intervals),
+        "bound_hit": law is not None and law.status == "bound hit",
+        "curvature_undecided": law is not None and not _curvature_is_decided(pure, floored),
+        "lack_of_fit": law is not None and lacks_fit(law),
+        "single_seed": float(np.min(sizes.runs)) < 2,
+        "unequal_data": len({(point.examples, point.passes) for point in points}) > 1,
+        "unequal_params": differ_at_one_cost(points),
+        "nonmonotone": bool(np.any(np.diff(sizes.y) > 0)),
+        "multi_epoch": any(point.passes is not None and point.passes > 1 for point in points),
+        "test_set_reused": split is not None and any(_selected_on(point) == split for point in points),
+    }
+    return tuple(code for code, applies in found.items() if applies)
+
+
+def differ_at_one_cost(points: Sequence[Point]) -> bool:
+    """Whether runs of one size are different models, which only their parameters tell."""
+    known = {(p.gflop_per_example, p.dense_params) for p in points if p.dense_params is not None}
+    return len(known) > len({gflop for gflop, _ in known})
+
+
+def _floor_is_open(sizes: Sizes, intervals: dict[str, Interval]) -> bool:
+    low, high = intervals.get("E", (-np.inf, np.inf))
+    return low <= sizes.zero or high >= float(np.min(sizes.y))
+
+
+def _is_weak(law: Fit, intervals: dict[str, Interval]) -> bool:
+    low, high = intervals.get("c", (0.0, np.inf))
+    return "c" in law.at_bound or low <= 0 or high / low > WEAK_EXPONENT_RATIO
+
+
+def _curvature_is_decided(pure: Fit | None, floored: Fit | None) -> bool:
+    """Whether AICc (by at least 4) and the F-test choose the same one of the two nested laws."""
+    if pure is None or floored is None or pure.aicc is None or floored.aicc is None:
+        return False
+    p = f_test(pure, floored)
+    gain = pure.aicc - floored.aicc
+    return p is not None and abs(gain) >= DECISIVE_AICC and (gain > 0) == (p < SIGNIFICANCE)
+
+
+def _selected_on(point: Point) -> str | None:
+    """The split of a selection metric written as `valid`, `valid.logloss`, `valid/auc` or `valid logloss`."""
+    words = (point.selected_on or "").replace(".", " ").replace("/", " ").replace(":", " ").split()
+    return words[0] if words else None

@@ -1,0 +1,289 @@
+"""The points of a scaling law: one per finished run, read from run folders or from a CSV table.
+
+A point set knows what its numbers mean: the metric, the split, the FLOP convention and the floor, the loss
+no model can go below. Runs that cannot be compared are refused here, before anything is fitted.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wukongctl.config.report import Metric
+from wukongctl.errors import UsageError
+from wukongctl.laws.table import Row, Table
+from wukongctl.runs.folders import Run, run_folders
+from wukongctl.runs.warned import Warned
+
+LARGEST_GFLOP, LARGEST_LOSS = 1e15, 1e6
+"""Of a CSV: fits of larger numbers, or of compute smaller than one over it, leave the range of floats."""
+METRICS: tuple[Metric, ...] = ("logloss", "relative_logloss", "excess_logloss")
+REQUIRED_COLUMNS = ("model", "gflop_per_example")
+OPTIONAL_COLUMNS = ("seed", "examples", "dense_params")
+PASSES_COLUMN = "passes"
+EXCLUDED_COLUMN = "excluded"
+DIVERGED_CELLS = ("diverged", "nan", "inf", "+inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One finished run: `gflop_per_example` in 1e9 FLOP, `loss` in the unit of its point set's metric."""
+
+    model: str
+    gflop_per_example: float
+    loss: float
+    seed: int | None = None
+    examples: int | None = None
+    dense_params: int | None = None
+    passes: float | None = None
+    selected_on: str | None = None
+    run: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Excluded:
+    """A run that enters no fit, and why: `diverged`, `unfinished`, or what its line in a CSV says."""
+
+    model: str
+    gflop_per_example: float
+    reason: str
+    seed: int | None = None
+    run: str | None = None
+    loss: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PointSet:
+    """Comparable points with the meaning of their numbers.
+
+    `floor` is the known irreducible loss in the unit of the metric (0 for excess LogLoss); `bayes_logloss` is
+    the LogLoss of the true probabilities, known for generated data only.
+    """
+
+    points: tuple[Point, ...]
+    metric: Metric
+    split: str | None = None
+    dataset: str | None = None
+    fingerprint: str | None = None
+    convention: str | None = None
+    floor: float | None = None
+    bayes_logloss: float | None = None
+    excluded: tuple[Excluded, ...] = ()
+    without_flops: tuple[str, ...] = ()
+    """Runs of models that have none, as LightGBM, and so no place on the axis."""
+    warned: tuple[Warned, ...] = ()
+    """What the fitted runs warn of."""
+
+    @property
+    def zero_loss(self) -> float:
+        """The value of the metric at which LogLoss is 0: -100 for a relative LogLoss in percent."""
+        return -100.0 if self.metric == "relative_logloss" else 0.0
+
+
+# --- CSV ------------------------------------------------------------------------------------------------
+
+
+def read_csv(path: Path) -> PointSet:
+    """Read `model, gflop_per_example` and a loss, one run per line.
+
+    The loss is `logloss`, `relative_logloss` (percent) or `excess_logloss` (over the Bayes optimum).
+    Optional: `seed`, `examples`, `dense_params`, `passes` (over the data); other columns are ignored. A loss
+    of `diverged`, `nan` or `inf`, or a reason in `excluded`, lists the run without fitting it. Raises
+    `RecipeError` with the position of every bad cell.
+    """
+    table = Table.read(path)
+    column = table.check_header(
+        required=REQUIRED_COLUMNS,
+        one_of=METRICS,
+        optional=(*OPTIONAL_COLUMNS, PASSES_COLUMN, EXCLUDED_COLUMN),
+    )
+    metric = next(metric for metric in METRICS if metric == column)
+    points: list[Point] = []
+    excluded: list[Excluded] = []
+    seen: dict[tuple[object, ...], int] = {}
+    for row in table.rows:
+        entry = _csv_entry(table, row, metric)
+        if isinstance(entry, Excluded):
+            excluded.append(entry)
+        elif entry is not None:
+            first = seen.setdefault(_identity(entry), row.line)
+            if first != row.line:
+                table.complain(row, "model", f"the same run as line {first}", "number the seeds in `seed`")
+            points.append(entry)
+    table.raise_problems()
+    if not points:
+        raise UsageError(f"no finished run in `{path}`", hint="add one line per run")
+    floor = 0.0 if metric == "excess_logloss" else None
+    return PointSet(_in_order(points), metric, floor=floor, excluded=tuple(excluded))
+
+
+def _compute(table: Table, row: Row) -> float | None:
+    gflop = table.number(row, "gflop_per_example", float)
+    if gflop is not None and gflop <= 0:
+        table.complain(row, "gflop_per_example", f"`{gflop:g}` is not positive")
+    elif gflop is not None and not 1 / LARGEST_GFLOP <= gflop <= LARGEST_GFLOP:
+        table.complain(row, "gflop_per_example", f"`{gflop:g}` GFLOP is beyond any model")
+    return gflop
+
+
+def _loss(table: Table, row: Row, metric: Metric) -> float | None:
+    loss = table.number(row, metric, float)
+    if loss is not None and abs(loss) > LARGEST_LOSS:
+        table.complain(row, metric, f"`{loss:g}` is no loss", "or a run that `diverged`?")
+    if loss is not None and loss < 0 and metric == "logloss":
+        table.complain(row, metric, f"`{loss:g}`: a LogLoss is not negative", "or a `relative_logloss`?")
+    return loss
+
+
+def _csv_entry(table: Table, row: Row, metric: Metric) -> Point | Excluded | None:
+    """The run of one line, or None with the problems remembered by the table."""
+    before = len(table.problems)
+    model = row.cells.get("model", "")
+    if not model:
+        table.complain(row, "model", "`model` is empty")
+    gflop = _compute(table, row)
+    seed, examples, dense = (table.number(row, name, int, optional=True) for name in OPTIONAL_COLUMNS)
+    passes = table.number(row, PASSES_COLUMN, float, optional=True)
+    for name, count in (("examples", examples), ("dense_params", dense), (PASSES_COLUMN, passes)):
+        if count is not None and count <= 0:
+            table.complain(row, name, f"`{count}` is not positive")
+    diverged = row.cells.get(metric, "").lower() in DIVERGED_CELLS
+    loss = None if diverged else _loss(table, row, metric)
+    if len(table.problems) > before or gflop is None:
+        return None
+    if diverged or loss is None:
+        return Excluded(model, gflop, "diverged", seed, f"line {row.line}")
+    if reason := row.cells.get(EXCLUDED_COLUMN):
+        return Excluded(model, gflop, reason, seed, f"line {row.line}", loss)
+    return Point(model, gflop, loss, seed, examples, dense, passes)
+
+
+# --- run folders ----------------------------------------------------------------------------------------
+
+
+def read_runs(paths: Sequence[Path], *, split: str | None = None, metric: Metric | None = None) -> PointSet:
+    """Read run folders, or folders of run folders, as one comparable point set.
+
+    The split is `test` where every run has it, else `valid`; the metric is `excess_logloss` where every run
+    has it, else `logloss`. A run repeated to the same loss counts once, one whose model has no FLOPs not at
+    all. Raises `UsageError` when runs differ in data or in FLOP convention, when two of one size and seed
+    differ in loss, or when nothing is finished.
+    """
+    found = [Run.read(folder) for folder in run_folders(paths)]
+    runs = [run for run in found if run.gflop is not None]
+    if not runs:
+        raise UsageError(
+            "none of these runs has FLOPs, so there is no curve to fit",
+            hint="`wukongctl compare` compares them with others",
+        )
+    done = [run for run in runs if run.status == "complete"]
+    if not done:
+        raise UsageError(f"no finished run among {len(runs)}", hint="`wukongctl runs ls` shows their states")
+    fingerprint = _only("data fingerprint", runs, lambda run: str(run.get("data", "fingerprint")))
+    convention = _only("FLOP convention", runs, lambda run: str(run.get("flops", "convention")))
+    split = split or _common_split(done)
+    metric = metric or _common_metric(done, split)
+    points = _distinct(_point(run, split, metric) for run in done)
+    bayes = done[0].bayes_logloss(split)
+    return PointSet(
+        points=_in_order(points),
+        metric=metric,
+        split=split,
+        dataset=str(done[0].get("data", "dataset")),
+        fingerprint=fingerprint,
+        convention=convention,
+        floor=0.0 if metric == "excess_logloss" else bayes,
+        bayes_logloss=bayes,
+        excluded=tuple(_excluded(run) for run in runs if run.status != "complete"),
+        without_flops=tuple(str(run.folder) for run in found if run.gflop is None),
+        warned=tuple(
+            Warned(run.curve, str(run.get("run")), warning) for run in done for warning in run.warnings
+        ),
+    )
+
+
+def _point(run: Run, split: str, metric: Metric) -> Point:
+    value = run.metrics(split).get(metric)
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise UsageError(f"`{run.folder / 'result.json'}` has no `{metric}` on `{split}`")
+    result = run.result or {}
+    return Point(
+        model=run.curve,
+        gflop_per_example=_size(run),
+        loss=float(value),
+        seed=run.facts.get("seed"),
+        examples=result.get("examples"),
+        dense_params=(run.facts.get("params") or {}).get("dense"),
+        passes=result.get("passes"),
+        selected_on=result.get("selected_on"),
+        run=str(run.get("run")),
+    )
+
+
+def _excluded(run: Run) -> Excluded:
+    return Excluded(run.curve, _size(run), run.status, run.facts.get("seed"), str(run.get("run")))
+
+
+def _size(run: Run) -> float:
+    """Its place on the axis, which has none for 0 FLOP."""
+    if not run.gflop:
+        raise UsageError(
+            f"run `{run.folder}` costs 0 FLOP by the convention, so it has no place on the axis",
+            hint="leave it out: name the other runs one by one",
+        )
+    return run.gflop
+
+
+def _only(name: str, runs: Sequence[Run], value_of: Callable[[Run], str]) -> str:
+    """The one value all runs share; raises `UsageError` naming two runs that differ."""
+    first = runs[0]
+    for run in runs:
+        if value_of(run) != value_of(first):
+            raise UsageError(
+                f"runs differ in {name}: `{first.folder}` has `{value_of(first)}`, "
+                f"`{run.folder}` has `{value_of(run)}`",
+                hint="report comparable runs separately",
+            )
+    return value_of(first)
+
+
+def _common_split(runs: Sequence[Run]) -> str:
+    for split in ("test", "valid"):
+        if all(run.metrics(split) for run in runs):
+            return split
+    bare = next(run for run in runs if not run.metrics("valid"))
+    raise UsageError(f"`{bare.folder / 'result.json'}` has metrics for neither `test` nor `valid`")
+
+
+def _common_metric(runs: Sequence[Run], split: str) -> Metric:
+    known = all(run.metrics(split).get("excess_logloss") is not None for run in runs)
+    return "excess_logloss" if known else "logloss"
+
+
+def _distinct(points: Iterable[Point]) -> list[Point]:
+    """Each run once: two sweeps may have trained the same recipe with the same seed, to the same loss."""
+    seen: dict[tuple[object, ...], Point] = {}
+    for point in points:
+        first = seen.setdefault(_identity(point), point)
+        if first.loss != point.loss:
+            raise UsageError(
+                f"`{first.run}` and `{point.run}` are the same size of `{point.model}` with the same seed",
+                hint="leave one out, or give them different `curve` labels",
+            )
+    return list(seen.values())
+
+
+def _identity(point: Point) -> tuple[object, ...]:
+    """What makes two points the same run; without a seed only an identical loss gives them away."""
+    anonymous = point.loss if point.seed is None else None
+    return (point.model, point.gflop_per_example, point.dense_params, point.examples, point.seed, anonymous)
+
+
+def _in_order(points: Iterable[Point]) -> tuple[Point, ...]:
+    """Points in an order that does not depend on the order of the input."""
+    return tuple(
+        sorted(
+            points,
+            key=lambda p: (p.model, p.gflop_per_example, p.examples or 0, p.seed or 0, p.loss, p.run or ""),
+        )
+    )

@@ -1,0 +1,71 @@
+"""The same laws under Huber's loss of log residuals, as Chinchilla was fitted.
+
+Squares of small relative errors, absolute values of large ones: a few bad runs move the law little. The price
+is that no profile interval exists. Huber 1964, https://doi.org/10.1214/aoms/1177703732; threshold 1e-3 as in
+Hoffmann et al. 2022, https://arxiv.org/abs/2203.15556.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from scipy import optimize
+
+from wukongctl.laws.fit import PARAMETERS, Array, Fit, Form, Sizes, centre, exponent_grid, fit, project
+
+STARTS = 12
+
+
+def fit_robust(sizes: Sizes, form: Form, *, floor: float | None, delta: float) -> Fit | None:
+    """`fit` with Huber's loss of log(law / observed); every size counts as often as it has runs.
+
+    A straight line in ln x has no log residuals of a loss, so `loglin` is fitted by squares.
+    """
+    squares = fit(sizes, form, floor=floor)
+    if squares is None or form == "loglin":
+        return squares
+    fixed = None if form == "power" else squares.floor
+    grid = exponent_grid(form)
+    starts = [squares.parameters["c"], *grid[:: len(grid) // STARTS]]
+    found = [_search(sizes, float(c), fixed, delta, float(grid[0]), float(grid[-1])) for c in starts]
+    best = min(found, key=lambda one: one.cost)
+    theta = best.x if fixed is None else np.array([fixed - sizes.zero, *best.x])
+    level, amplitude, c = float(theta[0]) + sizes.zero, float(theta[1]), float(theta[2])
+    values = {"E": level, "A": amplitude * centre(sizes) ** c, "c": c}
+    at_bound = tuple(
+        name
+        for name, active in {"E": fixed is None and theta[0] <= 0, "A": amplitude <= 0,
+                             "c": not grid[0] * 1.001 < c < grid[-1] * 0.999}.items()
+        if active
+    )  # fmt: skip
+    residual = sizes.y - level - amplitude * (sizes.x / centre(sizes)) ** -c
+    return replace(
+        squares,
+        parameters={name: values[name] for name in PARAMETERS[form]},
+        status="bound hit" if at_bound else "converged" if best.status > 0 else "iteration limit",
+        at_bound=at_bound,
+        floor=level,
+        rss=float(np.sum(sizes.runs * residual**2)),
+    )
+
+
+def _search(
+    sizes: Sizes, c: float, floor: float | None, delta: float, low: float, high: float
+) -> optimize.OptimizeResult:
+    """A local minimum from the best floor and amplitude of exponent `c`: over (E, A, c), or (A, c)."""
+    log_x, target = np.log(sizes.x / centre(sizes)), np.log(sizes.y - sizes.zero)
+    counts = sizes.runs.astype(int)
+    first = project(sizes, c, floor)
+
+    def residual(theta: Array) -> Array:
+        level = theta[0] if floor is None else floor - sizes.zero
+        law = level + theta[-2] * np.exp(-theta[-1] * log_x)
+        return np.repeat(np.log(np.maximum(law, 1e-300)) - target, counts)
+
+    lower, upper = np.array([0.0, 0.0, low]), np.array([np.inf, np.inf, high])
+    start = np.array([first.floor - sizes.zero, first.amplitude, c])
+    scale = np.array([1.0, max(first.amplitude, 1e-6 * float(np.mean(sizes.y - sizes.zero))), 1.0])
+    kept = slice(0 if floor is None else 1, 3)
+    return optimize.least_squares(
+        residual, np.clip(start, lower + 1e-12, upper)[kept], bounds=(lower[kept], upper[kept]),
+        x_scale=scale[kept], loss="huber", f_scale=delta, xtol=1e-14, ftol=1e-14, gtol=1e-14, max_nfev=500,
+    )  # fmt: skip

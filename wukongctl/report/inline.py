@@ -1,0 +1,26 @@
+"""An SVG document of the report made part of an HTML page that can be light or dark."""
+
+import re
+
+from wukongctl.report.plots import COLOURS, GRID, INK, SOFT_INK
+
+THEME = {
+    INK: "var(--ink)",
+    SOFT_INK: "var(--soft)",
+    GRID: "var(--grid)",
+    "#ffffff": "var(--card)",
+    **{colour: f"var(--c{index})" for index, colour in enumerate(COLOURS)},
+}
+
+
+def embed(svg: str, *, prefix: str, label: str) -> str:
+    """The `<svg>` element with its own ids, the page's colours and a name for screen readers."""
+    element = svg[svg.index("<svg") :]
+    element = re.sub(r"<metadata>.*?</metadata>\s*", "", element, flags=re.DOTALL)
+    element = re.sub(r' xmlns(:\w+)?="[^"]*"', "", element).replace("xlink:href=", "href=")
+    element = re.sub(r'\bid="([^"]+)"', rf'id="{prefix}\1"', element)
+    element = re.sub(r'href="#([^"]+)"', rf'href="#{prefix}\1"', element)
+    element = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}\1)", element)
+    element = re.sub(r' (width|height)="[\d.]+pt"', "", element, count=2)
+    element = re.sub(r"#[0-9a-f]{6}\b", lambda found: THEME.get(found.group(), found.group()), element)
+    return element.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

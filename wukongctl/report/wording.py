@@ -1,0 +1,148 @@
+"""A report in words: numbers rounded for reading, and the sentences that say what a curve shows."""
+
+from collections.abc import Iterator
+
+from wukongctl.laws.analysis import UNITS, Report, Unit
+from wukongctl.laws.comparisons import ComputeToMatch
+from wukongctl.laws.curves import Curve, Plateau
+from wukongctl.laws.fit import EQUATIONS, Fit
+from wukongctl.laws.intervals import HiddenSize
+from wukongctl.laws.notes import ADVISED_DECADES, ADVISED_SEEDS, ADVISED_SIZES
+from wukongctl.laws.points import Metric
+
+METRIC_NAMES: dict[Metric, str] = {
+    "logloss": "LogLoss",
+    "excess_logloss": "Excess LogLoss over the Bayes optimum",
+    "relative_logloss": "LogLoss relative to the baseline, in percent",
+}
+DESCRIPTIVE = (
+    f"A law worth extrapolating needs at least {ADVISED_SIZES} sizes, {ADVISED_DECADES:g} decades of compute "
+    f"and {ADVISED_SEEDS} seeds per size, and no lack_of_fit; "
+    "otherwise read the curve as a description of these runs."
+)
+NOTHING = 1e-15
+"""What rounding leaves of a zero."""
+VERDICTS = {
+    "improving": "improving up to its largest size",
+    "plateau": "on a plateau",
+    "undecided": "undecided",
+}
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number to read: `digits` significant digits, a true minus sign, a dash for nothing."""
+    if value is None:
+        return "–"
+    size = abs(value) if abs(value) >= NOTHING else 0.0
+    value = value if size else 0.0
+    text = f"{value:.{digits - 1}e}" if size and (size < 1e-4 or size >= 1e7) else f"{value:.{digits}g}"
+    return text.replace("e-0", "e-").replace("e+0", "e").replace("-", "−")
+
+
+def interval(ends: tuple[float | None, float | None] | None, digits: int = 3) -> str:
+    """`low to high`; an open end reads as `…`."""
+    if ends is None:
+        return "–"
+    low, high = ("…" if end is None else number(end, digits) for end in ends)
+    return f"{low} to {high}"
+
+
+def compute(gflop: float, unit: Unit) -> str:
+    """Compute per example in the report's unit, or a larger one from a thousand on: `1.25 GFLOP`."""
+    if gflop >= 1000 * unit.gflop * (1 - 1e-4) and unit in UNITS[1:]:
+        return compute(gflop, UNITS[UNITS.index(unit) - 1])
+    return f"{number(gflop / unit.gflop)} {unit.name}"
+
+
+def loss(value: float, report: Report) -> str:
+    """A loss, with its percent sign where it is relative."""
+    return (
+        f"{number(value)}\N{NO-BREAK SPACE}%" if report.source.metric == "relative_logloss" else number(value)
+    )
+
+
+def headline(report: Report) -> str:
+    """The one sentence to read if only one is read."""
+    descriptive = not report.of_data and all(curve.descriptive for curve in report.curves)
+    leader = min(report.curves, key=lambda curve: curve.best.loss)
+    best = f"{leader.model} reaches the lowest loss, {loss(leader.best.loss, report)}"
+    at = f"at {compute(leader.best.gflop_per_example, report.unit)} per example"
+    if report.of_data and leader.points[0].examples:
+        at += f" and {leader.points[0].examples:,} examples"
+    sentence = (
+        f"{best}, {at}."
+        if len(report.curves) > 1
+        else f"Lowest loss: {loss(leader.best.loss, report)}, {at}."
+    )
+    return f"{sentence} Descriptive only: see the notes." if descriptive else sentence
+
+
+def sentences(curve: Curve, report: Report) -> Iterator[str]:
+    """What one curve shows, in order of importance."""
+    if curve.law is None:
+        yield f"Only {len(curve.sizes)} size(s): too few to fit {EQUATIONS[curve.form]}."
+        return
+    yield _law(curve, curve.law, report)
+    if curve.gain is not None:
+        gained = f"saved {number(curve.gain.gain, 3)}{_within(curve.gain.interval, report)}"
+        at = compute(curve.gain.gflop_per_example, report.unit)
+        yield f"Under this law the last fourfold compute, up to {at}, {gained}."
+    yield _plateau(curve.plateau, open_end="curvature_undecided" in curve.notes)
+    if curve.extrapolation:
+        yield _prediction(curve.extrapolation[0].sizes[0], report)
+
+
+def _law(curve: Curve, law: Fit, report: Report) -> str:
+    values = [
+        f"{name} = {number(value)}{_within(curve.intervals.get(name), report)}"
+        for name, value in law.parameters.items()
+        if name != "A"  # an amplitude means nothing without its exponent
+    ]
+    if curve.form in ("power-known-floor", "power0"):
+        values.insert(0, f"E = {number(law.floor)} ({'known' if curve.form != 'power0' else 'zero loss'})")
+    return f"{EQUATIONS[curve.form]}, with {'; '.join(values)}."
+
+
+def _within(ends: tuple[float, float] | None, report: Report) -> str:
+    return f" ({report.level * 100:g}\N{NO-BREAK SPACE}%: {interval(ends)})" if ends else " (no interval)"
+
+
+def _plateau(plateau: Plateau, *, open_end: bool) -> str:
+    worth = f"the smallest gain counted as one is {number(plateau.margin, 2)}"
+    match plateau.verdict:
+        case "improving":
+            beyond = "; whether it goes on, these points cannot tell" if open_end else ""
+            return f"With a free floor, too, the last fourfold compute paid ({worth}){beyond}."
+        case "plateau":
+            return f"With a free floor the last fourfold compute did not pay ({worth}): on a plateau."
+        case "undecided":
+            return f"The points do not decide between improvement and a plateau ({worth})."
+
+
+def _prediction(size: HiddenSize, report: Report) -> str:
+    told = f"Fitted without its largest size, the law predicts {loss(size.predicted, report)} there; "
+    told += f"observed: {loss(size.observed, report)}"
+    if size.inside is None:
+        return f"{told} (too few sizes for an interval)."
+    where = "inside" if size.inside else "outside"
+    ends = interval(size.interval)
+    return f"{told}, {where} the {report.level * 100:g}\N{NO-BREAK SPACE}% interval for a new run ({ends})."
+
+
+def matches(report: Report) -> list[ComputeToMatch]:
+    """The comparisons worth reading: those in which the reference needs no more compute."""
+    return [found for found in report.comparisons.compute_to_match if found.ratio >= 1]
+
+
+def match_sentence(found: ComputeToMatch, report: Report) -> str:
+    """A compute-to-match comparison as a sentence."""
+    least = "at least " if found.reached == "at least" else ""
+    law = ""
+    if found.law is not None:
+        law = f" By the fitted laws: {number(found.law.ratio, 3)} times, {interval(found.law.interval)}."
+    return (
+        f"{found.model} needs {least}{number(found.ratio, 3)} times the compute of {found.reference} "
+        f"for a loss of {loss(found.loss, report)} ({compute(found.gflop_per_example, report.unit)} against "
+        f"{compute(found.reference_gflop_per_example, report.unit)}), "
+        f"interpolated between measured sizes.{law}"
+    )

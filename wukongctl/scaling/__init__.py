@@ -1,1 +1,0 @@
-"""What finished runs say about size: FLOPs, fitted laws, intervals, pictures and reports."""

@@ -1,0 +1,61 @@
+"""The recipe that won a tuning, as a file that says where it comes from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from wukongctl.config.dimensions import written
+from wukongctl.config.dumping import to_yaml
+from wukongctl.config.entries import Entry
+from wukongctl.data.atomic import write_atomic
+from wukongctl.sweep.summary import spread
+from wukongctl.sweep.tune import Tuning
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best recipe of an entry and where it was written."""
+
+    name: str
+    path: Path
+
+
+def write_best(tuning: Tuning, entry: Entry, command: str) -> Best | None:
+    """Write `best-<entry>.yaml`, which trains to what the winning trial did; None while there is no winner.
+
+    `command` is the one that found it, for whoever reads the file.
+    """
+    choice = tuning.choice(entry)
+    if choice is None or choice.value is None:
+        return None
+    best = Best(entry.name, tuning.folder / f"best-{entry.name}.yaml")
+    trial = entry.trials[choice.index]
+    lines = [
+        f"# {entry.name} on {trial.recipe.data}, tuned: {choice.why} ({choice.value:.5f}).",
+        f"# {command}",
+    ]
+    lines += _before(tuning, entry)
+    lines += [f"# Searched: {', '.join(f'{key} {written(value)}' for key, value in trial.setting.items())}."]
+    lines += _tested(tuning, entry)
+    text = "\n".join(lines) + "\n" + to_yaml({"defaults": "fixed"} | trial.recipe.to_dict())
+    write_atomic(best.path, lambda file: file.write(text.encode()))
+    return best
+
+
+def _before(tuning: Tuning, entry: Entry) -> list[str]:
+    """The first trial, which is the recipe as it stood."""
+    candidate = tuning.candidates[entry.name]
+    first = tuning.outcomes[tuning.trials(entry)[0].folder.path]
+    value = first.metric("valid", candidate.metric)
+    said = first.status if value is None else f"valid {candidate.metric} {value:.5f}"
+    return [f"# The recipe it started from, {candidate.path}: {said}."]
+
+
+def _tested(tuning: Tuning, entry: Entry) -> list[str]:
+    found = spread([tuning.outcomes[job.folder.path] for job in tuning.runs(entry)]).get("test", {})
+    parts = [
+        f"{title} {cell['mean']:.5f}" + ("" if cell["sd"] is None else f" ± {cell['sd']:.5f}")
+        for key, title in (("auc", "AUC"), ("logloss", "LogLoss"))
+        if (cell := found.get(key))
+    ]
+    seeds = ", ".join(str(job.recipe.seed) for job in tuning.runs(entry))
+    return [f"# Test, seeds {seeds}: {', '.join(parts)}."] if parts else []

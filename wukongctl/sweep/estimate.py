@@ -1,0 +1,101 @@
+"""What the runs of a sweep will take: FLOPs, parameters and memory by count, time by trying a few steps."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from wukongctl.config.gbdt import LightGBMSpec
+from wukongctl.config.training import TrainingSpec
+from wukongctl.cost.memory import TrainingMemory, training_memory
+from wukongctl.cost.tracing import trace
+from wukongctl.data.manifest import Manifest
+from wukongctl.data.schema import Batch, Schema
+from wukongctl.models import build
+from wukongctl.models.counts import Counts, count
+from wukongctl.sweep.sweep import examples
+from wukongctl.training import optimizers
+from wukongctl.training.design import Design
+
+STARTUP_SECONDS = 4.0
+"""A process that imports torch and opens the data."""
+CELLS_PER_SECOND = 1e8
+"""Rows times columns that LightGBM goes through for a tree, on one thread."""
+TRY_SECONDS, TRY_STEPS = 0.3, 3
+TRY_BYTES = 1 << 30
+"""Recipes that need more memory are not tried."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One run. `seconds` is None when trying it would need too much memory, `counts` for LightGBM."""
+
+    counts: Counts | None
+    memory: TrainingMemory
+    examples: int
+    seconds: float | None
+
+
+def estimate(recipe: TrainingSpec, manifest: Manifest) -> Cost:
+    """Count one run and time a few of its steps with random ids, on the current number of threads.
+
+    Validation is counted at a third of a training step per example, once per `evaluate_every`, and once
+    on every held-out split; early stopping is not foreseen.
+    """
+    if isinstance(recipe.model, LightGBMSpec):
+        return _of_trees(recipe.model, examples(recipe, manifest), manifest)
+    schema = manifest.schema()
+    with torch.device("meta"):
+        model = build(recipe.model, schema, sparse=False)
+        traced = trace(model, schema)
+    memory = training_memory(model, schema, recipe, activations=sum(traced.saved.values()))
+    wanted = examples(recipe, manifest)
+    seconds = None
+    if memory.total <= TRY_BYTES:
+        per_example = _seconds_per_step(recipe, schema) / recipe.batch_size
+        held_out = {name: split.rows for name, split in manifest.splits.items() if name != "train"}
+        every = recipe.evaluate_every or -(-manifest.splits["train"].rows // recipe.batch_size)
+        validations = -(-wanted // (every * recipe.batch_size))
+        evaluated = validations * held_out.get("valid", 0) + sum(held_out.values())
+        seconds = STARTUP_SECONDS + per_example * (wanted + evaluated / 3)
+    return Cost(count(model), memory, wanted, seconds)
+
+
+def _of_trees(page: LightGBMSpec, rows: int, manifest: Manifest) -> Cost:
+    """By rules of thumb; the memory is that of the table, in numbers and in bins."""
+    design = Design(manifest, {})
+    columns = len(design.columns)
+    seconds = (
+        STARTUP_SECONDS + page.num_iterations * rows * columns / CELLS_PER_SECOND / torch.get_num_threads()
+    )
+    per_row = columns * (np.dtype(design.dtype).itemsize + 1)
+    memory = TrainingMemory(weights=0, gradients=0, optimizer=0, activations=per_row, batch_size=rows)
+    return Cost(None, memory, rows, seconds)
+
+
+def _seconds_per_step(recipe: TrainingSpec, schema: Schema) -> float:
+    torch.manual_seed(0)
+    model = build(recipe.model, schema, sparse=optimizers.wants_sparse(recipe.optimizer)).train()
+    stepping = optimizers.build(recipe.optimizer, model).values()
+    batch = _random_batch(schema, recipe.batch_size)
+    steps, started = 0, time.perf_counter()
+    while steps < TRY_STEPS or time.perf_counter() - started < TRY_SECONDS:
+        if steps == 1:  # the first step allocates
+            started = time.perf_counter()
+        binary_cross_entropy_with_logits(model(batch), batch.labels).backward()
+        for optimizer in stepping:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        steps += 1
+    return (time.perf_counter() - started) / (steps - 1)
+
+
+def _random_batch(schema: Schema, rows: int) -> Batch:
+    tables = [*range(len(schema.categorical))]
+    for sequence in schema.sequences:
+        tables += [sequence.table] * sequence.max_len
+    columns = [torch.randint(schema.table_rows[table], (rows,), dtype=torch.int32) for table in tables]
+    ids = torch.stack(columns, 1) if columns else torch.empty(rows, 0, dtype=torch.int32)
+    return Batch(ids, torch.randn(rows, len(schema.dense)), torch.randint(2, (rows,)).float())

@@ -1,0 +1,369 @@
+"""A sweep: trials of every entry, the best of each by its validation metric, then one run per seed.
+
+    <out>/<sweep>/
+        trials/<entry>-<hash8>/    run folders of the search, one per setting, all with the search's seed
+        runs/<entry>-<hash8>/      run folders of what was chosen, one per seed
+        sweep.json                 budget, choices and results; rewritten whenever a run ends
+
+Which runs are done is read from their folders, so the same sweep goes on where it stopped.
+"""
+
+import json
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import torch
+from filelock import FileLock, Timeout
+
+from wukongctl.config.entries import Entry, Trial
+from wukongctl.config.loading import placed
+from wukongctl.config.sweep import Setting, SweepSpec
+from wukongctl.config.training import TrainingSpec
+from wukongctl.data.atomic import write_atomic
+from wukongctl.data.manifest import Manifest
+from wukongctl.errors import Interrupted, Problem, RecipeError, UsageError, cannot_write
+from wukongctl.models import build
+from wukongctl.sweep.choice import Choice, choose
+from wukongctl.sweep.executors import Executor, Exit, command
+from wukongctl.training import trees
+from wukongctl.training.plan import require_two_rows
+from wukongctl.training.run import RunFolder
+from wukongctl.training.signals import stop_requests
+
+Status: TypeAlias = Literal["complete", "pruned", "diverged", "failed"]
+"""`pruned`: a search gave the run up. `failed`: it ended for a reason that may pass; it is tried again."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run of a sweep."""
+
+    entry: str
+    kind: Literal["trial", "run"]
+    setting: Setting
+    recipe: TrainingSpec
+    out: Path
+    skip_test: bool = False
+    """Whether the test split stays out of it."""
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where it trains."""
+        return RunFolder.for_recipe(self.recipe, self.out)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended; `result` is its result.json, empty when it failed before writing one."""
+
+    status: Status
+    result: dict[str, Any] = field(default_factory=dict)
+    message: str | None = None
+
+    def metric(self, split: str, name: str) -> float | None:
+        """A metric of a complete run."""
+        return self.result.get("metrics", {}).get(split, {}).get(name)
+
+
+@dataclass(frozen=True)
+class Event:
+    """A job that ended, for whoever shows progress."""
+
+    job: Job
+    outcome: Outcome
+    done: int
+    total: int
+    was_complete: bool
+
+
+class Sweep:
+    """All jobs of a sweep and what is known of them."""
+
+    def __init__(
+        self, spec: SweepSpec, entries: tuple[Entry, ...], manifests: dict[str, Manifest], out: Path
+    ) -> None:
+        self.spec, self.manifests = spec, manifests
+        self.folder = out / spec.name
+        self.entries = tuple(_limited(entry, manifests) for entry in entries)
+        self.outcomes: dict[Path, Outcome] = {}
+        self.waiting: deque[Job] = deque()
+        for entry in self.entries:
+            _require_validation(entry, manifests)
+        require_fitting(self.entries, manifests)
+
+    def trials(self, entry: Entry) -> list[Job]:
+        """The search of an entry; none when there is nothing to choose."""
+        if entry.search is None:
+            return []
+        return [self._job(entry, "trial", trial) for trial in entry.trials]
+
+    def choice(self, entry: Entry) -> Choice | None:
+        """What the trials decide; None while one is open, or when none of them finished."""
+        if entry.search is None:
+            return Choice(0, None, "no search", ())
+        outcomes = [self.outcomes.get(job.folder.path) for job in self.trials(entry)]
+        if None in outcomes:
+            return None
+        metric = metric_of(entry)
+        complete = [o if o and o.status == "complete" else Outcome("failed") for o in outcomes]
+        return choose(entry.search, metric, [o.metric("valid", metric) for o in complete])
+
+    def runs(self, entry: Entry) -> list[Job]:
+        """One job per seed with the chosen setting; none while it is not chosen."""
+        choice = self.choice(entry)
+        if choice is None:
+            return []
+        trial = entry.trials[choice.index]
+        seeded = (trial.recipe.model_copy(update={"seed": seed}) for seed in self.spec.seeds)
+        return [self._job(entry, "run", replace(trial, recipe=recipe)) for recipe in seeded]
+
+    def _job(self, entry: Entry, kind: Literal["trial", "run"], trial: Trial) -> Job:
+        return Job(entry.name, kind, trial.setting, trial.recipe, self.folder / f"{kind}s")
+
+    @property
+    def total(self) -> int:
+        """Jobs of the whole sweep."""
+        return sum(len(self.trials(entry)) + len(self.spec.seeds) for entry in self.entries)
+
+    @property
+    def done(self) -> int:
+        """Jobs that ended."""
+        return len(self.outcomes)
+
+    def begin(self) -> None:
+        """Line up the first jobs; called once, with the folder locked."""
+        for entry in self.entries:
+            self.waiting.extend(self.trials(entry) or self.runs(entry))
+
+    def next_job(self) -> Job | None:
+        """The next job to start; None when there is none until another one ends."""
+        return self.waiting.popleft() if self.waiting else None
+
+    def watch(self, executor: Executor) -> None:
+        """Called again and again while jobs run."""
+
+    def settle(self, job: Job, outcome: Outcome) -> Outcome:
+        """Remember how a job ended, and return that.
+
+        The last trial of an entry lets its runs begin, before the jobs of other entries.
+        """
+        self.outcomes[job.folder.path] = outcome
+        if job.kind == "trial":
+            self.waiting.extendleft(reversed(self.runs(self.entry(job.entry))))
+        return outcome
+
+    def entry(self, name: str) -> Entry:
+        """The entry of that name."""
+        return next(entry for entry in self.entries if entry.name == name)
+
+    def stale(self) -> list[Path]:
+        """Run folders that an earlier version of the sweep left in `runs/`, in order."""
+        current = {job.folder.path.name for entry in self.entries for job in self.runs(entry)}
+        found = (file.parent for file in (self.folder / "runs").glob("*/run.json"))
+        return sorted(folder for folder in found if folder.name not in current)
+
+    def recall(self) -> None:
+        """Remember what the run folders tell already, as `execute` does before it trains."""
+        for jobs in (self.trials, self.runs):  # the runs follow from the trials
+            for job in (job for entry in self.entries for job in jobs(entry)):
+                if outcome := self.known(job):
+                    self.outcomes[job.folder.path] = outcome
+
+    def left(self, entry: Entry) -> int:
+        """How many of an entry's jobs still have to be trained; the winner's trial answers its own seed."""
+        tried = {entry.search.seed} if entry.search else set()
+        done = {job.recipe.seed for job in self.runs(entry) if job.folder.path in self.outcomes}
+        open_trials = sum(job.folder.path not in self.outcomes for job in self.trials(entry))
+        return open_trials + len(set(self.spec.seeds) - tried - done)
+
+    def known(self, job: Job) -> Outcome | None:
+        """The outcome that a job's folder tells; None when there is work left."""
+        return read_outcome(job, self.manifests[job.recipe.data])
+
+
+def execute(
+    sweep: Sweep,
+    executor: Executor,
+    *,
+    data: Path,
+    threads: int,
+    report: Callable[[Event], None],
+    save: Callable[[], None],
+) -> None:
+    """Run everything that is not done, keeping on when a run fails; raises Interrupted on a signal."""
+    running: dict[Path, Job] = {}
+
+    def settle(job: Job, outcome: Outcome, *, was_complete: bool) -> None:
+        outcome = sweep.settle(job, outcome)
+        report(Event(job, outcome, sweep.done, sweep.total, was_complete))
+        save()
+
+    with _locked(sweep.folder), stop_requests() as stop:
+
+        def keep_waiting() -> bool:
+            sweep.watch(executor)
+            return stop.signal_number is None
+
+        sweep.begin()
+        while True:
+            while len(running) < executor.jobs and stop.signal_number is None and (job := sweep.next_job()):
+                if outcome := _without_training(sweep, job):
+                    settle(job, outcome, was_complete=True)
+                else:
+                    _start(job, executor, data, threads)
+                    running[job.folder.path] = job
+            ended = executor.wait(keep_waiting) if running else None
+            if stop.signal_number is not None:
+                executor.stop()
+                save()
+                raise Interrupted(
+                    f"stopped with {sweep.done} of {sweep.total} runs done",
+                    signal_number=stop.signal_number,
+                    hint="run the same command again to go on",
+                )
+            if ended is not None:
+                job = running.pop(ended.folder)
+                settle(job, _outcome(sweep, job, ended), was_complete=False)
+            elif not running:
+                return
+
+
+def _without_training(sweep: Sweep, job: Job) -> Outcome | None:
+    """The outcome of a job that is done already, or that a finished trial answers."""
+    if job.kind == "run" and not job.folder.path.exists():
+        trial = RunFolder.for_recipe(job.recipe, sweep.folder / "trials").path
+        if trial in sweep.outcomes and sweep.outcomes[trial].status == "complete":
+            _copy(trial, job.folder.path)
+    return sweep.known(job)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A run folder under another parent, never half there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    shutil.copytree(source, draft, ignore=shutil.ignore_patterns(".lock"))
+    draft.rename(target)
+
+
+def _start(job: Job, executor: Executor, data: Path, threads: int) -> None:
+    folder = job.folder
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.write_recipe(job.recipe)
+    begun = (folder.read("run.json") or {}).get("execution", {})
+    # A run that was begun with another number of threads can only go on with the same.
+    threads = begun.get("threads", threads) if job.recipe.threads is None else job.recipe.threads
+    options = ("--skip-test",) if job.skip_test else ()
+    executor.start(folder.path, command(folder.path / "recipe.yaml", data, job.out, options), threads)
+
+
+def _outcome(sweep: Sweep, job: Job, ended: Exit) -> Outcome:
+    return sweep.known(job) or Outcome("failed", message=ended.message or "ended without a result")
+
+
+def read_outcome(job: Job, manifest: Manifest) -> Outcome | None:
+    """What a run folder says, when it answers all that the job asks of this data."""
+    folder = job.folder
+    try:
+        described, result = folder.read("run.json"), folder.read("result.json")
+    except UsageError:
+        return None  # damaged: the run itself will say so
+    if described is None or result is None or described["data"]["fingerprint"] != manifest.fingerprint:
+        return None
+    if result["status"] == "complete":
+        untested = "test" in manifest.splits and "test" not in result["metrics"]
+        return None if untested and not job.skip_test else Outcome("complete", result)
+    if result["status"] == "pruned":
+        return Outcome("pruned", result, result["reason"])
+    return Outcome("diverged", result, f"the loss was not finite at step {result['step']}")
+
+
+def metric_of(entry: Entry) -> Literal["auc", "logloss"]:
+    """The validation metric that chooses among the trials of an entry."""
+    own = entry.search.metric if entry.search else None
+    return own or entry.trials[0].recipe.early_stopping.metric
+
+
+def _limited(entry: Entry, manifests: dict[str, Manifest]) -> Entry:
+    """The entry with its share of the data as `max_examples` of every recipe."""
+    if entry.fraction == 1:
+        return entry
+
+    def limited(recipe: TrainingSpec) -> TrainingSpec:
+        return recipe.model_copy(
+            update={"max_examples": max(1, round(entry.fraction * examples(recipe, manifests[recipe.data])))}
+        )
+
+    return replace(
+        entry, trials=tuple(replace(trial, recipe=limited(trial.recipe)) for trial in entry.trials)
+    )
+
+
+def examples(recipe: TrainingSpec, manifest: Manifest) -> int:
+    """Training examples that a recipe asks for, over all epochs."""
+    every = recipe.epochs * manifest.splits["train"].rows
+    return min(every, recipe.max_examples or every)
+
+
+def _require_validation(entry: Entry, manifests: dict[str, Manifest]) -> None:
+    data = entry.trials[0].recipe.data
+    if entry.search is not None and "valid" not in manifests[data].splits:
+        raise UsageError(
+            f"`{entry.name}` has a search, but `{data}` has no validation split to choose by",
+            hint="leave out `search`, or prepare the dataset with a `valid` split",
+        )
+
+
+def require_fitting(entries: tuple[Entry, ...], manifests: dict[str, Manifest]) -> None:
+    """RecipeError, with all lines, when a recipe does not fit its data, before anything is trained.
+
+    UsageError when one needs LightGBM and it is not installed.
+    """
+    problems: list[Problem] = []
+    built: set[tuple[str, str]] = set()
+    for trial in (trial for entry in entries for trial in entry.trials):
+        recipe, manifest = trial.recipe, manifests[trial.recipe.data]
+        if not recipe.is_network:
+            trees.require()
+            continue
+        model = recipe.data, recipe.model.digest()
+        try:
+            with placed(trial.base, trial.overrides), torch.device("meta"):
+                if model not in built:
+                    build(recipe.model, manifest.schema(), sparse=False)
+                require_two_rows(recipe, manifest.splits["train"].rows, recipe.accumulate)
+        except RecipeError as error:
+            problems += error.problems
+        built.add(model)
+    if problems:
+        raise RecipeError(list(dict.fromkeys(problems)))
+
+
+def _locked(folder: Path) -> FileLock:
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise UsageError(
+            f"another sweep runs in `{folder}`", hint="wait for it, or name another `--out`"
+        ) from None
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+    return lock
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Write sweep.json atomically."""
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_atomic(path, lambda file: file.write(text.encode()))
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
