@@ -11,7 +11,7 @@ from wukongctl.config import library
 from wukongctl.config.formats import format_of
 from wukongctl.config.loading import validate
 from wukongctl.config.positions import parse
-from wukongctl.config.schema import to_markdown
+from wukongctl.config.schema import json_schema, to_markdown
 from wukongctl.laws.notes import EXPLANATIONS
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +23,23 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), target
+
+
+def anchors(page: Path) -> set[str]:
+    """The fragments that a page answers to, as GitHub makes them of its headings."""
+    text = page.read_text(encoding="utf-8")
+    headings = re.findall(
+        r"^#+ (.*)$", re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE
+    )
+    slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return slugs | set(re.findall(r'<a id="([^"]+)"', text))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_into_a_page_name_one_of_its_headings(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#]*)#([^)]+)\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert anchor in anchors(page.parent / target if target else page), f"{target}#{anchor}"
 
 
 def commands(page: Path) -> list[list[str]]:
@@ -60,7 +77,7 @@ def test_the_test_command_of_the_readme_is_what_ci_runs() -> None:
 
 
 def test_the_recipe_reference_is_current() -> None:
-    """Mend with: recipes schema training --markdown, then the same for dataset, sweep and report."""
+    """Regenerate with: recipes schema training --markdown, then the same for dataset, sweep and report."""
     page = (ROOT / "docs" / "reference" / "recipes.md").read_text(encoding="utf-8")
     assert to_markdown("training") in page
     assert to_markdown("dataset") in page
@@ -76,6 +93,18 @@ def test_every_shipped_dataset_is_documented() -> None:
     page = (ROOT / "docs" / "reference" / "datasets.md").read_text(encoding="utf-8")
     for name in library.names("datasets"):
         assert f"| `{name}` |" in page
+
+
+def test_every_model_has_a_section_whose_keys_exist() -> None:
+    page = (ROOT / "docs" / "reference" / "models.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    schema = json_schema("training")
+    networks = schema["properties"]["model"]["discriminator"]["mapping"]
+    assert {title.lower() for title in sections} == set(networks)
+    for title, section in sections.items():
+        keys = schema["$defs"][networks[title.lower()].rpartition("/")[2]]["properties"]
+        rows = re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE)
+        assert set(re.findall(r"`(\w+)`", " ".join(rows))) <= set(keys), title
 
 
 def test_notes_in_the_docs_are_notes_of_the_tool() -> None:

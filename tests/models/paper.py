@@ -1,6 +1,6 @@
 """Tables 3 and 5 of the Wukong paper (arXiv 2403.02545): published rows, and the recipes behind ours.
 
-`python -m tests.models.paper` prints both tables as they stand in docs/reference/models.md.
+`python -m tests.models.paper` prints both tables as they stand in docs/results/2026-11-paper-tables.md.
 """
 
 from dataclasses import dataclass

@@ -26,7 +26,7 @@ from wukongctl.data.schema import schema_from_recipe
 from wukongctl.models import build
 from wukongctl.models.counts import count
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "models.md"
+PAGE = Path(__file__).parents[2] / "docs" / "results" / "2026-11-paper-tables.md"
 OTHERS = {
     "Frappe": {"Wukong"},
     "MicroVideo": {"AutoInt+", "DCNv2", "FinalMLP", "xDeepFM", "Wukong"},
