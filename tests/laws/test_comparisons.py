@@ -79,33 +79,3 @@ def test_the_frontier_holds_what_nothing_cheaper_beats(tmp_path: Path) -> None:
         (m, x) for m, x, y in sizes if not any((u <= x and v <= y) and (u, v) != (x, y) for _, u, v in sizes)
     ]
     assert sorted(frontier) == sorted(brute) == [("a", 2), ("b", 1), ("b", 8)]
-
-
-@pytest.mark.parametrize(
-    ("exponent", "amplitude", "noise", "verdict"),
-    [(0.3, 0.02, 1e-5, "improving"), (2.5, 0.05, 1e-6, "plateau"), (0.3, 0.002, 1e-3, "undecided")],
-)
-def test_plateau_verdict(exponent: float, amplitude: float, noise: float, verdict: str) -> None:
-    rng = np.random.default_rng(5)
-    points = tuple(
-        Point("m", float(x), float(0.4 + amplitude * x**-exponent + rng.normal(0, noise)), seed)
-        for x in np.geomspace(1, 100, 6)
-        for seed in range(3)
-    )
-    (curve,) = build(PointSet(points, "logloss")).curves
-    assert curve.plateau.verdict == verdict
-    assert curve.plateau.margin == pytest.approx(2e-4 * curve.sizes[-1].loss)
-
-
-def test_the_plateau_is_judged_with_a_free_floor_even_when_one_is_known() -> None:
-    """A curve that levels off above the known floor: a fixed floor would call it improving."""
-    points = tuple(
-        Point("m", float(x), float(0.05 + 0.05 * x**-2.5), passes=1.0) for x in np.geomspace(1, 100, 7)
-    )
-    source = PointSet(points, "excess_logloss", floor=0.0, bayes_logloss=0.4)
-    (curve,) = build(source, form="power-known-floor").curves
-    assert curve.form == "power-known-floor"
-    assert curve.plateau.verdict == "plateau"
-    assert curve.plateau.gain is not None
-    assert curve.plateau.gain.form == "power"
-    assert curve.plateau.margin == pytest.approx(2e-4 * 0.45, rel=1e-3)

@@ -59,7 +59,8 @@ class Gain:
 class Plateau:
     """Whether the last fourfold compute still paid, judged by the form with a free floor.
 
-    `improving`: the whole interval of the gain lies above `margin`; `plateau`: below it; else `undecided`.
+    `improving`: the whole interval of the gain lies above `margin`; `plateau`: below it; else `undecided`,
+    also where the sizes span less than a factor of four.
     """
 
     verdict: Verdict
@@ -100,6 +101,11 @@ class Curve:
         found = sizes_of([p.gflop_per_example for p in self.points], [p.loss for p in self.points])
         variance = found.seed_variance
         return None if variance is None else Noise(variance, found.spread_df, "seeds")
+
+    @property
+    def span(self) -> float:
+        """Compute of the largest size as a multiple of the smallest."""
+        return self.sizes[-1].gflop_per_example / self.sizes[0].gflop_per_example
 
     @property
     def best(self) -> Size:
@@ -204,8 +210,10 @@ def _extrapolations(law: Fit | None, floor: float | None, level: float) -> tuple
     return tuple(test for test in tests if test is not None)
 
 
-def _last_gain(law: Fit, laws: Region | None) -> Gain:
-    largest = float(law.sizes.x[-1])
+def _last_gain(law: Fit, laws: Region | None) -> Gain | None:
+    smallest, largest = float(law.sizes.x[0]), float(law.sizes.x[-1])
+    if largest < GAIN_FACTOR * smallest * (1 - 1e-9):
+        return None
     before, after = law.predict(np.array([largest / GAIN_FACTOR, largest]))
     interval = None if laws is None else laws.gain(largest / GAIN_FACTOR, largest)
     return Gain(law.form, largest, float(before - after), interval)
@@ -217,10 +225,8 @@ def _plateau(
     base = (bayes_logloss or 0.0) if metric == "excess_logloss" else 0.0
     margin = NOTICEABLE_GAIN * (float(sizes.y[-1]) - sizes.zero + base)
     laws = None if floored is None else region(floored, level)
-    if floored is None or laws is None:
-        return Plateau("undecided", margin, None)
-    gain = _last_gain(floored, laws)
-    if lacks_fit(floored):  # the law's own interval is too narrow then
+    gain = None if floored is None or laws is None else _last_gain(floored, laws)
+    if floored is None or gain is None or lacks_fit(floored):  # without fit the interval is too narrow
         return Plateau("undecided", margin, gain)
     low, high = gain.interval or (-np.inf, np.inf)
     verdict: Verdict = "improving" if low > margin else "plateau" if high < margin else "undecided"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from wukongctl.laws.analysis import UNITS, Report, Unit
 from wukongctl.laws.comparisons import ComputeToMatch
-from wukongctl.laws.curves import Curve, Plateau
+from wukongctl.laws.curves import GAIN_FACTOR, Curve, Plateau
 from wukongctl.laws.fit import EQUATIONS, Fit
 from wukongctl.laws.intervals import HiddenSize
 from wukongctl.laws.notes import ADVISED_DECADES, ADVISED_SEEDS, ADVISED_SIZES
@@ -83,11 +83,16 @@ def sentences(curve: Curve, report: Report) -> Iterator[str]:
         yield f"Only {len(curve.sizes)} size(s): too few to fit {EQUATIONS[curve.form]}."
         return
     yield _law(curve, curve.law, report)
-    if curve.gain is not None:
+    if curve.gain is None:
+        yield (
+            f"The sizes span a factor of {number(curve.span, 3)} in compute: "
+            f"what the last {GAIN_FACTOR:g}x saved was not measured."
+        )
+    else:
         gained = f"saved {number(curve.gain.gain, 3)}{_within(curve.gain.interval, report)}"
         at = compute(curve.gain.gflop_per_example, report.unit)
         yield f"Under this law the last fourfold compute, up to {at}, {gained}."
-    yield _plateau(curve.plateau, open_end="curvature_undecided" in curve.notes)
+        yield _plateau(curve.plateau, open_end="curvature_undecided" in curve.notes)
     if curve.extrapolation:
         yield _prediction(curve.extrapolation[0].sizes[0], report)
 
