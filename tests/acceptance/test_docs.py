@@ -95,6 +95,17 @@ def test_every_shipped_dataset_is_documented() -> None:
         assert f"| `{name}` |" in page
 
 
+def test_documented_remarks_are_remarks_of_datasets_init() -> None:
+    page = (ROOT / "docs" / "reference" / "remarks.md").read_text(encoding="utf-8")
+    modules = (ROOT / "wukongctl" / "data" / "drafting").rglob("*.py")
+    code = re.sub(r'"\s*\n\s*f?"', "", "\n".join(module.read_text(encoding="utf-8") for module in modules))
+    remarks = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
+    assert len(remarks) >= 15
+    for remark in remarks:
+        for phrase in re.split("^999|…", remark):
+            assert phrase.strip() in code, remark
+
+
 def test_every_model_has_a_section_whose_keys_exist() -> None:
     page = (ROOT / "docs" / "reference" / "models.md").read_text(encoding="utf-8")
     sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))

@@ -1,4 +1,4 @@
-"""The guide to your own table: every block works in order and prints what the page says, numbers aside."""
+"""The guides to your own table: every block works in order and prints what the page says, numbers aside."""
 
 import random
 import re
@@ -14,14 +14,14 @@ import pytest
 
 from tests.cli.conftest import Wukong
 
-PAGE = Path(__file__).parents[2] / "docs" / "guides" / "own-data.md"
+GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 BANK_ROWS = 1200
 BANK_HEADER = (
     '"age";"job";"marital";"education";"default";"housing";"loan";"contact";"month";"day_of_week";"duration";'
     '"campaign";"pdays";"previous";"poutcome";"emp.var.rate";"cons.price.idx";"cons.conf.idx";"euribor3m";'
     '"nr.employed";"y"'
 )
-LEAST_COMMANDS = 25
+LEAST_COMMANDS = 22
 
 OTHER_TABLES = """
 CREATE MACRO draw(name, n, below) AS (md5_number(name || n) % below)::INT;
@@ -89,8 +89,8 @@ class Block(NamedTuple):
     """How many headings of the second level stand above it."""
 
 
-def blocks() -> Iterator[Block]:
-    page = PAGE.read_text(encoding="utf-8")
+def blocks(name: str) -> Iterator[Block]:
+    page = (GUIDES / name).read_text(encoding="utf-8")
     for found in re.finditer(r"^```(\w+)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
         above = re.findall(r"^## ", page[: found.start()], re.MULTILINE)
         yield Block(found[1], found[2], len(above))
@@ -178,17 +178,27 @@ def tables(wukong: Wukong, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_block_of_the_page_works_in_order(wukong: Wukong, tables: Path) -> None:
+def follow(name: str, wukong: Wukong) -> Reader:
+    """Do every block of a page in order."""
     reader = Reader(wukong)
-    page = list(blocks())
+    page = list(blocks(name))
     section = 0
     for block, after in zip(page, [*page[1:], Block("", "", 0)], strict=True):
         if block.section != section:
             reader.seen, section = set(), block.section
         reader.do(block, fails=after.kind == "text" and after.text.startswith("error: "))
+    return reader
+
+
+def test_every_block_of_the_guide_to_your_own_table_works_in_order(wukong: Wukong, tables: Path) -> None:
+    reader = follow("own-data.md", wukong)
     assert len(reader.typed) >= LEAST_COMMANDS
     commands = {line.split()[1] for line in reader.typed if line.startswith("wukongctl ")}
     assert commands >= {"datasets", "recipes", "prepare", "train", "compare", "predict", "tune"}
     assert (tables / "scores.csv").read_text().count("\n") == 6
     assert duckdb.connect().execute("SELECT count(*) FROM 'tonight.parquet'").fetchall() == [(10,)]
+
+
+def test_every_block_of_the_guide_to_dataset_recipes_works_in_order(wukong: Wukong, tables: Path) -> None:
+    assert len(follow("dataset-recipes.md", wukong).typed) >= 5
     assert (tables / "data" / "clicks" / "rejected.csv").is_file()

@@ -12,7 +12,7 @@ from wukongctl.data.manifest import Manifest
 from wukongctl.errors import RunFailed
 
 GUIDE = "read_csv('{clicks.csv}', header = true, quote = '\"')"
-"""As in docs/guides/own-data.md: no types."""
+"""As in docs/guides/dataset-recipes.md: no types."""
 READ = GUIDE.replace(")", ", sample_size = 2048)")
 EARLY = 3_000
 """More rows than DuckDB guesses by."""
