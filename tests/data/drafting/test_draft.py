@@ -425,7 +425,7 @@ def test_any_ordinary_table_prepares_and_trains_as_printed(tmp_path: Path, table
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(settings.get_profile("fresh"), max_examples=300, suppress_health_check=list(HealthCheck))
 @given(table=tables(), ending=st.sampled_from([".csv", ".tsv", ".parquet", ".json", ".jsonl", ".csv.gz"]))
 def test_many_ordinary_tables_prepare_and_train_as_printed(tmp_path: Path, table: Table, ending: str) -> None:
     survives(table, ending, tmp_path)

@@ -22,7 +22,7 @@ from wukongctl.config.dataset import (
 from wukongctl.config.spec import Mismatch, Mistake, Spec
 from wukongctl.data.pipeline import diagnosis, joined, keys, spelling, splits
 from wukongctl.data.pipeline.splits import Route
-from wukongctl.data.query import headers, lines, sql
+from wukongctl.data.query import headers, lines, quotes, sql
 from wukongctl.data.query.engine import Engine
 from wukongctl.errors import RunFailed, UsageError
 
@@ -85,6 +85,7 @@ def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> Plan:
     for written, rule in _streams(spec):
         headers.require_same(engine, written)
         headers.require_unique(engine, written, _mentioned(spec, written))
+        quotes.require_meant(engine, written)
         text = spelling.kept(engine, spec, written)
         whole = sql.source(text, limit)
         try:

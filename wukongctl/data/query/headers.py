@@ -41,7 +41,7 @@ def require_same(engine: Engine, query: str) -> None:
     from the `columns` of the recipe.
     """
     for arguments in sql.csv_calls(query):
-        files = list(_files(engine, arguments))
+        files = list(local_files(engine, arguments))
         position = _position(engine, arguments, files)
         if position is None:
             continue
@@ -59,7 +59,7 @@ def require_unique(engine: Engine, query: str, mentioned: str) -> None:
     `name_1`, unless that is mentioned too.
     """
     for arguments in sql.csv_calls(query):
-        path = next(_files(engine, arguments), None)
+        path = next(local_files(engine, arguments), None)
         if path is None:
             continue
         skip = SKIPPED.search(arguments)
@@ -97,7 +97,7 @@ def _require_named(arguments: str, place: str, header: tuple[str, ...]) -> None:
             )
 
 
-def _files(engine: Engine, arguments: str) -> Iterator[Path]:
+def local_files(engine: Engine, arguments: str) -> Iterator[Path]:
     """The local files of a `read_csv`: raw files of the recipe, and paths or patterns that DuckDB finds."""
     given = FILES.match(arguments)
     for text in FILE.findall(given[1]) if given else ():

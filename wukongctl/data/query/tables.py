@@ -7,11 +7,10 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from wukongctl.data.query import encodings, lines, sql
+from wukongctl.data.query import encodings, lines, quotes, sql
 from wukongctl.data.query.engine import Engine
 from wukongctl.errors import RunFailed, UsageError
 
-SNIFFED_ROWS = 20_480
 WIDTH = 100
 NOT_TABLES = (
     (0, b"PK\x03\x04", "a zip archive or a spreadsheet", "unpack it, or save the sheet as CSV"),
@@ -31,6 +30,15 @@ class Table(NamedTuple):
     notes: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     """What a person should look at."""
+
+
+class _Dialect(NamedTuple):
+    """How a CSV file is written; `quote` and `escape` are empty where it has none."""
+
+    delimiter: str
+    quote: str
+    escape: str
+    has_header: bool
 
 
 def describe(engine: Engine, path: Path, name: str) -> Table:
@@ -74,13 +82,9 @@ def _csv(engine: Engine, path: Path, name: str) -> Table:
     if "encoding=" not in written and not encodings.is_utf8(path):
         latin, doubt = encodings.fallback(path)
         written, doubts = written + latin, [f"`{path.name}`: {doubt}"]
-    sniffed = f"SELECT Delimiter, Quote, HasHeader FROM sniff_csv({sample}, sample_size={SNIFFED_ROWS}"
-    ((delimiter, quote, has_header),) = engine.rows(f"{sniffed}{written})")
-    # A quoted cell may well come after the sample, unless it is a log that no spreadsheet has written.
-    quoted = quote != "(empty)" or delimiter == ","
-    mark = (quote if quote != "(empty)" else '"') if quoted else ""
+    delimiter, mark, escape, has_header = _sniffed(engine, path, written, doubts)
     title = _title(path, delimiter, mark)
-    dialect = f"delim={_text(delimiter)}, quote={sql.literal(mark)}, escape={sql.literal(mark)}{written}"
+    dialect = f"delim={_text(delimiter)}, quote={sql.literal(mark)}, escape={sql.literal(escape)}{written}"
     if title:
         dialect += f", skip={len(title)}"
         doubts += _skipped(path, title)
@@ -89,7 +93,7 @@ def _csv(engine: Engine, path: Path, name: str) -> Table:
     odd = lines.odd_line(path, lines.DELIMITERS) if len(cells) == 1 else None
     if odd is not None:
         raise RunFailed(f"`{path.name}:{odd[0]}`: {odd[1]}", hint="fix the line, then try again")
-    header = (bool(has_header) or bool(title)) and _is_header(cells)
+    header = (has_header or bool(title)) and _is_header(cells)
     given = [cell if header and cell else f"column_{i + 1}" for i, cell in enumerate(cells)]
     names = _unique(given)
     columns = ", ".join(f"{sql.literal(column)}: 'VARCHAR'" for column in names)
@@ -98,6 +102,32 @@ def _csv(engine: Engine, path: Path, name: str) -> Table:
     notes = [] if header else ["no header found in the file: name its columns here, in their order"]
     doubts += _repeated(given, names)
     return Table(source, dict.fromkeys(names, "VARCHAR"), tuple(notes), tuple(doubts))
+
+
+def _sniffed(engine: Engine, path: Path, written: str, doubts: list[str]) -> _Dialect:
+    """How the file is written; adds to `doubts` what its quote leaves open."""
+    sniff = (
+        "SELECT Delimiter, Quote, Escape, HasHeader "
+        f"FROM sniff_csv({sql.literal(str(path))}, sample_size={quotes.SAMPLE}{written}"
+    )
+    ((delimiter, quote, escape, has_header),) = engine.rows(f"{sniff})")
+    texts = quotes.sample(path, "latin-1" if "latin-1" in written else "utf-8")
+    if quote == "'" and not quotes.is_apostrophe(texts, delimiter, escape):
+        ((delimiter, _, _, has_header),) = engine.rows(f"{sniff}, quote='\"')")
+        quote = '"' if any('"' in text for text in texts) else "(empty)"
+    if quote == "'":
+        doubts.append(f"`{path.name}`: values stand in `'`, as in `'a, b'`, which is no part of them")
+    # A quoted cell may well come after the sample, unless it is a log that no spreadsheet has written.
+    quoted = quote != "(empty)" or delimiter == ","
+    mark = (quote if quote != "(empty)" else '"') if quoted else ""
+    merged = quotes.spanning(texts, delimiter, mark) if mark else None
+    if merged is not None:
+        first, last, value = merged
+        doubts.append(
+            f"`{path.name}:{first}`: lines {first} to {last} are read as one row, as a value spans them: "
+            f"`{value}`; if they are rows of their own, write `quote=''` and `escape=''`"
+        )
+    return _Dialect(delimiter, mark, escape if mark and escape == "\\" else mark, bool(has_header))
 
 
 def _title(path: Path, delimiter: str, quote: str) -> tuple[str, ...]:
