@@ -16,6 +16,7 @@ from tests.models.oracle import (
     relu,
 )
 from tests.models.zoo import CONFIGURATIONS, make, make_batch, shaken
+from wukongctl.config.model import AutoIntSpec
 from wukongctl.models.autoint import AttentionLayer, AutoInt, FlatMLP
 
 
@@ -79,10 +80,10 @@ def test_scores_are_scaled_by_the_width_of_a_head() -> None:
 @pytest.mark.parametrize("flat", [None, (3,)], ids=["linear", "flat MLPs"])
 def test_gradients_of_a_layer(flat: tuple[int, ...] | None) -> None:
     torch.manual_seed(0)
-    layer = AttentionLayer(
-        3, 4, 6, heads=2, scale=True, residual=True, layer_norm=True, value_hidden=flat, layer_hidden=flat,
-        dropout=0.0,
-    ).double()  # fmt: skip
+    spec = AutoIntSpec(
+        name="autoint", attention_width=6, layer_norm=True, value_hidden=flat, layer_hidden=flat
+    )
+    layer = AttentionLayer(spec, 3, 4).double()
     assert torch.autograd.gradcheck(layer, (torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True),))
 
 

@@ -15,6 +15,7 @@ from tests.models.oracle import (
     relu,
 )
 from tests.models.zoo import CONFIGURATIONS, make, make_batch, shaken
+from wukongctl.config.model import MaskNetSpec
 from wukongctl.models.masknet import FieldNorm, MaskBlock, MaskNet
 
 
@@ -46,6 +47,6 @@ def test_it_equals_its_definition(name: str) -> None:
 
 def test_gradients_of_a_block() -> None:
     torch.manual_seed(0)
-    block = MaskBlock(5, 4, 3, reduction=1.5, layer_norm=True, dropout=0.0).double()
+    block = MaskBlock(MaskNetSpec(name="masknet", reduction=1.5), 5, 4, 3).double()
     inputs = (torch.randn(2, size, dtype=torch.float64, requires_grad=True) for size in (5, 4))
     assert torch.autograd.gradcheck(block, tuple(inputs))

@@ -6,9 +6,9 @@ import torch
 
 from tests.models.oracle import Array, array, assert_logits, examples
 from tests.models.zoo import make, make_batch
+from wukongctl.config.wukong import WukongSpec
 from wukongctl.errors import UsageError
-from wukongctl.models.embeddings import GroupEmbedding
-from wukongctl.models.wukong import Wukong, WukongLayer
+from wukongctl.models.wukong import GroupEmbedding, Wukong, WukongLayer
 
 PROJECTIONS = ["none", "static", "attentive"]
 
@@ -64,20 +64,11 @@ def reference_layer(layer: WukongLayer, X: Array) -> Array:
 
 def make_layer(projection: str, *, n: int = 5, ablate: tuple[str, ...] = ()) -> WukongLayer:
     torch.manual_seed(0)
-    layer = WukongLayer(
-        n,
-        6,
-        n_F=3,
-        n_L=2,
-        k=4,
-        projection=projection,
-        attention_rows=3,
-        attention_hidden=(7,),
-        hidden=(8, 9),
-        dropout=0.0,
-        bias=True,
-        ablate=ablate,
-    )
+    spec = WukongSpec.from_dict({
+        "name": "wukong", "width": 6, "layers": 1, "n_F": 3, "n_L": 2, "k": 4, "hidden": (8, 9),
+        "projection": projection, "attention": {"rows": 3, "hidden": (7,)}, "ablate": ablate,
+    })  # fmt: skip
+    layer = WukongLayer(spec, spec.layer_sizes[0], n)
     for parameter in layer.parameters():  # biases and norms away from their neutral start
         torch.nn.init.normal_(parameter, std=0.4)
     return layer

@@ -3,6 +3,7 @@
 import itertools
 import time
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
@@ -10,10 +11,11 @@ from torch import Tensor
 from torch.nn import BatchNorm1d, functional
 
 from tests.models.zoo import CONFIGURATIONS, FROZEN, SCHEMA, double, make, make_batch, shaken
+from wukongctl.config.model import NetworkSpec
 from wukongctl.cost.tracing import trace
 from wukongctl.data.schema import Batch, Schema, SequenceColumn
 from wukongctl.errors import UsageError
-from wukongctl.models import Model, last_weights
+from wukongctl.models import MODELS, Model
 from wukongctl.models.counts import count
 from wukongctl.models.deepfm import DeepFM
 from wukongctl.models.embeddings import embedding_tables, fill_vectors, frozen_vectors
@@ -28,6 +30,11 @@ learned_and_frozen = pytest.mark.parametrize("schema", [SCHEMA, FROZEN], ids=["l
 
 def model_named(name: str, schema: Schema = SCHEMA) -> Model:
     return shaken(make(CONFIGURATIONS[name], schema))
+
+
+def test_every_spec_has_its_model_and_the_zoo_has_both() -> None:
+    assert set(MODELS) == set(get_args(NetworkSpec))
+    assert {type(make(keys)) for keys in CONFIGURATIONS.values()} == set(MODELS.values())
 
 
 @every_model
@@ -201,4 +208,4 @@ def test_logit_scale_scales_the_first_logits(name: str, schema: Schema) -> None:
     )
     weights = zip(model.state_dict().items(), scaled.state_dict().values(), strict=True)
     changed = {path for (path, weight), other in weights if not torch.equal(weight, other)}
-    assert len(changed) == len(last_weights(model))
+    assert len(changed) == len(model.last_weights())

@@ -159,6 +159,13 @@ Dimension: TypeAlias = Range | Steps | Options | Stack
 Space: TypeAlias = dict[str, Dimension]
 """Dotted recipe key → what a search may give it."""
 
+# The ranges that the search spaces of several models share.
+DROPOUT = Range(0.0, 0.5, log=False, natural_low=True)
+LAYERS = Steps((1, 2, 3, 4), natural_low=True)
+WIDTHS = Steps((64, 128, 256, 512))
+DEPTHS = Steps((1, 2, 3))
+HIDDEN = Stack(WIDTHS, DEPTHS)
+
 
 def written(value: Any) -> str:
     """A value as a recipe has it."""

@@ -1,10 +1,11 @@
 """Model pages of a training recipe: the baselines', and which one a page is."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from wukongctl.config.dimensions import DEPTHS, DROPOUT, HIDDEN, LAYERS, WIDTHS, Space, Stack, Steps
 from wukongctl.config.gbdt import LightGBMSpec
 from wukongctl.config.model_page import (
     DeepFieldsSpec,
@@ -26,6 +27,7 @@ class FMSpec(ModelSpec):
     """FM (doi:10.1109/ICDM.2010.127): a linear model plus the dot products of all pairs."""
 
     name: Literal["fm"]
+    has_last_layer: ClassVar[bool] = False
 
 
 class DeepFMSpec(DeepSpec):
@@ -36,6 +38,10 @@ class DeepFMSpec(DeepSpec):
     """Hidden layers of the MLP."""
     batch_norm: bool = False
     """In the MLP."""
+
+    def search_space(self) -> Space:
+        """The size of the MLP."""
+        return {"hidden": HIDDEN}
 
 
 class DLRMSpec(DeepSpec):
@@ -50,6 +56,10 @@ class DLRMSpec(DeepSpec):
     """`dot`: products of all pairs of embeddings. `cat`: the embeddings as they are, side by side."""
     batch_norm: bool = False
     """In both MLPs."""
+
+    def search_space(self) -> Space:
+        """The size of the top MLP."""
+        return {"top": HIDDEN}
 
 
 class DCNv2Spec(DeepFieldsSpec):
@@ -66,6 +76,13 @@ class DCNv2Spec(DeepFieldsSpec):
     """Hidden layers of the MLP; unused by `cross`."""
     batch_norm: bool = False
     """In the MLP."""
+
+    def search_space(self) -> Space:
+        """Layers and rank of the cross network, and the size of the MLP."""
+        space: Space = {"cross_layers": LAYERS}
+        if self.rank is not None:
+            space["rank"] = Steps((16, 32, 64, 128))
+        return space if self.structure == "cross" else space | {"hidden": HIDDEN}
 
 
 class AutoIntSpec(DeepFieldsSpec):
@@ -100,6 +117,14 @@ class AutoIntSpec(DeepFieldsSpec):
     pyramid: Size | None = None
     """Rows to which the result of the first layer is linearly compressed."""
 
+    def search_space(self) -> Space:
+        """Depth and width of the attention, and the size of the MLP."""
+        widths = tuple(width for width in (16, 32, 64, 128) if width % self.heads == 0)
+        space: Space = {"attention_layers": LAYERS}
+        if widths:
+            space["attention_width"] = Steps(widths)
+        return space | _optional(self.hidden)
+
     def _mistakes(self) -> Iterator[Mistake]:
         if self.structure == "stacked" and self.hidden is None:
             what = "`structure: stacked` needs `hidden`, the layers of its MLP"
@@ -128,6 +153,11 @@ class AFNSpec(DeepFieldsSpec):
     """Give that MLP embeddings of its own, as its paper does; false: both read the same ones."""
     batch_norm: bool = False
     """In both MLPs; the logarithmic layer always has it."""
+
+    def search_space(self) -> Space:
+        """Neurons and the size of both MLPs."""
+        neurons: Space = {"neurons": Steps((100, 200, 400, 800))}
+        return neurons | {"afn_hidden": HIDDEN, "afn_dropout": DROPOUT} | _optional(self.hidden)
 
     @property
     def needs_two_rows(self) -> bool:
@@ -182,6 +212,14 @@ class FinalMLPSpec(FieldsSpec):
     selection: FeatureSelection | None = FeatureSelection()
     """null leaves the gates out."""
 
+    def search_space(self) -> Space:
+        """Size and dropout of both streams, in widths that `heads` divides."""
+        widths = Steps(tuple(self.heads * max(1, round(width / self.heads)) for width in WIDTHS.values))
+        space: Space = {}
+        for name in ("mlp1", "mlp2"):
+            space |= {f"{name}.hidden": Stack(widths, DEPTHS), f"{name}.dropout": DROPOUT}
+        return space
+
     @property
     def needs_two_rows(self) -> bool:
         """BatchNorm stands in the streams."""
@@ -214,6 +252,13 @@ class MaskNetSpec(DeepFieldsSpec):
     embedding_norm: bool = False
     """LayerNorm on each embedding before the first block; masks still read the raw ones."""
 
+    def search_space(self) -> Space:
+        """Widths, masks and parallel blocks."""
+        space: Space = {"hidden": HIDDEN, "reduction": Steps((0.5, 1.0, 2.0, 3.0))}
+        if self.structure == "serial":
+            return space
+        return space | {"blocks": LAYERS, "block_width": Steps((32, 64, 128, 256))}
+
 
 class XDeepFMSpec(DeepSpec):
     """xDeepFM (arXiv 1803.05170): compressed interaction network, linear model and MLP."""
@@ -226,6 +271,11 @@ class XDeepFMSpec(DeepSpec):
     batch_norm: bool = False
     """In the MLP."""
 
+    def search_space(self) -> Space:
+        """The size of the interaction network and of the MLP."""
+        cin: Space = {"cin": Stack(Steps((16, 32, 64, 128)), DEPTHS)}
+        return cin | _optional(self.hidden)
+
 
 class MLPSpec(DeepSpec):
     """A plain MLP on the concatenated embeddings."""
@@ -235,6 +285,15 @@ class MLPSpec(DeepSpec):
     """Hidden layers."""
     batch_norm: bool = False
     """Before every ReLU."""
+
+    def search_space(self) -> Space:
+        """The hidden layers."""
+        return {"hidden": HIDDEN}
+
+
+def _optional(hidden: Widths | None) -> Space:
+    """Of an MLP that a recipe may leave out."""
+    return {} if hidden is None else {"hidden": HIDDEN}
 
 
 NetworkSpec = (

@@ -1,10 +1,11 @@
 """What the pages of all models have in common."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from wukongctl.config.dimensions import Space
 from wukongctl.config.spec import Mistake, PositiveFloat, Spec
 
 Size = Annotated[int, Field(gt=0, le=1 << 20)]
@@ -46,6 +47,13 @@ class ModelSpec(Spec):
         if self.logit_scale == 1.0:
             content.pop("logit_scale", None)
         return content
+
+    has_last_layer: ClassVar[bool] = True
+    """Whether weights make the logit, so that `logit_scale` has something to scale."""
+
+    def search_space(self) -> Space:
+        """What `tune` varies beside the keys that all models have, by key of this section."""
+        return {}
 
     @property
     def needs_two_rows(self) -> bool:

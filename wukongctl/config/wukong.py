@@ -5,6 +5,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Discriminator, Field, Tag
 
+from wukongctl.config.dimensions import LAYERS, WIDTHS, Space, Stack, Steps
 from wukongctl.config.model_page import DeepSpec, Depth, Named, Size, Widths, named_twice
 from wukongctl.config.spec import Mistake, Spec
 
@@ -116,6 +117,20 @@ class WukongSpec(DeepSpec):
                 what = f"`{key}` has {entries} but `layers` is {self.layers}"
                 hint = "give one value for all layers, or one per layer"
                 yield Mistake(what, (key,), hint, others=(("layers",),))
+
+    def search_space(self) -> Space:
+        """Sizes of blocks and head; those given layer by layer stay, and the number of layers with them."""
+        shallow = Stack(WIDTHS, Steps((1, 2), natural_low=True))
+        sizes = ("n_F", "n_L") if self.projection == "none" else ("n_F", "n_L", "k")
+        space: Space = {key: Steps((4, 8, 16, 32)) for key in sizes if isinstance(getattr(self, key), int)}
+        by_layer = len(space) < len(sizes)
+        if any(isinstance(width, tuple) for width in self.hidden):
+            by_layer = True
+        else:
+            space["hidden"] = shallow
+        if not by_layer:
+            space["layers"] = LAYERS
+        return space | {"head": shallow}
 
     @property
     def named_features(self) -> list[Named]:

@@ -154,11 +154,8 @@ def analyze(name: str, recipe: TrainingSpec, schema: Schema, *, embedding_rows_k
 
 def _modules(model: Model, traced: Trace, batch_size: int) -> tuple[ModuleCount, ...]:
     """One row per part of the model, in the order of its construction."""
-    macs = model.macs()
-    params = Counter(dict.fromkeys(macs, 0))
-    for name, parameter in model.named_parameters():
-        params[_part(name, macs)] += parameter.numel()
-    parts = _Parts(model, params)
+    macs, parts = model.macs(), _Parts(model)
+    params = parts.params
     saved, look_ups, traffic = Counter[str](), Counter[str](), Counter[str]()
     for module, moved in traced.traffic.items():
         traffic[parts.of(module)] += moved.at(batch_size)
@@ -177,20 +174,24 @@ def _modules(model: Model, traced: Trace, batch_size: int) -> tuple[ModuleCount,
 class _Parts:
     """Which row of the table the work of a module belongs to, and in which order the rows come."""
 
-    def __init__(self, model: Model, rows: Mapping[str, int]) -> None:
-        self.rows = list(rows)
+    def __init__(self, model: Model) -> None:
+        macs = model.macs()
+        counted = {part: part for part in macs} | model.counted_under()
+        self.params = Counter(dict.fromkeys(macs, 0))
+        for name, parameter in model.named_parameters():
+            self.params[_enclosing(name, counted) or name.rpartition(".")[0]] += parameter.numel()
+        self.rows = {row: row for row in self.params} | counted
         self.names = {name for name, _ in model.named_modules()}
         self.children = [name for name, _ in model.named_children()]
 
     def of(self, module: str) -> str:
         """The counted part around a module, else a product of its own, else a part within it, else itself."""
-        part = _part(module, self.rows)
-        if part in self.rows:
+        if (part := _enclosing(module, self.rows)) is not None:
             return part
         prefix = f"{module}." if module else ""
-        within = [row for row in self.rows if row.startswith(prefix) and row not in self.names]
+        within = [row for row in self.params if row.startswith(prefix) and row not in self.names]
         own = [row for row in within if "." not in row.removeprefix(prefix)]
-        inside = [row for row in self.rows if prefix and row.startswith(prefix)]
+        inside = [row for row in self.params if prefix and row.startswith(prefix)]
         return next(iter([*own, *inside]), module or "between")
 
     def place(self, name: str) -> tuple[int, int]:
@@ -201,12 +202,8 @@ class _Parts:
         return index, int(number) if number.isdigit() else 0
 
 
-def _part(name: str, parts: Mapping[str, int] | list[str]) -> str:
-    """The counted part a parameter or module belongs to, else the module that holds it."""
-    owner = next((part for part in parts if name == part or name.startswith(f"{part}.")), None)
-    if owner is not None:
-        return owner
-    module, _, leaf = name.rpartition(".")
-    if leaf == "projection" or module.endswith("fm_norm") or leaf == "fm_norm":
-        return f"{module.removesuffix('.fm_norm')}.fm"
-    return module
+def _enclosing(name: str, parts: Mapping[str, str]) -> str | None:
+    """The part that a module or parameter, or the closest module around it, is counted under."""
+    while name and name not in parts:
+        name = name.rpartition(".")[0]
+    return parts.get(name)

@@ -8,14 +8,14 @@ own unless told otherwise, and a linear layer over the two logits.
 Shapes: B batch, N embeddings (numeric ones included), D width, H logarithmic neurons.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
+from wukongctl.config.model import AFNSpec
 from wukongctl.data.schema import Batch, Schema
 from wukongctl.models.embeddings import FieldEmbeddings
-from wukongctl.models.layers import MLP, linear
+from wukongctl.models.layers import MLP, linear, logit_weights
+from wukongctl.models.model import Model
 
 SMALLEST = 1e-5
 """|x| below this counts as this, so that the logarithm stays finite."""
@@ -46,38 +46,29 @@ class LogarithmicLayer(nn.Module):
         return self.powers.weight.numel() * self.width
 
 
-class AFN(nn.Module):
+class AFN(Model):
     """Batch → (B,) logits; with `hidden`, the MLP of AFN+."""
 
-    def __init__(
-        self,
-        schema: Schema,
-        *,
-        width: int,
-        neurons: int,
-        afn_hidden: Sequence[int],
-        afn_dropout: float,
-        hidden: Sequence[int] | None,
-        own_embeddings: bool,
-        dropout: float,
-        batch_norm: bool,
-        bottom: Sequence[int] | None,
-        embedding_init: float | None,
-        sparse: bool,
-    ) -> None:
+    def __init__(self, spec: AFNSpec, schema: Schema, *, sparse: bool = False) -> None:
         super().__init__()
         # The two sets of embeddings of AFN+ are the halves of one table: one look-up, one gradient.
-        self.sets = 2 if own_embeddings and hidden is not None else 1
-        std = embedding_init or width**-0.5
+        self.sets = 2 if spec.own_embeddings and spec.hidden is not None else 1
+        std = spec.embedding_init or spec.width**-0.5
         self.embeddings = FieldEmbeddings(
-            schema, self.sets * width, bottom=bottom, init_std=std, sparse=sparse
+            schema, self.sets * spec.width, bottom=spec.bottom, init_std=std, sparse=sparse
         )
         n = self.embeddings.n
-        self.logarithmic = LogarithmicLayer(n, width, neurons)
-        self.afn = MLP(neurons * width, afn_hidden, 1, dropout=afn_dropout, batch_norm=batch_norm)
-        self.mlp = None
-        if hidden is not None:
-            self.mlp = MLP(n * width, hidden, 1, dropout=dropout, batch_norm=batch_norm)
+        self.logarithmic = LogarithmicLayer(n, spec.width, spec.neurons)
+        self.afn = MLP(
+            spec.neurons * spec.width,
+            spec.afn_hidden,
+            1,
+            dropout=spec.afn_dropout,
+            batch_norm=spec.batch_norm,
+        )
+        self.mlp: MLP | None = None
+        if spec.hidden is not None:
+            self.mlp = MLP(n * spec.width, spec.hidden, 1, dropout=spec.dropout, batch_norm=spec.batch_norm)
             self.output = MLP(2, (), 1)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -95,3 +86,7 @@ class AFN(nn.Module):
         if self.mlp is not None:
             parts |= {"mlp": self.mlp.macs(), "output": self.output.macs()}
         return parts
+
+    def last_weights(self) -> list[Tensor]:
+        """Of AFN+ those of `output` alone: the logits of its two halves are inputs of that layer."""
+        return logit_weights(self if self.mlp is None else self.output)

@@ -11,17 +11,17 @@ Shapes: B batch, N embeddings entering a layer, D their width, A attention width
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from wukongctl.config.model import AutoIntSpec
 from wukongctl.data.schema import Batch, Schema
 from wukongctl.models.embeddings import FieldEmbeddings
 from wukongctl.models.fm import split_linear
 from wukongctl.models.layers import MLP, Dropout, linear, mix_rows, row_weights
-
-Structure = Literal["parallel", "stacked"]
+from wukongctl.models.model import Model
 
 
 class FlatMLP(nn.Module):
@@ -40,36 +40,24 @@ class FlatMLP(nn.Module):
 class AttentionLayer(nn.Module):
     """(B, N, D) → (B, N, A)."""
 
-    def __init__(
-        self,
-        n: int,
-        inputs: int,
-        width: int,
-        *,
-        heads: int,
-        scale: bool,
-        residual: bool,
-        layer_norm: bool,
-        value_hidden: Sequence[int] | None,
-        layer_hidden: Sequence[int] | None,
-        dropout: float,
-    ) -> None:
+    def __init__(self, spec: AutoIntSpec, n: int, inputs: int) -> None:
         super().__init__()
-        self.n, self.inputs, self.width, self.heads = n, inputs, width, heads
-        self.scale = (width // heads) ** -0.5 if scale else 1.0
+        width = spec.attention_width
+        self.n, self.inputs, self.width, self.heads = n, inputs, width, spec.heads
+        self.scale = (width // spec.heads) ** -0.5 if spec.scale else 1.0
         self.query = linear(inputs, width, bias=False)
         self.key = linear(inputs, width, bias=False)
         self.value = (
             linear(inputs, width, bias=False)
-            if value_hidden is None
-            else FlatMLP(n, inputs, value_hidden, width)
+            if spec.value_hidden is None
+            else FlatMLP(n, inputs, spec.value_hidden, width)
         )
-        self.after = None if layer_hidden is None else FlatMLP(n, width, layer_hidden, width)
+        self.after = None if spec.layer_hidden is None else FlatMLP(n, width, spec.layer_hidden, width)
         self.residual: nn.Module | None = None
-        if residual:
+        if spec.residual:
             self.residual = nn.Identity() if inputs == width else linear(inputs, width, bias=False)
-        self.norm = nn.LayerNorm(width) if layer_norm else nn.Identity()
-        self.dropout = Dropout(dropout)
+        self.norm = nn.LayerNorm(width) if spec.layer_norm else nn.Identity()
+        self.dropout = Dropout(spec.dropout)
 
     def forward(self, X: Tensor) -> Tensor:
         """(B, N, D) → (B, N, A)."""
@@ -98,72 +86,38 @@ class AttentionLayer(nn.Module):
         return total
 
 
-class AutoInt(nn.Module):
-    """Batch → (B,) logits. `hidden` adds the MLP of AutoInt+, `linear_term` a linear model.
+class AutoInt(Model):
+    """Batch → (B,) logits. `hidden` adds the MLP of AutoInt+, `linear` a linear model.
 
     `parallel`: the MLP reads the embeddings and adds its logit to that of the attention. `stacked`: it
     reads the result of the attention and the embeddings, and its logit is the only one; the counts of
     Table 5 of arXiv 2403.02545 agree with this form.
     """
 
-    def __init__(
-        self,
-        schema: Schema,
-        *,
-        width: int,
-        attention_layers: int,
-        attention_width: int,
-        heads: int,
-        scale: bool,
-        residual: bool,
-        layer_norm: bool,
-        value_hidden: Sequence[int] | None,
-        layer_hidden: Sequence[int] | None,
-        pyramid: int | None,
-        linear_term: bool,
-        structure: Structure,
-        hidden: Sequence[int] | None,
-        dropout: float,
-        batch_norm: bool,
-        bottom: Sequence[int] | None,
-        embedding_init: float | None,
-        sparse: bool,
-    ) -> None:
+    def __init__(self, spec: AutoIntSpec, schema: Schema, *, sparse: bool = False) -> None:
         super().__init__()
-        self.width, self.linear_term = width, linear_term
+        self.linear_term, self.stacked = spec.linear, spec.structure == "stacked"
         self.embeddings = FieldEmbeddings(
-            schema, width, bottom=bottom, linear=linear_term, init_std=embedding_init, sparse=sparse
+            schema,
+            spec.width,
+            bottom=spec.bottom,
+            linear=spec.linear,
+            init_std=spec.embedding_init,
+            sparse=sparse,
         )
         n = self.embeddings.n
-        self.stacked = structure == "stacked"
-        embedded = n * width
+        embedded = n * spec.width
+        mlp = partial(MLP, dropout=spec.dropout, batch_norm=spec.batch_norm)
         self.mlp: MLP | None = None
-        if hidden is not None and not self.stacked:
-            self.mlp = MLP(embedded, hidden, 1, dropout=dropout, batch_norm=batch_norm)
-        self.compress = row_weights(pyramid, n) if pyramid is not None else None
+        if spec.hidden is not None and not self.stacked:
+            self.mlp = mlp(embedded, spec.hidden, 1)
+        self.compress = row_weights(spec.pyramid, n) if spec.pyramid is not None else None
         self.layers = nn.ModuleList()
-        for index in range(attention_layers):
-            self.layers.append(
-                AttentionLayer(
-                    n,
-                    width if index == 0 else attention_width,
-                    attention_width,
-                    heads=heads,
-                    scale=scale,
-                    residual=residual,
-                    layer_norm=layer_norm,
-                    value_hidden=value_hidden,
-                    layer_hidden=layer_hidden,
-                    dropout=dropout,
-                )
-            )
-            n = pyramid or n
-        attended = n * attention_width
-        self.output = (
-            MLP(attended + embedded, hidden or (), 1, dropout=dropout, batch_norm=batch_norm)
-            if self.stacked
-            else MLP(attended, (), 1)
-        )
+        for index in range(spec.attention_layers):
+            self.layers.append(AttentionLayer(spec, n, spec.width if index == 0 else spec.attention_width))
+            n = spec.pyramid or n
+        attended = n * spec.attention_width
+        self.output = mlp(attended + embedded, spec.hidden or (), 1) if self.stacked else MLP(attended, (), 1)
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, C) ids and (B, M) dense values → (B,) logits."""

@@ -5,17 +5,14 @@
 Each layer raises the highest interaction order by one. Shapes: B batch, N embeddings, D width, R rank.
 """
 
-from collections.abc import Sequence
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
+from wukongctl.config.model import DCNv2Spec
 from wukongctl.data.schema import Batch, Schema
 from wukongctl.models.embeddings import FieldEmbeddings
 from wukongctl.models.layers import MLP, for_products, linear
-
-Structure = Literal["cross", "stacked", "parallel"]
+from wukongctl.models.model import Model
 
 
 class CrossNet(nn.Module):
@@ -38,42 +35,26 @@ class CrossNet(nn.Module):
         return len(self.layers) * self.inputs * (self.inputs if self.rank is None else 2 * self.rank)
 
 
-class DCNv2(nn.Module):
+class DCNv2(Model):
     """Batch → (B,) logits.
 
     `cross`: the cross network and a linear output alone. `stacked`: the MLP reads what the cross
     network made. `parallel`: both read the embeddings, a linear output reads both.
     """
 
-    def __init__(
-        self,
-        schema: Schema,
-        *,
-        width: int,
-        cross_layers: int,
-        rank: int | None,
-        structure: Structure,
-        hidden: Sequence[int],
-        bottom: Sequence[int] | None,
-        dropout: float,
-        batch_norm: bool,
-        embedding_init: float | None,
-        sparse: bool,
-    ) -> None:
+    def __init__(self, spec: DCNv2Spec, schema: Schema, *, sparse: bool = False) -> None:
         super().__init__()
-        self.structure = structure
+        self.structure = spec.structure
         self.embeddings = FieldEmbeddings(
-            schema, width, bottom=bottom, init_std=embedding_init, sparse=sparse
+            schema, spec.width, bottom=spec.bottom, init_std=spec.embedding_init, sparse=sparse
         )
-        inputs = self.embeddings.n * width
-        self.cross = CrossNet(inputs, layers=cross_layers, rank=rank)
-        self.mlp = (
-            MLP(inputs, hidden, None, dropout=dropout, batch_norm=batch_norm)
-            if structure != "cross"
-            else None
-        )
+        inputs = self.embeddings.n * spec.width
+        self.cross = CrossNet(inputs, layers=spec.cross_layers, rank=spec.rank)
+        self.mlp: MLP | None = None
+        if spec.structure != "cross":
+            self.mlp = MLP(inputs, spec.hidden, None, dropout=spec.dropout, batch_norm=spec.batch_norm)
         deep = inputs if self.mlp is None else self.mlp.widths[-1]
-        self.output = MLP(deep + inputs if structure == "parallel" else deep, (), 1)
+        self.output = MLP(deep + inputs if spec.structure == "parallel" else deep, (), 1)
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, C) ids and (B, M) dense values → (B,) logits."""

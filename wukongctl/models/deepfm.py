@@ -3,33 +3,27 @@
 Shapes: B batch, N embeddings (numeric ones included), D width.
 """
 
-from collections.abc import Sequence
+from torch import Tensor
 
-from torch import Tensor, nn
-
+from wukongctl.config.model import DeepFMSpec
 from wukongctl.data.schema import Batch, Schema
 from wukongctl.models.embeddings import FieldEmbeddings
 from wukongctl.models.fm import pair_sum, split_linear
 from wukongctl.models.layers import MLP
+from wukongctl.models.model import Model
 
 
-class DeepFM(nn.Module):
+class DeepFM(Model):
     """Batch → (B,) logits."""
 
-    def __init__(
-        self,
-        schema: Schema,
-        *,
-        width: int,
-        hidden: Sequence[int],
-        dropout: float,
-        batch_norm: bool,
-        embedding_init: float | None,
-        sparse: bool,
-    ) -> None:
+    def __init__(self, spec: DeepFMSpec, schema: Schema, *, sparse: bool = False) -> None:
         super().__init__()
-        self.embeddings = FieldEmbeddings(schema, width, linear=True, init_std=embedding_init, sparse=sparse)
-        self.mlp = MLP(self.embeddings.n * width, hidden, 1, dropout=dropout, batch_norm=batch_norm)
+        self.embeddings = FieldEmbeddings(
+            schema, spec.width, linear=True, init_std=spec.embedding_init, sparse=sparse
+        )
+        self.mlp = MLP(
+            self.embeddings.n * spec.width, spec.hidden, 1, dropout=spec.dropout, batch_norm=spec.batch_norm
+        )
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, C) ids and (B, M) dense values → (B,) logits."""

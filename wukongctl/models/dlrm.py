@@ -3,50 +3,42 @@
 Shapes: B batch, N embeddings (dense one included), D width, P = N (N - 1) / 2 pairs.
 """
 
-from collections.abc import Sequence
-from typing import Literal
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from wukongctl.config.model import DLRMSpec
+from wukongctl.config.spec import Mismatch, Mistake
 from wukongctl.data.schema import Batch, Schema
 from wukongctl.models.embeddings import Embeddings
 from wukongctl.models.layers import MLP
+from wukongctl.models.model import Model
 from wukongctl.models.numbers import DenseInputs
 
 
-class DLRM(nn.Module):
+class DLRM(Model):
     """Bottom MLP on numeric features, interaction, top MLP; batch → (B,) logits.
 
     `interaction="cat"` concatenates the embeddings instead of taking dot products, as the tuned
     configurations on sets without numeric features do.
     """
 
-    def __init__(
-        self,
-        schema: Schema,
-        *,
-        width: int,
-        bottom: Sequence[int],
-        top: Sequence[int],
-        interaction: Literal["dot", "cat"],
-        dropout: float,
-        batch_norm: bool,
-        embedding_init: float | None,
-        sparse: bool,
-    ) -> None:
+    def __init__(self, spec: DLRMSpec, schema: Schema, *, sparse: bool = False) -> None:
         super().__init__()
-        self.width = width
-        self.embeddings = Embeddings(schema, width, init_std=embedding_init, sparse=sparse)
+        self.width = spec.width
+        self.embeddings = Embeddings(schema, spec.width, init_std=spec.embedding_init, sparse=sparse)
         self.dense = DenseInputs(schema)
-        self.bottom = MLP(self.dense.n, bottom, width, batch_norm=batch_norm) if self.dense.n else None
+        self.bottom: MLP | None = None
+        if self.dense.n:
+            self.bottom = MLP(self.dense.n, spec.bottom, self.width, batch_norm=spec.batch_norm)
         self.n = schema.embeddings + (self.bottom is not None)
-        self.dot = interaction == "dot"
+        self.dot = spec.interaction == "dot"
+        if self.dot and self.n < 2:
+            raise _no_pairs()
         pairs = torch.triu_indices(self.n, self.n, offset=1)
         self.register_buffer("pairs", pairs[0] * self.n + pairs[1], persistent=False)
-        dense_width = width if self.bottom is not None else 0
-        inputs = self.n * (self.n - 1) // 2 + dense_width if self.dot else self.n * width
-        self.top = MLP(inputs, top, 1, dropout=dropout, batch_norm=batch_norm)
+        dense_width = self.width if self.bottom is not None else 0
+        inputs = self.n * (self.n - 1) // 2 + dense_width if self.dot else self.n * self.width
+        self.top = MLP(inputs, spec.top, 1, dropout=spec.dropout, batch_norm=spec.batch_norm)
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, C) ids and (B, M) dense values → (B,) logits."""
@@ -71,3 +63,9 @@ class DLRM(nn.Module):
         if self.dot:
             parts["interaction"] = self.n * self.n * self.width
         return parts | {"top": self.top.macs()}
+
+
+def _no_pairs() -> Mismatch:
+    what = "model `dlrm` takes dot products of pairs, and this dataset gives it one embedding"
+    hint = "add `--set model.interaction=cat`"
+    return Mismatch([Mistake(what, ("model", "name"), hint, others=(("data",),))])

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from wukongctl.data.schema import Batch, Schema
-from wukongctl.models.layers import MLP
 from wukongctl.models.layers import linear as project
 from wukongctl.models.lookups import Lookup, id_features, lookups_of, segments_of
 from wukongctl.models.numbers import BottomEmbedding, NumericEmbedding, PiecewiseEmbedding, initialize
@@ -125,32 +124,6 @@ class FrozenVectors(nn.Module):
         ids = ids[:, self.start : self.stop]
         vectors = nn.functional.embedding(ids, self.vectors)  # (B, values, V)
         return self.projection(_masked_mean(vectors, ids) if self.pooled else vectors)
-
-
-class GroupEmbedding(nn.Module):
-    """Features of little importance as few embeddings: each looked up in a narrow table, side by side
-    through one MLP. (B, C) ids → (B, embeddings, D)."""
-
-    def __init__(
-        self,
-        schema: Schema,
-        features: Sequence[str],
-        *,
-        narrow: int,
-        hidden: Sequence[int],
-        embeddings: int,
-        width: int,
-        init_std: float | None,
-        sparse: bool,
-    ) -> None:
-        super().__init__()
-        self.embeddings = embeddings
-        self.ids = Embeddings(schema, narrow, features=features, init_std=init_std, sparse=sparse)
-        self.mlp = MLP(len(features) * narrow, hidden, embeddings * width)
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """(B, C) → (B, embeddings, D)."""
-        return self.mlp(self.ids(ids).flatten(1)).unflatten(1, (self.embeddings, -1))
 
 
 class FieldEmbeddings(nn.Module):

@@ -12,9 +12,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from wukongctl.config.model import FeatureSelection, FinalMLPSpec
 from wukongctl.data.schema import Batch, Schema
 from wukongctl.models.embeddings import FieldEmbeddings
 from wukongctl.models.layers import MLP
+from wukongctl.models.lookups import id_features, matching, require_features
+from wukongctl.models.model import Model
 
 
 class Fusion(nn.Module):
@@ -63,45 +66,36 @@ class Gate(nn.Module):
         return 2 * torch.sigmoid(self.mlp(context))
 
 
-class FinalMLP(nn.Module):
-    """Batch → (B,) logits; `selection=None` leaves out the gates.
+class FinalMLP(Model):
+    """Batch → (B,) logits; `selection: null` leaves out the gates.
 
     A context names features; they enter through one more embedding of their own.
     """
 
-    def __init__(
-        self,
-        schema: Schema,
-        *,
-        width: int,
-        hidden: tuple[Sequence[int], Sequence[int]],
-        dropout: tuple[float, float],
-        batch_norm: tuple[bool, bool],
-        heads: int,
-        selection: Sequence[int] | None,
-        contexts: tuple[Sequence[str], Sequence[str]],
-        bottom: Sequence[int] | None,
-        embedding_init: float | None,
-        sparse: bool,
-    ) -> None:
+    def __init__(self, spec: FinalMLPSpec, schema: Schema, *, sparse: bool = False) -> None:
         super().__init__()
+        contexts = _contexts(spec.selection, (*id_features(schema), *schema.dense))
+        names = (*contexts[0], *contexts[1])
         self.embeddings = FieldEmbeddings(
             schema,
-            width,
-            bottom=bottom,
-            repeated=(*contexts[0], *contexts[1]),
-            init_std=embedding_init,
+            spec.width,
+            bottom=spec.bottom,
+            repeated=names,
+            init_std=spec.embedding_init,
             sparse=sparse,
         )
-        inputs = self.embeddings.n * width
+        inputs = self.embeddings.n * spec.width
         self.gates = nn.ModuleList()
-        if selection is not None:
-            self.gates.extend(Gate(len(names) * width, selection, inputs, width=width) for names in contexts)
+        if spec.selection is not None:
+            self.gates.extend(
+                Gate(len(context) * spec.width, spec.selection.hidden, inputs, width=spec.width)
+                for context in contexts
+            )
         self.streams = nn.ModuleList(
-            MLP(inputs, hidden[i], None, dropout=dropout[i], batch_norm=batch_norm[i]) for i in (0, 1)
+            MLP(inputs, stream.hidden, None, dropout=stream.dropout, batch_norm=stream.batch_norm)
+            for stream in (spec.mlp1, spec.mlp2)
         )
-        self.fusion = Fusion(hidden[0][-1], hidden[1][-1], heads)
-        names = (*contexts[0], *contexts[1])
+        self.fusion = Fusion(spec.mlp1.hidden[-1], spec.mlp2.hidden[-1], spec.heads)
         # Repeated embeddings come ids first, then numeric and piecewise, each kind in the given order.
         kinds = [(name in schema.dense) + (name in schema.piecewise) for name in names]
         order = sorted(range(len(names)), key=kinds.__getitem__)
@@ -130,3 +124,15 @@ class FinalMLP(nn.Module):
             assert isinstance(stream, MLP)
             parts[f"streams.{index}"] = stream.macs()
         return parts | {"fusion": self.fusion.macs()}
+
+    def last_weights(self) -> list[Tensor]:
+        """Those of the linear forms and of the bilinear one."""
+        return [*super().last_weights(), self.fusion.weight]
+
+
+def _contexts(selection: FeatureSelection | None, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The features in the context of each gate, patterns resolved; raises Mismatch for unknown ones."""
+    if selection is None:
+        return [], []
+    require_features(selection.named_features, names, ("model", "selection"))
+    return matching(selection.context1, names), matching(selection.context2, names)

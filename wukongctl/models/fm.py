@@ -8,16 +8,20 @@ Shapes: B batch, N embeddings (numeric ones included), D width.
 import torch
 from torch import Tensor, nn
 
+from wukongctl.config.model import FMSpec
 from wukongctl.data.schema import Batch, Schema
 from wukongctl.models.embeddings import FieldEmbeddings
+from wukongctl.models.model import Model
 
 
-class FM(nn.Module):
+class FM(Model):
     """Batch → (B,) logits. The pairs cost O(N D) element-wise work and no matrix product."""
 
-    def __init__(self, schema: Schema, *, width: int, embedding_init: float | None, sparse: bool) -> None:
+    def __init__(self, spec: FMSpec, schema: Schema, *, sparse: bool = False) -> None:
         super().__init__()
-        self.embeddings = FieldEmbeddings(schema, width, linear=True, init_std=embedding_init, sparse=sparse)
+        self.embeddings = FieldEmbeddings(
+            schema, spec.width, linear=True, init_std=spec.embedding_init, sparse=sparse
+        )
         self.interaction = BiasedPairs()
 
     def forward(self, batch: Batch) -> Tensor:

@@ -145,6 +145,11 @@ def linear(fan_in: int, fan_out: int, *, gain: float = 1.0, bias: bool = True) -
     return layer
 
 
+def logit_weights(module: nn.Module) -> list[Tensor]:
+    """The weights of every `Logit` in a module."""
+    return [each.weight for each in module.modules() if isinstance(each, Logit)]
+
+
 def for_products(X: Tensor) -> Tensor:
     """X in the precision in which autocast multiplies, unchanged without it.
 

@@ -7,14 +7,15 @@ their concatenation. Shapes: B batch, N embeddings (numeric ones included), D wi
 """
 
 import itertools
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from wukongctl.config.model import MaskNetSpec
 from wukongctl.data.schema import Batch, Schema
 from wukongctl.models.embeddings import FieldEmbeddings
 from wukongctl.models.layers import MLP, Dropout, linear
+from wukongctl.models.model import Model
 
 
 class MaskBlock(nn.Module):
@@ -23,21 +24,12 @@ class MaskBlock(nn.Module):
     The mask's hidden layer is `reduction` times as wide as `inputs`.
     """
 
-    def __init__(
-        self,
-        embedded: int,
-        inputs: int,
-        outputs: int,
-        *,
-        reduction: float,
-        layer_norm: bool,
-        dropout: float,
-    ) -> None:
+    def __init__(self, spec: MaskNetSpec, embedded: int, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.mask = MLP(embedded, (max(1, int(inputs * reduction)),), inputs)
+        self.mask = MLP(embedded, (max(1, int(inputs * spec.reduction)),), inputs)
         self.hidden = linear(inputs, outputs, gain=2.0, bias=False)
-        self.norm = nn.LayerNorm(outputs) if layer_norm else nn.Identity()
-        self.dropout = Dropout(dropout)
+        self.norm = nn.LayerNorm(outputs) if spec.layer_norm else nn.Identity()
+        self.dropout = Dropout(spec.dropout)
 
     def forward(self, e: Tensor, h: Tensor) -> Tensor:
         """(B, N D), (B, inputs) → (B, outputs)."""
@@ -62,47 +54,31 @@ class FieldNorm(nn.Module):
         return self.norm(X) * self.weight + self.bias
 
 
-class MaskNet(nn.Module):
+class MaskNet(Model):
     """Batch → (B,) logits.
 
-    `block_width=None` chains one block per width of `hidden`; otherwise `blocks` parallel blocks of
-    that width feed an MLP with the `hidden` layers.
+    `serial` chains one block per width of `hidden`; `parallel` feeds `blocks` blocks of `block_width` to an
+    MLP with the `hidden` layers.
     """
 
-    def __init__(
-        self,
-        schema: Schema,
-        *,
-        width: int,
-        blocks: int,
-        block_width: int | None,
-        hidden: Sequence[int],
-        reduction: float,
-        layer_norm: bool,
-        embedding_norm: bool,
-        dropout: float,
-        bottom: Sequence[int] | None,
-        embedding_init: float | None,
-        sparse: bool,
-    ) -> None:
+    def __init__(self, spec: MaskNetSpec, schema: Schema, *, sparse: bool = False) -> None:
         super().__init__()
         self.embeddings = FieldEmbeddings(
-            schema, width, bottom=bottom, init_std=embedding_init, sparse=sparse
+            schema, spec.width, bottom=spec.bottom, init_std=spec.embedding_init, sparse=sparse
         )
-        self.norm = FieldNorm(self.embeddings.n, width) if embedding_norm else nn.Identity()
-        embedded = self.embeddings.n * width
-        self.serial = block_width is None
+        self.norm = FieldNorm(self.embeddings.n, spec.width) if spec.embedding_norm else nn.Identity()
+        embedded = self.embeddings.n * spec.width
+        self.serial = spec.structure == "serial"
         shapes = (
-            list(itertools.pairwise((embedded, *hidden)))
-            if block_width is None
-            else [(embedded, block_width)] * blocks
+            list(itertools.pairwise((embedded, *spec.hidden)))
+            if self.serial
+            else [(embedded, spec.block_width)] * spec.blocks
         )
-        self.blocks = nn.ModuleList(
-            MaskBlock(embedded, inputs, outputs, reduction=reduction, layer_norm=layer_norm, dropout=dropout)
-            for inputs, outputs in shapes
-        )
+        self.blocks = nn.ModuleList(MaskBlock(spec, embedded, inputs, outputs) for inputs, outputs in shapes)
         made = [outputs for _, outputs in shapes]
-        self.output = MLP(made[-1], (), 1) if self.serial else MLP(sum(made), hidden, 1, dropout=dropout)
+        self.output = (
+            MLP(made[-1], (), 1) if self.serial else MLP(sum(made), spec.hidden, 1, dropout=spec.dropout)
+        )
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, C) ids and (B, M) dense values → (B,) logits."""

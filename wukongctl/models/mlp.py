@@ -1,35 +1,25 @@
 """A plain MLP on the concatenated embeddings and numeric values: the baseline without interactions."""
 
-from collections.abc import Sequence
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from wukongctl.config.model import MLPSpec
 from wukongctl.data.schema import Batch, Schema
 from wukongctl.models.embeddings import Embeddings
 from wukongctl.models.layers import MLP
+from wukongctl.models.model import Model
 from wukongctl.models.numbers import DenseInputs
 
 
-class MLPModel(nn.Module):
+class MLPModel(Model):
     """Batch → (B,) logits."""
 
-    def __init__(
-        self,
-        schema: Schema,
-        *,
-        width: int,
-        hidden: Sequence[int],
-        dropout: float,
-        batch_norm: bool,
-        embedding_init: float | None,
-        sparse: bool,
-    ) -> None:
+    def __init__(self, spec: MLPSpec, schema: Schema, *, sparse: bool = False) -> None:
         super().__init__()
-        self.embeddings = Embeddings(schema, width, init_std=embedding_init, sparse=sparse)
+        self.embeddings = Embeddings(schema, spec.width, init_std=spec.embedding_init, sparse=sparse)
         self.dense = DenseInputs(schema)
-        inputs = schema.embeddings * width + self.dense.n
-        self.mlp = MLP(inputs, hidden, 1, dropout=dropout, batch_norm=batch_norm)
+        inputs = schema.embeddings * spec.width + self.dense.n
+        self.mlp = MLP(inputs, spec.hidden, 1, dropout=spec.dropout, batch_norm=spec.batch_norm)
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, C) ids and (B, M) dense values → (B,) logits."""

@@ -10,20 +10,18 @@ Shapes: B batch, N embeddings entering a layer, D width, K columns of Y, M rows 
 """
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from wukongctl.config.wukong import Group, LayerSizes, WukongSpec
 from wukongctl.data.schema import Batch, Schema
-from wukongctl.models.embeddings import Embeddings, GroupEmbedding
+from wukongctl.models.embeddings import Embeddings
 from wukongctl.models.layers import MLP, for_products, mix_rows, row_weights
-from wukongctl.models.lookups import id_features
+from wukongctl.models.lookups import id_features, matching, require_features
+from wukongctl.models.model import Model
 from wukongctl.models.numbers import DenseInputs
-
-Projection = Literal["none", "static", "attentive"]
-Part = Literal["fmb", "lcb", "residual"]
 
 
 class AttentiveProjection(nn.Module):
@@ -32,11 +30,11 @@ class AttentiveProjection(nn.Module):
     The paper gives the two steps (section 3.3) but no sizes: `rows` and `hidden` are ours.
     """
 
-    def __init__(self, n: int, width: int, k: int, *, rows: int, hidden: Sequence[int], bias: bool) -> None:
+    def __init__(self, spec: WukongSpec, n: int, k: int) -> None:
         super().__init__()
-        self.n, self.k, self.width = n, k, width
-        self.compress = row_weights(rows, n)
-        self.mlp = MLP(rows * width, hidden, n * k, bias=bias)
+        self.n, self.k, self.width = n, k, spec.width
+        self.compress = row_weights(spec.attention.rows, n)
+        self.mlp = MLP(spec.attention.rows * spec.width, spec.attention.hidden, n * k, bias=spec.bias)
 
     def forward(self, X: Tensor) -> Tensor:
         """(B, N, D) → (B, N, K)."""
@@ -55,39 +53,21 @@ class WukongLayer(nn.Module):
     that only what it contributes is missing (the paper's Figure 4).
     """
 
-    def __init__(
-        self,
-        n: int,
-        width: int,
-        *,
-        n_F: int,
-        n_L: int,
-        k: int,
-        projection: Projection,
-        attention_rows: int,
-        attention_hidden: Sequence[int],
-        hidden: Sequence[int],
-        dropout: float,
-        bias: bool,
-        ablate: Sequence[Part] = (),
-    ) -> None:
+    def __init__(self, spec: WukongSpec, sizes: LayerSizes, n: int) -> None:
         super().__init__()
-        self.n, self.width = n, width
-        self.ablate = frozenset(ablate)
+        n_F, n_L, k, hidden = sizes
+        self.n, self.width = n, spec.width
+        self.ablate = frozenset(spec.ablate)
         self.n_F, self.n_L = n_F, n_L
-        self.columns = n if projection == "none" else k
-        self.attention = (
-            AttentiveProjection(n, width, k, rows=attention_rows, hidden=attention_hidden, bias=bias)
-            if projection == "attentive"
-            else None
-        )
+        self.columns = n if spec.projection == "none" else k
+        self.attention = AttentiveProjection(spec, n, k) if spec.projection == "attentive" else None
         # Y is kept transposed: the products of X with Y, W_L and W_R are then one matrix product.
-        self.projection = row_weights(k, n) if projection == "static" else None
+        self.projection = row_weights(k, n) if spec.projection == "static" else None
         self.lcb = row_weights(n_L, n)
         self.residual = None if n == n_F + n_L else row_weights(n_F + n_L, n)
         self.fm_norm = nn.LayerNorm(n * self.columns)
-        self.mlp = MLP(n * self.columns, hidden, n_F * width, dropout=dropout, bias=bias)
-        self.norm = nn.LayerNorm(width)
+        self.mlp = MLP(n * self.columns, hidden, n_F * spec.width, dropout=spec.dropout, bias=spec.bias)
+        self.norm = nn.LayerNorm(spec.width)
 
     def forward(self, X: Tensor) -> Tensor:
         """(B, N, D) → (B, n_F + n_L, D)."""
@@ -101,7 +81,7 @@ class WukongLayer(nn.Module):
         made, compressed = self._kept("fmb", made), self._kept("lcb", compressed)
         return self.norm(torch.cat([made, compressed], dim=1) + self._kept("residual", skip))
 
-    def _kept(self, part: Part, X: Tensor) -> Tensor:
+    def _kept(self, part: Literal["fmb", "lcb", "residual"], X: Tensor) -> Tensor:
         return torch.zeros_like(X) if part in self.ablate else X
 
     def _fm(self, X: Tensor, projected: Tensor) -> Tensor:
@@ -128,85 +108,58 @@ class WukongLayer(nn.Module):
         return parts
 
 
-class Group(NamedTuple):
-    """Features of little importance, embedded in `narrow` columns each and mapped by one MLP to few
-    embeddings of the common width."""
+class GroupEmbedding(nn.Module):
+    """Features of little importance as few embeddings: each looked up in a narrow table, side by side
+    through one MLP. (B, C) ids → (B, embeddings, D)."""
 
-    features: Sequence[str]
-    narrow: int
-    hidden: Sequence[int]
-    embeddings: int
+    def __init__(self, spec: WukongSpec, group: Group, schema: Schema, *, sparse: bool) -> None:
+        super().__init__()
+        features = matching(group.features, id_features(schema))
+        self.embeddings = group.embeddings
+        self.ids = Embeddings(
+            schema, group.width, features=features, init_std=spec.embedding_init, sparse=sparse
+        )
+        self.mlp = MLP(len(features) * group.width, group.hidden, group.embeddings * spec.width)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(B, C) → (B, embeddings, D)."""
+        return self.mlp(self.ids(ids).flatten(1)).unflatten(1, (self.embeddings, -1))
 
 
-class Wukong(nn.Module):
+class Wukong(Model):
     """Embeddings, a stack of `WukongLayer`s and an MLP head; batch → (B,) logits.
 
-    `n_F`, `n_L`, `k` and `hidden` have one entry per layer. Numeric features pass a bottom MLP that
-    yields `dense_embeddings` more rows; each name in `repeated` gives that feature one embedding more,
-    and the features of a group share the embeddings of the group.
+    Numeric features pass through a bottom MLP that yields `dense_embeddings` more rows; a feature may have
+    several embeddings, and the features of a group share those of the group.
+    Raises Mismatch when the recipe names features that the data does not have.
     """
 
-    def __init__(
-        self,
-        schema: Schema,
-        *,
-        width: int,
-        n_F: Sequence[int],
-        n_L: Sequence[int],
-        k: Sequence[int],
-        projection: Projection,
-        attention_rows: int,
-        attention_hidden: Sequence[int],
-        hidden: Sequence[Sequence[int]],
-        bottom: Sequence[int],
-        dense_embeddings: int,
-        repeated: Sequence[str],
-        groups: Sequence[Group],
-        head: Sequence[int],
-        dropout: float,
-        bias: bool,
-        ablate: Sequence[Part],
-        embedding_init: float | None,
-        sparse: bool,
-    ) -> None:
+    def __init__(self, spec: WukongSpec, schema: Schema, *, sparse: bool = False) -> None:
         super().__init__()
-        self.width = width
-        grouped = {name for group in groups for name in group.features}
-        single = [name for name in id_features(schema) if name not in grouped]
+        ids = id_features(schema)
+        require_features([spec.named_features], ids, ("model",))
+        self.width = spec.width
         self.embeddings = Embeddings(
-            schema, width, features=(*single, *repeated), init_std=embedding_init, sparse=sparse
+            schema,
+            spec.width,
+            features=_single_features(spec, ids),
+            init_std=spec.embedding_init,
+            sparse=sparse,
         )
         self.groups = nn.ModuleList(
-            GroupEmbedding(
-                schema,
-                group.features,
-                narrow=group.narrow,
-                hidden=group.hidden,
-                embeddings=group.embeddings,
-                width=width,
-                init_std=embedding_init,
-                sparse=sparse,
-            )
-            for group in groups
+            GroupEmbedding(spec, group, schema, sparse=sparse) for group in spec.groups
         )
         self.dense = DenseInputs(schema)
-        self.bottom = MLP(self.dense.n, bottom, dense_embeddings * width) if self.dense.n else None
-        n = self.embeddings.n + sum(group.embeddings for group in groups)
-        n += dense_embeddings if self.dense.n else 0
-        layer = partial(
-            WukongLayer,
-            projection=projection,
-            attention_rows=attention_rows,
-            attention_hidden=attention_hidden,
-            dropout=dropout,
-            bias=bias,
-            ablate=ablate,
-        )
+        self.bottom: MLP | None = None
+        n = self.embeddings.n + sum(group.embeddings for group in spec.groups)
+        if self.dense.n:
+            self.bottom = MLP(self.dense.n, spec.bottom, spec.dense_embeddings * spec.width)
+            n += spec.dense_embeddings
         self.layers = nn.ModuleList()
-        for made, compressed, columns, widths in zip(n_F, n_L, k, hidden, strict=True):
-            self.layers.append(layer(n, width, n_F=made, n_L=compressed, k=columns, hidden=widths))
-            n = made + compressed
-        self.head = MLP(n * width, head, 1, dropout=dropout)
+        for sizes in spec.layer_sizes:
+            self.layers.append(WukongLayer(spec, sizes, n))
+            n = sizes.n_F + sizes.n_L
+        self.head = MLP(n * spec.width, spec.head, 1, dropout=spec.dropout)
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, C) ids and (B, M) dense values → (B,) logits."""
@@ -233,3 +186,20 @@ class Wukong(nn.Module):
             assert isinstance(layer, WukongLayer)
             parts |= {f"layers.{index}.{part}": macs for part, macs in layer.macs().items()}
         return parts | {"head": self.head.macs()}
+
+    def counted_under(self) -> dict[str, str]:
+        """What makes and normalizes X Xᵀ Y is counted as the part `fm` of its layer."""
+        layers = [f"layers.{index}" for index in range(len(self.layers))]
+        return {f"{layer}.{name}": f"{layer}.fm" for layer in layers for name in ("projection", "fm_norm")}
+
+
+def _single_features(spec: WukongSpec, ids: Sequence[str]) -> list[str]:
+    """Features outside of groups, then one entry for each further embedding of a feature."""
+    grouped = {name for group in spec.groups for name in matching(group.features, ids)}
+    repeated = [
+        name
+        for pattern, count in spec.embeddings_per_feature.items()
+        for name in matching([pattern], ids)
+        for _ in range(count - 1)
+    ]
+    return [*(name for name in ids if name not in grouped), *repeated]

@@ -14,10 +14,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from wukongctl.config.model import XDeepFMSpec
 from wukongctl.data.schema import Batch, Schema
 from wukongctl.models.embeddings import FieldEmbeddings
 from wukongctl.models.fm import split_linear
 from wukongctl.models.layers import MLP, mix_rows, row_weights
+from wukongctl.models.model import Model
 
 
 class CINLayer(nn.Module):
@@ -59,28 +61,19 @@ class CIN(nn.Module):
         return weights * self.width + self.output.macs()
 
 
-class XDeepFM(nn.Module):
-    """Batch → (B,) logits; `hidden=None` leaves the MLP out."""
+class XDeepFM(Model):
+    """Batch → (B,) logits; `hidden: null` leaves out the MLP."""
 
-    def __init__(
-        self,
-        schema: Schema,
-        *,
-        width: int,
-        cin: Sequence[int],
-        hidden: Sequence[int] | None,
-        dropout: float,
-        batch_norm: bool,
-        embedding_init: float | None,
-        sparse: bool,
-    ) -> None:
+    def __init__(self, spec: XDeepFMSpec, schema: Schema, *, sparse: bool = False) -> None:
         super().__init__()
-        self.embeddings = FieldEmbeddings(schema, width, linear=True, init_std=embedding_init, sparse=sparse)
-        n = self.embeddings.n
-        self.cin = CIN(n, width, cin)
-        self.mlp = (
-            MLP(n * width, hidden, 1, dropout=dropout, batch_norm=batch_norm) if hidden is not None else None
+        self.embeddings = FieldEmbeddings(
+            schema, spec.width, linear=True, init_std=spec.embedding_init, sparse=sparse
         )
+        n = self.embeddings.n
+        self.cin = CIN(n, spec.width, spec.cin)
+        self.mlp: MLP | None = None
+        if spec.hidden is not None:
+            self.mlp = MLP(n * spec.width, spec.hidden, 1, dropout=spec.dropout, batch_norm=spec.batch_norm)
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, C) ids and (B, M) dense values → (B,) logits."""

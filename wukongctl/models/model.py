@@ -1,0 +1,34 @@
+"""What every ranking model is: a batch in, one logit per example out, and what that costs."""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from wukongctl.models.layers import logit_weights
+
+
+class Model(nn.Module, ABC):
+    """Batch → (B,) logits, from its section of a recipe and a dataset's columns: `Wukong(spec, schema)`.
+
+    `sparse` asks for sparse gradients of the embedding table.
+    """
+
+    @abstractmethod
+    def macs(self) -> dict[str, int]:
+        """Multiply-accumulates of matrix products per example, by part; look-ups count 0.
+
+        A part has the dotted name of the module or parameter that does its work, or a name of its own where
+        none does.
+        """
+
+    def counted_under(self) -> dict[str, str]:
+        """Dotted names of modules and parameters → the part of `macs` they belong to, where that has a name
+        of its own."""
+        return {}
+
+    def last_weights(self) -> list[Tensor]:
+        """The weights in which the logit is linear; pair sums such as those of FM have none.
+
+        As biases start at zero, a factor on these weights is one on the first logits.
+        """
+        return logit_weights(self)
