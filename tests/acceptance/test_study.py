@@ -19,7 +19,7 @@ def sizes() -> Report:
 
 
 def test_laws_of_size(sizes: Report) -> None:
-    assert [curve.model for curve in sizes.curves] == ["wukong", "dcnv2", "dlrm", "mlp"]
+    assert [curve.name for curve in sizes.curves] == ["wukong", "dcnv2", "dlrm", "mlp"]
     for curve in sizes.curves:
         assert curve.law is not None
         assert curve.gain is not None
@@ -27,7 +27,7 @@ def test_laws_of_size(sizes: Report) -> None:
             f"{number(curve.law.parameters[name])} ({interval(curve.intervals[name])})" for name in ("c", "E")
         )
         gain = f"{number(curve.gain.gain, 3)} ({interval(curve.gain.interval)})"
-        assert f"| {curve.model} | {len(curve.sizes)} | {c} | {e} | {gain} |" in PAGE
+        assert f"| {curve.name} | {len(curve.sizes)} | {c} | {e} | {gain} |" in PAGE
 
 
 def test_every_law_predicted_its_largest_size(sizes: Report) -> None:
@@ -36,7 +36,7 @@ def test_every_law_predicted_its_largest_size(sizes: Report) -> None:
 
 def test_the_ladders_reach_two_decades_with_three_seeds(sizes: Report) -> None:
     for curve in sizes.curves:
-        assert curve.sizes[-1].gflop_per_example / curve.sizes[0].gflop_per_example >= 100
+        assert curve.sizes[-1].x / curve.sizes[0].x >= 100
         assert {size.runs for size in curve.sizes} == {3}
 
 
@@ -47,7 +47,7 @@ def test_laws_of_data() -> None:
         cells = (
             f"{number(found.law.parameters[name])} ({interval(found.intervals[name])})" for name in ("c", "E")
         )
-        assert f"| {found.model} | {number(found.gflop_per_example * 1e6)} | {' | '.join(cells)} |" in PAGE
+        assert f"| {found.curve} | {number(found.gflop_per_example * 1e6)} | {' | '.join(cells)} |" in PAGE
 
 
 def test_losses_on_frappe() -> None:
@@ -56,6 +56,6 @@ def test_losses_on_frappe() -> None:
         assert curve.descriptive
         cells = []
         for size in curve.sizes:
-            losses = [p.loss for p in curve.points if p.gflop_per_example == size.gflop_per_example]
+            losses = [p.loss for p in curve.points if p.x == size.x]
             cells.append(f"{statistics.mean(losses):.4f} ± {statistics.stdev(losses):.4f}")
-        assert f"| {curve.model} | {' | '.join(cells)} |" in PAGE
+        assert f"| {curve.name} | {' | '.join(cells)} |" in PAGE

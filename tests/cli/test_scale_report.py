@@ -12,7 +12,7 @@ from wukongctl.laws.points import Point
 
 
 def write(path: Path, points: Sequence[Point]) -> Path:
-    rows = [f"{p.model},{p.gflop_per_example},{p.loss},{p.seed},{p.examples}" for p in points]
+    rows = [f"{p.curve},{p.x},{p.loss},{p.seed},{p.examples}" for p in points]
     path.write_text("\n".join(["model,gflop_per_example,logloss,seed,examples", *rows]) + "\n")
     return path
 

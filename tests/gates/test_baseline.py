@@ -9,6 +9,7 @@ from wukongctl.errors import UsageError
 from wukongctl.gates.baseline import read_baseline
 from wukongctl.laws.analysis import Report, build
 from wukongctl.laws.points import Excluded
+from wukongctl.report import document
 from wukongctl.report import files as reports
 
 
@@ -21,7 +22,7 @@ def report() -> Report:
 def test_a_saved_report_is_built_again_to_the_same_numbers(report: Report, tmp_path: Path) -> None:
     path = reports.write(report, tmp_path)["json"]
     for given in (path, tmp_path):
-        assert reports.to_json(read_baseline(given, report)) == reports.to_json(report)
+        assert document.to_json(read_baseline(given, report)) == document.to_json(report)
 
 
 @pytest.mark.parametrize("change", [{"split": "valid"}, {"metric": "excess_logloss"}, {"fingerprint": "f2"},

@@ -65,4 +65,4 @@ def test_two_copies_and_two_strangers_are_refused() -> None:
     with pytest.raises(UsageError, match="do not differ at all"):
         calibrate(unnumbered, unnumbered)
     with pytest.raises(UsageError, match="no configuration in common"):
-        calibrate(a, replace(b, points=tuple(replace(p, model="dlrm") for p in b.points)))
+        calibrate(a, replace(b, points=tuple(replace(p, curve="dlrm") for p in b.points)))

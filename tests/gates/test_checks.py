@@ -45,10 +45,7 @@ def test_holm_by_hand() -> None:
 def test_paired_differences_are_the_paired_t_test() -> None:
     new, old = ladder(np.random.default_rng(2)), ladder(np.random.default_rng(3))
     for one in differences(new, old):
-        a, b = (
-            [p.loss for p in points if p.gflop_per_example == one.configuration.gflop_per_example]
-            for points in (new, old)
-        )
+        a, b = ([p.loss for p in points if p.x == one.configuration.x] for points in (new, old))
         t = stats.ttest_rel(a, b)
         error = math.sqrt(one.squares / one.df * one.scale)
         assert one.mean / error == pytest.approx(t.statistic)
@@ -59,7 +56,7 @@ def test_paired_differences_are_the_paired_t_test() -> None:
 def test_other_seeds_are_compared_by_their_means_as_students_t_test() -> None:
     new, old = ladder(np.random.default_rng(2), seeds=(5, 6)), ladder(np.random.default_rng(3))
     (one, *_) = differences(new, old)
-    a, b = ([p.loss for p in points if p.gflop_per_example == 1.0] for points in (new, old))
+    a, b = ([p.loss for p in points if p.x == 1.0] for points in (new, old))
     assert one.df == 3
     error = math.sqrt(one.squares / one.df * one.scale)
     assert one.mean / error == pytest.approx(stats.ttest_ind(a, b).statistic)
@@ -117,7 +114,7 @@ def test_g0_a_curve_or_size_that_only_the_baseline_has_fails(base: Report) -> No
     gates, other = GatesSpec(cost=True, quality=QualityGate()), ladder(np.random.default_rng(3), model="dlrm")
     gone = findings(report_of(other), gates, base)["G0"][0]
     assert (gone.verdict, gone.item) == ("fail", "wukong")
-    small = tuple(p for p in base.source.points if p.gflop_per_example < 50)
+    small = tuple(p for p in base.source.points if p.x < 50)
     lost = findings(report_of(small), gates, base)["G0"][0]
     assert (lost.verdict, lost.message) == ("fail", "the baseline's 100.0 GFLOP was not run")
     late = Excluded("wukong", 100.0, "unfinished", 0, "late")
@@ -131,14 +128,11 @@ def test_g0_a_curve_or_size_that_only_the_baseline_has_fails(base: Report) -> No
 
 def test_g1_is_exact(base: Report) -> None:
     assert [one.verdict for one in findings(base, GatesSpec(cost=True), base)["G1"]] == ["pass"]
-    points = tuple(
-        replace(p, gflop_per_example=p.gflop_per_example * 1.01) if p.gflop_per_example > 50 else p
-        for p in base.source.points
-    )
+    points = tuple(replace(p, x=p.x * 1.01) if p.x > 50 else p for p in base.source.points)
     (found,) = findings(report_of(points), GatesSpec(cost=True), base)["G1"]
     assert found.verdict == "fail"
     assert "100.0 GFLOP (60 dense parameters) became 101.0 GFLOP" in found.message
-    fewer = report_of(tuple(p for p in base.source.points if p.gflop_per_example < 50))
+    fewer = report_of(tuple(p for p in base.source.points if p.x < 50))
     assert findings(fewer, GatesSpec(cost=True), base)["G1"][0].verdict == "inconclusive"
 
 
@@ -160,9 +154,9 @@ def test_g2_does_not_compare_other_amounts_of_data(base: Report) -> None:
         UsageError, match=r"no size can be compared: these runs saw [\d,]+ examples, the base"
     ):
         findings(base, gates, report_of(points))
-    largest = points[-1].gflop_per_example
-    some = tuple(p for p in points if p.gflop_per_example == largest)
-    rest = tuple(p for p in base.source.points if p.gflop_per_example != largest)
+    largest = points[-1].x
+    some = tuple(p for p in points if p.x == largest)
+    rest = tuple(p for p in base.source.points if p.x != largest)
     found = findings(base, gates, report_of((*rest, *some)))["G2"]
     assert [one.verdict for one in found].count("inconclusive") == 1
     (open_one,) = [one for one in found if one.verdict == "inconclusive"]
@@ -191,15 +185,12 @@ def test_g4_is_decided_only_where_both_exponents_are_identified(base: Report) ->
     assert not {"exponent_weak", "floor_not_identified"} & set(base.curves[0].notes)
     gates = GatesSpec(exponent=ExponentGate(margin=0.05))
     straight = tuple(
-        replace(p, loss=p.loss - 0.05 * p.gflop_per_example**-0.3 - 0.005 * np.log(p.gflop_per_example))
-        for p in base.source.points
+        replace(p, loss=p.loss - 0.05 * p.x**-0.3 - 0.005 * np.log(p.x)) for p in base.source.points
     )
     (found,) = findings(report_of(straight), gates, base)["G4"]
     assert found.verdict == "inconclusive"
     assert findings(base, gates, base)["G4"][0].verdict in ("pass", "inconclusive")
-    steep = report_of(
-        tuple(replace(p, loss=0.4 + (p.loss - 0.4) * p.gflop_per_example**-0.4) for p in base.source.points)
-    )
+    steep = report_of(tuple(replace(p, loss=0.4 + (p.loss - 0.4) * p.x**-0.4) for p in base.source.points))
     assert findings(base, gates, steep)["G4"][0].verdict == "fail"
 
 

@@ -16,10 +16,10 @@ def report_of(folder: Path, text: str) -> Report:
 
 def test_compute_to_match_of_the_paper(tmp_path: Path) -> None:
     report = report_of(tmp_path, table(Wukong=WUKONG, DCNv2=DCNV2, DLRM=DLRM))
-    found = {(m.reference, m.model): m for m in report.comparisons.compute_to_match}
+    found = {(m.reference, m.curve): m for m in report.comparisons.compute_to_match}
     dcn = found["Wukong", "DCNv2"]
     assert dcn.ratio == pytest.approx(41.7, abs=0.05)
-    assert dcn.reference_gflop_per_example == pytest.approx(1.05, abs=5e-3)
+    assert dcn.reference_x == pytest.approx(1.05, abs=5e-3)
     assert dcn.reached == "matched"
     assert dcn.law is not None
     low, high = dcn.law.interval
@@ -48,7 +48,7 @@ def test_the_laws_ratio_lies_in_its_interval_and_the_interval_holds_the_truth() 
     truth = 100 * (1.5 * 100**-0.2) ** (1 / 0.3)
     held = 0
     for seed in range(20):
-        found = {(m.reference, m.model): m for m in build(two_laws(1e-4, seed)).comparisons.compute_to_match}
+        found = {(m.reference, m.curve): m for m in build(two_laws(1e-4, seed)).comparisons.compute_to_match}
         law = found["a", "b"].law
         assert law is not None
         low, high = law.interval
@@ -58,7 +58,7 @@ def test_the_laws_ratio_lies_in_its_interval_and_the_interval_holds_the_truth() 
         held += low <= truth <= high
     assert held >= 17  # binomial(20, 0.95): fewer with probability 0.016
     exact = build(two_laws(0.0, 0)).comparisons.compute_to_match
-    laws = {(m.reference, m.model): m.law for m in exact}
+    laws = {(m.reference, m.curve): m.law for m in exact}
     ratio = laws["a", "b"]
     assert ratio is not None
     assert ratio.ratio == pytest.approx(truth, rel=1e-6)
@@ -67,14 +67,14 @@ def test_the_laws_ratio_lies_in_its_interval_and_the_interval_holds_the_truth() 
 def test_a_smallest_size_that_is_better_gives_a_lower_bound(tmp_path: Path) -> None:
     weak = ((4.0, 8.0), (0.2, 0.11))
     found = report_of(tmp_path, table(Wukong=WUKONG, AFN=weak)).comparisons.compute_to_match
-    assert [(m.model, m.reached, m.law) for m in found] == [("AFN", "at least", None)]
+    assert [(m.curve, m.reached, m.law) for m in found] == [("AFN", "at least", None)]
     assert found[0].ratio == pytest.approx(8.0 / 0.53)
 
 
 def test_the_frontier_holds_what_nothing_cheaper_beats(tmp_path: Path) -> None:
     report = report_of(tmp_path, table(a=((1, 2, 4), (0.5, 0.3, 0.4)), b=((1, 3, 8), (0.4, 0.3, 0.1))))
-    frontier = [(p.model, p.gflop_per_example) for p in report.comparisons.pareto]
-    sizes = [(c.model, s.gflop_per_example, s.loss) for c in report.curves for s in c.sizes]
+    frontier = [(p.curve, p.x) for p in report.comparisons.pareto]
+    sizes = [(c.name, s.x, s.loss) for c in report.curves for s in c.sizes]
     brute = [
         (m, x) for m, x, y in sizes if not any((u <= x and v <= y) and (u, v) != (x, y) for _, u, v in sizes)
     ]

@@ -6,6 +6,7 @@ import pytest
 
 from wukongctl.laws.analysis import build, by_data
 from wukongctl.laws.points import Point, PointSet
+from wukongctl.report import document
 from wukongctl.report import files as reports
 
 SIZES, AMOUNTS = np.geomspace(0.01, 1, 5), (10_000, 31_623, 100_000, 316_228)
@@ -56,7 +57,7 @@ def test_early_stopping_after_several_passes_is_no_study_of_data() -> None:
 
 def test_they_are_in_every_output(tmp_path: Path) -> None:
     report = build(study(), draws=50)
-    data = json.loads(reports.to_json(report))
+    data = json.loads(document.to_json(report))
     assert len(data["data_curves"]) == 5
     assert data["joint"][0]["points"] == 20
     for text in (reports.to_html(report), reports.to_markdown(report)):
@@ -64,9 +65,9 @@ def test_they_are_in_every_output(tmp_path: Path) -> None:
         assert "Size and data together" in text
     moved = by_data(report)
     assert moved is not None
-    curves = sorted(moved.curves, key=lambda curve: float(curve.model.split()[0]))
+    curves = sorted(moved.curves, key=lambda curve: float(curve.name.split()[0]))
     names = ["10 MFLOP", "31.6 MFLOP", "100 MFLOP", "316 MFLOP", "1000 MFLOP"]
-    assert [curve.model for curve in curves] == names
+    assert [curve.name for curve in curves] == names
     for curve, law in zip(curves, report.data_laws, strict=True):
         assert curve.law is not None
         assert curve.law.parameters["c"] == pytest.approx(law.law.parameters["c"], rel=1e-6)

@@ -220,7 +220,7 @@ def test_two_hidden_sizes_and_too_few_sizes() -> None:
     assert law is not None
     both = extrapolate(law, hidden=2)
     assert both is not None
-    assert [size.gflop_per_example for size in both.sizes] == [61.0, 108.0]
+    assert [size.x for size in both.sizes] == [61.0, 108.0]
     logs = [np.log((100 + size.predicted) / (100 + size.observed)) for size in both.sizes]
     assert both.rmsle == pytest.approx(float(np.sqrt(np.mean(np.square(logs)))))
     short = fit(sizes_of([1, 2, 4], [0.5, 0.4, 0.35]))

@@ -73,9 +73,7 @@ def test_relative_loss_is_zero_at_minus_a_hundred_percent(tmp_path: Path) -> Non
 @pytest.mark.parametrize("cell", ["diverged", "NaN", "inf"])
 def test_a_diverged_row_is_listed_not_fitted(tmp_path: Path, cell: str) -> None:
     points = read_csv(csv_file(tmp_path, f"model,gflop_per_example,logloss\na,1,.5\na,2,{cell}\n"))
-    assert [(run.model, run.gflop_per_example, run.reason) for run in points.excluded] == [
-        ("a", 2, "diverged")
-    ]
+    assert [(run.curve, run.x, run.reason) for run in points.excluded] == [("a", 2, "diverged")]
     assert len(points.points) == 1
 
 
@@ -183,7 +181,7 @@ def test_unfinished_and_diverged_runs_are_listed(tmp_path: Path) -> None:
 
 def test_runs_without_a_curve_label_are_grouped_by_model(tmp_path: Path) -> None:
     run_folder(tmp_path, "a", curve=None, model="dlrm")
-    assert read_runs([tmp_path]).points[0].model == "dlrm"
+    assert read_runs([tmp_path]).points[0].curve == "dlrm"
 
 
 @pytest.mark.parametrize(

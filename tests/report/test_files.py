@@ -15,10 +15,11 @@ import pytest
 from tests.laws.paper import DCNV2, DLRM, WUKONG, table
 from wukongctl.data.atomic import write_atomic
 from wukongctl.errors import RunFailed, UsageError
-from wukongctl.laws.analysis import Report, Unit, build
+from wukongctl.laws.analysis import Report, build
+from wukongctl.laws.axis import Unit
 from wukongctl.laws.points import Excluded, Point, PointSet, read_csv
+from wukongctl.report import document, wording
 from wukongctl.report import files as reports
-from wukongctl.report import wording
 from wukongctl.runs.warned import Warned
 from wukongctl.training.warnings import RunWarning
 
@@ -82,7 +83,7 @@ def test_what_rounding_leaves_of_zero_reads_as_zero() -> None:
 
 
 def test_json_has_the_keys_scripts_rely_on(paper: Report) -> None:
-    data = json.loads(reports.to_json(paper))
+    data = json.loads(document.to_json(paper))
     assert {"curves", "comparisons", "gates", "verdict", "files"} <= set(data)
     needed = {"model", "points", "form", "parameters", "intervals", "status", "notes", "extrapolation"}
     assert all(needed <= set(curve) for curve in data["curves"])
@@ -92,7 +93,7 @@ def test_json_has_the_keys_scripts_rely_on(paper: Report) -> None:
 
 
 def test_json_numbers_are_the_papers(paper: Report) -> None:
-    wukong = json.loads(reports.to_json(paper))["curves"][0]
+    wukong = json.loads(document.to_json(paper))["curves"][0]
     assert wukong["parameters"]["E"] == pytest.approx(-0.843, abs=5e-4)
     assert wukong["parameters"]["E_ratio"] == pytest.approx(1 - 0.00843, abs=5e-6)
     assert wukong["parameters"]["c"] == pytest.approx(0.294, abs=5e-4)
@@ -105,16 +106,16 @@ def test_same_input_same_bytes_in_any_order() -> None:
     report = synthetic()
     shuffled = replace(report.source, points=tuple(sorted(report.source.points, key=lambda p: -p.loss)))
     again = replace(synthetic().source)
-    assert reports.to_json(build(again)) == reports.to_json(report)
+    assert document.to_json(build(again)) == document.to_json(report)
     assert reports.to_html(build(again)) == reports.to_html(report)
-    first, second = json.loads(reports.to_json(report)), json.loads(reports.to_json(build(shuffled)))
+    first, second = json.loads(document.to_json(report)), json.loads(document.to_json(build(shuffled)))
     assert first["curves"][0]["parameters"] == pytest.approx(second["curves"][0]["parameters"], rel=1e-9)
 
 
 def test_json_has_no_nan_however_poor_the_points() -> None:
     for count in (1, 2, 3):
         points = tuple(Point("m", float(x), 0.5) for x in range(1, count + 1))
-        text = reports.to_json(build(PointSet(points, "logloss")))
+        text = document.to_json(build(PointSet(points, "logloss")))
         assert "NaN" not in text
         assert "Infinity" not in text
 
@@ -125,7 +126,7 @@ def test_warnings_of_runs_are_said_once_with_their_number() -> None:
     warned = [Warned(model, f"{model}-{seed}", few) for model in ("wukong", "dlrm") for seed in range(3)]
     warned.append(Warned("dlrm", "dlrm-1", best))
     report = build(replace(report.source, warned=tuple(warned)))
-    data = json.loads(reports.to_json(report))
+    data = json.loads(document.to_json(report))
     assert [(each["code"], len(each["runs"])) for each in data["warnings"]] == [
         ("few_updates", 6),
         ("best_first", 1),
@@ -142,7 +143,7 @@ def test_warnings_of_runs_are_said_once_with_their_number() -> None:
     assert {link[1:] for link in page.links} <= set(page.ids)
     assert page.links.count("#warning-few_updates") == 2
     assert "**Warning:** 1 of 30 runs (dlrm): &lt;best_first> [best_first]" in reports.to_markdown(report)
-    assert data["warnings"] == json.loads(reports.to_json(build(report.source)))["warnings"]
+    assert data["warnings"] == json.loads(document.to_json(build(report.source)))["warnings"]
     silent = reports.to_html(synthetic()) + reports.to_markdown(synthetic())
     assert "warning-" not in silent
     assert "**Warning" not in silent
@@ -314,7 +315,7 @@ def test_the_points_table_quotes_names() -> None:
     points = (Point('a, "b"', 1.0, 0.5), Point('a, "b"', 2.0, 0.4))
     excluded = (Excluded("a", 3.0, "unfinished"), Excluded("a", 4.0, "diverged"))
     rows = list(
-        csv.reader(io.StringIO(reports.to_csv(build(PointSet(points, "logloss", excluded=excluded)))))
+        csv.reader(io.StringIO(document.to_csv(build(PointSet(points, "logloss", excluded=excluded)))))
     )
     assert [row[:3] for row in rows[1:]] == [
         ['a, "b"', "1.0", "0.5"],

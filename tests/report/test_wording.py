@@ -1,6 +1,7 @@
 from wukongctl.laws.analysis import build
 from wukongctl.laws.points import Point, PointSet
-from wukongctl.report.files import to_dict, to_markdown
+from wukongctl.report.document import to_dict
+from wukongctl.report.files import to_markdown
 from wukongctl.report.wording import sentences
 
 

@@ -180,7 +180,7 @@ def _conclude(output: Output, report: "Report", *, strict: bool) -> None:
         raise CheckFailed(f"{count} failed", hint="the report says by how much", problems=problems)
     for one in open_ones:
         output.warn(f"{one.gate}, {one.item}: {one.message}")
-    thin = [curve.model for curve in report.curves if curve.law is None]
+    thin = [curve.name for curve in report.curves if curve.law is None]
     if strict and (open_ones or thin):
         what = f"{len(open_ones)} gate items" if open_ones else f"curves without a law: {', '.join(thin)}"
         raise Inconclusive(f"not decided: {what}", hint="add seeds or sizes, or leave out `--strict`")
@@ -218,7 +218,8 @@ def _either(path: Path, spec: "ReportSpec") -> "PointSet":
 
 def publish(output: Output, report: "Report", out: Path) -> None:
     """Write the report's files and say where they are; also what `quickstart` ends with."""
-    from wukongctl.report.files import to_dict, to_markdown, write
+    from wukongctl.report.document import to_dict
+    from wukongctl.report.files import to_markdown, write
 
     files = write(report, out)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
@@ -257,7 +258,7 @@ def _show_curves(console: "Console", report: "Report") -> None:
     for curve in report.curves:
         law = curve.law
         shown.add_row(
-            curve.model,
+            curve.name,
             str(len(curve.points)),
             curve.form,
             f"{number(law.parameters['c'], 3)} ({interval(curve.intervals.get('c'))})"
@@ -277,7 +278,7 @@ def _show_data_laws(console: "Console", report: "Report") -> None:
     shown.columns[4].justify = "left"
     for found in report.data_laws:
         shown.add_row(
-            found.model,
+            found.curve,
             compute(found.gflop_per_example, report.unit),
             f"{found.amounts[0].examples:,} to {found.amounts[-1].examples:,}",
             f"{number(found.law.parameters['c'], 3)} ({interval(found.intervals.get('c'))})",

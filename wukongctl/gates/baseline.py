@@ -8,7 +8,7 @@ from typing import Any
 
 from wukongctl.errors import UsageError
 from wukongctl.laws.analysis import Report, build
-from wukongctl.laws.points import Excluded, Point, PointSet, read_runs
+from wukongctl.laws.points import FIELD_KEYS, Excluded, Point, PointSet, read_runs
 
 SAME = ("metric", "split", "dataset", "fingerprint", "convention")
 
@@ -67,8 +67,9 @@ def _from_json(path: Path) -> tuple[PointSet, Any]:
 
 def _restore(kind: Callable[..., Any], values: dict[str, Any]) -> Any:
     """A dataclass from its dictionary; keys that a newer version added are left out."""
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: value for name, value in values.items() if name in known})
+    names = (field.name for field in fields(kind))  # type: ignore[arg-type]
+    keys = {name: FIELD_KEYS.get(name, name) for name in names}
+    return kind(**{name: values[key] for name, key in keys.items() if key in values})
 
 
 def refuse_incomparable(what: str, other: PointSet, source: PointSet) -> None:

@@ -73,8 +73,8 @@ def _alone(report: Report, gates: GatesSpec) -> Iterator[Question | Finding]:
 
 
 def _pairs(report: Report, base: Report) -> Iterator[tuple[Curve, Curve]]:
-    before = {curve.model: curve for curve in base.curves}
-    return ((curve, before[curve.model]) for curve in report.curves if curve.model in before)
+    before = {curve.name: curve for curve in base.curves}
+    return ((curve, before[curve.name]) for curve in report.curves if curve.name in before)
 
 
 # --- G0, G1: nothing to estimate --------------------------------------------------------------------------
@@ -82,11 +82,11 @@ def _pairs(report: Report, base: Report) -> Iterator[tuple[Curve, Curve]]:
 
 def _validity(report: Report, base: Report | None) -> Iterator[Finding]:
     gate: Gate = "G0 validity"
-    known = {(run.model, run.gflop_per_example) for run in base.excluded} if base else set()
+    known = {(run.curve, run.x) for run in base.excluded} if base else set()
     told = "the run diverged, and none did in the baseline" if base else "the run diverged"
     explained = set()
     for run in report.excluded:
-        item, size = run.run or run.model, (run.model, run.gflop_per_example)
+        item, size = run.run or run.curve, (run.curve, run.x)
         if run.reason == "diverged" and size not in known:
             yield _settled(gate, item, "fail", told)
             explained.add(size)
@@ -101,35 +101,33 @@ def _validity(report: Report, base: Report | None) -> Iterator[Finding]:
 def _lost(report: Report, base: Report, explained: set[tuple[str, float]]) -> Iterator[Finding]:
     """Curves and sizes that only the baseline has: what was not run was not compared."""
     measured = _measured(report) | explained
-    curves = {model for model, _ in measured}
+    curves = {name for name, _ in measured}
     for curve in base.curves:
-        lost = [x for model, x in sorted(_measured(base) - measured) if model == curve.model]
-        if curve.model not in curves:
+        lost = [x for name, x in sorted(_measured(base) - measured) if name == curve.name]
+        if curve.name not in curves:
             told = "the baseline has this curve, these runs do not"
-            yield _settled("G0 validity", curve.model, "fail", told)
+            yield _settled("G0 validity", curve.name, "fail", told)
         elif lost:
             told = f"the baseline's {' and '.join(f'{x!r} GFLOP' for x in lost)} was not run"
-            yield _settled("G0 validity", curve.model, "fail", told)
+            yield _settled("G0 validity", curve.name, "fail", told)
 
 
 def _measured(report: Report) -> set[tuple[str, float]]:
-    return {(point.model, point.gflop_per_example) for point in report.source.points}
+    return {(point.curve, point.x) for point in report.source.points}
 
 
 def _cost(report: Report, base: Report) -> Iterator[Finding]:
     for curve, old in _pairs(report, base):
-        new, known = (
-            {(size.gflop_per_example, size.dense_params) for size in one.sizes} for one in (curve, old)
-        )
+        new, known = ({(size.x, size.dense_params) for size in one.sizes} for one in (curve, old))
         missing, added = sorted(known - new, key=str), sorted(new - known, key=str)
         if missing and added:
             told = f"{_costs(missing)} became {_costs(added)}"
-            yield _settled("G1 cost", curve.model, "fail", told)
+            yield _settled("G1 cost", curve.name, "fail", told)
         elif missing:
             told = f"the baseline's {_costs(missing)} was not run"
-            yield _settled("G1 cost", curve.model, "inconclusive", told)
+            yield _settled("G1 cost", curve.name, "inconclusive", told)
         else:
-            yield _settled("G1 cost", curve.model, "pass", f"{len(known)} sizes cost what they did")
+            yield _settled("G1 cost", curve.name, "pass", f"{len(known)} sizes cost what they did")
 
 
 def _costs(sizes: list[tuple[float, int | None]]) -> str:
@@ -173,18 +171,18 @@ def _other_amounts(
 ) -> Iterator[Finding]:
     """Sizes of both sets that only the examples keep apart; raises UsageError when those are all."""
     seen, known = (
-        {(point.model, point.gflop_per_example): point.examples for point in points if point.examples}
+        {(point.curve, point.x): point.examples for point in points if point.examples}
         for points in (new, old)
     )
-    compared = {(one.configuration.model, one.configuration.gflop_per_example) for one in found}
-    for model, gflop in sorted(seen.keys() & known.keys() - compared):
-        told = f"these runs saw {seen[model, gflop]:,} examples, the baseline's {known[model, gflop]:,}"
+    compared = {(one.configuration.curve, one.configuration.x) for one in found}
+    for curve, x in sorted(seen.keys() & known.keys() - compared):
+        told = f"these runs saw {seen[curve, x]:,} examples, the baseline's {known[curve, x]:,}"
         if not found:
             raise UsageError(
                 f"no size can be compared: {told}",
                 hint="take a baseline of the same `epochs` and `max_examples`",
             )
-        yield _settled("G2 quality", f"{model} at {gflop:.4g} GFLOP", "inconclusive", told)
+        yield _settled("G2 quality", f"{curve} at {x:.4g} GFLOP", "inconclusive", told)
 
 
 def _curve(
@@ -192,7 +190,7 @@ def _curve(
 ) -> Iterator[Question | Finding]:
     laws = [None if one.law is None else region(one.law, 2 * level - 1) for one in (curve, old)]
     for x in gate.at:
-        item = f"{curve.model} at {x:.4g} GFLOP"
+        item = f"{curve.name} at {x:.4g} GFLOP"
         if not all(_within(one, x) for one in (curve, old)):
             yield _settled("G3 curve", item, "inconclusive", "outside the range that both reports measured")
         elif laws[0] is None or laws[1] is None:
@@ -204,20 +202,20 @@ def _curve(
 
 
 def _within(curve: Curve, x: float) -> bool:
-    low, high = curve.sizes[0].gflop_per_example, curve.sizes[-1].gflop_per_example
+    low, high = curve.sizes[0].x, curve.sizes[-1].x
     return low * (1 - 1e-9) <= x <= high * (1 + 1e-9)
 
 
 def _exponent(curve: Curve, old: Curve, margin: float, level: float) -> Question | Finding:
     if any(NOT_IDENTIFIED & set(one.notes) or "c" not in one.intervals for one in (curve, old)):
         told = "the exponent is not identified in both reports"
-        return _settled("G4 exponent", curve.model, "inconclusive", told)
+        return _settled("G4 exponent", curve.name, "inconclusive", told)
     laws = [None if one.law is None else region(one.law, 2 * level - 1) for one in (curve, old)]
     if laws[0] is None or laws[1] is None:
-        return _settled("G4 exponent", curve.model, "inconclusive", "no interval")
+        return _settled("G4 exponent", curve.name, "inconclusive", "no interval")
     new, known = ((one.law.parameters["c"], one.parameters()["c"]) for one in laws if one)
     evidence = _apart(known, new, laws, level)
-    return Question("G4 exponent", curve.model, "fall of the exponent", margin, evidence)
+    return Question("G4 exponent", curve.name, "fall of the exponent", margin, evidence)
 
 
 def _apart(
@@ -235,20 +233,20 @@ def _apart(
 
 
 def _prediction(curve: Curve, old: Curve, level: float) -> Iterator[Question | Finding]:
-    last = old.sizes[-1].gflop_per_example
-    beyond = [size for size in curve.sizes if size.gflop_per_example > last * (1 + 1e-9)]
+    last = old.sizes[-1].x
+    beyond = [size for size in curve.sizes if size.x > last * (1 + 1e-9)]
     laws = None if old.law is None else region(old.law, level)
     if not beyond or laws is None:
         told = "no size beyond the baseline's largest" if laws else "the baseline has no interval"
-        yield _settled("G5 prediction", curve.model, "inconclusive", told)
+        yield _settled("G5 prediction", curve.name, "inconclusive", told)
         return
     size = beyond[-1]
-    middle = float(laws.law.predict(np.array([size.gflop_per_example]))[0])
-    low, high = laws.prediction(size.gflop_per_example, size.runs)
+    middle = float(laws.law.predict(np.array([size.x]))[0])
+    low, high = laws.prediction(size.x, size.runs)
     reach = high - middle if size.loss > middle else middle - low
     error = reach / float(stats.t.ppf(0.5 + level / 2, laws.noise.df))
     evidence = Evidence(abs(size.loss - middle), error, laws.noise.df)
-    item = f"{curve.model} at {size.gflop_per_example:.4g} GFLOP"
+    item = f"{curve.name} at {size.x:.4g} GFLOP"
     told = f"observed {size.loss:.5g}, predicted {middle:.5g}; distance"
     yield Question("G5 prediction", item, told, 0.0, evidence, lenient=True, two_sided=True)
 
@@ -260,7 +258,7 @@ def _monotone(curve: Curve) -> Iterator[Question | Finding]:
     noise = curve.seed_noise
     for small, large in zip(curve.sizes, curve.sizes[1:], strict=False):
         rise = large.loss - small.loss
-        item = f"{curve.model} from {small.gflop_per_example:.4g} to {large.gflop_per_example:.4g} GFLOP"
+        item = f"{curve.name} from {small.x:.4g} to {large.x:.4g} GFLOP"
         if noise is not None:
             error = float(np.sqrt(noise.variance * (1 / small.runs + 1 / large.runs)))
             yield Question("G6 monotone", item, "rise", 0.0, Evidence(rise, error, noise.df), lenient=True)
@@ -277,7 +275,7 @@ def _recovery(curve: Curve, bound: float, report: Report) -> Question | Finding:
         raise UsageError("gate `recovery` needs excess LogLoss", hint="it is for runs on synthetic data")
     if noise is not None:
         evidence = Evidence(best.loss, float(np.sqrt(noise.variance / best.runs)), noise.df)
-        return Question("G7 recovery", curve.model, "lowest excess LogLoss", bound, evidence)
+        return Question("G7 recovery", curve.name, "lowest excess LogLoss", bound, evidence)
     verdict: Verdict = "pass" if best.loss <= bound else "fail"
     told = f"lowest excess LogLoss {best.loss:.4g}, bound {bound:.4g}"
-    return _settled("G7 recovery", curve.model, verdict, told)
+    return _settled("G7 recovery", curve.name, verdict, told)

@@ -18,14 +18,14 @@ from wukongctl.laws.points import Point
 class Configuration:
     """What two runs must share to be compared: the curve, the size and, in a study of data, its amount."""
 
-    model: str
-    gflop_per_example: float
+    curve: str
+    x: float
     dense_params: int | None
     examples: int | None
 
     def __str__(self) -> str:
         data = "" if self.examples is None else f", {self.examples:,} examples"
-        return f"{self.model} at {self.gflop_per_example:.4g} GFLOP{data}"
+        return f"{self.curve} at {self.x:.4g} GFLOP{data}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def by_configuration(points: Sequence[Point], *, amounts: bool) -> dict[Configur
     groups: dict[Configuration, list[Point]] = {}
     for point in points:
         examples = point.examples if amounts else None
-        key = Configuration(point.model, point.gflop_per_example, point.dense_params, examples)
+        key = Configuration(point.curve, point.x, point.dense_params, examples)
         groups.setdefault(key, []).append(point)
     return groups
 

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
 
 from wukongctl.config.report import StatedLaw
 from wukongctl.decisions import Finding, Verdict, overall
 from wukongctl.errors import UsageError
+from wukongctl.laws.axis import DATA, PARAMETERS, Axis, Unit
 from wukongctl.laws.comparisons import Comparisons, compare
 from wukongctl.laws.curves import Curve, Method, analyse
 from wukongctl.laws.data_scaling import DataLaw, JointLaw, data_laws, joint_laws
@@ -16,25 +16,6 @@ from wukongctl.laws.points import Excluded, Point, PointSet
 from wukongctl.runs.warned import Fold, fold
 
 EXTRAPOLATE = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """A unit of compute: its size in GFLOP and its name."""
-
-    gflop: float
-    name: str
-
-
-Axis: TypeAlias = Literal["compute", "parameters", "data"]
-
-UNITS = (Unit(1e6, "PFLOP"), Unit(1e3, "TFLOP"), Unit(1.0, "GFLOP"), Unit(1e-3, "MFLOP"), Unit(1e-6, "kFLOP"))
-COUNT_UNITS = (
-    Unit(1.0, "billions"),
-    Unit(1e-3, "millions"),
-    Unit(1e-6, "thousands"),
-    Unit(1e-9, "single"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +34,6 @@ class Report:
     joint_laws: tuple[JointLaw, ...] = ()
     delta: float | None = None
     draws: int = 0
-    axis: Axis = "compute"
 
     @property
     def verdict(self) -> Verdict:
@@ -65,9 +45,9 @@ class Report:
         """Runs that entered no fit."""
         return self.source.excluded
 
-    def warned(self, model: str | None = None) -> tuple[Fold, ...]:
-        """What the runs of one curve warn of, or those of all, the same once."""
-        return fold(each for each in self.source.warned if model in (None, each.name))
+    def warned(self, curve: str | None = None) -> tuple[Fold, ...]:
+        """Warnings of the runs of one curve, or of all, each said once."""
+        return fold(each for each in self.source.warned if curve in (None, each.name))
 
     @property
     def of_data(self) -> bool:
@@ -75,18 +55,16 @@ class Report:
         return bool(self.data_laws) and all(len(curve.sizes) == 1 for curve in self.curves)
 
     @property
-    def compute_range(self) -> tuple[float, float]:
-        """Smallest and largest GFLOP per example, diverged runs included."""
-        diverged = [run.gflop_per_example for run in self.excluded if run.reason == "diverged"]
-        every = [point.gflop_per_example for point in self.source.points] + diverged
+    def x_range(self) -> tuple[float, float]:
+        """Smallest and largest x, diverged runs included."""
+        diverged = [run.x for run in self.excluded if run.reason == "diverged"]
+        every = [point.x for point in self.source.points] + diverged
         return min(every), max(every)
 
     @property
     def unit(self) -> Unit:
-        """The largest unit that the middle of the compute range reaches."""
-        middle = math.sqrt(math.prod(self.compute_range))
-        units = UNITS if self.axis == "compute" else COUNT_UNITS
-        return next((unit for unit in units if middle >= unit.gflop), units[-1])
+        """The largest unit that the middle of the axis reaches."""
+        return self.source.axis.unit_for(math.sqrt(math.prod(self.x_range)))
 
 
 def build(
@@ -117,10 +95,10 @@ def build(
         floor = source.floor
     if form == "power-known-floor" and floor is None:
         raise UsageError("form `power-known-floor` needs a floor", hint="give it, or use form `power`")
-    draw_to = EXTRAPOLATE * max(point.gflop_per_example for point in source.points)
-    models = sorted({point.model for point in source.points}, key=_wukong_first)
+    draw_to = EXTRAPOLATE * max(point.x for point in source.points)
+    names = sorted({point.curve for point in source.points}, key=_wukong_first)
     method = Method(form, floor, level, delta, draws)
-    curves = tuple(analyse(model, source, method, draw_to=draw_to) for model in models)
+    curves = tuple(analyse(name, source, method, draw_to=draw_to) for name in names)
     return Report(
         source=source,
         floor=floor,
@@ -137,7 +115,7 @@ def build(
 
 
 def by_parameters(report: Report) -> Report | None:
-    """The same runs against dense parameters (in 1e9, in place of GFLOP), None where those are not known.
+    """The same runs against dense parameters; None where those are not known.
 
     Embedding tables are left out on purpose: they dwarf what is scaled, so that loss against all parameters
     is a vertical line.
@@ -145,39 +123,45 @@ def by_parameters(report: Report) -> Report | None:
     points = report.source.points
     if any(not point.dense_params for point in points) or len({point.dense_params for point in points}) < 3:
         return None
-    moved = tuple(replace(point, gflop_per_example=(point.dense_params or 0) / 1e9) for point in points)
-    return _along(report, moved, "parameters")
+    moved = tuple(replace(point, x=(point.dense_params or 0) / 1e9) for point in points)
+    return _along(report, moved, PARAMETERS)
 
 
 def by_data(report: Report) -> Report | None:
-    """The runs of every size with a law of data, against examples (in 1e9); None without such a law."""
+    """The runs of every size with a law of data, against examples; None without such a law."""
     studied = {
-        (law.model, law.gflop_per_example): f"{float(f'{law.gflop_per_example / report.unit.gflop:.3g}'):g}"
+        (law.curve, law.gflop_per_example): f"{float(f'{law.gflop_per_example / report.unit.size:.3g}'):g}"
         for law in report.data_laws
     }
-    many = len({law.model for law in report.data_laws}) > 1
+    many = len({law.curve for law in report.data_laws}) > 1
     moved = tuple(
         replace(
             point,
-            model=f"{point.model + ' ' if many else ''}{studied[key]} {report.unit.name}",
-            gflop_per_example=point.examples / 1e9,
+            curve=f"{point.curve + ' ' if many else ''}{studied[key]} {report.unit.name}",
+            x=point.examples / 1e9,
             examples=None,
         )
         for point in report.source.points
-        if (key := (point.model, point.gflop_per_example)) in studied and point.examples
+        if (key := (point.curve, point.x)) in studied and point.examples
     )
     if not moved:
         return None
-    return _along(report, moved, "data")
+    return _along(report, moved, DATA)
+
+
+def along_other_axes(report: Report) -> list[Report]:
+    """The same runs along other axes than compute, where those were varied and are known."""
+    found = (None if report.of_data else by_parameters(report), by_data(report))
+    return [moved for moved in found if moved is not None]
 
 
 def _along(report: Report, points: tuple[Point, ...], axis: Axis) -> Report:
-    source = replace(report.source, points=points, excluded=(), convention=None)
-    return replace(build(source, level=report.level), axis=axis)
+    source = replace(report.source, points=points, excluded=(), convention=None, axis=axis)
+    return build(source, level=report.level)
 
 
-def _wukong_first(model: str) -> tuple[bool, str]:
-    return not model.lower().startswith("wukong"), model
+def _wukong_first(name: str) -> tuple[bool, str]:
+    return not name.lower().startswith("wukong"), name
 
 
 def _remarks(source: PointSet, curves: Sequence[Curve]) -> Iterator[str]:

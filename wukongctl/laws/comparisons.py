@@ -17,24 +17,24 @@ Reached: TypeAlias = Literal["matched", "at least"]
 class FrontierPoint:
     """A size that no other size beats with less or equal compute."""
 
-    model: str
-    gflop_per_example: float
+    curve: str
+    x: float
     loss: float
 
 
 @dataclass(frozen=True, slots=True)
 class ComputeToMatch:
-    """How many times more compute `model` needs for its best loss than `reference` needs for the same loss.
+    """How many times more compute `curve` needs for its best loss than `reference` needs for the same loss.
 
     `ratio` interpolates the reference's mean losses linearly in ln x; `at least` when its smallest size is
     already better. It has no interval. `law` asks the fitted laws of both curves the same question.
     """
 
     reference: str
-    model: str
+    curve: str
     loss: float
-    gflop_per_example: float
-    reference_gflop_per_example: float
+    x: float
+    reference_x: float
     ratio: float
     reached: Reached
     law: "LawRatio | None"
@@ -42,7 +42,7 @@ class ComputeToMatch:
 
 @dataclass(frozen=True, slots=True)
 class LawRatio:
-    """Compute to match by the laws: `model`'s law gives the loss, `reference`'s the compute that reaches it.
+    """Compute to match by the laws: `curve`'s law gives the loss, `reference`'s the compute that reaches it.
 
     The interval holds every ratio at which the two laws may be equal, their uncertainties combined from
     their 95 % bands (MOVER: Zou and Donner 2008, https://doi.org/10.1002/sim.3095). An end outside the
@@ -70,12 +70,12 @@ def compare(curves: Sequence[Curve]) -> Comparisons:
 
 def frontier(curves: Sequence[Curve]) -> tuple[FrontierPoint, ...]:
     """Sizes in order of compute, each strictly better than every smaller or equal one."""
-    sizes = [(size.gflop_per_example, size.loss, curve.model) for curve in curves for size in curve.sizes]
+    sizes = [(size.x, size.loss, curve.name) for curve in curves for size in curve.sizes]
     best, found = np.inf, []
-    for x, loss, model in sorted(sizes):
+    for x, loss, name in sorted(sizes):
         if loss < best:
             best = loss
-            found.append(FrontierPoint(model, x, loss))
+            found.append(FrontierPoint(name, x, loss))
     return tuple(found)
 
 
@@ -84,7 +84,7 @@ def match(reference: Curve, curve: Curve) -> ComputeToMatch | None:
     if len(reference.sizes) < 2:
         return None
     target = curve.best
-    x = np.log([size.gflop_per_example for size in reference.sizes])
+    x = np.log([size.x for size in reference.sizes])
     y = np.array([size.loss for size in reference.sizes])
     reached = np.flatnonzero(y <= target.loss)
     if not len(reached):
@@ -94,22 +94,22 @@ def match(reference: Curve, curve: Curve) -> ComputeToMatch | None:
     at = float(np.exp(x[0] if first == 0 else x[first - 1] + share * (x[first] - x[first - 1])))
     beyond = first == 0 and y[0] < target.loss
     return ComputeToMatch(
-        reference=reference.model,
-        model=curve.model,
+        reference=reference.name,
+        curve=curve.name,
         loss=target.loss,
-        gflop_per_example=target.gflop_per_example,
-        reference_gflop_per_example=at,
-        ratio=target.gflop_per_example / at,
+        x=target.x,
+        reference_x=at,
+        ratio=target.x / at,
         reached="at least" if beyond else "matched",
-        law=_by_laws(reference.region, curve.region, target.gflop_per_example),
+        law=_by_laws(reference.region, curve.region, target.x),
     )
 
 
-def _by_laws(reference: Region | None, model: Region | None, gflop: float) -> LawRatio | None:
+def _by_laws(reference: Region | None, other: Region | None, largest: float) -> LawRatio | None:
     """The laws' own ratio; None without both bands, or where they do not meet in the reference's range."""
-    if reference is None or model is None:
+    if reference is None or other is None:
         return None
-    target, (low, high) = _value(model, gflop), model.curve(gflop)
+    target, (low, high) = _value(other, largest), other.curve(largest)
 
     def excess(x: float) -> float:
         return _value(reference, x) - target
@@ -123,8 +123,8 @@ def _by_laws(reference: Region | None, model: Region | None, gflop: float) -> La
     at, early, late = (_crossing(reference, difference) for difference in (excess, least, most))
     if at is None:
         return None
-    ends = None if late is None else gflop / late, None if early is None else gflop / early
-    return LawRatio(target, gflop / at, ends)
+    ends = None if late is None else largest / late, None if early is None else largest / early
+    return LawRatio(target, largest / at, ends)
 
 
 def _value(laws: Region, x: float) -> float:

@@ -27,7 +27,7 @@ INSIDE_STEPS, OUTSIDE_STEPS = 64, 32
 class Size:
     """The runs of one size: mean loss, its interval from the pooled seed noise, and the law's residual."""
 
-    gflop_per_example: float
+    x: float
     loss: float
     interval: Interval | None
     runs: int
@@ -50,7 +50,7 @@ class Gain:
     """Loss saved by the last factor of four in compute that was measured, under the law `form`."""
 
     form: Form
-    gflop_per_example: float
+    x: float
     gain: float
     interval: Interval | None
 
@@ -72,7 +72,7 @@ class Plateau:
 class Curve:
     """Everything known about one curve; `law` is None when there are fewer sizes than parameters."""
 
-    model: str
+    name: str
     points: tuple[Point, ...]
     sizes: tuple[Size, ...]
     form: Form
@@ -98,14 +98,14 @@ class Curve:
     @property
     def seed_noise(self) -> Noise | None:
         """The variance of one run around the mean of its size, from seeds alone."""
-        found = sizes_of([p.gflop_per_example for p in self.points], [p.loss for p in self.points])
+        found = sizes_of([p.x for p in self.points], [p.loss for p in self.points])
         variance = found.seed_variance
         return None if variance is None else Noise(variance, found.spread_df, "seeds")
 
     @property
     def span(self) -> float:
         """Compute of the largest size as a multiple of the smallest."""
-        return self.sizes[-1].gflop_per_example / self.sizes[0].gflop_per_example
+        return self.sizes[-1].x / self.sizes[0].x
 
     @property
     def best(self) -> Size:
@@ -132,14 +132,14 @@ class Method:
         return fit_robust(sizes, self.form, floor=self.floor, delta=self.delta)
 
 
-def analyse(model: str, source: PointSet, method: Method, *, draw_to: float) -> Curve:
-    """Fit and examine the curve `model`; `draw_to` is the largest GFLOP per example to draw.
+def analyse(name: str, source: PointSet, method: Method, *, draw_to: float) -> Curve:
+    """Fit and examine the curve `name`; `draw_to` is the largest x to draw.
 
     Where the amount of data was varied on purpose, the runs of one amount are the curve.
     """
-    points = one_amount([point for point in source.points if point.model == model])
+    points = one_amount([point for point in source.points if point.curve == name])
     sizes = sizes_of(
-        [point.gflop_per_example for point in points],
+        [point.x for point in points],
         [point.loss for point in points],
         zero=source.zero_loss,
     )
@@ -152,7 +152,7 @@ def analyse(model: str, source: PointSet, method: Method, *, draw_to: float) -> 
     laws_left = None if law is None or method.delta is not None else region(law, level)
     intervals = {} if laws_left is None else laws_left.parameters()
     return Curve(
-        model=model,
+        name=name,
         points=points,
         sizes=_sizes(points, sizes, law, level),
         form=method.form,
@@ -186,13 +186,13 @@ def _sizes(points: tuple[Point, ...], sizes: Sizes, law: Fit | None, level: floa
     found = []
     dense_params: dict[float, set[int | None]] = {}
     for point in points:
-        dense_params.setdefault(point.gflop_per_example, set()).add(point.dense_params)
+        dense_params.setdefault(point.x, set()).add(point.dense_params)
     for i, (x, y, runs) in enumerate(zip(sizes.x, sizes.y, sizes.runs, strict=True)):
         half = None if variance is None else float(quantile * np.sqrt(variance / runs))
         dense = dense_params[float(x)]
         found.append(
             Size(
-                gflop_per_example=float(x),
+                x=float(x),
                 loss=float(y),
                 interval=None if half is None else (float(y) - half, float(y) + half),
                 runs=int(runs),

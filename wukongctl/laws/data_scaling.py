@@ -28,9 +28,9 @@ class Amount:
 
 @dataclass(frozen=True, slots=True)
 class DataLaw:
-    """Loss against examples, y = E + A D^-c, for one size of one model."""
+    """Loss against examples, y = E + A D^-c, for one size of one curve."""
 
-    model: str
+    curve: str
     gflop_per_example: float
     amounts: tuple[Amount, ...]
     law: Fit
@@ -40,9 +40,9 @@ class DataLaw:
 
 @dataclass(frozen=True, slots=True)
 class JointLaw:
-    """Loss over GFLOP per example N and examples D for one model; `law` is None for the reason given."""
+    """Loss over GFLOP per example N and examples D for one curve; `law` is None for the reason given."""
 
-    model: str
+    curve: str
     law: JointFit | None
     reason: str | None
     outliers: tuple[str, ...] = ()
@@ -63,14 +63,14 @@ def one_amount(points: Sequence[Point]) -> tuple[Point, ...]:
     sizes: dict[int, set[float]] = {}
     for point in points:
         if point.examples:
-            sizes.setdefault(point.examples, set()).add(point.gflop_per_example)
+            sizes.setdefault(point.examples, set()).add(point.x)
     chosen = max(sizes, key=lambda examples: (len(sizes[examples]), examples))
     return tuple(point for point in points if point.examples == chosen)
 
 
 def data_laws(source: PointSet, *, level: float) -> Iterator[DataLaw]:
     """One law for every size that was trained on at least three amounts of data."""
-    for (model, gflop), runs in _by_size(_fresh(source.points)).items():
+    for (curve, gflop), runs in _by_size(_fresh(source.points)).items():
         examples = [float(run.examples) for run in runs if run.examples]
         if not _studied([run.examples for run in runs]) or len(set(examples)) < LEAST_AMOUNTS:
             continue
@@ -88,13 +88,13 @@ def data_laws(source: PointSet, *, level: float) -> Iterator[DataLaw]:
             for x, y, n in zip(amounts.x, amounts.y, amounts.runs, strict=True)
         )
         kept = tuple(note for note in notes if note != "unequal_data")
-        yield DataLaw(model, gflop, tuple(found), law, intervals, kept)
+        yield DataLaw(curve, gflop, tuple(found), law, intervals, kept)
 
 
 def joint_laws(source: PointSet, *, delta: float | None, draws: int, level: float) -> Iterator[JointLaw]:
-    """A joint law for every model whose data was varied, or what stands in its way."""
-    for model in sorted({point.model for point in source.points}):
-        points = [p for p in _fresh(source.points) if p.model == model and p.examples]
+    """A joint law for every curve whose data was varied, or what stands in its way."""
+    for curve in sorted({point.curve for point in source.points}):
+        points = [p for p in _fresh(source.points) if p.curve == curve and p.examples]
         if not varies_data(points):
             continue
         grid, names = _grid(points, source.zero_loss)
@@ -102,16 +102,16 @@ def joint_laws(source: PointSet, *, delta: float | None, draws: int, level: floa
             "runs of one size differ in their parameters" if differ_at_one_cost(points) else obstacle(grid)
         )
         if reason:
-            yield JointLaw(model, None, reason)
+            yield JointLaw(curve, None, reason)
         else:
             law = fit_joint(grid, delta=delta, draws=draws, level=level)
-            yield JointLaw(model, law, None, tuple(names[i] for i in law.outliers))
+            yield JointLaw(curve, law, None, tuple(names[i] for i in law.outliers))
 
 
 def _grid(points: Sequence[Point], zero: float) -> tuple[Grid, list[str]]:
     losses: dict[tuple[float, int], list[float]] = {}
     for point in points:
-        losses.setdefault((point.gflop_per_example, point.examples or 0), []).append(point.loss)
+        losses.setdefault((point.x, point.examples or 0), []).append(point.loss)
     n, d = (np.array([key[i] for key in losses], dtype=float) for i in (0, 1))
     y, runs = (np.array([f(found) for found in losses.values()], dtype=float) for f in (np.mean, len))
     return Grid(n, d, y, runs, zero), [f"{x:.4g} GFLOP, {examples:,} examples" for x, examples in losses]
@@ -125,7 +125,7 @@ def _fresh(points: Sequence[Point]) -> list[Point]:
 def _by_size(points: Sequence[Point]) -> dict[tuple[str, float], list[Point]]:
     found: dict[tuple[str, float], list[Point]] = {}
     for point in points:
-        found.setdefault((point.model, point.gflop_per_example), []).append(point)
+        found.setdefault((point.curve, point.x), []).append(point)
     return found
 
 

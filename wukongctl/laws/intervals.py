@@ -217,7 +217,7 @@ class HiddenSize:
     units of the logarithmic range of the sizes that were kept.
     """
 
-    gflop_per_example: float
+    x: float
     observed: float
     predicted: float
     error: float
@@ -253,7 +253,7 @@ def extrapolate(
     predicted, straight, last = refit.predict(x), line.predict(x), np.full(hidden, kept.y[-1])
     tested = tuple(
         HiddenSize(
-            gflop_per_example=float(x[i]),
+            x=float(x[i]),
             observed=float(y[i]),
             predicted=float(predicted[i]),
             error=float(predicted[i] - y[i]),

@@ -92,7 +92,7 @@ def notes_of(
 
 def differ_at_one_cost(points: Sequence[Point]) -> bool:
     """Whether runs of one size are different models, which only their parameters tell."""
-    known = {(p.gflop_per_example, p.dense_params) for p in points if p.dense_params is not None}
+    known = {(p.x, p.dense_params) for p in points if p.dense_params is not None}
     return len(known) > len({gflop for gflop, _ in known})
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wukongctl.config.report import Metric
 from wukongctl.errors import UsageError
+from wukongctl.laws.axis import COMPUTE, Axis
 from wukongctl.laws.table import Row, Table
 from wukongctl.runs.folders import Run, run_folders
 from wukongctl.runs.warned import Warned
@@ -23,14 +24,16 @@ OPTIONAL_COLUMNS = ("seed", "examples", "dense_params")
 PASSES_COLUMN = "passes"
 EXCLUDED_COLUMN = "excluded"
 DIVERGED_CELLS = ("diverged", "nan", "inf", "+inf")
+FIELD_KEYS = {"curve": "model", "x": "gflop_per_example"}
+"""Field of a point → its name in CSV files and in report.json."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One finished run: `gflop_per_example` in 1e9 FLOP, `loss` in the unit of its point set's metric."""
+    """One finished run of a curve: `x` on the axis of its point set, `loss` in the unit of the metric."""
 
-    model: str
-    gflop_per_example: float
+    curve: str
+    x: float
     loss: float
     seed: int | None = None
     examples: int | None = None
@@ -44,8 +47,8 @@ class Point:
 class Excluded:
     """A run that enters no fit, and why: `diverged`, `unfinished`, or what its line in a CSV says."""
 
-    model: str
-    gflop_per_example: float
+    curve: str
+    x: float
     reason: str
     seed: int | None = None
     run: str | None = None
@@ -73,6 +76,7 @@ class PointSet:
     """Runs of models that have none, as LightGBM, and so no place on the axis."""
     warned: tuple[Warned, ...] = ()
     """What the fitted runs warn of."""
+    axis: Axis = COMPUTE
 
     @property
     def zero_loss(self) -> float:
@@ -138,8 +142,8 @@ def _loss(table: Table, row: Row, metric: Metric) -> float | None:
 def _csv_entry(table: Table, row: Row, metric: Metric) -> Point | Excluded | None:
     """The run of one line, or None with the problems remembered by the table."""
     before = len(table.problems)
-    model = row.cells.get("model", "")
-    if not model:
+    curve = row.cells.get("model", "")
+    if not curve:
         table.complain(row, "model", "`model` is empty")
     gflop = _compute(table, row)
     seed, examples, dense = (table.number(row, name, int, optional=True) for name in OPTIONAL_COLUMNS)
@@ -152,10 +156,10 @@ def _csv_entry(table: Table, row: Row, metric: Metric) -> Point | Excluded | Non
     if len(table.problems) > before or gflop is None:
         return None
     if diverged or loss is None:
-        return Excluded(model, gflop, "diverged", seed, f"line {row.line}")
+        return Excluded(curve, gflop, "diverged", seed, f"line {row.line}")
     if reason := row.cells.get(EXCLUDED_COLUMN):
-        return Excluded(model, gflop, reason, seed, f"line {row.line}", loss)
-    return Point(model, gflop, loss, seed, examples, dense, passes)
+        return Excluded(curve, gflop, reason, seed, f"line {row.line}", loss)
+    return Point(curve, gflop, loss, seed, examples, dense, passes)
 
 
 # --- run folders ----------------------------------------------------------------------------------------
@@ -208,8 +212,8 @@ def _point(run: Run, split: str, metric: Metric) -> Point:
         raise UsageError(f"`{run.folder / 'result.json'}` has no `{metric}` on `{split}`")
     result = run.result or {}
     return Point(
-        model=run.curve,
-        gflop_per_example=_size(run),
+        curve=run.curve,
+        x=_size(run),
         loss=float(value),
         seed=run.facts.get("seed"),
         examples=result.get("examples"),
@@ -267,7 +271,7 @@ def _distinct(points: Iterable[Point]) -> list[Point]:
         first = seen.setdefault(_identity(point), point)
         if first.loss != point.loss:
             raise UsageError(
-                f"`{first.run}` and `{point.run}` are the same size of `{point.model}` with the same seed",
+                f"`{first.run}` and `{point.run}` are the same size of `{point.curve}` with the same seed",
                 hint="leave one out, or give them different `curve` labels",
             )
     return list(seen.values())
@@ -276,7 +280,7 @@ def _distinct(points: Iterable[Point]) -> list[Point]:
 def _identity(point: Point) -> tuple[object, ...]:
     """What makes two points the same run; without a seed only an identical loss gives them away."""
     anonymous = point.loss if point.seed is None else None
-    return (point.model, point.gflop_per_example, point.dense_params, point.examples, point.seed, anonymous)
+    return (point.curve, point.x, point.dense_params, point.examples, point.seed, anonymous)
 
 
 def _in_order(points: Iterable[Point]) -> tuple[Point, ...]:
@@ -284,6 +288,6 @@ def _in_order(points: Iterable[Point]) -> tuple[Point, ...]:
     return tuple(
         sorted(
             points,
-            key=lambda p: (p.model, p.gflop_per_example, p.examples or 0, p.seed or 0, p.loss, p.run or ""),
+            key=lambda p: (p.curve, p.x, p.examples or 0, p.seed or 0, p.loss, p.run or ""),
         )
     )

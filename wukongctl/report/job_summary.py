@@ -23,8 +23,8 @@ def mermaid(report: Report) -> str | None:
     curves = [curve for curve in report.curves if curve.law is not None]
     if not curves:
         return None
-    low = max(curve.sizes[0].gflop_per_example for curve in curves)
-    high = min(curve.sizes[-1].gflop_per_example for curve in curves)
+    low = max(curve.sizes[0].x for curve in curves)
+    high = min(curve.sizes[-1].x for curve in curves)
     if np.log10(high / low) < CHART_LEAST_DECADES:
         return None
     x = np.geomspace(low, high, CHART_POINTS)
@@ -33,7 +33,7 @@ def mermaid(report: Report) -> str | None:
     room = 0.05 * (top - bottom) or 0.05
     unit = report.unit
     palette = ", ".join(COLOURS[i % len(COLOURS)] for i, curve in enumerate(report.curves) if curve.law)
-    ends = [np.log10(end / unit.gflop) for end in (low, high)]
+    ends = [np.log10(end / unit.size) for end in (low, high)]
     theme = json.dumps({"themeVariables": {"xyChart": {"plotColorPalette": palette}}})
     values = [f"    line [{', '.join(f'{value:.6g}' for value in line)}]" for line in lines]
     return "\n".join(
@@ -51,7 +51,7 @@ def chart_order(report: Report) -> str:
     """The curves in the order of the chart's lines, with their colours in words."""
     names = ("blue", "vermilion", "green", "pink", "orange", "sky blue", "brown", "violet")
     return ", ".join(
-        f"{names[i % len(names)]} {curve.model}" for i, curve in enumerate(report.curves) if curve.law
+        f"{names[i % len(names)]} {curve.name}" for i, curve in enumerate(report.curves) if curve.law
     )
 
 
@@ -67,7 +67,7 @@ def benchmark(report: Report) -> list[dict[str, Any]]:
     """One series per configuration in the format of github-action-benchmark; smaller is better."""
     return [
         {
-            "name": f"{curve.model} at {size.gflop_per_example:.6g} GFLOP per example",
+            "name": f"{curve.name} at {size.x:.6g} GFLOP per example",
             "unit": report.source.metric,
             "value": size.loss,
             **(

@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from wukongctl.laws.analysis import Report, Unit
+from wukongctl.laws.analysis import Report
+from wukongctl.laws.axis import Unit
 from wukongctl.laws.curves import Curve, Trace
 from wukongctl.laws.points import Metric
 from wukongctl.report.axes import limit_y, log_ticks, signed, spread
@@ -104,8 +105,8 @@ def _scaling(report: Report, width: Width) -> Figure:
     _frame(axes, report, unit)
     limit_y(axes, _all_losses(report), logarithmic=logarithmic)
     for index, curve in enumerate(report.curves):
-        _draw_curve(axes, curve, index, unit.gflop)
-    _draw_diverged(axes, report, unit.gflop)
+        _draw_curve(axes, curve, index, unit.size)
+    _draw_diverged(axes, report, unit.size)
     _draw_stated(axes, report)
     if report.source.metric == "relative_logloss":
         axes.axhline(0, color=SOFT_INK, linewidth=0.9, linestyle=(0, (1, 3)), zorder=1)
@@ -127,20 +128,20 @@ def _diagnostics(report: Report, width: Width) -> Figure:
 
 
 def _frame(axes: Axes, report: Report, unit: Unit) -> None:
-    low, high = report.compute_range
+    low, high = report.x_range
     axes.set_xscale("log")
-    axes.set_xlim(low / 1.35 / unit.gflop, high * 2.0 / unit.gflop)
+    axes.set_xlim(low / 1.35 / unit.size, high * 2.0 / unit.size)
     axes.grid(color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(length=3)
-    axes.set_xlabel(_compute_title(report, unit.name))
+    axes.set_xlabel(_axis_title(report, unit.name))
 
 
 def _draw_curve(axes: Axes, curve: Curve, index: int, unit: float) -> None:
     colour = colour_of(index)
     if curve.trace is None:
-        sizes = sorted(curve.sizes, key=lambda size: size.gflop_per_example)
-        x, y = [size.gflop_per_example / unit for size in sizes], [size.loss for size in sizes]
+        sizes = sorted(curve.sizes, key=lambda size: size.x)
+        x, y = [size.x / unit for size in sizes], [size.loss for size in sizes]
         axes.plot(x, y, color=colour, linewidth=1.2, linestyle=(0, (1, 2)), zorder=3)
     else:
         _draw_law(axes, curve, curve.trace, colour, unit)
@@ -150,7 +151,7 @@ def _draw_curve(axes: Axes, curve: Curve, index: int, unit: float) -> None:
 def _draw_law(axes: Axes, curve: Curve, trace: Trace, colour: str, unit: float) -> None:
     """The law solid where it was measured, dashed beyond, dotted throughout when it is not determined."""
     x, y = np.array(trace.x) / unit, np.array(trace.y)
-    largest = curve.sizes[-1].gflop_per_example / unit
+    largest = curve.sizes[-1].x / unit
     inside, outside = x <= largest * (1 + 1e-12), x >= largest * (1 - 1e-12)
     if not _is_determined(axes, trace, inside):
         axes.plot(x[inside], y[inside], color=colour, linewidth=1.6, linestyle=(0, (1, 1.6)), zorder=4)
@@ -177,15 +178,15 @@ def _draw_runs(axes: Axes, curve: Curve, index: int, unit: float) -> None:
     colour, marker = colour_of(index), MARKERS[index % len(MARKERS)]
     many = any(size.runs > 1 for size in curve.sizes)
     if many:
-        x = [point.gflop_per_example / unit for point in curve.points]
+        x = [point.x / unit for point in curve.points]
         y = [point.loss for point in curve.points]
         axes.plot(x, y, marker, color=colour, markersize=3.6, alpha=0.45, markeredgewidth=0, zorder=5)
     spread = [size for size in curve.sizes if size.interval is not None]
     if spread:
-        at, means = [size.gflop_per_example / unit for size in spread], [size.loss for size in spread]
+        at, means = [size.x / unit for size in spread], [size.loss for size in spread]
         halves = [size.interval[1] - size.loss for size in spread if size.interval]
         axes.errorbar(at, means, halves, fmt="none", color=colour, linewidth=1.3, capsize=2.5, zorder=6)
-    x = [size.gflop_per_example / unit for size in curve.sizes]
+    x = [size.x / unit for size in curve.sizes]
     y = [size.loss for size in curve.sizes]
     axes.plot(
         x, y, marker, color=colour, markersize=6.8, markeredgecolor="white", markeredgewidth=1.0, zorder=7
@@ -194,20 +195,20 @@ def _draw_runs(axes: Axes, curve: Curve, index: int, unit: float) -> None:
 
 def _draw_diverged(axes: Axes, report: Report, unit: float) -> None:
     """Diverged runs as crosses on the top edge, where their loss went."""
-    names = [curve.model for curve in report.curves]
+    names = [curve.name for curve in report.curves]
     diverged = [run for run in report.excluded if run.reason == "diverged"]
     top = axes.get_xaxis_transform()
     for run in diverged:
-        colour = colour_of(names.index(run.model)) if run.model in names else SOFT_INK
+        colour = colour_of(names.index(run.curve)) if run.curve in names else SOFT_INK
         axes.plot(
-            run.gflop_per_example / unit, 0.985, "x", color=colour, markersize=8, markeredgewidth=2,
+            run.x / unit, 0.985, "x", color=colour, markersize=8, markeredgewidth=2,
             transform=top, clip_on=False, zorder=8,
         )  # fmt: skip
     if diverged:
-        last = max(diverged, key=lambda run: run.gflop_per_example)
+        last = max(diverged, key=lambda run: run.x)
         axes.annotate(
             "diverged",
-            (last.gflop_per_example / unit, 0.985),
+            (last.x / unit, 0.985),
             xycoords=top,
             xytext=(-8, 0),
             textcoords="offset points",
@@ -220,10 +221,10 @@ def _draw_diverged(axes: Axes, report: Report, unit: float) -> None:
 
 def _draw_stated(axes: Axes, report: Report) -> None:
     """Laws that others state, over the whole range of compute."""
-    x = np.geomspace(*report.compute_range, 100)
+    x = np.geomspace(*report.x_range, 100)
     for law in report.stated:
         y = law.E + law.A * x**-law.c
-        axes.plot(x / report.unit.gflop, y, color=INK, linewidth=1.3, linestyle=STATED_DASHES, zorder=6)
+        axes.plot(x / report.unit.size, y, color=INK, linewidth=1.3, linestyle=STATED_DASHES, zorder=6)
 
 
 def _draw_residuals(axes: Axes, report: Report) -> None:
@@ -233,11 +234,11 @@ def _draw_residuals(axes: Axes, report: Report) -> None:
     axes.axhline(0, color=SOFT_INK, linewidth=0.9)
     for index, curve in enumerate(report.curves):
         sizes = [size for size in curve.sizes if size.residual is not None]
-        x = [size.gflop_per_example / unit.gflop for size in sizes]
+        x = [size.x / unit.size for size in sizes]
         y = [size.residual or 0.0 for size in sizes]
         marker = MARKERS[index % len(MARKERS)]
         axes.plot(x, y, "-", color=colour_of(index), linewidth=0.9, alpha=0.55)
-        axes.plot(x, y, marker, color=colour_of(index), markersize=5.5, label=curve.model)
+        axes.plot(x, y, marker, color=colour_of(index), markersize=5.5, label=curve.name)
     axes.margins(y=0.18)
     axes.set_ylabel("mean loss minus law")
     axes.set_title("Residuals", loc="left", fontsize=11.5, fontweight="bold")
@@ -271,7 +272,7 @@ def _draw_hidden(axes: Axes, report: Report) -> None:
         axes.plot(size.no_gain_error, row, "x", color=colour, markersize=6, markeredgewidth=1.6, zorder=3)
     axes.set_xlim(-1.5 * (reach or 1), 1.5 * (reach or 1))
     axes.set_ylim(len(tested) - 0.4, -0.6)
-    axes.set_yticks(range(len(tested)), [curve.model for _, curve, _ in tested])
+    axes.set_yticks(range(len(tested)), [curve.name for _, curve, _ in tested])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_formatter(FuncFormatter(signed))
@@ -290,20 +291,16 @@ def _all_losses(report: Report) -> list[float]:
     return sorted(points + [end for end in ends if end > 0])
 
 
-def _compute_title(report: Report, unit: str) -> str:
+def _axis_title(report: Report, unit: str) -> str:
     """States the FLOP per multiply-accumulate where the runs recorded them."""
-    if report.axis == "parameters":
-        return f"dense parameters ({unit})"
-    if report.axis == "data":
-        return f"training examples ({unit})"
     stated = re.match(r"(\d+) (?:FLOP per|x|×) MAC", report.source.convention or "")
-    return f"training {unit} per example" + (f" ({stated[1]} × MAC)" if stated else "")
+    return report.source.axis.title.format(unit=unit) + (f" ({stated[1]} × MAC)" if stated else "")
 
 
 def _headline(axes: Axes, report: Report, width: Width) -> None:
     """A title of what is plotted and, under it, what it was measured on, flush with the axis."""
     lines = (
-        (26, f"Loss against {report.axis}", INK, 12.5, "bold"),
+        (26, f"Loss against {report.source.axis.name}", INK, 12.5, "bold"),
         (10, _subtitle(report, width), SOFT_INK, 9.3, "normal"),
     )
     for offset, text, colour, size, weight in lines:
@@ -336,7 +333,7 @@ def _subtitle(report: Report, width: Width) -> str:
 
 def _margins(report: Report, width: Width) -> dict[str, float]:
     """Room at the right for the longest curve name."""
-    names = [curve.model for curve in report.curves] + [law.label for law in report.stated]
+    names = [curve.name for curve in report.curves] + [law.label for law in report.stated]
     longest = max(map(len, names))
     inches = 0.32 + 0.115 * min(longest, 24)
     total = 8.2 if width == "wide" else 4.4
@@ -353,13 +350,11 @@ def _label_curves(axes: Axes, report: Report, height: float) -> None:
     ends: list[tuple[float, int | None, str]] = []
     for index, curve in enumerate(report.curves):
         x, y = (curve.trace.x[-1], curve.trace.y[-1]) if curve.trace else _last(curve)
-        share = to_share(axes.transData.transform((x / report.unit.gflop, y)))[1]
-        ends.append((float(np.clip(share, 0.02, 0.98)), index, curve.model))
+        share = to_share(axes.transData.transform((x / report.unit.size, y)))[1]
+        ends.append((float(np.clip(share, 0.02, 0.98)), index, curve.name))
     for law in report.stated:
-        last = report.compute_range[1]
-        share = to_share(axes.transData.transform((last / report.unit.gflop, law.E + law.A * last**-law.c)))[
-            1
-        ]
+        last = report.x_range[1]
+        share = to_share(axes.transData.transform((last / report.unit.size, law.E + law.A * last**-law.c)))[1]
         ends.append((float(np.clip(share, 0.02, 0.98)), None, law.label))
     ends.sort(key=lambda end: end[0])
     inches = axes.get_position().height * height
@@ -378,7 +373,7 @@ def _label_curves(axes: Axes, report: Report, height: float) -> None:
 
 
 def _last(curve: Curve) -> tuple[float, float]:
-    return curve.sizes[-1].gflop_per_example, curve.sizes[-1].loss
+    return curve.sizes[-1].x, curve.sizes[-1].loss
 
 
 # --- saving -------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 
-from wukongctl.laws.analysis import UNITS, Report, Unit
+from wukongctl.laws.analysis import Report
+from wukongctl.laws.axis import COMPUTE, Unit
 from wukongctl.laws.comparisons import ComputeToMatch
 from wukongctl.laws.curves import GAIN_FACTOR, Curve, Plateau
 from wukongctl.laws.fit import EQUATIONS, Fit
@@ -49,9 +50,10 @@ def interval(ends: tuple[float | None, float | None] | None, digits: int = 3) ->
 
 def compute(gflop: float, unit: Unit) -> str:
     """Compute per example in the report's unit, or a larger one from a thousand on: `1.25 GFLOP`."""
-    if gflop >= 1000 * unit.gflop * (1 - 1e-4) and unit in UNITS[1:]:
-        return compute(gflop, UNITS[UNITS.index(unit) - 1])
-    return f"{number(gflop / unit.gflop)} {unit.name}"
+    units = COMPUTE.units
+    if gflop >= 1000 * unit.size * (1 - 1e-4) and unit in units[1:]:
+        return compute(gflop, units[units.index(unit) - 1])
+    return f"{number(gflop / unit.size)} {unit.name}"
 
 
 def loss(value: float, report: Report) -> str:
@@ -65,8 +67,8 @@ def headline(report: Report) -> str:
     """The one sentence to read if only one is read."""
     descriptive = not report.of_data and all(curve.descriptive for curve in report.curves)
     leader = min(report.curves, key=lambda curve: curve.best.loss)
-    best = f"{leader.model} reaches the lowest loss, {loss(leader.best.loss, report)}"
-    at = f"at {compute(leader.best.gflop_per_example, report.unit)} per example"
+    best = f"{leader.name} reaches the lowest loss, {loss(leader.best.loss, report)}"
+    at = f"at {compute(leader.best.x, report.unit)} per example"
     if report.of_data and leader.points[0].examples:
         at += f" and {leader.points[0].examples:,} examples"
     sentence = (
@@ -90,7 +92,7 @@ def sentences(curve: Curve, report: Report) -> Iterator[str]:
         )
     else:
         gained = f"saved {number(curve.gain.gain, 3)}{_within(curve.gain.interval, report)}"
-        at = compute(curve.gain.gflop_per_example, report.unit)
+        at = compute(curve.gain.x, report.unit)
         yield f"Under this law the last fourfold compute, up to {at}, {gained}."
         yield _plateau(curve.plateau, open_end="curvature_undecided" in curve.notes)
     if curve.extrapolation:
@@ -146,8 +148,8 @@ def match_sentence(found: ComputeToMatch, report: Report) -> str:
     if found.law is not None:
         law = f" By the fitted laws: {number(found.law.ratio, 3)} times, {interval(found.law.interval)}."
     return (
-        f"{found.model} needs {least}{number(found.ratio, 3)} times the compute of {found.reference} "
-        f"for a loss of {loss(found.loss, report)} ({compute(found.gflop_per_example, report.unit)} against "
-        f"{compute(found.reference_gflop_per_example, report.unit)}), "
+        f"{found.curve} needs {least}{number(found.ratio, 3)} times the compute of {found.reference} "
+        f"for a loss of {loss(found.loss, report)} ({compute(found.x, report.unit)} against "
+        f"{compute(found.reference_x, report.unit)}), "
         f"interpolated between measured sizes.{law}"
     )

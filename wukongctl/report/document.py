@@ -1,0 +1,186 @@
+"""The content of report.json and points.csv: a report as plain data, numbers unrounded."""
+
+import csv
+import dataclasses
+import io
+import json
+from typing import Any
+
+from wukongctl.config.report import StatedLaw
+from wukongctl.laws.analysis import Report, along_other_axes
+from wukongctl.laws.curves import Curve
+from wukongctl.laws.data_scaling import DataLaw, JointLaw
+from wukongctl.laws.points import FIELD_KEYS
+
+FORMAT_VERSION = 1
+FILES = {
+    "html": "report.html",
+    "md": "report.md",
+    "svg": "scaling.svg",
+    "png": "scaling.png",
+    "parameters_svg": "parameters.svg",
+    "parameters_png": "parameters.png",
+    "data_svg": "data.svg",
+    "data_png": "data.png",
+    "csv": "points.csv",
+    "benchmark": "benchmark.json",
+    "json": "report.json",
+}
+KEYS = {**FIELD_KEYS, "reference_x": "reference_gflop_per_example"}
+"""Field → its key in report.json."""
+
+
+def to_dict(report: Report) -> dict[str, Any]:
+    """The report as plain data; losses in the unit of `metric`, compute in GFLOP per example."""
+    source = report.source
+    return {
+        "format_version": FORMAT_VERSION,
+        "dataset": source.dataset,
+        "fingerprint": source.fingerprint,
+        "split": source.split,
+        "metric": source.metric,
+        "convention": source.convention,
+        "floor": report.floor,
+        "bayes_logloss": source.bayes_logloss,
+        "level": report.level,
+        "interval_method": "profile likelihood with F cut-off",
+        "loss": "squares" if report.delta is None else "huber-log",
+        "delta": report.delta,
+        "bootstrap": {"method": "wild cluster bootstrap, Webb weights", "draws": report.draws, "seed": 0},
+        "curves": [_curve(curve, report) for curve in report.curves],
+        "comparisons": {
+            **_record(report.comparisons),
+            "gain_per_4x": [_named(curve.name, curve.gain) for curve in report.curves if curve.gain],
+            "plateau": [_named(curve.name, curve.plateau) for curve in report.curves],
+        },
+        "data_curves": [_data_law(law) for law in report.data_laws],
+        "joint": [_joint_law(law) for law in report.joint_laws],
+        "stated": [stated_law(law, report) for law in report.stated],
+        "excluded": [_record(run) for run in report.excluded],
+        "without_flops": list(source.without_flops),
+        "remarks": list(report.remarks),
+        "warnings": [found.to_dict() for found in report.warned()],
+        "gates": [dataclasses.asdict(finding) for finding in report.findings],
+        "verdict": report.verdict,
+        "files": files_of(report),
+    }
+
+
+def files_of(report: Report) -> dict[str, str]:
+    """Names of the files that `write` makes of this report."""
+    along = {moved.source.axis.name for moved in along_other_axes(report)}
+    other = {kind: kind.rpartition("_")[0] for kind in FILES if "_" in kind}
+    return {kind: name for kind, name in FILES.items() if kind not in other or other[kind] in along}
+
+
+def to_json(report: Report) -> str:
+    """`to_dict` as JSON text, numbers unrounded."""
+    return json.dumps(to_dict(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def to_csv(report: Report) -> str:
+    """The points as a table that `--points` reads back."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    columns = [*FIELD_KEYS.values(), report.source.metric, "seed", "examples", "passes", "dense_params"]
+    writer.writerow([*columns, "run", "excluded"])
+    for point in report.source.points:
+        values = (point.curve, point.x, point.loss, point.seed, point.examples, point.passes)
+        writer.writerow([*values, point.dense_params, point.run, None])
+    for run in report.excluded:
+        loss, reason = ("diverged", None) if run.reason == "diverged" else (run.loss, run.reason)
+        if loss is not None:
+            known = (run.curve, run.x, loss, run.seed)
+            writer.writerow([*known, None, None, None, run.run, reason])
+    return table.getvalue()
+
+
+def _curve(curve: Curve, report: Report) -> dict[str, Any]:
+    law = curve.law
+    parameters = {} if law is None else dict(law.parameters)
+    if "E" in parameters and report.source.metric == "relative_logloss":
+        parameters["E_ratio"] = 1 + parameters["E"] / 100
+    return {
+        "model": curve.name,
+        "points": [_record(point) for point in curve.points],
+        "sizes": [_record(size) for size in curve.sizes],
+        "form": curve.form,
+        "parameters": parameters,
+        "intervals": {name: list(ends) for name, ends in curve.intervals.items()},
+        "bootstrap": {name: list(ends) for name, ends in curve.bootstrap.items()},
+        "status": curve.status,
+        "at_bound": [] if law is None else list(law.at_bound),
+        "rmse": None if law is None else law.rmse,
+        "aicc": None if law is None else law.aicc,
+        "df": None if law is None else law.df,
+        "noise": None if curve.noise is None else dataclasses.asdict(curve.noise),
+        "notes": list(curve.notes),
+        "warnings": [found.to_dict() for found in report.warned(curve.name)],
+        "descriptive": curve.descriptive,
+        "alternatives": [
+            {
+                "form": fit.form,
+                "parameters": fit.parameters,
+                "status": fit.status,
+                "rmse": fit.rmse,
+                "aicc": fit.aicc,
+            }
+            for fit in curve.alternatives
+        ],
+        "floor_p_value": curve.floor_p_value,
+        "extrapolation": [_record(test) for test in curve.extrapolation],
+        "trace": None if curve.trace is None else dataclasses.asdict(curve.trace),
+    }
+
+
+def _data_law(found: DataLaw) -> dict[str, Any]:
+    return {
+        "model": found.curve,
+        "gflop_per_example": found.gflop_per_example,
+        "amounts": [dataclasses.asdict(amount) for amount in found.amounts],
+        "form": found.law.form,
+        "parameters": found.law.parameters,
+        "intervals": {name: list(ends) for name, ends in found.intervals.items()},
+        "status": found.law.status,
+        "rmse": found.law.rmse,
+        "notes": list(found.notes),
+    }
+
+
+def _joint_law(found: JointLaw) -> dict[str, Any]:
+    if found.law is None:
+        return {"model": found.curve, "status": "not fitted", "reason": found.reason}
+    law = found.law
+    return {
+        "model": found.curve,
+        "form": "E + A N^-a + B D^-b",
+        "points": len(law.grid.y),
+        "parameters": law.parameters,
+        "intervals": {name: list(ends) for name, ends in law.intervals.items()},
+        "status": law.status,
+        "at_bound": list(law.at_bound),
+        "rmse": law.rmse,
+        "outliers": list(found.outliers),
+    }
+
+
+def stated_law(law: StatedLaw, report: Report) -> dict[str, Any]:
+    """A stated law with its error on the runs it speaks of, beside our law's."""
+    curve = next((curve for curve in report.curves if curve.name == law.curve), None)
+    rmse = None if curve is None else stated_rmse(law, curve)
+    return {**law.to_dict(), "rmse": rmse, "fitted_rmse": curve.law.rmse if curve and curve.law else None}
+
+
+def stated_rmse(law: StatedLaw, curve: Curve) -> float:
+    """Root mean square of the curve's mean losses minus the stated law, weighted by runs."""
+    squares = [(size.runs, (size.loss - law.E - law.A * size.x**-law.c) ** 2) for size in curve.sizes]
+    return (sum(runs * square for runs, square in squares) / sum(runs for runs, _ in squares)) ** 0.5
+
+
+def _named(curve: str, result: Any) -> dict[str, Any]:
+    return {KEYS["curve"]: curve, **_record(result)}
+
+
+def _record(value: Any) -> dict[str, Any]:
+    """A dataclass, and those within it, under the keys of report.json."""
+    return dataclasses.asdict(value, dict_factory=lambda pairs: {KEYS.get(k, k): v for k, v in pairs})
