@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
+import click
 import numpy as np
 import pytest
 
 from tests.cli.conftest import Wukong
 from tests.laws.ladders import ladder
+from wukongctl.cli.scale_report import scale_report
+from wukongctl.config.report import FormName
 from wukongctl.laws.points import Point
 
 
@@ -145,8 +149,6 @@ def test_robust_fits_and_pages_of_settings(wukong: Wukong, tmp_path: Path) -> No
     points = write(tmp_path / "p.csv", ladder(np.random.default_rng(1)))
     robust = wukong("scale-report", "--points", points, "--set", "loss=huber-log", "--json").json
     assert (robust["loss"], robust["curves"][0]["intervals"]) == ("huber-log", {})
-    plain = wukong("scale-report", "--points", points, "--set", "bootstrap=50", "--json").json
-    assert set(plain["curves"][0]["bootstrap"]) == {"E", "A", "c"}
     assert wukong("scale-report", "--points", points, "--set", "metric=logloss").code == 2
 
 
@@ -191,3 +193,9 @@ def test_a_page_without_gates_says_that_it_checks_nothing(wukong: Wukong, tmp_pa
     shown = wukong("scale-report", "--points", points, "--check", tmp_path / "page.json")
     assert shown.code == 0
     assert "names no gates: nothing was checked" in shown.err
+
+
+def test_form_takes_every_form() -> None:
+    (form,) = [param for param in scale_report.params if param.name == "form"]
+    assert isinstance(form.type, click.Choice)
+    assert sorted(form.type.choices) == sorted(get_args(FormName))

@@ -29,7 +29,7 @@ def test_the_plateau_is_judged_with_a_free_floor_even_when_one_is_known() -> Non
     )
     source = PointSet(points, "excess_logloss", floor=0.0, bayes_logloss=0.4)
     (curve,) = build(source, form="power-known-floor").curves
-    assert curve.form == "power-known-floor"
+    assert curve.form.name == "power-known-floor"
     assert curve.plateau.verdict == "plateau"
     assert curve.plateau.gain is not None
     assert curve.plateau.gain.form == "power"

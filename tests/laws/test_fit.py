@@ -5,14 +5,17 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 
 from tests.laws.paper import DLRM, WUKONG, WUKONG_TASK2
-from wukongctl.laws.fit import FORMS, Fit, Form, f_test, fit, sizes_of
+from wukongctl.config.report import FormName
+from wukongctl.laws.fit import Fit, f_test, fit, sizes_of
+from wukongctl.laws.form import Form
+from wukongctl.laws.forms import FORMS, form_named
 
 planted = settings(deadline=None, max_examples=40)
 
 
-def law(x: list[float], y: list[float], form: Form = "power", **options: float) -> Fit:
+def law(x: list[float], y: list[float], form: FormName = "power", **options: float) -> Fit:
     zero = options.pop("zero", 0.0)
-    found = fit(sizes_of(x, y, zero=zero), form, **options)
+    found = fit(sizes_of(x, y, zero=zero), form_named(form), **options)
     assert found is not None
     return found
 
@@ -129,10 +132,10 @@ def test_table_5_cannot_tell_a_floor_from_none() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_fewer_sizes_than_parameters_are_not_fitted(form: Form) -> None:
-    needed = {"power": 3}.get(form, 2)
+    needed = {"power": 3}.get(form.name, 2)
     x = list(np.geomspace(1, 10, needed))
     assert fit(sizes_of(x[:-1], [0.5] * (needed - 1)), form) is None
-    exact = law(x, [0.5, 0.4, 0.35][:needed], form)
+    exact = law(x, [0.5, 0.4, 0.35][:needed], form.name)
     assert exact.df == 0
     assert exact.aicc is None
     assert exact.rss == pytest.approx(0, abs=1e-20)

@@ -7,14 +7,16 @@ from scipy import optimize, stats
 
 from tests.benchmarks.coverage import hits
 from tests.laws.paper import DLRM, WUKONG
-from wukongctl.laws.fit import Fit, Form, Sizes, fit, sizes_of
+from wukongctl.config.report import FormName
+from wukongctl.laws.fit import Fit, Sizes, fit, sizes_of
+from wukongctl.laws.forms import form_named
 from wukongctl.laws.intervals import Region, extrapolate, noise, region
 
 Curve = tuple[tuple[float, ...], tuple[float, ...]]
 
 
-def fitted(sizes: Sizes, form: Form = "power", floor: float | None = None) -> tuple[Fit, Region]:
-    law = fit(sizes, form, floor=floor)
+def fitted(sizes: Sizes, form: FormName = "power", floor: float | None = None) -> tuple[Fit, Region]:
+    law = fit(sizes, form_named(form), floor=floor)
     assert law is not None
     laws = region(law)
     assert laws is not None

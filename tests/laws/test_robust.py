@@ -3,6 +3,9 @@ import pytest
 from scipy import optimize
 
 from wukongctl.laws.fit import Sizes, fit, sizes_of
+from wukongctl.laws.form import Form
+from wukongctl.laws.loglinear import LOG_LINEAR
+from wukongctl.laws.power import POWER, POWER_KNOWN, POWER_ZERO
 from wukongctl.laws.robust import fit_robust
 
 X = np.geomspace(1, 1000, 10)
@@ -22,7 +25,7 @@ def huber(law: np.ndarray, sizes: Sizes, delta: float) -> float:
 @pytest.mark.parametrize("seed", range(3))
 def test_no_search_from_the_truth_finds_a_lower_objective(seed: int) -> None:
     sizes, delta = curve(seed, bad=1.02), 1e-3
-    law = fit_robust(sizes, "power", floor=None, delta=delta)
+    law = fit_robust(sizes, POWER, floor=None, delta=delta)
     assert law is not None
 
     def objective(theta: np.ndarray) -> float:
@@ -35,21 +38,21 @@ def test_no_search_from_the_truth_finds_a_lower_objective(seed: int) -> None:
 
 def test_one_bad_run_moves_squares_and_hardly_huber() -> None:
     moved = []
-    for fitted in (fit, lambda s: fit_robust(s, "power", floor=None, delta=1e-3)):
+    for fitted in (fit, lambda s: fit_robust(s, POWER, floor=None, delta=1e-3)):
         clean, wild = fitted(curve(0)), fitted(curve(0, bad=1.05))
         moved.append(abs(float(np.max(np.abs(clean.predict(X) - wild.predict(X))))))
     assert moved[1] < 2e-3
     assert moved[0] > 4 * moved[1]
 
 
-@pytest.mark.parametrize("form", ["power0", "power-known-floor"])
-def test_fixed_floors_stay_fixed_and_clean_points_are_met(form: str) -> None:
-    floor = 0.0 if form == "power0" else 0.3
+@pytest.mark.parametrize("form", [POWER_ZERO, POWER_KNOWN])
+def test_fixed_floors_stay_fixed_and_clean_points_are_met(form: Form) -> None:
+    floor = 0.0 if form is POWER_ZERO else 0.3
     sizes = sizes_of(list(X), list(floor + 0.2 * X**-0.2))
-    law = fit_robust(sizes, form, floor=floor, delta=1e-3)  # type: ignore[arg-type]
+    law = fit_robust(sizes, form, floor=floor, delta=1e-3)
     assert law is not None
     assert law.parameters["A"] == pytest.approx(0.2, rel=1e-6)
     assert law.parameters["c"] == pytest.approx(0.2, rel=1e-6)
-    line = fit_robust(sizes, "loglin", floor=None, delta=1e-3)
+    line = fit_robust(sizes, LOG_LINEAR, floor=None, delta=1e-3)
     assert line is not None
-    assert line.parameters == fit(sizes, "loglin").parameters  # type: ignore[union-attr]
+    assert line.parameters == fit(sizes, LOG_LINEAR).parameters  # type: ignore[union-attr]

@@ -154,15 +154,15 @@ def test_warnings_of_runs_are_said_once_with_their_number() -> None:
 
 def test_the_floor_is_free_unless_it_is_given(paper: Report) -> None:
     """Also on synthetic data: with a fixed number of examples, size alone does not reach the Bayes loss."""
-    assert {curve.form for curve in paper.curves} == {"power"}
-    assert {curve.form for curve in synthetic().curves} == {"power"}
-    assert {c.form for c in build(synthetic().source, form="power-known-floor").curves} == {
+    assert {curve.form.name for curve in paper.curves} == {"power"}
+    assert {curve.form.name for curve in synthetic().curves} == {"power"}
+    assert {c.form.name for c in build(synthetic().source, form="power-known-floor").curves} == {
         "power-known-floor"
     }
-    assert {curve.form for curve in build(paper.source, form="loglin").curves} == {"loglin"}
+    assert {curve.form.name for curve in build(paper.source, form="loglin").curves} == {"loglin"}
     given = build(paper.source, floor=-1.0).curves[0]
     assert given.law is not None
-    assert (given.form, given.law.floor) == ("power-known-floor", -1.0)
+    assert (given.form.name, given.law.level) == ("power-known-floor", -1.0)
 
 
 def test_impossible_floors_are_refused(paper: Report) -> None:
@@ -177,7 +177,7 @@ def test_a_recorded_floor_above_a_run_is_not_used() -> None:
     """Sampling noise can put a test LogLoss below the Bayes loss; that must not stop a report."""
     points = tuple(Point("m", x, y) for x, y in ((1.0, 0.5), (2.0, 0.45), (4.0, 0.39), (8.0, 0.38)))
     report = build(PointSet(points, "logloss", floor=0.4, bayes_logloss=0.4))
-    assert (report.floor, report.curves[0].form) == (None, "power")
+    assert (report.floor, report.curves[0].form.name) == (None, "power")
 
 
 # --- HTML and Markdown --------------------------------------------------------------------------------------

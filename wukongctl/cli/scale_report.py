@@ -13,7 +13,7 @@ from wukongctl.cli.output import Output
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from wukongctl.config.report import Form, ReportSpec
+    from wukongctl.config.report import FormName, ReportSpec
     from wukongctl.decisions import Finding
     from wukongctl.laws.analysis import Report
     from wukongctl.laws.points import PointSet
@@ -56,7 +56,7 @@ def scale_report(
     runs: tuple[Path, ...],
     points: str | None,
     out: Path,
-    form: "Form | None",
+    form: "FormName | None",
     baseline: Path | None,
     check: Path | None,
     confirm: Path | None,
@@ -260,7 +260,7 @@ def _show_curves(console: "Console", report: "Report") -> None:
         shown.add_row(
             curve.name,
             str(len(curve.points)),
-            curve.form,
+            curve.form.name,
             f"{number(law.parameters['c'], 3)} ({interval(curve.intervals.get('c'))})"
             if law is not None and "c" in law.parameters
             else "–",

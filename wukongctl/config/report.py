@@ -7,7 +7,7 @@ from pydantic import Field
 
 from wukongctl.config.spec import Mistake, NonNegativeFloat, PositiveFloat, PositiveInt, Spec
 
-Form: TypeAlias = Literal["power", "power0", "power-known-floor", "loglin"]
+FormName: TypeAlias = Literal["power", "power0", "power-known-floor", "loglin"]
 Metric: TypeAlias = Literal["logloss", "relative_logloss", "excess_logloss"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Level = Annotated[float, Field(ge=0.5, lt=1)]
@@ -90,7 +90,7 @@ class ReportSpec(Spec):
     """Absent: test where every run has it."""
     metric: Metric | None = None
     """Absent: excess_logloss where every run has it."""
-    form: Form | None = None
+    form: FormName | None = None
     """Absent: `power`, or `power-known-floor` with `floor`."""
     floor: Finite | None = None
     """Irreducible loss, when it is known."""
@@ -101,7 +101,7 @@ class ReportSpec(Spec):
     delta: PositiveFloat = DEFAULT_DELTA
     """Where `huber-log` turns from squares to absolute values."""
     bootstrap: Annotated[int, Field(ge=0, le=100_000)] = 1000
-    """Draws of the wild cluster bootstrap where every size has three seeds; 0 leaves it out."""
+    """Draws of the wild bootstrap for the intervals of joint laws over size and data; 0 leaves them out."""
     stated: tuple[StatedLaw, ...] = ()
     gates: GatesSpec | None = None
     noise: AaNoise | None = None

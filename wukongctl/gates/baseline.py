@@ -25,7 +25,7 @@ def read_baseline(path: Path, report: Report) -> Report:
     else:
         saved, form = _from_json(path / "report.json" if path.is_dir() else path)
     refuse_incomparable(f"the baseline `{path}`", saved, source)
-    curves = {curve.form for curve in report.curves}
+    curves = {curve.form.name for curve in report.curves}
     return build(
         saved, form=form or (curves.pop() if len(curves) == 1 else None), floor=None, level=report.level
     )

@@ -4,14 +4,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from wukongctl.config.report import StatedLaw
+from wukongctl.config.report import FormName, StatedLaw
 from wukongctl.decisions import Finding, Verdict, overall
 from wukongctl.errors import UsageError
 from wukongctl.laws.axis import DATA, PARAMETERS, Axis, Unit
 from wukongctl.laws.comparisons import Comparisons, compare
 from wukongctl.laws.curves import Curve, Method, analyse
 from wukongctl.laws.data_scaling import DataLaw, JointLaw, data_laws, joint_laws
-from wukongctl.laws.fit import Form
+from wukongctl.laws.forms import form_named
 from wukongctl.laws.points import Excluded, Point, PointSet
 from wukongctl.runs.warned import Fold, fold
 
@@ -70,14 +70,16 @@ class Report:
 def build(
     source: PointSet,
     *,
-    form: Form | None = None,
+    form: FormName | None = None,
     floor: float | None = None,
     level: float = 0.95,
     delta: float | None = None,
     draws: int = 0,
     stated: Sequence[StatedLaw] = (),
 ) -> Report:
-    """Analyse a point set; `delta` asks for a robust fit, `draws` for a bootstrap, `stated` laws are drawn.
+    """Analyse a point set; `delta` asks for a robust fit, `stated` laws are drawn.
+
+    `draws` are those of the joint laws' bootstrap.
 
     `floor` is the irreducible loss in the unit of the metric; given, it is fitted as known. The form is
     `power` otherwise, even where the data set records its Bayes loss: with a fixed number of examples no
@@ -97,7 +99,7 @@ def build(
         raise UsageError("form `power-known-floor` needs a floor", hint="give it, or use form `power`")
     draw_to = EXTRAPOLATE * max(point.x for point in source.points)
     names = sorted({point.curve for point in source.points}, key=_wukong_first)
-    method = Method(form, floor, level, delta, draws)
+    method = Method(form_named(form), floor, level, delta)
     curves = tuple(analyse(name, source, method, draw_to=draw_to) for name in names)
     return Report(
         source=source,

@@ -6,13 +6,16 @@ from typing import Literal, TypeAlias
 import numpy as np
 from scipy import stats
 
+from wukongctl.config.report import FormName
 from wukongctl.decisions import Interval
-from wukongctl.laws.bootstrap import wild_intervals
 from wukongctl.laws.data_scaling import one_amount
-from wukongctl.laws.fit import FORMS, Array, Fit, Form, Sizes, f_test, fit, sizes_of
+from wukongctl.laws.fit import Fit, Sizes, f_test, fit, sizes_of
+from wukongctl.laws.form import Array, Form
+from wukongctl.laws.forms import FORMS
 from wukongctl.laws.intervals import Extrapolation, Noise, Region, extrapolate, lacks_fit, noise, region
 from wukongctl.laws.notes import Code, is_descriptive, notes_of
 from wukongctl.laws.points import Point, PointSet
+from wukongctl.laws.power import POWER, POWER_KNOWN, POWER_ZERO
 from wukongctl.laws.robust import fit_robust
 
 Verdict: TypeAlias = Literal["improving", "plateau", "undecided"]
@@ -49,7 +52,7 @@ class Trace:
 class Gain:
     """Loss saved by the last factor of four in compute that was measured, under the law `form`."""
 
-    form: Form
+    form: FormName
     x: float
     gain: float
     interval: Interval | None
@@ -78,7 +81,6 @@ class Curve:
     form: Form
     law: Fit | None
     intervals: dict[str, Interval]
-    bootstrap: dict[str, Interval]
     notes: tuple[Code, ...]
     descriptive: bool
     noise: Noise | None
@@ -122,8 +124,6 @@ class Method:
     level: float = 0.95
     delta: float | None = None
     """Threshold of Huber's loss of log residuals; None for weighted squares."""
-    draws: int = 0
-    """Of the wild cluster bootstrap."""
 
     def fit(self, sizes: Sizes) -> Fit | None:
         """The law of one curve."""
@@ -144,10 +144,10 @@ def analyse(name: str, source: PointSet, method: Method, *, draw_to: float) -> C
         zero=source.zero_loss,
     )
     floor, level = method.floor, method.level
-    pure_form: Form = "power0" if floor is None else "power-known-floor"
-    laws = {name: fit(sizes, name, floor=floor) for name in FORMS if name not in _redundant(floor, sizes)}
+    pure_form = POWER_ZERO if floor is None else POWER_KNOWN
+    laws = {form: fit(sizes, form, floor=floor) for form in FORMS if not _is_redundant(form, floor, sizes)}
     law = method.fit(sizes)
-    pure, floored = laws.get(pure_form) or fit(sizes, pure_form, floor=floor), laws["power"]
+    pure, floored = laws.get(pure_form) or fit(sizes, pure_form, floor=floor), laws[POWER]
     # A robust fit is not at the top of the likelihood that the region is cut from.
     laws_left = None if law is None or method.delta is not None else region(law, level)
     intervals = {} if laws_left is None else laws_left.parameters()
@@ -158,9 +158,6 @@ def analyse(name: str, source: PointSet, method: Method, *, draw_to: float) -> C
         form=method.form,
         law=law,
         intervals=intervals,
-        bootstrap={}
-        if laws_left is None or law is None
-        else wild_intervals(law, draws=method.draws, level=level),
         notes=notes_of(points, sizes, law, intervals, pure=pure, floored=floored, split=source.split),
         descriptive=is_descriptive(sizes, law),
         noise=None if law is None else noise(law),
@@ -174,9 +171,9 @@ def analyse(name: str, source: PointSet, method: Method, *, draw_to: float) -> C
     )
 
 
-def _redundant(floor: float | None, sizes: Sizes) -> tuple[Form, ...]:
-    """The form that would only repeat another one."""
-    return ("power-known-floor",) if floor is None or floor == sizes.zero else ()
+def _is_redundant(form: Form, floor: float | None, sizes: Sizes) -> bool:
+    """Whether a form would only repeat the one with its floor at zero loss."""
+    return form.floor == "known" and floor in (None, sizes.zero)
 
 
 def _sizes(points: tuple[Point, ...], sizes: Sizes, law: Fit | None, level: float) -> tuple[Size, ...]:
@@ -216,7 +213,7 @@ def _last_gain(law: Fit, laws: Region | None) -> Gain | None:
         return None
     before, after = law.predict(np.array([largest / GAIN_FACTOR, largest]))
     interval = None if laws is None else laws.gain(largest / GAIN_FACTOR, largest)
-    return Gain(law.form, largest, float(before - after), interval)
+    return Gain(law.form.name, largest, float(before - after), interval)
 
 
 def _plateau(

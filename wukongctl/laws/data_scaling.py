@@ -11,6 +11,7 @@ from wukongctl.laws.intervals import region
 from wukongctl.laws.joint import Grid, JointFit, fit_joint, obstacle
 from wukongctl.laws.notes import Code, differ_at_one_cost, notes_of
 from wukongctl.laws.points import Point, PointSet
+from wukongctl.laws.power import POWER_ZERO
 
 # Runs of one pass that stop early differ a little; a study of data changes the examples by half and more.
 STUDIED_RATIO = 1.5
@@ -81,7 +82,7 @@ def data_laws(source: PointSet, *, level: float) -> Iterator[DataLaw]:
             continue
         laws = region(law, level)
         intervals = {} if laws is None else laws.parameters()
-        pure = fit(amounts, "power0")
+        pure = fit(amounts, POWER_ZERO)
         notes = notes_of(runs, amounts, law, intervals, pure=pure, floored=law, split=source.split)
         found = (
             Amount(int(x), float(y), int(n))

@@ -1,8 +1,8 @@
 """Scaling laws fitted by variable projection.
 
-Given the exponent c, the floor E and the amplitude A of `y = E + A x^-c` are a non-negative least squares
+Given the exponent c, the floor E and the amplitude A of `y = E + A g(x; c)` are a non-negative least squares
 problem with one answer; only c is searched, on a grid and then by a bracketed root of the gradient. There
-are no starting values to choose and no optimiser tolerance to trust.
+are no starting values to choose and no optimizer tolerance to trust.
 
 All numbers are in the unit of the metric. `zero` is the value of y at which the loss itself is 0 (-100 for a
 relative LogLoss in percent), so that E >= zero and A >= 0 say: a loss is positive and falls with compute.
@@ -13,31 +13,16 @@ Besiroglu et al. 2024, https://arxiv.org/abs/2404.10102.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, assert_never
+from typing import Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from wukongctl.config.report import Form
+from wukongctl.laws.form import Array, Form
+from wukongctl.laws.power import POWER
 
-Array: TypeAlias = NDArray[np.float64]
 Status: TypeAlias = Literal["converged", "bound hit", "iteration limit"]
 
-FORMS: tuple[Form, ...] = ("power", "power0", "power-known-floor", "loglin")
-PARAMETERS: dict[Form, tuple[str, ...]] = {
-    "power": ("E", "A", "c"),
-    "power0": ("A", "c"),
-    "power-known-floor": ("A", "c"),
-    "loglin": ("p", "q"),
-}
-EQUATIONS: dict[Form, str] = {
-    "power": "y = E + A x^-c",
-    "power0": "y = E + A x^-c, E zero loss",
-    "power-known-floor": "y = E + A x^-c, E known",
-    "loglin": "y = p + q ln x",
-}
-GRID_SIZE = 240
 ROUNDING = 1e-12
 
 
@@ -74,20 +59,32 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A law fitted to `sizes`; `parameters` take x in GFLOP per example, `rss` is weighted by runs."""
+    """A law y = level + amplitude g(x; exponent) fitted to `sizes`; `rss` is weighted by runs.
+
+    `parameters` are what the form calls these three, except a level that was given.
+    """
 
     sizes: Sizes
     form: Form
-    parameters: dict[str, float]
+    level: float
+    amplitude: float
+    exponent: float
     status: Status
     at_bound: tuple[str, ...]
-    floor: float
     rss: float
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        """Name → value, for x in the unit of its axis."""
+        if self.form.exponents is None:
+            return {"p": self.level, "q": -self.amplitude}
+        named = {"E": self.level, "A": self.amplitude, "c": self.exponent}
+        return {name: named[name] for name in self.form.parameters}
 
     @property
     def df(self) -> int:
         """Sizes left over after the parameters."""
-        return len(self.sizes.x) - len(self.parameters)
+        return len(self.sizes.x) - len(self.form.parameters)
 
     @property
     def rmse(self) -> float:
@@ -100,7 +97,7 @@ class Fit:
 
         Hurvich and Tsai 1989, https://doi.org/10.1093/biomet/76.2.297. Exact fits count as ones to rounding.
         """
-        count, free = len(self.sizes.x), len(self.parameters) + 1
+        count, free = len(self.sizes.x), len(self.form.parameters) + 1
         if count - free - 1 <= 0:
             return None
         rounding = float(np.finfo(float).eps) * float(np.max(np.abs(self.sizes.y - self.sizes.zero)))
@@ -108,10 +105,8 @@ class Fit:
         return float(2 * count * np.log(max(self.rmse, rounding)) + penalty)
 
     def predict(self, x: Array) -> Array:
-        """Loss at `x` GFLOP per example, same shape."""
-        if self.form == "loglin":
-            return self.parameters["p"] + self.parameters["q"] * np.log(x)
-        return self.floor + self.parameters["A"] * x ** -self.parameters["c"]
+        """Loss at x, same shape."""
+        return self.level + self.amplitude * self.form.basis(x, self.exponent)
 
 
 def sizes_of(x: Sequence[float], y: Sequence[float], *, zero: float = 0.0) -> Sizes:
@@ -123,34 +118,17 @@ def sizes_of(x: Sequence[float], y: Sequence[float], *, zero: float = 0.0) -> Si
     return Sizes(distinct, means, runs.astype(float), spread_ss, len(every) - len(distinct), zero)
 
 
-def fit(sizes: Sizes, form: Form = "power", *, floor: float | None = None) -> Fit | None:
+def fit(sizes: Sizes, form: Form = POWER, *, floor: float | None = None) -> Fit | None:
     """Fit one form to a curve; None when there are fewer sizes than parameters.
 
-    `floor` is the known E of `power-known-floor`, by default zero loss.
+    `floor` is the known floor of a form that takes one, by default zero loss.
     """
-    if len(sizes.x) < len(PARAMETERS[form]):
+    if len(sizes.x) < len(form.parameters):
         return None
-    match form:
-        case "loglin":
-            return _fit_loglin(sizes)
-        case "power0":
-            return _fit_power(sizes, form, sizes.zero)
-        case "power-known-floor":
-            return _fit_power(sizes, form, sizes.zero if floor is None else floor)
-        case "power":
-            return _fit_power(sizes, form, None)
-        case _:
-            assert_never(form)
-
-
-def exponent_grid(form: Form) -> Array:
-    """Exponents searched. With a free floor, c below 1e-3 is a straight line in ln x and E is lost."""
-    return np.geomspace(1e-3 if form == "power" else 1e-6, 3.0, GRID_SIZE)
-
-
-def centre(sizes: Sizes) -> float:
-    """The geometric mean of the sizes, by which x is divided so that E, A and c are least entangled."""
-    return float(np.exp(np.mean(np.log(sizes.x))))
+    if form.exponents is None:
+        return _fit_line(sizes, form)
+    known = {"free": None, "zero": sizes.zero, "known": sizes.zero if floor is None else floor}
+    return _fit_decay(sizes, form, form.exponents, known[form.floor or "free"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,63 +141,62 @@ class Projection:
     slope: float  # d rss / d c, by the envelope theorem
 
 
-def project(sizes: Sizes, exponent: float, floor: float | None) -> Projection:
+def project(sizes: Sizes, form: Form, exponent: float, floor: float | None) -> Projection:
     """Solve for E (when `floor` is None) and A by non-negative least squares."""
-    scaled = sizes.x / centre(sizes)
-    basis, weights = scaled**-exponent, np.sqrt(sizes.runs)
+    scaled = sizes.x / form.centre(sizes.x)
+    basis, weights = form.basis(scaled, exponent), np.sqrt(sizes.runs)
     columns = [basis] if floor is not None else [np.ones_like(basis), basis]
     base = sizes.zero if floor is None else floor
     solution, _ = optimize.nnls(np.stack(columns, axis=1) * weights[:, None], (sizes.y - base) * weights)
     level = base if floor is not None else base + float(solution[0])
     amplitude = float(solution[-1])
     residual = sizes.y - level - amplitude * basis
-    slope = 2 * amplitude * np.sum(sizes.runs * residual * basis * np.log(scaled))
+    slope = 2 * amplitude * np.sum(sizes.runs * residual * basis * form.decay(scaled, exponent))
     return Projection(level, amplitude, float(np.sum(sizes.runs * residual**2)), float(slope))
 
 
-def _fit_power(sizes: Sizes, form: Form, floor: float | None) -> Fit:
-    grid = exponent_grid(form)
-    best = int(np.argmin([project(sizes, c, floor).rss for c in grid]))
+def _fit_decay(sizes: Sizes, form: Form, grid: Array, floor: float | None) -> Fit:
+    best = int(np.argmin([project(sizes, form, c, floor).rss for c in grid]))
     low, high = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, len(grid) - 1)])
-    exponent, converged = _polish(sizes, low, high, floor)
-    found = project(sizes, exponent, floor)
-    amplitude = float(found.amplitude * centre(sizes) ** exponent)
+    exponent, converged = _polish(sizes, form, (low, high), floor)
+    found = project(sizes, form, exponent, floor)
     bounds = {
         "E": floor is None and found.floor - sizes.zero <= ROUNDING * float(np.max(sizes.y - sizes.zero)),
         "A": found.amplitude <= 0,
         "c": not grid[0] < exponent < grid[-1],
     }
     at_bound = tuple(name for name, active in bounds.items() if active)
-    values = {"E": found.floor, "A": amplitude, "c": exponent}
     status: Status = "bound hit" if at_bound else "converged" if converged else "iteration limit"
-    parameters = {name: values[name] for name in PARAMETERS[form]}
-    return Fit(sizes, form, parameters, status, at_bound, found.floor, found.rss)
+    amplitude = float(found.amplitude * form.scale(exponent, form.centre(sizes.x)))
+    return Fit(sizes, form, found.floor, amplitude, exponent, status, at_bound, found.rss)
 
 
-def _polish(sizes: Sizes, low: float, high: float, floor: float | None) -> tuple[float, bool]:
-    """The exponent between `low` and `high` where the gradient vanishes, or the end it points to."""
+def _polish(sizes: Sizes, form: Form, ends: tuple[float, float], floor: float | None) -> tuple[float, bool]:
+    """The exponent between the ends where the gradient vanishes, or the end it points to."""
+    low, high = ends
 
     def slope(c: float) -> float:
-        return project(sizes, c, floor).slope
+        return project(sizes, form, c, floor).slope
 
     if slope(low) < 0 < slope(high):
         root, info = optimize.brentq(slope, low, high, xtol=1e-15, full_output=True)
         return float(root), info.converged
     found = optimize.minimize_scalar(
-        lambda c: project(sizes, c, floor).rss, bounds=(low, high), method="bounded"
+        lambda c: project(sizes, form, c, floor).rss, bounds=ends, method="bounded"
     )
     candidates = (low, float(found.x), high)
-    return min(candidates, key=lambda c: project(sizes, c, floor).rss), bool(found.success)
+    return min(candidates, key=lambda c: project(sizes, form, c, floor).rss), bool(found.success)
 
 
-def _fit_loglin(sizes: Sizes) -> Fit:
-    log_x = np.log(sizes.x)
-    mean_x, mean_y = np.average(log_x, weights=sizes.runs), np.average(sizes.y, weights=sizes.runs)
-    deviation = sizes.runs * (log_x - mean_x)
-    q = float(np.sum(deviation * (sizes.y - mean_y)) / np.sum(deviation * (log_x - mean_x)))
-    p = float(mean_y - q * mean_x)
-    rss = float(np.sum(sizes.runs * (sizes.y - p - q * log_x) ** 2))
-    return Fit(sizes, "loglin", {"p": p, "q": q}, "converged", (), sizes.zero, rss)
+def _fit_line(sizes: Sizes, form: Form) -> Fit:
+    """Weighted least squares for a form without an exponent."""
+    x = -form.basis(sizes.x, 1.0)
+    mean_x, mean_y = np.average(x, weights=sizes.runs), np.average(sizes.y, weights=sizes.runs)
+    deviation = sizes.runs * (x - mean_x)
+    slope = float(np.sum(deviation * (sizes.y - mean_y)) / np.sum(deviation * (x - mean_x)))
+    level = float(mean_y - slope * mean_x)
+    rss = float(np.sum(sizes.runs * (sizes.y - level - slope * x) ** 2))
+    return Fit(sizes, form, level, -slope, 1.0, "converged", (), rss)
 
 
 def f_test(simple: Fit, full: Fit) -> float | None:

@@ -14,7 +14,9 @@ import numpy as np
 from scipy import optimize, stats
 
 from wukongctl.decisions import Interval
-from wukongctl.laws.fit import PARAMETERS, Array, Fit, Sizes, centre, exponent_grid, fit, project
+from wukongctl.laws.fit import Fit, Sizes, fit, project
+from wukongctl.laws.form import Array, Form
+from wukongctl.laws.loglinear import LOG_LINEAR
 
 NoiseSource: TypeAlias = Literal["residuals", "residuals and seeds", "seeds"]
 
@@ -67,6 +69,11 @@ class Region:
     exponents: Array
 
     @property
+    def form(self) -> Form:
+        """The form of the laws."""
+        return self.law.form
+
+    @property
     def sizes(self) -> Sizes:
         """The sizes the law was fitted to."""
         return self.law.sizes
@@ -79,21 +86,16 @@ class Region:
     def extent(self, at_level: Array, at_amplitude: Array) -> Interval:
         """Range of `at_level * level + at_amplitude * A` over the region."""
         candidates = self._edge(at_level, at_amplitude)
-        if self.law.form in ("power", "loglin"):
+        if self.form.has_free_level:
             candidates = np.concatenate([candidates, self._inside(at_level, at_amplitude)])
         return float(np.nanmin(candidates)), float(np.nanmax(candidates))
 
     def parameters(self) -> dict[str, Interval]:
         """Interval of every parameter of the law."""
-        one, nothing = np.ones_like(self.exponents), np.zeros_like(self.exponents)
-        if self.law.form == "loglin":
-            return {"p": self.curve(1.0), "q": self.extent(nothing, -one)}
-        found = {
-            "E": self.extent(one, -self._mean),
-            "A": self.extent(nothing, centre(self.sizes) ** self.exponents),
-            "c": (float(self.exponents[0]), float(self.exponents[-1])),
-        }
-        return {name: found[name] for name in PARAMETERS[self.law.form]}
+        weights = self.form.linear(self.exponents, self._centre)
+        found = {name: self.extent(u, s - u * self._mean) for name, (u, s) in weights.items()}
+        exponents = float(self.exponents[0]), float(self.exponents[-1])
+        return found if self.form.exponents is None else {**found, "c": exponents}
 
     def curve(self, x: float) -> Interval:
         """Interval of the law's value at `x` GFLOP per example."""
@@ -112,10 +114,12 @@ class Region:
 
     def _basis_at(self, x: float | Array) -> Array:
         """The falling function of x that A multiplies: (C,), or (C, k) for the sizes."""
-        scaled = np.log(np.asarray(x) / centre(self.sizes))
-        if self.law.form == "loglin":
-            return -np.multiply.outer(np.ones_like(self.exponents), scaled)
-        return np.exp(-np.multiply.outer(self.exponents, scaled))
+        log_x = np.log(np.asarray(x) / self._centre)
+        return self.form.basis_at_log(log_x, self.exponents.reshape(-1, *[1] * log_x.ndim))
+
+    @property
+    def _centre(self) -> float:
+        return self.form.centre(self.sizes.x)
 
     @property
     def _basis(self) -> Array:
@@ -149,16 +153,16 @@ class Region:
         reach = np.array([[-1.0], [1.0]]) * np.sqrt(slack) / norm
         levels, amplitudes = level + reach * u / weight, amplitude + reach * s / moment
         value = u * levels + s * amplitudes
-        if self.law.form == "loglin":
+        if self.form.exponents is None:
             return value
         feasible = (amplitudes >= 0) & (levels - amplitudes * mean >= sizes.zero)
         return np.where(feasible, value, np.nan)
 
     def _edge(self, u: Array, s: Array) -> Array:
         """Extremes where E or A sits on its bound: (2 or 4, C). A fixed floor is E's edge alone."""
-        if self.law.form == "loglin":
+        if self.form.exponents is None:
             return np.full((1, len(u)), np.nan)
-        floor = self.sizes.zero if self.law.form == "power" else self.law.floor
+        floor = self.sizes.zero if self.form.has_free_level else self.law.level
         sizes, basis, both = self.sizes, self._basis, np.array([[-1.0], [1.0]])
         moment = np.sum(sizes.runs * basis**2, axis=1)
         amplitude = np.sum(sizes.runs * basis * (sizes.y - floor), axis=1) / moment
@@ -167,7 +171,7 @@ class Region:
         top = amplitude + np.sqrt(slack / moment)
         amplitudes = np.where(top >= 0, np.maximum(amplitude + both * np.sqrt(slack / moment), 0.0), np.nan)
         on_floor = u * (floor + amplitudes * self._mean) + s * amplitudes
-        if self.law.form != "power":
+        if not self.form.has_free_level:
             return on_floor
         flat = np.average(sizes.y, weights=sizes.runs)
         room = self._slack(np.full(len(u), np.sum(sizes.runs * (sizes.y - flat) ** 2)))
@@ -181,19 +185,18 @@ def region(law: Fit, level: float = 0.95) -> Region | None:
     if estimate is None:
         return None
     quantile = float(stats.f.ppf(level, 1, estimate.df))
-    if law.form == "loglin":
+    if law.form.exponents is None:
         return Region(law, estimate, quantile, np.ones(1))
-    low, high = _exponent_interval(law, law.rss + estimate.variance * quantile)
-    sweep = np.append(np.geomspace(low, high, SWEEP_SIZE), law.parameters["c"])
+    low, high = _exponent_interval(law, law.form.exponents, law.rss + estimate.variance * quantile)
+    sweep = np.append(np.geomspace(low, high, SWEEP_SIZE), law.exponent)
     return Region(law, estimate, quantile, np.sort(np.clip(sweep, low, high)))
 
 
-def _exponent_interval(law: Fit, cutoff: float) -> Interval:
-    floor = None if law.form == "power" else law.floor
-    grid, best = exponent_grid(law.form), law.parameters["c"]
+def _exponent_interval(law: Fit, grid: Array, cutoff: float) -> Interval:
+    floor, best = None if law.form.has_free_level else law.level, law.exponent
 
     def excess(c: float) -> float:
-        return project(law.sizes, c, floor).rss - cutoff
+        return project(law.sizes, law.form, c, floor).rss - cutoff
 
     def end(outward: Array) -> float:
         """The outermost crossing among exponents ordered away from the best one."""
@@ -245,7 +248,7 @@ def extrapolate(
     """Hide the largest sizes, refit the same form and predict them; None when too few sizes remain."""
     sizes = law.sizes
     kept = sizes.smallest(len(sizes.x) - hidden)
-    refit, line = fit(kept, law.form, floor=floor), fit(kept, "loglin")
+    refit, line = fit(kept, law.form, floor=floor), fit(kept, LOG_LINEAR)
     if refit is None or line is None:
         return None
     laws = region(refit, level)

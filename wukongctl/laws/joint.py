@@ -15,7 +15,8 @@ from itertools import chain, combinations
 import numpy as np
 from scipy import optimize
 
-from wukongctl.laws.fit import ROUNDING, Array, Status
+from wukongctl.laws.fit import ROUNDING, Status
+from wukongctl.laws.form import Array
 
 LOW, HIGH = 1e-3, 3.0
 GRID = np.geomspace(LOW, HIGH, 48)

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from wukongctl.decisions import Interval
-from wukongctl.laws.fit import PARAMETERS, Fit, Sizes, f_test
+from wukongctl.laws.fit import Fit, Sizes, f_test
 from wukongctl.laws.intervals import lacks_fit
 from wukongctl.laws.points import Point
 
@@ -73,9 +73,11 @@ def notes_of(
 ) -> tuple[Code, ...]:
     """The codes that apply to one curve; `pure` has its floor fixed, `floored` has it free."""
     found: dict[Code, bool] = {
-        "few_sizes": law is None or len(sizes.x) < len(PARAMETERS[law.form]) + 2,
+        "few_sizes": law is None or len(sizes.x) < len(law.form.parameters) + 2,
         "short_range": sizes.decades < 1,
-        "floor_not_identified": law is not None and law.form == "power" and _floor_is_open(sizes, intervals),
+        "floor_not_identified": law is not None
+        and law.form.floor == "free"
+        and _floor_is_open(sizes, intervals),
         "exponent_weak": law is not None and "c" in law.parameters and _is_weak(law, intervals),
         "bound_hit": law is not None and law.status == "bound hit",
         "curvature_undecided": law is not None and not _curvature_is_decided(pure, floored),

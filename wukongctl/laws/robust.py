@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 from scipy import optimize
 
-from wukongctl.laws.fit import PARAMETERS, Array, Fit, Form, Sizes, centre, exponent_grid, fit, project
+from wukongctl.laws.fit import Fit, Sizes, fit, project
+from wukongctl.laws.form import Array, Form
 
 STARTS = 12
 
@@ -18,47 +19,48 @@ STARTS = 12
 def fit_robust(sizes: Sizes, form: Form, *, floor: float | None, delta: float) -> Fit | None:
     """`fit` with Huber's loss of log(law / observed); every size counts as often as it has runs.
 
-    A straight line in ln x has no log residuals of a loss, so `loglin` is fitted by squares.
+    A form without bounds may predict a negative loss, which has no logarithm: it is fitted by squares.
     """
     squares = fit(sizes, form, floor=floor)
-    if squares is None or form == "loglin":
+    if squares is None or form.exponents is None:
         return squares
-    fixed = None if form == "power" else squares.floor
-    grid = exponent_grid(form)
-    starts = [squares.parameters["c"], *grid[:: len(grid) // STARTS]]
-    found = [_search(sizes, float(c), fixed, delta, float(grid[0]), float(grid[-1])) for c in starts]
+    fixed = None if form.has_free_level else squares.level
+    grid = form.exponents
+    starts = [squares.exponent, *grid[:: len(grid) // STARTS]]
+    found = [_search(sizes, form, float(c), fixed, delta, float(grid[0]), float(grid[-1])) for c in starts]
     best = min(found, key=lambda one: one.cost)
     theta = best.x if fixed is None else np.array([fixed - sizes.zero, *best.x])
     level, amplitude, c = float(theta[0]) + sizes.zero, float(theta[1]), float(theta[2])
-    values = {"E": level, "A": amplitude * centre(sizes) ** c, "c": c}
+    centre = form.centre(sizes.x)
     at_bound = tuple(
         name
         for name, active in {"E": fixed is None and theta[0] <= 0, "A": amplitude <= 0,
                              "c": not grid[0] * 1.001 < c < grid[-1] * 0.999}.items()
         if active
     )  # fmt: skip
-    residual = sizes.y - level - amplitude * (sizes.x / centre(sizes)) ** -c
+    residual = sizes.y - level - amplitude * form.basis(sizes.x / centre, c)
     return replace(
         squares,
-        parameters={name: values[name] for name in PARAMETERS[form]},
+        level=level,
+        amplitude=float(amplitude * form.scale(c, centre)),
+        exponent=c,
         status="bound hit" if at_bound else "converged" if best.status > 0 else "iteration limit",
         at_bound=at_bound,
-        floor=level,
         rss=float(np.sum(sizes.runs * residual**2)),
     )
 
 
 def _search(
-    sizes: Sizes, c: float, floor: float | None, delta: float, low: float, high: float
+    sizes: Sizes, form: Form, c: float, floor: float | None, delta: float, low: float, high: float
 ) -> optimize.OptimizeResult:
     """A local minimum from the best floor and amplitude of exponent `c`: over (E, A, c), or (A, c)."""
-    log_x, target = np.log(sizes.x / centre(sizes)), np.log(sizes.y - sizes.zero)
+    log_x, target = np.log(sizes.x / form.centre(sizes.x)), np.log(sizes.y - sizes.zero)
     counts = sizes.runs.astype(int)
-    first = project(sizes, c, floor)
+    first = project(sizes, form, c, floor)
 
     def residual(theta: Array) -> Array:
         level = theta[0] if floor is None else floor - sizes.zero
-        law = level + theta[-2] * np.exp(-theta[-1] * log_x)
+        law = level + theta[-2] * form.basis_at_log(log_x, theta[-1])
         return np.repeat(np.log(np.maximum(law, 1e-300)) - target, counts)
 
     lower, upper = np.array([0.0, 0.0, low]), np.array([np.inf, np.inf, high])

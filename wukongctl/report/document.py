@@ -104,10 +104,10 @@ def _curve(curve: Curve, report: Report) -> dict[str, Any]:
         "model": curve.name,
         "points": [_record(point) for point in curve.points],
         "sizes": [_record(size) for size in curve.sizes],
-        "form": curve.form,
+        "form": curve.form.name,
         "parameters": parameters,
         "intervals": {name: list(ends) for name, ends in curve.intervals.items()},
-        "bootstrap": {name: list(ends) for name, ends in curve.bootstrap.items()},
+        "bootstrap": {},  # no longer computed; readers of this format may ask for the key
         "status": curve.status,
         "at_bound": [] if law is None else list(law.at_bound),
         "rmse": None if law is None else law.rmse,
@@ -119,7 +119,7 @@ def _curve(curve: Curve, report: Report) -> dict[str, Any]:
         "descriptive": curve.descriptive,
         "alternatives": [
             {
-                "form": fit.form,
+                "form": fit.form.name,
                 "parameters": fit.parameters,
                 "status": fit.status,
                 "rmse": fit.rmse,
@@ -138,7 +138,7 @@ def _data_law(found: DataLaw) -> dict[str, Any]:
         "model": found.curve,
         "gflop_per_example": found.gflop_per_example,
         "amounts": [dataclasses.asdict(amount) for amount in found.amounts],
-        "form": found.law.form,
+        "form": found.law.form.name,
         "parameters": found.law.parameters,
         "intervals": {name: list(ends) for name, ends in found.intervals.items()},
         "status": found.law.status,

@@ -15,7 +15,6 @@ import jinja2
 from wukongctl.data.atomic import write_atomic
 from wukongctl.errors import cannot_write
 from wukongctl.laws.analysis import Report, along_other_axes
-from wukongctl.laws.fit import EQUATIONS
 from wukongctl.laws.notes import EXPLANATIONS
 from wukongctl.report import wording
 from wukongctl.report.document import FILES, stated_law, to_csv, to_json
@@ -131,7 +130,6 @@ def _context(report: Report) -> dict[str, Any]:
         "match_sentence": wording.match_sentence,
         "verdicts": wording.VERDICTS,
         "descriptive": wording.DESCRIPTIVE if any(curve.descriptive for curve in curves) else None,
-        "equations": EQUATIONS,
         "explanations": {code: text for code, text in EXPLANATIONS.items() if code in used},
         "files": FILES,
         "chart": mermaid(report),

@@ -6,7 +6,7 @@ from wukongctl.laws.analysis import Report
 from wukongctl.laws.axis import COMPUTE, Unit
 from wukongctl.laws.comparisons import ComputeToMatch
 from wukongctl.laws.curves import GAIN_FACTOR, Curve, Plateau
-from wukongctl.laws.fit import EQUATIONS, Fit
+from wukongctl.laws.fit import Fit
 from wukongctl.laws.intervals import HiddenSize
 from wukongctl.laws.notes import ADVISED_DECADES, ADVISED_SEEDS, ADVISED_SIZES
 from wukongctl.laws.points import Metric
@@ -23,6 +23,7 @@ DESCRIPTIVE = (
 )
 NOTHING = 1e-15
 """What rounding leaves of a zero."""
+FIXED_FLOORS = {"known": "known", "zero": "zero loss"}
 VERDICTS = {
     "improving": "improving up to its largest size",
     "plateau": "on a plateau",
@@ -82,7 +83,7 @@ def headline(report: Report) -> str:
 def sentences(curve: Curve, report: Report) -> Iterator[str]:
     """What one curve shows, in order of importance."""
     if curve.law is None:
-        yield f"Only {len(curve.sizes)} size(s): too few to fit {EQUATIONS[curve.form]}."
+        yield f"Only {len(curve.sizes)} size(s): too few to fit {curve.form.equation}."
         return
     yield _law(curve, curve.law, report)
     if curve.gain is None:
@@ -105,9 +106,9 @@ def _law(curve: Curve, law: Fit, report: Report) -> str:
         for name, value in law.parameters.items()
         if name != "A"  # an amplitude means nothing without its exponent
     ]
-    if curve.form in ("power-known-floor", "power0"):
-        values.insert(0, f"E = {number(law.floor)} ({'known' if curve.form != 'power0' else 'zero loss'})")
-    return f"{EQUATIONS[curve.form]}, with {'; '.join(values)}."
+    if curve.form.floor in FIXED_FLOORS:
+        values.insert(0, f"E = {number(law.level)} ({FIXED_FLOORS[curve.form.floor]})")
+    return f"{curve.form.equation}, with {'; '.join(values)}."
 
 
 def _within(ends: tuple[float, float] | None, report: Report) -> str:

@@ -1,0 +1,27 @@
+"""A straight line in the logarithm of x: y = p + q ln x. The guess that a law has to beat."""
+
+import numpy as np
+
+from wukongctl.laws.form import Array, Form, geometric_mean
+
+
+class LogLinear(Form):
+    """p, the value at x = 1, and q."""
+
+    name = "loglin"
+    equation = "y = p + q ln x"
+
+    def basis(self, x: Array, c: float | Array) -> Array:
+        """-ln x."""
+        return self.basis_at_log(np.log(x), c)
+
+    def basis_at_log(self, log_x: Array, c: float | Array) -> Array:
+        """-ln x."""
+        return -(np.ones_like(c) * log_x)
+
+    def centre(self, x: Array) -> float:
+        """The geometric mean."""
+        return geometric_mean(x)
+
+
+LOG_LINEAR = LogLinear()
