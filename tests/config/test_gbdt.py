@@ -58,7 +58,7 @@ def test_an_overridden_key_is_pointed_at() -> None:
     (found,) = problems(text, "optimizer.dense.lr=1e-3")
     assert found.startswith("--set optimizer.dense.lr=1e-3")
     (found,) = problems(text, "device=cuda")
-    assert "trains on processors" in found
+    assert "trains on CPU only" in found
     (found,) = problems("data: x\nmodel: {name: mlp}\nepochs: 2\n", "model={name: lightgbm}")
     assert found.startswith("r.yaml:3:1:")
     assert "`model.num_iterations`" in found

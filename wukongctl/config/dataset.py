@@ -63,7 +63,7 @@ class RawFile(Spec):
 
 
 class Download(RawFile):
-    """One thing to fetch: an archive holding raw files, or a raw file itself."""
+    """An archive of raw files, or a single raw file, to download."""
 
     urls: Annotated[tuple[Url, ...], Field(min_length=1)]
     """Mirrors in order of preference."""
@@ -72,16 +72,16 @@ class Download(RawFile):
 class Pretrained(Spec):
     """Frozen vectors for the values of a feature, from HDF5 (`.h5`), NumPy (`.npz`) or Parquet.
 
-    Keys that train never showed join the vocabulary, after its values and in the order of the file, so that
-    new items have their vector too.
+    Keys that do not occur in train join the vocabulary after its values, in file order, so that new items
+    have vectors too.
     """
 
     file: str
     """One of `files`."""
     key: str = "key"
-    """Array or column of the values, (n)."""
+    """Array or column of the values, shape (n)."""
     value: str = "value"
-    """Array or column of their vectors, (n, dim)."""
+    """Array or column of their vectors, shape (n, dim)."""
     dim: PositiveInt
 
 
@@ -91,29 +91,29 @@ class Categorical(Spec):
     type: Literal["categorical"]
     columns: Annotated[tuple[str, ...], Field(min_length=1)]
     min_count: PositiveInt = 1
-    """Values seen fewer times in train share the out-of-vocabulary id."""
+    """Values with a lower train count get the out-of-vocabulary id."""
     pretrained: Pretrained | None = None
-    """Look values up in frozen vectors instead of a learned table."""
+    """Frozen vectors to use instead of a learned embedding table."""
 
 
 class Sequence(Spec):
-    """Columns holding several values each: a text such as `Action|Comedy`, or a list (Parquet, JSON)."""
+    """Columns with several values per row: text such as `Action|Comedy`, or lists (Parquet, JSON)."""
 
     type: Literal["sequence"]
     columns: Annotated[tuple[str, ...], Field(min_length=1)]
     separator: Annotated[str | None, Field(min_length=1)] = None
-    """What stands between the values of a text; lists need none. Empty values are left out."""
+    """Separator of values in text; omit it for lists. Empty values are dropped."""
     max_len: PositiveInt
     keep: Literal["last", "first"] = "last"
-    """Which values of a longer sequence are kept."""
+    """Which end of a longer sequence to keep."""
     padding: Literal["pre", "post"] = "post"
-    """Where a batch fills shorter sequences up with zeros: before their values or after them."""
+    """Pad shorter sequences before or after their values."""
     min_count: PositiveInt = 1
     shares: str | None = None
-    """A categorical column whose vocabulary and embedding this sequence shares: counts are added up, the
-    column's `min_count` holds for both."""
+    """Categorical column whose vocabulary and embedding table this sequence shares. Counts are added; the
+    column's `min_count` applies."""
     pretrained: Pretrained | None = None
-    """As for categorical columns; a sequence that shares a table shares its vectors."""
+    """As for categorical columns. With `shares`, the column's vectors are used."""
 
 
 FeatureGroup = Annotated[Categorical | Numeric | Sequence, Field(discriminator="type")]
@@ -123,7 +123,7 @@ class Rule(Spec):
     """What all split rules have."""
 
     of: SplitName | None = None
-    """Beside `splits`: the one of them that is divided; `train` when absent."""
+    """With `splits`: which of them to divide; `train` when omitted."""
 
 
 class ByHash(Rule):
@@ -137,14 +137,14 @@ class ByHash(Rule):
 
 
 class ByOrder(Rule):
-    """The first rows train, the last test, in file order (logs are usually written in time order)."""
+    """By file order: the first rows train, the last test."""
 
     by: Literal["order"]
     ratio: dict[SplitName, PositiveInt]
 
 
 class ByTime(Rule):
-    """The earliest rows train, the latest test; rows of one instant stay together."""
+    """By time: the earliest rows train, the latest test. Rows with equal times stay together."""
 
     by: Literal["time"]
     column: str
@@ -162,7 +162,7 @@ SplitRule = Annotated[ByHash | ByOrder | ByTime | ByColumn, Field(discriminator=
 
 
 class Shuffle(Spec):
-    """A global shuffle of the train rows, once, while they are prepared."""
+    """A global shuffle of the train rows at preparation."""
 
     seed: int = 0
 
@@ -175,7 +175,7 @@ class Counts(Spec):
 
 
 class DatasetSpec(Spec):
-    """One public (or private) click log, from raw files to splits, label and features."""
+    """A dataset: from raw files to splits, label and features."""
 
     name: Identifier
     description: str
@@ -187,42 +187,40 @@ class DatasetSpec(Spec):
     instructions: str | None = None
     """For gated sources: what to fetch by hand, and where to put it."""
     files: dict[str, RawFile] = Field(default={})
-    """Raw file name → checksums. Found by name in `--source`, in a download, or beside the recipe. A pattern
-    such as `day=*/*.parquet` stands for all files that fit it, in the order of their paths."""
+    """Raw file name → checksums. Found in `--source`, in a download, or beside the recipe. A pattern such
+    as `day=*/*.parquet` matches many files, in path order."""
     generator: Generator | None = None
-    """Replaces `files`: rows are generated and readable in SQL as the table `synthetic`."""
+    """Generate rows instead of reading `files`; the SQL reads them from the table `synthetic`."""
     rows: str | None = None
-    """One DuckDB SELECT for all rows, divided by `split`. Rows keep the order of the SELECT; one that joins
-    or groups needs an ORDER BY to have the same order every time."""
+    """DuckDB SELECT for all rows, divided by `split`. Rows keep its order; a SELECT that joins or groups
+    needs an ORDER BY to be reproducible."""
     splits: dict[SplitName, str] | None = None
-    """One DuckDB SELECT per split, where the owner ships them apart."""
+    """One DuckDB SELECT per split, for data that ships with splits."""
     split: SplitRule | None = None
-    """How `rows` are divided. Beside `splits`, how one of them is divided further: the way to a validation
-    split where the owner ships none."""
+    """How `rows` are divided. With `splits`, divides one of them further, for example to get a validation
+    split."""
     compat: Literal["bars"] | None = None
-    """`bars` does as the BARS benchmark (FuxiCTR) does, for numbers to compare with its own: id 0 pads
-    sequences, values count from 1, the last id is out of vocabulary and stands for missing values too; a
-    sequence that shares a table adds the values that reach its own `min_count`; and where `splits` has no
-    `valid`, validation is the test split."""
+    """`bars` encodes as the BARS benchmark (FuxiCTR), for comparable numbers: id 0 pads sequences, values
+    start at 1, the last id is out of vocabulary and missing; a sequence that shares a table adds the values
+    that reach its own `min_count`; without a `valid` in `splits`, validation is the test split."""
     shuffle: Shuffle | None = None
-    """Write train rows in a seeded random order (`shuffle: {}`), so that reading them in sequence is a
-    shuffle; without it, and always in other splits, rows keep the order of the SELECT. Not what a set in
-    order of time wants, unless its time is to be forgotten."""
+    """Write train rows in a seeded random order (`shuffle: {}`); otherwise, and in other splits, rows keep
+    the order of the SELECT. Destroys time order."""
     on_error: Literal["fail", "skip"] = "fail"
-    """`skip` leaves rows out that cannot be read, are no numbers where numbers belong or have a label other
-    than 0 and 1. They are counted in the manifest and a sample is kept in `rejected.csv`."""
+    """`skip` leaves out rows that cannot be read, have text where a number belongs, or a label other than 0
+    and 1. They are counted in the manifest and sampled in `rejected.csv`."""
     max_rejected: Annotated[int, Field(ge=0)] = MAX_REJECTED
-    """With `on_error: skip`, more bad rows than this are an error after all."""
+    """With `on_error: skip`: more bad rows than this are an error."""
     label: str
     """SQL expression giving 0 or 1."""
     probability: str | None = None
-    """SQL expression giving the true click probability, where it is known; yields the Bayes LogLoss."""
+    """SQL expression giving the true click probability, if known; gives the Bayes LogLoss."""
     features: Annotated[tuple[FeatureGroup, ...], Field(min_length=1)]
     cardinalities: dict[str, PositiveInt] = Field(default={})
-    """Embedding rows per feature (vocabulary or bins, + 2) of the prepared data, or pieces of a `piecewise`
-    one, so that FLOPs and parameters can be counted before anything is downloaded."""
+    """Embedding rows per feature (vocabulary or bins, + 2), or pieces if `piecewise`, for counting FLOPs
+    and parameters before the data is downloaded."""
     expect: dict[Literal["train", "valid", "test", "total"], Counts] = Field(default={})
-    """Counts of the splits; where `splits` ships them, of those SELECTs before `split` divides one."""
+    """Expected counts per split; with `splits`, those before `split` divides one."""
 
     def _mistakes(self) -> Iterator[Mistake]:
         yield from self._split_mistakes()

@@ -1,4 +1,4 @@
-"""LightGBM's page of a training recipe: the opponent that is no network."""
+"""LightGBM's section of a training recipe: the baseline that is not a network."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -11,55 +11,55 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class LightGBMSpec(Spec):
-    """LightGBM (Ke et al. 2017): boosted decision trees on the prepared table. Keys and defaults are its own,
-    but for `categorical`. Needs the extra `gbdt`."""
+    """LightGBM (Ke et al. 2017): boosted decision trees on the prepared table. Keys and defaults are
+    LightGBM's, except `categorical`. Needs the extra `gbdt`."""
 
     name: Literal["lightgbm"]
     categorical: Literal["native", "ordered"] = "native"
-    """`native`: categorical features are split as LightGBM splits categories. `ordered`: their ids are
-    numbers, most frequent value first, which overfits less where a column has many values."""
+    """`native`: LightGBM's categorical splits. `ordered`: ids as numbers, most frequent value first, which
+    overfits less on columns with many values."""
     num_iterations: PositiveInt = 100
-    """Trees. All are kept, unless `early_stopping.patience` asks to stop by the validation split."""
+    """Number of trees. All are kept unless `early_stopping.patience` is given."""
     learning_rate: PositiveFloat = 0.1
-    """Factor on each tree."""
+    """Shrinkage of each tree."""
     num_leaves: Annotated[int, Field(gt=1, le=131072)] = 31
-    """Most leaves of a tree."""
+    """Maximum leaves per tree."""
     max_depth: PositiveInt | None = None
-    """Most levels of a tree; absent: no limit."""
+    """Maximum depth of a tree; unlimited when omitted."""
     min_data_in_leaf: Annotated[int, Field(ge=0)] = 20
-    """Fewest rows of a leaf."""
+    """Minimum rows per leaf."""
     min_sum_hessian_in_leaf: NonNegativeFloat = 1e-3
-    """Smallest sum of p (1 - p) over the rows of a leaf."""
+    """Minimum sum of p (1 - p) over the rows of a leaf."""
     min_gain_to_split: NonNegativeFloat = 0.0
-    """A split must lower the loss by more than this."""
+    """Minimum loss reduction of a split."""
     lambda_l1: NonNegativeFloat = 0.0
-    """L1 on the values of leaves."""
+    """L1 regularization of leaf values."""
     lambda_l2: NonNegativeFloat = 0.0
-    """L2 on the values of leaves."""
+    """L2 regularization of leaf values."""
     path_smooth: NonNegativeFloat = 0.0
-    """Pulls small leaves towards their parent; needs `min_data_in_leaf` of 2 or more."""
+    """Smooths small leaves towards their parent; needs `min_data_in_leaf` of 2 or more."""
     feature_fraction: Share = 1.0
-    """Share of the columns that each tree may use."""
+    """Fraction of columns sampled per tree."""
     bagging_fraction: Share = 1.0
-    """Share of the rows that a tree is grown on; works with `bagging_freq`."""
+    """Fraction of rows sampled; needs `bagging_freq`."""
     bagging_freq: Annotated[int, Field(ge=0)] = 0
-    """Draw those rows anew every so many trees; 0: no bagging."""
+    """Resample rows every this many trees; 0 disables bagging."""
     extra_trees: bool = False
-    """Try one random threshold per column instead of all."""
+    """Extremely randomized trees: one random threshold per column."""
     max_bin: Annotated[int, Field(gt=1, le=65535)] = 255
-    """Most bins of a numeric column."""
+    """Maximum bins per numeric column."""
     min_data_in_bin: PositiveInt = 3
-    """Fewest rows of a bin; a categorical value with fewer counts as missing."""
+    """Minimum rows per bin; rarer categorical values count as missing."""
     min_data_per_group: PositiveInt = 100
-    """Fewest rows of a group of categorical values."""
+    """Minimum rows per group of categorical values."""
     max_cat_threshold: PositiveInt = 32
-    """Most values on the smaller side of a categorical split."""
+    """Maximum values on the smaller side of a categorical split."""
     max_cat_to_onehot: PositiveInt = 4
-    """Columns of so many values or fewer are split one value against the rest."""
+    """Columns with at most this many values are split one against the rest."""
     cat_l2: NonNegativeFloat = 10.0
-    """L2 in categorical splits."""
+    """L2 regularization of categorical splits."""
     cat_smooth: NonNegativeFloat = 10.0
-    """Smooths the rate of a value before values are sorted by it; those with fewer rows are not sorted."""
+    """Smoothing of the rates by which categorical values are sorted; rarer values are not sorted."""
 
     @property
     def needs_two_rows(self) -> bool:

@@ -12,22 +12,22 @@ DEFAULT_BINS = 48
 
 
 class Numeric(Spec):
-    """Columns of numbers. Every column `x` is kept as float32; some encodings add a column beside it."""
+    """Numeric columns. Every column `x` is stored as float32; some encodings add a column."""
 
     type: Literal["numeric"]
     columns: Annotated[tuple[str, ...], Field(min_length=1)]
     encoding: Encoding = "scalar"
-    """What models read. `scalar`: the number itself, 0 where missing. `bins`: the id of its quantile bin,
+    """What models see. `scalar`: the number, 0 where missing. `bins`: the id of its quantile bin,
     column `x_bin`, with an embedding per bin and one for missing. `scalar+bins`: both. `piecewise`:
     piecewise-linear encoding (Gorishniy et al. 2022, arXiv 2203.05556), column `x_ple`. `log2`: bins of
     floor(ln(x)²) above 2 and whole numbers below, as in the Criteo challenge, column `x_bin`."""
     bins: Annotated[int, Field(ge=2, le=1024)] = DEFAULT_BINS
-    """At most so many quantile bins (`bins`, `scalar+bins`) or pieces (`piecewise`), cut on the train split.
-    A column with no more distinct values than that has a bin for each."""
+    """Maximum number of quantile bins (`bins`, `scalar+bins`) or pieces (`piecewise`), from the train
+    split. A column with no more distinct values has one bin each."""
     transform: Literal["none", "log1p"] = "none"
     """`log1p` is ln(1 + max(x, 0))."""
     standardize: bool = True
-    """Subtract the mean and divide by the standard deviation of the train split (below 1e-12: by 1)."""
+    """Subtract the train mean and divide by the train standard deviation (if above 1e-12)."""
 
     def _mistakes(self) -> Iterator[Mistake]:
         if self.encoding == "log2" and self.transform != "none":

@@ -15,11 +15,11 @@ DEFAULT_DELTA = 1e-3
 
 
 class StatedLaw(Spec):
-    """A law that someone else states, y = E + A x^-c with x in GFLOP per example; drawn, never fitted."""
+    """A published law, y = E + A x^-c with x in GFLOP per example; drawn, not fitted."""
 
     label: str
     curve: str | None = None
-    """Whose runs it speaks of; its residuals on them are reported."""
+    """Curve it describes; residuals on its runs are reported."""
     E: Finite
     A: Finite
     c: Finite
@@ -29,14 +29,14 @@ class QualityGate(Spec):
     """G2: the same model with the same seed may not lose more than `margin` against the baseline."""
 
     margin: PositiveFloat | None = None
-    """In the unit of the loss; absent: max(0.0005, 2 sd of A/A differences) (0.05 for a percentage)."""
+    """In units of the loss; when omitted max(0.0005, 2 sd of A/A differences), 0.05 for a percentage."""
 
 
 class CurveGate(Spec):
     """G3: the law's loss at stated compute may not rise by more than `margin`."""
 
     at: Annotated[list[PositiveFloat], Field(min_length=1)]
-    """GFLOP per example, inside the range that both reports measured."""
+    """GFLOP per example, inside the range of both reports."""
     margin: PositiveFloat | None = None
     """As for `quality`."""
 
@@ -54,7 +54,7 @@ class RecoveryGate(Spec):
 
 
 class GatesSpec(Spec):
-    """Which gates decide the exit code. All are off unless named; G0, valid inputs, joins any of them."""
+    """Gates that decide the exit code. Off unless named; G0, valid inputs, is on with any other."""
 
     cost: bool = False
     """G1: FLOPs and dense parameters equal the baseline's exactly."""
@@ -75,7 +75,8 @@ class GatesSpec(Spec):
 
 
 class AaNoise(Spec):
-    """What `scale-report --calibrate A/ B/` measured: two sets of runs that differ in nothing but chance."""
+    """Noise measured by `scale-report --calibrate A/ B/` on two sets of runs that differ only in their
+    seeds."""
 
     sd: NonNegativeFloat
     """Standard deviation of the difference between two runs of the same size."""
@@ -84,22 +85,22 @@ class AaNoise(Spec):
 
 
 class ReportSpec(Spec):
-    """Everything about a report that is not a path. Every key has a default."""
+    """Settings of a report. Every key has a default."""
 
     split: Literal["valid", "test"] | None = None
-    """Absent: test where every run has it."""
+    """Split to report; when omitted, test if every run has it."""
     metric: Metric | None = None
-    """Absent: excess_logloss where every run has it."""
+    """Loss to fit; when omitted, excess_logloss if every run has it."""
     form: FormName | None = None
-    """Absent: `power`, or `power-known-floor` with `floor`."""
+    """Form of the law; when omitted `power`, or `power-known-floor` with `floor`."""
     floor: Finite | None = None
-    """Irreducible loss, when it is known."""
+    """Irreducible loss, if known."""
     level: Level = 0.95
     """Confidence of every interval and gate."""
     loss: Literal["squares", "huber-log"] = "squares"
-    """What the fit minimises: weighted squares, or Huber's loss of log residuals as Chinchilla did."""
+    """Loss of the fit: weighted squares, or Huber's loss of log residuals as in Chinchilla."""
     delta: PositiveFloat = DEFAULT_DELTA
-    """Where `huber-log` turns from squares to absolute values."""
+    """Threshold of `huber-log`."""
     bootstrap: Annotated[int, Field(ge=0, le=100_000)] = 1000
     """Draws of the wild bootstrap for the intervals of joint laws over size and data; 0 leaves them out."""
     stated: tuple[StatedLaw, ...] = ()

@@ -16,14 +16,14 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Search(Spec):
-    """What is tried for every size, to keep the best. The choice looks at the validation split alone."""
+    """Hyperparameter search for every size. Chosen on the validation split only."""
 
     grid: dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]] = Field(default={})
     """Dotted recipe key → values; every combination is tried."""
     settings: tuple[Setting, ...] = ()
-    """The settings to try, one by one, instead of a grid."""
+    """Settings to try, instead of a grid."""
     metric: Literal["auc", "logloss"] | None = None
-    """Validation metric that decides; absent: the `early_stopping.metric` of the recipe."""
+    """Validation metric to choose by; the recipe's `early_stopping.metric` when omitted."""
     seed: Seed = 0
     """Seed of every trial."""
 
@@ -42,34 +42,34 @@ class Search(Spec):
 
 
 class Ladder(Spec):
-    """One base recipe and its sizes: a curve of a scaling report."""
+    """A base recipe and its sizes: one curve of a scaling report."""
 
     recipe: str
-    """Name of a shipped recipe, or a file, looked for beside the sweep file first."""
+    """A shipped recipe, or a file, searched beside the sweep file first."""
     name: Identifier | None = None
-    """Label of the curve, first part of run names; the model's name when absent."""
+    """Name of the curve and prefix of its runs; the model's name when omitted."""
     set: Setting = Field(default={})
-    """Recipe keys changed for all sizes, after those of the sweep."""
+    """Recipe keys to set for all sizes, after those of the sweep."""
     sizes: Annotated[tuple[Setting, ...], Field(min_length=1)] = ({},)
-    """Recipe keys changed for each size, smallest first."""
+    """Recipe keys to set per size, smallest first."""
     search: Search | None = None
-    """Instead of the search of the sweep."""
+    """Search of this ladder, instead of the sweep's."""
 
 
 class SweepSpec(Spec):
-    """Many runs from one file: every ladder, size, share of the data and seed."""
+    """Many runs from one file: ladders × sizes × fractions of the data × seeds."""
 
     name: Identifier
-    """Names the folder of results."""
+    """Name of the results folder."""
     ladders: Annotated[tuple[Ladder, ...], Field(min_length=1)]
     set: Setting = Field(default={})
-    """Recipe keys changed for all ladders."""
+    """Recipe keys to set for all ladders."""
     fractions: Annotated[tuple[Share, ...], Field(min_length=1)] = (1.0,)
-    """Shares of the examples that a recipe would train on (key `max_examples`), for data scaling."""
+    """Fractions of the training examples to use (sets `max_examples`), for data scaling."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
-    """One run per size and seed, with the settings that the search chose."""
+    """Seeds of the final runs of each size, with the chosen settings."""
     search: Search | None = None
-    """Absent: the settings of the recipes are taken as they are."""
+    """Search over hyperparameters; none when omitted."""
 
     @field_validator("seeds", "fractions")
     @classmethod

@@ -1,4 +1,4 @@
-"""The training recipe: which data, which model, how to optimise, when to stop."""
+"""The training recipe: which data, which model, how to optimize, when to stop."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -31,19 +31,19 @@ NETWORK_KEYS: dict[str, str | None] = {
 
 
 class Adam(Spec):
-    """Adam on dense gradients. For embeddings this touches every row at every step: right for small
-    tables, where it also regularises rows that a batch does not use."""
+    """Adam on dense gradients. For embeddings it updates every row at every step: right for small tables,
+    where it also regularizes rows that are not in the batch."""
 
     name: Literal["adam"] = "adam"
     lr: PositiveFloat = 1e-3
     """Learning rate."""
     # Not strict: the validator below hands pydantic Python values, where a list would be refused.
     betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.9, 0.999)
-    """Decay of the running mean of gradients, and of their squares."""
+    """Decay rates of the running means of gradients and of their squares."""
     eps: PositiveFloat = 1e-8
-    """Added to the root of the squares."""
+    """Added to the denominator."""
     l2: NonNegativeFloat = 0.0
-    """λ of the penalty λ/2 ‖W‖², added to the gradient."""
+    """L2 penalty: λ of λ/2 ‖W‖², added to the gradient."""
 
 
 class RowwiseAdagrad(Spec):
@@ -53,152 +53,156 @@ class RowwiseAdagrad(Spec):
     lr: PositiveFloat = 1e-2
     """Learning rate."""
     eps: PositiveFloat = 1e-8
-    """Added to the root of the accumulator."""
+    """Added to the denominator."""
     l2: NonNegativeFloat = 0.0
-    """λ of the penalty λ/2 ‖w‖² on the rows that a batch uses; other rows do not shrink."""
+    """L2 penalty: λ of λ/2 ‖w‖² on the rows in the batch; other rows do not shrink."""
 
 
 class LazyAdam(Spec):
-    """Adam on the embedding rows that a batch uses: the moments of other rows stand still, so it is another
-    algorithm than Adam, at a cost that does not grow with the table."""
+    """Adam on the embedding rows in the batch only. The moments of other rows do not decay, so it is not
+    equivalent to Adam; its cost does not grow with the table."""
 
     name: Literal["lazy_adam"] = "lazy_adam"
     lr: PositiveFloat = 1e-3
     """Learning rate."""
     betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.9, 0.999)
-    """Decay of the running mean of gradients, and of their squares, per use of a row."""
+    """Decay rates of the running means of gradients and of their squares, per use of a row."""
     eps: PositiveFloat = 1e-8
-    """Added to the root of the squares."""
+    """Added to the denominator."""
     l2: NonNegativeFloat = 0.0
-    """λ of the penalty λ/2 ‖w‖² on the rows that a batch uses; other rows do not shrink."""
+    """L2 penalty: λ of λ/2 ‖w‖² on the rows in the batch; other rows do not shrink."""
 
 
 class OptimizerSpec(Spec):
-    """Dense weights and embeddings learn at separate rates."""
+    """Dense weights and embedding tables have separate optimizers."""
 
     dense: Adam = Adam()
-    """For all weights outside embedding tables."""
+    """Optimizer of all weights outside embedding tables."""
     embedding: Annotated[RowwiseAdagrad | LazyAdam | Adam, Field(discriminator="name")] = RowwiseAdagrad()
-    """For embedding tables."""
+    """Optimizer of embedding tables."""
     clip_norm: PositiveFloat | None = None
-    """Largest norm of the dense gradient; larger ones are scaled down."""
+    """Clip the norm of the dense gradient to this value."""
 
     @field_validator("embedding", mode="before")
     @classmethod
     def _default_name(cls, value: object) -> object:
-        """`embedding: {lr: 0.1}` means the default optimiser."""
+        """`embedding: {lr: 0.1}` means the default optimizer."""
         return {"name": "rowwise_adagrad", **value} if isinstance(value, dict) else value
 
 
 class ScheduleSpec(Spec):
-    """How both learning rates change over the run."""
+    """How both learning rates change during training."""
 
     warmup: Fraction = 0.0
-    """Share of all steps over which rates rise linearly from zero."""
+    """Fraction of all steps with linear warmup from zero."""
     decay: Literal["none", "linear", "cosine", "plateau"] = "none"
-    """`plateau` multiplies by `factor` whenever the watched metric does not improve."""
+    """Decay of the learning rates. `plateau` multiplies them by `factor` when the early-stopping metric
+    does not improve."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """What `plateau` multiplies the rates by."""
+    """Factor of `plateau`."""
     min_factor: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Rates never fall below this share of their recipe value."""
+    """Lower bound of the learning rates, as a fraction of their initial values."""
 
 
 class EarlyStopping(Spec):
-    """Stop when a validation metric no longer improves; the best weights are kept either way. LightGBM keeps
-    all its trees unless there is a `patience`."""
+    """Stop when a validation metric no longer improves. The best weights are kept either way; LightGBM
+    keeps all trees unless `patience` is given."""
 
     metric: Literal["auc", "logloss"] = "logloss"
-    """The validation metric that is watched; its best weights are kept."""
+    """Validation metric to monitor."""
     patience: PositiveInt | None = None
-    """Evaluations without improvement before stopping; absent: train to the end."""
+    """Evaluations without improvement before stopping; never stops when omitted."""
     min_delta: NonNegativeFloat = 1e-6
-    """Smaller changes are no improvement."""
+    """Smaller changes do not count as improvement."""
 
 
 class DivergenceSpec(Spec):
-    """When a run counts as lost. A loss that is not finite always does, once no step may be skipped."""
+    """When a run counts as diverged. A loss that is not finite always counts, once `skip_steps` are used
+    up."""
 
     max_loss: PositiveFloat = 10.0
-    """Mean training loss, over a logging interval of ten steps or more, above which the run has exploded."""
+    """Mean training loss above which a run counts as diverged, over a logging interval of at least ten
+    steps."""
     skip_steps: Annotated[int, Field(ge=0)] = 0
-    """Updates in a row that may be left out because their loss or gradient is not finite."""
+    """Consecutive updates to skip at most when their loss or gradient is not finite."""
 
 
 class DistributedSpec(Spec):
-    """How `torchrun` spreads a run over its processes; a single process ignores it."""
+    """Multi-process training under `torchrun`; ignored by a single process."""
 
     dense: Literal["ddp", "fsdp"] = "ddp"
-    """`ddp`: each process holds all dense weights; `fsdp`: a share of them (FSDP2), for the biggest."""
+    """`ddp` replicates dense weights, `fsdp` shards them (FSDP2), for the largest models."""
     embeddings: Literal["replicated", "row_wise", "table_wise", "column_wise", "planner"] = "replicated"
-    """`replicated`: each process holds all tables, and gradients are exchanged. Otherwise TorchRec divides
-    them: by rows, whole tables, by columns, or as its planner decides (extra `distributed`)."""
+    """Sharding of embedding tables. `replicated`: every process holds all tables and exchanges gradients.
+    The others use TorchRec (extra `distributed`): by rows, whole tables, by columns, or as its planner
+    decides."""
 
 
 class CheckpointSpec(Spec):
-    """How often progress is saved."""
+    """When to write checkpoints."""
 
     every_steps: PositiveInt | None = None
-    """Steps between checkpoints, beside those by time; absent: by time alone."""
+    """Also write a checkpoint every this many steps."""
     every_seconds: PositiveFloat = 60.0
     """Seconds between checkpoints."""
     keep: PositiveInt = 2
-    """How many of the newest stay."""
+    """Number of recent checkpoints to keep."""
 
 
 class TrainingSpec(Spec):
-    """One training run, complete: the same recipe and seed give the same weights."""
+    """One training run. The same recipe and seed give the same weights."""
 
     name: Identifier | None = None
-    """Names the run folder; `<data>-<model>` when absent."""
+    """Name of the run folder; `<data>-<model>` when omitted."""
     curve: str | None = None
-    """Label that scale-report groups runs by; the model's name when absent."""
+    """Curve of `scale-report` that the run belongs to; the model's name when omitted."""
     data: Identifier
     """Name of a prepared dataset."""
     defaults: Literal["rules", "fixed"] = Field(default="rules", exclude=True)
-    """What absent keys become: `rules` sizes them to the prepared dataset, `fixed` takes the constants of
-    this page. It is not kept: a run is known by what its keys became."""
+    """How omitted keys are filled in: `rules` sizes them to the prepared dataset, `fixed` uses the defaults
+    listed here. Not stored: the run folder has every key."""
     model: AnyModelSpec
-    """Which model, and its sizes."""
+    """Model and its hyperparameters."""
     optimizer: OptimizerSpec = OptimizerSpec()
-    """How weights are updated."""
+    """Optimizers of dense weights and embedding tables."""
     schedule: ScheduleSpec = ScheduleSpec()
-    """How learning rates change over the run."""
+    """Learning rate schedule."""
     batch_size: PositiveInt = 4096
     """Examples per update."""
     accumulate: PositiveInt = 1
-    """Process each batch in this many pieces and add up their gradients: less memory, the same update
-    (but for batch norm, which sees pieces)."""
+    """Gradient accumulation: split each batch into this many micro-batches. Less memory, the same update,
+    except with batch norm."""
     epochs: PositiveInt = 1
     """Passes over the train split."""
     max_examples: PositiveInt | None = None
-    """Stop after exactly this many training examples, for data scaling."""
+    """Stop after exactly this many training examples (for data scaling)."""
     shuffle: bool = True
-    """Read the train split in another random order in every epoch."""
+    """Shuffle the train split differently in every epoch."""
     evaluate_every: PositiveInt | None = None
-    """Steps between validations, or trees; absent: at the end of each epoch, or after every tree."""
+    """Steps (or trees) between validations; every epoch (or tree) when omitted."""
     early_stopping: EarlyStopping = EarlyStopping()
-    """What is watched on the validation split, and when to stop."""
+    """Validation metric to monitor, and when to stop."""
     checkpoint: CheckpointSpec = CheckpointSpec()
-    """How often progress is saved."""
+    """When to write checkpoints."""
     divergence: DivergenceSpec = DivergenceSpec()
-    """When a run counts as lost."""
+    """When a run counts as diverged."""
     distributed: DistributedSpec = DistributedSpec()
-    """How several processes share a run."""
+    """Multi-process training."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Of first weights, dropout and the order of examples."""
+    """Seed for weight initialization, dropout and shuffling."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Processor threads; absent: as many as there are cores."""
+    """CPU threads; one per physical core when omitted."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to train: `auto` takes a GPU where torch finds one. Several processes train on processors."""
+    """Device; `auto` uses a GPU where torch finds one. Multi-process training runs on CPU only."""
     precision: Precision = "float32"
-    """`bfloat16`: matrix products in bfloat16 where the device has it; weights, logits, loss and
-    optimisers stay float32."""
+    """`bfloat16` computes matrix products in bfloat16 where the device supports it; weights, logits, loss
+    and optimizers stay float32."""
     embedding_dtype: Precision = "float32"
-    """`bfloat16` halves the memory of embedding tables; their updates are computed in float32 and rounded
-    stochastically. Not with the dense `adam` for embeddings."""
+    """`bfloat16` halves the memory of embedding tables, with updates in float32 and stochastic rounding.
+    Not with `adam` embeddings."""
     compile: bool = False
-    """Train through torch.compile, where there is a C++ compiler: it takes a quarter of a minute, less the
-    next time, and pays in long runs in bfloat16."""
+    """Use torch.compile if there is a C++ compiler. Costs about 15 seconds, less with warm caches; pays off
+    in long bfloat16 runs."""
 
     @field_validator("defaults")
     @classmethod
@@ -235,7 +239,7 @@ class TrainingSpec(Spec):
             if key in self.model_fields_set:
                 yield Mistake(f"model `lightgbm` does not use `{key}`", (key,), why)
         if self.device == "cuda":
-            yield Mistake("model `lightgbm` trains on processors", ("device",), "leave `device` out")
+            yield Mistake("model `lightgbm` trains on CPU only", ("device",), "leave `device` out")
 
     def _sharded_mistakes(self) -> Iterator[Mistake]:
         """What tables that are spread over processes cannot do."""
