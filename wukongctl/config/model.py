@@ -37,7 +37,7 @@ class DeepFMSpec(DeepSpec):
     hidden: Widths = (400, 400, 400)
     """Hidden layers of the MLP."""
     batch_norm: bool = False
-    """In the MLP."""
+    """Batch norm in the MLP."""
 
     def search_space(self) -> Space:
         """The size of the MLP."""
@@ -49,13 +49,13 @@ class DLRMSpec(DeepSpec):
 
     name: Literal["dlrm"]
     bottom: Widths = (512, 256)
-    """Hidden layers of the MLP that makes one embedding of all numeric features."""
+    """Hidden layers of the MLP that turns all numeric features into one embedding."""
     top: Widths = (512, 512)
     """Hidden layers of the MLP on the interactions."""
     interaction: Literal["dot", "cat"] = "dot"
-    """`dot`: products of all pairs of embeddings. `cat`: the embeddings as they are, side by side."""
+    """`dot`: dot products of all pairs of embeddings. `cat`: the embeddings, concatenated."""
     batch_norm: bool = False
-    """In both MLPs."""
+    """Batch norm in both MLPs."""
 
     def search_space(self) -> Space:
         """The size of the top MLP."""
@@ -69,13 +69,14 @@ class DCNv2Spec(DeepFieldsSpec):
     cross_layers: Depth = 3
     """Layers of the cross network."""
     rank: Size | None = None
-    """Rank of the cross matrices; absent: full. Above half of the inputs N d it costs more than full ones."""
+    """Rank of the cross matrices; full when omitted. Above half of the input width, low rank costs more
+    than full."""
     structure: Literal["cross", "stacked", "parallel"] = "parallel"
-    """`cross` has no MLP; `stacked` puts it on the cross network, `parallel` beside it."""
+    """Place of the MLP: none (`cross`), after the cross network (`stacked`), or beside it (`parallel`)."""
     hidden: Widths = (400, 400, 400)
     """Hidden layers of the MLP; unused by `cross`."""
     batch_norm: bool = False
-    """In the MLP."""
+    """Batch norm in the MLP."""
 
     def search_space(self) -> Space:
         """Layers and rank of the cross network, and the size of the MLP."""
@@ -90,32 +91,32 @@ class AutoIntSpec(DeepFieldsSpec):
 
     name: Literal["autoint"]
     attention_layers: Depth = 3
-    """Layers of self-attention."""
+    """Number of self-attention layers."""
     attention_width: Size = 64
-    """Width of queries, keys and values, all heads together."""
+    """Width of queries, keys and values over all heads."""
     heads: Size = 2
-    """Heads of every layer; they divide `attention_width`."""
+    """Heads per layer; must divide `attention_width`."""
     scale: bool = True
     """Divide the scores by the square root of a head's width."""
     residual: bool = True
-    """Add the input of a layer, mapped to its width, to what the layer gives."""
+    """Residual connection around each layer, with a projection to its width."""
     layer_norm: bool = False
-    """After that sum, before the ReLU."""
+    """LayerNorm after the residual, before the ReLU."""
     linear: bool = False
     """Add a linear model, one weight per feature value."""
     structure: Literal["parallel", "stacked"] = "parallel"
-    """`parallel`: the MLP reads the embeddings, its logit is added. `stacked`: it reads the result of the
-    attention and the embeddings."""
+    """`parallel`: the MLP reads the embeddings and its logit is added. `stacked`: it reads the output of
+    the attention and the embeddings."""
     hidden: Widths | None = (400, 400, 400)
-    """Hidden layers of the MLP; null leaves it out (AutoInt without plus)."""
+    """Hidden layers of the MLP; null for none (AutoInt)."""
     batch_norm: bool = False
-    """In the MLP."""
+    """Batch norm in the MLP."""
     value_hidden: Widths | None = None
-    """Compute V by an MLP on the flattened input with these hidden layers, not by a linear map."""
+    """Hidden layers of an MLP on the flattened input that computes V, instead of a linear map."""
     layer_hidden: Widths | None = None
-    """Put an MLP on the flattened result of the attention, with these hidden layers."""
+    """Hidden layers of an MLP on the flattened output of each attention."""
     pyramid: Size | None = None
-    """Rows to which the result of the first layer is linearly compressed."""
+    """Number of rows to which the output of the first layer is compressed."""
 
     def search_space(self) -> Space:
         """Depth and width of the attention, and the size of the MLP."""
@@ -142,17 +143,17 @@ class AFNSpec(DeepFieldsSpec):
 
     name: Literal["afn"]
     neurons: Size = 600
-    """Logarithmic neurons, each one product of powers."""
+    """Number of logarithmic neurons (products of powers)."""
     afn_hidden: Widths = (400,)
-    """Hidden layers on the logarithmic neurons."""
+    """Hidden layers after the logarithmic neurons."""
     afn_dropout: DropoutRate = 0.0
-    """Dropout in those layers."""
+    """Dropout probability of these layers."""
     hidden: Widths | None = (400, 400, 400)
-    """Hidden layers of the MLP beside them; null leaves it out (AFN without plus)."""
+    """Hidden layers of the MLP; null for none (AFN)."""
     own_embeddings: bool = True
-    """Give that MLP embeddings of its own, as its paper does; false: both read the same ones."""
+    """Separate embeddings for the MLP, as in the paper; false shares them."""
     batch_norm: bool = False
-    """In both MLPs; the logarithmic layer always has it."""
+    """Batch norm in both MLPs; the logarithmic layer always has it."""
 
     def search_space(self) -> Space:
         """Neurons and the size of both MLPs."""
@@ -166,26 +167,26 @@ class AFNSpec(DeepFieldsSpec):
 
 
 class Stream(Spec):
-    """One of FinalMLP's two MLPs; its last hidden layer enters the fusion."""
+    """One of FinalMLP's two MLPs. Its last hidden layer is fused."""
 
     hidden: Annotated[Widths, Field(min_length=1)] = (400,)
-    """Hidden layers; `heads` divides the last width."""
+    """Hidden layers; the last width must be divisible by `heads`."""
     dropout: DropoutRate = 0.0
-    """Share of hidden values that training zeroes."""
+    """Dropout probability."""
     batch_norm: bool = True
-    """Before every ReLU."""
+    """Batch norm before every ReLU."""
 
 
 class FeatureSelection(Spec):
     """FinalMLP's gates on the input of each stream."""
 
     hidden: Widths = (800,)
-    """Hidden layers of both gates. Of a gate without context only the last bias learns, as in the published
-    implementation; `[]` gives gates as able for fewer weights."""
+    """Hidden layers of both gates. In a gate without context only the last bias learns, as published; `[]`
+    is as expressive with fewer weights."""
     context1: tuple[str, ...] = ()
-    """Features that steer the gate of the first stream, by name or pattern; none: a learned constant."""
+    """Features that control the gate of the first stream, by name or pattern; a learned constant if empty."""
     context2: tuple[str, ...] = ()
-    """Those of the second stream; a feature may steer both."""
+    """Features that control the gate of the second stream."""
 
     def _mistakes(self) -> Iterator[Mistake]:
         for context in self.named_features:
@@ -208,9 +209,9 @@ class FinalMLPSpec(FieldsSpec):
     mlp2: Stream = Stream()
     """The second stream."""
     heads: Size = 10
-    """Pieces into which the stream outputs are cut for the bilinear form."""
+    """Number of heads of the bilinear fusion."""
     selection: FeatureSelection | None = FeatureSelection()
-    """null leaves the gates out."""
+    """Gates on the input of each stream; null for none."""
 
     def search_space(self) -> Space:
         """Size and dropout of both streams, in widths that `heads` divides."""
@@ -237,20 +238,20 @@ class MaskNetSpec(DeepFieldsSpec):
 
     name: Literal["masknet"]
     structure: Literal["serial", "parallel"] = "parallel"
-    """`serial`: a chain of blocks with the widths of `hidden`. `parallel`: `blocks` blocks of
-    `block_width` side by side, then an MLP with the widths of `hidden`."""
+    """`serial`: a chain of blocks of widths `hidden`. `parallel`: `blocks` blocks of `block_width`, then an
+    MLP of widths `hidden`."""
     hidden: Annotated[Widths, Field(min_length=1)] = (400, 400, 400)
-    """Widths of the blocks in a chain, or of the MLP behind parallel ones."""
+    """Widths of the serial blocks, or of the MLP after parallel ones."""
     blocks: Depth = 3
-    """How many blocks stand side by side; unused by `serial`."""
+    """Number of parallel blocks; unused by `serial`."""
     block_width: Size = 64
-    """Width of each of them; unused by `serial`."""
+    """Width of each parallel block; unused by `serial`."""
     reduction: PositiveFloat = 1.0
     """Width of a mask's hidden layer, relative to what it masks."""
     layer_norm: bool = True
-    """In every block, before the ReLU."""
+    """LayerNorm in every block, before the ReLU."""
     embedding_norm: bool = False
-    """LayerNorm on each embedding before the first block; masks still read the raw ones."""
+    """LayerNorm on the embeddings before the first block; masks read the raw ones."""
 
     def search_space(self) -> Space:
         """Widths, masks and parallel blocks."""
@@ -265,11 +266,11 @@ class XDeepFMSpec(DeepSpec):
 
     name: Literal["xdeepfm"]
     cin: Annotated[Widths, Field(min_length=1)] = (64,)
-    """Rows made by each layer of the compressed interaction network."""
+    """Rows of each layer of the compressed interaction network."""
     hidden: Widths | None = (400, 400, 400)
-    """Hidden layers of the MLP; null leaves it out."""
+    """Hidden layers of the MLP; null for none."""
     batch_norm: bool = False
-    """In the MLP."""
+    """Batch norm in the MLP."""
 
     def search_space(self) -> Space:
         """The size of the interaction network and of the MLP."""
@@ -284,7 +285,7 @@ class MLPSpec(DeepSpec):
     hidden: Widths = (400, 400, 400)
     """Hidden layers."""
     batch_norm: bool = False
-    """Before every ReLU."""
+    """Batch norm before every ReLU."""
 
     def search_space(self) -> Space:
         """The hidden layers."""

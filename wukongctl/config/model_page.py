@@ -31,14 +31,12 @@ class ModelSpec(Spec):
     """What every model needs."""
 
     width: Size = 16
-    """Embedding width d."""
+    """Embedding width."""
     embedding_init: PositiveFloat | None = None
-    """Standard deviation of new embeddings; width^-1/2 when absent. Tiny values starve the LayerNorm
-    after the factorization machine."""
+    """Standard deviation of initial embeddings; width^-1/2 when omitted."""
     logit_scale: PositiveFloat = 1.0
-    """Factor on the first weights of the last layer, the one that makes the logit. A small one starts all
-    predictions near one half, so that a short pass has no random ones to unlearn. The pair sums of `fm` and
-    `deepfm` have no weights, so it does not reach them: `embedding_init` does."""
+    """Factor on the initial weights of the last layer; a small one starts predictions near one half. Does
+    not affect the pair sums of `fm` and `deepfm`, which have no weights."""
 
     @model_serializer(mode="wrap")
     def _without_default_scale(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -65,15 +63,15 @@ class FieldsSpec(ModelSpec):
     """A model for which a numeric feature is an embedding like any other."""
 
     bottom: Widths | None = None
-    """Hidden layers of an MLP that makes one embedding of all numeric features; absent: one embedding
-    x_j w_j for each."""
+    """Hidden layers of an MLP that turns all numeric features into one embedding; when omitted, each is an
+    embedding x_j w_j."""
 
 
 class DeepSpec(ModelSpec):
     """A model with hidden layers."""
 
     dropout: DropoutRate = 0.0
-    """Share of hidden values that training zeroes."""
+    """Dropout probability."""
 
 
 class DeepFieldsSpec(DeepSpec, FieldsSpec):

@@ -1,4 +1,4 @@
-"""Wukong's page of a training recipe; the symbols are the paper's (arXiv 2403.02545)."""
+"""Wukong's section of a training recipe; symbols as in the paper (arXiv 2403.02545)."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal, NamedTuple
@@ -33,25 +33,25 @@ LayerWidths = Annotated[
 
 
 class Attention(Spec):
-    """How an attentive projection Y(X) is computed: W_c X, flattened, through an MLP, to n x k."""
+    """Attentive projection Y(X): W_c X, flattened, through an MLP, to n x k."""
 
     rows: Size = 8
-    """Rows m of the linearly compressed input."""
+    """Rows m of the compressed input W_c X."""
     hidden: Widths = (64,)
     """Hidden layers of the MLP."""
 
 
 class Group(Spec):
-    """Features of little importance that share a few embeddings of the common width."""
+    """Minor features that share a few embeddings."""
 
     features: Annotated[tuple[str, ...], Field(min_length=1)]
     """Names, or patterns such as `device_*`."""
     width: Size = 4
-    """Width of the tables in which each feature is looked up."""
+    """Width of their embedding tables."""
     hidden: Widths = ()
-    """Hidden layers of the MLP from all of them, side by side, to the embeddings of the group."""
+    """Hidden layers of the MLP from their concatenation to the embeddings of the group."""
     embeddings: Size = 1
-    """Embeddings of the common width that the whole group gets."""
+    """Number of embeddings of the whole group."""
 
 
 class LayerSizes(NamedTuple):
@@ -68,37 +68,35 @@ class WukongSpec(DeepSpec):
 
     name: Literal["wukong"]
     layers: Depth = 2
-    """Layers of the stack; l of them reach interactions of order 2^l."""
+    """Number of layers; l layers reach interactions of order 2^l."""
     n_F: LayerSize = 8  # noqa: N815
-    """Embeddings made by the factorization machine block: of each layer, or a list with one per layer."""
+    """Embeddings from the factorization machine block; one value, or a list per layer."""
     n_L: LayerSize = 8  # noqa: N815
-    """Embeddings made by the linear compress block: of each layer, or a list with one per layer."""
+    """Embeddings from the linear compress block; one value, or a list per layer."""
     k: LayerSize = 8
-    """Columns of the projection Y in X Xᵀ Y, or a list with one per layer; unused when `projection` is
-    none."""
+    """Columns of the projection Y in X Xᵀ Y; one value, or a list per layer. Unused with `projection:
+    none`."""
     projection: Literal["none", "static", "attentive"] = "static"
-    """What Y is: nothing, so that all pairs stay (`none`), learned weights (`static`), or computed from X
-    (`attentive`)."""
+    """Projection Y: `none` keeps all pairs, `static` learns weights, `attentive` computes it from X."""
     attention: Attention = Attention()
-    """Sizes of an attentive projection; unused by the others."""
+    """Sizes of an attentive projection; unused otherwise."""
     hidden: LayerWidths = (128,)
-    """Hidden layers of the MLP inside the factorization machine block, or a list of such lists with one
-    per layer."""
+    """Hidden layers of the MLP in the factorization machine block; one list, or a list per layer."""
     bottom: Widths = (512, 256)
     """Hidden layers of the MLP that turns numeric features into embeddings."""
     dense_embeddings: Size = 1
-    """Embeddings the bottom MLP yields."""
+    """Embeddings from the bottom MLP."""
     embeddings_per_feature: dict[str, Size] = Field(default_factory=dict)
-    """How many embeddings an important categorical or sequence feature gets; one where absent. Names, or
-    patterns such as `user_*`."""
+    """Number of embeddings of important categorical or sequence features, by name or pattern such as
+    `user_*`; one when omitted."""
     groups: tuple[Group, ...] = ()
-    """Groups of unimportant categorical or sequence features, each mapped by an MLP to few embeddings."""
+    """Groups of minor categorical or sequence features, each mapped by an MLP to a few embeddings."""
     head: Widths = (128,)
-    """Hidden layers of the final MLP on the flattened stack output."""
+    """Hidden layers of the final MLP."""
     bias: bool = True
-    """Biases in the MLPs of the factorization machine blocks."""
+    """Use biases in the MLPs of the factorization machine blocks."""
     ablate: tuple[Literal["fmb", "lcb", "residual"], ...] = ()
-    """Parts of every layer whose output is replaced by zeros; sizes and cost stay (Figure 4)."""
+    """Parts of every layer whose output is zeroed, as in Figure 4; sizes and cost stay."""
 
     def _mistakes(self) -> Iterator[Mistake]:
         yield from self._layer_mistakes()
