@@ -3,7 +3,7 @@
 import pytest
 
 from wukongctl.config.model_page import Named
-from wukongctl.config.positions import Path
+from wukongctl.config.positions import KeyPath
 from wukongctl.config.spec import Mismatch
 from wukongctl.models.lookups import matching, require_features
 
@@ -15,7 +15,7 @@ def test_patterns_name_features_in_their_order_and_names_come_first() -> None:
     assert matching(["itm"], names) == ["itm"]  # whoever looks it up says what it may have meant
 
 
-def told(*lists: list[Named]) -> list[tuple[str, Path]]:
+def told(*lists: list[Named]) -> list[tuple[str, KeyPath]]:
     with pytest.raises(Mismatch) as error:
         require_features(lists, ("ab", "ac"), ("model",))
     return [(mistake.message, mistake.path) for mistake in error.value.mistakes]

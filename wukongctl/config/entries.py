@@ -7,8 +7,7 @@ from pathlib import Path
 from wukongctl.config import library
 from wukongctl.config.completion import LookUp, complete
 from wukongctl.config.loading import Override, read, validate
-from wukongctl.config.positions import Document, Place
-from wukongctl.config.positions import Path as Keys
+from wukongctl.config.positions import Document, KeyPath, Place
 from wukongctl.config.sweep import Ladder, Search, Setting, SweepSpec
 from wukongctl.config.training import TrainingSpec
 from wukongctl.errors import Problem, RecipeError, UsageError
@@ -81,13 +80,13 @@ class _Expander:
             self._complain(error, ("ladders", number, "recipe"))
             return None
 
-    def _complain(self, error: UsageError, at: Keys) -> None:
+    def _complain(self, error: UsageError, at: KeyPath) -> None:
         self.problems.append(self.document.problem(error.message, at, hint=error.hint))
 
     def _trials(self, base: Document, number: int, size: int) -> tuple[Trial, ...]:
         ladder = self.spec.ladders[number]
         search = ladder.search or self.spec.search
-        at: Keys = ("ladders", number, "search") if ladder.search else ("search",)
+        at: KeyPath = ("ladders", number, "search") if ladder.search else ("search",)
         common = [
             *self._overrides(self.spec.set, ("set",)),
             *self._overrides(ladder.set, ("ladders", number, "set")),
@@ -117,10 +116,10 @@ class _Expander:
             message = f"size {size + 1} makes the same recipe as size {first + 1}"
             self.problems.append(self.document.problem(message, ("ladders", number, "sizes", size)))
 
-    def _overrides(self, setting: Setting, at: Keys) -> Iterable[Override]:
+    def _overrides(self, setting: Setting, at: KeyPath) -> Iterable[Override]:
         return [Override(key, value, self._place((*at, key))) for key, value in setting.items()]
 
-    def _place(self, path: Keys) -> Place:
+    def _place(self, path: KeyPath) -> Place:
         """Where a key is written, or its nearest parent."""
         problem = self.document.problem("", path, at_key=True)
         return problem.file, problem.line, problem.column

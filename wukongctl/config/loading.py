@@ -6,14 +6,14 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from wukongctl.config.formats import Format, instead_of
-from wukongctl.config.positions import Document, Path, Place, parse, parse_scalar
+from wukongctl.config.positions import Document, KeyPath, Place, parse, parse_scalar
 from wukongctl.config.spec import Mismatch, Mistake, Mistakes, Spec
 from wukongctl.errors import Problem, RecipeError, UsageError
 
@@ -37,7 +37,7 @@ class OtherFormat(RecipeError):
         self.document, self.meant = document, meant
 
 
-def load(path: FilePath, spec: type[S], overrides: Sequence[str | Override] = ()) -> S:
+def load(path: Path, spec: type[S], overrides: Sequence[str | Override] = ()) -> S:
     """Read `path` as a `spec`, after applying overrides of the form `a.b=value`.
 
     Raises RecipeError with all problems, UsageError when the file cannot be read.
@@ -45,7 +45,7 @@ def load(path: FilePath, spec: type[S], overrides: Sequence[str | Override] = ()
     return validate(read(path), spec, overrides)
 
 
-def read(path: FilePath) -> Document:
+def read(path: Path) -> Document:
     """Parse the YAML of `path`; raises UsageError when the file cannot be read."""
     try:
         return parse(path.read_text(encoding="utf-8"), str(path))
@@ -92,7 +92,7 @@ def _position(problem: Problem) -> tuple[int, int]:
 
 @contextmanager
 def placed(
-    source: FilePath | Document, overrides: Sequence[str | Override] = (), *, at_key: bool = True
+    source: Path | Document, overrides: Sequence[str | Override] = (), *, at_key: bool = True
 ) -> Iterator[None]:
     """Make a Mismatch of the recipe `source`, overridden, with its data one RecipeError with all lines,
     and the columns of the keys or of their values."""
@@ -174,7 +174,7 @@ def _override(document: Document, override: Override) -> None:
     parts = override.key.split(".")
     if "" in parts:
         raise RecipeError([Problem(f"`{override.key}` is not of the form `key.subkey`", *override.place)])
-    path: Path = tuple(int(part) if part.isdigit() else part for part in parts)
+    path: KeyPath = tuple(int(part) if part.isdigit() else part for part in parts)
     parent = document.value
     for depth, step in enumerate(path[:-1]):
         parent = _descend(parent, step, document, path[: depth + 1], override)
@@ -188,7 +188,7 @@ def _refused(override: Override, why: str) -> RecipeError:
     return RecipeError([Problem(f"cannot set `{override.key}`: {why}", *override.place)])
 
 
-def _descend(parent: Any, step: str | int, document: Document, path: Path, override: Override) -> Any:
+def _descend(parent: Any, step: str | int, document: Document, path: KeyPath, override: Override) -> Any:
     if isinstance(parent, list) and isinstance(step, int) and step < len(parent):
         child = parent[step]
     elif isinstance(parent, dict):
@@ -218,7 +218,7 @@ def _explained(detail: ErrorDetails, document: Document, spec: type[Spec]) -> li
     return [_explain(detail, document, spec)]
 
 
-def _located(mistake: Mistake, page: Path, document: Document, *, at_key: bool = True) -> Problem:
+def _located(mistake: Mistake, page: KeyPath, document: Document, *, at_key: bool = True) -> Problem:
     """At the one of the keys that was overridden, else at the first that is written."""
     paths = [(*page, *path) for path in (mistake.path, *mistake.others)]
     overridden = [path for path in paths if document.is_overridden(path)]
@@ -258,7 +258,7 @@ def _explain(detail: ErrorDetails, document: Document, spec: type[Spec]) -> Prob
             return document.problem(f"`{'.'.join(map(str, path)) or 'the recipe'}`: {message}", path)
 
 
-def _of_another_shape(document: Document, path: Path, kind: str, value: Any) -> Problem:
+def _of_another_shape(document: Document, path: KeyPath, kind: str, value: Any) -> Problem:
     """One value where a list or a mapping of keys belongs, and how to write it."""
     written = value if isinstance(value, str) else json.dumps(value)
     dotted, hint = ".".join(map(str, path)), None
@@ -282,15 +282,15 @@ def _chosen_by(document: Document, loc: tuple[str | int, ...]) -> str | None:
     return None
 
 
-def _not_among(document: Document, path: Path, value: str, expected: str) -> Problem:
+def _not_among(document: Document, path: KeyPath, value: str, expected: str) -> Problem:
     dotted = ".".join(map(str, path))
     hint = did_you_mean(value, _names(expected))
     return document.problem(f"`{dotted}` is `{value}`, expected {expected}", path, hint=hint)
 
 
-def _path_in(value: Any, loc: tuple[str | int, ...]) -> Path:
+def _path_in(value: Any, loc: tuple[str | int, ...]) -> KeyPath:
     """The part of pydantic's location that exists in the file: it also names union members."""
-    path: Path = ()
+    path: KeyPath = ()
     for step in loc:
         if isinstance(value, dict) and step in value:
             value = value[str(step)]

@@ -14,7 +14,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from wukongctl.errors import Problem
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 MAX_VALUES = 200_000
 """Values of one file, aliases followed: a few lines of YAML can stand for billions."""
 TOO_MUCH = "it is nested too deeply, or its aliases stand for too many values"
@@ -29,12 +29,14 @@ class Document:
 
     file: str
     value: Any = None
-    keys: dict[Path, tuple[int, int]] = field(default_factory=dict)
-    values: dict[Path, tuple[int, int]] = field(default_factory=dict)
-    overrides: dict[Path, Place] = field(default_factory=dict)
+    keys: dict[KeyPath, tuple[int, int]] = field(default_factory=dict)
+    values: dict[KeyPath, tuple[int, int]] = field(default_factory=dict)
+    overrides: dict[KeyPath, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
-    def problem(self, message: str, path: Path, *, at_key: bool = False, hint: str | None = None) -> Problem:
+    def problem(
+        self, message: str, path: KeyPath, *, at_key: bool = False, hint: str | None = None
+    ) -> Problem:
         """A problem at `path`; where the path does not exist, at its nearest parent that does."""
         for end in range(len(path), -1, -1):
             prefix = path[:end]
@@ -46,11 +48,11 @@ class Document:
                 return Problem(message, self.file, *place, hint=hint)
         return Problem(message, self.file, 1, 1, hint=hint)
 
-    def is_overridden(self, path: Path) -> bool:
+    def is_overridden(self, path: KeyPath) -> bool:
         """Whether `path`, or something it is part of, is not from the file."""
         return any(path[:end] in self.overrides for end in range(1, len(path) + 1))
 
-    def replace(self, path: Path, place: Place) -> None:
+    def replace(self, path: KeyPath, place: Place) -> None:
         """What stands at `path` comes from `place` now; what the file had below it is gone."""
         for known in (self.keys, self.values, self.overrides):
             for below in [other for other in known if other[: len(path)] == path and other != path]:
@@ -101,7 +103,7 @@ class _Builder:
         self.open_nodes: set[int] = set()
         self.built = 0
 
-    def build(self, node: Node, path: Path) -> Any:
+    def build(self, node: Node, path: KeyPath) -> Any:
         self.built += 1
         if self.built > MAX_VALUES:
             raise _TooMuch
@@ -120,7 +122,7 @@ class _Builder:
         finally:
             self.open_nodes.discard(id(node))
 
-    def _mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
+    def _mapping(self, node: MappingNode, path: KeyPath) -> dict[str, Any]:
         built: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = self._key(key_node)

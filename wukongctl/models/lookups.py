@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from wukongctl.config.loading import did_you_mean
 from wukongctl.config.model_page import Named
-from wukongctl.config.positions import Path
+from wukongctl.config.positions import KeyPath
 from wukongctl.config.spec import Mismatch, Mistake
 from wukongctl.data.schema import Schema
 
@@ -24,7 +24,7 @@ def matching(wanted: Sequence[str], names: Sequence[str]) -> list[str]:
     return [each for name in wanted for each in _meant(name, names)]
 
 
-def require_features(lists: Sequence[Sequence[Named]], names: Sequence[str], page: Path) -> None:
+def require_features(lists: Sequence[Sequence[Named]], names: Sequence[str], page: KeyPath) -> None:
     """Mismatch for each entry that means no feature of the data, or one that its list has already.
 
     `lists` hold names or patterns with the keys that give them, from `page` of the recipe.
@@ -34,7 +34,7 @@ def require_features(lists: Sequence[Sequence[Named]], names: Sequence[str], pag
         raise Mismatch(mistakes)
 
 
-def _feature_mistakes(named: Sequence[Named], names: Sequence[str], page: Path) -> Iterator[Mistake]:
+def _feature_mistakes(named: Sequence[Named], names: Sequence[str], page: KeyPath) -> Iterator[Mistake]:
     meant_by: dict[str, str] = {}
     for name, path in named:
         meant, where = _meant(name, names), (*page, *path)
