@@ -5,20 +5,20 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from wukongctl.config.completion import complete
-from wukongctl.config.defaults import ChosenDefault, DatasetFacts, choices
+from wukongctl.config.defaults import Choice, Facts, choices
 from wukongctl.config.loading import Override
-from wukongctl.config.positions import Place, parse
+from wukongctl.config.positions import Position, parse
 
 
-def draft(dataset: str, model: str, facts: DatasetFacts) -> tuple[ChosenDefault, ...]:
+def draft(dataset: str, model: str, facts: Facts) -> tuple[Choice, ...]:
     """What the rules choose for a `model` on `dataset`; raises RecipeError when there is no such model."""
-    place: Place = (f"--model {model}", 0, 0)
+    place: Position = (f"--model {model}", 0, 0)
     named = (Override("data", dataset, place), Override("model.name", model, place))
     complete(parse("{}", place[0]), lambda _: facts, named)  # raises
     return choices({"data": dataset, "model": {"name": model}}, facts)
 
 
-def to_text(dataset: str, model: str, chosen: Sequence[ChosenDefault], header: Sequence[str]) -> str:
+def to_text(dataset: str, model: str, chosen: Sequence[Choice], header: Sequence[str]) -> str:
     """The recipe as a file: `header` as comments, then the keys, those of a group together."""
     lines = [*(f"# {line}" for line in header), f"data: {dataset}"]
     keys = [("model.name", model, ""), *chosen]

@@ -7,7 +7,7 @@ from pathlib import Path
 from wukongctl.config import library
 from wukongctl.config.completion import LookUp, complete
 from wukongctl.config.loading import Override, read, validate
-from wukongctl.config.positions import Document, KeyPath, Place
+from wukongctl.config.positions import Document, KeyPath, Position
 from wukongctl.config.sweep import Ladder, Search, Setting, SweepSpec
 from wukongctl.config.training import TrainingSpec
 from wukongctl.errors import Problem, RecipeError, UsageError
@@ -119,7 +119,7 @@ class _Expander:
     def _overrides(self, setting: Setting, at: KeyPath) -> Iterable[Override]:
         return [Override(key, value, self._place((*at, key))) for key, value in setting.items()]
 
-    def _place(self, path: KeyPath) -> Place:
+    def _place(self, path: KeyPath) -> Position:
         """Where a key is written, or its nearest parent."""
         problem = self.document.problem("", path, at_key=True)
         return problem.file, problem.line, problem.column

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import wukongctl
-from wukongctl.config.loading import did_you_mean
+from wukongctl.config.suggestions import did_you_mean
 from wukongctl.errors import UsageError
 
 ENDINGS = (".yaml", ".yml")

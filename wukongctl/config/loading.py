@@ -1,10 +1,9 @@
 """A YAML recipe → its typed model, or every problem in it at once, each with `file:line:column`."""
 
 import copy
-import difflib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
@@ -13,8 +12,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from wukongctl.config.formats import Format, instead_of
-from wukongctl.config.positions import Document, KeyPath, Place, parse, parse_scalar
+from wukongctl.config.positions import Document, KeyPath, Position, parse, parse_scalar
 from wukongctl.config.spec import Mismatch, Mistake, Mistakes, Spec
+from wukongctl.config.suggestions import closest, did_you_mean
 from wukongctl.errors import Problem, RecipeError, UsageError
 
 S = TypeVar("S", bound=Spec)
@@ -26,7 +26,7 @@ class Override(NamedTuple):
 
     key: str
     value: Any
-    place: Place
+    place: Position
 
 
 class OtherFormat(RecipeError):
@@ -131,26 +131,14 @@ def _mend_tag(detail: ErrorDetails, document: Document) -> bool:
     if detail["type"] != "union_tag_invalid":
         return False
     context = detail["ctx"]
-    closest = _closest(str(context["tag"]), _names(str(context["expected_tags"])))
-    if closest is None:
+    meant = closest(str(context["tag"]), _names(str(context["expected_tags"])))
+    if meant is None:
         return False
     holder = document.value
     for step in _path_in(document.value, detail["loc"]):
         holder = holder[step]
-    holder[_names(str(context["discriminator"]))[0]] = closest
+    holder[_names(str(context["discriminator"]))[0]] = meant
     return True
-
-
-def did_you_mean(word: str, candidates: Iterable[str]) -> str | None:
-    """`did you mean ...?` for the closest candidate, ignoring case; None when nothing is close."""
-    closest = _closest(word, candidates)
-    return None if closest is None else f"did you mean `{closest}`?"
-
-
-def _closest(word: str, candidates: Iterable[str]) -> str | None:
-    by_lower = {candidate.lower(): candidate for candidate in candidates}
-    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
-    return by_lower[close[0]] if close else None
 
 
 def _names(quoted: str) -> list[str]:

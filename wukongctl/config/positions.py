@@ -15,10 +15,11 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from wukongctl.errors import Problem
 
 KeyPath = tuple[str | int, ...]
+"""Keys and list indices from the top of a recipe to a value."""
 MAX_VALUES = 200_000
 """Values of one file, aliases followed: a few lines of YAML can stand for billions."""
 TOO_MUCH = "it is nested too deeply, or its aliases stand for too many values"
-Place = tuple[str, int, int]
+Position = tuple[str, int, int]
 """File, line and column; line 0 where the value is from no file."""
 _SCALARS = frozenset({"null", "bool", "int", "float", "str"})
 
@@ -31,7 +32,7 @@ class Document:
     value: Any = None
     keys: dict[KeyPath, tuple[int, int]] = field(default_factory=dict)
     values: dict[KeyPath, tuple[int, int]] = field(default_factory=dict)
-    overrides: dict[KeyPath, Place] = field(default_factory=dict)
+    overrides: dict[KeyPath, Position] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def problem(
@@ -52,7 +53,7 @@ class Document:
         """Whether `path`, or something it is part of, is not from the file."""
         return any(path[:end] in self.overrides for end in range(1, len(path) + 1))
 
-    def replace(self, path: KeyPath, place: Place) -> None:
+    def replace(self, path: KeyPath, place: Position) -> None:
         """What stands at `path` comes from `place` now; what the file had below it is gone."""
         for known in (self.keys, self.values, self.overrides):
             for below in [other for other in known if other[: len(path)] == path and other != path]:

@@ -30,7 +30,7 @@ NETWORK_KEYS: dict[str, str | None] = {
 """Keys of a training recipe that say nothing to LightGBM, and what does."""
 
 
-class AdamSpec(Spec):
+class Adam(Spec):
     """Adam on dense gradients. For embeddings it updates every row at every step: right for small tables,
     where it also regularizes rows that are not in the batch."""
 
@@ -46,7 +46,7 @@ class AdamSpec(Spec):
     """L2 penalty: λ of λ/2 ‖W‖², added to the gradient."""
 
 
-class RowwiseAdagradSpec(Spec):
+class RowwiseAdagrad(Spec):
     """AdaGrad with one accumulator per embedding row, on sparse gradients (the paper's choice)."""
 
     name: Literal["rowwise_adagrad"] = "rowwise_adagrad"
@@ -58,7 +58,7 @@ class RowwiseAdagradSpec(Spec):
     """L2 penalty: λ of λ/2 ‖w‖² on the rows in the batch; other rows do not shrink."""
 
 
-class LazyAdamSpec(Spec):
+class LazyAdam(Spec):
     """Adam on the embedding rows in the batch only. The moments of other rows do not decay, so it is not
     equivalent to Adam; its cost does not grow with the table."""
 
@@ -76,11 +76,9 @@ class LazyAdamSpec(Spec):
 class OptimizerSpec(Spec):
     """Dense weights and embedding tables have separate optimizers."""
 
-    dense: AdamSpec = AdamSpec()
+    dense: Adam = Adam()
     """Optimizer of all weights outside embedding tables."""
-    embedding: Annotated[RowwiseAdagradSpec | LazyAdamSpec | AdamSpec, Field(discriminator="name")] = (
-        RowwiseAdagradSpec()
-    )
+    embedding: Annotated[RowwiseAdagrad | LazyAdam | Adam, Field(discriminator="name")] = RowwiseAdagrad()
     """Optimizer of embedding tables."""
     clip_norm: PositiveFloat | None = None
     """Clip the norm of the dense gradient to this value."""

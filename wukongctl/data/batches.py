@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from wukongctl.config.loading import did_you_mean
+from wukongctl.config.suggestions import did_you_mean
 from wukongctl.data.manifest import Manifest, check_file, damaged
 from wukongctl.data.schema import MISSING_POSITION, Batch
 from wukongctl.errors import UsageError

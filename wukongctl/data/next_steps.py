@@ -14,7 +14,8 @@ from pathlib import Path
 from wukongctl.config import library
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.formats import format_of
-from wukongctl.config.loading import did_you_mean, read
+from wukongctl.config.loading import read
+from wukongctl.config.suggestions import did_you_mean
 from wukongctl.errors import UsageError
 
 MANIFEST = "manifest.json"

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from wukongctl.config.loading import did_you_mean
+from wukongctl.config.suggestions import did_you_mean
 from wukongctl.data import next_steps
 from wukongctl.decisions import holm
 from wukongctl.errors import RunFailed, UsageError

@@ -4,10 +4,10 @@ import fnmatch
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from wukongctl.config.loading import did_you_mean
 from wukongctl.config.model_page import Named
 from wukongctl.config.positions import KeyPath
 from wukongctl.config.spec import Mismatch, Mistake
+from wukongctl.config.suggestions import did_you_mean
 from wukongctl.data.schema import Schema
 
 

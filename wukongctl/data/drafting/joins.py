@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from wukongctl.config.loading import did_you_mean
+from wukongctl.config.suggestions import did_you_mean
 from wukongctl.data.drafting import page
 from wukongctl.data.query import headers, sql
 from wukongctl.data.query.engine import Engine

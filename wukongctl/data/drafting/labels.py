@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from wukongctl.config.loading import did_you_mean
+from wukongctl.config.suggestions import did_you_mean
 from wukongctl.data.drafting import page
 from wukongctl.data.drafting.guess import CODES, FEW_ODD, snake
 from wukongctl.data.drafting.profile import FEW, Column
