@@ -61,12 +61,13 @@ def own(raw: Path, out: Path) -> None:
 def _prepare(raw: Path, out: Path, known: dict[str, object]) -> None:
     from wukongctl.config import library, loading
     from wukongctl.config.dataset import DatasetSpec
+    from wukongctl.data.options import Options
     from wukongctl.data.prepare import prepare
 
     spec = loading.load(library.find("criteo", "datasets"), DatasetSpec)
     spec = DatasetSpec.model_validate(spec.model_dump(exclude_unset=True) | known)
     limit = os.environ.get("MEMORY_LIMIT")
-    prepare(spec, recipe_dir=raw.parent, out=out, source=raw, threads=2, memory_limit=limit)
+    prepare(spec, Options(raw.parent, out=out, source=raw, threads=2, memory_limit=limit))
 
 
 def pandas(raw: Path, out: Path) -> None:

@@ -69,6 +69,7 @@ def test_every_listed_command_exists_and_has_examples_or_commands() -> None:
         assert command is not None
         assert command.name == name
         assert (command.epilog and "wukongctl" in command.epilog) or hasattr(command, "commands")
+        assert "short_help" not in vars(command) or command.short_help is None  # the line is in COMMANDS
     assert _command("absent") is None
     assert LazyGroup().list_commands(None) == list(COMMANDS)  # type: ignore[arg-type]
 

@@ -12,6 +12,7 @@ from tests.cli.conftest import Result, Wukong
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.loading import load
 from wukongctl.data import next_steps
+from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
 
 TABLE = "user,item,clicked\n" + "".join(
@@ -76,7 +77,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "clicks.csv").write_text(TABLE)
     (folder / "clicks.yaml").write_text(DATASET)
     spec = load(folder / "clicks.yaml", DatasetSpec)
-    prepare(spec, recipe_dir=folder, out=folder / "data")
+    prepare(spec, Options(folder, out=folder / "data"))
     return folder / "data"
 
 

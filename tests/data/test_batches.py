@@ -18,6 +18,7 @@ from tests.data.test_prepare import own, run, shipped
 from wukongctl.data import batches, manifest
 from wukongctl.data.batches import BatchReader
 from wukongctl.data.manifest import Manifest
+from wukongctl.data.options import Options
 from wukongctl.data.pipeline import writer
 from wukongctl.data.prepare import prepare
 from wukongctl.data.schema import Batch
@@ -231,7 +232,7 @@ def test_dataset_without_ids_or_without_numbers(tmp_path: Path) -> None:
     assert batch.probability is None
     (tmp_path / "clicks.csv").write_text("label,n\n1,5\n0,6\n1,7\n")
     spec = own(features=[{"type": "numeric", "columns": ["n"], "standardize": False}])
-    only = prepare(spec, recipe_dir=tmp_path, out=tmp_path / "out", source=tmp_path)
+    only = prepare(spec, Options(tmp_path, out=tmp_path / "out", source=tmp_path))
     batch = next(
         BatchReader(tmp_path / "out/own", only, "train", batch_size=7, shuffle=True, seed=0).epoch(0)
     )

@@ -49,7 +49,7 @@ def test_what_a_signal_makes_of_libraries_is_an_interruption(
                 raise RuntimeError("Query interrupted") from None
 
     with pytest.raises(Interrupted, match="preparing `own` was interrupted") as caught:
-        run(own(), tmp_path, tmp_path / "out", progress=interrupt)
+        run(own(), tmp_path, tmp_path / "out", report=interrupt)
     assert caught.value.exit_code == code
     assert (tmp_path / "out/.own.work/counts/00000").is_dir() == (stage == "encoding")
     assert signal.getsignal(signal.SIGINT) is before

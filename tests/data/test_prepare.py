@@ -24,6 +24,7 @@ from wukongctl.config import library, loading
 from wukongctl.config.dataset import DatasetSpec, RawFile
 from wukongctl.data import manifest
 from wukongctl.data.manifest import Manifest
+from wukongctl.data.options import Options
 from wukongctl.data.pipeline import reading
 from wukongctl.data.prepare import UP_TO_DATE, plan, prepare
 from wukongctl.data.progress import Progress
@@ -50,7 +51,7 @@ def own(**changes: Any) -> DatasetSpec:
 
 
 def run(spec: DatasetSpec, folder: Path, out: Path, **options: Any) -> Manifest:
-    return prepare(spec, recipe_dir=folder, out=out, source=folder, **options)
+    return prepare(spec, Options(folder, out=out, source=folder, **options))
 
 
 def columns(out: Path, prepared: Manifest) -> dict[str, dict[str, list[Any]]]:
@@ -353,7 +354,7 @@ def test_same_request_returns_at_once(tmp_path: Path) -> None:
     write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
     first = run(own(), tmp_path, tmp_path / "out")
     stages: list[Progress] = []
-    assert run(own(), tmp_path, tmp_path / "out", progress=stages.append) == first
+    assert run(own(), tmp_path, tmp_path / "out", report=stages.append) == first
     assert stages[-1].stage == UP_TO_DATE
     assert run(own(description="other words"), tmp_path, tmp_path / "out") == first
 
@@ -370,7 +371,7 @@ def test_published_checksums_spare_the_raw_files(tmp_path: Path) -> None:
 def test_files_that_the_sql_names_itself_are_beside_the_recipe_and_untracked(tmp_path: Path) -> None:
     write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
     spec = own(files={}, rows="FROM read_csv('clicks.csv', header=true)")
-    prepared = prepare(spec, recipe_dir=tmp_path, out=tmp_path / "out")
+    prepared = prepare(spec, Options(tmp_path, out=tmp_path / "out"))
     assert prepared.sources == ()
     assert "go unnoticed" in prepared.problems[0]
 
@@ -411,7 +412,7 @@ def test_limit_rows_takes_the_first_rows_and_skips_expected_counts(tmp_path: Pat
     assert prepared.limit_rows == 30
     assert not prepared.verified  # 30 rows are not the 90 that are published
     stages: list[str] = []
-    again = run(spec, tmp_path, tmp_path / "out", limit_rows=30, progress=lambda at: stages.append(at.stage))
+    again = run(spec, tmp_path, tmp_path / "out", limit_rows=30, report=lambda at: stages.append(at.stage))
     assert (again, stages[-1]) == (prepared, UP_TO_DATE)
 
 
@@ -433,7 +434,7 @@ def test_too_little_memory_says_what_may_help(tmp_path: Path, threads: int, hint
 
 def test_a_plan_refuses_a_source_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no file or folder `/nope`"):
-        plan(own(), recipe_dir=tmp_path, out=tmp_path, source=Path("/nope"))
+        plan(own(), Options(tmp_path, out=tmp_path, source=Path("/nope")))
 
 
 def test_what_is_prepared_is_not_downloaded_again(tmp_path: Path) -> None:
@@ -441,11 +442,11 @@ def test_what_is_prepared_is_not_downloaded_again(tmp_path: Path) -> None:
     write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(90)])
     with serving((tmp_path / "clicks.csv").read_bytes()) as server:
         spec = own(downloads={"clicks.csv": {"urls": [server.url("clicks.csv")]}})
-        first = prepare(spec, recipe_dir=tmp_path, out=tmp_path / "out")
+        first = prepare(spec, Options(tmp_path, out=tmp_path / "out"))
         assert len(server.requests) == 1
         shutil.rmtree(tmp_path / "cache")
-        assert plan(spec, recipe_dir=tmp_path, out=tmp_path / "out")["steps"][0].startswith("nothing")
-        assert prepare(spec, recipe_dir=tmp_path, out=tmp_path / "out") == first
+        assert plan(spec, Options(tmp_path, out=tmp_path / "out"))["steps"][0].startswith("nothing")
+        assert prepare(spec, Options(tmp_path, out=tmp_path / "out")) == first
         assert len(server.requests) == 1
 
 
@@ -454,7 +455,7 @@ def test_what_may_have_been_fetched_badly_is_named_with_its_place(tmp_path: Path
     with serving(b"label,a\n0,1\n1\n") as server:
         spec = own(downloads={"clicks.csv": {"urls": [server.url("clicks.csv")]}})
         with pytest.raises(RunFailed, match=r"`clicks\.csv:3`") as failure:
-            prepare(spec, recipe_dir=tmp_path, out=tmp_path / "out")
+            prepare(spec, Options(tmp_path, out=tmp_path / "out"))
     cached = tmp_path / "cache" / "downloads" / "own" / "clicks.csv"
     assert cached.is_file()
     refresh = f"if `{cached}` was not fetched well, `--refresh` fetches it again"
@@ -463,19 +464,19 @@ def test_what_may_have_been_fetched_badly_is_named_with_its_place(tmp_path: Path
 
 def test_plan_names_files_queries_and_state(tmp_path: Path) -> None:
     write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
-    absent = plan(own(), recipe_dir=tmp_path, out=tmp_path / "out")
+    absent = plan(own(), Options(tmp_path, out=tmp_path / "out"))
     assert absent["state"] == "absent"
     assert absent["steps"][0] == f"read `clicks.csv` from `{tmp_path / 'clicks.csv'}`"
     assert "read_csv" in absent["sql"][0]
     assert not (tmp_path / "out").exists()
     run(own(), tmp_path, tmp_path / "out")
-    assert plan(own(), recipe_dir=tmp_path, out=tmp_path / "out")["state"] == "prepared"
+    assert plan(own(), Options(tmp_path, out=tmp_path / "out"))["state"] == "prepared"
     with pytest.raises(UsageError, match="was prepared from another recipe"):
-        plan(own(label="0"), recipe_dir=tmp_path, out=tmp_path / "out")
-    other = plan(own(label="0"), recipe_dir=tmp_path, out=tmp_path / "out", force=True)
+        plan(own(label="0"), Options(tmp_path, out=tmp_path / "out"))
+    other = plan(own(label="0"), Options(tmp_path, out=tmp_path / "out", force=True))
     assert (other["state"], other["steps"][0]) == ("different", absent["steps"][0])
     with pytest.raises(UsageError, match="with another `--limit-rows`"):
-        plan(own(), recipe_dir=tmp_path, out=tmp_path / "out", limit_rows=5)
+        plan(own(), Options(tmp_path, out=tmp_path / "out", limit_rows=5))
 
 
 def test_a_plan_fails_as_the_preparation_would(tmp_path: Path) -> None:
@@ -488,14 +489,14 @@ def test_a_plan_fails_as_the_preparation_would(tmp_path: Path) -> None:
         said = []
         for attempt in (plan, prepare):
             with pytest.raises(error) as failure:
-                attempt(spec, recipe_dir=folder, out=tmp_path / "out", source=source)
+                attempt(spec, Options(folder, out=tmp_path / "out", source=source))
             said.append((failure.value.message, failure.value.hint, failure.value.problems))
         assert said[0] == said[1]
-    assert plan(spec, recipe_dir=folder, out=tmp_path / "out", source=tmp_path, verify=False)["steps"]
+    assert plan(spec, Options(folder, out=tmp_path / "out", source=tmp_path, verify=False))["steps"]
     with gzip.open(folder / "clicks.csv.gz", "wb") as file:
         file.write((tmp_path / "clicks.csv").read_bytes())
     before = sorted(folder.iterdir())
-    step, *_ = plan(own(), recipe_dir=folder, out=tmp_path / "out", source=folder)["steps"]
+    step, *_ = plan(own(), Options(folder, out=tmp_path / "out", source=folder))["steps"]
     assert step == f"read `clicks.csv` from `{folder / 'clicks.csv.gz'}`"
     assert sorted(folder.iterdir()) == before
 
@@ -624,7 +625,7 @@ def test_a_gzip_whose_content_was_changed_is_found(tmp_path: Path) -> None:
     )
     for attempt in (plan, prepare):
         with pytest.raises(RunFailed, match=r"clicks.csv.gz` is damaged: crc check failed"):
-            attempt(spec, recipe_dir=tmp_path, out=tmp_path / "out")
+            attempt(spec, Options(tmp_path, out=tmp_path / "out"))
 
 
 @pytest.mark.parametrize("kind", ["TIMESTAMP", "DATE"])

@@ -17,9 +17,10 @@ from tests.data.fixtures.common import Splits, packed
 from tests.data.server import Server, serving
 from tests.data.test_prepare import assert_same, columns
 from wukongctl.config import library, loading
-from wukongctl.config.dataset import DatasetSpec, ExpectedCounts, RawFile
+from wukongctl.config.dataset import Counts, DatasetSpec, RawFile
 from wukongctl.data.acquire.digests import digests
 from wukongctl.data.manifest import Manifest
+from wukongctl.data.options import Options
 from wukongctl.data.pipeline import splits
 from wukongctl.data.prepare import prepare
 from wukongctl.errors import CheckFailed, UsageError
@@ -47,7 +48,7 @@ def published(spec: DatasetSpec, folder: Path, rows: Splits) -> DatasetSpec:
     }
     counts = splits.shipped(spec, {name: len(part) for name, part in rows.items()})  # pyrefly: ignore
     positives = splits.shipped(spec, {n: sum(row["label"] for row in part) for n, part in rows.items()})
-    expect = {name: ExpectedCounts(rows=counts[name], positives=positives[name]) for name in spec.expect}
+    expect = {name: Counts(rows=counts[name], positives=positives[name]) for name in spec.expect}
     return spec.model_copy(update={"files": files, "expect": expect})
 
 
@@ -111,7 +112,7 @@ def test_it_is_encoded_as_plain_python_would(name: str, bars: bool, tmp_path: Pa
     spec = published(load(name, *(["compat=bars"] if bars else [])), folder, rows)
     spec = served(spec, folder, server)
     source = None if spec.downloads else folder
-    prepared = prepare(spec, recipe_dir=tmp_path, out=tmp_path / "out", source=source)
+    prepared = prepare(spec, Options(tmp_path, out=tmp_path / "out", source=source))
     keys = {}
     for file in folder.glob("*.h5"):
         with h5py.File(file) as vectors:
@@ -128,7 +129,7 @@ def test_it_is_encoded_as_plain_python_would(name: str, bars: bool, tmp_path: Pa
 def test_what_is_gated_says_what_to_fetch(name: str, tmp_path: Path) -> None:
     path = library.find(name, "datasets")
     with pytest.raises(UsageError, match=f"`{name}` has to be fetched by hand") as failure:
-        prepare(load(name), recipe_dir=path.parent, out=tmp_path)
+        prepare(load(name), Options(path.parent, out=tmp_path))
     assert "--source" in str(failure.value.hint)
     assert "http" in str(failure.value.hint) or "hf download" in str(failure.value.hint)
 
@@ -136,7 +137,7 @@ def test_what_is_gated_says_what_to_fetch(name: str, tmp_path: Path) -> None:
 def test_what_is_not_public_asks_nobody_to_fetch_it(tmp_path: Path) -> None:
     path = library.find("paper-internal", "datasets")
     with pytest.raises(UsageError, match="nobody can fetch dataset `paper-internal`") as failure:
-        prepare(load("paper-internal"), recipe_dir=path.parent, out=tmp_path)
+        prepare(load("paper-internal"), Options(path.parent, out=tmp_path))
     assert str(failure.value.hint).startswith("this log is not public")
 
 
@@ -145,7 +146,7 @@ def test_kaggle_gives_a_gz_file(tmp_path: Path) -> None:
     archive = tmp_path / "train.gz"
     archive.write_bytes(gzip.compress((tmp_path / "train.csv").read_bytes()))
     spec = published(load("avazu-kaggle"), tmp_path, rows)
-    prepared = prepare(spec, recipe_dir=tmp_path, out=tmp_path / "out", source=archive)
+    prepared = prepare(spec, Options(tmp_path, out=tmp_path / "out", source=archive))
     assert_same(columns(tmp_path / "out", prepared), oracle.encode(spec, rows))
 
 
@@ -160,9 +161,9 @@ def counts(prepared: Manifest) -> dict[str, tuple[int, int]]:
 def test_real_frappe_has_the_published_files_and_counts(real_data: Path, tmp_path: Path) -> None:
     source, spec = real_data / "frappe", load("frappe")
     with pytest.raises(CheckFailed) as failure:
-        prepare(spec, recipe_dir=tmp_path, out=tmp_path, source=source)
+        prepare(spec, Options(tmp_path, out=tmp_path, source=source))
     assert [problem.file for problem in failure.value.problems] == ["train.csv"]  # the rebuilt one
-    prepared = prepare(spec, recipe_dir=tmp_path, out=tmp_path, source=source, verify=False)
+    prepared = prepare(spec, Options(tmp_path, out=tmp_path, source=source, verify=False))
     assert counts(prepared) == {
         "train": (202_027, 67_604),
         "valid": (57_722, 19_063),
@@ -176,7 +177,7 @@ def test_real_frappe_has_the_published_files_and_counts(real_data: Path, tmp_pat
 @pytest.mark.realdata
 def test_real_ml_100k_is_verified_whole(real_data: Path, tmp_path: Path) -> None:
     spec = load("ml-100k")
-    prepared = prepare(spec, recipe_dir=tmp_path, out=tmp_path, source=real_data / "ml-100k")
+    prepared = prepare(spec, Options(tmp_path, out=tmp_path, source=real_data / "ml-100k"))
     assert prepared.verified
     assert all(source.verified for source in prepared.sources)
     assert sum(rows for rows, _ in counts(prepared).values()) == 100_000
@@ -186,7 +187,7 @@ def test_real_ml_100k_is_verified_whole(real_data: Path, tmp_path: Path) -> None
 @pytest.mark.realdata
 def test_real_criteo_rows_equal_plain_python(real_data: Path, tmp_path: Path) -> None:
     source, spec = real_data / "criteo", load("criteo")
-    prepared = prepare(spec, recipe_dir=tmp_path, out=tmp_path, source=source, verify=False)
+    prepared = prepare(spec, Options(tmp_path, out=tmp_path, source=source, verify=False))
     assert "`criteo_kaggle_10001.tsv` was read in place of `train.txt`" in prepared.problems
     names = ["label", *(f"I{i}" for i in range(1, 14)), *(f"C{i}" for i in range(1, 27))]
     lines = (source / "criteo_kaggle_10001.tsv").read_text().splitlines()
@@ -199,7 +200,7 @@ def test_real_criteo_rows_equal_plain_python(real_data: Path, tmp_path: Path) ->
 @pytest.mark.realdata
 def test_real_avazu_rows_equal_plain_python(real_data: Path, tmp_path: Path) -> None:
     source, spec = real_data / "avazu", load("avazu-kaggle")
-    prepared = prepare(spec, recipe_dir=tmp_path, out=tmp_path, source=source, verify=False)
+    prepared = prepare(spec, Options(tmp_path, out=tmp_path, source=source, verify=False))
     assert "`avazu_8087.csv` was read in place of `train.csv`" in prepared.problems
     with (source / "avazu_8087.csv").open(newline="") as file:
         rows: list[oracle.Row] = list(csv.DictReader(file))

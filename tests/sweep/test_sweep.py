@@ -13,6 +13,7 @@ from wukongctl.config.loading import validate
 from wukongctl.config.positions import parse
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data import manifest as manifests
+from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
 from wukongctl.errors import Interrupted, UsageError, WukongError
 from wukongctl.sweep.executors import Exit
@@ -90,7 +91,7 @@ def validate_yaml(path: Path) -> dict[str, object]:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("data")
     spec = validate(parse(DATASET, "tiny.yaml"), DatasetSpec)
-    prepare(spec, recipe_dir=out, out=out)
+    prepare(spec, Options(out, out=out))
     return out
 
 
@@ -200,7 +201,7 @@ def test_a_signal_stops_it_and_the_next_call_goes_on(tmp_path: Path, data: Path)
 
 def test_a_search_needs_a_validation_split(tmp_path: Path) -> None:
     spec = validate(parse(DATASET.replace("valid: 1, test: 1", "test: 1"), "tiny.yaml"), DatasetSpec)
-    prepare(spec, recipe_dir=tmp_path, out=tmp_path / "bare")
+    prepare(spec, Options(tmp_path, out=tmp_path / "bare"))
     with pytest.raises(UsageError, match="no validation split to choose by"):
         planned(tmp_path, tmp_path / "bare")
 

@@ -18,6 +18,7 @@ from wukongctl.config.search_space import own_value
 from wukongctl.config.space_options import SpaceOption
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data import recipes
+from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
 from wukongctl.errors import Interrupted, RunFailed, UsageError
 from wukongctl.runs.folders import Run, run_folders
@@ -136,7 +137,7 @@ class Played:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("data")
-    prepare(validate(parse(DATASET, "tiny.yaml"), DatasetSpec), recipe_dir=out, out=out)
+    prepare(validate(parse(DATASET, "tiny.yaml"), DatasetSpec), Options(out, out=out))
     return out
 
 
@@ -436,7 +437,7 @@ def test_recipes_of_one_name_are_refused(tmp_path: Path, data: Path) -> None:
 
 def test_a_dataset_without_validation_is_refused(tmp_path: Path) -> None:
     spec = validate(parse(DATASET.replace("valid: 1, test: 1", "test: 1"), "tiny.yaml"), DatasetSpec)
-    prepare(spec, recipe_dir=tmp_path, out=tmp_path / "bare")
+    prepare(spec, Options(tmp_path, out=tmp_path / "bare"))
     with pytest.raises(UsageError, match="`tiny` has no validation split to choose by"):
         planned(tmp_path, tmp_path / "bare")
 

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from tests.training.test_train import DATASET, silent
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.training import TrainingSpec
+from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
 from wukongctl.data.schema import Batch
 from wukongctl.training import checkpoint
@@ -43,7 +44,7 @@ NEEDS_TORCHREC = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    prepare(DatasetSpec.from_dict(DATASET), recipe_dir=folder, out=folder)
+    prepare(DatasetSpec.from_dict(DATASET), Options(folder, out=folder))
     return folder
 
 

@@ -10,6 +10,7 @@ import torch
 from tests.training.test_train import DATASET, recipe, silent
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.data import manifest
+from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
 from wukongctl.errors import RunFailed
 from wukongctl.models import build
@@ -21,7 +22,7 @@ from wukongctl.training.train import train
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """The tiny dataset with two numbers for each value of `c0`."""
-    prepare(DatasetSpec.from_dict(DATASET), recipe_dir=tmp_path, out=tmp_path)
+    prepare(DatasetSpec.from_dict(DATASET), Options(tmp_path, out=tmp_path))
     folder = tmp_path / "tiny"
     prepared = manifest.read(folder)
     (c0,) = (feature for feature in prepared.features if feature.name == "c0")

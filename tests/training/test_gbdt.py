@@ -20,11 +20,12 @@ from wukongctl.config.loading import load
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data import manifest as manifests
 from wukongctl.data.batches import BatchReader
+from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
 from wukongctl.errors import Interrupted, RunFailed, UsageError
 from wukongctl.training.evaluate import evaluate, predictions
 from wukongctl.training.export import export
-from wukongctl.training.loop import TrainingProgress
+from wukongctl.training.loop import Progress
 from wukongctl.training.plan import total_steps
 from wukongctl.training.predict import predict
 from wukongctl.training.run import RunFolder
@@ -39,7 +40,7 @@ COLUMNS = [f"c{i}" for i in range(8)]
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     noisy = "SELECT *, round(p + hash(c0 || c1 || c2) % 97 / 97, 2) AS x FROM synthetic"
-    prepare(DatasetSpec.from_dict(DATASET | {"rows": noisy}), recipe_dir=folder, out=folder)
+    prepare(DatasetSpec.from_dict(DATASET | {"rows": noisy}), Options(folder, out=folder))
     return folder
 
 
@@ -185,7 +186,7 @@ def test_a_signal_stops_it_and_the_same_command_starts_over(
 ) -> None:
     spec = recipe()
 
-    def interrupt(progress: TrainingProgress) -> None:
+    def interrupt(progress: Progress) -> None:
         if progress.step == 7:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -236,7 +237,7 @@ def test_a_missing_system_library_is_said(
 def test_columns_that_say_nothing_leave_the_mean(tmp_path: Path) -> None:
     spec = DATASET | {"rows": "SELECT * REPLACE ('a' AS c0), 0.0 AS x FROM synthetic"}
     features = [{"type": "categorical", "columns": ["c0"]}, {"type": "numeric", "columns": ["x"]}]
-    prepare(DatasetSpec.from_dict(spec | {"features": features}), recipe_dir=tmp_path, out=tmp_path)
+    prepare(DatasetSpec.from_dict(spec | {"features": features}), Options(tmp_path, out=tmp_path))
     outcome = run(recipe(), tmp_path, tmp_path / "runs")
     rate = table_rate(tmp_path)
     logits = predictions(outcome.folder, "test", data=tmp_path).logits

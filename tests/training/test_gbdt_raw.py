@@ -14,6 +14,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from tests.training.test_train import silent
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.training import TrainingSpec
+from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
 from wukongctl.training.train import train
 
@@ -63,7 +64,7 @@ def prepared(rows: Rows, numeric: list[str], label: str, folder: Path) -> tuple[
             {"type": "numeric", "columns": numeric, "standardize": True},
         ],
     }
-    prepare(DatasetSpec.from_dict(spec), recipe_dir=folder, out=folder / "data")
+    prepare(DatasetSpec.from_dict(spec), Options(folder, out=folder / "data"))
     recipe = TrainingSpec.from_dict({"data": "rows", "model": {"name": "lightgbm"}, "threads": 1})
     found = train(recipe, data=folder / "data", out=folder / "runs", report=silent)
     return found.result["metrics"]["test"]["auc"], found.result["metrics"]["test"]["logloss"]

@@ -11,6 +11,7 @@ import pytest
 
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.training import TrainingSpec
+from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
 from wukongctl.errors import CheckFailed
 from wukongctl.training.evaluate import evaluate
@@ -59,7 +60,7 @@ class Made:
         self.file.write_text("label;id;price;tags;hour\n" + "\n".join(LINES) + "\n")
         users = "".join(f"{user},{'FR' if i % 3 else 'DE'}\n" for i, user in enumerate(USERS))
         (folder / "u.csv").write_text("id,country\n" + users)
-        prepare(DatasetSpec.from_dict(DATASET), recipe_dir=folder, out=self.data)
+        prepare(DatasetSpec.from_dict(DATASET), Options(folder, out=self.data))
         recipe = TrainingSpec.from_dict(RECIPE)
         self.run = train(recipe, data=self.data, out=folder / "runs", report=lambda _: None).folder
 

@@ -14,10 +14,11 @@ import torch
 
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.training import TrainingSpec
+from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
 from wukongctl.errors import RunFailed, UsageError
 from wukongctl.training import checkpoint, hardware
-from wukongctl.training.loop import TrainingProgress
+from wukongctl.training.loop import Progress
 from wukongctl.training.plan import total_steps
 from wukongctl.training.train import Outcome, train
 from wukongctl.training.trained import open_run
@@ -57,7 +58,7 @@ OPTIMIZERS = {
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    prepare(DatasetSpec.from_dict(DATASET), recipe_dir=folder, out=folder)
+    prepare(DatasetSpec.from_dict(DATASET), Options(folder, out=folder))
     return folder
 
 
@@ -65,7 +66,7 @@ def recipe(**changes: object) -> TrainingSpec:
     return TrainingSpec.from_dict(RECIPE | changes)
 
 
-def silent(progress: TrainingProgress) -> None:
+def silent(progress: Progress) -> None:
     assert progress.step <= progress.steps
 
 
@@ -102,7 +103,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(
 
     for stop in stops:
 
-        def cut(progress: TrainingProgress, stop: int = stop) -> None:
+        def cut(progress: Progress, stop: int = stop) -> None:
             if progress.step >= stop:
                 raise ConnectionAbortedError  # nothing in the loop knows it: as sudden as a kill
 
@@ -155,7 +156,7 @@ def test_every_way_to_compute_resumes_to_the_same_bits(
     spec = recipe(**how)
     straight = train(spec, data=data, out=tmp_path / "straight", report=silent)
 
-    def cut(progress: TrainingProgress) -> None:
+    def cut(progress: Progress) -> None:
         if progress.step >= 14:
             raise ConnectionAbortedError
 
@@ -264,7 +265,7 @@ def test_lost_best_weights_are_made_again(data: Path, tmp_path: Path) -> None:
     spec = recipe()
     straight = train(spec, data=data, out=tmp_path / "straight", report=silent)
 
-    def cut(progress: TrainingProgress) -> None:
+    def cut(progress: Progress) -> None:
         if progress.step >= 20:
             raise ConnectionAbortedError
 

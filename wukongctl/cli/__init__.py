@@ -1,5 +1,6 @@
 """The command line: a lazy Click group, so that `--help` imports nothing heavy."""
 
+import importlib
 import os
 import sys
 
@@ -8,24 +9,25 @@ import click
 import wukongctl
 from wukongctl.cli import output
 
-# Short help lives here so that listing the commands imports none of them.
-COMMANDS = {
-    "quickstart": "The whole chain on the embedded dataset, to a report, in under two minutes.",
-    "prepare": "Download, verify and build a dataset as Parquet.",
-    "train": "Train and evaluate a recipe, or resume it.",
-    "evaluate": "Metrics of a finished run, with intervals.",
-    "compare": "Leaderboard of runs with paired differences.",
-    "predict": "Score new rows with a finished run.",
-    "bench": "Where the time of a training step goes.",
-    "export": "A finished run as a program of its own.",
-    "flops": "FLOPs and parameters of a recipe; needs no data.",
-    "sweep": "Train a ladder of sizes, models and seeds.",
-    "tune": "Search better settings for recipes, with one budget each.",
-    "scale-report": "Fit and draw scaling curves of finished runs.",
-    "datasets": "List and show datasets.",
-    "recipes": "Write, list, show, copy and check recipes.",
-    "runs": "List and show runs.",
+# The help lines stand here so that listing the commands imports none of their modules.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "quickstart": ("quickstart", "Run the whole chain on an embedded dataset in under two minutes."),
+    "prepare": ("prepare", "Download, verify and build a dataset as Parquet."),
+    "train": ("train", "Train and evaluate a recipe, or resume it."),
+    "evaluate": ("evaluate", "Compute metrics of a finished run, with intervals."),
+    "compare": ("compare", "Rank runs, with paired differences."),
+    "predict": ("predict", "Score new rows with a finished run."),
+    "bench": ("bench", "Measure where the time of a training step goes."),
+    "export": ("export", "Export a trained model."),
+    "flops": ("flops", "Count FLOPs and parameters of a recipe; needs no data."),
+    "sweep": ("sweep", "Train a ladder of sizes, models and seeds."),
+    "tune": ("tune", "Search hyperparameters, with one budget per recipe."),
+    "scale-report": ("scale_report", "Fit and plot scaling curves of finished runs."),
+    "datasets": ("datasets", "List and show datasets, and draft recipes for your own."),
+    "recipes": ("recipes", "Write, list, show, copy and check recipes."),
+    "runs": ("runs", "List and show runs."),
 }
+"""Command → module of `wukongctl.cli`, which defines it under the same name, and its line in `--help`."""
 
 
 class LazyGroup(click.Group):
@@ -42,84 +44,25 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """The list of commands, from the table above."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As Click does, but an unknown command is answered with the closest one."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            from wukongctl.config.loading import did_you_mean
+            from wukongctl.config.suggestions import did_you_mean
 
             hint = did_you_mean(args[0], COMMANDS)
             raise click.UsageError(f"there is no command `{args[0]}`" + (f"; {hint}" if hint else ""), ctx)
         return super().resolve_command(ctx, args)
 
 
-def _command(name: str) -> click.Command | None:  # noqa: C901, PLR0911, PLR0912 one case per command
-    match name:
-        case "quickstart":
-            from wukongctl.cli.quickstart import quickstart
-
-            return quickstart
-        case "prepare":
-            from wukongctl.cli.prepare import prepare
-
-            return prepare
-        case "train":
-            from wukongctl.cli.train import train
-
-            return train
-        case "evaluate":
-            from wukongctl.cli.evaluate import evaluate
-
-            return evaluate
-        case "compare":
-            from wukongctl.cli.compare import compare
-
-            return compare
-        case "predict":
-            from wukongctl.cli.predict import predict
-
-            return predict
-        case "bench":
-            from wukongctl.cli.bench import bench
-
-            return bench
-        case "export":
-            from wukongctl.cli.export import export
-
-            return export
-        case "flops":
-            from wukongctl.cli.flops import flops
-
-            return flops
-        case "sweep":
-            from wukongctl.cli.sweep import sweep
-
-            return sweep
-        case "tune":
-            from wukongctl.cli.tune import tune
-
-            return tune
-        case "scale-report":
-            from wukongctl.cli.scale_report import scale_report
-
-            return scale_report
-        case "datasets":
-            from wukongctl.cli.datasets import datasets
-
-            return datasets
-        case "recipes":
-            from wukongctl.cli.recipes import recipes
-
-            return recipes
-        case "runs":
-            from wukongctl.cli.runs import runs
-
-            return runs
-        case _:
-            return None
+def _command(name: str) -> click.Command | None:
+    if name not in COMMANDS:
+        return None
+    module, _ = COMMANDS[name]
+    return getattr(importlib.import_module(f"wukongctl.cli.{module}"), module)
 
 
 @click.group(

@@ -20,7 +20,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES, short_help="Where the time of a training step goes.")
+@click.command(epilog=EXAMPLES)
 @click.argument("recipe", type=options.recipe)
 @options.overrides
 @options.data

@@ -26,7 +26,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES, short_help="Leaderboard of runs with paired differences.")
+@click.command(epilog=EXAMPLES)
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
 @click.option("--split", type=click.Choice(["valid", "test"]), default="test", show_default=True)
 @options.data

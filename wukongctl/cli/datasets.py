@@ -26,7 +26,7 @@ Examples:
 """
 
 
-@click.group(short_help="List and show datasets, and describe your own.")
+@click.group()
 def datasets() -> None:
     """Datasets are YAML recipes; `wukongctl prepare` turns them into Parquet."""
 

@@ -27,7 +27,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES, short_help="FLOPs and parameters of a recipe; needs no data.")
+@click.command(epilog=EXAMPLES)
 @click.argument("recipes", nargs=-1, required=True, type=options.recipe, metavar="RECIPE...")
 @options.overrides
 @options.data

@@ -13,12 +13,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import click
 
-from wukongctl.errors import Interrupted, Problem, WukongError
+from wukongctl.errors import Problem, WukongError
+from wukongctl.signals import Stopped, raise_stopped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -104,35 +104,9 @@ class Output:
             yield _PlainLines()
 
 
-class _Stopped(KeyboardInterrupt):
-    """A signal where no work of its own catches it: while something is imported, read or written."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.failure = Interrupted(
-            f"interrupted{' by SIGTERM' * (number == signal.SIGTERM)}", signal_number=number
-        )
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    stopped = _Stopped(number)
-    if _importing(frame):  # there an exception can be lost in a library's C code, and nothing has begun
-        os._exit(_fail(stopped.failure))
-    raise stopped
-
-
-def _importing(frame: FrameType | None) -> bool:
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return True
-        frame = frame.f_back
-    return False
-
-
 def catch_signals() -> None:
     """Ctrl-C and SIGTERM end the process with one line, at any moment; for its main thread to call."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    raise_stopped(_fail)
 
 
 def run(command: click.Command) -> int:
@@ -146,8 +120,8 @@ def run(command: click.Command) -> int:
     except WukongError as error:
         return _fail(error)
     except (click.Abort, KeyboardInterrupt) as error:
-        cause = error if isinstance(error, _Stopped) else error.__cause__  # Click wraps what stops it
-        return _fail(cause.failure if isinstance(cause, _Stopped) else _Stopped(signal.SIGINT).failure)
+        cause = error if isinstance(error, Stopped) else error.__cause__  # Click wraps what stops it
+        return _fail((cause if isinstance(cause, Stopped) else Stopped(signal.SIGINT)).failure)
     except BrokenPipeError:
         _discard_output()
     return 0

@@ -1,7 +1,7 @@
 """`wukongctl prepare`: raw files to a verified, documented Parquet dataset."""
 
 import time
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,11 @@ from wukongctl.cli.output import Output, ProgressBar
 from wukongctl.cli.pace import Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rich.console import Console
 
     from wukongctl.config.dataset import DatasetSpec
     from wukongctl.data.manifest import Manifest
-    from wukongctl.data.pipeline.executors import EngineName
+    from wukongctl.data.options import EngineName, Options
     from wukongctl.data.prepare import Plan
     from wukongctl.data.progress import Progress
 
@@ -30,7 +28,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES, short_help="Download, verify and build a dataset as Parquet.")
+@click.command(epilog=EXAMPLES)
 @click.argument("datasets", nargs=-1, required=True, type=options.dataset, metavar="DATASET...")
 @click.option(
     "--source", type=click.Path(path_type=Path), help="Folder or file with the raw data; no download."
@@ -68,33 +66,26 @@ def prepare(
     from wukongctl.config.dataset import DatasetSpec
     from wukongctl.config.loading import load
     from wukongctl.data import next_steps, recipes
-    from wukongctl.data.prepare import plan
+    from wukongctl.data.options import Options
     from wukongctl.data.query.engine import require_memory_limit
 
     found = [(path, load(path, DatasetSpec)) for path in (recipes.find_dataset(n, out) for n in datasets)]
     require_memory_limit(memory_limit)
     options.exclusive(("--source", source), ("--refresh", refresh))
+
+    def wanted(path: Path) -> Options:
+        return Options(
+            path.parent, out, source, verify=not no_verify, memory_limit=memory_limit, threads=threads,
+            limit_rows=limit_rows, force=force, refresh=refresh, engine=engine,
+        )  # fmt: skip
+
     if dry_run:
-        wanted = partial(plan, source=source, out=out, verify=not no_verify, limit_rows=limit_rows)
-        _dry_run(output, found, partial(wanted, force=force, refresh=refresh))
+        _dry_run(output, [(spec, wanted(path)) for path, spec in found])
         return
     results = []
     for path, spec in found:
         started = time.monotonic()
-        manifest, fresh = run_recipe(
-            output,
-            spec,
-            path,
-            source=source,
-            out=out,
-            verify=not no_verify,
-            memory_limit=memory_limit,
-            threads=threads,
-            limit_rows=limit_rows,
-            force=force,
-            refresh=refresh,
-            engine=engine,
-        )
+        manifest, fresh = run_recipe(output, spec, path, wanted(path))
         results.append((manifest, summary(manifest, out, time.monotonic() - started, fresh=fresh)))
     content = [content for _, content in results]
     output.result(content[0] if len(content) == 1 else content, lambda console: _show(console, results))
@@ -104,27 +95,13 @@ def prepare(
         output.note(next_steps.after_preparation(manifest.dataset, out, has_auc=has_auc))
 
 
-def run_recipe(
-    output: Output,
-    spec: "DatasetSpec",
-    path: Path,
-    *,
-    out: Path,
-    source: Path | None = None,
-    verify: bool = True,
-    memory_limit: str | None = None,
-    threads: int | None = None,
-    limit_rows: int | None = None,
-    force: bool = False,
-    refresh: bool = False,
-    engine: "EngineName" = "local",
-) -> "tuple[Manifest, bool]":
+def run_recipe(output: Output, spec: "DatasetSpec", path: Path, wanted: "Options") -> "tuple[Manifest, bool]":
     """Prepare with progress shown, also for `quickstart`; and whether there was anything to do."""
     from wukongctl.config.loading import placed
     from wukongctl.data.prepare import UP_TO_DATE
     from wukongctl.data.prepare import prepare as prepare_dataset
     from wukongctl.data.progress import Progress
-    from wukongctl.data.staging import WAITING
+    from wukongctl.data.publishing import WAITING
 
     last, begun = "", False
     pace = Pace()
@@ -138,28 +115,15 @@ def run_recipe(
             # Only now is it known that there is work, and what another process has not fetched meanwhile.
             if not (waits or begun or at.stage == UP_TO_DATE):
                 begun = True
-                if source is None:
-                    _say_terms(output, spec, refresh=refresh)
+                if wanted.source is None:
+                    _say_terms(output, spec, refresh=wanted.refresh)
             last = at.stage
             bar.update(f"{spec.name}: {at.stage}", at.done, at.total, pace.describe(at))
 
-        manifest = prepare_dataset(
-            spec,
-            recipe_dir=path.parent,
-            out=out,
-            source=source,
-            verify=verify,
-            memory_limit=memory_limit,
-            threads=threads,
-            limit_rows=limit_rows,
-            force=force,
-            refresh=refresh,
-            engine=engine,
-            progress=report,
-        )
+        manifest = prepare_dataset(spec, replace(wanted, report=report))
     fresh = last != UP_TO_DATE
     if not fresh:
-        output.note(f"`{out / spec.name}` is already prepared; `--force` would build it again")
+        output.note(f"`{wanted.out / spec.name}` is already prepared; `--force` would build it again")
     for problem in manifest.problems:
         output.warn(problem)
     return manifest, fresh
@@ -218,15 +182,17 @@ def _show(console: "Console", results: "list[tuple[Manifest, dict[str, Any]]]") 
         console.print(f"{content['seconds']:.1f} s{speed} → {content['path']}", soft_wrap=True)
 
 
-def _dry_run(output: Output, found: "list[tuple[Path, DatasetSpec]]", plan: "Callable[..., Plan]") -> None:
+def _dry_run(output: Output, requests: "list[tuple[DatasetSpec, Options]]") -> None:
+    from wukongctl.data.prepare import plan
+
     plans: list[Plan] = []
-    for path, spec in found:
+    for spec, wanted in requests:
         with output.progress() as bar:
 
             def report(at: "Progress", bar: "ProgressBar" = bar) -> None:
                 bar.update(at.stage, at.done, at.total)
 
-            plans.append(plan(spec, recipe_dir=path.parent, progress=report))
+            plans.append(plan(spec, replace(wanted, report=report)))
 
     def human(console: "Console") -> None:
         for made in plans:

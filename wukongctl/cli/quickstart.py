@@ -17,7 +17,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES, short_help="The whole chain on the embedded dataset, to a report.")
+@click.command(epilog=EXAMPLES)
 @options.out("quickstart", "Folder for data, runs and the report.")
 @click.option("--force", is_flag=True, help="Start again, forgetting what an earlier call left in `--out`.")
 @options.common
@@ -32,11 +32,13 @@ def quickstart(output: Output, out: Path, force: bool) -> None:
     from wukongctl.config.dataset import DatasetSpec
     from wukongctl.config.loading import load, placed
     from wukongctl.config.training import TrainingSpec
+    from wukongctl.data.options import Options
     from wukongctl.laws.analysis import build
     from wukongctl.laws.points import read_runs
 
     path = library.find("synthetic", "datasets")
-    prepare.run_recipe(output, load(path, DatasetSpec), path, out=out / "data", force=force)
+    wanted = Options(path.parent, out / "data", force=force)
+    prepare.run_recipe(output, load(path, DatasetSpec), path, wanted)
     folders = []
     for name in library.names(LADDER):
         for seed in SEEDS:

@@ -19,7 +19,7 @@ Examples:
 """
 
 
-@click.group(short_help="Write, list, show, copy and check recipes.")
+@click.group()
 def recipes() -> None:
     """Recipes are YAML files; those that ship are found by name, such as `frappe/wukong`."""
 

@@ -19,7 +19,7 @@ FOLDER = click.argument(
 )
 
 
-@click.group(short_help="List and show runs.")
+@click.group()
 def runs() -> None:
     """Run folders, as `wukongctl train` writes them."""
 

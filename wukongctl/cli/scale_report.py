@@ -31,9 +31,7 @@ Examples:
 """
 
 
-@click.command(
-    "scale-report", epilog=EXAMPLES, short_help="Fit, draw and gate scaling curves of finished runs."
-)
+@click.command("scale-report", epilog=EXAMPLES)
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN]...")
 @click.option("--points", help="CSV of points, or the name of shipped ones.")
 @options.out("scale-report", "Folder for the report's files.")

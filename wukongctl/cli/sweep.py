@@ -23,7 +23,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES, short_help="Train a ladder of sizes, models and seeds.")
+@click.command(epilog=EXAMPLES)
 @click.argument("sweep", type=options.recipe)
 @options.overrides
 @options.data

@@ -28,7 +28,7 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES, short_help="Search better settings for recipes, with one budget each.")
+@click.command(epilog=EXAMPLES)
 @click.argument("recipes", nargs=-1, required=True, type=options.recipe, metavar="RECIPE...")
 @click.option(
     "--trials", type=click.IntRange(1), metavar="N",

@@ -10,6 +10,5 @@
 `drafting` writes the first recipe of a table that has none. The modules beside them serve everybody:
 `manifest`, `schema` and `statistics` describe a prepared dataset, `batches` and `vectors` read it, `rows`
 encodes new rows by its rules; `recipes` gives training recipes what depends on the data, `next_steps` the
-commands to type next; `atomic`, `stages`, `staging` and `interruption` see to it that files are whole
-or absent.
+commands to type next; `atomic`, `stages` and `publishing` see to it that files are whole or absent.
 """

@@ -11,10 +11,10 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from wukongctl.config.dataset import License, SplitName
-from wukongctl.config.defaults import DatasetFacts
+from wukongctl.config.defaults import Facts
 from wukongctl.config.numeric import Encoding
 from wukongctl.config.spec import Spec
-from wukongctl.data import next_steps, staging
+from wukongctl.data import next_steps, publishing
 from wukongctl.data.schema import Schema, SequenceColumn
 from wukongctl.data.statistics import Statistics
 from wukongctl.errors import RunFailed, UsageError
@@ -83,7 +83,7 @@ class Split(Spec):
         return 0 < self.positives < self.rows
 
 
-class SourceFile(Spec):
+class Source(Spec):
     """One raw file as it was read."""
 
     file: str
@@ -144,7 +144,7 @@ class Manifest(Spec):
     """Of the SQL that was run, with file names in place of paths."""
     features: tuple[Feature, ...]
     splits: dict[SplitName, Split]
-    sources: tuple[SourceFile, ...]
+    sources: tuple[Source, ...]
     verified: bool | None
     """Every published checksum and count held; with `limit_rows`, published counts cannot. None where
     nothing is published to hold it to."""
@@ -187,10 +187,10 @@ class Manifest(Spec):
             vector_dims=tuple(dims.get(table, 0) for table in sorted(tables)) if dims else (),
         )
 
-    def facts(self) -> DatasetFacts:
+    def facts(self) -> Facts:
         """What the default rules of a training recipe go by."""
         schema, valid = self.schema(), self.splits.get("valid")
-        return DatasetFacts(
+        return Facts(
             train_rows=self.splits["train"].rows,
             valid_rows=valid.rows if valid is not None else None,
             cardinalities=tuple(
@@ -214,7 +214,7 @@ def read(folder: Path) -> Manifest:
     its files are damaged.
     """
     if not folder.is_dir():
-        staging.heal(folder)
+        publishing.heal(folder)
     path = folder / FILE
     if not path.is_file():
         raise next_steps.not_prepared(folder.name, folder.parent)

@@ -9,61 +9,36 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from wukongctl.config.dataset import DatasetSpec
-from wukongctl.data import manifest, staging
+from wukongctl.data import manifest, publishing
 from wukongctl.data.acquire import cache, sources
-from wukongctl.data.interruption import interruptible
 from wukongctl.data.manifest import Manifest
+from wukongctl.data.options import Options
 from wukongctl.data.pipeline import flow, keys
-from wukongctl.data.pipeline.executors import EngineName
-from wukongctl.data.pipeline.flow import Options
-from wukongctl.data.progress import Progress, Report, silent
+from wukongctl.data.progress import Progress
 from wukongctl.data.query.engine import require_memory_limit
 from wukongctl.data.stages import DATASET, RAW
 from wukongctl.errors import RunFailed, UsageError
+from wukongctl.signals import interruptible
 
 UP_TO_DATE = "already prepared"
 """The stage reported when there was nothing to do."""
 
 
-def prepare(
-    spec: DatasetSpec,
-    *,
-    recipe_dir: Path,
-    out: Path,
-    source: Path | None = None,
-    verify: bool = True,
-    memory_limit: str | None = None,
-    threads: int | None = None,
-    limit_rows: int | None = None,
-    force: bool = False,
-    refresh: bool = False,
-    engine: EngineName = "local",
-    progress: Report | None = None,
-) -> Manifest:
-    """Prepare `spec` in `out/<name>` and return its manifest; at once if that is already done.
-
-    `source` is a folder (or the one file, or the archive) with the raw files; without it they are
-    downloaded, or read beside the recipe. `limit_rows` keeps the first rows of each SELECT. With
-    `verify` off, failed checks are recorded in the manifest instead of raised. With `refresh`, downloads
-    that no checksum vouches for are fetched again. `engine` says where the
-    parts of the raw files are worked on; `memory_limit` and `threads` are then those of one part.
+def prepare(spec: DatasetSpec, options: Options) -> Manifest:
+    """Prepare `spec` in `options.out / spec.name` and return its manifest; at once if that is already done.
 
     Raises CheckFailed for a checksum or count that does not hold, UsageError for a recipe, path or
     existing dataset in the way, RunFailed for raw data that cannot be read.
     """
-    require_memory_limit(memory_limit)
+    require_memory_limit(options.memory_limit)
     keys.require(spec)
-    report = progress or silent
-    options = Options(
-        recipe_dir, source, verify, memory_limit, threads, limit_rows, force, refresh, engine, report
-    )
-    target = out / spec.name
-    with interruptible(spec.name), staging.locked(target, options.report):
+    target = options.out / spec.name
+    with interruptible(spec.name), publishing.locked(target, options.report):
         current = existing(target, spec, options)
         if current is not None and _settled(current, spec, options):
             options.report(Progress(UP_TO_DATE, 1, 1))
             return current
-        with staging.building(target) as workspace:
+        with publishing.building(target) as workspace:
             try:
                 return _prepare_in(workspace, target, spec, options, current)
             except OSError as error:
@@ -83,37 +58,20 @@ class Plan(TypedDict):
     sql: list[str]
 
 
-def plan(
-    spec: DatasetSpec,
-    *,
-    recipe_dir: Path,
-    out: Path,
-    source: Path | None = None,
-    verify: bool = True,
-    limit_rows: int | None = None,
-    force: bool = False,
-    refresh: bool = False,
-    progress: Report | None = None,
-) -> Plan:
+def plan(spec: DatasetSpec, options: Options) -> Plan:
     """What `prepare` would read, download and run; writes nothing.
 
     Raises what `prepare` would before its first download: a split key that reads the label, a dataset in the
     way, a file that is missing, or one at hand that is not the published one.
     """
     keys.require(spec)
-    report = progress or silent
-    options = Options(
-        recipe_dir, source, verify, limit_rows=limit_rows, force=force, refresh=refresh, report=report
-    )
-    target = out / spec.name
+    target = options.out / spec.name
     current = existing(target, spec, options)
     settled = current is not None and _settled(current, spec, options)
     if not settled:
-        sources.rehearse(
-            spec, recipe_dir=recipe_dir, source=source, verify=verify, report=report, refresh=refresh
-        )
+        sources.rehearse(spec, options)
     queries = [query.strip() for query in spec.queries]
-    known = settled or (current is not None and not refresh)
+    known = settled or (current is not None and not options.refresh)
     steps = [f"nothing: `{target}` is already prepared"] if known else _steps(spec, options, queries)
     state: Literal["absent", "prepared", "different"] = "different" if target.exists() else "absent"
     return Plan(
@@ -124,7 +82,7 @@ def plan(
 def _steps(spec: DatasetSpec, options: Options, queries: list[str]) -> list[str]:
     """One line for each thing that preparing from nothing does."""
     steps = [f"licence: {spec.license.name}"] if spec.license is not None else []
-    steps += sources.plan(spec, recipe_dir=options.recipe_dir, source=options.source, refresh=options.refresh)
+    steps += sources.plan(spec, options)
     if spec.generator is not None:
         rows = min(spec.generator.rows, options.limit_rows or spec.generator.rows)
         steps.append(f"generate {rows:,} rows")
@@ -178,15 +136,7 @@ def _differs(target: Path, what: str) -> UsageError:
 def _prepare_in(
     workspace: Path, target: Path, spec: DatasetSpec, options: Options, current: Manifest | None
 ) -> Manifest:
-    raw = sources.resolve(
-        spec,
-        recipe_dir=options.recipe_dir,
-        source=options.source,
-        workspace=workspace / RAW,
-        verify=options.verify,
-        report=options.report,
-        refresh=options.refresh,
-    )
+    raw = sources.resolve(spec, options, workspace=workspace / RAW)
     if current is not None:
         if [s.sha256 for s in current.sources] != [s.sha256 for s in raw.sources]:
             raise _differs(target, "from other raw files")
@@ -198,10 +148,10 @@ def _prepare_in(
     except RunFailed as error:
         if options.source is None and (doubtful := cache.unpublished(spec)):
             fetched = ", ".join(f"`{path}`" for path in doubtful)
-            mend = f"{error.hint}; " if error.hint else ""
-            error.hint = f"{mend}if {fetched} was not fetched well, `--refresh` fetches it again"
+            fix = f"{error.hint}; " if error.hint else ""
+            error.hint = f"{fix}if {fetched} was not fetched well, `--refresh` fetches it again"
         raise
     folder = workspace / DATASET
     prepared.write(folder)
-    staging.publish(folder, target)
+    publishing.publish(folder, target)
     return prepared

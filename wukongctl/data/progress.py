@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-ProgressUnit = Literal["bytes", "rows", "steps"]
+Unit = Literal["bytes", "rows", "steps"]
 
 
 class Progress(NamedTuple):
@@ -13,7 +13,7 @@ class Progress(NamedTuple):
     stage: str
     done: int = 0
     total: int | None = None
-    unit: ProgressUnit = "steps"
+    unit: Unit = "steps"
 
 
 READ_BY_THIS_PROCESS = Path("/proc/self/io")

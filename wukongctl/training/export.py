@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wukongctl.data import staging
+from wukongctl.data import publishing
 from wukongctl.data.batches import BatchReader
 from wukongctl.data.pipeline import vocabulary
 from wukongctl.data.schema import Batch
@@ -62,13 +62,13 @@ def export(run: Path, *, data: Path, out: Path, onnx: bool = False, force: bool 
             hint=f"`lightgbm.Booster(model_file='{RunFolder(run).trees}')` opens it without wukongctl",
         )
     scorer, sample = Scorer(trained.model).eval(), _sample(trained)
-    with staging.locked(out), staging.building(out) as folder, _quiet():
+    with publishing.locked(out), publishing.building(out) as folder, _quiet():
         differences = {"model.pt2": _export_torch(scorer, sample, folder / "model.pt2")}
         if onnx:
             differences["model.onnx"] = _export_onnx(scorer, sample, folder / "model.onnx")
         signature = _signature(trained, folder)
         (folder / SIGNATURE).write_text(json.dumps(signature, indent=2) + "\n", encoding="utf-8")
-        staging.publish(folder, out)
+        publishing.publish(folder, out)
     return {
         "run": str(run),
         "path": str(out),

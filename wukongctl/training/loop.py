@@ -20,6 +20,7 @@ from wukongctl.data.manifest import Manifest
 from wukongctl.data.schema import Batch
 from wukongctl.errors import Interrupted, RunFailed
 from wukongctl.models.counts import count
+from wukongctl.signals import StopRequest, stop_requests
 from wukongctl.training import checkpoint, divergence, hardware, schedules
 from wukongctl.training.distributed import World
 from wukongctl.training.evaluation import EVALUATION_BATCH, summarize
@@ -28,7 +29,6 @@ from wukongctl.training.metrics import Metrics
 from wukongctl.training.parallel import ParallelModel
 from wukongctl.training.plan import new_model, require_two_rows, total_examples, total_steps
 from wukongctl.training.run import RunFolder
-from wukongctl.training.signals import StopRequest, stop_requests
 from wukongctl.training.update import Update
 from wukongctl.training.warnings import warnings_of
 
@@ -40,7 +40,7 @@ EXPLODED_STEPS = 10
 
 
 @dataclass(frozen=True)
-class TrainingProgress:
+class Progress:
     """Where a run stands, for whoever shows it."""
 
     step: int
@@ -93,7 +93,7 @@ class Trainer:
         execution: Execution,
         world: World,
         track: Callable[[dict[str, Any]], None],
-        report: Callable[[TrainingProgress], None],
+        report: Callable[[Progress], None],
         skip_test: bool = False,
     ) -> None:
         self.recipe, self.folder, self.execution, self.report = recipe, folder, execution, report
@@ -245,7 +245,7 @@ class Trainer:
             self._fail_diverged(f"mean loss is {loss:.4g}")
         position.loss_sum, position.loss_steps = 0.0, 0
         speed = position.examples / max(position.seconds, 1e-9)
-        self.report(TrainingProgress(position.step, self.total_steps, speed, loss, position.watch.best))
+        self.report(Progress(position.step, self.total_steps, speed, loss, position.watch.best))
 
     def _append(self, record: dict[str, Any]) -> None:
         """Add one line to metrics.jsonl; its length is part of the position, so resuming can cut it back."""

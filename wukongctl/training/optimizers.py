@@ -14,12 +14,15 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 from torch.optim import Adam, Optimizer
 
-from wukongctl.config.training import AdamSpec, LazyAdamSpec, OptimizerSpec, RowwiseAdagradSpec
+from wukongctl.config.training import Adam as AdamSpec
+from wukongctl.config.training import LazyAdam as LazyAdamSpec
+from wukongctl.config.training import OptimizerSpec
+from wukongctl.config.training import RowwiseAdagrad as RowwiseAdagradSpec
 from wukongctl.models import Model
 from wukongctl.models.embeddings import embedding_tables
 
-OptimizerState = dict[str, Tensor]
-GroupOptions = dict[str, Any]
+State = dict[str, Tensor]
+Options = dict[str, Any]
 
 
 class RowOptimizer(Optimizer):
@@ -54,7 +57,7 @@ class RowOptimizer(Optimizer):
             state = state_dict["state"][index]
             self.state[table] = {name: value.to(table.device, copy=True) for name, value in state.items()}
 
-    def _update(self, table: Tensor, gradient: Tensor, group: GroupOptions) -> None:
+    def _update(self, table: Tensor, gradient: Tensor, group: Options) -> None:
         rows, summed = sum_rows(gradient)
         stored = table.index_select(0, rows)
         weights = stored.float() if stored.dtype == torch.bfloat16 else stored
@@ -66,7 +69,7 @@ class RowOptimizer(Optimizer):
         )
 
     @abstractmethod
-    def _new_state(self, table: Tensor) -> OptimizerState:
+    def _new_state(self, table: Tensor) -> State:
         """What is remembered of a table."""
 
     @abstractmethod
@@ -82,7 +85,7 @@ class RowwiseAdagrad(RowOptimizer):
     def __init__(self, params: Sequence[Tensor], *, lr: float, eps: float, l2: float = 0.0) -> None:
         super().__init__(params, {"lr": lr, "eps": eps, "l2": l2})
 
-    def _new_state(self, table: Tensor) -> OptimizerState:
+    def _new_state(self, table: Tensor) -> State:
         return {"sum": torch.zeros(len(table), device=table.device)}
 
     def _change(
@@ -101,7 +104,7 @@ class LazyAdam(RowOptimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "l2": l2})
 
-    def _new_state(self, table: Tensor) -> OptimizerState:
+    def _new_state(self, table: Tensor) -> State:
         moments = {name: torch.zeros(table.shape, device=table.device) for name in ("mean", "square")}
         return {"step": torch.zeros(()), **moments}
 

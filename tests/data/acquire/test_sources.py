@@ -13,6 +13,7 @@ from tests.data.server import serving
 from tests.data.test_prepare import own, write_rows
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.data.acquire.sources import Resolved, plan, rehearse, resolve
+from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
 from wukongctl.data.progress import silent
 from wukongctl.errors import CheckFailed, RunFailed, UsageError
@@ -27,11 +28,8 @@ def md5(content: bytes) -> str:
 def find(spec: DatasetSpec, source: Path | None, tmp_path: Path, *, verify: bool = True) -> Resolved:
     return resolve(
         spec,
-        recipe_dir=tmp_path,
-        source=source,
+        Options(tmp_path, source=source, verify=verify, report=silent),
         workspace=tmp_path / "work",
-        verify=verify,
-        report=silent,
     )
 
 
@@ -144,9 +142,7 @@ def test_every_wrong_file_is_named_with_both_values(folder: Path, tmp_path: Path
 def test_own_table_is_found_beside_the_recipe(tmp_path: Path) -> None:
     (tmp_path / "clicks.csv").write_bytes(DATA)
     assert find(own(), None, tmp_path).paths["clicks.csv"] == tmp_path / "clicks.csv"
-    assert plan(own(), recipe_dir=tmp_path, source=None) == [
-        f"read `clicks.csv` from `{tmp_path / 'clicks.csv'}`"
-    ]
+    assert plan(own(), Options(tmp_path)) == [f"read `clicks.csv` from `{tmp_path / 'clicks.csv'}`"]
 
 
 def test_downloads_go_through_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,15 +152,13 @@ def test_downloads_go_through_the_cache(tmp_path: Path, monkeypatch: pytest.Monk
     with serving(content) as server:
         downloads = {"set.zip": {"urls": [server.url("set.zip")], "md5": md5(content)}}
         spec = own(downloads=downloads)
-        assert plan(spec, recipe_dir=tmp_path, source=None) == [
-            f"download `set.zip` from {server.url('set.zip')}"
-        ]
+        assert plan(spec, Options(tmp_path)) == [f"download `set.zip` from {server.url('set.zip')}"]
         for _ in range(2):
             found = find(spec, None, tmp_path)
             found.paths["clicks.csv"].unlink()
         assert len(server.requests) == 1
         cached = tmp_path / "cache/downloads/own/set.zip"
-        assert plan(spec, recipe_dir=tmp_path, source=None) == [f"read `{cached}`, already downloaded"]
+        assert plan(spec, Options(tmp_path)) == [f"read `{cached}`, already downloaded"]
         # A file that went bad in the cache is named, dropped, and fetched again by the next run.
         cached.write_bytes(archive(tmp_path / "bad.zip", {"in/clicks.csv": DATA + b"0,q\n"}).read_bytes())
         with pytest.raises(CheckFailed):
@@ -197,13 +191,13 @@ def test_a_download_that_nothing_vouches_for_can_be_refreshed(
         spec = own(downloads={"clicks.csv": {"urls": [server.url("clicks.csv")]}})
 
         def again(**options: Any) -> int:
-            prepared = prepare(spec, recipe_dir=tmp_path, out=tmp_path / "out", **options)
+            prepared = prepare(spec, Options(tmp_path, out=tmp_path / "out", **options))
             return sum(split.rows for split in prepared.splits.values())
 
         assert (again(), again(refresh=True), len(server.requests)) == (3, 3, 2)
         server.replace(DATA + b"0,q\n")
         assert (again(), again(force=True), len(server.requests)) == (3, 3, 2)
-        (step, *_) = plan(spec, recipe_dir=tmp_path, source=None, refresh=True)
+        (step, *_) = plan(spec, Options(tmp_path, refresh=True))
         assert step == f"download `clicks.csv` from {server.url('clicks.csv')}"
         with pytest.raises(UsageError, match="was prepared from other raw files"):
             again(refresh=True)
@@ -225,7 +219,7 @@ def test_a_download_that_a_checksum_vouches_for_is_not_refreshed(
             beside[where]["md5"] = md5(DATA)
             spec = own(**{key: {"clicks.csv": value} for key, value in beside.items()})
             for _ in range(2):
-                prepare(spec, recipe_dir=tmp_path, out=tmp_path / where, refresh=True)
+                prepare(spec, Options(tmp_path, out=tmp_path / where, refresh=True))
         assert len(server.requests) == 1
 
 
@@ -240,13 +234,13 @@ def test_a_rehearsal_looks_at_what_was_downloaded(
     cached.parent.mkdir(parents=True)
     good = archive(tmp_path / "made.zip", {"clicks.csv": DATA}).read_bytes() if archived else DATA
     spec = own(downloads={name: {"urls": ["http://127.0.0.1:9/x"], "md5": md5(good)}})
-    rehearse(spec, recipe_dir=tmp_path, source=None, verify=True, report=silent)  # nothing is here
+    rehearse(spec, Options(tmp_path))  # nothing is here
     cached.write_bytes(good)
-    rehearse(spec, recipe_dir=tmp_path, source=None, verify=True, report=silent)
+    rehearse(spec, Options(tmp_path))
     cached.write_bytes(b"<html>")
-    rehearse(spec, recipe_dir=tmp_path, source=None, verify=False, report=silent)
+    rehearse(spec, Options(tmp_path, verify=False, report=silent))
     with pytest.raises(CheckFailed) as rehearsed:
-        rehearse(spec, recipe_dir=tmp_path, source=None, verify=True, report=silent)
+        rehearse(spec, Options(tmp_path))
     assert cached.is_file()
     with pytest.raises(CheckFailed) as failed:
         find(spec, None, tmp_path)
@@ -272,7 +266,7 @@ def test_frappe_end_to_end_from_a_server(tmp_path: Path, monkeypatch: pytest.Mon
         from tests.data.test_prepare import shipped
 
         spec = DatasetSpec.from_dict(shipped("frappe").to_dict() | changes)
-        prepared = prepare(spec, recipe_dir=tmp_path, out=tmp_path / "data")
+        prepared = prepare(spec, Options(tmp_path, out=tmp_path / "data"))
     assert prepared.verified
     assert [source.file for source in prepared.sources] == [
         "Frappe_x1.zip",
@@ -303,10 +297,10 @@ def test_a_pattern_stands_for_all_files_that_fit(folder: Path, tmp_path: Path) -
     found = find(spec, folder, tmp_path)
     assert found.paths["day=*/part.csv"] == tuple(folder / f"day={day}/part.csv" for day in (1, 2, 3))
     assert [source.md5 for source in found.sources] == [md5(DATA)] * 3
-    assert plan(spec, recipe_dir=tmp_path, source=folder) == [
+    assert plan(spec, Options(tmp_path, source=folder)) == [
         f"read `day=*/part.csv` from 3 files in `{folder}`"
     ]
-    prepared = prepare(spec, recipe_dir=folder, out=tmp_path / "data")
+    prepared = prepare(spec, Options(folder, out=tmp_path / "data"))
     assert sum(split.rows for split in prepared.splits.values()) == 9
     assert {feature.name: feature.rows for feature in prepared.features}["day"] == 4
 
@@ -335,7 +329,9 @@ def test_a_gated_dataset_says_what_to_fetch_where_to_put_it_and_its_checksum(tmp
     recipes = tmp_path / "recipes"
     with pytest.raises(UsageError) as failure:
         resolve(
-            spec, recipe_dir=recipes, source=None, workspace=tmp_path / "work", verify=True, report=silent
+            spec,
+            Options(recipes),
+            workspace=tmp_path / "work",
         )
     assert str(failure.value) == "dataset `own` has to be fetched by hand"
     assert str(failure.value.hint) == (
@@ -373,7 +369,7 @@ def test_remote_tables_need_an_extension_and_say_how_to_get_it(
     monkeypatch.setenv("HOME", str(tmp_path))  # where DuckDB looks for its extensions
     spec = own(files={}, rows=f"FROM read_csv('{scheme}')")
     with pytest.raises(RunFailed, match="extension `httpfs`, which this machine does not have") as failure:
-        prepare(spec, recipe_dir=tmp_path, out=tmp_path / "data")
+        prepare(spec, Options(tmp_path, out=tmp_path / "data"))
     assert "INSTALL httpfs" in str(failure.value.hint)
 
 
@@ -383,7 +379,7 @@ def test_a_checksum_beside_a_download_holds_wherever_the_file_is_from(tmp_path: 
     content = (tmp_path / "clicks.csv").read_bytes()
     download = {"urls": ["http://127.0.0.1:9/clicks.csv"], "md5": md5(content)}
     spec = own(downloads={"clicks.csv": download})
-    assert prepare(spec, recipe_dir=tmp_path, out=tmp_path / "a", source=tmp_path).sources[0].verified
+    assert prepare(spec, Options(tmp_path, out=tmp_path / "a", source=tmp_path)).sources[0].verified
     (tmp_path / "clicks.csv").write_bytes(content.replace(b"8", b"7"))
     with pytest.raises(CheckFailed):
-        prepare(spec, recipe_dir=tmp_path, out=tmp_path / "b", source=tmp_path)
+        prepare(spec, Options(tmp_path, out=tmp_path / "b", source=tmp_path))

@@ -16,6 +16,7 @@ from wukongctl.config.positions import parse
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.drafting.draft import Draft
 from wukongctl.data.manifest import Manifest
+from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
 from wukongctl.training.train import train
 
@@ -51,7 +52,7 @@ def spec_of(made: Draft) -> DatasetSpec:
 
 
 def prepared(made: Draft, folder: Path) -> Manifest:
-    return prepare(spec_of(made), recipe_dir=folder, out=folder / "data", force=True)
+    return prepare(spec_of(made), Options(folder, out=folder / "data", force=True))
 
 
 def trained(manifest: Manifest, folder: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from wukongctl.config.dataset import ByHash, ByTime, DatasetSpec
 from wukongctl.config.loading import validate
 from wukongctl.config.positions import parse
 from wukongctl.data.drafting.draft import draft
+from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
 from wukongctl.errors import RunFailed, UsageError
 
@@ -463,7 +464,7 @@ def test_times_as_people_write_them_divide_by_time(written: str, tmp_path: Path)
     assert f"strptime(\"time\", '{written}')" in made.text
     spec = validate(parse(made.text, "t.yaml"), DatasetSpec)
     assert isinstance(spec.split, ByTime)
-    prepared = prepare(spec, recipe_dir=tmp_path, out=tmp_path / "out")
+    prepared = prepare(spec, Options(tmp_path, out=tmp_path / "out"))
     assert sum(split.rows for split in prepared.splits.values()) == 400
 
 

@@ -70,7 +70,7 @@ def test_parts_give_the_rows_that_one_gives(
     one = run(spec, tmp_path, tmp_path / "one")
     monkeypatch.setattr(parts, "PART_BYTES", 2000)
     stages: list[str] = []
-    many = run(spec, tmp_path, tmp_path / "many", progress=lambda at: stages.append(at.stage))
+    many = run(spec, tmp_path, tmp_path / "many", report=lambda at: stages.append(at.stage))
     assert any("(part 3 of" in stage for stage in stages)
     assert columns(tmp_path / "one", one) == columns(tmp_path / "many", many)
     assert one.features == many.features
@@ -83,7 +83,7 @@ def test_parts_give_the_rows_that_one_gives(
 def parts_of(spec: DatasetSpec, folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(parts, "PART_BYTES", 1)
     stages: list[str] = []
-    run(spec, folder, folder / "out", progress=lambda at: stages.append(at.stage), force=True)
+    run(spec, folder, folder / "out", report=lambda at: stages.append(at.stage), force=True)
     return max([1, *(int(stage.split(" of ")[1].rstrip(")")) for stage in stages if " of " in stage)])
 
 
@@ -183,10 +183,10 @@ def test_untracked_files_are_never_taken_up_from_a_killed_run(tmp_path: Path) ->
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(spec, tmp_path, tmp_path / "out", progress=interrupt)
+        run(spec, tmp_path, tmp_path / "out", report=interrupt)
     assert (tmp_path / "out/.own.work/counts").is_dir()
     stages: list[str] = []
-    run(spec, tmp_path, tmp_path / "out", progress=lambda at: stages.append(at.stage))
+    run(spec, tmp_path, tmp_path / "out", report=lambda at: stages.append(at.stage))
     assert "counting values" in stages
     assert not (tmp_path / "out/.own.work").exists()
 

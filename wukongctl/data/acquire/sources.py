@@ -14,8 +14,8 @@ from wukongctl.data.acquire import cache, patterns
 from wukongctl.data.acquire.checks import Checks, Rehearsal
 from wukongctl.data.acquire.download import fetch
 from wukongctl.data.acquire.extract import is_archive
-from wukongctl.data.manifest import SourceFile
-from wukongctl.data.progress import Report
+from wukongctl.data.manifest import Source
+from wukongctl.data.options import Options
 from wukongctl.errors import Problem, UsageError
 
 NOT_PUBLIC = "not public"
@@ -26,83 +26,62 @@ LISTED = 8
 """How many names of a folder an error shows."""
 
 
-FilePaths = Path | tuple[Path, ...]
+Place = Path | tuple[Path, ...]
 """Of a raw file; of several under a name that is a pattern."""
 
 
 class Resolved(NamedTuple):
     """Raw file name → path, what was read, and checks that failed but were passed over."""
 
-    paths: Mapping[str, FilePaths]
-    sources: tuple[SourceFile, ...]
+    paths: Mapping[str, Place]
+    sources: tuple[Source, ...]
     problems: tuple[str, ...]
 
 
 class Found(NamedTuple):
     """Raw file name → path, which of them came out of a verified archive, and liberties that were taken."""
 
-    files: dict[str, FilePaths]
+    files: dict[str, Place]
     vouched: frozenset[str] = frozenset()
     liberties: tuple[str, ...] = ()
 
 
-def resolve(
-    spec: DatasetSpec,
-    *,
-    recipe_dir: Path,
-    source: Path | None,
-    workspace: Path,
-    verify: bool,
-    report: Report,
-    refresh: bool = False,
-) -> Resolved:
+def resolve(spec: DatasetSpec, options: Options, *, workspace: Path) -> Resolved:
     """Find, fetch, unpack (into `workspace`) and verify the raw files of `spec`.
-
-    With `refresh`, downloads that no checksum vouches for are fetched again.
 
     Raises CheckFailed naming every file that is not the published one, UsageError for missing files,
     RunFailed for files that cannot be fetched or read.
     """
     if not spec.files:
         return Resolved({}, (), ())
-    checks = Checks(spec, verify, report)
-    if source is None and spec.downloads:
-        found = _downloaded(spec, workspace, checks, refresh=refresh)
+    checks = Checks(spec, options.verify, options.report)
+    if options.source is None and spec.downloads:
+        found = _downloaded(spec, workspace, checks, refresh=options.refresh)
     else:
-        found = _at_hand(spec, recipe_dir, source, workspace, checks)
+        found = _at_hand(spec, options, workspace, checks)
     _read(spec, found, checks)
     passed = (*found.liberties, *(str(problem) for problem in checks.problems))
     return Resolved(found.files, tuple(checks.sources), passed)
 
 
-def rehearse(
-    spec: DatasetSpec,
-    *,
-    recipe_dir: Path,
-    source: Path | None,
-    verify: bool,
-    report: Report,
-    refresh: bool = False,
-) -> None:
+def rehearse(spec: DatasetSpec, options: Options) -> None:
     """Raise what `resolve` would of the files at hand; nothing is fetched, unpacked or removed."""
     if not spec.files:
         return
-    checks = Rehearsal(spec, verify, report)
-    if source is not None or not spec.downloads:
-        _read(spec, _at_hand(spec, recipe_dir, source, recipe_dir, checks), checks)
+    checks = Rehearsal(spec, options.verify, options.report)
+    if options.source is not None or not spec.downloads:
+        _read(spec, _at_hand(spec, options, options.recipe_dir, checks), checks)
         return
-    for name in spec.downloads.keys() - cache.pending(spec, refresh=refresh).keys():
+    for name in spec.downloads.keys() - cache.pending(spec, refresh=options.refresh).keys():
         checks.read_raw(name, cache.folder(spec.name) / name, cache.published(spec, name))
     checks.require()
 
 
-def _at_hand(
-    spec: DatasetSpec, recipe_dir: Path, source: Path | None, workspace: Path, checks: Checks
-) -> Found:
+def _at_hand(spec: DatasetSpec, options: Options, workspace: Path, checks: Checks) -> Found:
     """Files that are here already, in `source` or where a person was told to put them."""
-    if source is not None:
-        return _in_source(spec, source, workspace, checks)
-    return _beside(spec, recipe_dir, workspace, checks)
+    if options.source is not None:
+        return _in_source(spec, options.source, workspace, checks)
+    return _beside(spec, options.recipe_dir, workspace, checks)
 
 
 def _read(spec: DatasetSpec, found: Found, checks: Checks) -> None:
@@ -116,12 +95,13 @@ def _read(spec: DatasetSpec, found: Found, checks: Checks) -> None:
     checks.require()
 
 
-def plan(spec: DatasetSpec, *, recipe_dir: Path, source: Path | None, refresh: bool = False) -> list[str]:
+def plan(spec: DatasetSpec, options: Options) -> list[str]:
     """One line per raw file: where `resolve` would take it from."""
+    source = options.source
     if source is None and spec.downloads:
-        fetched = cache.pending(spec, refresh=refresh)
+        fetched = cache.pending(spec, refresh=options.refresh)
         return [_download_step(spec, name, fetched=name in fetched) for name in spec.downloads]
-    folder = source if source is not None else _folder_beside(spec, recipe_dir)
+    folder = source if source is not None else _folder_beside(spec, options.recipe_dir)
     if folder.is_file() or not spec.files:
         return [f"read `{folder}`"] if spec.files else []
     steps = []
@@ -179,7 +159,7 @@ def _beside(spec: DatasetSpec, recipe_dir: Path, workspace: Path, checks: Checks
 
 def _in_folder(spec: DatasetSpec, folder: Path, workspace: Path, checks: Checks) -> Found:
     """Files by name in `folder` or below it; then in archives there; then, unverified, the only file."""
-    files: dict[str, FilePaths] = {
+    files: dict[str, Place] = {
         name: place for name in spec.files if (place := by_name(folder, name)) is not None
     }
     vouched: set[str] = set()
@@ -200,7 +180,7 @@ def _in_folder(spec: DatasetSpec, folder: Path, workspace: Path, checks: Checks)
     return Found(files, frozenset(vouched))
 
 
-def by_name(folder: Path, name: str) -> FilePaths | None:
+def by_name(folder: Path, name: str) -> Place | None:
     """`folder/name`, or the one file of that base name below `folder`; all files, where `name` is a pattern.
 
     Raises UsageError if several files below have the one name, or a pattern takes files of several kinds.
@@ -224,7 +204,7 @@ def by_name(folder: Path, name: str) -> FilePaths | None:
 def _downloaded(spec: DatasetSpec, workspace: Path, checks: Checks, *, refresh: bool) -> Found:
     """Raw files offered as such are fetched; then archives, until nothing is missing."""
     kept, again = cache.folder(spec.name), cache.pending(spec, refresh=refresh)
-    files: dict[str, FilePaths] = {}
+    files: dict[str, Place] = {}
     vouched: set[str] = set()
     for name, download in sorted(spec.downloads.items(), key=lambda item: _file_of(spec, item[0]) is None):
         missing = [wanted for wanted in spec.files if wanted not in files]

@@ -17,7 +17,7 @@ import hashlib
 import json
 import logging
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +26,7 @@ from wukongctl.config.dataset import SPLITS, ByColumn, DatasetSpec, Numeric, Seq
 from wukongctl.config.spec import Mismatch, Mistake
 from wukongctl.data.acquire.sources import Resolved
 from wukongctl.data.manifest import SAMPLE_ENCODED, SAMPLE_RAW, Manifest, RawRows, Split
+from wukongctl.data.options import Options
 from wukongctl.data.pipeline import (
     count,
     diagnosis,
@@ -41,15 +42,15 @@ from wukongctl.data.pipeline import (
     strength,
     vocabulary,
 )
-from wukongctl.data.pipeline.description import VERSIONS, EncodedData, Vectors, describe
-from wukongctl.data.pipeline.executors import EngineName, executor
-from wukongctl.data.pipeline.job import GENERATED, PrepareJob
+from wukongctl.data.pipeline.description import VERSIONS, Outcome, Vectors, describe
+from wukongctl.data.pipeline.executors import executor
+from wukongctl.data.pipeline.job import GENERATED, Job
 from wukongctl.data.pipeline.numbers import Encoders
-from wukongctl.data.pipeline.parts import PartPlan
+from wukongctl.data.pipeline.parts import Plan
 from wukongctl.data.pipeline.raw_rows import Noted
 from wukongctl.data.pipeline.vocabulary import Vocabulary
 from wukongctl.data.pipeline.writer import InfiniteValue, Written, joined
-from wukongctl.data.progress import Progress, Report, silent
+from wukongctl.data.progress import Progress, Report
 from wukongctl.data.stages import ASSEMBLING, DATASET, begin, load, save
 from wukongctl.data.synthetic import generate
 from wukongctl.errors import CheckFailed, RunFailed, UsageError, WukongError
@@ -61,27 +62,11 @@ LAYOUT = 6
 """Of the work folder: what another version left there is not taken up."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """How to prepare, apart from what the recipe says."""
-
-    recipe_dir: Path
-    source: Path | None = None
-    verify: bool = True
-    memory_limit: str | None = None
-    threads: int | None = None
-    limit_rows: int | None = None
-    force: bool = False
-    refresh: bool = False
-    engine: EngineName = "local"
-    report: Report = silent
-
-
 def run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Manifest:
     """Prepare `spec` from the files of `raw` into `work/dataset`, and describe the result."""
     begin(work, _key(spec, options, raw))
     paths = {**raw.paths, **_generated(spec, options, work)}
-    job = PrepareJob(spec, paths, options.recipe_dir, work, options.memory_limit, options.threads)
+    job = Job(spec, paths, options.recipe_dir, work, options.memory_limit, options.threads)
     job = _planned(job, options)
     each = executor(options.engine)
     try:
@@ -104,13 +89,13 @@ def run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Manif
     vectors = _vectors(job, vocabularies, options.report)
     written = {name: [piece.written for piece in found] for name, found in pieces.items()}
     aucs = strength.measure(job.work / DATASET, kept, [name for name, _ in spec.columns])
-    outcome = EncodedData(
+    outcome = Outcome(
         vocabularies, encoders, written, kept, vectors, tuple(failed), _rejected(job), noted, aucs
     )
     return describe(job, raw, outcome, options.limit_rows)
 
 
-def _noted(job: PrepareJob, vocabularies: dict[int, Vocabulary], encoders: Encoders) -> Noted:
+def _noted(job: Job, vocabularies: dict[int, Vocabulary], encoders: Encoders) -> Noted:
     """What `predict` must know of the raw file, and the rows it checks itself with; asked once."""
     page = load(job.work / RAW_PAGE, Noted)
     if page is None:
@@ -122,7 +107,7 @@ def _noted(job: PrepareJob, vocabularies: dict[int, Vocabulary], encoders: Encod
     return page
 
 
-def _sampled(job: PrepareJob, raw: RawRows, vocabularies: dict[int, Vocabulary], encoders: Encoders) -> int:
+def _sampled(job: Job, raw: RawRows, vocabularies: dict[int, Vocabulary], encoders: Encoders) -> int:
     try:
         return sample.take(job, raw, vocabularies, encoders, job.work)
     except WukongError as error:
@@ -130,7 +115,7 @@ def _sampled(job: PrepareJob, raw: RawRows, vocabularies: dict[int, Vocabulary],
         return 0
 
 
-def _first_infinite(job: PrepareJob) -> RunFailed | None:
+def _first_infinite(job: Job) -> RunFailed | None:
     """Where the first number stands that is larger than float32 holds."""
     with job.engine("diagnosis") as engine:
         found = (diagnosis.unfit(engine, job.spec, part.query, part.types) for part in job.parts)
@@ -165,8 +150,8 @@ def _generated(spec: DatasetSpec, options: Options, work: Path) -> dict[str, Pat
     return {GENERATED: path}
 
 
-def _planned(job: PrepareJob, options: Options) -> PrepareJob:
-    page = load(job.work / "parts.json", PartPlan)
+def _planned(job: Job, options: Options) -> Job:
+    page = load(job.work / "parts.json", Plan)
     if page is None:
         options.report(Progress("looking at the raw files"))
         with job.engine("plan") as engine:
@@ -182,9 +167,7 @@ class Piece(NamedTuple):
     written: Written
 
 
-def _pieces(
-    job: PrepareJob, options: Options, vocabularies: dict[int, Vocabulary]
-) -> dict[SplitName, list[Piece]]:
+def _pieces(job: Job, options: Options, vocabularies: dict[int, Vocabulary]) -> dict[SplitName, list[Piece]]:
     """The pieces of each split, in order."""
     pieces: dict[SplitName, list[Piece]] = {name: [] for name in SPLITS}
     for part in job.parts:
@@ -200,7 +183,7 @@ def _pieces(
 
 
 def _checked(
-    job: PrepareJob, options: Options, written: dict[SplitName, Split]
+    job: Job, options: Options, written: dict[SplitName, Split]
 ) -> tuple[dict[SplitName, Split], list[str]]:
     """The splits that exist, and counts that differ from the published ones.
 
@@ -235,7 +218,7 @@ def _empty(spec: DatasetSpec, name: SplitName, limit_rows: int | None) -> Wukong
 
 
 def _assemble(
-    job: PrepareJob,
+    job: Job,
     pieces: dict[SplitName, list[Piece]],
     kept: dict[SplitName, Split],
     vocabularies: dict[int, Vocabulary],
@@ -260,7 +243,7 @@ def _assemble(
             _move(job.work / vocabulary.FOLDER / entry.file, folder / vocabulary.file_name(name))
 
 
-def _vectors(job: PrepareJob, vocabularies: dict[int, Vocabulary], report: Report) -> Vectors:
+def _vectors(job: Job, vocabularies: dict[int, Vocabulary], report: Report) -> Vectors:
     """Write the frozen vectors of each table that has some into the dataset."""
     tables, folder = vocabulary.tables(job.spec), job.work / DATASET
     written: Vectors = {}
@@ -277,7 +260,7 @@ def _vectors(job: PrepareJob, vocabularies: dict[int, Vocabulary], report: Repor
     return written
 
 
-def _rejected(job: PrepareJob) -> int:
+def _rejected(job: Job) -> int:
     """How many rows were left out of all parts; their sample is put into the dataset."""
     count = sum(reading.result(job, part).rejected for part in job.parts)
     rejects.require(job.spec, count)

@@ -70,7 +70,7 @@ class Part(Spec):
         return sql.select(spec, self.query, self.types, self.expression)
 
 
-class PartPlan(Spec):
+class Plan(Spec):
     """All parts in order; the train rows come first wherever order divides them."""
 
     parts: tuple[Part, ...]
@@ -78,7 +78,7 @@ class PartPlan(Spec):
     """What a person should know of the rows as they are read."""
 
 
-def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> PartPlan:
+def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> Plan:
     """Divide the rows of `spec`. Raises Mismatch for what the SELECT lacks."""
     parts: list[Part] = []
     said: list[str] = []
@@ -104,9 +104,7 @@ def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> PartPlan:
                     expression=route.expression,
                 )
             )
-    return PartPlan(
-        parts=tuple(parts), notes=(*_lacking(engine, spec), *keys.notes(spec), *dict.fromkeys(said))
-    )
+    return Plan(parts=tuple(parts), notes=(*_lacking(engine, spec), *keys.notes(spec), *dict.fromkeys(said)))
 
 
 def _lacking(engine: Engine, spec: DatasetSpec) -> Iterator[str]:

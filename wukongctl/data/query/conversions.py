@@ -1,12 +1,8 @@
 """A text that the SQL of a recipe could not convert → the line of the file that holds it."""
 
 import re
-from typing import TYPE_CHECKING
 
 from wukongctl.data.query import lines, sql
-
-if TYPE_CHECKING:
-    from wukongctl.data.query.engine import Engine
 
 VALUE = re.compile(
     r"""(?:Could not (?:convert|parse) string|out of range:|field format:) (["'])(.*?)\1(?= to | acc|,|$)""",
@@ -27,7 +23,7 @@ def expression(text: str) -> str | None:
     return picture[1][start : start + len(picture[3])]
 
 
-def place(engine: "Engine", query: str, text: str) -> str | None:
+def place(engine: lines.Queries, query: str, text: str) -> str | None:
     """`file:line` of the first value that is the one an error of DuckDB names, where that can be told.
 
     Looked for in the columns that the failed expression names, as they are in the file.

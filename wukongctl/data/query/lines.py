@@ -5,18 +5,15 @@ import csv
 import gzip
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 
 from wukongctl.data.query import sql
 from wukongctl.errors import RunFailed
-
-if TYPE_CHECKING:
-    from wukongctl.data.query.engine import Engine
 
 ONE_TO_ONE = frozenset({"PROJECTION", "READ_CSV", "READ_CSV_AUTO"})
 """Operators that give one row for each record of the file, in its order."""
@@ -35,7 +32,22 @@ LEAVE_OUT = "let `on_error: skip` in the recipe leave such rows out"
 SKIP = f"fix it, or {LEAVE_OUT}"
 
 
-class RowPlace(NamedTuple):
+class Queries(Protocol):
+    """What it takes to trace a row: the raw files of a dataset, and a DuckDB to ask about them."""
+
+    dataset: str
+    paths: Mapping[str, Path | tuple[Path, ...]]
+
+    def noted(self, text: str) -> tuple[list[tuple[Any, ...]], list[tuple[str, int, str, str]]] | None:
+        """The rows of a query, and the lines of files that it could not read; None if it fails."""
+        ...
+
+    def operators(self, text: str) -> set[str]:
+        """Names of the operators of a query's plan."""
+        ...
+
+
+class Place(NamedTuple):
     """Where a row stands in its text file, and what is written there."""
 
     file: str
@@ -46,7 +58,7 @@ class RowPlace(NamedTuple):
         return f"{self.file}:{self.line}"
 
 
-def places(engine: "Engine", query: str, rows: Sequence[int]) -> dict[int, RowPlace]:
+def places(engine: Queries, query: str, rows: Sequence[int]) -> dict[int, Place]:
     """Row (from 1) of `query` → where it stands; empty unless every record of its files is a row.
 
     Lines that `store_rejects` leaves out, headers and blank lines are told from rows by their number: if it
@@ -72,9 +84,9 @@ def places(engine: "Engine", query: str, rows: Sequence[int]) -> dict[int, RowPl
                 continue
             seen += 1
             if seen in wanted:
-                without[seen] = RowPlace(path.name, line, text)
+                without[seen] = Place(path.name, line, text)
             if seen - number in wanted:
-                with_header[seen - number] = RowPlace(path.name, line, text)
+                with_header[seen - number] = Place(path.name, line, text)
     return {total: without, total + len(files): with_header}.get(seen, {})
 
 
@@ -83,13 +95,13 @@ def _count(query: str) -> str:
     return f"SELECT count(*), count(COLUMNS(*)) FROM (\n{query}\n)"
 
 
-def place(engine: "Engine", query: str, row: int) -> str | None:
+def place(engine: Queries, query: str, row: int) -> str | None:
     """`file:line` of row number `row` (from 1) of `query`, where that can be told."""
     found = places(engine, query, [row]).get(row)
     return str(found) if found is not None else None
 
 
-def bad_row(engine: "Engine", query: str, row: int, what: str) -> RunFailed:
+def bad_row(engine: Queries, query: str, row: int, what: str) -> RunFailed:
     """`file:line: what` if row number `row` (from 1) of `query` can be traced to its line."""
     found = place(engine, query, row)
     if found is not None:

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from wukongctl.data.interruption import interruptible
 from wukongctl.data.progress import Progress, Report, silent
 from wukongctl.data.stages import sync, sync_tree
 from wukongctl.errors import Interrupted, cannot_write
+from wukongctl.signals import interruptible
 
 WAITING = "waiting for another"
 """How the stage begins in which another process holds the lock."""

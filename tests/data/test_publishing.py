@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.data.test_prepare import own, run, write_rows
-from wukongctl.data import manifest, staging
+from wukongctl.data import manifest, publishing
+from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
 from wukongctl.data.progress import Progress
 from wukongctl.errors import RunFailed, UsageError
@@ -24,6 +25,7 @@ CHILD = """
 import os, signal, sys
 from pathlib import Path
 from tests.data.test_prepare import own
+from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
 
 folder, value, kill_at = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -37,7 +39,7 @@ if kill_at:
     Path.rename = counted
 print("ready", flush=True)
 sys.stdin.readline()
-prepare(own(label=value), recipe_dir=folder, out=folder / "out", force=True)
+prepare(own(label=value), Options(folder, folder / "out", force=True))
 """
 
 
@@ -95,7 +97,7 @@ def test_kill_before_a_rename(tmp_path: Path, two_versions: tuple[str, str], kil
     out = tmp_path / "out"
     assert assert_whole(out / "own") == (new if kill_at == LAST else old)
     stages: list[Progress] = []
-    again = run(own(label="1 - label::INTEGER"), tmp_path, out, force=True, progress=stages.append)
+    again = run(own(label="1 - label::INTEGER"), tmp_path, out, force=True, report=stages.append)
     assert again.fingerprint == assert_whole(out / "own") == new
     seen = {progress.stage for progress in stages}
     assert ("reading" not in seen) == (1 < kill_at < LAST)
@@ -119,7 +121,7 @@ def kill_at_random(tmp_path: Path, versions: tuple[str, str], points: int) -> No
             process.kill()
             process.wait()
         assert assert_whole(out / "own") in versions
-    final = prepare(own(), recipe_dir=tmp_path, out=out, force=True)
+    final = prepare(own(), Options(tmp_path, out=out, force=True))
     assert final.fingerprint == versions[0]
     assert sorted(path.name for path in out.iterdir()) == [".own.lock", "own"]
 
@@ -150,7 +152,7 @@ def test_second_process_waits_and_finds_it_done(tmp_path: Path) -> None:
     with child(tmp_path, "label") as first:
         while not (out / ".own.work").is_dir() and first.poll() is None:
             time.sleep(0.001)
-        prepared = run(own(), tmp_path, out, progress=stages.append)
+        prepared = run(own(), tmp_path, out, report=stages.append)
         assert first.wait() == 0
     assert stages[0].stage == "waiting for another `wukongctl prepare own`"
     assert stages[-1].stage == "already prepared"
@@ -163,7 +165,7 @@ def test_half_a_deleted_dataset_is_never_restored(tmp_path: Path) -> None:
     (trash / "manifest.json").write_text("{}")
     with pytest.raises(UsageError):
         manifest.read(tmp_path / "own")
-    with staging.locked(tmp_path / "own"):
+    with publishing.locked(tmp_path / "own"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == [".own.lock"]
 
