@@ -17,7 +17,7 @@ from scipy import stats
 
 Interval: TypeAlias = tuple[float, float]
 Verdict: TypeAlias = Literal["pass", "fail", "inconclusive"]
-Gate: TypeAlias = Literal[
+GateName: TypeAlias = Literal[
     "G0 validity", "G1 cost", "G2 quality", "G3 curve", "G4 exponent", "G5 prediction", "G6 monotone",
     "G7 recovery",
 ]  # fmt: skip
@@ -52,7 +52,7 @@ class Evidence:
 class Finding:
     """What one gate found about one item. `interval` holds one-sided bounds, `p_value` is Holm-corrected."""
 
-    gate: Gate
+    gate: GateName
     item: str
     statistic: str
     verdict: Verdict
@@ -71,7 +71,7 @@ class Question:
     hold the size of a difference that would be wrong in either direction.
     """
 
-    gate: Gate
+    gate: GateName
     item: str
     statistic: str
     margin: float

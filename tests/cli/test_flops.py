@@ -11,7 +11,7 @@ import pytest
 from tests.cli.conftest import Wukong
 from wukongctl.cli.flops import _short
 from wukongctl.config import library
-from wukongctl.laws.table import Table
+from wukongctl.laws.table import CsvTable
 
 KEYS = {
     "recipe", "model", "convention", "gflop_per_example", "forward_gflop_per_example", "macs", "traced_macs",
@@ -58,7 +58,7 @@ def test_short_numbers_take_the_next_unit_where_they_round_to_it(number: int, te
 
 def test_every_row_of_table_5_has_its_recipe_and_its_published_numbers(wukong: Wukong) -> None:
     names = [name for name in library.names() if name.startswith("paper/table5/")]
-    rows = Table.read(library.find_points("paper/table5")).rows
+    rows = CsvTable.read(library.find_points("paper/table5")).rows
     assert sorted(f"paper/table5/{row.cells['recipe']}" for row in rows) == names
     (report,) = wukong("flops", "paper/table5/dlrm-7", "--json").json
     assert report["published"] == {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from wukongctl.config import defaults, library
 from wukongctl.config.completion import complete
-from wukongctl.config.defaults import Facts
+from wukongctl.config.defaults import DatasetFacts
 from wukongctl.config.entries import expand
 from wukongctl.config.formats import format_of
 from wukongctl.config.loading import Override, load, read
@@ -23,12 +23,12 @@ from wukongctl.errors import RecipeError
 
 MODELS = ("wukong", "fm", "deepfm", "dlrm", "dcnv2", "autoint", "afn", "finalmlp", "masknet", "xdeepfm")
 MODELS += ("mlp",)
-FACTS = Facts(40_000, 5_000, (100, 30), 3, 1, 130)
-LARGE = Facts(20_000_000, None, (10**7,), 0, 0, 10**7)
+FACTS = DatasetFacts(40_000, 5_000, (100, 30), 3, 1, 130)
+LARGE = DatasetFacts(20_000_000, None, (10**7,), 0, 0, 10**7)
 ROWS = st.integers(1, 10**11)
 
 
-def completed(text: str, facts: Facts | None = FACTS, *overrides: str | Override) -> TrainingSpec:
+def completed(text: str, facts: DatasetFacts | None = FACTS, *overrides: str | Override) -> TrainingSpec:
     return complete(parse(text, "mine.yaml"), lambda _: facts, overrides)
 
 
@@ -68,7 +68,7 @@ def test_the_number_of_passes(rows: int, valid: int | None, epochs: int) -> None
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("facts", [FACTS, LARGE])
-def test_every_model_gets_a_valid_recipe_and_the_same_rules(model: str, facts: Facts) -> None:
+def test_every_model_gets_a_valid_recipe_and_the_same_rules(model: str, facts: DatasetFacts) -> None:
     made = completed(recipe(model=f"{{name: {model}}}"), facts)
     like = completed(recipe(), facts)
     common = {"width", "embedding_init", "logit_scale", "dropout"} & made.model.to_dict().keys()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wukongctl.config import library
-from wukongctl.config.dimensions import Options, Range, Space, Stack, Steps
+from wukongctl.config.dimensions import OneOf, RealRange, Space, Stack, Steps
 from wukongctl.config.loading import load, validate
 from wukongctl.config.model import AnyModelSpec
 from wukongctl.config.positions import parse
@@ -148,13 +148,13 @@ def test_evaluations_keep_their_distance_in_examples() -> None:
     ("text", "own", "expected"),
     [
         ("model.width=8..11", 16, Steps((8, 9, 10, 11))),
-        ("model.dropout=0..1", 0.1, Range(0.0, 1.0, log=False)),
-        ("optimizer.dense.lr=1e-4..1e-2", 1e-3, Range(1e-4, 1e-2, log=True)),
-        ("optimizer.dense.lr=1e-3..5e-3", 1e-3, Range(1e-3, 5e-3, log=False)),
+        ("model.dropout=0..1", 0.1, RealRange(0.0, 1.0, log=False)),
+        ("optimizer.dense.lr=1e-4..1e-2", 1e-3, RealRange(1e-4, 1e-2, log=True)),
+        ("optimizer.dense.lr=1e-3..5e-3", 1e-3, RealRange(1e-3, 5e-3, log=False)),
         ("model.width=[32, 8]", 16, Steps((8, 32))),
         ("model.hidden=[[64], [32, 32]]", [400], Steps(([64], [32, 32]))),
-        ("schedule.decay=[none, linear]", "none", Options(("none", "linear"))),
-        ("model.batch_norm=[true, false]", False, Options((True, False))),
+        ("schedule.decay=[none, linear]", "none", OneOf(("none", "linear"))),
+        ("model.batch_norm=[true, false]", False, OneOf((True, False))),
     ],
 )  # fmt: skip
 def test_a_range_or_a_list_may_be_asked_for(text: str, own: Any, expected: object) -> None:
@@ -178,7 +178,7 @@ def test_too_many_whole_numbers_are_refused() -> None:
 
 
 def test_an_edge_is_where_values_beyond_might_be_better() -> None:
-    rates = Range(1e-4, 1e-2)
+    rates = RealRange(1e-4, 1e-2)
     assert [rates.at_edge(value) for value in (1e-4, 1.1e-4, 1e-3, 9.9e-3, 1e-2)] == [
         True,
         True,
@@ -186,9 +186,9 @@ def test_an_edge_is_where_values_beyond_might_be_better() -> None:
         True,
         True,
     ]
-    dropout = Range(0.0, 0.5, log=False, natural_low=True)
+    dropout = RealRange(0.0, 0.5, log=False, natural_low=True)
     assert [dropout.at_edge(value) for value in (0.0, 0.2, 0.5)] == [False, False, True]
-    assert not Range(1e-7, 0.1, natural_low=True).at_edge(0)
+    assert not RealRange(1e-7, 0.1, natural_low=True).at_edge(0)
     assert not rates.at_edge(None)
     layers = Steps((1, 2, 3), natural_low=True)
     assert [layers.at_edge(value) for value in (1, 2, 3)] == [False, False, True]
@@ -198,7 +198,7 @@ def test_an_edge_is_where_values_beyond_might_be_better() -> None:
 
 
 def test_spaces_are_written_as_a_person_reads_them() -> None:
-    assert str(Range(1e-4, 1e-2)) == "0.0001..0.01 (log)"
+    assert str(RealRange(1e-4, 1e-2)) == "0.0001..0.01 (log)"
     assert str(Steps((0.5, 1.0, 2))) == "0.5, 1, 2"
-    assert str(Options(("none", True, None, [8, 8]))) == "none or true or null or [8, 8]"
+    assert str(OneOf(("none", True, None, [8, 8]))) == "none or true or null or [8, 8]"
     assert str(Stack(Steps((8, 16)), Steps((1, 2)))) == "1, 2 layers of 8, 16"

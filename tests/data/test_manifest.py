@@ -8,7 +8,7 @@ import pytest
 
 from tests.data import raw
 from tests.data.test_prepare import own, run, shipped
-from wukongctl.config.defaults import Facts
+from wukongctl.config.defaults import DatasetFacts
 from wukongctl.data import manifest
 from wukongctl.data.schema import Schema, SequenceColumn, schema_from_recipe
 from wukongctl.errors import RunFailed, UsageError
@@ -55,7 +55,7 @@ def test_schema_follows_the_features(folder: Path) -> None:
 def test_the_facts_for_the_default_rules(folder: Path) -> None:
     """The sequence shares the table of `a`: it has as many values, but no rows of its own."""
     prepared = manifest.read(folder)
-    assert prepared.facts() == Facts(
+    assert prepared.facts() == DatasetFacts(
         train_rows=prepared.splits["train"].rows,
         valid_rows=None,
         cardinalities=(6, 6),

@@ -17,7 +17,7 @@ from tests.data.fixtures.common import Splits, packed
 from tests.data.server import Server, serving
 from tests.data.test_prepare import assert_same, columns
 from wukongctl.config import library, loading
-from wukongctl.config.dataset import Counts, DatasetSpec, RawFile
+from wukongctl.config.dataset import DatasetSpec, ExpectedCounts, RawFile
 from wukongctl.data.acquire.digests import digests
 from wukongctl.data.manifest import Manifest
 from wukongctl.data.options import Options
@@ -48,7 +48,7 @@ def published(spec: DatasetSpec, folder: Path, rows: Splits) -> DatasetSpec:
     }
     counts = splits.shipped(spec, {name: len(part) for name, part in rows.items()})  # pyrefly: ignore
     positives = splits.shipped(spec, {n: sum(row["label"] for row in part) for n, part in rows.items()})
-    expect = {name: Counts(rows=counts[name], positives=positives[name]) for name in spec.expect}
+    expect = {name: ExpectedCounts(rows=counts[name], positives=positives[name]) for name in spec.expect}
     return spec.model_copy(update={"files": files, "expect": expect})
 
 

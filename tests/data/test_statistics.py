@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data.test_prepare import own, run
-from wukongctl.data.statistics import BINS, Bar, Ranks, Tally, Top, histogram
+from wukongctl.data.statistics import BINS, HistogramBar, Ranks, Tally, Top, histogram
 
 FLOATS = st.floats(-(2.0**100), 2.0**100, width=32).map(lambda value: value if abs(value) > 1e-30 else 0.0)
 
@@ -35,7 +35,7 @@ def test_manifest_describes_every_feature_and_split(tmp_path: Path) -> None:
     assert a.unknown == {"train": 0.333333333, "test": 0.5}  # y is too rare; z was never seen
     assert (a.seen, a.values, a.coverage) == (2, 1, 0.666666667)
     assert a.top == (Top(value="x", count=2),)
-    assert a.histogram == (Bar(start=0, stop=1, count=2),)
+    assert a.histogram == (HistogramBar(start=0, stop=1, count=2),)
     assert (n.missing, n.unknown, n.seen) == ({"train": 0.25, "test": 0}, None, None)
     assert (n.mean, n.minimum, n.maximum) == (2.66666667, 1, 4)
     assert n.std == pytest.approx(math.sqrt(14 / 9))

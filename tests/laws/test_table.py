@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from wukongctl.errors import RecipeError, UsageError
-from wukongctl.laws.table import Table
+from wukongctl.laws.table import CsvTable
 
 
 def write(folder: Path, text: str) -> Path:
@@ -16,19 +16,19 @@ def positions(error: RecipeError) -> list[tuple[int, int]]:
     return [(problem.line, problem.column) for problem in error.problems]
 
 
-def check(table: Table) -> str:
+def check(table: CsvTable) -> str:
     return table.check_header(required=("model", "size"), one_of=("loss", "gain"), optional=("seed",))
 
 
 def test_cells_are_named_and_stripped_whatever_the_line_ends(tmp_path: Path) -> None:
-    table = Table.read(write(tmp_path, "\ufeffmodel, size,loss\r\n a ,1, 2\r\n\r\n"))
+    table = CsvTable.read(write(tmp_path, "\ufeffmodel, size,loss\r\n a ,1, 2\r\n\r\n"))
     assert check(table) == "loss"
     assert [row.cells for row in table.rows] == [{"model": "a", "size": "1", "loss": "2"}]
 
 
 def test_columns_count_characters_past_quotes_and_blanks(tmp_path: Path) -> None:
     text = 'model,size,loss\n"a, b",  oops,1\n'
-    table = Table.read(write(tmp_path, text))
+    table = CsvTable.read(write(tmp_path, text))
     assert table.number(table.rows[0], "size", float) is None
     with pytest.raises(RecipeError) as caught:
         table.raise_problems()
@@ -37,26 +37,26 @@ def test_columns_count_characters_past_quotes_and_blanks(tmp_path: Path) -> None
 
 
 def test_a_quoted_line_break_does_not_shift_line_numbers(tmp_path: Path) -> None:
-    table = Table.read(write(tmp_path, 'model,size,loss\n"a\nb",1,1\nc,x,1\n'))
+    table = CsvTable.read(write(tmp_path, 'model,size,loss\n"a\nb",1,1\nc,x,1\n'))
     assert [row.line for row in table.rows] == [2, 4]
 
 
 def test_a_missing_last_cell_points_behind_the_line(tmp_path: Path) -> None:
-    table = Table.read(write(tmp_path, "model,size,loss\na,1\n"))
+    table = CsvTable.read(write(tmp_path, "model,size,loss\na,1\n"))
     assert table.number(table.rows[0], "loss", float) is None
     assert (table.problems[0].line, table.problems[0].column) == (2, 4)
 
 
 @pytest.mark.parametrize("cell", ["nan", "inf", "1e999", "1,5", "0x1", "--"])
 def test_odd_numbers_are_refused(tmp_path: Path, cell: str) -> None:
-    table = Table.read(write(tmp_path, f'model,size,loss\na,"{cell}",1\n'))
+    table = CsvTable.read(write(tmp_path, f'model,size,loss\na,"{cell}",1\n'))
     assert table.number(table.rows[0], "size", float) is None
     assert len(table.problems) == 1
 
 
 def test_all_header_problems_come_at_once(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
-        check(Table.read(write(tmp_path, "modle,seeds,loss,gain,loss\n")))
+        check(CsvTable.read(write(tmp_path, "modle,seeds,loss,gain,loss\n")))
     messages = [problem.message for problem in caught.value.problems]
     assert "column `loss` is given twice" in messages
     assert "`loss` and `gain` exclude each other" in messages
@@ -67,7 +67,7 @@ def test_all_header_problems_come_at_once(tmp_path: Path) -> None:
 
 
 def test_a_strange_column_is_ignored(tmp_path: Path) -> None:
-    assert check(Table.read(write(tmp_path, "model,size,gain,wall_clock_hours\n"))) == "gain"
+    assert check(CsvTable.read(write(tmp_path, "model,size,gain,wall_clock_hours\n"))) == "gain"
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"\xff\xfe\x00"])
@@ -75,4 +75,4 @@ def test_an_unreadable_file_is_a_usage_error(tmp_path: Path, content: bytes) -> 
     path = tmp_path / "points.csv"
     path.write_bytes(content)
     with pytest.raises(UsageError, match=r"points\.csv"):
-        Table.read(path)
+        CsvTable.read(path)

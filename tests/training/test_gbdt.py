@@ -25,7 +25,7 @@ from wukongctl.data.prepare import prepare
 from wukongctl.errors import Interrupted, RunFailed, UsageError
 from wukongctl.training.evaluate import evaluate, predictions
 from wukongctl.training.export import export
-from wukongctl.training.loop import Progress
+from wukongctl.training.loop import TrainingProgress
 from wukongctl.training.plan import total_steps
 from wukongctl.training.predict import predict
 from wukongctl.training.run import RunFolder
@@ -186,7 +186,7 @@ def test_a_signal_stops_it_and_the_same_command_starts_over(
 ) -> None:
     spec = recipe()
 
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: TrainingProgress) -> None:
         if progress.step == 7:
             os.kill(os.getpid(), signal.SIGTERM)
 

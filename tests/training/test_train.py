@@ -18,7 +18,7 @@ from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
 from wukongctl.errors import RunFailed, UsageError
 from wukongctl.training import checkpoint, hardware
-from wukongctl.training.loop import Progress
+from wukongctl.training.loop import TrainingProgress
 from wukongctl.training.plan import total_steps
 from wukongctl.training.train import Outcome, train
 from wukongctl.training.trained import open_run
@@ -66,7 +66,7 @@ def recipe(**changes: object) -> TrainingSpec:
     return TrainingSpec.from_dict(RECIPE | changes)
 
 
-def silent(progress: Progress) -> None:
+def silent(progress: TrainingProgress) -> None:
     assert progress.step <= progress.steps
 
 
@@ -103,7 +103,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(
 
     for stop in stops:
 
-        def cut(progress: Progress, stop: int = stop) -> None:
+        def cut(progress: TrainingProgress, stop: int = stop) -> None:
             if progress.step >= stop:
                 raise ConnectionAbortedError  # nothing in the loop knows it: as sudden as a kill
 
@@ -156,7 +156,7 @@ def test_every_way_to_compute_resumes_to_the_same_bits(
     spec = recipe(**how)
     straight = train(spec, data=data, out=tmp_path / "straight", report=silent)
 
-    def cut(progress: Progress) -> None:
+    def cut(progress: TrainingProgress) -> None:
         if progress.step >= 14:
             raise ConnectionAbortedError
 
@@ -265,7 +265,7 @@ def test_lost_best_weights_are_made_again(data: Path, tmp_path: Path) -> None:
     spec = recipe()
     straight = train(spec, data=data, out=tmp_path / "straight", report=silent)
 
-    def cut(progress: Progress) -> None:
+    def cut(progress: TrainingProgress) -> None:
         if progress.step >= 20:
             raise ConnectionAbortedError
 

@@ -46,14 +46,14 @@ def train_all(output: Output, specs: "list[TrainingSpec]", speaks: bool, *, resu
 def summarize(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """All runs, and mean and sample standard deviation of what the complete ones measured."""
     from wukongctl.sweep.summary import spread
-    from wukongctl.sweep.sweep import Outcome
+    from wukongctl.sweep.sweep import JobResult
 
     complete = [run for run in runs if run["status"] == "complete"]
     shared = {key: run[key] for run in complete[:1] for key in ("model", "gflop_per_example", "params")}
     return {
         "seeds": [run["seed"] for run in runs],
         **shared,
-        "metrics": spread([Outcome("complete", run) for run in complete]),
+        "metrics": spread([JobResult("complete", run) for run in complete]),
         "seconds": sum(run["seconds"] for run in complete),
         "runs": runs,
     }

@@ -133,7 +133,7 @@ def run_recipe(
 ) -> "Outcome":
     """Train with progress shown; also what `quickstart` runs."""
     from wukongctl.training.hardware import execution
-    from wukongctl.training.loop import Progress
+    from wukongctl.training.loop import TrainingProgress
     from wukongctl.training.train import train as train_recipe
 
     metric = spec.early_stopping.metric
@@ -142,7 +142,7 @@ def run_recipe(
     first = os.environ.get("RANK", "0") == "0"
     with output.progress() as bar, output.warnings_shown() if first else nullcontext():
 
-        def report(at: Progress) -> None:
+        def report(at: TrainingProgress) -> None:
             watched = "" if at.watched is None else f" · best valid {metric} {at.watched:.4f}"
             detail = f"loss {at.loss:.4f}{watched} · {at.examples_per_second:,.0f} examples/s"
             bar.update(f"train {spec.run_name}", at.step, at.steps, detail)

@@ -8,12 +8,12 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from wukongctl.config.defaults import Facts, fill, is_open
+from wukongctl.config.defaults import DatasetFacts, fill, is_open
 from wukongctl.config.loading import Override, validate
 from wukongctl.config.positions import Document
 from wukongctl.config.training import TrainingSpec
 
-LookUp: TypeAlias = Callable[[str], Facts | None]
+LookUp: TypeAlias = Callable[[str], DatasetFacts | None]
 """The name of a dataset → what is known of it; None where it is not prepared."""
 
 

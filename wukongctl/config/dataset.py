@@ -167,7 +167,7 @@ class Shuffle(Spec):
     seed: int = 0
 
 
-class Counts(Spec):
+class ExpectedCounts(Spec):
     """Published counts, checked after preparation."""
 
     rows: PositiveInt
@@ -219,7 +219,7 @@ class DatasetSpec(Spec):
     cardinalities: dict[str, PositiveInt] = Field(default={})
     """Embedding rows per feature (vocabulary or bins, + 2), or pieces if `piecewise`, for counting FLOPs
     and parameters before the data is downloaded."""
-    expect: dict[Literal["train", "valid", "test", "total"], Counts] = Field(default={})
+    expect: dict[Literal["train", "valid", "test", "total"], ExpectedCounts] = Field(default={})
     """Expected counts per split; with `splits`, those before `split` divides one."""
 
     def _mistakes(self) -> Iterator[Mistake]:

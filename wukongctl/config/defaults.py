@@ -48,7 +48,7 @@ SAVED = frozenset({"name", "curve", "max_examples", "evaluate_every", "threads"}
 
 
 @dataclass(frozen=True)
-class Facts:
+class DatasetFacts:
     """What the rules know of a prepared dataset."""
 
     train_rows: int
@@ -63,7 +63,7 @@ class Facts:
     """Rows of all learned embedding tables together, those of numbers in bins included."""
 
 
-class Choice(NamedTuple):
+class ChosenDefault(NamedTuple):
     """What a rule makes of one key, dotted as in `--set`, and why in a few words."""
 
     key: str
@@ -75,7 +75,7 @@ Recipe = Mapping[str, Any]
 """The plain values of a recipe as its author wrote them."""
 
 
-def choices(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
+def choices(recipe: Recipe, facts: DatasetFacts) -> tuple[ChosenDefault, ...]:
     """The value of every key that the rules decide, whether the recipe says it or not; none for a model that
     the rules do not concern, such as one with defaults of its own."""
     page = _pages().get(str(_at(recipe, "model.name")))
@@ -85,7 +85,7 @@ def choices(recipe: Recipe, facts: Facts) -> tuple[Choice, ...]:
     return tuple(choice for choice in made if _has(page, choice.key))
 
 
-def fill(recipe: dict[str, Any], facts: Facts) -> None:
+def fill(recipe: dict[str, Any], facts: DatasetFacts) -> None:
     """Put the rules' value at every key that `recipe` leaves open, in place."""
     for choice in choices(recipe, facts):
         *groups, key = choice.key.split(".")
@@ -106,7 +106,7 @@ def open_sizes(recipe: Recipe) -> list[str]:
     page = _pages().get(str(_at(recipe, "model.name")))
     if page is None or not is_open(recipe):
         return []
-    small = Facts(1_000, 100, (100,), 0, 0, 100)
+    small = DatasetFacts(1_000, 100, (100,), 0, 0, 100)
     extremes = (small, replace(small, train_rows=10**9, embedding_rows=10**9, cardinalities=(10**9,)))
     found = [choice for facts in extremes for choice in choices(recipe, facts) if choice.key in SIZES]
     constant = {f"model.{name}": field.default for name, field in page.model_fields.items()}
@@ -114,29 +114,29 @@ def open_sizes(recipe: Recipe) -> list[str]:
     return sorted({choice.key for choice in found if choice.value != constant[choice.key]})
 
 
-def _model() -> Iterator[Choice]:
+def _model() -> Iterator[ChosenDefault]:
     """The model's page: only what all models share."""
-    yield Choice("model.width", WIDTH, "embedding width")
+    yield ChosenDefault("model.width", WIDTH, "embedding width")
     # A short run has no time to unlearn what random weights say.
-    yield Choice("model.embedding_init", EMBEDDING_INIT, "small, so that rare values start near zero")
-    yield Choice("model.logit_scale", LOGIT_SCALE, "first predictions near one half")
-    yield Choice("model.dropout", DROPOUT, "of hidden layers")
+    yield ChosenDefault("model.embedding_init", EMBEDDING_INIT, "small, so that rare values start near zero")
+    yield ChosenDefault("model.logit_scale", LOGIT_SCALE, "first predictions near one half")
+    yield ChosenDefault("model.dropout", DROPOUT, "of hidden layers")
 
 
-def _wukong(recipe: Recipe, facts: Facts) -> Iterator[Choice]:
+def _wukong(recipe: Recipe, facts: DatasetFacts) -> Iterator[ChosenDefault]:
     """Depth, width and projection of a stack."""
     if _at(recipe, "model.name") != "wukong":
         return
     if not _has_lists_per_layer(recipe):
         layers = 1 if facts.train_rows < ROWS_OF_TWO_LAYERS else 2
-        yield Choice("model.layers", layers, f"{facts.train_rows:,} train rows")
-    yield Choice("model.n_F", WUKONG_ROWS, "embeddings made by the factorization machine block")
-    yield Choice("model.n_L", WUKONG_ROWS, "embeddings made by the linear compress block")
-    yield Choice("model.hidden", [WUKONG_HIDDEN], "of the factorization machine block")
-    yield Choice("model.head", [WUKONG_HIDDEN], "of the final MLP")
+        yield ChosenDefault("model.layers", layers, f"{facts.train_rows:,} train rows")
+    yield ChosenDefault("model.n_F", WUKONG_ROWS, "embeddings made by the factorization machine block")
+    yield ChosenDefault("model.n_L", WUKONG_ROWS, "embeddings made by the linear compress block")
+    yield ChosenDefault("model.hidden", [WUKONG_HIDDEN], "of the factorization machine block")
+    yield ChosenDefault("model.head", [WUKONG_HIDDEN], "of the final MLP")
     embeddings = len(facts.cardinalities) + bool(facts.numeric)
     if embeddings <= ALL_PAIRS and _at(recipe, "model.k") is None:
-        yield Choice("model.projection", "none", f"all pairs of {embeddings} embeddings")
+        yield ChosenDefault("model.projection", "none", f"all pairs of {embeddings} embeddings")
 
 
 def _has_lists_per_layer(recipe: Recipe) -> bool:
@@ -147,18 +147,22 @@ def _has_lists_per_layer(recipe: Recipe) -> bool:
     return nested or any(isinstance(size, list) for size in sizes)
 
 
-def _optimizer(recipe: Recipe, facts: Facts) -> Iterator[Choice]:
-    yield Choice("optimizer.dense.lr", LEARNING_RATE, "Adam, for all weights outside embedding tables")
+def _optimizer(recipe: Recipe, facts: DatasetFacts) -> Iterator[ChosenDefault]:
+    yield ChosenDefault("optimizer.dense.lr", LEARNING_RATE, "Adam, for all weights outside embedding tables")
     name, reason = _embedding_optimizer(recipe, facts)
     # Rates belong to an optimizer: where the recipe names another one, its own constants hold.
     if _at(recipe, "optimizer.embedding.name") in (None, name):
-        yield Choice("optimizer.embedding.name", name, reason)
+        yield ChosenDefault("optimizer.embedding.name", name, reason)
         if name != "rowwise_adagrad":
-            yield Choice("optimizer.embedding.lr", EMBEDDING_RATE, "rare values need a few large steps")
-            yield Choice("optimizer.embedding.l2", EMBEDDING_L2, "keeps values that train hardly saw small")
+            yield ChosenDefault(
+                "optimizer.embedding.lr", EMBEDDING_RATE, "rare values need a few large steps"
+            )
+            yield ChosenDefault(
+                "optimizer.embedding.l2", EMBEDDING_L2, "keeps values that train hardly saw small"
+            )
 
 
-def _embedding_optimizer(recipe: Recipe, facts: Facts) -> tuple[str, str]:
+def _embedding_optimizer(recipe: Recipe, facts: DatasetFacts) -> tuple[str, str]:
     """The most thorough optimizer that the tables, and what the recipe says of them, allow."""
     if _at(recipe, "distributed.embeddings") not in (None, "replicated"):
         return "rowwise_adagrad", "the one for sharded tables"
@@ -169,16 +173,18 @@ def _embedding_optimizer(recipe: Recipe, facts: Facts) -> tuple[str, str]:
     return "adam", f"cheap enough with {facts.embedding_rows:,} embedding rows"
 
 
-def _schedule(facts: Facts) -> Iterator[Choice]:
-    yield Choice("schedule.decay", "linear", "to zero at the last step")
+def _schedule(facts: DatasetFacts) -> Iterator[ChosenDefault]:
+    yield ChosenDefault("schedule.decay", "linear", "to zero at the last step")
     yield _batch_size(facts)
     yield _epochs(facts)
     if facts.valid_rows is not None:
-        yield Choice("early_stopping.metric", "auc", "of the validation split; the best weights are kept")
-        yield Choice("early_stopping.patience", PATIENCE, "passes without improvement before stopping")
+        yield ChosenDefault(
+            "early_stopping.metric", "auc", "of the validation split; the best weights are kept"
+        )
+        yield ChosenDefault("early_stopping.patience", PATIENCE, "passes without improvement before stopping")
 
 
-def _batch_size(facts: Facts) -> Choice:
+def _batch_size(facts: DatasetFacts) -> ChosenDefault:
     """The largest power of two that still gives enough updates per pass."""
     size = LARGEST_BATCH
     while size > SMALLEST_BATCH and facts.train_rows < UPDATES_PER_PASS * size:
@@ -186,18 +192,18 @@ def _batch_size(facts: Facts) -> Choice:
     while facts.train_rows % size == 1 and facts.train_rows > 1:  # batch norm needs two rows
         size += 1
     updates = -(-facts.train_rows // size)
-    return Choice("batch_size", size, f"{updates:,} update{'s' * (updates != 1)} per pass")
+    return ChosenDefault("batch_size", size, f"{updates:,} update{'s' * (updates != 1)} per pass")
 
 
-def _epochs(facts: Facts) -> Choice:
+def _epochs(facts: DatasetFacts) -> ChosenDefault:
     """Few passes where rows are many: the first ones teach most of what there is."""
     rows = f"{facts.train_rows:,} train rows"
     for above, passes in EPOCHS_OF_LARGE:
         if facts.train_rows > above:
-            return Choice("epochs", passes, f"{rows}: few passes do")
+            return ChosenDefault("epochs", passes, f"{rows}: few passes do")
     if facts.valid_rows is None:
-        return Choice("epochs", EPOCHS_UNWATCHED, "no validation split tells when to stop")
-    return Choice("epochs", EPOCHS, "at most; early stopping ends it sooner")
+        return ChosenDefault("epochs", EPOCHS_UNWATCHED, "no validation split tells when to stop")
+    return ChosenDefault("epochs", EPOCHS, "at most; early stopping ends it sooner")
 
 
 def _pages() -> dict[str, type[ModelSpec]]:

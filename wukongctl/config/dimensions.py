@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
-Point = dict[str, float | int]
+SpacePoint = dict[str, float | int]
 """Parameter → value, as the sampler knows them; a dimension has one or two parameters."""
 
 
@@ -26,7 +26,7 @@ class Draw(Protocol):
 
 
 @dataclass(frozen=True)
-class Range:
+class RealRange:
     """A real number. `natural_low`, `natural_high`: nothing lies beyond that end, as below a dropout of 0."""
 
     low: float
@@ -35,7 +35,7 @@ class Range:
     natural_low: bool = False
     natural_high: bool = False
 
-    def including(self, own: Any) -> "Range":
+    def including(self, own: Any) -> "RealRange":
         """The range, reaching as far as a recipe's own value; 0 has no place on a logarithmic scale."""
         if not isinstance(own, int | float) or (self.log and own <= 0):
             return self
@@ -46,7 +46,7 @@ class Range:
         drawn = draw.real(key, self.low, self.high, log=self.log)
         return float(min(max(float(f"{drawn:.3g}"), self.low), self.high))
 
-    def nearest(self, key: str, own: Any) -> Point:
+    def nearest(self, key: str, own: Any) -> SpacePoint:
         """The parameter that comes closest to a recipe's own value; the middle where it has none."""
         middle = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
         value = float(own) if isinstance(own, int | float) else middle
@@ -81,7 +81,7 @@ class Steps:
         """One of the values."""
         return self.values[draw.whole(key, 0, len(self.values) - 1)]
 
-    def nearest(self, key: str, own: Any) -> Point:
+    def nearest(self, key: str, own: Any) -> SpacePoint:
         """The place of a recipe's own value or of the one nearest to it; the middle where none is near."""
         if own in self.values or not isinstance(own, int | float):
             return {key: self.values.index(own) if own in self.values else len(self.values) // 2}
@@ -97,12 +97,12 @@ class Steps:
 
 
 @dataclass(frozen=True)
-class Options:
+class OneOf:
     """Values without an order."""
 
     values: tuple[Any, ...]
 
-    def including(self, own: Any) -> "Options":
+    def including(self, own: Any) -> "OneOf":
         """The options with a recipe's own value among them."""
         return self if own in self.values else replace(self, values=(*self.values, own))
 
@@ -110,7 +110,7 @@ class Options:
         """One of the values."""
         return self.values[draw.one_of(key, len(self.values))]
 
-    def nearest(self, key: str, own: Any) -> Point:
+    def nearest(self, key: str, own: Any) -> SpacePoint:
         """The place of a recipe's own value, the first where it is not among them."""
         return {key: self.values.index(own) if own in self.values else 0}
 
@@ -140,7 +140,7 @@ class Stack:
         """As many layers as drawn, of the width that is drawn."""
         return [self.widths.draw(f"{key} width", draw)] * self.depths.draw(f"{key} depth", draw)
 
-    def nearest(self, key: str, own: Any) -> Point:
+    def nearest(self, key: str, own: Any) -> SpacePoint:
         """Width and depth of a recipe's own layers."""
         layers = list(own or ())
         width = self.widths.nearest(f"{key} width", layers[0] if layers else None)
@@ -155,12 +155,12 @@ class Stack:
         return f"{self.depths} layers of {self.widths}"
 
 
-Dimension: TypeAlias = Range | Steps | Options | Stack
+Dimension: TypeAlias = RealRange | Steps | OneOf | Stack
 Space: TypeAlias = dict[str, Dimension]
 """Dotted recipe key → what a search may give it."""
 
 # The ranges that the search spaces of several models share.
-DROPOUT = Range(0.0, 0.5, log=False, natural_low=True)
+DROPOUT = RealRange(0.0, 0.5, log=False, natural_low=True)
 LAYERS = Steps((1, 2, 3, 4), natural_low=True)
 WIDTHS = Steps((64, 128, 256, 512))
 DEPTHS = Steps((1, 2, 3))

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from wukongctl.config.completion import complete
-from wukongctl.config.defaults import Choice, Facts, choices
+from wukongctl.config.defaults import ChosenDefault, DatasetFacts, choices
 from wukongctl.config.loading import Override
 from wukongctl.config.positions import Position, parse
 
 
-def draft(dataset: str, model: str, facts: Facts) -> tuple[Choice, ...]:
+def draft(dataset: str, model: str, facts: DatasetFacts) -> tuple[ChosenDefault, ...]:
     """What the rules choose for a `model` on `dataset`; raises RecipeError when there is no such model."""
     place: Position = (f"--model {model}", 0, 0)
     named = (Override("data", dataset, place), Override("model.name", model, place))
@@ -18,7 +18,7 @@ def draft(dataset: str, model: str, facts: Facts) -> tuple[Choice, ...]:
     return choices({"data": dataset, "model": {"name": model}}, facts)
 
 
-def to_text(dataset: str, model: str, chosen: Sequence[Choice], header: Sequence[str]) -> str:
+def to_text(dataset: str, model: str, chosen: Sequence[ChosenDefault], header: Sequence[str]) -> str:
     """The recipe as a file: `header` as comments, then the keys, those of a group together."""
     lines = [*(f"# {line}" for line in header), f"data: {dataset}"]
     keys = [("model.name", model, ""), *chosen]

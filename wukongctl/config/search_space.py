@@ -7,12 +7,12 @@ recipe's own value, so that the recipe as it stands is a point of its own space.
 from collections.abc import Sequence
 from typing import Any
 
-from wukongctl.config.dimensions import DROPOUT, Dimension, Options, Range, Space, Steps
+from wukongctl.config.dimensions import DROPOUT, Dimension, OneOf, RealRange, Space, Steps
 from wukongctl.config.gbdt import LightGBMSpec
 from wukongctl.config.model_page import DeepSpec, ModelSpec
 from wukongctl.config.training import TrainingSpec
 
-SHARE = Range(0.4, 1.0, log=False, natural_high=True)
+SHARE = RealRange(0.4, 1.0, log=False, natural_high=True)
 BATCHES = (0.25, 0.5, 1, 2)
 """Batch sizes, as multiples of the recipe's."""
 
@@ -73,31 +73,31 @@ def _common(recipe: TrainingSpec, model: ModelSpec, rows: int) -> Space:
     adagrad = recipe.optimizer.embedding.name == "rowwise_adagrad"
     batches = {round(recipe.batch_size * factor) for factor in BATCHES}
     space: Space = {
-        "optimizer.dense.lr": Range(1e-4, 3e-2),
-        "optimizer.embedding.lr": Range(1e-3, 0.3) if adagrad else Range(1e-4, 3e-2),
-        "optimizer.embedding.l2": Range(1e-7, 1e-1, natural_low=True),
+        "optimizer.dense.lr": RealRange(1e-4, 3e-2),
+        "optimizer.embedding.lr": RealRange(1e-3, 0.3) if adagrad else RealRange(1e-4, 3e-2),
+        "optimizer.embedding.l2": RealRange(1e-7, 1e-1, natural_low=True),
         "batch_size": Steps(tuple(sorted(size for size in batches if 16 <= size <= rows))),
         "model.width": Steps((8, 16, 32, 64)),
-        "model.embedding_init": Range(1e-2, 0.5),
+        "model.embedding_init": RealRange(1e-2, 0.5),
     }
     if isinstance(model, DeepSpec):
         space["model.dropout"] = DROPOUT
     if model.has_last_layer:
-        space["model.logit_scale"] = Range(0.01, 1.0, natural_high=True)
+        space["model.logit_scale"] = RealRange(0.01, 1.0, natural_high=True)
     return space
 
 
 def _lightgbm(stops: bool) -> Space:
     """The ranges of LightGBM's own guide to tuning; early stopping finds the number of trees by itself."""
     space: Space = {
-        "learning_rate": Range(0.01, 0.3),
+        "learning_rate": RealRange(0.01, 0.3),
         "num_leaves": Steps((7, 15, 31, 63, 127, 255)),
         "min_data_in_leaf": Steps((5, 10, 20, 50, 100, 200)),
-        "lambda_l2": Range(1e-3, 30.0, natural_low=True),
+        "lambda_l2": RealRange(1e-3, 30.0, natural_low=True),
         "feature_fraction": SHARE,
         "bagging_fraction": SHARE,
-        "categorical": Options(("native", "ordered")),
-        "cat_smooth": Range(1.0, 100.0),
-        "cat_l2": Range(1.0, 100.0),
+        "categorical": OneOf(("native", "ordered")),
+        "cat_smooth": RealRange(1.0, 100.0),
+        "cat_l2": RealRange(1.0, 100.0),
     }
     return space if stops else space | {"num_iterations": Steps((50, 100, 200, 400, 800))}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from wukongctl.config.dimensions import Dimension, Options, Range, Steps
+from wukongctl.config.dimensions import Dimension, OneOf, RealRange, Steps
 from wukongctl.config.positions import parse_scalar
 from wukongctl.errors import UsageError
 
@@ -47,7 +47,7 @@ class SpaceOption:
             if all(_is_number(value) for value in self.values):
                 return Steps(tuple(sorted(self.values)))
             ordered = all(isinstance(value, list) for value in self.values)
-            return Steps(self.values) if ordered else Options(self.values)
+            return Steps(self.values) if ordered else OneOf(self.values)
         low, high = self.values
         if isinstance(low, int) and isinstance(high, int) and not isinstance(own, float):
             if high - low >= MOST_STEPS:
@@ -56,7 +56,7 @@ class SpaceOption:
                     hint="list those worth trying: `KEY=[A, B, C]`",
                 )
             return Steps(tuple(range(low, high + 1)))
-        return Range(float(low), float(high), log=low > 0 and high / low >= LOG_FROM)
+        return RealRange(float(low), float(high), log=low > 0 and high / low >= LOG_FROM)
 
 
 def _is_number(value: Any) -> bool:

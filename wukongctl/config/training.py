@@ -30,7 +30,7 @@ NETWORK_KEYS: dict[str, str | None] = {
 """Keys of a training recipe that say nothing to LightGBM, and what does."""
 
 
-class Adam(Spec):
+class AdamSpec(Spec):
     """Adam on dense gradients. For embeddings it updates every row at every step: right for small tables,
     where it also regularizes rows that are not in the batch."""
 
@@ -46,7 +46,7 @@ class Adam(Spec):
     """L2 penalty: λ of λ/2 ‖W‖², added to the gradient."""
 
 
-class RowwiseAdagrad(Spec):
+class RowwiseAdagradSpec(Spec):
     """AdaGrad with one accumulator per embedding row, on sparse gradients (the paper's choice)."""
 
     name: Literal["rowwise_adagrad"] = "rowwise_adagrad"
@@ -58,7 +58,7 @@ class RowwiseAdagrad(Spec):
     """L2 penalty: λ of λ/2 ‖w‖² on the rows in the batch; other rows do not shrink."""
 
 
-class LazyAdam(Spec):
+class LazyAdamSpec(Spec):
     """Adam on the embedding rows in the batch only. The moments of other rows do not decay, so it is not
     equivalent to Adam; its cost does not grow with the table."""
 
@@ -76,9 +76,11 @@ class LazyAdam(Spec):
 class OptimizerSpec(Spec):
     """Dense weights and embedding tables have separate optimizers."""
 
-    dense: Adam = Adam()
+    dense: AdamSpec = AdamSpec()
     """Optimizer of all weights outside embedding tables."""
-    embedding: Annotated[RowwiseAdagrad | LazyAdam | Adam, Field(discriminator="name")] = RowwiseAdagrad()
+    embedding: Annotated[RowwiseAdagradSpec | LazyAdamSpec | AdamSpec, Field(discriminator="name")] = (
+        RowwiseAdagradSpec()
+    )
     """Optimizer of embedding tables."""
     clip_norm: PositiveFloat | None = None
     """Clip the norm of the dense gradient to this value."""

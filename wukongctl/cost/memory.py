@@ -5,7 +5,7 @@ from typing import assert_never
 
 import torch
 
-from wukongctl.config.training import Adam, LazyAdam, RowwiseAdagrad, TrainingSpec
+from wukongctl.config.training import AdamSpec, LazyAdamSpec, RowwiseAdagradSpec, TrainingSpec
 from wukongctl.data.schema import Schema
 from wukongctl.models import Model
 from wukongctl.models.counts import count
@@ -50,11 +50,11 @@ def training_memory(
     width = max((weights.shape[1] for weights in tables), default=0)
     sparse = min(table, recipe.batch_size * schema.id_columns * width)
     match recipe.optimizer.embedding:
-        case Adam():
+        case AdamSpec():
             gradient, state = table, 2 * table
-        case RowwiseAdagrad():
+        case RowwiseAdagradSpec():
             gradient, state = sparse, rows
-        case LazyAdam():
+        case LazyAdamSpec():
             gradient, state = sparse, 2 * table
         case _:
             assert_never(recipe.optimizer.embedding)

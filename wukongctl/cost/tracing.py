@@ -43,7 +43,7 @@ class Watched:
 
 
 @dataclass(frozen=True)
-class Cost:
+class Traffic:
     """Bytes that one module moves: `fixed` once per batch (weights), `per_example` for every row."""
 
     fixed: int
@@ -59,7 +59,7 @@ class Trace:
     """What one example costs, by module name where it is a mapping."""
 
     macs: int
-    traffic: Mapping[str, Cost]
+    traffic: Mapping[str, Traffic]
     """Bytes read and written by a forward pass that fuses nothing."""
     saved: Mapping[str, int]
     """Bytes that the backward pass needs, weights apart."""
@@ -81,7 +81,7 @@ def trace(model: Model, schema: Schema) -> Trace:
     elements = slope(lambda watched: watched.elementwise)
     return Trace(
         macs=few.products // ROWS[0],
-        traffic={name: Cost(few.traffic[name] - ROWS[0] * each, each) for name, each in traffic.items()},
+        traffic={name: Traffic(few.traffic[name] - ROWS[0] * each, each) for name, each in traffic.items()},
         saved=slope(lambda watched: watched.saved),
         looked_up=slope(lambda watched: watched.looked_up),
         uncounted={name: (many.calls[name], each) for name, each in elements.items()},

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from wukongctl.config.dataset import License, SplitName
-from wukongctl.config.defaults import Facts
+from wukongctl.config.defaults import DatasetFacts
 from wukongctl.config.numeric import Encoding
 from wukongctl.config.spec import Spec
 from wukongctl.data import next_steps, publishing
@@ -83,7 +83,7 @@ class Split(Spec):
         return 0 < self.positives < self.rows
 
 
-class Source(Spec):
+class SourceFile(Spec):
     """One raw file as it was read."""
 
     file: str
@@ -144,7 +144,7 @@ class Manifest(Spec):
     """Of the SQL that was run, with file names in place of paths."""
     features: tuple[Feature, ...]
     splits: dict[SplitName, Split]
-    sources: tuple[Source, ...]
+    sources: tuple[SourceFile, ...]
     verified: bool | None
     """Every published checksum and count held; with `limit_rows`, published counts cannot. None where
     nothing is published to hold it to."""
@@ -187,10 +187,10 @@ class Manifest(Spec):
             vector_dims=tuple(dims.get(table, 0) for table in sorted(tables)) if dims else (),
         )
 
-    def facts(self) -> Facts:
+    def facts(self) -> DatasetFacts:
         """What the default rules of a training recipe go by."""
         schema, valid = self.schema(), self.splits.get("valid")
-        return Facts(
+        return DatasetFacts(
             train_rows=self.splits["train"].rows,
             valid_rows=valid.rows if valid is not None else None,
             cardinalities=tuple(

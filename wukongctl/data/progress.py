@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-Unit = Literal["bytes", "rows", "steps"]
+ProgressUnit = Literal["bytes", "rows", "steps"]
 
 
 class Progress(NamedTuple):
@@ -13,7 +13,7 @@ class Progress(NamedTuple):
     stage: str
     done: int = 0
     total: int | None = None
-    unit: Unit = "steps"
+    unit: ProgressUnit = "steps"
 
 
 READ_BY_THIS_PROCESS = Path("/proc/self/io")

@@ -11,7 +11,7 @@ from typing import Any
 from wukongctl.config import defaults, entries, library
 from wukongctl.config.completion import LookUp, complete
 from wukongctl.config.dataset import DatasetSpec
-from wukongctl.config.defaults import Facts
+from wukongctl.config.defaults import DatasetFacts
 from wukongctl.config.entries import Entry
 from wukongctl.config.formats import format_of
 from wukongctl.config.loading import OtherFormat, Override, read, validate
@@ -124,7 +124,7 @@ def sizes_unknown(path: Path, data: Path, overrides: Sequence[str | Override] = 
 def look_up(data: Path) -> LookUp:
     """What the default rules may know of the datasets in the folder `data`."""
 
-    def facts(name: str) -> Facts | None:
+    def facts(name: str) -> DatasetFacts | None:
         if not next_steps.is_prepared(name, data):
             return None
         try:

@@ -22,13 +22,13 @@ from wukongctl.data.acquire import sources
 from wukongctl.data.batches import Columns
 from wukongctl.data.manifest import Manifest, RawRows
 from wukongctl.data.pipeline import diagnosis, encode, lookup, new_rows, numbers, reading, spool, vocabulary
-from wukongctl.data.pipeline.lookup import Table
-from wukongctl.data.pipeline.new_rows import Rows
+from wukongctl.data.pipeline.lookup import LookupTable
+from wukongctl.data.pipeline.new_rows import NewRows
 from wukongctl.data.pipeline.ranges import Ranges
 from wukongctl.data.pipeline.strangers import Strangers
 from wukongctl.data.query import lines, rewriting, row_files, sql
 from wukongctl.data.query.engine import DISABLED, ConversionFailed, Engine
-from wukongctl.data.query.row_files import Source
+from wukongctl.data.query.row_files import RowSource
 from wukongctl.data.schema import Batch
 from wukongctl.errors import RunFailed, UsageError
 
@@ -120,7 +120,7 @@ class RowReader:
             engine.execute(f"SET disabled_optimizers = '{DISABLED},type_pushdown'")  # see pipeline.job
         return engine
 
-    def _rows(self, engine: Engine, path: Path, wanted: ColumnsOf | None) -> Rows:
+    def _rows(self, engine: Engine, path: Path, wanted: ColumnsOf | None) -> NewRows:
         """The SQL for the rows of a file, by the columns that it has."""
         raw = None if wanted == "selected" else self.manifest.raw
         if raw is None and wanted == "raw":
@@ -150,7 +150,7 @@ class RowReader:
     def _obstacle(self) -> str:
         return self.manifest.obstacle or "it was prepared by an older version"
 
-    def _transformed(self, engine: Engine, raw: RawRows, source: Source, path: Path) -> Rows:
+    def _transformed(self, engine: Engine, raw: RawRows, source: RowSource, path: Path) -> NewRows:
         engine.paths = {**engine.paths, **self._side(raw)}
         decimal = [
             self.spec.columns[index][0]
@@ -182,7 +182,7 @@ class RowReader:
             found[name] = place or (paths[0] if len(paths) == 1 else paths)
         return found
 
-    def _tables(self, engine: Engine, rows: Rows, path: Path) -> Iterator[pa.Table]:
+    def _tables(self, engine: Engine, rows: NewRows, path: Path) -> Iterator[pa.Table]:
         types = {name.lower(): kind for name, kind in engine.types(rows.query).items()}
         query, types = self._as_trained(rows.query, types)
         schema = encode.schema(self.spec)
@@ -282,7 +282,7 @@ def _in_place(batch: pa.RecordBatch, before: int, path: Path) -> pa.RecordBatch:
     return batch.drop_columns([new_rows.NUMBER])
 
 
-def _whole_text(value: str, kind: str, table: Table) -> str | None:
+def _whole_text(value: str, kind: str, table: LookupTable) -> str | None:
     """`value` of DuckDB type `kind` as the text of a whole number of `table`; None where nothing is to do."""
     decimal = kind.startswith("DECIMAL")
     if kind in ("FLOAT", "DOUBLE") or decimal:
@@ -301,7 +301,7 @@ def _whole_text(value: str, kind: str, table: Table) -> str | None:
     return None
 
 
-def _all_match(table: Table, pattern: str) -> bool:
+def _all_match(table: LookupTable, pattern: str) -> bool:
     """Whether every value of a vocabulary looks like `pattern`; the most frequent ones decide early."""
     values = table.values.filter(pc.fill_null(pc.not_equal(table.values, ""), False))
     return len(values) > 0 and all(
@@ -309,10 +309,10 @@ def _all_match(table: Table, pattern: str) -> bool:
     )
 
 
-def _vocabularies(dataset: Path, spec: DatasetSpec) -> dict[int, Table]:
+def _vocabularies(dataset: Path, spec: DatasetSpec) -> dict[int, LookupTable]:
     """By position of the feature; features that share a table share its vocabulary."""
     tables = vocabulary.tables(spec)
-    owners: dict[int, Table] = {}
+    owners: dict[int, LookupTable] = {}
     for index, (name, group) in enumerate(spec.columns):
         if not isinstance(group, Numeric) and tables[index] not in owners:
             owners[tables[index]] = lookup.read(dataset, name, oov_last=spec.compat == "bars")

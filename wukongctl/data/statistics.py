@@ -22,7 +22,7 @@ LEAK_AUC = 0.98
 """From here on a feature alone tells the label so well that it was probably written down after it."""
 
 
-class Bar(Spec):
+class HistogramBar(Spec):
     """One bar of a histogram: `count` rows, items or values in [start, stop)."""
 
     start: float
@@ -59,7 +59,7 @@ class FeatureStatistics(Spec):
     maximum: float | None = None
     """Of train as written, missing values aside; the length of sequences."""
     top: tuple[Top, ...] = ()
-    histogram: tuple[Bar, ...] = ()
+    histogram: tuple[HistogramBar, ...] = ()
     """Of train. Numeric: by value as written. Sequence: by length. Categorical: occurrences by the rank of
     their value, in octaves, so that the first bar is the most frequent value and the last the long tail."""
 
@@ -204,11 +204,11 @@ class Ranks:
         )
 
 
-def histogram(bins: Mapping[int, int]) -> tuple[Bar, ...]:
+def histogram(bins: Mapping[int, int]) -> tuple[HistogramBar, ...]:
     """Half-octave codes as bars in order of value, neighbours joined until there are few enough."""
     bars = sorted(
         (
-            Bar(start=start, stop=stop, count=count)
+            HistogramBar(start=start, stop=stop, count=count)
             for code, count in bins.items()
             for start, stop in [_edges(code)]
         ),
@@ -217,7 +217,9 @@ def histogram(bins: Mapping[int, int]) -> tuple[Bar, ...]:
     while len(bars) > BINS:
         index = min(range(len(bars) - 1), key=lambda i: bars[i].count + bars[i + 1].count)
         left, right = bars[index : index + 2]
-        bars[index : index + 2] = [Bar(start=left.start, stop=right.stop, count=left.count + right.count)]
+        bars[index : index + 2] = [
+            HistogramBar(start=left.start, stop=right.stop, count=left.count + right.count)
+        ]
     return tuple(bars)
 
 
@@ -256,9 +258,9 @@ def _moments(tally: Tally) -> tuple[float | None, float | None]:
     return _rounded(mean), _rounded(max(tally.squares / count - mean * mean, 0.0) ** 0.5)
 
 
-def _octaves(ranks: tuple[int, ...]) -> tuple[Bar, ...]:
+def _octaves(ranks: tuple[int, ...]) -> tuple[HistogramBar, ...]:
     return tuple(
-        Bar(start=(1 << octave) - 1, stop=(2 << octave) - 1, count=count)
+        HistogramBar(start=(1 << octave) - 1, stop=(2 << octave) - 1, count=count)
         for octave, count in enumerate(ranks)
         if count
     )

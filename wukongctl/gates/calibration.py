@@ -10,7 +10,7 @@ from scipy import optimize, stats
 
 from wukongctl.errors import UsageError
 from wukongctl.gates.checks import AA_SDS, SMALLEST_MARGIN
-from wukongctl.gates.paired import Difference, differences
+from wukongctl.gates.paired import LossDifference, differences
 from wukongctl.laws.points import Metric, PointSet
 
 POWER = 0.95
@@ -86,7 +86,7 @@ def _reach(critical: float, df: int) -> float:
     return float(found.root)
 
 
-def _runs(found: tuple[Difference, ...]) -> int:
+def _runs(found: tuple[LossDifference, ...]) -> int:
     """Runs per configuration and set, of the poorest one."""
     return round(1 / max(one.scale for one in found))
 

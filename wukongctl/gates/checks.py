@@ -6,9 +6,9 @@ import numpy as np
 from scipy import stats
 
 from wukongctl.config.report import AaNoise, CurveGate, GatesSpec
-from wukongctl.decisions import Evidence, Finding, Gate, Interval, Question, Verdict, decide
+from wukongctl.decisions import Evidence, Finding, GateName, Interval, Question, Verdict, decide
 from wukongctl.errors import UsageError
-from wukongctl.gates.paired import Difference, differences, pooled
+from wukongctl.gates.paired import LossDifference, differences, pooled
 from wukongctl.laws.analysis import Report
 from wukongctl.laws.curves import Curve
 from wukongctl.laws.intervals import Region, region
@@ -81,7 +81,7 @@ def _pairs(report: Report, base: Report) -> Iterator[tuple[Curve, Curve]]:
 
 
 def _validity(report: Report, base: Report | None) -> Iterator[Finding]:
-    gate: Gate = "G0 validity"
+    gate: GateName = "G0 validity"
     known = {(run.curve, run.x) for run in base.excluded} if base else set()
     told = "the run diverged, and none did in the baseline" if base else "the run diverged"
     explained = set()
@@ -137,7 +137,7 @@ def _costs(sizes: list[tuple[float, int | None]]) -> str:
     )
 
 
-def _settled(gate: Gate, item: str, verdict: Verdict, message: str, statistic: str = "") -> Finding:
+def _settled(gate: GateName, item: str, verdict: Verdict, message: str, statistic: str = "") -> Finding:
     return Finding(gate, item, statistic, verdict, message)
 
 
@@ -167,7 +167,7 @@ def quality(
 
 
 def _other_amounts(
-    new: Sequence[Point], old: Sequence[Point], found: Sequence[Difference]
+    new: Sequence[Point], old: Sequence[Point], found: Sequence[LossDifference]
 ) -> Iterator[Finding]:
     """Sizes of both sets that only the examples keep apart; raises UsageError when those are all."""
     seen, known = (

@@ -29,7 +29,7 @@ class Configuration:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class LossDifference:
     """Loss of the new runs minus loss of the old ones, positive when worse.
 
     `squares` and `df` estimate the variance of the difference of two single runs; `scale` times that is the
@@ -56,7 +56,7 @@ def by_configuration(points: Sequence[Point], *, amounts: bool) -> dict[Configur
     return groups
 
 
-def differences(new: Sequence[Point], old: Sequence[Point]) -> tuple[Difference, ...]:
+def differences(new: Sequence[Point], old: Sequence[Point]) -> tuple[LossDifference, ...]:
     """One difference per configuration that both sets have."""
     amounts = varies_data([*new, *old])
     before = by_configuration(old, amounts=amounts)
@@ -67,19 +67,19 @@ def differences(new: Sequence[Point], old: Sequence[Point]) -> tuple[Difference,
     )
 
 
-def _difference(configuration: Configuration, new: Sequence[Point], old: Sequence[Point]) -> Difference:
+def _difference(configuration: Configuration, new: Sequence[Point], old: Sequence[Point]) -> LossDifference:
     fresh, known = ({run.seed: run.loss for run in runs if run.seed is not None} for runs in (new, old))
     if fresh.keys() == known.keys() and len(fresh) == len(new) == len(old):
         pairs = np.array([fresh[seed] - known[seed] for seed in sorted(fresh)])
         squares = float(np.sum((pairs - pairs.mean()) ** 2))
-        return Difference(configuration, float(pairs.mean()), 1 / len(pairs), squares, len(pairs) - 1)
+        return LossDifference(configuration, float(pairs.mean()), 1 / len(pairs), squares, len(pairs) - 1)
     a, b = (np.array([run.loss for run in runs]) for runs in (new, old))
     squares = 2 * float(np.sum((a - a.mean()) ** 2) + np.sum((b - b.mean()) ** 2))
     scale = (1 / len(a) + 1 / len(b)) / 2
-    return Difference(configuration, float(a.mean() - b.mean()), scale, squares, len(a) + len(b) - 2)
+    return LossDifference(configuration, float(a.mean() - b.mean()), scale, squares, len(a) + len(b) - 2)
 
 
-def pooled(found: Sequence[Difference], *, sd: float = 0.0, df: int = 0) -> tuple[float, int] | None:
+def pooled(found: Sequence[LossDifference], *, sd: float = 0.0, df: int = 0) -> tuple[float, int] | None:
     """Variance of the difference of two single runs and its degrees of freedom, None when unknown.
 
     `sd` and `df` come from A/A runs.

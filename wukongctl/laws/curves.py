@@ -13,12 +13,12 @@ from wukongctl.laws.fit import Fit, Sizes, f_test, fit, sizes_of
 from wukongctl.laws.form import Array, Form
 from wukongctl.laws.forms import FORMS
 from wukongctl.laws.intervals import Extrapolation, Noise, Region, extrapolate, lacks_fit, noise, region
-from wukongctl.laws.notes import Code, is_descriptive, notes_of
+from wukongctl.laws.notes import NoteCode, is_descriptive, notes_of
 from wukongctl.laws.points import Point, PointSet
 from wukongctl.laws.power import POWER, POWER_KNOWN, POWER_ZERO
 from wukongctl.laws.robust import fit_robust
 
-Verdict: TypeAlias = Literal["improving", "plateau", "undecided"]
+Trend: TypeAlias = Literal["improving", "plateau", "undecided"]
 
 GAIN_FACTOR = 4.0
 # 0.02 % of LogLoss is what practitioners of the field call significant: paper, section 5.
@@ -39,7 +39,7 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class DrawnLaw:
     """The law drawn: `x` ascending, `lower` and `upper` its 95 % band (empty without a noise estimate)."""
 
     x: tuple[float, ...]
@@ -66,7 +66,7 @@ class Plateau:
     also where the sizes span less than a factor of four.
     """
 
-    verdict: Verdict
+    verdict: Trend
     margin: float
     gain: Gain | None
 
@@ -81,7 +81,7 @@ class Curve:
     form: Form
     law: Fit | None
     intervals: dict[str, Interval]
-    notes: tuple[Code, ...]
+    notes: tuple[NoteCode, ...]
     descriptive: bool
     noise: Noise | None
     alternatives: tuple[Fit, ...]
@@ -89,7 +89,7 @@ class Curve:
     extrapolation: tuple[Extrapolation, ...]
     gain: Gain | None
     plateau: Plateau
-    trace: Trace | None
+    trace: DrawnLaw | None
     region: Region | None
 
     @property
@@ -226,17 +226,17 @@ def _plateau(
     if floored is None or gain is None or lacks_fit(floored):  # without fit the interval is too narrow
         return Plateau("undecided", margin, gain)
     low, high = gain.interval or (-np.inf, np.inf)
-    verdict: Verdict = "improving" if low > margin else "plateau" if high < margin else "undecided"
+    verdict: Trend = "improving" if low > margin else "plateau" if high < margin else "undecided"
     return Plateau(verdict, margin, gain)
 
 
-def _trace(law: Fit, laws: Region | None, draw_to: float) -> Trace:
+def _trace(law: Fit, laws: Region | None, draw_to: float) -> DrawnLaw:
     smallest, largest = float(law.sizes.x[0]), float(law.sizes.x[-1])
     inside = np.geomspace(smallest, largest, INSIDE_STEPS)
     outside = np.geomspace(largest, max(draw_to, largest), OUTSIDE_STEPS)[1:]
     x: Array = np.concatenate([inside, outside]) if draw_to > largest else inside
     band = [] if laws is None else [laws.curve(float(value)) for value in x]
-    return Trace(
+    return DrawnLaw(
         x=tuple(map(float, x)),
         y=tuple(map(float, law.predict(x))),
         lower=tuple(low for low, _ in band),

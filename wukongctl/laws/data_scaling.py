@@ -9,7 +9,7 @@ from wukongctl.decisions import Interval
 from wukongctl.laws.fit import Fit, fit, sizes_of
 from wukongctl.laws.intervals import region
 from wukongctl.laws.joint import Grid, JointFit, fit_joint, obstacle
-from wukongctl.laws.notes import Code, differ_at_one_cost, notes_of
+from wukongctl.laws.notes import NoteCode, differ_at_one_cost, notes_of
 from wukongctl.laws.points import Point, PointSet
 from wukongctl.laws.power import POWER_ZERO
 
@@ -36,7 +36,7 @@ class DataLaw:
     amounts: tuple[Amount, ...]
     law: Fit
     intervals: dict[str, Interval]
-    notes: tuple[Code, ...]
+    notes: tuple[NoteCode, ...]
 
 
 @dataclass(frozen=True, slots=True)

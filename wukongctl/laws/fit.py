@@ -21,7 +21,7 @@ from scipy import optimize, stats
 from wukongctl.laws.form import Array, Form
 from wukongctl.laws.power import POWER
 
-Status: TypeAlias = Literal["converged", "bound hit", "iteration limit"]
+SolverStatus: TypeAlias = Literal["converged", "bound hit", "iteration limit"]
 
 ROUNDING = 1e-12
 
@@ -69,7 +69,7 @@ class Fit:
     level: float
     amplitude: float
     exponent: float
-    status: Status
+    status: SolverStatus
     at_bound: tuple[str, ...]
     rss: float
 
@@ -166,7 +166,7 @@ def _fit_decay(sizes: Sizes, form: Form, grid: Array, floor: float | None) -> Fi
         "c": not grid[0] < exponent < grid[-1],
     }
     at_bound = tuple(name for name, active in bounds.items() if active)
-    status: Status = "bound hit" if at_bound else "converged" if converged else "iteration limit"
+    status: SolverStatus = "bound hit" if at_bound else "converged" if converged else "iteration limit"
     amplitude = float(found.amplitude * form.scale(exponent, form.centre(sizes.x)))
     return Fit(sizes, form, found.floor, amplitude, exponent, status, at_bound, found.rss)
 

@@ -15,7 +15,7 @@ from itertools import chain, combinations
 import numpy as np
 from scipy import optimize
 
-from wukongctl.laws.fit import ROUNDING, Status
+from wukongctl.laws.fit import ROUNDING, SolverStatus
 from wukongctl.laws.form import Array
 
 LOW, HIGH = 1e-3, 3.0
@@ -58,7 +58,7 @@ class JointFit:
 
     grid: Grid
     parameters: dict[str, float]
-    status: Status
+    status: SolverStatus
     at_bound: tuple[str, ...]
     rmse: float
     intervals: dict[str, tuple[float, float]]

@@ -10,7 +10,7 @@ from wukongctl.laws.fit import Fit, Sizes, f_test
 from wukongctl.laws.intervals import lacks_fit
 from wukongctl.laws.points import Point
 
-Code: TypeAlias = Literal[
+NoteCode: TypeAlias = Literal[
     "few_sizes",
     "short_range",
     "floor_not_identified",
@@ -26,7 +26,7 @@ Code: TypeAlias = Literal[
     "test_set_reused",
 ]
 
-EXPLANATIONS: dict[Code, str] = {
+EXPLANATIONS: dict[NoteCode, str] = {
     "few_sizes": "Fewer sizes than the number of parameters plus two: almost any curve would fit.",
     "short_range": "The sizes span less than a factor of ten in compute, too little to see a curve bend.",
     "floor_not_identified": "The floor E is not pinned down: zero loss or the best loss so far could be it.",
@@ -70,9 +70,9 @@ def notes_of(
     pure: Fit | None,
     floored: Fit | None,
     split: str | None,
-) -> tuple[Code, ...]:
+) -> tuple[NoteCode, ...]:
     """The codes that apply to one curve; `pure` has its floor fixed, `floored` has it free."""
-    found: dict[Code, bool] = {
+    found: dict[NoteCode, bool] = {
         "few_sizes": law is None or len(sizes.x) < len(law.form.parameters) + 2,
         "short_range": sizes.decades < 1,
         "floor_not_identified": law is not None

@@ -12,7 +12,7 @@ from pathlib import Path
 from wukongctl.config.report import Metric
 from wukongctl.errors import UsageError
 from wukongctl.laws.axis import COMPUTE, Axis
-from wukongctl.laws.table import Row, Table
+from wukongctl.laws.table import CsvRow, CsvTable
 from wukongctl.runs.folders import Run, run_folders
 from wukongctl.runs.warned import Warned
 
@@ -95,7 +95,7 @@ def read_csv(path: Path) -> PointSet:
     of `diverged`, `nan` or `inf`, or a reason in `excluded`, lists the run without fitting it. Raises
     `RecipeError` with the position of every bad cell.
     """
-    table = Table.read(path)
+    table = CsvTable.read(path)
     column = table.check_header(
         required=REQUIRED_COLUMNS,
         one_of=METRICS,
@@ -121,7 +121,7 @@ def read_csv(path: Path) -> PointSet:
     return PointSet(_in_order(points), metric, floor=floor, excluded=tuple(excluded))
 
 
-def _compute(table: Table, row: Row) -> float | None:
+def _compute(table: CsvTable, row: CsvRow) -> float | None:
     gflop = table.number(row, "gflop_per_example", float)
     if gflop is not None and gflop <= 0:
         table.complain(row, "gflop_per_example", f"`{gflop:g}` is not positive")
@@ -130,7 +130,7 @@ def _compute(table: Table, row: Row) -> float | None:
     return gflop
 
 
-def _loss(table: Table, row: Row, metric: Metric) -> float | None:
+def _loss(table: CsvTable, row: CsvRow, metric: Metric) -> float | None:
     loss = table.number(row, metric, float)
     if loss is not None and abs(loss) > LARGEST_LOSS:
         table.complain(row, metric, f"`{loss:g}` is no loss", "or a run that `diverged`?")
@@ -139,7 +139,7 @@ def _loss(table: Table, row: Row, metric: Metric) -> float | None:
     return loss
 
 
-def _csv_entry(table: Table, row: Row, metric: Metric) -> Point | Excluded | None:
+def _csv_entry(table: CsvTable, row: CsvRow, metric: Metric) -> Point | Excluded | None:
     """The run of one line, or None with the problems remembered by the table."""
     before = len(table.problems)
     curve = row.cells.get("model", "")

@@ -14,7 +14,7 @@ Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class CsvRow:
     """One record: the line it starts on, that line as written, and its cells by column name."""
 
     line: int
@@ -23,17 +23,17 @@ class Row:
 
 
 @dataclass
-class Table:
+class CsvTable:
     """The rows of a CSV file with a header, and the problems found in them so far."""
 
     path: Path
     header: list[str]
-    header_row: Row
-    rows: list[Row]
+    header_row: CsvRow
+    rows: list[CsvRow]
     problems: list[Problem] = field(default_factory=list)
 
     @classmethod
-    def read(cls, path: Path) -> "Table":
+    def read(cls, path: Path) -> "CsvTable":
         """Read a UTF-8 file; raises `UsageError` when it cannot be read or is empty."""
         try:
             text = path.read_text(encoding="utf-8-sig")
@@ -46,8 +46,8 @@ class Table:
         if not records:
             raise UsageError(f"`{path}` is empty", hint="its first line names the columns")
         line, written, header = records[0]
-        rows = [Row(at, line_text, _named(header, cells)) for at, line_text, cells in records[1:]]
-        table = cls(path, header, Row(line, written, _named(header, header)), rows)
+        rows = [CsvRow(at, line_text, _named(header, cells)) for at, line_text, cells in records[1:]]
+        table = cls(path, header, CsvRow(line, written, _named(header, header)), rows)
         for at, line_text, cells in records[1:]:
             if any(cells[len(header) :]):
                 told = f"{len(cells)} fields, but the header names {len(header)} columns"
@@ -78,7 +78,7 @@ class Table:
         self.raise_problems()
         return given[0]
 
-    def complain(self, row: Row, name: str, message: str, hint: str | None = None) -> None:
+    def complain(self, row: CsvRow, name: str, message: str, hint: str | None = None) -> None:
         """Remember a problem with the cell of column `name`."""
         column = _column(row.text, self.header.index(name))
         self.problems.append(Problem(message, str(self.path), row.line, column, hint))
@@ -88,7 +88,7 @@ class Table:
         if self.problems:
             raise RecipeError(self.problems, hint="correct the file and run the same command again")
 
-    def number(self, row: Row, name: str, kind: type[Number], *, optional: bool = False) -> Number | None:
+    def number(self, row: CsvRow, name: str, kind: type[Number], *, optional: bool = False) -> Number | None:
         """The finite number in a cell, or None with a complaint (none for an empty optional cell)."""
         cell = row.cells.get(name, "")
         if not cell and optional:

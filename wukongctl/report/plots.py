@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from wukongctl.laws.analysis import Report
 from wukongctl.laws.axis import Unit
-from wukongctl.laws.curves import Curve, Trace
+from wukongctl.laws.curves import Curve, DrawnLaw
 from wukongctl.laws.points import Metric
 from wukongctl.report.axes import limit_y, log_ticks, signed, spread
 
@@ -148,7 +148,7 @@ def _draw_curve(axes: Axes, curve: Curve, index: int, unit: float) -> None:
     _draw_runs(axes, curve, index, unit)
 
 
-def _draw_law(axes: Axes, curve: Curve, trace: Trace, colour: str, unit: float) -> None:
+def _draw_law(axes: Axes, curve: Curve, trace: DrawnLaw, colour: str, unit: float) -> None:
     """The law solid where it was measured, dashed beyond, dotted throughout when it is not determined."""
     x, y = np.array(trace.x) / unit, np.array(trace.y)
     largest = curve.sizes[-1].x / unit
@@ -162,7 +162,7 @@ def _draw_law(axes: Axes, curve: Curve, trace: Trace, colour: str, unit: float) 
     axes.fill_between(x, trace.lower, trace.upper, color=colour, alpha=0.15, linewidth=0, zorder=2)
 
 
-def _is_determined(axes: Axes, trace: Trace, inside: NDArray[np.bool_]) -> bool:
+def _is_determined(axes: Axes, trace: DrawnLaw, inside: NDArray[np.bool_]) -> bool:
     """Whether the band, where it was measured, is on average much narrower than the axis."""
     if not trace.lower:
         return False

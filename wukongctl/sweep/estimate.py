@@ -29,7 +29,7 @@ TRY_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
-class Cost:
+class RunEstimate:
     """One run. `seconds` is None when trying it would need too much memory, `counts` for LightGBM."""
 
     counts: Counts | None
@@ -38,7 +38,7 @@ class Cost:
     seconds: float | None
 
 
-def estimate(recipe: TrainingSpec, manifest: Manifest) -> Cost:
+def estimate(recipe: TrainingSpec, manifest: Manifest) -> RunEstimate:
     """Count one run and time a few of its steps with random ids, on the current number of threads.
 
     Validation is counted at a third of a training step per example, once per `evaluate_every`, and once
@@ -60,10 +60,10 @@ def estimate(recipe: TrainingSpec, manifest: Manifest) -> Cost:
         validations = -(-wanted // (every * recipe.batch_size))
         evaluated = validations * held_out.get("valid", 0) + sum(held_out.values())
         seconds = STARTUP_SECONDS + per_example * (wanted + evaluated / 3)
-    return Cost(count(model), memory, wanted, seconds)
+    return RunEstimate(count(model), memory, wanted, seconds)
 
 
-def _of_trees(page: LightGBMSpec, rows: int, manifest: Manifest) -> Cost:
+def _of_trees(page: LightGBMSpec, rows: int, manifest: Manifest) -> RunEstimate:
     """By rules of thumb; the memory is that of the table, in numbers and in bins."""
     design = Design(manifest, {})
     columns = len(design.columns)
@@ -72,7 +72,7 @@ def _of_trees(page: LightGBMSpec, rows: int, manifest: Manifest) -> Cost:
     )
     per_row = columns * (np.dtype(design.dtype).itemsize + 1)
     memory = TrainingMemory(weights=0, gradients=0, optimizer=0, activations=per_row, batch_size=rows)
-    return Cost(None, memory, rows, seconds)
+    return RunEstimate(None, memory, rows, seconds)
 
 
 def _seconds_per_step(recipe: TrainingSpec, schema: Schema) -> float:

@@ -16,7 +16,7 @@ from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
-from wukongctl.config.dimensions import Point, Space
+from wukongctl.config.dimensions import Space, SpacePoint
 from wukongctl.config.sweep import Setting
 
 RANDOM_TRIALS = 10
@@ -30,7 +30,7 @@ State: TypeAlias = Literal["open", "complete", "pruned", "diverged"]
 
 
 @dataclass(frozen=True)
-class Record:
+class TrialRecord:
     """One trial as the study knows it; `value` is its validation metric, None unless complete."""
 
     number: int
@@ -105,7 +105,7 @@ class Study:
             if "setting" not in trial.user_attrs:  # killed between asking and writing down
                 self.study.tell(trial.number, state=TrialState.FAIL)
 
-    def records(self) -> list[Record]:
+    def records(self) -> list[TrialRecord]:
         """Every trial that counts, in order."""
         trials = self.study.get_trials(deepcopy=False)
         return [_record(trial) for trial in trials if "setting" in trial.user_attrs and not _rejected(trial)]
@@ -173,8 +173,8 @@ class Study:
                 n_startup_trials=RANDOM_TRIALS, multivariate=True, constant_liar=True, seed=seed
             )
 
-    def _own_point(self) -> Point:
-        point: Point = {}
+    def _own_point(self) -> SpacePoint:
+        point: SpacePoint = {}
         for key, dimension in self.space.items():
             point |= dimension.nearest(key, self.own[key])
         return point
@@ -184,11 +184,11 @@ def _rejected(trial: FrozenTrial) -> bool:
     return "rejected" in trial.user_attrs
 
 
-def _record(trial: FrozenTrial) -> Record:
+def _record(trial: FrozenTrial) -> TrialRecord:
     state: State = "open"
     if trial.state == TrialState.COMPLETE:
         state = "complete"
     elif trial.state == TrialState.PRUNED:
         state = "diverged" if "diverged" in trial.user_attrs else "pruned"
     value = trial.value if state == "complete" else None
-    return Record(trial.number, trial.user_attrs["setting"], state, value)
+    return TrialRecord(trial.number, trial.user_attrs["setting"], state, value)

@@ -4,7 +4,7 @@ import statistics
 from typing import Any, get_args
 
 from wukongctl.config.entries import Entry
-from wukongctl.sweep.sweep import Job, Outcome, Status, Sweep, metric_of
+from wukongctl.sweep.sweep import Job, JobResult, JobStatus, Sweep, metric_of
 
 SPLITS = ("valid", "test")
 METRICS = ("auc", "logloss", "excess_logloss")
@@ -17,7 +17,7 @@ def summarize(sweep: Sweep) -> dict[str, Any]:
     # A winner's trial is also one of the runs, under the same name, but was trained once.
     trained = {path.name: outcome.result.get("seconds", 0.0) for path, outcome in sweep.outcomes.items()}
     whole = all(len(entry["runs"]) == len(sweep.spec.seeds) for entry in entries)
-    counts = {status: sum(o.status == status for o in outcomes) for status in get_args(Status)}
+    counts = {status: sum(o.status == status for o in outcomes) for status in get_args(JobStatus)}
     return {
         "sweep": sweep.spec.name,
         "status": "complete" if whole and not counts["failed"] else "partial",
@@ -67,7 +67,7 @@ def _entry(sweep: Sweep, entry: Entry) -> dict[str, Any]:
     }
 
 
-def spread(outcomes: list[Outcome]) -> dict[str, dict[str, dict[str, float | int | None]]]:
+def spread(outcomes: list[JobResult]) -> dict[str, dict[str, dict[str, float | int | None]]]:
     """split → metric → mean, sample standard deviation (None for one run) and number of complete runs."""
     found: dict[str, dict[str, dict[str, float | int | None]]] = {}
     for split in SPLITS:
@@ -80,8 +80,8 @@ def spread(outcomes: list[Outcome]) -> dict[str, dict[str, dict[str, float | int
     return found
 
 
-def _known(sweep: Sweep, job: Job) -> Outcome:
-    return sweep.outcomes.get(job.folder.path, Outcome("failed"))
+def _known(sweep: Sweep, job: Job) -> JobResult:
+    return sweep.outcomes.get(job.folder.path, JobResult("failed"))
 
 
 def _trial(sweep: Sweep, entry: Entry, job: Job) -> dict[str, Any]:
@@ -90,13 +90,13 @@ def _trial(sweep: Sweep, entry: Entry, job: Job) -> dict[str, Any]:
     return {"setting": job.setting, "value": value, **_common(sweep, job, outcome)}
 
 
-def _run(job: Job, outcome: Outcome, sweep: Sweep) -> dict[str, Any]:
+def _run(job: Job, outcome: JobResult, sweep: Sweep) -> dict[str, Any]:
     metrics = outcome.result.get("metrics", {})
     warnings = outcome.result.get("warnings", [])
     return {"seed": job.recipe.seed, "metrics": metrics, "warnings": warnings, **_common(sweep, job, outcome)}
 
 
-def _common(sweep: Sweep, job: Job, outcome: Outcome) -> dict[str, Any]:
+def _common(sweep: Sweep, job: Job, outcome: JobResult) -> dict[str, Any]:
     return {
         "run": job.folder.path.relative_to(sweep.folder).as_posix(),
         "status": outcome.status,

@@ -35,7 +35,7 @@ from wukongctl.training import trees
 from wukongctl.training.plan import require_two_rows
 from wukongctl.training.run import RunFolder
 
-Status: TypeAlias = Literal["complete", "pruned", "diverged", "failed"]
+JobStatus: TypeAlias = Literal["complete", "pruned", "diverged", "failed"]
 """`pruned`: a search gave the run up. `failed`: it ended for a reason that may pass; it is tried again."""
 
 
@@ -58,10 +58,10 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class JobResult:
     """How a job ended; `result` is its result.json, empty when it failed before writing one."""
 
-    status: Status
+    status: JobStatus
     result: dict[str, Any] = field(default_factory=dict)
     message: str | None = None
 
@@ -75,7 +75,7 @@ class Event:
     """A job that ended, for whoever shows progress."""
 
     job: Job
-    outcome: Outcome
+    outcome: JobResult
     done: int
     total: int
     was_complete: bool
@@ -90,7 +90,7 @@ class Sweep:
         self.spec, self.manifests = spec, manifests
         self.folder = out / spec.name
         self.entries = tuple(_limited(entry, manifests) for entry in entries)
-        self.outcomes: dict[Path, Outcome] = {}
+        self.outcomes: dict[Path, JobResult] = {}
         self.waiting: deque[Job] = deque()
         for entry in self.entries:
             _require_validation(entry, manifests)
@@ -110,7 +110,7 @@ class Sweep:
         if None in outcomes:
             return None
         metric = metric_of(entry)
-        complete = [o if o and o.status == "complete" else Outcome("failed") for o in outcomes]
+        complete = [o if o and o.status == "complete" else JobResult("failed") for o in outcomes]
         return choose(entry.search, metric, [o.metric("valid", metric) for o in complete])
 
     def runs(self, entry: Entry) -> list[Job]:
@@ -147,7 +147,7 @@ class Sweep:
     def watch(self, executor: Executor) -> None:
         """Called again and again while jobs run."""
 
-    def settle(self, job: Job, outcome: Outcome) -> Outcome:
+    def settle(self, job: Job, outcome: JobResult) -> JobResult:
         """Remember how a job ended, and return that.
 
         The last trial of an entry lets its runs begin, before the jobs of other entries.
@@ -181,7 +181,7 @@ class Sweep:
         open_trials = sum(job.folder.path not in self.outcomes for job in self.trials(entry))
         return open_trials + len(set(self.spec.seeds) - tried - done)
 
-    def known(self, job: Job) -> Outcome | None:
+    def known(self, job: Job) -> JobResult | None:
         """The outcome that a job's folder tells; None when there is work left."""
         return read_outcome(job, self.manifests[job.recipe.data])
 
@@ -198,7 +198,7 @@ def execute(
     """Run everything that is not done, keeping on when a run fails; raises Interrupted on a signal."""
     running: dict[Path, Job] = {}
 
-    def settle(job: Job, outcome: Outcome, *, was_complete: bool) -> None:
+    def settle(job: Job, outcome: JobResult, *, was_complete: bool) -> None:
         outcome = sweep.settle(job, outcome)
         report(Event(job, outcome, sweep.done, sweep.total, was_complete))
         save()
@@ -233,7 +233,7 @@ def execute(
                 return
 
 
-def _without_training(sweep: Sweep, job: Job) -> Outcome | None:
+def _without_training(sweep: Sweep, job: Job) -> JobResult | None:
     """The outcome of a job that is done already, or that a finished trial answers."""
     if job.kind == "run" and not job.folder.path.exists():
         trial = RunFolder.for_recipe(job.recipe, sweep.folder / "trials").path
@@ -262,11 +262,11 @@ def _start(job: Job, executor: Executor, data: Path, threads: int) -> None:
     executor.start(folder.path, command(folder.path / "recipe.yaml", data, job.out, options), threads)
 
 
-def _outcome(sweep: Sweep, job: Job, ended: Exit) -> Outcome:
-    return sweep.known(job) or Outcome("failed", message=ended.message or "ended without a result")
+def _outcome(sweep: Sweep, job: Job, ended: Exit) -> JobResult:
+    return sweep.known(job) or JobResult("failed", message=ended.message or "ended without a result")
 
 
-def read_outcome(job: Job, manifest: Manifest) -> Outcome | None:
+def read_outcome(job: Job, manifest: Manifest) -> JobResult | None:
     """What a run folder says, when it answers all that the job asks of this data."""
     folder = job.folder
     try:
@@ -277,10 +277,10 @@ def read_outcome(job: Job, manifest: Manifest) -> Outcome | None:
         return None
     if result["status"] == "complete":
         untested = "test" in manifest.splits and "test" not in result["metrics"]
-        return None if untested and not job.skip_test else Outcome("complete", result)
+        return None if untested and not job.skip_test else JobResult("complete", result)
     if result["status"] == "pruned":
-        return Outcome("pruned", result, result["reason"])
-    return Outcome("diverged", result, f"the loss was not finite at step {result['step']}")
+        return JobResult("pruned", result, result["reason"])
+    return JobResult("diverged", result, f"the loss was not finite at step {result['step']}")
 
 
 def metric_of(entry: Entry) -> Literal["auc", "logloss"]:

@@ -24,8 +24,8 @@ from wukongctl.errors import RecipeError, RunFailed, UsageError
 from wukongctl.sweep.candidates import Candidate
 from wukongctl.sweep.choice import Choice
 from wukongctl.sweep.executors import Executor
-from wukongctl.sweep.study import Record, Study, open_storage
-from wukongctl.sweep.sweep import Job, Outcome, Sweep, require_fitting
+from wukongctl.sweep.study import Study, TrialRecord, open_storage
+from wukongctl.sweep.sweep import Job, JobResult, Sweep, require_fitting
 from wukongctl.training.checkpoint import CheckpointFolder
 from wukongctl.training.plan import total_steps
 from wukongctl.training.run import RunFolder
@@ -131,7 +131,7 @@ class Tuning(Sweep):
             if not trial.is_bad and self._judge(path, trial) and not (path / "result.json").exists():
                 executor.cancel(path)
 
-    def settle(self, job: Job, outcome: Outcome) -> Outcome:
+    def settle(self, job: Job, outcome: JobResult) -> JobResult:
         """Tell the study how a trial ended. One that failed stays open: the next call tries it again."""
         trial = self.open.pop(job.folder.path, None) if job.kind == "trial" else None
         if trial is None:
@@ -179,7 +179,7 @@ class Tuning(Sweep):
             metric=candidate.metric,
         )
 
-    def _recall(self, candidate: Candidate, record: Record) -> None:
+    def _recall(self, candidate: Candidate, record: TrialRecord) -> None:
         """Take in what an earlier call did; the study knows how a trial ended, its folder the rest."""
         trial = candidate.trial(record.setting)
         if trial is None:
@@ -197,7 +197,7 @@ class Tuning(Sweep):
         if record.state == "complete" and (known is None or known.status != "complete"):
             result = {"metrics": {"valid": {candidate.metric: record.value}}}  # its folder was removed
         message = None if record.state == "complete" else record.state
-        self.outcomes[job.folder.path] = Outcome(record.state, result, message)
+        self.outcomes[job.folder.path] = JobResult(record.state, result, message)
 
     def _propose(self, candidate: Candidate) -> Job | None:
         """The next trial of a recipe; None when all that is proposed is in training already."""
@@ -281,11 +281,11 @@ def _validations(metrics: Path, metric: str) -> list[float]:
     return [record[metric] for record in records if record["split"] == "valid" and record[metric] is not None]
 
 
-def _give_up(folder: RunFolder, trial: _Open, outcome: Outcome) -> Outcome:
+def _give_up(folder: RunFolder, trial: _Open, outcome: JobResult) -> JobResult:
     """A pruned trial: its folder says so, and keeps no weights. One that was quicker stays as it is."""
     reason = "worse than the median of the trials before it"
     if outcome.status == "complete":
-        return Outcome("pruned", outcome.result, reason)
+        return JobResult("pruned", outcome.result, reason)
     lines = [json.loads(line) for line in folder.metrics.read_bytes().splitlines()]
     seen = [line for line in lines if line["split"] == "valid"]
     trained = [line for line in lines if line["split"] == "train"]
@@ -302,4 +302,4 @@ def _give_up(folder: RunFolder, trial: _Open, outcome: Outcome) -> Outcome:
     folder.write("result.json", result)
     CheckpointFolder(folder.checkpoints, keep=1).clear()
     folder.best.unlink(missing_ok=True)
-    return Outcome("pruned", result, reason)
+    return JobResult("pruned", result, reason)

@@ -31,7 +31,7 @@ Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
-class Column:
+class DesignColumn:
     """One column of the matrix."""
 
     name: str
@@ -124,22 +124,22 @@ def _number(feature: Feature, statistics: Statistics | None) -> Number | None:
     return Number(feature.mean, feature.std, known is not None and any(known.missing.values()))
 
 
-def _columns(schema: Schema, first_id: int) -> Iterator[Column]:
+def _columns(schema: Schema, first_id: int) -> Iterator[DesignColumn]:
     for table, name in enumerate(schema.categorical):
         if dim := schema.vector_dim(table):
-            yield from (Column(f"{name}.{place}") for place in range(dim))
+            yield from (DesignColumn(f"{name}.{place}") for place in range(dim))
         else:
-            yield Column(name, categorical=name not in schema.binned, missing=0)
-    yield from (Column(name) for name in schema.numeric)
-    yield from (Column(name, missing=MISSING_POSITION) for name in schema.piecewise)
+            yield DesignColumn(name, categorical=name not in schema.binned, missing=0)
+    yield from (DesignColumn(name) for name in schema.numeric)
+    yield from (DesignColumn(name, missing=MISSING_POSITION) for name in schema.piecewise)
     for sequence in schema.sequences:
         name, table = sequence.name, sequence.table
-        yield Column(f"{name}.length")
+        yield DesignColumn(f"{name}.length")
         if dim := schema.vector_dim(table):
-            yield from (Column(f"{name}.{place}") for place in range(dim))
+            yield from (DesignColumn(f"{name}.{place}") for place in range(dim))
             continue
-        yield Column(f"{name}.last", categorical=True, missing=0)
-        yield from (Column(f"{name}.id{value}") for value in _frequent(schema, table, first_id))
+        yield DesignColumn(f"{name}.last", categorical=True, missing=0)
+        yield from (DesignColumn(f"{name}.id{value}") for value in _frequent(schema, table, first_id))
 
 
 def _frequent(schema: Schema, table: int, first_id: int) -> range:
@@ -153,7 +153,7 @@ def _last(items: Ids, length: NDArray[np.integer]) -> Ids:
     return items[np.arange(len(items)), np.maximum(length - 1, 0)]
 
 
-def _distinct(columns: Iterator[Column]) -> Iterator[Column]:
+def _distinct(columns: Iterator[DesignColumn]) -> Iterator[DesignColumn]:
     """The same columns under names that LightGBM takes and that differ."""
     seen: set[str] = set()
     for column in columns:

@@ -9,7 +9,7 @@ from wukongctl.config.training import TrainingSpec
 from wukongctl.data.manifest import Manifest, Split
 from wukongctl.data.statistics import Statistics
 
-Record = Mapping[str, Any]
+MetricsLine = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Facts:
 def gather(
     recipe: TrainingSpec,
     manifest: Manifest,
-    result: Record,
-    records: Iterable[Record],
+    result: MetricsLine,
+    records: Iterable[MetricsLine],
     *,
     by_updates: bool = True,
 ) -> Facts:
@@ -83,13 +83,13 @@ def gather(
     )
 
 
-def _loss_at(records: Iterable[Record], last: int) -> float | None:
+def _loss_at(records: Iterable[MetricsLine], last: int) -> float | None:
     """The training loss in the last line up to step `last`."""
     losses = [record["loss"] for record in records if record["split"] == "train" and record["step"] <= last]
     return losses[-1] if losses else None
 
 
-def _train_loss(records: Iterable[Record], last: int, steps: int) -> float | None:
+def _train_loss(records: Iterable[MetricsLine], last: int, steps: int) -> float | None:
     """Mean loss of about the `steps` updates, one pass, that end at step `last`; None without a line of them.
 
     Each line holds the mean of the steps since the one before it.

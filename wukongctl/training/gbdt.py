@@ -21,7 +21,7 @@ from wukongctl.training import selfcheck, trees
 from wukongctl.training.design import Design
 from wukongctl.training.evaluation import EVALUATION_BATCH, summarize
 from wukongctl.training.hardware import Execution, Stopwatch
-from wukongctl.training.loop import LOG_LINES, Progress
+from wukongctl.training.loop import LOG_LINES, TrainingProgress
 from wukongctl.training.run import RunFolder
 from wukongctl.training.schedules import Watch
 from wukongctl.training.warnings import warnings_of
@@ -50,7 +50,7 @@ class TreeTrainer:
         *,
         execution: Execution,
         track: Callable[[dict[str, Any]], None],
-        report: Callable[[Progress], None],
+        report: Callable[[TrainingProgress], None],
         skip_test: bool = False,
     ) -> None:
         assert isinstance(recipe.model, LightGBMSpec)
@@ -177,7 +177,7 @@ class TreeTrainer:
             loss = next(value for _, name, value, _ in booster.eval_train() if METRICS[name] == "logloss")
             self._append({"split": "train", "examples": self.rows, "loss": loss})
             speed = self.rows * self.step / max(seconds, 1e-9)
-            self.report(Progress(self.step, self.page.num_iterations, speed, loss, self.watch.best))
+            self.report(TrainingProgress(self.step, self.page.num_iterations, speed, loss, self.watch.best))
 
     def _append(self, record: dict[str, Any]) -> None:
         record = {"step": self.step, **record}

@@ -40,7 +40,7 @@ EXPLODED_STEPS = 10
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """Where a run stands, for whoever shows it."""
 
     step: int
@@ -93,7 +93,7 @@ class Trainer:
         execution: Execution,
         world: World,
         track: Callable[[dict[str, Any]], None],
-        report: Callable[[Progress], None],
+        report: Callable[[TrainingProgress], None],
         skip_test: bool = False,
     ) -> None:
         self.recipe, self.folder, self.execution, self.report = recipe, folder, execution, report
@@ -245,7 +245,7 @@ class Trainer:
             self._fail_diverged(f"mean loss is {loss:.4g}")
         position.loss_sum, position.loss_steps = 0.0, 0
         speed = position.examples / max(position.seconds, 1e-9)
-        self.report(Progress(position.step, self.total_steps, speed, loss, position.watch.best))
+        self.report(TrainingProgress(position.step, self.total_steps, speed, loss, position.watch.best))
 
     def _append(self, record: dict[str, Any]) -> None:
         """Add one line to metrics.jsonl; its length is part of the position, so resuming can cut it back."""

@@ -14,15 +14,12 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 from torch.optim import Adam, Optimizer
 
-from wukongctl.config.training import Adam as AdamSpec
-from wukongctl.config.training import LazyAdam as LazyAdamSpec
-from wukongctl.config.training import OptimizerSpec
-from wukongctl.config.training import RowwiseAdagrad as RowwiseAdagradSpec
+from wukongctl.config.training import AdamSpec, LazyAdamSpec, OptimizerSpec, RowwiseAdagradSpec
 from wukongctl.models import Model
 from wukongctl.models.embeddings import embedding_tables
 
-State = dict[str, Tensor]
-Options = dict[str, Any]
+OptimizerState = dict[str, Tensor]
+GroupOptions = dict[str, Any]
 
 
 class RowOptimizer(Optimizer):
@@ -57,7 +54,7 @@ class RowOptimizer(Optimizer):
             state = state_dict["state"][index]
             self.state[table] = {name: value.to(table.device, copy=True) for name, value in state.items()}
 
-    def _update(self, table: Tensor, gradient: Tensor, group: Options) -> None:
+    def _update(self, table: Tensor, gradient: Tensor, group: GroupOptions) -> None:
         rows, summed = sum_rows(gradient)
         stored = table.index_select(0, rows)
         weights = stored.float() if stored.dtype == torch.bfloat16 else stored
@@ -69,7 +66,7 @@ class RowOptimizer(Optimizer):
         )
 
     @abstractmethod
-    def _new_state(self, table: Tensor) -> State:
+    def _new_state(self, table: Tensor) -> OptimizerState:
         """What is remembered of a table."""
 
     @abstractmethod
@@ -85,7 +82,7 @@ class RowwiseAdagrad(RowOptimizer):
     def __init__(self, params: Sequence[Tensor], *, lr: float, eps: float, l2: float = 0.0) -> None:
         super().__init__(params, {"lr": lr, "eps": eps, "l2": l2})
 
-    def _new_state(self, table: Tensor) -> State:
+    def _new_state(self, table: Tensor) -> OptimizerState:
         return {"sum": torch.zeros(len(table), device=table.device)}
 
     def _change(
@@ -104,7 +101,7 @@ class LazyAdam(RowOptimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "l2": l2})
 
-    def _new_state(self, table: Tensor) -> State:
+    def _new_state(self, table: Tensor) -> OptimizerState:
         moments = {name: torch.zeros(table.shape, device=table.device) for name in ("mean", "square")}
         return {"step": torch.zeros(()), **moments}
 

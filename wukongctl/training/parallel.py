@@ -13,7 +13,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from wukongctl.config.training import OptimizerSpec, RowwiseAdagrad, TrainingSpec
+from wukongctl.config.training import OptimizerSpec, RowwiseAdagradSpec, TrainingSpec
 from wukongctl.data.schema import Batch
 from wukongctl.errors import UsageError
 from wukongctl.models import Model
@@ -42,7 +42,7 @@ class ParallelModel:
                 hint="add `--set accumulate=1`",
             )
         plan, embedding = recipe.distributed.embeddings, recipe.optimizer.embedding
-        if plan != "replicated" and isinstance(embedding, RowwiseAdagrad):
+        if plan != "replicated" and isinstance(embedding, RowwiseAdagradSpec):
             self.sharded = shard_tables(model, plan, embedding, world)
         if recipe.distributed.dense == "fsdp":
             fully_shard(model)
@@ -51,7 +51,7 @@ class ParallelModel:
 
     def optimizers(self, spec: OptimizerSpec) -> dict[str, Any]:
         """{"dense": …, "embedding": …}, as `optimizers.build` makes them."""
-        if not self.sharded or not isinstance(spec.embedding, RowwiseAdagrad):
+        if not self.sharded or not isinstance(spec.embedding, RowwiseAdagradSpec):
             return dict(optimizers.build(spec, self.model))
         embedding = ShardedRowwiseAdagrad(list(self.sharded.values()), spec.embedding)
         return {"dense": optimizers.dense(spec, self.model), "embedding": embedding}

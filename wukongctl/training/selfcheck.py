@@ -33,7 +33,7 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
 """Of logits, absolute and relative: other threads and kernels sum in another order."""
 
 
-class Difference(NamedTuple):
+class FeatureDifference(NamedTuple):
     """A feature that comes out otherwise than in training."""
 
     feature: str
@@ -120,12 +120,12 @@ def _logits(model: nn.Module, rows: Batch, how: "Execution") -> np.ndarray:
     return logits.float().cpu().numpy()
 
 
-def _differences(actual: pa.Table, expected: pa.Table) -> Iterator[Difference]:
+def _differences(actual: pa.Table, expected: pa.Table) -> Iterator[FeatureDifference]:
     for name in expected.column_names:
         now, before = actual[name].to_pylist(), expected[name].to_pylist()
         wrong = [row for row, pair in enumerate(zip(now, before, strict=True)) if not _same(*pair)]
         if wrong:
-            yield Difference(name, len(wrong), wrong[0], now[wrong[0]], before[wrong[0]])
+            yield FeatureDifference(name, len(wrong), wrong[0], now[wrong[0]], before[wrong[0]])
 
 
 def _same(actual: Any, expected: Any) -> bool:
@@ -134,7 +134,7 @@ def _same(actual: Any, expected: Any) -> bool:
     return actual == expected
 
 
-def _other_values(trained: "Trained", differences: list[Difference], path: Path) -> CheckFailed:
+def _other_values(trained: "Trained", differences: list[FeatureDifference], path: Path) -> CheckFailed:
     listed = "; ".join(
         f"`{found.feature}` in {found.rows} of them, {_cell(path, found)}{found.actual} for {found.expected}"
         for found in differences
@@ -148,7 +148,7 @@ def _other_values(trained: "Trained", differences: list[Difference], path: Path)
     )
 
 
-def _cell(path: Path, found: Difference) -> str:
+def _cell(path: Path, found: FeatureDifference) -> str:
     """The raw value, where a column of that name is there."""
     table = _read(path)
     if found.feature not in table.column_names:

@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from wukongctl.config.training import RowwiseAdagrad
+from wukongctl.config.training import RowwiseAdagradSpec
 from wukongctl.errors import UsageError
 from wukongctl.models.embeddings import Embeddings
 from wukongctl.training.distributed import World
@@ -40,7 +40,7 @@ class ShardedTable(nn.Module):
         columns: list[int],
         *,
         plan: Plan,
-        optimizer: RowwiseAdagrad,
+        optimizer: RowwiseAdagradSpec,
         world: World,
     ) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ class ShardedTable(nn.Module):
 class ShardedRowwiseAdagrad:
     """The embedding optimiser of sharded tables; its state is that of `optimizers.RowwiseAdagrad`."""
 
-    def __init__(self, tables: list[ShardedTable], spec: RowwiseAdagrad) -> None:
+    def __init__(self, tables: list[ShardedTable], spec: RowwiseAdagradSpec) -> None:
         self.tables = tables
         self.param_groups: list[dict[str, Any]] = [{"lr": spec.lr, "eps": spec.eps}]
 
@@ -151,7 +151,7 @@ class ShardedRowwiseAdagrad:
 
 
 def shard_tables(
-    model: nn.Module, plan: Plan, optimizer: RowwiseAdagrad, world: World
+    model: nn.Module, plan: Plan, optimizer: RowwiseAdagradSpec, world: World
 ) -> dict[str, ShardedTable]:
     """Replace every embedding table of a model; the replacements by the name of their weight.
 
@@ -196,7 +196,7 @@ def _require_width(width: int, plan: Plan, world: World) -> None:
 
 
 def _sharded(
-    edges: list[int], columns: list[int], width: int, plan: Plan, optimizer: RowwiseAdagrad, world: World
+    edges: list[int], columns: list[int], width: int, plan: Plan, optimizer: RowwiseAdagradSpec, world: World
 ) -> Any:
     """TorchRec's sharded collection of the tables between `edges`, weights not yet set."""
     from fbgemm_gpu.split_embedding_configs import EmbOptimType

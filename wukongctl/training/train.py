@@ -16,7 +16,7 @@ from wukongctl.models.counts import Counts
 from wukongctl.training import distributed, gbdt, hardware, selfcheck, trees
 from wukongctl.training.distributed import World
 from wukongctl.training.hardware import Execution
-from wukongctl.training.loop import Progress, Trainer
+from wukongctl.training.loop import Trainer, TrainingProgress
 from wukongctl.training.run import CONDITIONS, QUESTION, SAME_NUMBERS, RunFolder, describe
 from wukongctl.training.trackers import Name, Trackers, Write
 
@@ -62,7 +62,7 @@ def train(
     force: bool = False,
     track: Sequence[Name] = (),
     skip_test: bool = False,
-    report: Callable[[Progress], None],
+    report: Callable[[TrainingProgress], None],
 ) -> Outcome:
     """Train `recipe` on the prepared dataset `data/<name>`, in `out/<run>`.
 
@@ -95,7 +95,7 @@ def _train(
     folder: RunFolder,
     world: World,
     track: Write,
-    report: Callable[[Progress], None],
+    report: Callable[[TrainingProgress], None],
     *,
     skip_test: bool,
 ) -> Outcome:
@@ -159,7 +159,7 @@ def _trainer(
     execution: Execution,
     world: World,
     track: Write,
-    report: Callable[[Progress], None],
+    report: Callable[[TrainingProgress], None],
     *,
     skip_test: bool,
 ) -> _Trains:

@@ -9,7 +9,7 @@ from wukongctl.config.dataset import DatasetSpec, RawFile
 from wukongctl.data.acquire import cache
 from wukongctl.data.acquire.digests import digests, require_whole_gzip
 from wukongctl.data.acquire.extract import DamagedArchive, extract_once
-from wukongctl.data.manifest import Source
+from wukongctl.data.manifest import SourceFile
 from wukongctl.data.progress import Report
 from wukongctl.errors import CheckFailed, Problem, RunFailed
 
@@ -21,7 +21,7 @@ class Checks:
     spec: DatasetSpec
     verify: bool
     report: Report
-    sources: list[Source] = field(default_factory=list)
+    sources: list[SourceFile] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
     def read(self, name: str, path: Path, published: RawFile, *, vouched: bool = False) -> bool:
@@ -37,7 +37,7 @@ class Checks:
         self.problems += [Problem(difference, file=name) for difference in differences]
         verified = not differences and (vouched or published.md5 is not None or published.sha256 is not None)
         self.sources.append(
-            Source(
+            SourceFile(
                 file=name,
                 bytes=actual.size,
                 md5=actual.md5,

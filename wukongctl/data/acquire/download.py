@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from wukongctl.config.dataset import Download
 from wukongctl.data.acquire import network
-from wukongctl.data.acquire.transfer import MirrorFailed, Mismatch, Transfer
+from wukongctl.data.acquire.transfer import FileMismatch, MirrorFailed, Transfer
 from wukongctl.data.progress import Progress, Report, silent
 from wukongctl.errors import CheckFailed, Problem, RunFailed
 
@@ -48,7 +48,7 @@ def _gave_up(
     download: Download, target: Path, failures: list[tuple[str, MirrorFailed]]
 ) -> CheckFailed | RunFailed:
     problems = tuple(Problem(f"`{url}` {failure}") for url, failure in failures)
-    if any(isinstance(failure, Mismatch) for _, failure in failures):
+    if any(isinstance(failure, FileMismatch) for _, failure in failures):
         return CheckFailed(
             f"`{target.name}` as downloaded is not the published file",
             hint="add `--no-verify` to use it all the same, or give a folder with `--source`",

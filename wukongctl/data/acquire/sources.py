@@ -14,7 +14,7 @@ from wukongctl.data.acquire import cache, patterns
 from wukongctl.data.acquire.checks import Checks, Rehearsal
 from wukongctl.data.acquire.download import fetch
 from wukongctl.data.acquire.extract import is_archive
-from wukongctl.data.manifest import Source
+from wukongctl.data.manifest import SourceFile
 from wukongctl.data.options import Options
 from wukongctl.errors import Problem, UsageError
 
@@ -26,22 +26,22 @@ LISTED = 8
 """How many names of a folder an error shows."""
 
 
-Place = Path | tuple[Path, ...]
+FilePaths = Path | tuple[Path, ...]
 """Of a raw file; of several under a name that is a pattern."""
 
 
 class Resolved(NamedTuple):
     """Raw file name → path, what was read, and checks that failed but were passed over."""
 
-    paths: Mapping[str, Place]
-    sources: tuple[Source, ...]
+    paths: Mapping[str, FilePaths]
+    sources: tuple[SourceFile, ...]
     problems: tuple[str, ...]
 
 
 class Found(NamedTuple):
     """Raw file name → path, which of them came out of a verified archive, and liberties that were taken."""
 
-    files: dict[str, Place]
+    files: dict[str, FilePaths]
     vouched: frozenset[str] = frozenset()
     liberties: tuple[str, ...] = ()
 
@@ -159,7 +159,7 @@ def _beside(spec: DatasetSpec, recipe_dir: Path, workspace: Path, checks: Checks
 
 def _in_folder(spec: DatasetSpec, folder: Path, workspace: Path, checks: Checks) -> Found:
     """Files by name in `folder` or below it; then in archives there; then, unverified, the only file."""
-    files: dict[str, Place] = {
+    files: dict[str, FilePaths] = {
         name: place for name in spec.files if (place := by_name(folder, name)) is not None
     }
     vouched: set[str] = set()
@@ -180,7 +180,7 @@ def _in_folder(spec: DatasetSpec, folder: Path, workspace: Path, checks: Checks)
     return Found(files, frozenset(vouched))
 
 
-def by_name(folder: Path, name: str) -> Place | None:
+def by_name(folder: Path, name: str) -> FilePaths | None:
     """`folder/name`, or the one file of that base name below `folder`; all files, where `name` is a pattern.
 
     Raises UsageError if several files below have the one name, or a pattern takes files of several kinds.
@@ -204,7 +204,7 @@ def by_name(folder: Path, name: str) -> Place | None:
 def _downloaded(spec: DatasetSpec, workspace: Path, checks: Checks, *, refresh: bool) -> Found:
     """Raw files offered as such are fetched; then archives, until nothing is missing."""
     kept, again = cache.folder(spec.name), cache.pending(spec, refresh=refresh)
-    files: dict[str, Place] = {}
+    files: dict[str, FilePaths] = {}
     vouched: set[str] = set()
     for name, download in sorted(spec.downloads.items(), key=lambda item: _file_of(spec, item[0]) is None):
         missing = [wanted for wanted in spec.files if wanted not in files]

@@ -37,7 +37,7 @@ class MirrorFailed(Exception):
     """Why this mirror cannot give the file."""
 
 
-class Mismatch(MirrorFailed):
+class FileMismatch(MirrorFailed):
     """The whole file arrived and is not the published one."""
 
 
@@ -196,7 +196,7 @@ class Transfer:
         """Size of the whole file; MirrorFailed if it is not the published one, or cannot be known at all."""
         total, published = _announced(response, start), self.download.bytes if self.verify else None
         if total is not None and published not in (None, total):
-            raise Mismatch(f"bytes is {total}, expected {published}")
+            raise FileMismatch(f"bytes is {total}, expected {published}")
         total = total if total is not None else published
         chunked = "chunked" in response.headers.get("transfer-encoding", "")
         if total is None and self.verify and not self.checked and not chunked:
@@ -225,7 +225,7 @@ class Transfer:
             raise Again("the pieces do not make up the published file")
         if differences:
             self._forget()
-            raise Mismatch("; ".join(differences))
+            raise FileMismatch("; ".join(differences))
         self.part.replace(self.target)
         self.note.unlink(missing_ok=True)
 

@@ -12,7 +12,7 @@ LOOKED_AT = "looked_at"
 TEXT = "NULLIF(trim(CAST({} AS VARCHAR)), '')"
 
 
-class Counts:
+class ValueCounts:
     """One table per column: `v`, a value as trimmed text (NULL: missing); `n`, its rows; `first` of them."""
 
     def __init__(self, engine: Engine, columns: Iterable[str]) -> None:

@@ -20,8 +20,8 @@ from wukongctl.data.drafting.profile import Column
 from wukongctl.data.drafting.reading import Reading
 from wukongctl.data.drafting.recipe import Recipe
 from wukongctl.data.drafting.selecting import Selection
-from wukongctl.data.drafting.splitting import Rule
-from wukongctl.data.drafting.trying import Trial
+from wukongctl.data.drafting.splitting import SplitGuess
+from wukongctl.data.drafting.trying import SplitTrial
 from wukongctl.data.query import sql, tables
 from wukongctl.data.query.engine import Engine
 from wukongctl.errors import UsageError
@@ -182,7 +182,7 @@ class _Drafting:
             for role in roles
         ]
 
-    def _split(self, roles: Sequence[Role]) -> Rule:
+    def _split(self, roles: Sequence[Role]) -> SplitGuess:
         out = {role.column.name for role in roles if role.kind == "left out" and "label" in role.note}
         free = [c for c in self.columns if c not in self.label.read and c.name not in out]
         rules = splitting.rules(self.reading.counts, free, roles, self._parts(roles), self.time, self.partial)
@@ -191,11 +191,11 @@ class _Drafting:
             raise UsageError(f"`{self.file}` has too few different rows to be divided into splits")
         return rule
 
-    def _trial(self, roles: Sequence[Role], rule: Rule) -> Trial:
+    def _trial(self, roles: Sequence[Role], rule: SplitGuess) -> SplitTrial:
         spec = validate(parse(self._recipe(roles, rule).text(), f"{self.name}.yaml"), DatasetSpec)
-        return Trial(spec, self._selection(roles, rule).text)
+        return SplitTrial(spec, self._selection(roles, rule).text)
 
-    def _recipe(self, roles: Sequence[Role], rule: Rule) -> Recipe:
+    def _recipe(self, roles: Sequence[Role], rule: SplitGuess) -> Recipe:
         seen = f"{self.reading.rows:,} rows"
         return Recipe(
             name=self.name,
@@ -218,7 +218,7 @@ class _Drafting:
         name = self.label.column.name
         return self.label.expression.replace(sql.identifier(name), page.sql_name(self.names[name]))
 
-    def _selection(self, roles: Sequence[Role], rule: Rule | None = None) -> Selection:
+    def _selection(self, roles: Sequence[Role], rule: SplitGuess | None = None) -> Selection:
         vectors = [role.column for role in roles if role.kind == "vector"]
         added = {
             column.name: [

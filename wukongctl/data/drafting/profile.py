@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from wukongctl.data.drafting import lists
-from wukongctl.data.drafting.counting import LOOKED_AT, Counts
+from wukongctl.data.drafting.counting import LOOKED_AT, ValueCounts
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
 
@@ -132,7 +132,7 @@ def flat(types: Mapping[str, str]) -> list[str]:
     return [name for name, kind in types.items() if not sql.NESTED.search(kind)]
 
 
-def measure(engine: Engine, counts: Counts, types: Mapping[str, str], rows: int) -> tuple[Column, ...]:
+def measure(engine: Engine, counts: ValueCounts, types: Mapping[str, str], rows: int) -> tuple[Column, ...]:
     """The columns of the rows looked at, of which there are `rows`."""
     single = set(flat(types))
     columns = []
@@ -145,7 +145,7 @@ def measure(engine: Engine, counts: Counts, types: Mapping[str, str], rows: int)
     return tuple(columns)
 
 
-def _measured(engine: Engine, counts: Counts, column: Column) -> Column:
+def _measured(engine: Engine, counts: ValueCounts, column: Column) -> Column:
     """Its values in numbers."""
     number = NUMBER.format("v")
     day = f"CASE WHEN regexp_full_match(v, '{DAY}') THEN try_strptime(v, '%Y%m%d') END"
@@ -186,7 +186,7 @@ def _measured(engine: Engine, counts: Counts, column: Column) -> Column:
     )
 
 
-def _closer(engine: Engine, counts: Counts, column: Column) -> Column:
+def _closer(engine: Engine, counts: ValueCounts, column: Column) -> Column:
     """Its most frequent values; of numbers the median and whether they rise; of texts what they stand for."""
     if not column.filled:
         return column
@@ -238,7 +238,7 @@ def _exchanged(formats: Sequence[str]) -> str | None:
     return other if other in formats[1:] else None
 
 
-def _as_list(engine: Engine, counts: Counts, column: Column) -> Column:
+def _as_list(engine: Engine, counts: ValueCounts, column: Column) -> Column:
     """The same with what makes a list of its texts, if they are lists."""
     if all(value.startswith("[") and value.endswith("]") for value in column.values):
         for reader in READERS:

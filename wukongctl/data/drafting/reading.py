@@ -5,7 +5,7 @@ from itertools import islice
 from pathlib import Path
 
 from wukongctl.data.drafting import guess, joins, labels, profile, selecting, writing
-from wukongctl.data.drafting.counting import LOOKED_AT, Counts
+from wukongctl.data.drafting.counting import LOOKED_AT, ValueCounts
 from wukongctl.data.drafting.joins import Join
 from wukongctl.data.drafting.labels import Label
 from wukongctl.data.drafting.profile import Column
@@ -39,7 +39,7 @@ class Reading:
         else:
             self.table, self.order, self.rows = table, "", _copied(engine, file, table)
         table = self.table
-        self.counts = Counts(engine, profile.flat(table.columns))
+        self.counts = ValueCounts(engine, profile.flat(table.columns))
         self.writings = writing.look(self.counts, table.columns)
         for column, expression in self.meant().items():
             self.counts.count(column, expression)

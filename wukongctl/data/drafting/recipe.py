@@ -7,7 +7,7 @@ from typing import Any
 
 from wukongctl.data.drafting import guess, page
 from wukongctl.data.drafting.guess import Role
-from wukongctl.data.drafting.splitting import Names, Rule
+from wukongctl.data.drafting.splitting import Names, SplitGuess
 
 ORDER = ("categorical", "numeric", "vector", "sequence", "left out")
 
@@ -27,7 +27,7 @@ class Recipe:
     rows: str
     label: str
     label_said: Sequence[str]
-    rule: Rule
+    rule: SplitGuess
     roles: Sequence[Role]
     names: Names
     doubts: Sequence[str] = field(default=())

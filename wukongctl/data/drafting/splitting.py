@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from wukongctl.data.drafting import page
-from wukongctl.data.drafting.counting import LOOKED_AT, Counts
+from wukongctl.data.drafting.counting import LOOKED_AT, ValueCounts
 from wukongctl.data.drafting.guess import Role, is_named_like_time, snake
 from wukongctl.data.drafting.profile import Column
 from wukongctl.data.drafting.selecting import ROW
@@ -46,7 +46,7 @@ Names = Mapping[str, Sequence[str]]
 """Column → its names in the SELECT: several for a vector."""
 
 
-class Rule(NamedTuple):
+class SplitGuess(NamedTuple):
     """A `split`, and why, as lines of comment."""
 
     split: dict[str, Any]
@@ -80,18 +80,18 @@ def person(columns: Sequence[Column]) -> Column | None:
 
 
 def rules(
-    counts: Counts,
+    counts: ValueCounts,
     columns: Sequence[Column],
     roles: Sequence[Role],
     names: Names,
     time: Column | None,
     partial: Column | None,
-) -> Iterator[Rule]:
+) -> Iterator[SplitGuess]:
     """Ways to divide the rows, the best first. `columns` are those that may decide it: not the label's, nor
     what is known afterwards.
     """
     if time is not None:
-        yield Rule(
+        yield SplitGuess(
             {"by": "time", "column": names[time.name][0], "ratio": RATIO},
             ("the earliest rows train, the latest test",),
         )
@@ -106,13 +106,13 @@ def rules(
         known = (
             f"by a hash of `{apart.name}`: all rows of one are in the same split ({apart.distinct:,} of them)"
         )
-        yield Rule(_hashed(page.sql_name(names[apart.name][0])), (known, *late), apart.name)
+        yield SplitGuess(_hashed(page.sql_name(names[apart.name][0])), (known, *late), apart.name)
     yield from _ungrouped(counts, columns, roles, names, late)
 
 
 def _ungrouped(
-    counts: Counts, columns: Sequence[Column], roles: Sequence[Role], names: Names, late: tuple[str, ...]
-) -> Iterator[Rule]:
+    counts: ValueCounts, columns: Sequence[Column], roles: Sequence[Role], names: Names, late: tuple[str, ...]
+) -> Iterator[SplitGuess]:
     used = [role.column for role in roles if role.kind != "left out"]
     rows, different = used[0].rows, _different(counts, used)
     again = person(columns)
@@ -123,11 +123,13 @@ def _ungrouped(
             f"each `{again.name}` is in several splits; with `key: {key}` the test would be on new ones",
             *late,
         )
-    by_features = Rule(
+    by_features = SplitGuess(
         _hashed(_key(used, names)), ("by a hash of the features, so that equal rows stay together", *said)
     )
-    by_order = Rule({"by": "order", "ratio": RATIO}, ("the first rows train, the last test", *said))
-    by_number = Rule(_hashed(ROW), ("at random, by a hash of the number of the row", *said), numbered=True)
+    by_order = SplitGuess({"by": "order", "ratio": RATIO}, ("the first rows train, the last test", *said))
+    by_number = SplitGuess(
+        _hashed(ROW), ("at random, by a hash of the number of the row", *said), numbered=True
+    )
     if different >= DIFFERENT * rows:
         yield from (by_features, by_number, by_order)
         return
@@ -159,13 +161,13 @@ def _key(used: Sequence[Column], names: Names) -> str:
     return f"CAST(row(*COLUMNS(* EXCLUDE ({', '.join(others)}))) AS VARCHAR)"
 
 
-def _different(counts: Counts, used: Sequence[Column]) -> int:
+def _different(counts: ValueCounts, used: Sequence[Column]) -> int:
     listed = ", ".join(sql.identifier(column.name) for column in used)
     ((different,),) = counts.engine.rows(f"SELECT count(DISTINCT hash({listed})) FROM {LOOKED_AT}")
     return int(different)
 
 
-def _are_copies(counts: Counts, used: Sequence[Column]) -> bool:
+def _are_copies(counts: ValueCounts, used: Sequence[Column]) -> bool:
     """Whether rows of equal features have equal labels far more often than chance would give them."""
     each = f"SELECT count(y) AS n, sum(y) AS p FROM ({_labelled(used)}) GROUP BY h HAVING count(y) > 1"
     ((differing, repeated, share),) = counts.engine.rows(
@@ -175,7 +177,7 @@ def _are_copies(counts: Counts, used: Sequence[Column]) -> bool:
     return by_chance >= LEAST_EXPECTED and float(differing) <= SAME * by_chance
 
 
-def _with_a_copy(counts: Counts, used: Sequence[Column]) -> float:
+def _with_a_copy(counts: ValueCounts, used: Sequence[Column]) -> float:
     """The share of test rows that have a copy in train, where each row goes its own way."""
     other = 1 - RATIO["train"] / sum(RATIO.values())
     each = f"SELECT count(*) AS n FROM ({_labelled(used)}) GROUP BY h"
@@ -189,7 +191,7 @@ def _labelled(used: Sequence[Column]) -> str:
     return f"SELECT h, y FROM (SELECT hash({listed}) AS h FROM {LOOKED_AT}) POSITIONAL JOIN {LABELS}"
 
 
-def _is_sorted(counts: Counts, used: Sequence[Column]) -> bool:
+def _is_sorted(counts: ValueCounts, used: Sequence[Column]) -> bool:
     """Whether the last rows hold other values than the first, as in a file that is sorted by some column."""
     for column in used:
         if column.distinct > 0.1 * column.rows or column.is_list or is_named_like_time(column):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wukongctl.data.drafting.counting import LOOKED_AT, TEXT, Counts
+from wukongctl.data.drafting.counting import LOOKED_AT, TEXT, ValueCounts
 from wukongctl.data.drafting.guess import Role, snake
 from wukongctl.data.drafting.profile import Column
 from wukongctl.data.query import sql
@@ -177,7 +177,7 @@ def _only(column: Column, known: Telling, positives: int, rows: int) -> str | No
     return None
 
 
-def sentinels(counts: Counts, column: Column, text: str) -> str | None:
+def sentinels(counts: ValueCounts, column: Column, text: str) -> str | None:
     """What to say of a number such as 999 or -1 that stands apart from the others.
 
     `text` is SQL of the column.

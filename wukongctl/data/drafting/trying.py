@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from wukongctl.config.dataset import ByOrder, DatasetSpec
 from wukongctl.data.drafting.counting import LOOKED_AT
-from wukongctl.data.drafting.splitting import RATIO, Rule
+from wukongctl.data.drafting.splitting import RATIO, SplitGuess
 from wukongctl.data.pipeline import splits
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
@@ -18,7 +18,7 @@ LIKELY = 4.0
 """… if it is so many standard errors."""
 
 
-class Trial(NamedTuple):
+class SplitTrial(NamedTuple):
     """A recipe with a rule, and its SELECT over another FROM item."""
 
     spec: DatasetSpec
@@ -26,8 +26,8 @@ class Trial(NamedTuple):
 
 
 def first_good(
-    engine: Engine, rows: int, rules: Iterable[Rule], trial: Callable[[Rule], Trial]
-) -> Rule | None:
+    engine: Engine, rows: int, rules: Iterable[SplitGuess], trial: Callable[[SplitGuess], SplitTrial]
+) -> SplitGuess | None:
     """The first rule that gives three splits with clicks and others in each; else with rows in each."""
     fallback = None
     for rule in rules:
@@ -44,7 +44,7 @@ def first_good(
     return fallback
 
 
-def _divided(engine: Engine, trial: Trial, rows: int) -> list[tuple[int, int]]:
+def _divided(engine: Engine, trial: SplitTrial, rows: int) -> list[tuple[int, int]]:
     """Rows and positives of each split that has rows; by a hash, some rows are enough to see both."""
     if not isinstance(trial.spec.split, ByOrder) and trial.spec.split is not None and rows > FEW_ROWS:
         counts = _counted(engine, trial, f"(FROM {LOOKED_AT} LIMIT {FEW_ROWS})")
@@ -53,7 +53,7 @@ def _divided(engine: Engine, trial: Trial, rows: int) -> list[tuple[int, int]]:
     return _counted(engine, trial, LOOKED_AT)
 
 
-def _counted(engine: Engine, trial: Trial, source: str) -> list[tuple[int, int]]:
+def _counted(engine: Engine, trial: SplitTrial, source: str) -> list[tuple[int, int]]:
     spec, query = trial.spec, sql.source(trial.select(source))
     assert spec.split is not None
     which = splits.route(spec.split, engine, query).expression
@@ -67,7 +67,7 @@ def _counted(engine: Engine, trial: Trial, source: str) -> list[tuple[int, int]]
     return [(int(rows), int(positives)) for _, rows, positives in found]
 
 
-def _drifts(rule: Rule, counts: Sequence[tuple[int, int]]) -> bool:
+def _drifts(rule: SplitGuess, counts: Sequence[tuple[int, int]]) -> bool:
     """Whether clicks are so much more or less frequent in the last rows that the file must be sorted."""
     if rule.split["by"] != "order":
         return False

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from wukongctl.data.drafting.counting import Counts
+from wukongctl.data.drafting.counting import ValueCounts
 from wukongctl.data.query import sql
 
 MARKERS = (*("null", "(null)", "none", "nil", r"\n", "na", "n/a", "#n/a", "<na>", "nan", "-", "--", "?"),)
@@ -99,7 +99,7 @@ class Writing:
         return text
 
 
-def look(counts: Counts, types: Mapping[str, str]) -> dict[str, Writing]:
+def look(counts: ValueCounts, types: Mapping[str, str]) -> dict[str, Writing]:
     """Those columns that write something in a way of their own."""
     found = {}
     for name in counts.tables():
@@ -114,7 +114,7 @@ def look(counts: Counts, types: Mapping[str, str]) -> dict[str, Writing]:
     return found
 
 
-def _of_text(counts: Counts, name: str) -> Writing | None:
+def _of_text(counts: ValueCounts, name: str) -> Writing | None:
     known = _counted(counts, name)
     if known.numbers == known.filled:
         return None
@@ -130,7 +130,7 @@ def _of_text(counts: Counts, name: str) -> Writing | None:
     return Writing(name, markers, numeral, example, is_number)
 
 
-def _of_floats(counts: Counts, name: str) -> Writing | None:
+def _of_floats(counts: ValueCounts, name: str) -> Writing | None:
     """Infinite numbers, as a division by zero leaves them, are missing ones."""
     infinite = counts.most_frequent(name, 2, "v IN ('inf', '-inf')")
     return Writing(name, tuple(infinite), is_number=True, is_float=True) if infinite else None
@@ -168,7 +168,7 @@ IS_NUMBER = "coalesce(isfinite(TRY_CAST(v AS DOUBLE)), false)"
 IS_ODD = f"NOT {IS_NUMBER}"
 
 
-def _counted(counts: Counts, name: str) -> _Counts:
+def _counted(counts: ValueCounts, name: str) -> _Counts:
     listed = ", ".join(map(sql.literal, (*MARKERS, *AMONG_NUMBERS)))
     asked = (
         f"sum(n), sum(n) FILTER ({IS_NUMBER}), sum(n) FILTER ({IS_NUMBER} OR "
@@ -179,7 +179,7 @@ def _counted(counts: Counts, name: str) -> _Counts:
     return _Counts(int(filled or 0), int(numbers or 0), int(digits or 0))
 
 
-def _markers(counts: Counts, name: str, known: _Counts) -> tuple[tuple[str, int], ...]:
+def _markers(counts: ValueCounts, name: str, known: _Counts) -> tuple[tuple[str, int], ...]:
     """What stands for missing values: words known for that, or a few texts that come again among numbers."""
     listed = ", ".join(map(sql.literal, (*MARKERS, *AMONG_NUMBERS)))
     markers = counts.most_frequent(name, len(MARKERS + AMONG_NUMBERS), f"lower(v) IN ({listed}) AND v <> ''")
@@ -196,7 +196,9 @@ def _markers(counts: Counts, name: str, known: _Counts) -> tuple[tuple[str, int]
     return tuple(sorted(markers, key=lambda marker: (-marker[1], marker[0])))
 
 
-def _numeral(counts: Counts, name: str, wanted: int, markers: Iterable[tuple[str, int]]) -> Numeral | None:
+def _numeral(
+    counts: ValueCounts, name: str, wanted: int, markers: Iterable[tuple[str, int]]
+) -> Numeral | None:
     """The first way of writing in which all `wanted` values, those but `markers`, are numbers."""
     asked = [f"sum(n) FILTER (regexp_full_match(v, {sql.literal(n.pattern)}))" for n in NUMERALS]
     without = " AND ".join(["v IS NOT NULL", *(f"v <> {sql.literal(marker)}" for marker, _ in markers)])
@@ -204,7 +206,7 @@ def _numeral(counts: Counts, name: str, wanted: int, markers: Iterable[tuple[str
     return next((n for n, count in zip(NUMERALS, fits, strict=True) if 0 < (count or 0) == wanted), None)
 
 
-def _example(counts: Counts, name: str, numeral: Numeral) -> tuple[str, str]:
+def _example(counts: ValueCounts, name: str, numeral: Numeral) -> tuple[str, str]:
     plain = numeral.plain.format("v")
     query = f"SELECT v, {plain} FROM {counts.table(name)} WHERE {plain} <> v ORDER BY first LIMIT 1"
     ((written, read),) = counts.engine.rows(query)

@@ -14,7 +14,7 @@ import pyarrow as pa
 from wukongctl.config.dataset import Numeric
 from wukongctl.config.spec import Spec
 from wukongctl.data.pipeline import bins, spool
-from wukongctl.data.pipeline.job import Job
+from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.pipeline.parts import Part
 from wukongctl.data.pipeline.writer import InfiniteValue
 from wukongctl.data.progress import Progress, Report, silent
@@ -41,7 +41,7 @@ class Page(Spec):
     features: dict[int, Moments]
 
 
-def count(job: Job, part: Part, report: Report = silent) -> None:
+def count(job: PrepareJob, part: Part, report: Report = silent) -> None:
     """Count the values of `part`, unless that is done."""
     if job.counts(part).is_dir():
         return
@@ -77,7 +77,7 @@ def merged(moments: Iterable[Moments]) -> Moments:
     return Moments(total, mean, spread / (total or 1))
 
 
-def _occurrences(job: Job, part: Part, feature: int) -> Iterator[pa.RecordBatch]:
+def _occurrences(job: PrepareJob, part: Part, feature: int) -> Iterator[pa.RecordBatch]:
     """Values and their counts, batch by batch."""
     for column in _train(job, part, feature):
         values = column.flatten() if isinstance(column, pa.ListArray) else column
@@ -87,14 +87,14 @@ def _occurrences(job: Job, part: Part, feature: int) -> Iterator[pa.RecordBatch]
         yield batch if counts.all() else batch.filter(pa.array(counts > 0))
 
 
-def _numbers(job: Job, part: Part, feature: int) -> Iterator[pa.RecordBatch]:
+def _numbers(job: PrepareJob, part: Part, feature: int) -> Iterator[pa.RecordBatch]:
     """Keys of numbers and their counts, batch by batch."""
     for column in _train(job, part, feature):
         found, counts = np.unique(bins.keys(column.drop_null().to_numpy()), return_counts=True)
         yield pa.RecordBatch.from_arrays([pa.array(found), pa.array(counts)], schema=NUMBERS)
 
 
-def _moments(job: Job, part: Part) -> dict[int, Moments]:
+def _moments(job: PrepareJob, part: Part) -> dict[int, Moments]:
     """Moments of the features of `part` to standardize; raises InfiniteValue."""
     found = {}
     for feature, (name, group) in enumerate(job.spec.columns):
@@ -119,7 +119,7 @@ def _of(batches: Iterable[np.ndarray]) -> Moments:
     return whole._replace(mean=whole.mean + (first or 0.0))
 
 
-def _train(job: Job, part: Part, feature: int) -> Iterator[pa.Array]:
+def _train(job: PrepareJob, part: Part, feature: int) -> Iterator[pa.Array]:
     """One feature of the train rows of `part`, by batch."""
     row, names = 0, [f"f{feature}", *(["split_"] if part.expression else [])]
     for batch in spool.read(job.rows(part), names):

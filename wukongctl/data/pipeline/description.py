@@ -16,7 +16,7 @@ from wukongctl.data import statistics
 from wukongctl.data.acquire.sources import Resolved
 from wukongctl.data.manifest import SPECIAL_IDS, Feature, Manifest, Split, Versions
 from wukongctl.data.pipeline import pretrained, rejects, splits, vocabulary
-from wukongctl.data.pipeline.job import Job
+from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.pipeline.numbers import Encoders
 from wukongctl.data.pipeline.raw_rows import Noted
 from wukongctl.data.pipeline.vocabulary import Vocabulary
@@ -26,12 +26,12 @@ from wukongctl.data.schema import schema_from_recipe
 VERSIONS = Versions(
     wukongctl=wukongctl.__version__, duckdb=duckdb.__version__, pyarrow=version(pyarrow.__name__)
 )
-Vectors = dict[int, pretrained.Written]
+Vectors = dict[int, pretrained.WrittenVectors]
 """Frozen tables, by their position among tables."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class EncodedData:
     """What the stages gave; `written` are the pieces of each split, `splits` what they make together."""
 
     vocabularies: dict[int, Vocabulary]
@@ -46,7 +46,7 @@ class Outcome:
     """Of each feature alone (see `strength`)."""
 
 
-def describe(job: Job, raw: Resolved, outcome: Outcome, limit_rows: int | None) -> Manifest:
+def describe(job: PrepareJob, raw: Resolved, outcome: EncodedData, limit_rows: int | None) -> Manifest:
     """The manifest of a preparation."""
     spec = job.spec
     described = statistics.describe(
@@ -82,18 +82,18 @@ def describe(job: Job, raw: Resolved, outcome: Outcome, limit_rows: int | None) 
     )
 
 
-def _verified(spec: DatasetSpec, raw: Resolved, outcome: Outcome, limit_rows: int | None) -> bool | None:
+def _verified(spec: DatasetSpec, raw: Resolved, outcome: EncodedData, limit_rows: int | None) -> bool | None:
     if outcome.failed or raw.problems or (limit_rows and spec.expect):
         return False
     return True if spec.expect or any(source.verified for source in raw.sources) else None
 
 
-def _sql_digest(job: Job) -> str:
+def _sql_digest(job: PrepareJob) -> str:
     queries = "\n".join(part.select(job.spec) for part in job.parts)
     return hashlib.sha256(queries.encode()).hexdigest()
 
 
-def _features(spec: DatasetSpec, outcome: Outcome) -> tuple[Feature, ...]:
+def _features(spec: DatasetSpec, outcome: EncodedData) -> tuple[Feature, ...]:
     vocabularies, vectors = outcome.vocabularies, outcome.vectors
     tables = vocabulary.tables(spec)
     dims = schema_from_recipe(spec).vector_dims
@@ -136,7 +136,7 @@ def _encoded(spec: DatasetSpec, encoders: Encoders, tables: Mapping[int, int]) -
             yield Feature(name=name, type="bin", of=of, edges=edges, rows=rows, table=tables[index])
 
 
-def fingerprint(outcome: Outcome, spec: DatasetSpec) -> str:
+def fingerprint(outcome: EncodedData, spec: DatasetSpec) -> str:
     """SHA-256 over the encoded values of each split, part and column in row order, vocabularies, vectors."""
     content: dict[str, Any] = {
         "splits": [
@@ -153,7 +153,7 @@ def fingerprint(outcome: Outcome, spec: DatasetSpec) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _notes(spec: DatasetSpec, outcome: Outcome) -> list[str]:
+def _notes(spec: DatasetSpec, outcome: EncodedData) -> list[str]:
     """What a person should know although no check failed."""
     rows = "1 bad row was" if outcome.rejected == 1 else f"{outcome.rejected:,} bad rows were"
     notes = [f"{rows} left out: see `{rejects.FILE}`"] if outcome.rejected else []
@@ -188,7 +188,7 @@ def _one_class(splits: Mapping[SplitName, Split]) -> Iterator[str]:
             yield f"{said}: it has no AUC; give `split` another ratio, key or rule"
 
 
-def _constant(spec: DatasetSpec, outcome: Outcome) -> list[str]:
+def _constant(spec: DatasetSpec, outcome: EncodedData) -> list[str]:
     """Features that say the same of every row of train."""
     tallies = statistics.merged(piece.tallies for piece in outcome.written["train"])
     notes = []

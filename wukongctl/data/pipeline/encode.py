@@ -15,7 +15,7 @@ import pyarrow as pa
 from wukongctl.config.dataset import DatasetSpec, Numeric, Sequence, SplitName
 from wukongctl.config.spec import Spec
 from wukongctl.data.pipeline import lookup, numbers, reading, shuffle, spill, spool, vocabulary
-from wukongctl.data.pipeline.job import Job
+from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.pipeline.numbers import Encoders
 from wukongctl.data.pipeline.parts import Part
 from wukongctl.data.pipeline.splits import Route
@@ -36,7 +36,7 @@ class Encoded(Spec):
 
 
 def encode(
-    job: Job,
+    job: PrepareJob,
     part: Part,
     report: Report = silent,
     *,
@@ -68,7 +68,7 @@ def encode(
     spool.discard(job.rows(part))
 
 
-def result(job: Job, part: Part) -> Encoded:
+def result(job: PrepareJob, part: Part) -> Encoded:
     """What `encode` gave."""
     page = load(job.encoded(part) / PAGE, Encoded)
     assert page is not None
@@ -115,14 +115,14 @@ def divided(
         yield route.names[0], table
 
 
-def _scatter(job: Job, part: Part, folder: Path, columns: pa.Schema) -> shuffle.Scatter | None:
+def _scatter(job: PrepareJob, part: Part, folder: Path, columns: pa.Schema) -> shuffle.Scatter | None:
     if job.spec.shuffle is None or "train" not in part.names:
         return None
     return shuffle.Scatter(folder, columns, shuffle.buckets(job), job.spec.shuffle.seed, part.index)
 
 
 def _batches(
-    job: Job, part: Part, engine: Engine, vocabularies: Mapping[int, Vocabulary], encoders: Encoders
+    job: PrepareJob, part: Part, engine: Engine, vocabularies: Mapping[int, Vocabulary], encoders: Encoders
 ) -> Generator[pa.RecordBatch]:
     """The rows of `part` with ids for values."""
     rows, folder = job.rows(part), job.work / vocabulary.FOLDER

@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from wukongctl.data.options import EngineName
-from wukongctl.data.pipeline.job import Job
+from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.pipeline.parts import Part
 from wukongctl.data.progress import Progress, Report, silent
 from wukongctl.errors import UsageError, WukongError
 
-Stage = Callable[[Job, Part, Report], None]
-Executor = Callable[[str, Stage, Job, Iterable[Part], Report], None]
+Stage = Callable[[PrepareJob, Part, Report], None]
+StageExecutor = Callable[[str, Stage, PrepareJob, Iterable[Part], Report], None]
 """Runs the stage of that name on each part; raises what the first failing part raised."""
 
 
-def executor(name: EngineName) -> Executor:
+def executor(name: EngineName) -> StageExecutor:
     """The executor of that name; UsageError if Ray is asked for and not installed."""
     if name == "local":
         return locally
@@ -31,7 +31,7 @@ def executor(name: EngineName) -> Executor:
     return _OnRay(ray)
 
 
-def locally(_name: str, stage: Stage, job: Job, parts: Iterable[Part], report: Report) -> None:
+def locally(_name: str, stage: Stage, job: PrepareJob, parts: Iterable[Part], report: Report) -> None:
     """One part after the other, each on all threads."""
     todo = list(parts)
     for number, part in enumerate(todo, start=1):
@@ -51,7 +51,9 @@ class _OnRay:
         if not ray.is_initialized():
             ray.init(log_to_driver=False, include_dashboard=False, logging_level="ERROR")
 
-    def __call__(self, name: str, stage: Stage, job: Job, parts: Iterable[Part], report: Report) -> None:
+    def __call__(
+        self, name: str, stage: Stage, job: PrepareJob, parts: Iterable[Part], report: Report
+    ) -> None:
         task = self._ray.remote(num_cpus=job.threads or 1, max_retries=2)(_run)
         whole = self._ray.put((stage, job))
         waiting = [task.remote(whole, part) for part in parts]
@@ -67,7 +69,7 @@ class _OnRay:
             report(Progress(name, total - len(waiting), total))
 
 
-def _run(whole: tuple[Stage, Job], part: Part) -> WukongError | None:
+def _run(whole: tuple[Stage, PrepareJob], part: Part) -> WukongError | None:
     """Runs in a worker, whose failures must come back as they are: Ray would wrap them."""
     stage, job = whole
     try:

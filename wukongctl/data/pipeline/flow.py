@@ -42,11 +42,11 @@ from wukongctl.data.pipeline import (
     strength,
     vocabulary,
 )
-from wukongctl.data.pipeline.description import VERSIONS, Outcome, Vectors, describe
+from wukongctl.data.pipeline.description import VERSIONS, EncodedData, Vectors, describe
 from wukongctl.data.pipeline.executors import executor
-from wukongctl.data.pipeline.job import GENERATED, Job
+from wukongctl.data.pipeline.job import GENERATED, PrepareJob
 from wukongctl.data.pipeline.numbers import Encoders
-from wukongctl.data.pipeline.parts import Plan
+from wukongctl.data.pipeline.parts import PartPlan
 from wukongctl.data.pipeline.raw_rows import Noted
 from wukongctl.data.pipeline.vocabulary import Vocabulary
 from wukongctl.data.pipeline.writer import InfiniteValue, Written, joined
@@ -66,7 +66,7 @@ def run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Manif
     """Prepare `spec` from the files of `raw` into `work/dataset`, and describe the result."""
     begin(work, _key(spec, options, raw))
     paths = {**raw.paths, **_generated(spec, options, work)}
-    job = Job(spec, paths, options.recipe_dir, work, options.memory_limit, options.threads)
+    job = PrepareJob(spec, paths, options.recipe_dir, work, options.memory_limit, options.threads)
     job = _planned(job, options)
     each = executor(options.engine)
     try:
@@ -89,13 +89,13 @@ def run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Manif
     vectors = _vectors(job, vocabularies, options.report)
     written = {name: [piece.written for piece in found] for name, found in pieces.items()}
     aucs = strength.measure(job.work / DATASET, kept, [name for name, _ in spec.columns])
-    outcome = Outcome(
+    outcome = EncodedData(
         vocabularies, encoders, written, kept, vectors, tuple(failed), _rejected(job), noted, aucs
     )
     return describe(job, raw, outcome, options.limit_rows)
 
 
-def _noted(job: Job, vocabularies: dict[int, Vocabulary], encoders: Encoders) -> Noted:
+def _noted(job: PrepareJob, vocabularies: dict[int, Vocabulary], encoders: Encoders) -> Noted:
     """What `predict` must know of the raw file, and the rows it checks itself with; asked once."""
     page = load(job.work / RAW_PAGE, Noted)
     if page is None:
@@ -107,7 +107,7 @@ def _noted(job: Job, vocabularies: dict[int, Vocabulary], encoders: Encoders) ->
     return page
 
 
-def _sampled(job: Job, raw: RawRows, vocabularies: dict[int, Vocabulary], encoders: Encoders) -> int:
+def _sampled(job: PrepareJob, raw: RawRows, vocabularies: dict[int, Vocabulary], encoders: Encoders) -> int:
     try:
         return sample.take(job, raw, vocabularies, encoders, job.work)
     except WukongError as error:
@@ -115,7 +115,7 @@ def _sampled(job: Job, raw: RawRows, vocabularies: dict[int, Vocabulary], encode
         return 0
 
 
-def _first_infinite(job: Job) -> RunFailed | None:
+def _first_infinite(job: PrepareJob) -> RunFailed | None:
     """Where the first number stands that is larger than float32 holds."""
     with job.engine("diagnosis") as engine:
         found = (diagnosis.unfit(engine, job.spec, part.query, part.types) for part in job.parts)
@@ -150,8 +150,8 @@ def _generated(spec: DatasetSpec, options: Options, work: Path) -> dict[str, Pat
     return {GENERATED: path}
 
 
-def _planned(job: Job, options: Options) -> Job:
-    page = load(job.work / "parts.json", Plan)
+def _planned(job: PrepareJob, options: Options) -> PrepareJob:
+    page = load(job.work / "parts.json", PartPlan)
     if page is None:
         options.report(Progress("looking at the raw files"))
         with job.engine("plan") as engine:
@@ -167,7 +167,9 @@ class Piece(NamedTuple):
     written: Written
 
 
-def _pieces(job: Job, options: Options, vocabularies: dict[int, Vocabulary]) -> dict[SplitName, list[Piece]]:
+def _pieces(
+    job: PrepareJob, options: Options, vocabularies: dict[int, Vocabulary]
+) -> dict[SplitName, list[Piece]]:
     """The pieces of each split, in order."""
     pieces: dict[SplitName, list[Piece]] = {name: [] for name in SPLITS}
     for part in job.parts:
@@ -183,7 +185,7 @@ def _pieces(job: Job, options: Options, vocabularies: dict[int, Vocabulary]) -> 
 
 
 def _checked(
-    job: Job, options: Options, written: dict[SplitName, Split]
+    job: PrepareJob, options: Options, written: dict[SplitName, Split]
 ) -> tuple[dict[SplitName, Split], list[str]]:
     """The splits that exist, and counts that differ from the published ones.
 
@@ -218,7 +220,7 @@ def _empty(spec: DatasetSpec, name: SplitName, limit_rows: int | None) -> Wukong
 
 
 def _assemble(
-    job: Job,
+    job: PrepareJob,
     pieces: dict[SplitName, list[Piece]],
     kept: dict[SplitName, Split],
     vocabularies: dict[int, Vocabulary],
@@ -243,7 +245,7 @@ def _assemble(
             _move(job.work / vocabulary.FOLDER / entry.file, folder / vocabulary.file_name(name))
 
 
-def _vectors(job: Job, vocabularies: dict[int, Vocabulary], report: Report) -> Vectors:
+def _vectors(job: PrepareJob, vocabularies: dict[int, Vocabulary], report: Report) -> Vectors:
     """Write the frozen vectors of each table that has some into the dataset."""
     tables, folder = vocabulary.tables(job.spec), job.work / DATASET
     written: Vectors = {}
@@ -260,7 +262,7 @@ def _vectors(job: Job, vocabularies: dict[int, Vocabulary], report: Report) -> V
     return written
 
 
-def _rejected(job: Job) -> int:
+def _rejected(job: PrepareJob) -> int:
     """How many rows were left out of all parts; their sample is put into the dataset."""
     count = sum(reading.result(job, part).rejected for part in job.parts)
     rejects.require(job.spec, count)

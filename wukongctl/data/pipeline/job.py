@@ -14,7 +14,7 @@ GENERATED = "synthetic"
 
 
 @dataclass(frozen=True)
-class Job:
+class PrepareJob:
     """A recipe, its raw files and parts, and the folder in which stages leave their results."""
 
     spec: DatasetSpec

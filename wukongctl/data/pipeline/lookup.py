@@ -39,7 +39,7 @@ def cost(entry: Vocabulary) -> int:
     return entry.bytes + ENTRY_BYTES * entry.values
 
 
-class Table(NamedTuple):
+class LookupTable(NamedTuple):
     """A vocabulary in memory."""
 
     values: pa.Array
@@ -68,22 +68,22 @@ class Table(NamedTuple):
             yield np.append(found[start:end], np.int32(self.missing))
 
 
-def table(values: pa.Array, *, oov_last: bool) -> Table:
+def table(values: pa.Array, *, oov_last: bool) -> LookupTable:
     """Look `values` up, in id order; `oov_last` for ids as BARS has them."""
     first = [""] if oov_last else [None, ""]  # the empty text stands where no value has an id
     unknown = len(values) + SPECIAL_IDS - 1 if oov_last else 1
     by_id = pa.concat_arrays([pa.array(first, values.type), values])
-    return Table(by_id, unknown, unknown if oov_last else 0)
+    return LookupTable(by_id, unknown, unknown if oov_last else 0)
 
 
-def load(vocabularies: Mapping[int, Vocabulary], folder: Path) -> dict[int, Table]:
+def load(vocabularies: Mapping[int, Vocabulary], folder: Path) -> dict[int, LookupTable]:
     """The vocabularies of `folder` by feature; features that share one share its values."""
     entries = {entry.file: entry.oov_last for entry in vocabularies.values()}
     tables = {file: table(vocabulary.read(folder / file), oov_last=last) for file, last in entries.items()}
     return {index: tables[entry.file] for index, entry in vocabularies.items()}
 
 
-def read(dataset: Path, feature: str, *, oov_last: bool) -> Table:
+def read(dataset: Path, feature: str, *, oov_last: bool) -> LookupTable:
     """The vocabulary of a feature of a prepared dataset; raises RunFailed when it is damaged."""
     path = dataset / vocabulary.file_name(feature)
     try:

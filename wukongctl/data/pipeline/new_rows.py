@@ -13,7 +13,7 @@ from wukongctl.data.pipeline.parts import ROW_BY_ROW
 from wukongctl.data.query import rewriting, sql
 from wukongctl.data.query.engine import Engine
 from wukongctl.data.query.rewriting import Rewritten
-from wukongctl.data.query.row_files import Source
+from wukongctl.data.query.row_files import RowSource
 
 NUMBER = "wukongctl_number"
 """The column of row numbers, from 1, where rows could change places."""
@@ -23,7 +23,7 @@ MOST_WHOLE = 1e18
 """Floats up to it are whole numbers that BIGINT holds."""
 
 
-class Rows(NamedTuple):
+class NewRows(NamedTuple):
     """SQL that gives the columns of the features, for each row of a file in its order."""
 
     query: str
@@ -31,20 +31,20 @@ class Rows(NamedTuple):
     """With `NUMBER`, sorted by it: rows that are gone or doubled show there."""
 
 
-def selected(source: Source) -> Rows:
+def selected(source: RowSource) -> NewRows:
     """A file that holds the columns of the SELECT."""
-    return Rows(f"SELECT * FROM {source.text}")
+    return NewRows(f"SELECT * FROM {source.text}")
 
 
 def transformed(
     engine: Engine,
     select: Rewritten,
     recipe: RawRows,
-    source: Source,
+    source: RowSource,
     features: Iterable[str],
     *,
     decimal: Iterable[str] = (),
-) -> Rows:
+) -> NewRows:
     """A file with the raw columns, through the SELECT.
 
     `decimal` are columns in whose text training saw `7.0`, not `7`. Raises rewriting.Unwritable for a
@@ -55,15 +55,15 @@ def transformed(
     query = f"SELECT {names} FROM (\n{select.over(rows)}\n)"
     operators = engine.operators(query)
     if operators <= ROW_BY_ROW - {"FILTER"}:
-        return Rows(query)
+        return NewRows(query)
     if operators & WINDOWS:
         raise rewriting.Unwritable("a window function looks at other rows")
     numbered = select.over(rewriting.numbered(rows), text=select.numbered)
     number = f"{select.number} AS {NUMBER}"
-    return Rows(f"SELECT {names}, {number} FROM (\n{numbered}\n) ORDER BY {NUMBER}", numbered=True)
+    return NewRows(f"SELECT {names}, {number} FROM (\n{numbered}\n) ORDER BY {NUMBER}", numbered=True)
 
 
-def as_trained(engine: Engine, recipe: RawRows, source: Source, decimal: set[str]) -> str:
+def as_trained(engine: Engine, recipe: RawRows, source: RowSource, decimal: set[str]) -> str:
     """A SELECT of the raw columns under their names and types; those that are not needed may be NULL."""
     there = {name.lower(): (name, kind) for name, kind in source.columns.items()}
     doubtful = {
@@ -104,7 +104,7 @@ def _is_doubtful(given: str, trained: str) -> bool:
     )
 
 
-def _whole(engine: Engine, source: Source, columns: Mapping[str, tuple[str, str]]) -> set[str]:
+def _whole(engine: Engine, source: RowSource, columns: Mapping[str, tuple[str, str]]) -> set[str]:
     """Which of the columns hold nothing but whole numbers; asked of the file once, for all of them."""
     if not columns:
         return set()

@@ -16,7 +16,7 @@ from wukongctl.config.numeric import Numeric
 from wukongctl.config.spec import Spec
 from wukongctl.data.manifest import Feature
 from wukongctl.data.pipeline import bins, count, reading, spool
-from wukongctl.data.pipeline.job import Job
+from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.progress import Progress, Report
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
@@ -51,7 +51,7 @@ class Edges(Spec):
     features: dict[int, tuple[float, ...]]
 
 
-def build(job: Job, report: Report) -> Encoders:
+def build(job: PrepareJob, report: Report) -> Encoders:
     """From the counts of all parts."""
     scales, edges = _scales(job), _edges(job, report)
     return {
@@ -106,7 +106,7 @@ def fields(spec: DatasetSpec) -> tuple[list[pa.Field], list[pa.Field]]:
     return own, added
 
 
-def _edges(job: Job, report: Report) -> dict[int, tuple[float, ...]]:
+def _edges(job: PrepareJob, report: Report) -> dict[int, tuple[float, ...]]:
     """Edges of the features that have some; they are kept for a preparation taken up again."""
     page = load(job.work / PAGE, Edges)
     if page is not None or not job.spec.encoded:
@@ -150,7 +150,7 @@ def _groups(engine: Engine, dropped: int) -> int:
     return groups
 
 
-def _scales(job: Job) -> dict[int, tuple[float, float]]:
+def _scales(job: PrepareJob) -> dict[int, tuple[float, float]]:
     """Mean and deviation over the train rows of all parts, of the features to standardize."""
     loaded = [load(job.counts(part) / count.MOMENTS, count.Page) for part in job.parts if part.trains]
     pages = [page.features for page in loaded if page is not None]

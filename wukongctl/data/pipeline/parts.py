@@ -70,7 +70,7 @@ class Part(Spec):
         return sql.select(spec, self.query, self.types, self.expression)
 
 
-class Plan(Spec):
+class PartPlan(Spec):
     """All parts in order; the train rows come first wherever order divides them."""
 
     parts: tuple[Part, ...]
@@ -78,7 +78,7 @@ class Plan(Spec):
     """What a person should know of the rows as they are read."""
 
 
-def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> Plan:
+def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> PartPlan:
     """Divide the rows of `spec`. Raises Mismatch for what the SELECT lacks."""
     parts: list[Part] = []
     said: list[str] = []
@@ -104,7 +104,9 @@ def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> Plan:
                     expression=route.expression,
                 )
             )
-    return Plan(parts=tuple(parts), notes=(*_lacking(engine, spec), *keys.notes(spec), *dict.fromkeys(said)))
+    return PartPlan(
+        parts=tuple(parts), notes=(*_lacking(engine, spec), *keys.notes(spec), *dict.fromkeys(said))
+    )
 
 
 def _lacking(engine: Engine, spec: DatasetSpec) -> Iterator[str]:

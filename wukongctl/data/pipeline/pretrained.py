@@ -23,7 +23,7 @@ CHUNK = 1 << 18
 """Vectors held in memory at a time."""
 
 
-class Written(NamedTuple):
+class WrittenVectors(NamedTuple):
     """What became of a file of vectors."""
 
     path: str
@@ -53,7 +53,7 @@ def beyond(keys: pa.Array, values: pa.Array) -> pa.Array:
 
 def write(
     path: Path, pretrained: Pretrained, values: pa.Array, first: int, rows: int, folder: Path, name: str
-) -> Written:
+) -> WrittenVectors:
     """Write the vectors of `values`, whose ids count from `first`: (rows, dim) float32, zeros elsewhere."""
     target = folder / name
     target.parent.mkdir(exist_ok=True)
@@ -69,7 +69,7 @@ def write(
     hasher = hashlib.sha256()
     for start in range(0, rows, CHUNK):
         hasher.update(np.ascontiguousarray(table[start : start + CHUNK], "<f4").data)
-    return Written(name, hasher.hexdigest(), len(values) - filled)
+    return WrittenVectors(name, hasher.hexdigest(), len(values) - filled)
 
 
 def _checked(vectors: np.ndarray, pretrained: Pretrained, path: Path) -> np.ndarray:

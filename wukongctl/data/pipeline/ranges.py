@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from wukongctl.config.dataset import DatasetSpec, Numeric
 from wukongctl.data.pipeline.strangers import ALARM, LEAST, SURPRISE, is_alarming
-from wukongctl.data.statistics import Bar, FeatureStatistics, Statistics
+from wukongctl.data.statistics import FeatureStatistics, HistogramBar, Statistics
 
 pc: Any = pyarrow.compute
 """Its functions are generated on import, where type checkers cannot see them."""
@@ -179,7 +179,7 @@ def _usual(known: FeatureStatistics) -> tuple[float, float]:
     return -_reach(tuple(_mirrored(bar) for bar in known.histogram)), _reach(known.histogram[::-1])
 
 
-def _reach(bars: tuple[Bar, ...]) -> float:
+def _reach(bars: tuple[HistogramBar, ...]) -> float:
     """The upper end of the first of `bars`, the highest first, down to which more than the tail lies."""
     rest = TAIL * sum(bar.count for bar in bars)
     for bar in bars:
@@ -189,8 +189,8 @@ def _reach(bars: tuple[Bar, ...]) -> float:
     return np.inf
 
 
-def _mirrored(bar: Bar) -> Bar:
-    return Bar(start=-bar.stop, stop=-bar.start, count=bar.count)
+def _mirrored(bar: HistogramBar) -> HistogramBar:
+    return HistogramBar(start=-bar.stop, stop=-bar.start, count=bar.count)
 
 
 def _values(folder: Path, name: str) -> Iterable[np.ndarray]:

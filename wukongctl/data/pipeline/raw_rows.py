@@ -10,7 +10,7 @@ from typing import Any, Literal
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.spec import Spec
 from wukongctl.data.manifest import RawRows
-from wukongctl.data.pipeline.job import GENERATED, Job
+from wukongctl.data.pipeline.job import GENERATED, PrepareJob
 from wukongctl.data.pipeline.new_rows import WINDOWS
 from wukongctl.data.pipeline.parts import Part
 from wukongctl.data.query import lines, rewriting, sql
@@ -32,7 +32,7 @@ class Noted(Spec):
     obstacle: str | None = None
 
 
-def note(job: Job) -> Noted:
+def note(job: PrepareJob) -> Noted:
     """How the SELECT of the train rows reads its raw file, or why it is more than a transformation."""
     if GENERATED in job.paths:
         return Noted(obstacle="its rows are generated, there is no raw file")
@@ -50,7 +50,7 @@ def note(job: Job) -> Noted:
     return Noted(obstacle=obstacle)
 
 
-def _noted(engine: Engine, job: Job, part: Part, source: int) -> RawRows:
+def _noted(engine: Engine, job: PrepareJob, part: Part, source: int) -> RawRows:
     select = rewriting.rewritten(part.query, source)
     reader = select.reader
     columns = engine.types(f"SELECT * FROM {reader.text}")

@@ -19,7 +19,7 @@ import pyarrow as pa
 from wukongctl.config.dataset import DatasetSpec, Numeric, Sequence
 from wukongctl.config.spec import Spec
 from wukongctl.data.pipeline import diagnosis, spool
-from wukongctl.data.pipeline.job import Job
+from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.pipeline.parts import Part
 from wukongctl.data.pipeline.rejects import FILE, Rejects
 from wukongctl.data.progress import Progress, Report, bytes_read, silent
@@ -38,14 +38,14 @@ VALUE_BYTES = 48
 """… of which a value takes about this much, and all together at most a quarter of the memory limit."""
 
 
-class Rows(Spec):
+class PartRows(Spec):
     """What one part holds."""
 
     rows: int
     rejected: int = 0
 
 
-def read(job: Job, part: Part, report: Report = silent) -> None:
+def read(job: PrepareJob, part: Part, report: Report = silent) -> None:
     """Read the rows of `part` into a spool, unless that is done."""
     if (job.rows(part) / PAGE).is_file():
         return
@@ -66,12 +66,12 @@ def read(job: Job, part: Part, report: Report = silent) -> None:
         if rejects is not None:
             rejects.collect()
             rejects.write(folder / FILE)
-        save(folder / PAGE, Rows(rows=rows, rejected=rejects.count if rejects is not None else 0))
+        save(folder / PAGE, PartRows(rows=rows, rejected=rejects.count if rejects is not None else 0))
 
 
-def result(job: Job, part: Part) -> Rows:
+def result(job: PrepareJob, part: Part) -> PartRows:
     """What `read` found."""
-    page = load(job.rows(part) / PAGE, Rows)
+    page = load(job.rows(part) / PAGE, PartRows)
     assert page is not None
     return page
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from wukongctl.data.manifest import SAMPLE_ENCODED, SAMPLE_RAW, RawRows
 from wukongctl.data.pipeline import encode, lookup, reading, spill, spool, vocabulary
-from wukongctl.data.pipeline.job import Job
+from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.pipeline.numbers import Encoders
 from wukongctl.data.pipeline.vocabulary import Vocabulary
 from wukongctl.data.query import rewriting, sql
@@ -32,7 +32,7 @@ AS_TEXT = ("HUGEINT", "UHUGEINT", "INTERVAL", "BIT", "TIME WITH TIME ZONE")
 
 
 def take(
-    job: Job, raw: RawRows, vocabularies: Mapping[int, Vocabulary], encoders: Encoders, folder: Path
+    job: PrepareJob, raw: RawRows, vocabularies: Mapping[int, Vocabulary], encoders: Encoders, folder: Path
 ) -> int:
     """Write the two files below `folder`; how many rows they have."""
     part = job.parts[0]
@@ -56,7 +56,7 @@ def take(
     return batch.num_rows
 
 
-def _spread(engine: Engine, job: Job, query: str) -> pa.RecordBatch:
+def _spread(engine: Engine, job: PrepareJob, query: str) -> pa.RecordBatch:
     """Up to `ROWS` of the first rows that training has, spread over them, as a spool keeps rows."""
     batch = next(iter(reading.compact(engine, query, job.spec)))
     there = batch.column("label_").is_valid()
@@ -68,7 +68,7 @@ def _spread(engine: Engine, job: Job, query: str) -> pa.RecordBatch:
 
 
 def _ids(
-    engine: Engine, job: Job, batch: pa.RecordBatch, vocabularies: Mapping[int, Vocabulary]
+    engine: Engine, job: PrepareJob, batch: pa.RecordBatch, vocabularies: Mapping[int, Vocabulary]
 ) -> dict[int, np.ndarray]:
     """By feature, the ids of the distinct values of the batch, and last that of no value."""
     folder = job.work / vocabulary.FOLDER

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from wukongctl.data.pipeline.job import Job
+from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.pipeline.writer import SplitWriter, Written
 from wukongctl.data.progress import Progress, Report
 from wukongctl.data.query.lines import several
@@ -29,7 +29,7 @@ EXPANSION = 6
 LZ4 = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
-def buckets(job: Job) -> int:
+def buckets(job: PrepareJob) -> int:
     """How many, from the sizes of the raw files alone."""
     files = {path for place in job.paths.values() for path in several(place)}
     sizes = (path.stat().st_size * (EXPANSION if path.suffix in COMPRESSED else 1) for path in files)
@@ -74,7 +74,7 @@ def file_name(bucket: int) -> str:
 
 
 def gather(
-    job: Job, seed: int, schema: pa.Schema, special: Mapping[str, tuple[int, int]], report: Report
+    job: PrepareJob, seed: int, schema: pa.Schema, special: Mapping[str, tuple[int, int]], report: Report
 ) -> tuple[Path, Written]:
     """Write the train rows of all parts in random order, unless that is done; where and what."""
     final = job.work / FOLDER
@@ -94,7 +94,7 @@ def gather(
     return final, written
 
 
-def _bucket(job: Job, number: int) -> pa.Table | None:
+def _bucket(job: PrepareJob, number: int) -> pa.Table | None:
     tables = []
     for part in job.parts:
         path = job.encoded(part) / BUCKETS / file_name(number)

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.data.pipeline import near_misses
-from wukongctl.data.pipeline.lookup import Table
+from wukongctl.data.pipeline.lookup import LookupTable
 from wukongctl.data.statistics import Statistics, Tally
 
 SURPRISE, ALARM = 0.1, 0.5
@@ -27,7 +27,7 @@ class Strangers:
     """What is strange about the rows so far; `vocabularies` are by the position of the feature."""
 
     def __init__(
-        self, spec: DatasetSpec, vocabularies: Mapping[int, Table], statistics: Statistics | None
+        self, spec: DatasetSpec, vocabularies: Mapping[int, LookupTable], statistics: Statistics | None
     ) -> None:
         self.names = [name for name, _ in spec.columns]
         self.vocabularies, self.statistics = vocabularies, statistics
@@ -101,7 +101,7 @@ class Strangers:
         )
 
 
-def _tally(table: Table | None) -> Tally:
+def _tally(table: LookupTable | None) -> Tally:
     return Tally() if table is None else Tally(unknown_id=table.unknown, missing_id=table.missing)
 
 

@@ -18,7 +18,7 @@ from wukongctl.config.dataset import Categorical, DatasetSpec, Sequence
 from wukongctl.config.spec import Spec
 from wukongctl.data.manifest import SPECIAL_IDS
 from wukongctl.data.pipeline import count, pretrained
-from wukongctl.data.pipeline.job import Job
+from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.progress import Progress, Report
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
@@ -89,7 +89,7 @@ def tables(spec: DatasetSpec) -> dict[int, int]:
     return result | {index: result[names.index(shares)] for index, shares in sequences if shares}
 
 
-def build(job: Job, report: Report) -> dict[int, Vocabulary]:
+def build(job: PrepareJob, report: Report) -> dict[int, Vocabulary]:
     """Merge the counts of all parts into `vocab/`, unless that is done; vocabularies by feature."""
     final = job.work / FOLDER
     if not final.is_dir():
@@ -127,7 +127,7 @@ def _owners(spec: DatasetSpec) -> dict[int, list[int]]:
     return owners
 
 
-def _build(job: Job, engine: Engine, owner: int, features: list[int], folder: Path) -> Vocabulary:
+def _build(job: PrepareJob, engine: Engine, owner: int, features: list[int], folder: Path) -> Vocabulary:
     name, group = job.spec.columns[owner]
     assert isinstance(group, Categorical | Sequence)
     bars = job.spec.compat == "bars"
@@ -160,7 +160,7 @@ def _min_count(spec: DatasetSpec, feature: int) -> int:
     return group.min_count
 
 
-def _files(job: Job, features: list[int]) -> list[Path]:
+def _files(job: PrepareJob, features: list[int]) -> list[Path]:
     return [job.counts(part) / count.file_name(f) for part in job.parts if part.trains for f in features]
 
 

@@ -47,7 +47,7 @@ class Queries(Protocol):
         ...
 
 
-class Place(NamedTuple):
+class RowPlace(NamedTuple):
     """Where a row stands in its text file, and what is written there."""
 
     file: str
@@ -58,7 +58,7 @@ class Place(NamedTuple):
         return f"{self.file}:{self.line}"
 
 
-def places(engine: Queries, query: str, rows: Sequence[int]) -> dict[int, Place]:
+def places(engine: Queries, query: str, rows: Sequence[int]) -> dict[int, RowPlace]:
     """Row (from 1) of `query` → where it stands; empty unless every record of its files is a row.
 
     Lines that `store_rejects` leaves out, headers and blank lines are told from rows by their number: if it
@@ -84,9 +84,9 @@ def places(engine: Queries, query: str, rows: Sequence[int]) -> dict[int, Place]
                 continue
             seen += 1
             if seen in wanted:
-                without[seen] = Place(path.name, line, text)
+                without[seen] = RowPlace(path.name, line, text)
             if seen - number in wanted:
-                with_header[seen - number] = Place(path.name, line, text)
+                with_header[seen - number] = RowPlace(path.name, line, text)
     return {total: without, total + len(files): with_header}.get(seen, {})
 
 

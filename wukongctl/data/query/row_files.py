@@ -37,7 +37,7 @@ JSON_KEPT = ("format", "records", "maximum_object_size", "dateformat", "timestam
 CONTROL = re.compile(r"[\x00-\x1f\x7f{}]")
 
 
-class Source(NamedTuple):
+class RowSource(NamedTuple):
     """A FROM item over the placeholder `'{rows}'` and its columns: name → DuckDB type."""
 
     text: str
@@ -51,7 +51,7 @@ class Dialect(NamedTuple):
     quote: str
 
 
-def plain(engine: Engine, path: Path, wanted: Collection[str]) -> Source:
+def plain(engine: Engine, path: Path, wanted: Collection[str]) -> RowSource:
     """A file with the columns of the SELECT.
 
     Raises UsageError for a file that is missing, of another kind, or whose header has one of the `wanted`
@@ -64,12 +64,12 @@ def plain(engine: Engine, path: Path, wanted: Collection[str]) -> Source:
         names = _names(path, 0, _cells(start, 0, Dialect(delimiter, '"')), wanted)
         # Texts stay texts: `007` and `7` are two values, whichever a column begins with.
         columns = dict.fromkeys(names, "VARCHAR")
-        return Source(_csv(start, Dialect(delimiter, '"'), 0, {}, columns, header=True), columns)
+        return RowSource(_csv(start, Dialect(delimiter, '"'), 0, {}, columns, header=True), columns)
     text = "read_parquet('{rows}')" if kind == ".parquet" else "read_json('{rows}', sample_size = -1)"
-    return Source(text, engine.types(f"SELECT * FROM {text}"))
+    return RowSource(text, engine.types(f"SELECT * FROM {text}"))
 
 
-def raw(engine: Engine, path: Path, recipe: RawRows) -> Source:
+def raw(engine: Engine, path: Path, recipe: RawRows) -> RowSource:
     """A file like the raw one of `recipe`; raises what `plain` does."""
     kind = _kind(path, text=recipe.kind == "csv")
     if kind == ".parquet":
@@ -79,7 +79,7 @@ def raw(engine: Engine, path: Path, recipe: RawRows) -> Source:
     return _raw_csv(path, recipe, DELIMITERS.get(kind, ",;|\t"))
 
 
-def _raw_json(engine: Engine, recipe: RawRows) -> Source:
+def _raw_json(engine: Engine, recipe: RawRows) -> RowSource:
     there = {name.lower(): kind for name, kind in _typed(engine, "sample_size = -1").items()}
     # Numbers with fractions where training saw whole ones must not be rounded by the reader.
     columns = {
@@ -89,7 +89,7 @@ def _raw_json(engine: Engine, recipe: RawRows) -> Source:
     }
     kept = [f"{name} = {recipe.options[name]}" for name in JSON_KEPT if name in recipe.options]
     arguments = ", ".join([*(kept if recipe.kind == "json" else []), f"columns = {_struct(columns)}"])
-    return Source(f"read_json('{{rows}}', {arguments})", columns)
+    return RowSource(f"read_json('{{rows}}', {arguments})", columns)
 
 
 def _typed(engine: Engine, options: str) -> dict[str, str]:
@@ -100,7 +100,7 @@ def _is_whole(kind: str) -> bool:
     return kind.endswith(("INT", "INTEGER"))
 
 
-def _raw_csv(path: Path, recipe: RawRows, delimiters: str) -> Source:
+def _raw_csv(path: Path, recipe: RawRows, delimiters: str) -> RowSource:
     options = recipe.options if recipe.kind == "csv" else {}
     start = _start(path)
     known = {name.lower() for name in recipe.needed}
@@ -133,7 +133,7 @@ def _with_types(
     recipe: RawRows,
     *,
     header: bool = True,
-) -> Source:
+) -> RowSource:
     """The columns under the types that training read; whole numbers as text where nobody asked for them."""
     kinds = {name.lower(): kind for name, kind in recipe.columns.items()}
     columns = {}
@@ -141,7 +141,7 @@ def _with_types(
         kind = kinds.get(name.lower(), "VARCHAR")
         loose = sql.NESTED.search(kind) or ((recipe.sniffed or recipe.kind != "csv") and _is_whole(kind))
         columns[name] = "VARCHAR" if loose else kind
-    return Source(_csv(start, dialect, line, options, columns, header=header), columns)
+    return RowSource(_csv(start, dialect, line, options, columns, header=header), columns)
 
 
 def _csv(

@@ -35,7 +35,7 @@ Ask = Callable[[str], list[tuple[Any, ...]]]
 """Runs a small query, as it stands."""
 
 
-class Group(NamedTuple):
+class FileGroup(NamedTuple):
     """Consecutive files that have the same columns."""
 
     files: tuple[str, ...]
@@ -118,7 +118,7 @@ class Schemas:
             else:
                 yield text
 
-    def _groups(self, files: list[str], rest: str) -> Iterator[Group]:
+    def _groups(self, files: list[str], rest: str) -> Iterator[FileGroup]:
         """Consecutive files of the same columns, in any order; nothing where all files are alike."""
         known: dict[object, Columns] = {}
         keyed = [(_key(self._search / file), file) for file in files]
@@ -130,13 +130,13 @@ class Schemas:
                 own = {name for name, _ in key or ()}
                 found = self._described(f"read_parquet({sql.literal(members[0])}{rest})")
                 known[key] = {name: kind for name, kind in found.items() if name.lower() in own}
-            yield Group(members, known[key])
+            yield FileGroup(members, known[key])
 
     def _described(self, table: str) -> dict[str, str]:
         described = self._ask(f"DESCRIBE SELECT * FROM {table}")
         return {name: kind.replace('"NULL"', exact.NOTHING) for name, kind, *_ in described}
 
-    def _target(self, name: str, groups: Sequence[Group], rest: str) -> Target:
+    def _target(self, name: str, groups: Sequence[FileGroup], rest: str) -> Target:
         """A type that holds every value of the column exactly; UsageError if there is none."""
         holders = [group for group in groups if group.type(name) is not None]
         kinds = sorted({str(group.type(name)) for group in holders}, key=lambda kind: kind == exact.NOTHING)
@@ -163,12 +163,12 @@ def _key(file: Path) -> frozenset[tuple[str, str]] | None:
     return frozenset((field.name.lower(), str(field.type)) for field in schema)
 
 
-def _names(groups: Iterable[Group]) -> list[str]:
+def _names(groups: Iterable[FileGroup]) -> list[str]:
     """All columns in lower case, in the order they are first seen."""
     return list(dict.fromkeys(name.lower() for group in groups for name in group.columns))
 
 
-def _union(groups: Iterable[Group], rest: str) -> str:
+def _union(groups: Iterable[FileGroup], rest: str) -> str:
     listed = ", ".join(sql.literal(file) for group in groups for file in group.files)
     return f"read_parquet([{listed}]{rest})"
 
@@ -180,7 +180,7 @@ def _is_unsafe(kind: str | None, target: Target) -> bool:
     return kind not in target.filled or (kind in exact.FLOATS and target.kind not in exact.FLOATS)
 
 
-def _select(group: Group, targets: Mapping[str, Target], rest: str) -> str:
+def _select(group: FileGroup, targets: Mapping[str, Target], rest: str) -> str:
     """The rows of one group under the types of `targets`."""
     casts = []
     for column, kind in group.columns.items():
@@ -192,7 +192,7 @@ def _select(group: Group, targets: Mapping[str, Target], rest: str) -> str:
     return f"SELECT *{replaced} FROM {_union([group], rest)}"
 
 
-def _missing(name: str, groups: Sequence[Group]) -> str:
+def _missing(name: str, groups: Sequence[FileGroup]) -> str:
     """A note on a column that some files lack."""
     lacking = [file for group in groups if group.type(name) is None for file in group.files]
     column = next(group.column(name) for group in groups if group.type(name) is not None)
@@ -205,7 +205,7 @@ def _named(files: Sequence[str]) -> str:
     return ", ".join(f"`{Path(file).name}`" for file in files[:SHOWN]) + more
 
 
-def _conflict(name: str, groups: Sequence[Group], rest: str) -> UsageError:
+def _conflict(name: str, groups: Sequence[FileGroup], rest: str) -> UsageError:
     """The error for a column whose values no type holds, with SQL that reads it as text."""
     column = groups[0].column(name)
     kinds = dict.fromkeys(str(group.type(name)) for group in groups)
