@@ -69,7 +69,7 @@ def plan(spec: DatasetSpec, options: Options) -> Plan:
     current = existing(target, spec, options)
     settled = current is not None and _settled(current, spec, options)
     if not settled:
-        sources.rehearse(spec, options)
+        sources.check_local(spec, options)
     queries = [query.strip() for query in spec.queries]
     known = settled or (current is not None and not options.refresh)
     steps = [f"nothing: `{target}` is already prepared"] if known else _steps(spec, options, queries)

@@ -12,7 +12,7 @@ from tests.data import raw
 from tests.data.server import serving
 from tests.data.test_prepare import own, write_rows
 from wukongctl.config.dataset import DatasetSpec
-from wukongctl.data.acquire.sources import Resolved, plan, rehearse, resolve
+from wukongctl.data.acquire.sources import Resolved, check_local, plan, resolve
 from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
 from wukongctl.data.progress import silent
@@ -234,13 +234,13 @@ def test_a_rehearsal_looks_at_what_was_downloaded(
     cached.parent.mkdir(parents=True)
     good = archive(tmp_path / "made.zip", {"clicks.csv": DATA}).read_bytes() if archived else DATA
     spec = own(downloads={name: {"urls": ["http://127.0.0.1:9/x"], "md5": md5(good)}})
-    rehearse(spec, Options(tmp_path))  # nothing is here
+    check_local(spec, Options(tmp_path))  # nothing is here
     cached.write_bytes(good)
-    rehearse(spec, Options(tmp_path))
+    check_local(spec, Options(tmp_path))
     cached.write_bytes(b"<html>")
-    rehearse(spec, Options(tmp_path, verify=False, report=silent))
+    check_local(spec, Options(tmp_path, verify=False, report=silent))
     with pytest.raises(CheckFailed) as rehearsed:
-        rehearse(spec, Options(tmp_path))
+        check_local(spec, Options(tmp_path))
     assert cached.is_file()
     with pytest.raises(CheckFailed) as failed:
         find(spec, None, tmp_path)

@@ -93,7 +93,7 @@ class Checks:
             path.unlink(missing_ok=True)
 
 
-class Rehearsal(Checks):
+class LocalChecks(Checks):
     """The same checks where nothing may be written: archives are verified, and left as they are."""
 
     def read(self, name: str, path: Path, published: RawFile, *, vouched: bool = False) -> bool:

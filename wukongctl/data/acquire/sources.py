@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from wukongctl.config.dataset import DatasetSpec, RawFile, is_pattern
 from wukongctl.data.acquire import cache, patterns
-from wukongctl.data.acquire.checks import Checks, Rehearsal
+from wukongctl.data.acquire.checks import Checks, LocalChecks
 from wukongctl.data.acquire.download import fetch
 from wukongctl.data.acquire.extract import is_archive
 from wukongctl.data.manifest import SourceFile
@@ -64,11 +64,11 @@ def resolve(spec: DatasetSpec, options: Options, *, workspace: Path) -> Resolved
     return Resolved(found.files, tuple(checks.sources), passed)
 
 
-def rehearse(spec: DatasetSpec, options: Options) -> None:
+def check_local(spec: DatasetSpec, options: Options) -> None:
     """Raise what `resolve` would of the files at hand; nothing is fetched, unpacked or removed."""
     if not spec.files:
         return
-    checks = Rehearsal(spec, options.verify, options.report)
+    checks = LocalChecks(spec, options.verify, options.report)
     if options.source is not None or not spec.downloads:
         _read(spec, _at_hand(spec, options, options.recipe_dir, checks), checks)
         return

@@ -57,7 +57,7 @@ def count(job: PrepareJob, part: Part, report: Report = silent) -> None:
             # Streamed into an aggregate that spills to disk: only one feature is in memory at a time.
             found = _numbers(job, part, feature) if feature in cut else _occurrences(job, part, feature)
             kind = NUMBERS if feature in cut else OCCURRENCES
-            with engine.given("occurrences", kind, found):
+            with engine.registered("occurrences", kind, found):
                 summed = sql.sum_counts("SELECT value, count FROM occurrences")
                 engine.execute(sql.copy(summed, folder / file_name(feature), "lz4"))
         save(folder / MOMENTS, Page(features=_moments(job, part)))

@@ -11,7 +11,7 @@ from wukongctl.data.manifest import Split
 from wukongctl.data.pipeline import splits
 from wukongctl.data.query import lines, sql
 from wukongctl.data.query.engine import ConversionFailed, Engine
-from wukongctl.data.query.lines import several
+from wukongctl.data.query.lines import paths_of
 from wukongctl.errors import Problem, RunFailed
 
 NOTED = 1000
@@ -30,7 +30,7 @@ def require_values(
     else:
         return
     row = first_row + batch.column(column).is_null().index(True).as_py()
-    ((value,),) = engine.aside(f"SELECT CAST({bad} AS VARCHAR) FROM (\n{query}\n) LIMIT 1 OFFSET {row}")
+    ((value,),) = engine.cursor_rows(f"SELECT CAST({bad} AS VARCHAR) FROM (\n{query}\n) LIMIT 1 OFFSET {row}")
     found = "nothing" if value is None else f"`{value}`"
     raise lines.bad_row(engine, query, row + 1, f"{allowed}, found {found}")
 
@@ -46,11 +46,11 @@ def earliest(
     if spec.on_error == "skip" or not (placed or isinstance(failure, ConversionFailed)):
         return failure
     noting = sql.storing_rejects(query, NOTED)
-    described = engine.noted(f"DESCRIBE {noting}")
+    described = engine.try_rows(f"DESCRIBE {noting}")
     types = {name.lower(): kind for name, kind, *_ in described[0]} if described is not None else {}
     if not types.keys() >= {name.lower() for name, _ in spec.columns}:
         return failure
-    found = engine.noted(sql.unfit(spec, noting, types, split))
+    found = engine.try_rows(sql.unfit(spec, noting, types, split))
     if found is None:
         return failure
     others = [lines.bad_row(engine, noting, row, why) for row, why, _ in found[0]]
@@ -59,13 +59,13 @@ def earliest(
         others.append(RunFailed(f"{message} (dataset `{spec.name}`)", hint=lines.SKIP))
     # Of two that name one line, the cast that we wrap values in says less than the rule it stands for.
     candidates = [*others, failure] if isinstance(failure, ConversionFailed) else [failure, *others]
-    files = [path.name for name in sql.PLACEHOLDER.findall(query) for path in several(engine.paths[name])]
+    files = [path.name for name in sql.PLACEHOLDER.findall(query) for path in paths_of(engine.paths[name])]
     return min(candidates, key=lambda candidate: _position(candidate, files))
 
 
 def unfit(engine: Engine, spec: DatasetSpec, query: str, types: Mapping[str, str]) -> RunFailed | None:
     """The first row of `query` with a value that is not as its feature or the label must be."""
-    for row, why, _ in engine.aside(sql.unfit(spec, query, types, None)):
+    for row, why, _ in engine.cursor_rows(sql.unfit(spec, query, types, None)):
         return lines.bad_row(engine, query, row, why)
     return None
 

@@ -7,7 +7,7 @@ from wukongctl.config.dataset import DatasetSpec
 from wukongctl.data.pipeline.parts import Part
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import DISABLED, Engine
-from wukongctl.data.query.lines import several
+from wukongctl.data.query.lines import paths_of
 
 GENERATED = "synthetic"
 """The view over the rows that the tool generates itself."""
@@ -62,9 +62,9 @@ class PrepareJob:
     def bytes(self, part: Part) -> int:
         """Size of the raw files that a part reads."""
         names = set(sql.PLACEHOLDER.findall(part.query)) & set(self.paths)
-        return sum(path.stat().st_size for name in names for path in several(self.paths[name]))
+        return sum(path.stat().st_size for name in names for path in paths_of(self.paths[name]))
 
     def path(self, name: str) -> Path:
         """Where the raw file `name`, which is no pattern, is."""
-        (path,) = several(self.paths[name])
+        (path,) = paths_of(self.paths[name])
         return path

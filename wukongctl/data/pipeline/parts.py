@@ -198,7 +198,7 @@ def _require_even(engine: Engine, spec: DatasetSpec, query: str) -> None:
     """RunFailed for the line that makes DuckDB take a CSV file for one of a single column."""
     for arguments in sql.csv_calls(query):
         for name in sql.PLACEHOLDER.findall(arguments):
-            for path in lines.several(engine.paths[name]):
+            for path in lines.paths_of(engine.paths[name]):
                 odd = lines.odd_line(path, lines.DELIMITERS)
                 if odd is not None:
                     raise RunFailed(
@@ -213,7 +213,7 @@ def with_runs(
     found = {name for part in parts for name in sql.PLACEHOLDER.findall(part.query)} - set(paths)
     runs = {name: RUN.fullmatch(name) for name in found}
     return dict(paths) | {
-        name: lines.several(paths[run[1]])[int(run[2]) : int(run[3])] for name, run in runs.items() if run
+        name: lines.paths_of(paths[run[1]])[int(run[2]) : int(run[3])] for name, run in runs.items() if run
     }
 
 
@@ -237,7 +237,7 @@ def _by_list(engine: Engine, text: str) -> list[str]:
     if len(lists) != 1:
         return []
     names = sql.PLACEHOLDER.findall(lists[0])
-    sizes = [sum(path.stat().st_size for path in lines.several(engine.paths[name])) for name in names]
+    sizes = [sum(path.stat().st_size for path in lines.paths_of(engine.paths[name])) for name in names]
     return [
         text.replace(lists[0], "[" + ", ".join(f"'{{{name}}}'" for name in names[start:stop]) + "]")
         for start, stop in _runs(sizes)
@@ -248,7 +248,7 @@ def _by_pattern(engine: Engine, text: str) -> list[str]:
     names = [name for name in sql.PLACEHOLDER.findall(text) if not isinstance(engine.paths[name], Path)]
     if len(names) != 1:
         return []
-    sizes = [path.stat().st_size for path in lines.several(engine.paths[names[0]])]
+    sizes = [path.stat().st_size for path in lines.paths_of(engine.paths[names[0]])]
     return [
         text.replace(f"'{{{names[0]}}}'", f"'{{{names[0]}[{start}:{stop}]}}'") for start, stop in _runs(sizes)
     ]

@@ -71,7 +71,7 @@ def _noted(engine: Engine, job: PrepareJob, part: Part, source: int) -> RawRows:
         sniffed=sniffed,
         select=part.query,
         source=source,
-        side={name: tuple(str(p.absolute()) for p in lines.several(engine.paths[name])) for name in sides},
+        side={name: tuple(str(p.absolute()) for p in lines.paths_of(engine.paths[name])) for name in sides},
         folder=str(job.search.absolute()),
     )
 
@@ -128,10 +128,10 @@ def _sniffed(engine: Engine, select: Rewritten, names: list[str]) -> dict[str, s
     """What DuckDB finds out about a CSV file that the recipe does not say."""
     if not names:
         return {}
-    path = lines.several(engine.paths[names[0]])[0]
+    path = lines.paths_of(engine.paths[names[0]])[0]
     given = [f"{name} = {value}" for name, value in select.reader.options.items() if name in SNIFFED]
     arguments = ", ".join([sql.literal(str(path)), *given])
-    found = engine.noted(
+    found = engine.try_rows(
         f"SELECT Delimiter, Quote, Escape, DateFormat, TimestampFormat FROM sniff_csv({arguments})"
     )
     if found is None:

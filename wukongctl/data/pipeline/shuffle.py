@@ -14,7 +14,7 @@ import pyarrow as pa
 from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.pipeline.writer import SplitWriter, Written
 from wukongctl.data.progress import Progress, Report
-from wukongctl.data.query.lines import several
+from wukongctl.data.query.lines import paths_of
 from wukongctl.data.stages import load, save, stage
 
 FOLDER = "shuffled"
@@ -31,7 +31,7 @@ LZ4 = pa.ipc.IpcWriteOptions(compression="lz4")
 
 def buckets(job: PrepareJob) -> int:
     """How many, from the sizes of the raw files alone."""
-    files = {path for place in job.paths.values() for path in several(place)}
+    files = {path for place in job.paths.values() for path in paths_of(place)}
     sizes = (path.stat().st_size * (EXPANSION if path.suffix in COMPRESSED else 1) for path in files)
     return min(sum(sizes) // BUCKET_BYTES + 1, MAX_BUCKETS)
 

@@ -26,7 +26,7 @@ def ids(
     query = sql.ids(file, vocabulary.unknown)
     with tempfile.TemporaryFile(dir=folder) as found:
         with (
-            engine.given("numbered", NUMBERED, _numbered(values, lengths)),
+            engine.registered("numbered", NUMBERED, _numbered(values, lengths)),
             engine.reader(query, BATCH_ROWS) as reader,
         ):
             for batch in reader:

@@ -34,11 +34,13 @@ def place(engine: lines.Queries, query: str, text: str) -> str | None:
     if value is None or len(calls) != 1:
         return None
     raw = f"SELECT * FROM read_csv({calls[0]})"
-    described = engine.noted(f"DESCRIBE {raw}")
+    described = engine.try_rows(f"DESCRIBE {raw}")
     names = [name for name, *_ in described[0]] if described else []
     named = [name for name in names if re.search(rf"\b{re.escape(name)}\b", failed, re.IGNORECASE)]
     texts = ", ".join(f"trim(CAST({sql.identifier(name)} AS VARCHAR))" for name in named)
     numbered = f"SELECT row_number() OVER () AS wukongctl_row, * FROM ({raw})"
     wanted = f"list_contains([{texts}], {sql.literal(value[2].strip())})"
-    found = engine.noted(f"SELECT wukongctl_row FROM ({numbered}) WHERE {wanted} LIMIT 1") if texts else None
+    found = (
+        engine.try_rows(f"SELECT wukongctl_row FROM ({numbered}) WHERE {wanted} LIMIT 1") if texts else None
+    )
     return lines.place(engine, raw, found[0][0][0]) if found and found[0] else None

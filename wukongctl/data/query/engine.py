@@ -129,7 +129,7 @@ class Engine:
         with self._explained(text):
             return self._connection.sql(self._filled(text)).fetchall()
 
-    def aside(self, text: str) -> list[tuple[Any, ...]]:
+    def cursor_rows(self, text: str) -> list[tuple[Any, ...]]:
         """The rows of a question that is asked while a reader may still be open."""
         with self._explained(text):
             return self._connection.cursor().sql(self._filled(text)).fetchall()
@@ -142,7 +142,7 @@ class Engine:
 
     def operators(self, text: str) -> set[str]:
         """Names of the operators of the query's plan."""
-        ((_, plan),) = self.aside(f"EXPLAIN (FORMAT json) {text}")
+        ((_, plan),) = self.cursor_rows(f"EXPLAIN (FORMAT json) {text}")
         return set(_names(json.loads(plan)))
 
     def unreadable(self) -> list[tuple[str, int, str, str]]:
@@ -150,7 +150,7 @@ class Engine:
         with self._explained():
             return _unreadable(self._connection)
 
-    def noted(self, text: str) -> tuple[list[tuple[Any, ...]], list[tuple[str, int, str, str]]] | None:
+    def try_rows(self, text: str) -> tuple[list[tuple[Any, ...]], list[tuple[str, int, str, str]]] | None:
         """The rows of a question asked aside, and what it could not read (see `unreadable`); None if it
         fails."""
         cursor = self._connection.cursor()
@@ -173,7 +173,7 @@ class Engine:
             yield self._connection.sql(self._filled(text)).to_arrow_reader(batch_rows)
 
     @contextmanager
-    def given(self, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> Iterator[None]:
+    def registered(self, name: str, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> Iterator[None]:
         """For a while, a table of that name that can be read once, batch by batch."""
         self._connection.register(name, pa.RecordBatchReader.from_batches(schema, batches))
         try:
@@ -310,7 +310,7 @@ class Engine:
     def _files(self) -> Iterator[Path]:
         """All raw files."""
         for place in self.paths.values():
-            yield from lines.several(place)
+            yield from lines.paths_of(place)
 
     def _odd_line(self) -> str | None:
         """The first line of a raw file that is not as the others, for an error that names no place."""

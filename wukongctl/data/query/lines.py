@@ -38,7 +38,7 @@ class Queries(Protocol):
     dataset: str
     paths: Mapping[str, Path | tuple[Path, ...]]
 
-    def noted(self, text: str) -> tuple[list[tuple[Any, ...]], list[tuple[str, int, str, str]]] | None:
+    def try_rows(self, text: str) -> tuple[list[tuple[Any, ...]], list[tuple[str, int, str, str]]] | None:
         """The rows of a query, and the lines of files that it could not read; None if it fails."""
         ...
 
@@ -69,12 +69,14 @@ def places(engine: Queries, query: str, rows: Sequence[int]) -> dict[int, RowPla
     if len(calls) != 1 or not names or not engine.operators(query) <= ONE_TO_ONE:
         return {}
     # Rows are as many whatever is selected of them, and a SELECT may itself be what fails.
-    accounted = engine.noted(_count(query)) or engine.noted(_count(f"SELECT * FROM read_csv({calls[0]})"))
+    accounted = engine.try_rows(_count(query)) or engine.try_rows(
+        _count(f"SELECT * FROM read_csv({calls[0]})")
+    )
     if accounted is None:
         return {}
     (((total, *_),), rejected) = accounted
     unreadable = {(path, line) for path, line, _, _ in rejected}
-    files = [path for name in names for path in several(engine.paths[name])]
+    files = [path for name in names for path in paths_of(engine.paths[name])]
     quoted = NO_QUOTES.search(calls[0]) is None
     with_header, without, seen = {}, {}, 0
     wanted = set(rows)
@@ -109,7 +111,7 @@ def bad_row(engine: Queries, query: str, row: int, what: str) -> RunFailed:
     return RunFailed(f"{what} in row {row:,} of dataset `{engine.dataset}`", hint=SKIP)
 
 
-def several(place: Path | tuple[Path, ...]) -> tuple[Path, ...]:
+def paths_of(place: Path | tuple[Path, ...]) -> tuple[Path, ...]:
     """The files behind one name of a recipe: one, or those that a pattern found."""
     return (place,) if isinstance(place, Path) else place
 

@@ -11,12 +11,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import duckdb
 
-from wukongctl.data.query import sql
+from wukongctl.data.query import sql, syntax
+from wukongctl.data.query.syntax import Node, nodes
 
 RAW = "wukongctl_raw"
 """What stands for the raw rows in a rewritten SELECT…"""
@@ -36,7 +36,6 @@ READERS = {
 NO_MORE = "none of its files gives its rows one for one"
 NAMED_FILE = re.compile(r'"(\{[^{}"]+\})"')
 """A placeholder that DuckDB has taken for the name of a table."""
-Node = dict[str, Any]
 
 
 class Unwritable(Exception):
@@ -115,13 +114,13 @@ def is_plain(query: str) -> bool:
     except Unwritable:
         return False
     plain = {"type": "STAR", "exclude_list": [], "replace_list": [], "rename_list": [], "columns": False}
-    return not any(node.get("type") == "JOIN" for node in _nodes(tree)) and all(
+    return not any(node.get("type") == "JOIN" for node in nodes(tree)) and all(
         node.get(key) == value for node in _select_lists(tree) for key, value in plain.items()
     )
 
 
 def _select_lists(tree: Node) -> Iterator[Node]:
-    for node in _nodes(tree):
+    for node in nodes(tree):
         if node.get("type") == "SELECT_NODE":
             yield from node["select_list"]
 
@@ -139,25 +138,11 @@ def _text(tree: Node) -> str:
     return NAMED_FILE.sub(r"'\1'", text)
 
 
-@cache
-def _parser() -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(config={"threads": 1})
-
-
 def _asked(question: str, text: str) -> str:
     try:
-        ((answer,),) = _parser().cursor().execute(question, [text]).fetchall()
+        return syntax.ask(question, text)
     except duckdb.Error as error:
         raise Unwritable("this version of DuckDB cannot take it apart") from error
-    return answer
-
-
-def _nodes(tree: Any) -> Iterator[Node]:
-    if isinstance(tree, dict):
-        yield tree
-    children = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
-    for child in children:
-        yield from _nodes(child)
 
 
 class _Leaf(NamedTuple):
@@ -252,10 +237,10 @@ def _bare(table: Node | None, expression: Node | None = None) -> Node:
 def _require_once(tree: Node, leaf: _Leaf) -> None:
     """Unwritable where the file of `leaf` is read in two places: a row's values then depend on other rows."""
     mine = _files(leaf.node)
-    readers = [node for node in _nodes(tree) if node.get("type") in ("BASE_TABLE", "TABLE_FUNCTION")]
+    readers = [node for node in nodes(tree) if node.get("type") in ("BASE_TABLE", "TABLE_FUNCTION")]
     if sum(bool(mine & _files(node)) for node in readers) > 1:
         raise Unwritable("it reads the file of the rows more than once")
-    keys = [node["key"] for node in _nodes(tree) if {"key", "value"} == node.keys()]
+    keys = [node["key"] for node in nodes(tree) if {"key", "value"} == node.keys()]
     named = [key.lower() for key in keys if isinstance(key, str)]  # that of RENAME is an object
     for name in named:
         uses = sum(node.get("table_name", "").lower() == name for node in readers)
@@ -269,7 +254,7 @@ def _files(node: Node) -> set[str]:
     if node["type"] == "BASE_TABLE":
         return {node["table_name"]}
     arguments = node["function"]["arguments"][:1]
-    return {inner["text"] for inner in _nodes(arguments) if inner.get("kind") == "STRING"}
+    return {inner["text"] for inner in nodes(arguments) if inner.get("kind") == "STRING"}
 
 
 def _written(tree: Node, source: int, *, keep: bool, number: bool) -> tuple[str, str]:
@@ -311,7 +296,7 @@ def _number(path: _Path) -> str:
     """Hand the number of each raw row from level to level; its name in the result."""
     column = copy.deepcopy(_parse(f"SELECT {ROW} AS alias")["statements"][0]["node"]["select_list"][0])
     for depth, node in enumerate(reversed(path.levels)):
-        for star in (inner for inner in _nodes(node["select_list"]) if inner.get("type") == "STAR"):
+        for star in (inner for inner in nodes(node["select_list"]) if inner.get("type") == "STAR"):
             if star["expr"] is None and not star["relation_name"]:
                 star["exclude_list"] = [*star["exclude_list"], f"{ROW}{depth}"]
         node["select_list"].append(

@@ -31,10 +31,8 @@ CLOCK = frozenset(
 TEXT = frozenset({"VARCHAR", "TEXT", "STRING", "CHAR", "BPCHAR"})
 JOINING = frozenset({"concat", "concat_ws", "||", "format", "printf"})
 """Functions that spell their arguments out."""
-SERIALIZED = (
-    "SELECT json_serialize_sql(?::VARCHAR, skip_empty := true, skip_null := true, skip_default := true)"
-)
-Node = Mapping[str, Any]
+SERIALIZED = "SELECT json_serialize_sql($1, skip_empty := true, skip_null := true, skip_default := true)"
+Node = dict[str, Any]
 
 
 class Reads(NamedTuple):
@@ -67,13 +65,15 @@ def _parser() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(config={"threads": 1})
 
 
+def ask(question: str, text: str) -> str:
+    """The answer of a DuckDB without data to a SELECT of one value, of which `text` is the parameter."""
+    ((answer,),) = _parser().cursor().execute(question, [text]).fetchall()
+    return answer
+
+
 def parse(query: str) -> Node | None:
     """The tree of one SELECT; None for text that is none, of which DuckDB says more when it runs."""
-    ask = (
-        "SELECT json_serialize_sql($1::VARCHAR, skip_empty := true, skip_null := true, skip_default := true)"
-    )
-    ((text,),) = _parser().cursor().execute(ask, [query]).fetchall()
-    made = json.loads(text)
+    made = json.loads(ask(SERIALIZED, query))
     return None if made["error"] or len(made["statements"]) != 1 else made["statements"][0]["node"]
 
 
