@@ -79,8 +79,8 @@ def trained(manifest: Manifest, folder: Path) -> dict[str, Any]:
 
 
 def doubts(made: Draft) -> tuple[str, ...]:
-    """What is said of the values, but not that the table is small."""
-    return tuple(doubt for doubt in made.doubts if "too few to judge" not in doubt)
+    """What is said of the values, but not that the table, or its positives, are few."""
+    return tuple(doubt for doubt in made.doubts if "too few to" not in doubt)
 
 
 def uses(made: Draft) -> dict[str, str]:

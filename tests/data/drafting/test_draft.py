@@ -129,7 +129,8 @@ def test_labels(tmp_path: Path, values: list[Any], expression: str, positives: i
         (lines("label,b", "1,{i}"), "label", "`label` cannot be a label: it holds one value only"),
         (lines("name,b", "n{i},{i}"), "name", "it holds 40 different texts"),
         (lines("click,b", "{label},{i}"), "clik", "has no column `clik`"),
-        (lines("click", "{label}"), None, "no column of `t.csv` can be a feature"),
+        (lines("click", "{label}"), None, "`t.csv` has one column, `click`; a dataset needs a label and"),
+        (lines("other", "{label}"), "label", "`t.csv` has one column, `other`; a dataset needs a label and"),
     ],
 )
 def test_tables_that_are_no_dataset(tmp_path: Path, content: str, label: str | None, words: str) -> None:
@@ -160,6 +161,31 @@ def test_files_of_other_kinds_are_called_what_they_are(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     with pytest.raises(UsageError, match="`logs` is a folder"):
         draft("logs")
+
+
+NOISE = random.Random(0).randbytes(5000)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\x89PNG\r\n\x1a\n" + NOISE, "is a PNG image"),
+        (b"\xff\xd8\xff\xe0" + NOISE, "is a JPEG image"),
+        (b"%PDF-1.4\n" + NOISE, "is a PDF document"),
+        (b"<!DOCTYPE html><html><body>Sign in</body></html>", "is a page of HTML"),
+        (NOISE, "it holds bytes that are no text"),
+        (gzip.compress(NOISE), "it holds bytes that are no text"),
+        (Path(__file__).read_bytes(), "its lines have no columns in common"),
+    ],
+    ids=range(7),
+)
+def test_no_line_is_at_fault_in_what_is_no_table(content: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(UsageError, match=words) as caught:
+        draft("t.csv")
+    assert "`t.csv` is" in str(caught.value)
+    assert "table" in str(caught.value)
+    assert not {"iconv", "line"} & set(str(caught.value.hint).split())
 
 
 def test_damaged_files_are_one_line_errors(tmp_path: Path) -> None:
@@ -432,12 +458,27 @@ def test_many_ordinary_tables_prepare_and_train_as_printed(tmp_path: Path, table
     survives(table, ending, tmp_path)
 
 
-def test_a_label_with_an_odd_value_stays_a_label() -> None:
+def test_a_few_other_numbers_in_a_label_of_0_and_1_are_slips(tmp_path: Path) -> None:
     pick = random.Random(0)
-    write({"y": [2, *(int(pick.random() < 0.6) for _ in range(999))], "a": [*range(100)] * 10}, Path("t.csv"))
+    y = [2, *(int(pick.random() < 0.6) for _ in range(999))]
+    write({"y": y, "a": [*range(100)] * 10}, Path("t.csv"))
     made = draft("t.csv")
-    assert made.label.expression == '"y" > 0'
-    assert "# a guess: 0 and 1 tell clicks, but there are others: `2`" in made.text
+    assert made.label.expression == '"y"'
+    said = (
+        "`y` is `0` or `1`, but for `2` (1 row, first in line 2): these rows are left out; `--positive` keeps"
+    )
+    assert said in "".join(made.doubts)
+    assert sum(split.rows for split in prepared(made, tmp_path).splits.values()) == 999
+    kept = prepared(draft("t.csv", positive=["1", "2"]), tmp_path)
+    assert sum(split.rows for split in kept.splits.values()) == 1000
+    assert sum(split.positives for split in kept.splits.values()) == sum(value > 0 for value in y)
+
+
+def test_counts_stay_counts() -> None:
+    pick = random.Random(0)
+    y = [min(int(pick.expovariate(2)), 2) for _ in range(1000)]
+    write({"y": y, "a": [*range(100)] * 10}, Path("t.csv"))
+    assert draft("t.csv").label.expression == '"y" > 0'
 
 
 @pytest.mark.parametrize(("days", "open_"), [(12, True), (28, False)])

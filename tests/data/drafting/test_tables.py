@@ -370,6 +370,65 @@ def test_numbers_that_stand_apart_are_said_with_the_sql_that_makes_them_missing(
     assert not [doubt for doubt in drafted(numbered).doubts if "stands apart" in doubt]
 
 
+def test_both_sentinels_of_a_column_are_said_and_take_no_part_in_its_shape(tmp_path: Path) -> None:
+    pick = random.Random(0)
+    ages: list[float] = [pick.choice([-1, 999]) if i % 20 == 0 else pick.randint(18, 79) for i in range(ROWS)]
+    spent = [999 if i % 20 == 0 else -1 if i % 21 == 0 else pick.lognormvariate(3, 1) for i in range(ROWS)]
+    held = [pick.choice([-99, -1]) if i % 9 == 0 else pick.randrange(40) for i in range(ROWS)]
+    table = {"age": ages, "spent": spent, "held": held, "click": [pick.randrange(2) for _ in range(ROWS)]}
+    write(table, Path("t.csv"))
+    made = draft("t.csv")
+    for name in ("age", "spent"):
+        assert f"NULLIF(NULLIF(\"{name}\", '999'), '-1') AS \"{name}\"" in said(made)
+    assert "NULLIF(NULLIF(\"held\", '-99'), '-1') AS \"held\"" in said(made)
+    assert "of `age` stand apart from the others (18 to 79)" in said(made)
+    assert "log1p" not in made.text  # -1 would be 0 to it
+    change = ", ".join(
+        f'{NULLIF} AS "{name}"'
+        for name in ("age", "spent", "held")
+        for NULLIF in [f"NULLIF(NULLIF(\"{name}\", '{-99 if name == 'held' else 999}'), '-1')"]
+    )
+    text = made.text.replace("SELECT * FROM", f"SELECT * REPLACE ({change}) FROM")
+    statistics = prepared(made._replace(text=text), tmp_path).statistics
+    assert statistics is not None
+    assert statistics.features["age"].missing["train"] == pytest.approx(0.05, abs=0.01)
+    assert statistics.features["held"].missing["train"] == pytest.approx(0.11, abs=0.02)
+
+
+def test_a_sentinel_does_not_make_numbers_skewed() -> None:
+    pick = random.Random(0)
+    ages = [999 if i % 4 == 0 else pick.randint(18, 79) for i in range(ROWS)]
+    write({"age": ages, "click": [pick.randrange(2) for _ in range(ROWS)]}, Path("t.csv"))
+    assert "log1p" not in draft("t.csv").text
+
+
+def test_few_positives_are_said_at_both_steps(tmp_path: Path) -> None:
+    pick = random.Random(0)
+    table = {"a": [f"v{pick.randrange(9)}" for _ in range(ROWS)], "b": [pick.random() for _ in range(ROWS)]}
+    write(table | {"click": [int(i % 100 == 0) for i in range(ROWS)]}, Path("t.csv"))
+    made = draft("t.csv")
+    few = f"only {ROWS // 100} of {ROWS:,} rows are positive, about {ROWS * 8 // 1000} to train on"
+    assert few in said(made)
+    manifest = prepared(made, tmp_path)
+    (problem,) = manifest.problems
+    assert f"only {manifest.splits['train'].positives} positives in `train`" in problem
+    write(table | {"click": [int(i % 2 == 0) for i in range(ROWS)]}, Path("t.csv"))
+    assert "rows are positive" not in said(draft("t.csv"))
+
+
+def test_ids_that_come_once_in_a_small_table_stay() -> None:
+    """Two of them go together value by value, which says nothing where each value is there once."""
+    for rows in (30, 200):
+        names = ("user_id", "movie_id", "account", "sku")
+        table: Table = {name: [f"{name}{i * 7}" for i in range(rows)] for name in names}
+        table["age"] = [i * 31 % 97 for i in range(rows)]
+        table["click"] = [i % 3 % 2 for i in range(rows)]
+        write(table, Path("t.csv"))
+        made = draft("t.csv")
+        assert {uses(made)[name] for name in names} == {"categorical"}
+        assert f"{rows} rows are too few to judge columns or models by" in made.doubts
+
+
 def test_markers_among_numbers_are_missing_and_said() -> None:
     made = drafted(dirty)
     assert doubts(made)[0].startswith("read as missing: ")

@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from wukongctl.config.loading import validate
 from wukongctl.config.positions import parse
 from wukongctl.data.acquire import patterns
 from wukongctl.data.acquire.sources import by_name
-from wukongctl.data.drafting import guess, joins, page, selecting, splitting, suspects, trying
+from wukongctl.data.drafting import guess, joins, objects, page, selecting, splitting, suspects, trying, units
 from wukongctl.data.drafting.counting import LOOKED_AT
 from wukongctl.data.drafting.guess import Role
 from wukongctl.data.drafting.labels import Label
@@ -22,9 +22,15 @@ from wukongctl.data.drafting.recipe import Recipe
 from wukongctl.data.drafting.selecting import Selection
 from wukongctl.data.drafting.splitting import SplitGuess
 from wukongctl.data.drafting.trying import SplitTrial
+from wukongctl.data.pipeline.description import LEAST_TO_JUDGE, LEAST_TO_LEARN
 from wukongctl.data.query import sql, tables
 from wukongctl.data.query.engine import Engine
-from wukongctl.errors import UsageError
+from wukongctl.data.query.tables import Table
+from wukongctl.errors import RunFailed, UsageError
+
+SPLITS = ("train", "valid")
+SHOWN = 6
+"""Columns that one remark names."""
 
 
 class Draft(NamedTuple):
@@ -64,11 +70,19 @@ def draft(
     with tempfile.TemporaryDirectory() as folder:
         engine = Engine(chosen, places, spill=Path(folder), search=Path())
         try:
-            known = {path: tables.describe(engine, _first(place), path) for path, place in places.items()}
+            known = {path: _described(engine, path, _first(place)) for path, place in places.items()}
             reading = Reading(engine, file, known[file], [(side, known[side.file]) for side in sides])
             return _Drafting(chosen, reading, reading.label(label, positive)).draft()
         finally:
             engine.close()
+
+
+def _described(engine: Engine, path: str, first: Path) -> Table:
+    try:
+        return tables.describe(engine, first, path)
+    except RunFailed:
+        tables.require_table(first)  # no line is at fault in what is none
+        raise
 
 
 def _first(place: Path | tuple[Path, ...]) -> Path:
@@ -107,6 +121,7 @@ class _Drafting:
         rest = [column for column in self.columns if column not in label.read]
         self.time, self.partial = guess.time(rest), guess.partial_time(rest)
         self.names = reading.names(label)
+        self.answered = (0, 0)
 
     def draft(self) -> Draft:
         roles = self._roles()
@@ -116,9 +131,11 @@ class _Drafting:
         rule = self._split(roles)
         if rule.grouped:
             roles = self._without_group(roles, rule.grouped)
+        roles, apart = self._without_sentinels(roles)
         recipe = self._recipe(roles, rule)
-        doubts = (*self._doubts(roles), *told, *self._sentinels(roles))
-        text = recipe.changed(doubts=(*told, *self._sentinels(roles))).text()
+        told += [*self._few_positives(), *apart, *self._unread(roles)]
+        doubts = (*self._doubts(roles), *rule.doubts, *told)
+        text = recipe.changed(doubts=told).text()
         spec = validate(parse(text, f"{self.name}.yaml"), DatasetSpec)  # a mistake of ours, not of the user's
         self.engine.types(sql.source(spec.rows or ""))
         return Draft(self.name, text, self.label, tuple(roles), doubts)
@@ -148,7 +165,8 @@ class _Drafting:
         said: list[str] = []
         out, alike = suspects.doubles(self.engine, roles)
         roles = [_noted(role, alike.get(role.column.name)) for role in roles]
-        positives, rows = self._answered(roles)
+        said += [_alike(alike)] if alike else []
+        positives, rows = self.answered = self._answered(roles)
         for role in roles:
             column = role.column
             if role.kind in ("left out", "vector") or column.name in out:
@@ -172,6 +190,29 @@ class _Drafting:
         selection.known = selection.answered = ""
         label = f"SELECT TRY_CAST(({self._expression()}) AS DOUBLE) AS y FROM ({selection.text(LOOKED_AT)})"
         return suspects.answer(self.engine, label)
+
+    def _few_positives(self) -> Iterator[str]:
+        """A remark where the rarer label has few rows; of small tables all is said already."""
+        positives, rows = self.answered
+        rarer = min(positives, rows - positives)
+        train, valid = (int(rarer * splitting.RATIO[name] / sum(splitting.RATIO.values())) for name in SPLITS)
+        few = train < LEAST_TO_LEARN or valid < LEAST_TO_JUDGE
+        if self.reading.is_whole and rows >= guess.SMALL and few:
+            what = "positive" if rarer == positives else "negative"
+            yield (
+                f"only {rarer:,} of {rows:,} rows are {what}, about {train:,} to train on and {valid:,} in "
+                "each held-out split: too few to tell models apart"
+            )
+
+    def _unread(self, roles: Sequence[Role]) -> Iterator[str]:
+        """What texts and structs hold that SQL could make features of."""
+        for role in roles:
+            if role.kind in ("categorical", "left out"):
+                said = objects.remark(self.reading.counts, role.column) or (
+                    None if role.column.is_nested else units.remark(self.reading.counts, role.column)
+                )
+                if said is not None:
+                    yield said
 
     def _without_group(self, roles: Sequence[Role], name: str) -> list[Role]:
         """What is in one split only cannot be learned for another, unless it is the only feature."""
@@ -252,13 +293,23 @@ class _Drafting:
         out = {role.column.name for role in roles if role.kind == "left out"}
         return self.reading.remarks(out, self.time)
 
-    def _sentinels(self, roles: Sequence[Role]) -> list[str]:
-        changes = self.reading.conversions(self.label, self.time)
-        found = (
-            suspects.sentinels(self.reading.counts, c, changes.get(c.name, sql.identifier(c.name)))
-            for c in (role.column for role in roles if role.kind == "numeric")
-        )
-        return [said for said in found if said is not None]
+    def _without_sentinels(self, roles: Sequence[Role]) -> tuple[list[Role], list[str]]:
+        """Amounts as they are without their sentinels, and what is to be said of these."""
+        changes, said, known = self.reading.conversions(self.label, self.time), [], []
+        for role in roles:
+            column = role.column
+            found = suspects.sentinels(self.reading.counts, column) if role.kind == "numeric" else None
+            if found is not None:
+                said.append(found.remark(column, changes.get(column.name, sql.identifier(column.name))))
+            known.append(role if found is None else role._replace(column=found.others))
+        return known, said
+
+
+def _alike(known: Mapping[str, str]) -> str:
+    """One remark for all features that go with another one."""
+    listed = [f"`{name}` {why}" for name, why in known.items()]
+    more = f", and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+    return f"{', '.join(listed[:SHOWN])}{more}: one of them may be enough"
 
 
 def _noted(role: Role, more: str | None) -> Role:

@@ -21,7 +21,9 @@ CODES = re.compile(
     r"|hour|weekday|day|month|gender|sex|country|city|region|os|browser|lang|no)(_|$)|^c_?\d+$"
 )
 IDS = re.compile(
-    r"(^|_)(id|uid|uuid|user|customer|member|visitor|patient|item|product|movie|song|article|video|book)$"
+    r"(^|_)(id|uid|uuid|guid|key|code|nbr|sku|asin|isbn|user|customer|member|visitor|patient|account|client|device"
+    r"|subscriber|household|item|product|movie|song|article|video|book|ad|campaign|advertiser|merchant|seller"
+    r"|shop|store)$"
 )
 ROWS = re.compile(
     r"(^|_)(impression|request|event|transaction|encounter|click|log|record|row|order|visit|query|auction|bid"
@@ -258,7 +260,9 @@ def min_count(column: Column) -> int:
 
 
 def is_skewed(column: Column) -> bool:
-    """Counts with a long tail, which a logarithm tames."""
+    """Counts with a long tail, which a logarithm tames; it would take a sentinel of -1 for 0."""
+    if column.has_negative_sentinel:
+        return False
     return column.low >= -10 and column.high > 100 and column.mean > 1.5 * max(column.median, 0)
 
 

@@ -36,6 +36,8 @@ MOST_CLASSES = 20
 LEAST_ROWS = 20
 """A rarer value is no class that could be learned."""
 SHOWN = 6
+MOST_SLIPS, FEW_SLIPS = 2, 0.01
+"""Different numbers beside 0 and 1, and their share of the rows, that are slips; more are counts."""
 
 
 class Label(NamedTuple):
@@ -259,11 +261,24 @@ def _positive(column: Column) -> tuple[str, str]:
 def _of_numbers(column: Column, name: str, *, sure: bool) -> Label | None:
     if (column.distinct, column.low, column.high) == (2, 0, 1):
         return Label(column, name, "")
+    slips = _slips(column)
+    if slips:
+        return Label(column, name, "", odd=slips)
     made = _by_rule(column, name, sure=sure)
     if made is None:
         return None
     rule = made.expression.replace(name, page.sql_name(column.name))
     return made._replace(doubt=f"{made.note}; `{rule}` is taken as positive; `--label` says otherwise")
+
+
+def _slips(column: Column) -> tuple[str, ...]:
+    """Numbers in a label of 0 and 1 that are so few that they are mistakes rather than counts."""
+    if len(column.values) != column.distinct or set(column.values[:2]) != {"0", "1"}:
+        return ()
+    rows = sum(column.frequencies[2:])
+    return (
+        column.values[2:] if column.distinct <= 2 + MOST_SLIPS and rows <= FEW_SLIPS * column.filled else ()
+    )
 
 
 def _by_rule(column: Column, name: str, *, sure: bool) -> Label | None:

@@ -93,6 +93,8 @@ class Column:
     """Whether every value is a day as eight digits, `20240131`."""
     is_rising: bool = False
     """Whether whole numbers rise from row to row."""
+    has_negative_sentinel: bool = False
+    """Whether a number such as -1 is among amounts and stands for something else."""
     pattern: int = 0
     """A digest of which rows have equal values, whatever these are."""
 
@@ -202,16 +204,42 @@ def _closer(engine: Engine, counts: ValueCounts, column: Column) -> Column:
     return _as_list(engine, counts, column)
 
 
+def without(counts: ValueCounts, column: Column, values: Sequence[str]) -> Column:
+    """The amounts of a column of numbers as they are without some of its values."""
+    listed = ", ".join(map(sql.literal, values))
+    number = (
+        f"SELECT TRY_CAST(v AS DOUBLE) AS x, n FROM {counts.table(column.name)} WHERE v NOT IN ({listed})"
+    )
+    asked = f"SELECT sum(n), min(x), max(x), sum(n * x) / sum(n) FROM ({number})"
+    ((filled, low, high, mean),) = counts.engine.rows(asked)
+    median = _median(counts.engine, number, int(filled))
+    negative = any(value.startswith("-") for value in values)
+    return replace(
+        column,
+        filled=int(filled),
+        low=low,
+        high=high,
+        mean=mean,
+        median=median,
+        has_negative_sentinel=negative,
+    )
+
+
+def _median(engine: Engine, number: str, filled: int) -> float:
+    """Of the numbers `x`, each in `n` rows, of a query."""
+    sums = f"SELECT x, sum(n) OVER (ORDER BY x) AS c FROM ({number}) WHERE isfinite(x)"
+    both = ", ".join(f"min(x) FILTER (2 * c {reached} {filled})" for reached in (">=", ">"))
+    ((lower, upper),) = engine.rows(f"SELECT {both} FROM ({sums})")
+    return (float(lower) + float(upper)) / 2
+
+
 def _ordered(engine: Engine, table: str, column: Column) -> Column:
     number = f"SELECT TRY_CAST(v AS DOUBLE) AS x, n, first FROM {table} WHERE v IS NOT NULL"
-    sums = f"SELECT x, sum(n) OVER (ORDER BY x) AS c FROM ({number}) WHERE isfinite(x)"
-    both = ", ".join(f"min(x) FILTER (2 * c {reached} {column.filled})" for reached in (">=", ">"))
-    ((lower, upper),) = engine.rows(f"SELECT {both} FROM ({sums})")
     rising = False
     if column.is_integer and column.is_unique:
         falls = f"SELECT x < lag(x) OVER (ORDER BY first) AS falls FROM ({number})"
         ((rising,),) = engine.rows(f"SELECT count(*) FILTER (falls) = 0 FROM ({falls})")
-    return replace(column, median=(float(lower) + float(upper)) / 2, is_rising=bool(rising))
+    return replace(column, median=_median(engine, number, column.filled), is_rising=bool(rising))
 
 
 def _time_formats(engine: Engine, table: str, column: Column) -> list[str]:

@@ -39,6 +39,7 @@ class Reading:
         else:
             self.table, self.order, self.rows = table, "", _copied(engine, file, table)
         table = self.table
+        _require_several(file, table)
         self.counts = ValueCounts(engine, profile.flat(table.columns))
         self.writings = writing.look(self.counts, table.columns)
         for column, expression in self.meant().items():
@@ -125,7 +126,8 @@ class Reading:
             for value, rows, first in found
         )
         answers = " or ".join(f"`{value}`" for value in sorted(label.answers))
-        return label._replace(doubt=f"`{name}` is {answers}, but for {shown}: these rows are left out")
+        doubt = f"`{name}` is {answers}, but for {shown}: these rows are left out; `--positive` keeps them"
+        return label._replace(doubt=doubt)
 
     def _place(self, value: str, row: int) -> str:
         """Where the row of that position, from 0, is: its line, if the file has the value there."""
@@ -155,6 +157,17 @@ class Reading:
         if self.rows < guess.SMALL:
             said.append(f"{self.rows:,} rows are too few to judge columns or models by")
         return (*self.table.doubts, *said)
+
+
+def _require_several(file: str, table: Table) -> None:
+    """UsageError for a table of one column."""
+    if len(table.columns) < 2:
+        raise UsageError(
+            f"`{file}` has one column, {', '.join(f'`{name}`' for name in table.columns)}; a dataset needs a "
+            "label and at least one feature",
+            hint="add columns that are known before the label; if there are others already, separate them by "
+            "`,` `;` `|` or tabs",
+        )
 
 
 def _require_same(engine: Engine, file: str, table: Table) -> None:

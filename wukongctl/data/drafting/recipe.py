@@ -48,7 +48,7 @@ class Recipe:
             f"files: {{{places}}} # found beside this recipe, or in --source",
             *_remarks(self.said),
             *page.block("rows", self.rows),
-            *_remarks(self.rule.said),
+            *_remarks((*self.rule.said, *self.rule.doubts)),
             f"split: {page.flow(self.rule.split)}",
             *_remarks(self.label_said),
             f"label: {page.scalar(self.label)}",

@@ -55,6 +55,8 @@ class SplitGuess(NamedTuple):
     """The column whose every value is in one split only."""
     numbered: bool = False
     """Whether it needs the number of the row in the SELECT."""
+    doubts: tuple[str, ...] = ()
+    """What a person should decide, also as comments."""
 
 
 def group(columns: Sequence[Column]) -> Column | None:
@@ -106,7 +108,7 @@ def rules(
         known = (
             f"by a hash of `{apart.name}`: all rows of one are in the same split ({apart.distinct:,} of them)"
         )
-        yield SplitGuess(_hashed(page.sql_name(names[apart.name][0])), (known, *late), apart.name)
+        yield SplitGuess(_hashed(page.sql_name(names[apart.name][0])), (known,), apart.name, doubts=late)
     yield from _ungrouped(counts, columns, roles, names, late)
 
 
@@ -116,19 +118,23 @@ def _ungrouped(
     used = [role.column for role in roles if role.kind != "left out"]
     rows, different = used[0].rows, _different(counts, used)
     again = person(columns)
-    said = late
+    doubts = late
     if again is not None:
         key = page.scalar(page.sql_name(names[again.name][0]))
-        said = (
+        doubts = (
             f"each `{again.name}` is in several splits; with `key: {key}` the test would be on new ones",
             *late,
         )
     by_features = SplitGuess(
-        _hashed(_key(used, names)), ("by a hash of the features, so that equal rows stay together", *said)
+        _hashed(_key(used, names)),
+        ("by a hash of the features, so that equal rows stay together",),
+        doubts=doubts,
     )
-    by_order = SplitGuess({"by": "order", "ratio": RATIO}, ("the first rows train, the last test", *said))
+    by_order = SplitGuess(
+        {"by": "order", "ratio": RATIO}, ("the first rows train, the last test",), doubts=doubts
+    )
     by_number = SplitGuess(
-        _hashed(ROW), ("at random, by a hash of the number of the row", *said), numbered=True
+        _hashed(ROW), ("at random, by a hash of the number of the row",), numbered=True, doubts=doubts
     )
     if different >= DIFFERENT * rows:
         yield from (by_features, by_number, by_order)
@@ -137,7 +143,7 @@ def _ungrouped(
         copies = f"{1 - different / rows:.0%} of the rows repeat another one, its label included"
         leaking = f"{copies}: {_with_a_copy(counts, used):.0%} of the test rows are copies of train rows"
         yield by_features._replace(said=(*by_features.said, copies))
-        yield by_number._replace(said=(*by_number.said, leaking))
+        yield by_number._replace(doubts=(*by_number.doubts, leaking))
         yield by_order._replace(said=(*by_order.said, copies))
         return
     few = (

@@ -3,14 +3,14 @@ that is known only afterwards; and numbers that stand for something else than th
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 from wukongctl.data.drafting.counting import LOOKED_AT, TEXT, ValueCounts
 from wukongctl.data.drafting.guess import Role, snake
-from wukongctl.data.drafting.profile import Column
+from wukongctl.data.drafting.profile import Column, without
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
 
@@ -28,19 +28,26 @@ AFTERWARDS = re.compile(
 )
 ALIKE = 0.9999
 """Correlation of numbers that are the same but for unit and rounding."""
+UNIQUE = 0.9
+"""Share of different values from which equal ones are too few to compare columns by."""
 CHANCE = 1e-6
 """How unlikely one label by chance must be before `only where the label is 1` means something."""
 SENTINEL = re.compile(r"9{2,}(\.[09]+)?|8{3,}(\.0+)?|-(1|9+|8{2,})(\.0+)?")
 LEAST_SENTINEL = 5
-APART = 2.0
-"""A high sentinel is at least this many times the highest other value."""
+MOST_SENTINELS = 4
+"""At each end of a column."""
+APART, PEAK = 2.0, 30
+"""A high sentinel is at least this many times the highest other value, or has so many times its rows."""
+_Value = tuple[str, float, int]
+"""A value as text and as a number, and its rows."""
 
 
 def doubles(engine: Engine, roles: Iterable[Role]) -> tuple[dict[str, str], dict[str, str]]:
     """Features that go with an earlier one value by value: those to leave out and those to remark → why.
 
     Equal values stand in the same rows of both. An amount says more than the code of its item, and of two
-    amounts each has an order of its own, unless they are in proportion.
+    amounts each has an order of its own, unless they are in proportion. Codes of which nearly every row has
+    another one go together whatever they mean.
     """
     out: dict[str, str] = {}
     said: dict[str, str] = {}
@@ -48,6 +55,8 @@ def doubles(engine: Engine, roles: Iterable[Role]) -> tuple[dict[str, str], dict
     for kind, column in (
         (role.kind, role.column) for role in roles if role.kind in ("categorical", "numeric")
     ):
+        if kind == "categorical" and column.distinct >= UNIQUE * column.filled:
+            continue
         earlier = first.setdefault((kind, column.pattern, column.distinct, column.filled), column)
         if earlier is column or column.distinct < 2 or not _goes_with(engine, earlier, column):
             continue
@@ -177,25 +186,52 @@ def _only(column: Column, known: Telling, positives: int, rows: int) -> str | No
     return None
 
 
-def sentinels(counts: ValueCounts, column: Column, text: str) -> str | None:
-    """What to say of a number such as 999 or -1 that stands apart from the others.
+class Sentinels(NamedTuple):
+    """Numbers such as 999 or -1 that stand apart from the others, with the rows that hold them."""
 
-    `text` is SQL of the column.
-    """
+    values: tuple[tuple[str, int], ...]
+    others: Column
+    """The column as it is without them."""
+
+    def remark(self, column: Column, text: str) -> str:
+        """What to say of them; `text` is SQL of the column."""
+        shown = [f"{value} in {rows / column.rows:.1%}" for value, rows in self.values]
+        stand, mean = ("stand", "they mean") if len(shown) > 1 else ("stands", "it means")
+        missing = text
+        for value, _ in self.values:
+            missing = f"NULLIF({missing}, {value if column.type != 'VARCHAR' else sql.literal(value)})"
+        return (
+            f"{' and '.join(shown)} of `{column.name}` {stand} apart from the "
+            f"others ({self.others.low:g} to {self.others.high:g}); if {mean} "
+            f"missing, select `{missing} AS {sql.identifier(column.name)}`"
+        )
+
+
+def sentinels(counts: ValueCounts, column: Column) -> Sentinels | None:
+    """The sentinels at both ends of a column of numbers."""
     if not column.is_number or column.distinct < 4:
         return None
     number = f"SELECT v, TRY_CAST(v AS DOUBLE) AS x, n FROM {counts.table(column.name)} WHERE v IS NOT NULL"
-    ends = [f"SELECT * FROM ({number}) ORDER BY x {order} LIMIT 2" for order in ("", "DESC")]
+    ends = [
+        f"SELECT * FROM ({number}) ORDER BY x {order} LIMIT {MOST_SENTINELS + 1}" for order in ("", "DESC")
+    ]
     lowest, highest = ([(str(v), float(x), int(n)) for v, x, n in counts.engine.rows(end)] for end in ends)
-    for (value, number_, rows), others, apart in (
-        (highest[0], (column.low, highest[1][1]), highest[0][1] >= APART * max(highest[1][1], 1)),
-        (lowest[0], (lowest[1][1], column.high), lowest[0][1] < 0 <= lowest[1][1]),
-    ):
-        if apart and rows >= LEAST_SENTINEL and SENTINEL.fullmatch(value) and abs(number_) >= 1:
-            missing = f"NULLIF({text}, {value if column.type != 'VARCHAR' else sql.literal(value)})"
-            return (
-                f"{value} in {rows / column.rows:.1%} of `{column.name}` stands apart from the others "
-                f"({others[0]:g} to {others[1]:g}); if it means missing, select "
-                f"`{missing} AS {sql.identifier(column.name)}`"
-            )
-    return None
+    low = _leading(lowest, lambda last, other: last[1] < 0 <= other[1])
+    high = _leading(
+        highest, lambda last, other: last[1] >= APART * max(other[1], 1) or last[2] >= PEAK * other[2]
+    )
+    if (not low and not high) or len(low) + len(high) > column.distinct - 2:
+        return None
+    values = tuple((value, rows) for value, _, rows in (*high, *low))
+    return Sentinels(values, without(counts, column, [value for value, _ in values]))
+
+
+def _leading(ordered: list[_Value], stands_apart: Callable[[_Value, _Value], bool]) -> list[_Value]:
+    """The first values that may be sentinels, as many as stand apart from the next one."""
+    likely = [
+        SENTINEL.fullmatch(v) is not None and n >= LEAST_SENTINEL and abs(x) >= 1 for v, x, n in ordered
+    ]
+    count = min(([*likely, False]).index(False), len(ordered) - 1)
+    while count and not stands_apart(ordered[count - 1], ordered[count]):
+        count -= 1
+    return ordered[:count]

@@ -39,7 +39,7 @@ def first_good(
             return rule
         if fallback is None:
             fallback = (
-                rule._replace(said=(*rule.said, "some split has only one class")) if one_class else rule
+                rule._replace(doubts=(*rule.doubts, "some split has only one class")) if one_class else rule
             )
     return fallback
 

@@ -30,6 +30,10 @@ Vectors = dict[int, pretrained.WrittenVectors]
 """Frozen tables, by their position among tables."""
 
 
+LEAST_TO_LEARN, LEAST_TO_JUDGE = 200, 50
+"""Rows of the rarer class in train, and in a split that is held out, from which on nothing is said."""
+
+
 @dataclass(frozen=True)
 class EncodedData:
     """What the stages gave; `written` are the pieces of each split, `splits` what they make together."""
@@ -157,7 +161,7 @@ def _notes(spec: DatasetSpec, outcome: EncodedData) -> list[str]:
     """What a person should know although no check failed."""
     rows = "1 bad row was" if outcome.rejected == 1 else f"{outcome.rejected:,} bad rows were"
     notes = [f"{rows} left out: see `{rejects.FILE}`"] if outcome.rejected else []
-    notes += _one_class(outcome.splits)
+    notes += [*_one_class(outcome.splits), *_few_of_a_class(outcome.splits)]
     if not spec.files and spec.generator is None:
         notes.append("the recipe lists no `files`: a change of what its SQL reads will go unnoticed")
     notes += _constant(spec, outcome)
@@ -186,6 +190,21 @@ def _one_class(splits: Mapping[SplitName, Split]) -> Iterator[str]:
         if not split.has_both_classes:
             said = f"every label in `{name}` is {int(split.positives > 0)} ({split.rows:,} rows)"
             yield f"{said}: it has no AUC; give `split` another ratio, key or rule"
+
+
+def _few_of_a_class(splits: Mapping[SplitName, Split]) -> Iterator[str]:
+    """One remark for the splits whose rarer class has few rows, if it has any."""
+    few = []
+    for name, split in splits.items():
+        positive = 2 * split.positives <= split.rows
+        count = split.positives if positive else split.rows - split.positives
+        if 0 < count < (LEAST_TO_LEARN if name == "train" else LEAST_TO_JUDGE):
+            few.append(f"{count} {'positives' if positive else 'negatives'} in `{name}`")
+    if few:
+        yield (
+            f"only {', '.join(few)}: models are hardly told apart with fewer than {LEAST_TO_LEARN} to train "
+            f"on and {LEAST_TO_JUDGE} to judge by"
+        )
 
 
 def _constant(spec: DatasetSpec, outcome: EncodedData) -> list[str]:

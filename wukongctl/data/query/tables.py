@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -12,12 +13,38 @@ from wukongctl.data.query.engine import Engine
 from wukongctl.errors import RunFailed, UsageError
 
 WIDTH = 100
+SAVE = "save the data as CSV, TSV, JSON or Parquet"
 NOT_TABLES = (
     (0, b"PK\x03\x04", "a zip archive or a spreadsheet", "unpack it, or save the sheet as CSV"),
     (0, b"\x89HDF", "an HDF5 file", "convert it, for example with `pandas.read_hdf(…).to_parquet(…)`"),
+    (0, b"\x89PNG", "a PNG image", SAVE),
+    (0, b"\xff\xd8\xff", "a JPEG image", SAVE),
+    (0, b"GIF8", "a GIF image", SAVE),
+    (0, b"%PDF-", "a PDF document", "export its tables as CSV"),
+    (0, b"\x7fELF", "a program", SAVE),
+    (
+        0,
+        b"SQLite format 3\0",
+        "an SQLite database",
+        "export the table as CSV, for example with `sqlite3 -csv`",
+    ),
+    (0, b"\x93NUMPY", "a NumPy array", "convert it, for example with `pandas.DataFrame(…).to_parquet(…)`"),
+    (0, b"ARROW1", "an Arrow file", "convert it, for example with `pandas.read_feather(…).to_parquet(…)`"),
+    (0, b"ORC", "an ORC file", "convert it, for example with `pandas.read_orc(…).to_parquet(…)`"),
+    (0, b"BZh", "compressed by bzip2", "decompress it with `bunzip2`"),
+    (0, b"\xfd7zXZ", "compressed by xz", "decompress it with `unxz`"),
+    (0, b"<!", "a page of HTML", "download the table itself"),
+    (0, b"<html", "a page of HTML", "download the table itself"),
+    (0, b"<?xml", "XML", SAVE),
     (257, b"ustar", "a tar archive", "unpack it with `tar -xf`"),
 )
 """Offset and bytes by which files of other kinds are known, what they are, and what to do."""
+CONTROLS = re.compile(rb"[\x00\x03-\x08\x0e-\x1a\x7f]")
+"""Bytes that no text has; some logs separate values by 1 or 2."""
+LEAST_CONTROLS, CONTROL_SHARE = 3, 0.005
+"""Different ones, and their share of the bytes, in a file that is no text."""
+ALIKE = 0.5
+"""The least share of lines that have as many columns as most."""
 LINES_OF_TITLE = 20
 """Lines in which a header is looked for."""
 
@@ -50,15 +77,34 @@ def describe(engine: Engine, path: Path, name: str) -> Table:
     start = _start(path)
     if not start.strip():
         raise UsageError(f"`{path}` is empty")
-    for offset, mark, kind, mend in NOT_TABLES:
+    for offset, mark, kind, advice in NOT_TABLES:
         if start.startswith(mark, offset):
-            hint = f"{mend}, then run `wukongctl datasets init` on the table"
+            hint = f"{advice}, then run `wukongctl datasets init` on the table"
             raise UsageError(f"`{path}` is {kind}, not a table", hint=hint)
+    controls = CONTROLS.findall(start)
+    is_text = encodings.of_start(start) is not None or len(set(controls)) < LEAST_CONTROLS
+    if not is_text and not start.startswith(b"PAR1") and len(controls) > CONTROL_SHARE * len(start):
+        raise UsageError(f"`{path}` is not a table: it holds bytes that are no text", hint=SAVE)
     if start.startswith(b"PAR1"):
         return _typed(engine, f"read_parquet('{{{name}}}')")
     if start.lstrip()[:1] in (b"{", b"[") and ".csv" not in path.suffixes:
         return _typed(engine, f"read_json('{{{name}}}', sample_size=-1)")
     return _csv(engine, path, name)
+
+
+def require_table(path: Path) -> None:
+    """UsageError for a text whose lines do not look like rows, as that of a program or a letter does not."""
+    try:
+        texts = [text for text in quotes.sample(path) if text.strip()]
+    except (OSError, EOFError):
+        return
+    for delimiter in lines.DELIMITERS:
+        widths = Counter(len(row) for row in csv.reader(texts, delimiter=delimiter))
+        if sum(n for width, n in widths.most_common(1) if width > 1) >= ALIKE * sum(widths.values()):
+            return
+    raise UsageError(
+        f"`{path}` is not a table: its lines have no columns in common, by `,` `;` `|` or tabs", hint=SAVE
+    )
 
 
 def _start(path: Path) -> bytes:
