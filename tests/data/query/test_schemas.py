@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -88,16 +89,18 @@ def test_what_no_type_holds_is_an_error_with_sql_that_works(
     tmp_path: Path, first: list[Any], second: list[Any], kinds: str
 ) -> None:
     labels = [{"label": [i % 2 for i in range(len(part))]} for part in (first, second)]
-    paths = write(tmp_path, {"a": first} | labels[0], {"a": second} | labels[1])
+    write(tmp_path, {"a": first} | labels[0], {"a": second} | labels[1])
     spec = recipe(split={"by": "hash", "key": "a", "ratio": {"train": 1}})
     with pytest.raises(UsageError, match="no type holds all its values as they are") as caught:
         run(spec, tmp_path, tmp_path / "out")
     assert kinds in str(caught.value)
     said = "\n".join(filter(None, [caught.value.hint, *(p.hint for p in caught.value.problems)]))
     statement = said.partition("in the SQL: `")[2].rstrip("`")
-    rows = read(tmp_path, paths, f"SELECT a FROM ({statement})")
-    assert len(rows) == len(first) + len(second)
-    assert run(recipe(rows=statement, split=spec.split.to_dict()), tmp_path, tmp_path / "out")
+    files = yaml.safe_load(said.partition("choose one: `files: ")[2].partition("`, and")[0])
+    assert "'{part-0.parquet}'" in statement
+    chosen = recipe(files=files, rows=statement, split=spec.split.to_dict())
+    prepared = run(chosen, tmp_path, tmp_path / "out")
+    assert sum(split.rows for split in prepared.splits.values()) == len(first) + len(second)
 
 
 def test_ids_after_an_empty_chunk_of_pandas_are_prepared_apart(tmp_path: Path) -> None:

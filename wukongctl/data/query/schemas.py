@@ -7,6 +7,7 @@ where they differ each column gets a type that holds every value exactly: by typ
 by a look at that column's values. Remote files are not compared.
 """
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
@@ -26,7 +27,7 @@ FILES = re.compile(r"\s*(\[[^\]]*\]|'(?:[^']|'')*')")
 FILE = re.compile(r"'((?:[^']|'')*)'")
 BY_NAME = re.compile(r",\s*union_by_name\s*(?:=>|:=|=)\s*\w+", re.IGNORECASE)
 MANY = re.compile(r"[*?\[]")
-SHOWN = 3
+SHOWN, LISTED = 3, 40
 """Files that a message names."""
 
 Columns = Mapping[str, str]
@@ -151,7 +152,42 @@ class Schemas:
             unsure = [kind for kind in filled if not exact.is_wider(target, kind)]
             if not any(self._ask(exact.lost(tables[kind], column, kind, target)) for kind in unsure):
                 return Target(target, frozenset(filled))
-        raise _conflict(name, [group for group in holders if group.type(name) in filled], rest)
+        raise self._conflict(name, [group for group in holders if group.type(name) in filled], groups, rest)
+
+    def _conflict(
+        self, name: str, holders: Sequence[FileGroup], groups: Sequence[FileGroup], rest: str
+    ) -> UsageError:
+        """The error for a column whose values no type holds, with a recipe's lines that read it as text."""
+        column = holders[0].column(name)
+        kinds = dict.fromkeys(str(group.type(name)) for group in holders)
+        files = {kind: [f for g in holders if g.type(name) == kind for f in g.files] for kind in kinds}
+        said = " and ".join(f"{kind} in {_named(files[kind])}" for kind in kinds)
+        hint = "write the files with one type"
+        every = [file for group in groups for file in group.files]
+        if len(every) <= LISTED:
+            listed = ", ".join(f"{json.dumps(self._in_recipe(file))}: {{}}" for file in every)
+            text = self._as_text(name, groups, rest)
+            hint += f"; or choose one: `files: {{{listed}}}`, and in the SQL: `{text}`"
+        return UsageError(f"`{column}` is {said}: no type holds all its values as they are", hint=hint)
+
+    def _as_text(self, name: str, groups: Sequence[FileGroup], rest: str) -> str:
+        """SQL that reads all files with one column as text, by the names that a recipe gives them."""
+        parts = []
+        for kind in dict.fromkeys(group.type(name) for group in groups):
+            members = [group for group in groups if group.type(name) == kind]
+            files = [self._in_recipe(file) for group in members for file in group.files]
+            column = sql.identifier(members[0].column(name)) if kind is not None else ""
+            cast = (
+                f" REPLACE (CAST({column} AS VARCHAR) AS {column})" if kind not in (None, "VARCHAR") else ""
+            )
+            listed = ", ".join(f"'{{{file}}}'" for file in files)
+            parts.append(f"SELECT *{cast} FROM read_parquet([{listed}]{rest})")
+        return " UNION ALL BY NAME ".join(parts)
+
+    def _in_recipe(self, file: str) -> str:
+        """What a recipe beside the files calls one: its path from there."""
+        path, folder = Path(file).absolute(), self._search.absolute()
+        return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name
 
 
 def _key(file: Path) -> frozenset[tuple[str, str]] | None:
@@ -203,26 +239,3 @@ def _missing(name: str, groups: Sequence[FileGroup]) -> str:
 def _named(files: Sequence[str]) -> str:
     more = f" and {len(files) - SHOWN:,} more" if len(files) > SHOWN else ""
     return ", ".join(f"`{Path(file).name}`" for file in files[:SHOWN]) + more
-
-
-def _conflict(name: str, groups: Sequence[FileGroup], rest: str) -> UsageError:
-    """The error for a column whose values no type holds, with SQL that reads it as text."""
-    column = groups[0].column(name)
-    kinds = dict.fromkeys(str(group.type(name)) for group in groups)
-    files = {kind: [f for g in groups if g.type(name) == kind for f in g.files] for kind in kinds}
-    said = " and ".join(f"{kind} in {_named(files[kind])}" for kind in kinds)
-    cast = f"SELECT * REPLACE (CAST({sql.identifier(column)} AS VARCHAR) AS {sql.identifier(column)})"
-    parts = [
-        f"{cast if kind != 'VARCHAR' else 'SELECT *'} FROM read_parquet([{_quoted(files[kind])}]{rest})"
-        for kind in kinds
-    ]
-    choice = " UNION ALL BY NAME ".join(parts)
-    return UsageError(
-        f"`{column}` is {said}: no type holds all its values as they are",
-        hint=f"write the files with one type, or choose one in the SQL: `{choice}`",
-    )
-
-
-def _quoted(files: Sequence[str]) -> str:
-    more = ", …" if len(files) > SHOWN else ""
-    return ", ".join(sql.literal(Path(file).name) for file in files[:SHOWN]) + more
