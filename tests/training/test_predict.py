@@ -13,7 +13,7 @@ from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
-from wukongctl.errors import CheckFailed
+from wukongctl.errors import CheckFailed, UsageError
 from wukongctl.training.evaluate import evaluate
 from wukongctl.training.predict import predict
 from wukongctl.training.train import train
@@ -187,3 +187,46 @@ def test_numbers_in_another_notation_are_an_error_that_names_the_range(made: Mad
     assert any("`price` lie outside" in note for note in said["notes"])
     new.write_text("id;price;tags;hour\n" + rows.replace(".", ","))
     made.predict(new)
+
+
+@pytest.mark.parametrize("other", ["run", "table", "text"])
+def test_predictions_of_another_run_are_not_overwritten(other: str, made: Made, tmp_path: Path) -> None:
+    out = tmp_path / "predictions.parquet"
+    score = {"files": [made.file], "data": made.data, "out": out}
+    if other == "run":
+        twin = tmp_path / "twin"
+        shutil.copytree(made.run, twin)
+        predict(twin, **score)
+        predict(twin, **score)  # its own are
+    elif other == "table":
+        pq.write_table(pa.table({"logit": [1.0], "prediction": [0.5]}), out)
+    else:
+        out.write_text("notes")
+    before = out.read_bytes()
+    with pytest.raises(
+        UsageError, match="of another run, `twin`" if other == "run" else "not known"
+    ) as caught:
+        predict(made.run, **score)
+    assert "--force" in str(caught.value.hint)
+    assert out.read_bytes() == before
+    assert predict(made.run, **score, force=True)["rows"] == len(LINES)
+    assert predict(made.run, **score)["rows"] == len(LINES)
+
+
+def test_csv_predictions_are_overwritten_and_other_csv_files_are_not(made: Made, tmp_path: Path) -> None:
+    out = tmp_path / "p.csv"
+    for _ in range(2):
+        assert predict(made.run, [made.file], data=made.data, out=out)["rows"] == len(LINES)
+    out.write_text("id,price\n1,2\n")
+    with pytest.raises(UsageError, match="not known"):
+        predict(made.run, [made.file], data=made.data, out=out)
+    assert out.read_text() == "id,price\n1,2\n"
+
+
+def test_a_file_without_rows_is_said_to_be(made: Made, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.csv"
+    empty.write_text("id;price;tags;hour\n")
+    said = predict(made.run, [empty, made.file], data=made.data, out=tmp_path / "p.parquet")
+    assert said["rows"] == len(LINES)
+    assert f"`{empty}` has no rows" in said["notes"]
+    assert not [note for note in said["notes"] if str(made.file) in note]

@@ -48,6 +48,7 @@ Examples:
     is_flag=True,
     help="Score rows although most values of a feature are unknown, missing or out of range.",
 )
+@click.option("--force", is_flag=True, help="Replace `--out` even if it is not from this run.")
 @options.common
 def predict(
     output: Output,
@@ -58,6 +59,7 @@ def predict(
     columns: "ColumnsOf | None",
     source: Path | None,
     allow_unknown: bool,
+    force: bool,
 ) -> None:
     """Score the rows of each FILE (Parquet, CSV, TSV or JSON) with the best weights of RUN.
 
@@ -76,6 +78,7 @@ def predict(
             columns=columns,
             source=source,
             allow_unknown=allow_unknown,
+            force=force,
             report=lambda rows: bar.update("predict", rows, None, "rows"),
         )
 

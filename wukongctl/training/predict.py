@@ -18,6 +18,9 @@ from wukongctl.training.evaluation import EVALUATION_BATCH
 from wukongctl.training.trained import Trained, open_run
 
 SCHEMA = pa.schema({"logit": pa.float32(), "prediction": pa.float32()})
+WRITTEN_BY = b"wukongctl.run"
+"""The key of Parquet's metadata that says whose predictions a file holds."""
+CSV_HEADER = b'"logit","prediction"'
 Report = Callable[[int], None]
 
 
@@ -30,18 +33,23 @@ def predict(
     columns: ColumnsOf | None = None,
     source: Path | None = None,
     allow_unknown: bool = False,
+    force: bool = False,
     report: Report = lambda _rows: None,
 ) -> dict[str, Any]:
     """Score the rows of `files` with the best weights of `run`; one row of `out` per row, in order.
 
-    `out` is Parquet or CSV by its name, and whole or absent. `report` hears of the rows done so far.
+    `out` is Parquet or CSV by its name, and whole or absent; unless `force`, it replaces nothing but earlier
+    predictions of the same run. `report` hears of the rows done so far.
     Raises UsageError for files that are not there or lack columns, RunFailed for rows that cannot be read,
     CheckFailed where rows of training would not get their scores again, and, unless `allow_unknown`, where
     most values of a feature are unknown, missing or out of range that were not in training.
     """
     if out.suffix.lower() not in (".parquet", ".csv"):
         raise UsageError(f"cannot tell how to write `{out}`", hint="name it `.parquet` or `.csv`")
+    if not force:
+        _require_own(out, run)
     started, rows, total = time.monotonic(), 0, 0.0
+    filled: set[Path] = set()
     trained = open_run(run, data=data)
     reader = RowReader(
         trained.dataset, trained.manifest, threads=trained.recipe.threads, columns=columns, source=source
@@ -49,10 +57,11 @@ def predict(
 
     def write(file: BinaryIO) -> None:
         nonlocal rows, total
-        with _writer(file, out) as writer:
-            for table in _scored(trained, reader, files):
+        with _writer(file, out, run) as writer:
+            for path, table in _scored(trained, reader, files):
                 writer.write_table(table)
                 rows += table.num_rows
+                filled.add(path)
                 total += float(table["prediction"].to_numpy().sum(dtype="float64"))
                 report(rows)
         if not allow_unknown:
@@ -68,14 +77,14 @@ def predict(
         "rows": rows,
         "mean_prediction": total / rows if rows else None,
         "unknown": reader.strangers.unknown(),
-        "notes": reader.notes(),
+        "notes": [*(f"`{path}` has no rows" for path in files if path not in filled), *reader.notes()],
         "rows_per_second": rows / max(seconds, 1e-9),
         "seconds": seconds,
     }
 
 
 @torch.inference_mode()
-def _scored(trained: Trained, reader: RowReader, files: Sequence[Path]) -> Iterator[pa.Table]:
+def _scored(trained: Trained, reader: RowReader, files: Sequence[Path]) -> Iterator[tuple[Path, pa.Table]]:
     how = trained.execution
     model = trained.model.to(how.device)
     checked = False
@@ -88,7 +97,7 @@ def _scored(trained: Trained, reader: RowReader, files: Sequence[Path]) -> Itera
                 rows = part.rows(start, start + EVALUATION_BATCH).to(how.device)
                 with how.autocast:
                     logits = model(rows).float().cpu()
-                yield pa.table([logits.numpy(), torch.sigmoid(logits).numpy()], schema=SCHEMA)
+                yield path, pa.table([logits.numpy(), torch.sigmoid(logits).numpy()], schema=SCHEMA)
 
 
 def _require_known(reader: RowReader) -> None:
@@ -106,7 +115,37 @@ def _require_known(reader: RowReader) -> None:
     )
 
 
-def _writer(file: BinaryIO, out: Path) -> pq.ParquetWriter | pyarrow.csv.CSVWriter:
+def _require_own(out: Path, run: Path) -> None:
+    """UsageError where `out` is anything else than predictions of `run`."""
+    if not out.exists():
+        return
+    hint = "name another file with `--out`, or add `--force` to replace it"
+    try:
+        metadata = pq.read_schema(out).metadata if out.suffix.lower() == ".parquet" else None
+    except (OSError, pa.ArrowException):
+        metadata = None
+    written_by = (metadata or {}).get(WRITTEN_BY, b"").decode()
+    if out.suffix.lower() == ".csv" and _first_line(out) == CSV_HEADER:
+        return  # a CSV file does not say whose it is, and was named by hand
+    if not written_by:
+        raise UsageError(f"`{out}` exists and is not known to hold predictions of `{run}`", hint=hint)
+    if written_by != _id(run):
+        raise UsageError(f"`{out}` holds predictions of another run, `{written_by}`", hint=hint)
+
+
+def _first_line(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.readline(100).rstrip()
+    except OSError:
+        return b""
+
+
+def _id(run: Path) -> str:
+    return run.resolve().name
+
+
+def _writer(file: BinaryIO, out: Path, run: Path) -> pq.ParquetWriter | pyarrow.csv.CSVWriter:
     if out.suffix.lower() == ".csv":
         return pyarrow.csv.CSVWriter(file, SCHEMA)
-    return pq.ParquetWriter(file, SCHEMA)
+    return pq.ParquetWriter(file, SCHEMA.with_metadata({WRITTEN_BY: _id(run)}))
