@@ -137,13 +137,14 @@ def test_recipes_of_one_name_are_told_apart(wukong: Wukong, runs: list[str], rec
     board = wukong("compare", "runs", "--json").json
     apart = {model["name"]: model["settings"] for model in board["models"]}
     assert apart.pop("wukong") == {}
+    assert all((Path("runs") / name / "run.json").is_file() for name in apart)
     assert list(apart.values()) in (
         [{"model.hidden": [8], "epochs": 2}, {"model.hidden": [8, 4], "epochs": 1}],
         [{"model.hidden": [8, 4], "epochs": 1}, {"model.hidden": [8], "epochs": 2}],
     )
-    assert re.search(r"^mlp-....: model.hidden=\[8, 4\], epochs=1$", wukong("compare", "runs").out, re.M)
+    assert re.search(r"^mlp-\S+: model.hidden=\[8, 4\], epochs=1$", wukong("compare", "runs").out, re.M)
     shown = wukong("compare", "runs", "--markdown").out
-    assert re.search(r"^- `mlp-....`: `model.hidden=\[8\], epochs=2`$", shown, re.M)
+    assert re.search(r"^- `mlp-\S+`: `model.hidden=\[8\], epochs=2`$", shown, re.M)
 
 
 def test_a_run_given_twice_is_told(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:

@@ -35,6 +35,9 @@ def test_the_program_scores_without_wukongctl(wukong: Wukong, recipe: Path, tmp_
     assert found["checked_rows"] == 200
     folder = tmp_path / found["path"]
     assert {"model.pt2", "signature.json", "vocab/c0.parquet"} <= set(found["files"])
+    signature = json.loads((folder / "signature.json").read_text())
+    manifest = json.loads((tmp_path / "data/tiny/manifest.json").read_text())
+    assert signature["select"] == (manifest["raw"] or {}).get("select", manifest["recipe"].get("rows"))
     split = next((tmp_path / "data/tiny/test").glob("*.parquet"))
     subprocess.run(
         [sys.executable, "-c", SCORE, str(folder), str(split), "scores.json"], cwd=tmp_path, check=True

@@ -27,6 +27,8 @@ RECIPE: dict[str, Any] = {
     "batch_size": 100,
     "epochs": 4,
 }
+TREES: dict[str, Any] = {"model": {"name": "lightgbm"}}
+SMALLER = "grow smaller trees, `--set model.num_leaves=15 --set model.min_data_in_leaf=40`"
 HEALTHY = {"auc": 0.75, "logloss": 0.5, "normalized_entropy": 0.85, "calibration": 1.02}
 
 
@@ -46,7 +48,8 @@ def facts(recipe: dict[str, Any] | None = None, **changes: Any) -> Facts:
         "evaluations": evaluations(0.55, 0.51, 0.5, 0.5001),
         "train_loss": 0.48,
     }
-    return Facts(recipe=TrainingSpec.from_dict(RECIPE | (recipe or {})), **(healthy | changes))
+    base = {"data": "d"} if recipe and "model" in recipe else RECIPE
+    return Facts(recipe=TrainingSpec.from_dict(base | (recipe or {})), **(healthy | changes))
 
 
 def evaluations(*values: float) -> tuple[Evaluation, ...]:
@@ -191,17 +194,48 @@ def test_a_leak_is_no_reason_to_train_longer() -> None:
 
 
 def test_a_model_that_is_not_trained_by_updates_has_the_rules_that_apply() -> None:
-    given = facts(updates=None, evaluations=(), train_loss=None, test={"auc": 1.0, "normalized_entropy": 1.0})
+    changes = {"test": {"auc": 1.0, "normalized_entropy": 1.0}, "train_loss": None}
+    given = facts(TREES, updates=None, evaluations=(), **changes)
     assert codes(given) == ["near_perfect", "no_better_than_base_rate"]
     hints = "".join(warning.hint for warning in warnings(given))
     assert not re.search("optimizer|batch_size|epochs|dropout", hints)
     for patience, hint in (
-        (None, "stop it in time: `--set early_stopping.patience=20`"),
-        (5, "make it smaller"),
+        (None, f"stop it in time, `--set early_stopping.patience=20`, or {SMALLER}"),
+        (5, SMALLER),
     ):
-        stopping = {"early_stopping": {"patience": patience}}
+        stopping = TREES | {"early_stopping": {"patience": patience}}
         (found,) = warnings(facts(stopping, updates=None, evaluations=(), train_loss=0.1))
         assert (found.code, found.hint) == ("overfit", hint)
+
+
+@pytest.mark.parametrize("recipe", [None, TREES])
+def test_hints_do_not_contradict_each_other(recipe: dict[str, Any] | None) -> None:
+    """A model that is overfit and miscalibrated is to be regularized, not to be trained longer."""
+    by_trees = {"updates": None, "evaluations": ()} if recipe else {}
+    found = warnings(facts(recipe, train_loss=0.1, test={"calibration": 1.3}, **by_trees))
+    assert [warning.code for warning in found] == ["overfit", "miscalibrated"]
+    assert found[1].hint.endswith(found[0].hint)
+    assert "longer" not in found[1].hint
+    if recipe:
+        assert not re.search(
+            "optimizer|learning rate|epochs|pass", "".join(warning.hint for warning in found)
+        )
+
+
+def test_no_fewer_passes_are_asked_for_while_they_help() -> None:
+    improving = facts(train_loss=0.1, evaluations=evaluations(0.55, 0.53, 0.51, 0.5))
+    assert not any("fewer passes" in warning.hint for warning in warnings(improving))
+    assert any("fewer passes" in warning.hint for warning in warnings(facts(train_loss=0.1)))
+
+
+def test_commands_name_the_folder_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder, command in (
+        (tmp_path / "data", "`wukongctl datasets show d`"),
+        (tmp_path / "else where", f"`wukongctl datasets show d --data '{tmp_path}/else where'`"),
+    ):
+        found = warnings(facts(test={"auc": 1.0}, data=folder))
+        assert command in found[0].hint
 
 
 def test_without_held_out_splits_little_is_said() -> None:
@@ -335,8 +369,8 @@ def test_the_training_loss_is_the_mean_of_the_pass_that_gave_the_best_weights() 
 
 def test_a_process_that_writes_no_folder_says_nothing(tmp_path: Path) -> None:
     recipe, manifest, result = record()
-    assert warnings_of(RunFolder(tmp_path), recipe, manifest, result)
-    assert warnings_of(RunFolder(tmp_path, writes=False), recipe, manifest, result) == []
+    assert warnings_of(RunFolder(tmp_path), recipe, manifest, result, data=tmp_path)
+    assert warnings_of(RunFolder(tmp_path, writes=False), recipe, manifest, result, data=tmp_path) == []
 
 
 # --- tiny runs -----------------------------------------------------------------------------------------

@@ -111,7 +111,7 @@ def _validated(document: Document, spec: type[S]) -> S:
 
 
 def _problems(document: Document, spec: type[Spec]) -> list[Problem]:
-    """Every problem of the values. A misspelt `name` hides those below it: look again with it mended."""
+    """Every problem of the values. A misspelt `name` hides those below it: look again with it fixed."""
     found: list[Problem] = []
     while True:
         try:
@@ -119,14 +119,14 @@ def _problems(document: Document, spec: type[Spec]) -> list[Problem]:
         except ValidationError as error:
             details = error.errors(include_url=False)
             found += [problem for detail in details for problem in _explained(detail, document, spec)]
-            mended = [_mend_tag(detail, document) for detail in details]
-            if not any(mended):
+            fixed = [_fix_tag(detail, document) for detail in details]
+            if not any(fixed):
                 return found
         else:
             return found
 
 
-def _mend_tag(detail: ErrorDetails, document: Document) -> bool:
+def _fix_tag(detail: ErrorDetails, document: Document) -> bool:
     """Replace an unknown union tag by the closest known one; True when there was one."""
     if detail["type"] != "union_tag_invalid":
         return False

@@ -87,6 +87,11 @@ def by_rules(name: str, data: Path, model: str = DEFAULT_MODEL) -> str:
     return f"wukongctl train --data {quoted(dataset)} --model {model}"
 
 
+def to_show(name: str, data: Path) -> str:
+    """The command that shows the prepared dataset `name`."""
+    return f"wukongctl datasets show {quoted(name)}{_option('--data', data)}"
+
+
 def to_draft(name: str, data: Path) -> str:
     """The command that writes a first training recipe for the prepared dataset `name`."""
     target = quoted(f"{name}-{DEFAULT_MODEL}.yaml")

@@ -36,7 +36,7 @@ pc: Any = pyarrow.compute
 """Its functions are generated on import, where type checkers cannot see them."""
 ColumnsOf = Literal["raw", "selected"]
 INTEGER, FRACTION = r"^(0|-?[1-9]\d*)$", r"^-?\d+\.\d+$"
-HINT = "mend the file; every row gets a score, so none can be left out"
+HINT = "fix the file; every row gets a score, so none can be left out"
 
 
 class RowReader:

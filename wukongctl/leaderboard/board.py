@@ -212,9 +212,10 @@ def _contenders(runs: Sequence[Run], scores: dict[Path, Scores]) -> list[Contend
     names = [_name(members[0]) for members in groups.values()]
     apart = _settings(names, [_seedless(members[0]) for members in groups.values()])
     made = []
-    for name, settings, (digest, members) in zip(names, apart, groups.items(), strict=True):
-        label = name if names.count(name) == 1 else f"{name}-{digest[:4]}"
+    folders = _folder_names([run.folder for run in runs])
+    for name, settings, members in zip(names, apart, groups.values(), strict=True):
         by_seed = {_seed(run): run.folder for run in members}
+        label = name if names.count(name) == 1 else folders[by_seed[min(by_seed)]]
         measured = {seed: _contributions(scores[folder]) for seed, folder in by_seed.items()}
         metrics = next(iter(measured.values())).keys()
         made.append(
@@ -229,6 +230,15 @@ def _contenders(runs: Sequence[Run], scores: dict[Path, Scores]) -> list[Contend
             )
         )
     return made
+
+
+def _folder_names(folders: Sequence[Path]) -> dict[Path, str]:
+    """What each folder is called; its path, where two are called alike."""
+    names = [folder.name for folder in folders]
+    return {
+        folder: name if names.count(name) == 1 else str(folder)
+        for folder, name in zip(folders, names, strict=True)
+    }
 
 
 def _settings(names: Sequence[str], recipes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from wukongctl.data.atomic import write_atomic
 from wukongctl.data.batches import BatchReader
 from wukongctl.data.manifest import Manifest
 from wukongctl.errors import RunFailed, UsageError, WukongError
+from wukongctl.training import hints
 from wukongctl.training.evaluation import EVALUATION_BATCH, Scores, score, summarize
 from wukongctl.training.metrics import gauc
 from wukongctl.training.run import RunFolder
@@ -64,7 +65,11 @@ def predictions(run: Path, split: str, *, data: Path) -> Scores:
         return _read(kept)
     scores = _scores(run, split, data)
     if not _finite(scores.logits):
-        raise RunFailed(f"`{run}` predicts values that are not finite", hint="train it again with `--force`")
+        lower = hints.slower(open_run(run, data=data).recipe)
+        raise RunFailed(
+            f"`{run}` predicts values that are not finite",
+            hint=f"train its recipe with lower learning rates: {lower}",
+        )
     if RunFolder(run).read("result.json") is not None:  # else better weights may come
         try:
             _write(kept, scores)

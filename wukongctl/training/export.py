@@ -141,7 +141,10 @@ def _difference(scorer: Scorer, program: Program, sample: Batch, path: Path) -> 
 
 
 def _signature(trained: Trained, folder: Path) -> dict[str, Any]:
-    """What the columns of `ids` and `dense` are; copies the vocabularies they come from."""
+    """What the columns of `ids` and `dense` are; copies the vocabularies they come from.
+
+    `select` is the SQL that makes features of raw rows, None where the recipe has none.
+    """
     manifest = trained.manifest
     looked_up = [feature for feature in manifest.features if feature.table is not None and feature.of is None]
     names = [feature.name for feature in looked_up]
@@ -166,6 +169,7 @@ def _signature(trained: Trained, folder: Path) -> dict[str, Any]:
             "dense": list(schema.dense),
         },
         "outputs": ["logit", "prediction"],
+        "select": manifest.raw.select if manifest.raw is not None else manifest.recipe.get("rows"),
         "features": described,
     }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from wukongctl.config.dataset import SplitName
@@ -32,6 +33,8 @@ class Facts:
     updates: int | None = None
     """None for a model that is not trained by updates."""
     evaluations: tuple[Evaluation, ...] = ()
+    data: Path | None = None
+    """The folder of prepared datasets, where it is known."""
     train_loss: float | None = None
     """Mean over the pass that ended with the weights that were kept; of trees, the loss of those kept."""
 
@@ -39,6 +42,13 @@ class Facts:
     def passes(self) -> float:
         """Over train."""
         return self.examples / self.splits["train"].rows
+
+    @property
+    def improves(self) -> bool:
+        """Whether the last evaluation is the best one."""
+        values = [seen.value for seen in self.evaluations]
+        best = max if self.recipe.early_stopping.metric == "auc" else min
+        return bool(values) and values[-1] == best(values)
 
     @property
     def held_out(self) -> list[SplitName]:
@@ -53,6 +63,7 @@ def gather(
     records: Iterable[MetricsLine],
     *,
     by_updates: bool = True,
+    data: Path | None = None,
 ) -> Facts:
     """`records` are the lines of metrics.jsonl, `result` what result.json will say.
 
@@ -66,6 +77,7 @@ def gather(
         statistics=manifest.statistics,
         metrics=result["metrics"],
         examples=result["examples"],
+        data=data,
     )
     if not by_updates:
         return replace(facts, train_loss=_loss_at(records, result["best_step"]))

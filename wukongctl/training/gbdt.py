@@ -72,7 +72,7 @@ class TreeTrainer:
         if missing:
             result = result | {"metrics": result["metrics"] | self._measured(missing)}
             result["warnings"] = warnings_of(
-                self.folder, self.recipe, self.manifest, result, by_updates=False
+                self.folder, self.recipe, self.manifest, result, data=self.data.parent, by_updates=False
             )
             self.folder.write("result.json", result)
         return result
@@ -92,7 +92,9 @@ class TreeTrainer:
         best = self.watch.best_step if self.watches else self.step
         trees.save(self.folder.trees, booster, best)
         result = self._result(best, clock, time.monotonic() - started)
-        result["warnings"] = warnings_of(self.folder, self.recipe, self.manifest, result, by_updates=False)
+        result["warnings"] = warnings_of(
+            self.folder, self.recipe, self.manifest, result, data=self.data.parent, by_updates=False
+        )
         self.folder.write("result.json", result)
         said = ", ".join(
             f"{split} logloss {found['logloss']:.5f}" for split, found in result["metrics"].items()

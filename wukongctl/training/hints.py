@@ -4,7 +4,9 @@ import math
 from collections.abc import Mapping
 
 from wukongctl.config.dataset import SplitName
+from wukongctl.config.gbdt import LightGBMSpec
 from wukongctl.config.training import TrainingSpec
+from wukongctl.data import next_steps
 from wukongctl.training.facts import Facts
 
 FEW_UPDATES = 100
@@ -48,15 +50,33 @@ def slower(recipe: TrainingSpec) -> str:
 
 
 def regularize(facts: Facts) -> str:
-    """Dropout where the model has it, or a penalty on embeddings."""
-    if facts.updates is None:
-        stopping = options({"early_stopping.patience": 20})
-        return "make it smaller" if facts.recipe.early_stopping.patience else f"stop it in time: {stopping}"
+    """Dropout where the model has it, or a penalty on embeddings; of trees, fewer or smaller ones."""
+    if isinstance(facts.recipe.model, LightGBMSpec):
+        return _smaller_trees(facts.recipe, facts.recipe.model)
     dropout = getattr(facts.recipe.model, "dropout", None)
     settings: dict[str, object] = {"optimizer.embedding.l2": 10 * facts.recipe.optimizer.embedding.l2 or 1e-3}
     if dropout is not None and dropout < 0.2:
         settings = {"model.dropout": 0.2}
-    return f"regularize it, {options(settings)}, or train fewer passes"
+    fewer = ", or train fewer passes" if facts.passes > 1 and not facts.improves else ""
+    return f"regularize it, {options(settings)}{fewer}"
+
+
+def _smaller_trees(recipe: TrainingSpec, trees: LightGBMSpec) -> str:
+    """Trees of half the leaves with twice the rows; where nothing stops them yet, first to stop in time."""
+    smaller = options(
+        {
+            "model.num_leaves": max(2, trees.num_leaves // 2),
+            "model.min_data_in_leaf": max(1, 2 * trees.min_data_in_leaf),
+        }
+    )
+    if recipe.early_stopping.patience:
+        return f"grow smaller trees, {smaller}"
+    return f"stop it in time, {options({'early_stopping.patience': 20})}, or grow smaller trees, {smaller}"
+
+
+def show(facts: Facts) -> str:
+    """The command that shows the run's dataset."""
+    return f"`{next_steps.to_show(facts.recipe.data, facts.data or next_steps.default_folder())}`"
 
 
 def options(settings: Mapping[str, object]) -> str:

@@ -97,7 +97,7 @@ class Trainer:
         skip_test: bool = False,
     ) -> None:
         self.recipe, self.folder, self.execution, self.report = recipe, folder, execution, report
-        self.manifest = manifest
+        self.manifest, self.data = manifest, data
         self.world, self.track, self.skip_test = world, track, skip_test
         self.remedy = partial(divergence.remedy, manifest, data)
         torch.manual_seed(recipe.seed)
@@ -154,7 +154,9 @@ class Trainer:
         missing = [split for split in self._held_out if split not in result["metrics"]]
         if missing:
             result = result | {"metrics": result["metrics"] | _to_dict(self._measure_best(missing))}
-            result["warnings"] = warnings_of(self.folder, self.recipe, self.manifest, result)
+            result["warnings"] = warnings_of(
+                self.folder, self.recipe, self.manifest, result, data=self.data.parent
+            )
             self.folder.write("result.json", result)
         return result
 
@@ -319,7 +321,9 @@ class Trainer:
             self._save_best()
         measured = self._measure_best(self._held_out)
         result = self._result("complete", _to_dict(measured)) | self._utilization()
-        result["warnings"] = warnings_of(self.folder, self.recipe, self.manifest, result)
+        result["warnings"] = warnings_of(
+            self.folder, self.recipe, self.manifest, result, data=self.data.parent
+        )
         self.folder.write("result.json", result)
         if self.world.is_first:
             self.checkpoints.clear()

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from wukongctl.config.dataset import SplitName
@@ -15,7 +16,16 @@ from wukongctl.config.training import TrainingSpec
 from wukongctl.data.manifest import Manifest, Split
 from wukongctl.data.statistics import LEAK_AUC
 from wukongctl.training.facts import Facts, gather
-from wukongctl.training.hints import FEW_UPDATES, listed, more_updates, on_each, options, regularize, slower
+from wukongctl.training.hints import (
+    FEW_UPDATES,
+    listed,
+    more_updates,
+    on_each,
+    options,
+    regularize,
+    show,
+    slower,
+)
 from wukongctl.training.metrics import Z95
 from wukongctl.training.run import RunFolder
 
@@ -94,16 +104,19 @@ def warnings_of(
     manifest: Manifest,
     result: Mapping[str, Any],
     *,
+    data: Path,
     by_updates: bool = True,
 ) -> list[dict[str, Any]]:
     """What is to be said of a finished run, for its result.json.
 
+    `data` is the folder of prepared datasets.
     `by_updates` is False for a model that is trained otherwise. In processes that write no folder: nothing.
     """
     if not folder.writes:
         return []
     lines = folder.metrics.read_text(encoding="utf-8").splitlines() if folder.metrics.is_file() else []
-    facts = gather(recipe, manifest, result, [json.loads(line) for line in lines], by_updates=by_updates)
+    records = [json.loads(line) for line in lines]
+    facts = gather(recipe, manifest, result, records, by_updates=by_updates, data=data)
     return [warning.to_dict() for warning in warnings(facts)]
 
 
@@ -134,7 +147,7 @@ def near_perfect(facts: Facts) -> Iterator[RunWarning]:
     }
     if found:
         message = f"{on_each('AUC is', found, '.5f')}: some feature almost surely gives the label away"
-        hint = f"`wukongctl datasets show {facts.recipe.data}` lists the AUC of each feature alone"
+        hint = f"{show(facts)} lists the AUC of each feature alone"
         yield RunWarning("near_perfect", message, hint, {"auc": found})
 
 
@@ -161,7 +174,7 @@ def no_better_than_base_rate(facts: Facts) -> Iterator[RunWarning]:
         f"{on_each('normalized entropy is', found, '.4f')}: no better than predicting the share of positives"
     )
     ranks = min(facts.metrics[name].get("auc", 0.0) for name in found) >= RANKS
-    hint = f"look at the inputs with `wukongctl datasets show {facts.recipe.data}`"
+    hint = f"look at the inputs with {show(facts)}"
     if _hardly_moved(facts):
         hint = more_updates(facts)
     elif ranks:
@@ -207,7 +220,7 @@ def unseen_values(facts: Facts) -> Iterator[RunWarning]:
     message = f"`{name}`{more} has values outside its vocabulary in {told}"
     hint = (
         "check that all rows write it alike, or split otherwise; leave it out if its values do not recur: "
-        f"`wukongctl datasets show {facts.recipe.data}`"
+        f"{show(facts)}"
     )
     yield RunWarning("unseen_values", message, hint, {"features": {key: dict(found[key]) for key in found}})
 
@@ -284,7 +297,11 @@ def miscalibrated(facts: Facts) -> Iterator[RunWarning]:
         return
     rates = {name: split.positives / split.rows for name, split in facts.splits.items()}
     message = on_each("the mean prediction over the share of positives is", found, ".2f")
-    hint = "do not use its predictions as probabilities; lower the learning rates, or train longer"
+    hint = "do not use its predictions as probabilities; "
+    if facts.updates is None or any(True for _ in overfit(facts)):
+        hint += regularize(facts)
+    else:
+        hint += f"lower the learning rates, {slower(facts.recipe)}, or train longer"
     moved = [name for name, ratio in found.items() if _moved(rates["train"], rates[name], ratio)]
     if moved:
         shares = listed([f"{rates[name]:.3f} in {name}" for name in moved])

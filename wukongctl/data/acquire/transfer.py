@@ -86,7 +86,7 @@ class Transfer:
         """Most bytes that any attempt has reached."""
         self.ranges = True
         """Until this server has answered a request for the rest of the file with something else."""
-        self.mended = False
+        self.restarted = False
         """Whether pieces that did not fit have been thrown away once."""
 
     def run(self) -> None:
@@ -143,7 +143,9 @@ class Transfer:
             return None
         same = known.url == self.url and known.validator is not None
         return (
-            known if self._size() and self.ranges and (same or (self.checked and not self.mended)) else None
+            known
+            if self._size() and self.ranges and (same or (self.checked and not self.restarted))
+            else None
         )
 
     def _over(self, reason: str) -> Again:
@@ -219,8 +221,8 @@ class Transfer:
         if not size:
             raise MirrorFailed("gives an empty file")
         differences = self.received.differences(self.download) if self.verify else []
-        if differences and resumed and not self.mended:
-            self.mended, self.furthest = True, 0
+        if differences and resumed and not self.restarted:
+            self.restarted, self.furthest = True, 0
             self._forget()
             raise Again("the pieces do not make up the published file")
         if differences:

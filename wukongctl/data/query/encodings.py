@@ -106,7 +106,7 @@ def survey(path: Path) -> Survey:
 def fallback(path: Path) -> tuple[str, str]:
     """For a file that is not UTF-8: arguments of `read_csv` to read it with, and a remark.
 
-    Raises RunFailed, with the command that mends it, for a file that is UTF-8 but for some bytes, and for
+    Raises RunFailed, with the command that fixes it, for a file that is UTF-8 but for some bytes, and for
     one in an encoding that DuckDB does not read.
     """
     found = survey(path)
@@ -146,12 +146,12 @@ def advice(path: Path, *, whole: bool) -> str | None:
     if not found.other:
         return None
     if found.utf8:
-        mended = f"write the line again as UTF-8, or drop the bytes: {_converted(path, 'UTF-8', '-c ')}"
+        advised = f"write the line again as UTF-8, or drop the bytes: {_converted(path, 'UTF-8', '-c ')}"
     elif found.controls:
-        mended = f"convert it, if it is Windows-1252: {_converted(path, 'WINDOWS-1252')}"
+        advised = f"convert it, if it is Windows-1252: {_converted(path, 'WINDOWS-1252')}"
     else:
-        mended = f"read it with `encoding='{LATIN}'`, or convert it: {_converted(path, 'LATIN1')}"
-    return f"{mended}; or {lines.LEAVE_OUT}" if found.other <= FEW else mended
+        advised = f"read it with `encoding='{LATIN}'`, or convert it: {_converted(path, 'LATIN1')}"
+    return f"{advised}; or {lines.LEAVE_OUT}" if found.other <= FEW else advised
 
 
 def unreadable(path: Path, what: str, kind: str, place: str | None = None) -> RunFailed:
