@@ -262,7 +262,7 @@ def test_numbers_as_people_write_them_are_numbers(
     write(table, tmp_path / "t.csv")
     made = draft("t.csv")
     assert [(role.kind, role.column.low, role.column.high) for role in made.roles] == [("numeric", low, high)]
-    assert doubts(made) == (f"numbers are read as people write them: {read}",)
+    assert doubts(made)[0] == f"numbers are read as people write them: {read}"
     statistics = prepared(made, tmp_path).statistics
     assert statistics is not None
     assert statistics.features["n"].missing["train"] == 0

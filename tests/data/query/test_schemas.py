@@ -143,7 +143,7 @@ def test_a_column_of_later_files_is_read_and_said_to_be_missing(tmp_path: Path) 
     spec = recipe(split={"by": "hash", "key": "a", "ratio": {"train": 1}})
     prepared = run(spec, tmp_path, tmp_path / "out")
     assert columns(tmp_path / "out", prepared)["train"]["a"] == [0, 0, 2, 3, 2, 4]
-    assert prepared.problems == ("`a` is not in `part-0.parquet` (1 of 3 files): missing there",)
+    assert prepared.problems[0] == "`a` is not in `part-0.parquet` (1 of 3 files): missing there"
 
 
 @pytest.mark.parametrize(
