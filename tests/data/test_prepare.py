@@ -54,6 +54,11 @@ def run(spec: DatasetSpec, folder: Path, out: Path, **options: Any) -> Manifest:
     return prepare(spec, Options(folder, out=out, source=folder, **options))
 
 
+def noted(prepared: Manifest) -> tuple[str, ...]:
+    """What is said of a dataset, but not that it has few positives, as all small ones have."""
+    return tuple(problem for problem in prepared.problems if "hardly told apart" not in problem)
+
+
 def columns(out: Path, prepared: Manifest) -> dict[str, dict[str, list[Any]]]:
     folder = out / prepared.dataset
     return {
@@ -695,7 +700,7 @@ def test_line_ends_of_two_kinds_are_named_and_can_be_read(tmp_path: Path) -> Non
 def test_one_class_label_is_allowed_and_reported(tmp_path: Path) -> None:
     (tmp_path / "clicks.csv").write_text("label,a\n1,5\n1,6\n0,7\n")
     prepared = run(own(), tmp_path, tmp_path / "out")
-    assert prepared.problems == ("every label in `train` is 1: nothing can be learned from it",)
+    assert noted(prepared) == ("every label in `train` is 1: nothing can be learned from it",)
     assert prepared.verified is None  # nothing is published of this table
 
 
@@ -706,7 +711,7 @@ def test_a_split_of_one_class_is_said_with_what_to_change(tmp_path: Path, label:
     (tmp_path / "clicks.csv").write_text("\n".join(["label,a", *lines]) + "\n")
     spec = own(split={"by": "order", "ratio": {"train": 8, "valid": 1, "test": 1}})
     said = f"every label in `valid` is {label} (10 rows): it has no AUC"
-    assert run(spec, tmp_path, tmp_path / "out").problems == (
+    assert noted(run(spec, tmp_path, tmp_path / "out")) == (
         f"{said}; give `split` another ratio, key or rule",
     )
 
@@ -728,7 +733,7 @@ def test_constant_features_are_reported(
     features = [{"type": kind, "columns": ["a"]}, {"type": "numeric", "columns": ["b"], "standardize": False}]
     prepared = run(own(features=features), tmp_path, tmp_path / "out")
     expected = f"`a` {said} in every row of `train`: nothing can be learned from it"
-    assert prepared.problems == ((expected,) if said else ())
+    assert noted(prepared) == ((expected,) if said else ())
 
 
 def test_wrong_counts_are_a_failed_check_with_both_values(tmp_path: Path) -> None:
@@ -742,7 +747,7 @@ def test_wrong_counts_are_a_failed_check_with_both_values(tmp_path: Path) -> Non
     ]
     assert "--no-verify" in str(caught.value.hint)
     prepared = run(spec, tmp_path, tmp_path / "out", verify=False)
-    assert len(prepared.problems) == 2
+    assert len(noted(prepared)) == 2
     assert not prepared.verified
     with pytest.raises(CheckFailed):
         run(spec, tmp_path, tmp_path / "out")
@@ -843,5 +848,5 @@ def test_a_spec_can_be_copied_with_other_checksums(tmp_path: Path) -> None:
     spec = shipped("frappe").model_copy(update={"files": files, "expect": {}})
     prepared = run(spec, tmp_path, tmp_path / "out")
     assert prepared.verified
-    assert prepared.problems == ()
+    assert noted(prepared) == ()
     assert all(source.verified for source in prepared.sources)

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from wukongctl.data.drafting.counting import LOOKED_AT, Counts
+from wukongctl.data.drafting.counting import LOOKED_AT, ValueCounts
 from wukongctl.data.drafting.profile import Column
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
@@ -16,7 +16,7 @@ SHOWN = 6
 DEPTH = 3
 
 
-class Part(NamedTuple):
+class ObjectField(NamedTuple):
     """A part of an object: how it is called, and the SQL that gives it."""
 
     name: str
@@ -34,32 +34,33 @@ def remark(counts: ValueCounts, column: Column) -> str | None:
     return f"`{column.name}` holds {what}: for features of their parts{more} select `*, {selected}`"
 
 
-def _parts(engine: Engine, column: Column) -> list[Part]:
+def _parts(engine: Engine, column: Column) -> list[ObjectField]:
     name = sql.identifier(column.name)
     if column.type.startswith("STRUCT"):
         return _of(engine, column.name, name, column.type)
     if column.type.startswith("MAP(VARCHAR"):
         keys = f"unnest(map_keys({name}))"
         return [
-            Part(f"{column.name}_{key}", f"{name}[{sql.literal(key)}]") for key in _keys(engine, keys, column)
+            ObjectField(f"{column.name}_{key}", f"{name}[{sql.literal(key)}]")
+            for key in _keys(engine, keys, column)
         ]
     if column.type in ("JSON", "VARCHAR") and _are_objects(engine, column):
         keys = f"unnest(json_keys(TRY_CAST({name} AS JSON)))"
         text = f"CAST({name} AS JSON)" if column.type == "JSON" else f"TRY_CAST({name} AS JSON)"
         return [
-            Part(f"{column.name}_{key}", f"json_extract_string({text}, {sql.literal(_path(key))})")
+            ObjectField(f"{column.name}_{key}", f"json_extract_string({text}, {sql.literal(_path(key))})")
             for key in _keys(engine, keys, column)
         ]
     return []
 
 
-def _of(engine: Engine, name: str, expression: str, kind: str, depth: int = DEPTH) -> list[Part]:
+def _of(engine: Engine, name: str, expression: str, kind: str, depth: int = DEPTH) -> list[ObjectField]:
     """The parts of a struct, of those in it too; of a list of structs, a list of each part."""
-    found: list[Part] = []
+    found: list[ObjectField] = []
     if kind.endswith("]"):
         inner = engine.types(f"SELECT unnest(({expression})[1]) FROM {LOOKED_AT}")
         return [
-            Part(f"{name}_{key}", f"list_transform({expression}, lambda x: x.{sql.identifier(key)})")
+            ObjectField(f"{name}_{key}", f"list_transform({expression}, lambda x: x.{sql.identifier(key)})")
             for key, part in inner.items()
             if not sql.NESTED.search(part)
         ]
@@ -68,7 +69,7 @@ def _of(engine: Engine, name: str, expression: str, kind: str, depth: int = DEPT
         if part.startswith("STRUCT") and depth:
             found += _of(engine, f"{name}_{key}", value, part, depth - 1)
         elif not part.startswith("MAP"):
-            found.append(Part(f"{name}_{key}", value))
+            found.append(ObjectField(f"{name}_{key}", value))
     return found
 
 

@@ -161,7 +161,7 @@ def _notes(spec: DatasetSpec, outcome: EncodedData) -> list[str]:
     """What a person should know although no check failed."""
     rows = "1 bad row was" if outcome.rejected == 1 else f"{outcome.rejected:,} bad rows were"
     notes = [f"{rows} left out: see `{rejects.FILE}`"] if outcome.rejected else []
-    notes += [*_one_class(outcome.splits), *_few_of_a_class(outcome.splits)]
+    notes += _one_class(outcome.splits)
     if not spec.files and spec.generator is None:
         notes.append("the recipe lists no `files`: a change of what its SQL reads will go unnoticed")
     notes += _constant(spec, outcome)
@@ -177,7 +177,7 @@ def _notes(spec: DatasetSpec, outcome: EncodedData) -> list[str]:
     ]
     if splits.valid_is_test(spec):
         notes.append("`valid` is the test split, as in BARS: a model chosen on it has seen the test labels")
-    return notes
+    return [*notes, *_few_of_a_class(outcome.splits)]
 
 
 def _one_class(splits: Mapping[SplitName, Split]) -> Iterator[str]:

@@ -27,7 +27,7 @@ BARE = re.compile(r"\b(?:FROM|JOIN)\s+('\{[^{}']+\.[ct]sv(?:\.gz|\.zst)?\}')", r
 HINT = "say in `read_csv` which it is: `quote='\"'`, or `quote=''''` for values such as `'a, b'`"
 
 
-class _Reading(NamedTuple):
+class _Records(NamedTuple):
     """The records of a sample under one quote."""
 
     records: list[list[str]]
@@ -121,7 +121,7 @@ def _with_apostrophe(texts: Sequence[str]) -> Iterator[int]:
     return (number for number, text in enumerate(texts, start=1) if "'" in text)
 
 
-def _read(texts: Sequence[str], delimiter: str, quote: str, escape: str = "") -> _Reading | None:
+def _read(texts: Sequence[str], delimiter: str, quote: str, escape: str = "") -> _Records | None:
     """None where values are not closed as they should be."""
     escaped = escape if escape == "\\" else None
     strict = quote == "'"
@@ -135,4 +135,4 @@ def _read(texts: Sequence[str], delimiter: str, quote: str, escape: str = "") ->
             return None
     widths = Counter(len(record) for record in records if record)
     common = widths.most_common(1)[0][0] if widths else 0
-    return _Reading(records, sum(widths.values()) - widths[common])
+    return _Records(records, sum(widths.values()) - widths[common])

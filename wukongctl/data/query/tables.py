@@ -59,7 +59,7 @@ class Table(NamedTuple):
     """What a person should look at."""
 
 
-class _Dialect(NamedTuple):
+class _SniffedCsv(NamedTuple):
     """How a CSV file is written; `quote` and `escape` are empty where it has none."""
 
     delimiter: str
@@ -150,7 +150,7 @@ def _csv(engine: Engine, path: Path, name: str) -> Table:
     return Table(source, dict.fromkeys(names, "VARCHAR"), tuple(notes), tuple(doubts))
 
 
-def _sniffed(engine: Engine, path: Path, written: str, doubts: list[str]) -> _Dialect:
+def _sniffed(engine: Engine, path: Path, written: str, doubts: list[str]) -> _SniffedCsv:
     """How the file is written; adds to `doubts` what its quote leaves open."""
     sniff = (
         "SELECT Delimiter, Quote, Escape, HasHeader "
@@ -173,7 +173,7 @@ def _sniffed(engine: Engine, path: Path, written: str, doubts: list[str]) -> _Di
             f"`{path.name}:{first}`: lines {first} to {last} are read as one row, as a value spans them: "
             f"`{value}`; if they are rows of their own, write `quote=''` and `escape=''`"
         )
-    return _Dialect(delimiter, mark, escape if mark and escape == "\\" else mark, bool(has_header))
+    return _SniffedCsv(delimiter, mark, escape if mark and escape == "\\" else mark, bool(has_header))
 
 
 def _title(path: Path, delimiter: str, quote: str) -> tuple[str, ...]:
