@@ -195,6 +195,10 @@ def test_the_depth_and_projection_of_wukong_follow_the_dataset() -> None:
     wide = replace(FACTS, train_rows=defaults.ROWS_OF_TWO_LAYERS, cardinalities=(9,) * 64)  # and numbers
     large = completed(recipe(), wide).model.to_dict()
     assert (large["layers"], large["projection"]) == (2, "static")
+    rare = completed(recipe(), replace(FACTS, cardinalities=(FACTS.train_rows // 200 + 1, 3))).model.to_dict()
+    assert (rare["n_F"], rare["projection"]) == (8, "static")
+    common = completed(recipe(), replace(FACTS, cardinalities=(FACTS.train_rows // 200, 3))).model.to_dict()
+    assert (common["n_F"], common["projection"]) == (16, "none")
     said = completed(recipe(model="{name: wukong, k: 4, n_F: [8, 4, 2], layers: 3}")).model.to_dict()
     assert (said["layers"], said["projection"]) == (3, "static")
     listed = completed(recipe(model="{name: wukong, hidden: [[64], [32]]}")).model.to_dict()

@@ -36,8 +36,13 @@ ROWS_OF_TWO_LAYERS = 1_000_000
 """Train rows from which a second Wukong layer, interactions of order 4, has something to learn."""
 ALL_PAIRS = 64
 """Embeddings up to which Wukong keeps all pairs: a projection would save little."""
+ROWS_PER_VALUE = 200
+"""Train rows per value of the largest feature below which Wukong's interactions stay narrow: most pairs of
+such values occur once or never, and a block that keeps all of them memorizes instead of generalizing."""
 WUKONG_ROWS = 16
 """Embeddings made by each of the two blocks of a Wukong layer."""
+NARROW_ROWS = 8
+"""Embeddings made by a factorization machine block whose interactions stay narrow."""
 WUKONG_HIDDEN = 256
 """Width of the hidden layers of its blocks and of its head."""
 
@@ -106,7 +111,7 @@ def open_sizes(recipe: Recipe) -> list[str]:
     page = _pages().get(str(_at(recipe, "model.name")))
     if page is None or not is_open(recipe):
         return []
-    small = DatasetFacts(1_000, 100, (100,), 0, 0, 100)
+    small = DatasetFacts(1_000, 100, (2,), 0, 0, 2)
     extremes = (small, replace(small, train_rows=10**9, embedding_rows=10**9, cardinalities=(10**9,)))
     found = [choice for facts in extremes for choice in choices(recipe, facts) if choice.key in SIZES]
     constant = {f"model.{name}": field.default for name, field in page.model_fields.items()}
@@ -130,12 +135,14 @@ def _wukong(recipe: Recipe, facts: DatasetFacts) -> Iterator[ChosenDefault]:
     if not _has_lists_per_layer(recipe):
         layers = 1 if facts.train_rows < ROWS_OF_TWO_LAYERS else 2
         yield ChosenDefault("model.layers", layers, f"{facts.train_rows:,} train rows")
-    yield ChosenDefault("model.n_F", WUKONG_ROWS, "embeddings made by the factorization machine block")
+    narrow = facts.train_rows < ROWS_PER_VALUE * max(facts.cardinalities, default=0)
+    made = NARROW_ROWS if narrow else WUKONG_ROWS
+    yield ChosenDefault("model.n_F", made, "embeddings made by the factorization machine block")
     yield ChosenDefault("model.n_L", WUKONG_ROWS, "embeddings made by the linear compress block")
     yield ChosenDefault("model.hidden", [WUKONG_HIDDEN], "of the factorization machine block")
     yield ChosenDefault("model.head", [WUKONG_HIDDEN], "of the final MLP")
     embeddings = len(facts.cardinalities) + bool(facts.numeric)
-    if embeddings <= ALL_PAIRS and _at(recipe, "model.k") is None:
+    if embeddings <= ALL_PAIRS and not narrow and _at(recipe, "model.k") is None:
         yield ChosenDefault("model.projection", "none", f"all pairs of {embeddings} embeddings")
 
 
