@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wukongctl.config.report import FormName
-from wukongctl.laws.curves import Method, analyse
+from wukongctl.laws.curves import Method, analyze
 from wukongctl.laws.fit import fit, sizes_of
 from wukongctl.laws.form import Array, Form
 from wukongctl.laws.forms import FORMS, form_named
@@ -83,9 +83,9 @@ def test_its_intervals_and_its_robust_fit_hold_the_truth() -> None:
     assert test.sizes[0].inside
 
 
-def test_a_curve_is_analysed_with_it() -> None:
+def test_a_curve_is_analyzed_with_it() -> None:
     points = tuple(Point("m", float(x), y) for x, y in zip(X, losses(1e-4), strict=True))
-    curve = analyse("m", PointSet(points, "logloss"), Method(Exponential()), draw_to=8.0)
+    curve = analyze("m", PointSet(points, "logloss"), Method(Exponential()), draw_to=8.0)
     assert curve.law is not None
     assert set(curve.intervals) == {"E", "A", "c"}
     assert curve.trace is not None

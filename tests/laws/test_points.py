@@ -97,7 +97,7 @@ def test_no_examples_and_a_field_too_many_are_refused(tmp_path: Path, row: str, 
     assert [(one.line, one.column, one.message) for one in caught.value.problems] == [(2, 9, message)]
 
 
-def test_a_misspelt_column_is_recognised(tmp_path: Path) -> None:
+def test_a_misspelled_column_is_recognized(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         read_csv(csv_file(tmp_path, "model,gflops_per_example,log_loss\na,1,.5\n"))
     assert [problem.message for problem in caught.value.problems] == [

@@ -213,7 +213,7 @@ def test_html_escapes_names() -> None:
     assert Page(html).tags.count("script") == 1
 
 
-def test_html_follows_the_readers_colours(paper: Report) -> None:
+def test_html_follows_the_readers_colors(paper: Report) -> None:
     html = reports.to_html(paper)
     assert "prefers-color-scheme: dark" in html
     figures = re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)

@@ -79,7 +79,7 @@ def test_the_png_is_large_enough_for_print(tmp_path: Path) -> None:
         (1e-9, "kFLOP", "0.01"),
     ],
 )
-def test_compute_is_labelled_in_a_unit_that_reads_well(scale: float, unit: str, tick: str) -> None:
+def test_compute_is_labeled_in_a_unit_that_reads_well(scale: float, unit: str, tick: str) -> None:
     drawn = texts(plots.scaling_svg(report_of(scale=scale)))
     assert f"training {unit} per example (6 × MAC)" in drawn
     assert tick in drawn
@@ -117,6 +117,6 @@ def test_a_negative_excess_falls_back_to_a_linear_axis() -> None:
     assert plots.scaling_svg(build(replace(report.source, points=points)))
 
 
-def test_dark_colours_match_the_light_ones_in_number() -> None:
-    assert len(plots.DARK_COLOURS) == len(plots.COLOURS) == len(plots.MARKERS)
-    assert len({*plots.COLOURS}) == 8
+def test_dark_colors_match_the_light_ones_in_number() -> None:
+    assert len(plots.DARK_COLORS) == len(plots.COLORS) == len(plots.MARKERS)
+    assert len({*plots.COLORS}) == 8

@@ -1,4 +1,4 @@
-"""Bytes that training a recipe needs, without allocating any: weights, gradients, optimiser, activations."""
+"""Bytes that training a recipe needs, without allocating any: weights, gradients, optimizer, activations."""
 
 from dataclasses import asdict, dataclass
 from typing import assert_never

@@ -1,4 +1,4 @@
-"""From a point set to a report: every curve analysed, curves compared, what was left out said."""
+"""From a point set to a report: every curve analyzed, curves compared, what was left out said."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from wukongctl.decisions import Finding, Verdict, overall
 from wukongctl.errors import UsageError
 from wukongctl.laws.axis import DATA, PARAMETERS, Axis, Unit
 from wukongctl.laws.comparisons import Comparisons, compare
-from wukongctl.laws.curves import Curve, Method, analyse
+from wukongctl.laws.curves import Curve, Method, analyze
 from wukongctl.laws.data_scaling import DataLaw, JointLaw, data_laws, joint_laws
 from wukongctl.laws.forms import form_named
 from wukongctl.laws.points import Excluded, Point, PointSet
@@ -77,7 +77,7 @@ def build(
     draws: int = 0,
     stated: Sequence[StatedLaw] = (),
 ) -> Report:
-    """Analyse a point set; `delta` asks for a robust fit, `stated` laws are drawn.
+    """Analyze a point set; `delta` asks for a robust fit, `stated` laws are drawn.
 
     `draws` are those of the joint laws' bootstrap.
 
@@ -100,7 +100,7 @@ def build(
     draw_to = EXTRAPOLATE * max(point.x for point in source.points)
     names = sorted({point.curve for point in source.points}, key=_wukong_first)
     method = Method(form_named(form), floor, level, delta)
-    curves = tuple(analyse(name, source, method, draw_to=draw_to) for name in names)
+    curves = tuple(analyze(name, source, method, draw_to=draw_to) for name in names)
     return Report(
         source=source,
         floor=floor,

@@ -132,7 +132,7 @@ class Method:
         return fit_robust(sizes, self.form, floor=self.floor, delta=self.delta)
 
 
-def analyse(name: str, source: PointSet, method: Method, *, draw_to: float) -> Curve:
+def analyze(name: str, source: PointSet, method: Method, *, draw_to: float) -> Curve:
     """Fit and examine the curve `name`; `draw_to` is the largest x to draw.
 
     Where the amount of data was varied on purpose, the runs of one amount are the curve.

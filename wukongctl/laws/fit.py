@@ -133,7 +133,7 @@ def fit(sizes: Sizes, form: Form = POWER, *, floor: float | None = None) -> Fit 
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """The best E and A for one exponent; `amplitude` is the one at the centre of x."""
+    """The best E and A for one exponent; `amplitude` is the one at the center of x."""
 
     floor: float
     amplitude: float
@@ -143,7 +143,7 @@ class Projection:
 
 def project(sizes: Sizes, form: Form, exponent: float, floor: float | None) -> Projection:
     """Solve for E (when `floor` is None) and A by non-negative least squares."""
-    scaled = sizes.x / form.centre(sizes.x)
+    scaled = sizes.x / form.center(sizes.x)
     basis, weights = form.basis(scaled, exponent), np.sqrt(sizes.runs)
     columns = [basis] if floor is not None else [np.ones_like(basis), basis]
     base = sizes.zero if floor is None else floor
@@ -167,7 +167,7 @@ def _fit_decay(sizes: Sizes, form: Form, grid: Array, floor: float | None) -> Fi
     }
     at_bound = tuple(name for name, active in bounds.items() if active)
     status: SolverStatus = "bound hit" if at_bound else "converged" if converged else "iteration limit"
-    amplitude = float(found.amplitude * form.scale(exponent, form.centre(sizes.x)))
+    amplitude = float(found.amplitude * form.scale(exponent, form.center(sizes.x)))
     return Fit(sizes, form, found.floor, amplitude, exponent, status, at_bound, found.rss)
 
 

@@ -41,12 +41,12 @@ class Form(ABC):
         """Minus the derivative of ln g by c, same shape as x; needed with `exponents`."""
         raise NotImplementedError
 
-    def centre(self, x: Array) -> float:  # noqa: ARG002 some forms need it
+    def center(self, x: Array) -> float:  # noqa: ARG002 some forms need it
         """What x is divided by for the fit, so that level, amplitude and c are least entangled."""
         return 1.0
 
-    def scale(self, c: float | Array, centre: float) -> float | Array:  # noqa: ARG002 some forms need it
-        """What the amplitude of x / centre is multiplied by to be that of x."""
+    def scale(self, c: float | Array, center: float) -> float | Array:  # noqa: ARG002 some forms need it
+        """What the amplitude of x / center is multiplied by to be that of x."""
         return np.ones_like(c)
 
     @property
@@ -61,13 +61,13 @@ class Form(ABC):
         """Whether the level is fitted."""
         return self.floor in ("free", None)
 
-    def linear(self, c: Array, centre: float) -> dict[str, tuple[Array, Array]]:
+    def linear(self, c: Array, center: float) -> dict[str, tuple[Array, Array]]:
         """Parameter → (u, s), where it equals u level + s amplitude for exponents c: (C,) each."""
         one, nothing = np.ones_like(c), np.zeros_like(c)
         if self.exponents is None:
-            return {"p": (one, self.basis_at_log(np.log(1 / centre), c)), "q": (nothing, -one)}
+            return {"p": (one, self.basis_at_log(np.log(1 / center), c)), "q": (nothing, -one)}
         floor = {"E": (one, nothing)} if self.floor == "free" else {}
-        return {**floor, "A": (nothing, np.asarray(self.scale(c, centre)))}
+        return {**floor, "A": (nothing, np.asarray(self.scale(c, center)))}
 
     def __repr__(self) -> str:
         return f"<form {self.name}>"

@@ -59,7 +59,7 @@ def lacks_fit(law: Fit) -> bool:
 class Region:
     """The laws the points do not exclude, as slices of constant exponent; arrays are (C,) over exponents.
 
-    Within a slice a law is `level + A (x^-c - mean)`, with x centred and `mean` the weighted mean of x^-c:
+    Within a slice a law is `level + A (x^-c - mean)`, with x centered and `mean` the weighted mean of x^-c:
     the two numbers are then uncorrelated and rounding does no harm even where x^-c is nearly constant.
     """
 
@@ -92,7 +92,7 @@ class Region:
 
     def parameters(self) -> dict[str, Interval]:
         """Interval of every parameter of the law."""
-        weights = self.form.linear(self.exponents, self._centre)
+        weights = self.form.linear(self.exponents, self._center)
         found = {name: self.extent(u, s - u * self._mean) for name, (u, s) in weights.items()}
         exponents = float(self.exponents[0]), float(self.exponents[-1])
         return found if self.form.exponents is None else {**found, "c": exponents}
@@ -114,12 +114,12 @@ class Region:
 
     def _basis_at(self, x: float | Array) -> Array:
         """The falling function of x that A multiplies: (C,), or (C, k) for the sizes."""
-        log_x = np.log(np.asarray(x) / self._centre)
+        log_x = np.log(np.asarray(x) / self._center)
         return self.form.basis_at_log(log_x, self.exponents.reshape(-1, *[1] * log_x.ndim))
 
     @property
-    def _centre(self) -> float:
-        return self.form.centre(self.sizes.x)
+    def _center(self) -> float:
+        return self.form.center(self.sizes.x)
 
     @property
     def _basis(self) -> Array:

@@ -19,7 +19,7 @@ class LogLinear(Form):
         """-ln x."""
         return -(np.ones_like(c) * log_x)
 
-    def centre(self, x: Array) -> float:
+    def center(self, x: Array) -> float:
         """The geometric mean."""
         return geometric_mean(x)
 

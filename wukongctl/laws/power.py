@@ -29,13 +29,13 @@ class PowerLaw(Form):
         """ln x."""
         return np.log(x)
 
-    def centre(self, x: Array) -> float:
+    def center(self, x: Array) -> float:
         """The geometric mean."""
         return geometric_mean(x)
 
-    def scale(self, c: float | Array, centre: float) -> float | Array:
-        """centre^c."""
-        return centre**c
+    def scale(self, c: float | Array, center: float) -> float | Array:
+        """center^c."""
+        return center**c
 
 
 POWER = PowerLaw("power", "y = E + A x^-c", "free")

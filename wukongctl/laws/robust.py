@@ -31,18 +31,18 @@ def fit_robust(sizes: Sizes, form: Form, *, floor: float | None, delta: float) -
     best = min(found, key=lambda one: one.cost)
     theta = best.x if fixed is None else np.array([fixed - sizes.zero, *best.x])
     level, amplitude, c = float(theta[0]) + sizes.zero, float(theta[1]), float(theta[2])
-    centre = form.centre(sizes.x)
+    center = form.center(sizes.x)
     at_bound = tuple(
         name
         for name, active in {"E": fixed is None and theta[0] <= 0, "A": amplitude <= 0,
                              "c": not grid[0] * 1.001 < c < grid[-1] * 0.999}.items()
         if active
     )  # fmt: skip
-    residual = sizes.y - level - amplitude * form.basis(sizes.x / centre, c)
+    residual = sizes.y - level - amplitude * form.basis(sizes.x / center, c)
     return replace(
         squares,
         level=level,
-        amplitude=float(amplitude * form.scale(c, centre)),
+        amplitude=float(amplitude * form.scale(c, center)),
         exponent=c,
         status="bound hit" if at_bound else "converged" if best.status > 0 else "iteration limit",
         at_bound=at_bound,
@@ -54,7 +54,7 @@ def _search(
     sizes: Sizes, form: Form, c: float, floor: float | None, delta: float, low: float, high: float
 ) -> optimize.OptimizeResult:
     """A local minimum from the best floor and amplitude of exponent `c`: over (E, A, c), or (A, c)."""
-    log_x, target = np.log(sizes.x / form.centre(sizes.x)), np.log(sizes.y - sizes.zero)
+    log_x, target = np.log(sizes.x / form.center(sizes.x)), np.log(sizes.y - sizes.zero)
     counts = sizes.runs.astype(int)
     first = project(sizes, form, c, floor)
 

@@ -58,7 +58,7 @@ class CsvTable:
     def check_header(self, *, required: Sequence[str], one_of: Sequence[str], optional: Sequence[str]) -> str:
         """Return the one column of `one_of` that is present; raise `RecipeError` with every header problem.
 
-        A column nobody asked for is ignored, unless it looks like a misspelt one.
+        A column nobody asked for is ignored, unless it looks like a misspelled one.
         """
         for name in dict.fromkeys(self.header):
             if name and self.header.count(name) > 1:
@@ -67,7 +67,7 @@ class CsvTable:
         if len(given) > 1:
             self.complain(self.header_row, given[1], f"`{given[0]}` and `{given[1]}` exclude each other")
         wanted = [*required, *optional, *(() if given else one_of)]
-        guesses = self._misspelt([name for name in wanted if name not in self.header])
+        guesses = self._misspelled([name for name in wanted if name not in self.header])
         for name, guess in guesses.items():
             self.complain(self.header_row, name, f"unknown column `{name}`, did you mean `{guess}`?")
         for name in required:
@@ -104,7 +104,7 @@ class CsvTable:
             return None
         return value
 
-    def _misspelt(self, missing: Sequence[str]) -> dict[str, str]:
+    def _misspelled(self, missing: Sequence[str]) -> dict[str, str]:
         guesses: dict[str, str] = {}
         for name in self.header:
             free = [known for known in missing if known not in guesses.values()]

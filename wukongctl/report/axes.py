@@ -84,14 +84,14 @@ def signed(value: float, _: object) -> str:
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Move ascending `heights` as little as needed to lie `gap` apart: merge neighbours into even blocks."""
-    blocks: list[tuple[float, int]] = []  # (centre, members)
+    """Move ascending `heights` as little as needed to lie `gap` apart: merge neighbors into even blocks."""
+    blocks: list[tuple[float, int]] = []  # (center, members)
     for height in heights:
         blocks.append((height, 1))
         while len(blocks) > 1 and _overlap(blocks[-2], blocks[-1], gap):
             (low, few), (high, many) = blocks[-2:]
             blocks[-2:] = [((low * few + high * many) / (few + many), few + many)]
-    return [centre + gap * (i - (count - 1) / 2) for centre, count in blocks for i in range(count)]
+    return [center + gap * (i - (count - 1) / 2) for center, count in blocks for i in range(count)]
 
 
 def _overlap(below: tuple[float, int], above: tuple[float, int], gap: float) -> bool:

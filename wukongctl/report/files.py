@@ -50,7 +50,7 @@ def to_html(report: Report) -> str:
         for name, shown, draw, label in drawings
         for width in ("wide", "narrow")
     }
-    palette = list(zip(plots.COLOURS, plots.DARK_COLOURS, strict=True))
+    palette = list(zip(plots.COLORS, plots.DARK_COLORS, strict=True))
     return (
         _environment()
         .get_template("report.html.jinja")

@@ -2,19 +2,19 @@
 
 import re
 
-from wukongctl.report.plots import COLOURS, GRID, INK, SOFT_INK
+from wukongctl.report.plots import COLORS, GRID, INK, SOFT_INK
 
 THEME = {
     INK: "var(--ink)",
     SOFT_INK: "var(--soft)",
     GRID: "var(--grid)",
     "#ffffff": "var(--card)",
-    **{colour: f"var(--c{index})" for index, colour in enumerate(COLOURS)},
+    **{color: f"var(--c{index})" for index, color in enumerate(COLORS)},
 }
 
 
 def embed(svg: str, *, prefix: str, label: str) -> str:
-    """The `<svg>` element with its own ids, the page's colours and a name for screen readers."""
+    """The `<svg>` element with its own ids, the page's colors and a name for screen readers."""
     element = svg[svg.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>\s*", "", element, flags=re.DOTALL)
     element = re.sub(r' xmlns(:\w+)?="[^"]*"', "", element).replace("xlink:href=", "href=")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from wukongctl.laws.analysis import Report
-from wukongctl.report.plots import COLOURS
+from wukongctl.report.plots import COLORS
 
 # GitHub refuses a step summary above 1 MiB, all of it.
 SUMMARY_BYTES = 900_000
@@ -32,7 +32,7 @@ def mermaid(report: Report) -> str | None:
     bottom, top = min(map(np.min, lines)), max(map(np.max, lines))
     room = 0.05 * (top - bottom) or 0.05
     unit = report.unit
-    palette = ", ".join(COLOURS[i % len(COLOURS)] for i, curve in enumerate(report.curves) if curve.law)
+    palette = ", ".join(COLORS[i % len(COLORS)] for i, curve in enumerate(report.curves) if curve.law)
     ends = [np.log10(end / unit.size) for end in (low, high)]
     theme = json.dumps({"themeVariables": {"xyChart": {"plotColorPalette": palette}}})
     values = [f"    line [{', '.join(f'{value:.6g}' for value in line)}]" for line in lines]
@@ -48,7 +48,7 @@ def mermaid(report: Report) -> str | None:
 
 
 def chart_order(report: Report) -> str:
-    """The curves in the order of the chart's lines, with their colours in words."""
+    """The curves in the order of the chart's lines, with their colors in words."""
     names = ("blue", "vermilion", "green", "pink", "orange", "sky blue", "brown", "violet")
     return ", ".join(
         f"{names[i % len(names)]} {curve.name}" for i, curve in enumerate(report.curves) if curve.law

@@ -1,7 +1,7 @@
 """The picture of a report: loss against compute, every run a dot, every law a line with its band.
 
 Figures are drawn without pyplot and saved without dates, with fixed ids, so the same report gives the same
-bytes. The colours are Okabe and Ito's, safe for colour-blind readers, https://jfly.uni-koeln.de/color/;
+bytes. The colors are Okabe and Ito's, safe for color-blind readers, https://jfly.uni-koeln.de/color/;
 markers differ as well.
 """
 
@@ -28,10 +28,10 @@ from wukongctl.report.axes import limit_y, log_ticks, signed, spread
 
 Width: TypeAlias = Literal["wide", "narrow"]
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#6a51a3")
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#6a51a3")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 # The same hues, lighter, for a dark page.
-DARK_COLOURS = ("#4fb3f0", "#ff8a4c", "#2fd0a0", "#ee9fca", "#f5b942", "#8fd0f7", "#c9a468", "#ab97f0")
+DARK_COLORS = ("#4fb3f0", "#ff8a4c", "#2fd0a0", "#ee9fca", "#f5b942", "#8fd0f7", "#c9a468", "#ab97f0")
 INK, SOFT_INK, GRID = "#1f2328", "#59636e", "#d8dee4"
 
 Y_TITLES: dict[Metric, str] = {
@@ -87,9 +87,9 @@ def diagnostics_svg(report: Report, *, width: Width = "wide") -> str:
         return _svg(_diagnostics(report, width))
 
 
-def colour_of(index: int) -> str:
-    """Colour of the curve at `index` of a report."""
-    return COLOURS[index % len(COLOURS)]
+def color_of(index: int) -> str:
+    """Color of the curve at `index` of a report."""
+    return COLORS[index % len(COLORS)]
 
 
 # --- figures ------------------------------------------------------------------------------------------------
@@ -138,28 +138,28 @@ def _frame(axes: Axes, report: Report, unit: Unit) -> None:
 
 
 def _draw_curve(axes: Axes, curve: Curve, index: int, unit: float) -> None:
-    colour = colour_of(index)
+    color = color_of(index)
     if curve.trace is None:
         sizes = sorted(curve.sizes, key=lambda size: size.x)
         x, y = [size.x / unit for size in sizes], [size.loss for size in sizes]
-        axes.plot(x, y, color=colour, linewidth=1.2, linestyle=(0, (1, 2)), zorder=3)
+        axes.plot(x, y, color=color, linewidth=1.2, linestyle=(0, (1, 2)), zorder=3)
     else:
-        _draw_law(axes, curve, curve.trace, colour, unit)
+        _draw_law(axes, curve, curve.trace, color, unit)
     _draw_runs(axes, curve, index, unit)
 
 
-def _draw_law(axes: Axes, curve: Curve, trace: DrawnLaw, colour: str, unit: float) -> None:
+def _draw_law(axes: Axes, curve: Curve, trace: DrawnLaw, color: str, unit: float) -> None:
     """The law solid where it was measured, dashed beyond, dotted throughout when it is not determined."""
     x, y = np.array(trace.x) / unit, np.array(trace.y)
     largest = curve.sizes[-1].x / unit
     inside, outside = x <= largest * (1 + 1e-12), x >= largest * (1 - 1e-12)
     if not _is_determined(axes, trace, inside):
-        axes.plot(x[inside], y[inside], color=colour, linewidth=1.6, linestyle=(0, (1, 1.6)), zorder=4)
-        axes.plot(x[outside], y[outside], color=colour, linewidth=1.0, linestyle=(0, (1, 3)), zorder=4)
+        axes.plot(x[inside], y[inside], color=color, linewidth=1.6, linestyle=(0, (1, 1.6)), zorder=4)
+        axes.plot(x[outside], y[outside], color=color, linewidth=1.0, linestyle=(0, (1, 3)), zorder=4)
         return
-    axes.plot(x[inside], y[inside], color=colour, linewidth=2.2, zorder=4)
-    axes.plot(x[outside], y[outside], color=colour, linewidth=1.5, linestyle=(0, (4, 2.5)), zorder=4)
-    axes.fill_between(x, trace.lower, trace.upper, color=colour, alpha=0.15, linewidth=0, zorder=2)
+    axes.plot(x[inside], y[inside], color=color, linewidth=2.2, zorder=4)
+    axes.plot(x[outside], y[outside], color=color, linewidth=1.5, linestyle=(0, (4, 2.5)), zorder=4)
+    axes.fill_between(x, trace.lower, trace.upper, color=color, alpha=0.15, linewidth=0, zorder=2)
 
 
 def _is_determined(axes: Axes, trace: DrawnLaw, inside: NDArray[np.bool_]) -> bool:
@@ -175,21 +175,21 @@ def _is_determined(axes: Axes, trace: DrawnLaw, inside: NDArray[np.bool_]) -> bo
 
 def _draw_runs(axes: Axes, curve: Curve, index: int, unit: float) -> None:
     """Every run a dot; where a size has several, their mean with its interval on top."""
-    colour, marker = colour_of(index), MARKERS[index % len(MARKERS)]
+    color, marker = color_of(index), MARKERS[index % len(MARKERS)]
     many = any(size.runs > 1 for size in curve.sizes)
     if many:
         x = [point.x / unit for point in curve.points]
         y = [point.loss for point in curve.points]
-        axes.plot(x, y, marker, color=colour, markersize=3.6, alpha=0.45, markeredgewidth=0, zorder=5)
+        axes.plot(x, y, marker, color=color, markersize=3.6, alpha=0.45, markeredgewidth=0, zorder=5)
     spread = [size for size in curve.sizes if size.interval is not None]
     if spread:
         at, means = [size.x / unit for size in spread], [size.loss for size in spread]
         halves = [size.interval[1] - size.loss for size in spread if size.interval]
-        axes.errorbar(at, means, halves, fmt="none", color=colour, linewidth=1.3, capsize=2.5, zorder=6)
+        axes.errorbar(at, means, halves, fmt="none", color=color, linewidth=1.3, capsize=2.5, zorder=6)
     x = [size.x / unit for size in curve.sizes]
     y = [size.loss for size in curve.sizes]
     axes.plot(
-        x, y, marker, color=colour, markersize=6.8, markeredgecolor="white", markeredgewidth=1.0, zorder=7
+        x, y, marker, color=color, markersize=6.8, markeredgecolor="white", markeredgewidth=1.0, zorder=7
     )
 
 
@@ -199,9 +199,9 @@ def _draw_diverged(axes: Axes, report: Report, unit: float) -> None:
     diverged = [run for run in report.excluded if run.reason == "diverged"]
     top = axes.get_xaxis_transform()
     for run in diverged:
-        colour = colour_of(names.index(run.curve)) if run.curve in names else SOFT_INK
+        color = color_of(names.index(run.curve)) if run.curve in names else SOFT_INK
         axes.plot(
-            run.x / unit, 0.985, "x", color=colour, markersize=8, markeredgewidth=2,
+            run.x / unit, 0.985, "x", color=color, markersize=8, markeredgewidth=2,
             transform=top, clip_on=False, zorder=8,
         )  # fmt: skip
     if diverged:
@@ -237,8 +237,8 @@ def _draw_residuals(axes: Axes, report: Report) -> None:
         x = [size.x / unit.size for size in sizes]
         y = [size.residual or 0.0 for size in sizes]
         marker = MARKERS[index % len(MARKERS)]
-        axes.plot(x, y, "-", color=colour_of(index), linewidth=0.9, alpha=0.55)
-        axes.plot(x, y, marker, color=colour_of(index), markersize=5.5, label=curve.name)
+        axes.plot(x, y, "-", color=color_of(index), linewidth=0.9, alpha=0.55)
+        axes.plot(x, y, marker, color=color_of(index), markersize=5.5, label=curve.name)
     axes.margins(y=0.18)
     axes.set_ylabel("mean loss minus law")
     axes.set_title("Residuals", loc="left", fontsize=11.5, fontweight="bold")
@@ -254,22 +254,22 @@ def _draw_hidden(axes: Axes, report: Report) -> None:
     axes.grid(axis="x", color=GRID, linewidth=0.7)
     reach = 0.0
     for row, (index, _, size) in enumerate(tested):
-        colour = colour_of(index)
+        color = color_of(index)
         reach = max(reach, abs(size.error), abs(size.loglin_error), abs(size.no_gain_error))
         if size.interval is not None:
             low, high = size.interval[0] - size.observed, size.interval[1] - size.observed
             axes.plot(
                 [low, high],
                 [row, row],
-                color=colour,
+                color=color,
                 linewidth=7,
                 alpha=0.25,
                 solid_capstyle="butt",
                 zorder=2,
             )
-        axes.plot(size.error, row, "D", color=colour, markersize=7, zorder=4)
-        axes.plot(size.loglin_error, row, "|", color=colour, markersize=11, markeredgewidth=1.8, zorder=3)
-        axes.plot(size.no_gain_error, row, "x", color=colour, markersize=6, markeredgewidth=1.6, zorder=3)
+        axes.plot(size.error, row, "D", color=color, markersize=7, zorder=4)
+        axes.plot(size.loglin_error, row, "|", color=color, markersize=11, markeredgewidth=1.8, zorder=3)
+        axes.plot(size.no_gain_error, row, "x", color=color, markersize=6, markeredgewidth=1.6, zorder=3)
     axes.set_xlim(-1.5 * (reach or 1), 1.5 * (reach or 1))
     axes.set_ylim(len(tested) - 0.4, -0.6)
     axes.set_yticks(range(len(tested)), [curve.name for _, curve, _ in tested])
@@ -303,14 +303,14 @@ def _headline(axes: Axes, report: Report, width: Width) -> None:
         (26, f"Loss against {report.source.axis.name}", INK, 12.5, "bold"),
         (10, _subtitle(report, width), SOFT_INK, 9.3, "normal"),
     )
-    for offset, text, colour, size, weight in lines:
+    for offset, text, color, size, weight in lines:
         axes.annotate(
             text,
             (0, 1),
             xycoords="axes fraction",
             xytext=(0, offset),
             textcoords="offset points",
-            color=colour,
+            color=color,
             fontsize=size,
             fontweight=weight,
         )
@@ -342,7 +342,7 @@ def _margins(report: Report, width: Width) -> dict[str, float]:
 
 
 def _label_curves(axes: Axes, report: Report, height: float) -> None:
-    """Each name in the right margin, in its curve's colour, moved apart where curves end close together.
+    """Each name in the right margin, in its curve's color, moved apart where curves end close together.
 
     `height` is the figure's, in inches.
     """
@@ -360,16 +360,16 @@ def _label_curves(axes: Axes, report: Report, height: float) -> None:
     inches = axes.get_position().height * height
     shares = spread([end[0] for end in ends], 0.2 / inches)
     for share, (natural, index, name) in zip(shares, ends, strict=True):
-        colour = INK if index is None else colour_of(index)
+        color = INK if index is None else color_of(index)
         axes.plot(
             [1.0, 1.018],
             [natural, share],
-            color=colour,
+            color=color,
             linewidth=1,
             transform=axes.transAxes,
             clip_on=False,
         )
-        axes.text(1.026, share, name, transform=axes.transAxes, color=colour, va="center", fontweight="bold")
+        axes.text(1.026, share, name, transform=axes.transAxes, color=color, va="center", fontweight="bold")
 
 
 def _last(curve: Curve) -> tuple[float, float]:
