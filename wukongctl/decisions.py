@@ -1,9 +1,9 @@
-"""Verdicts that a CI job can trust: pass, fail or inconclusive, each with its numbers.
+"""Verdicts for CI: pass, fail or inconclusive, each with its numbers.
 
-A gate asks whether something got worse by more than a margin. It fails when the one-sided lower bound of the
+A gate tests whether something got worse by more than a margin. It fails when the one-sided lower bound of the
 difference lies above the margin, passes when the upper bound lies at or below it (non-inferiority), and is
-inconclusive between. Failures are corrected by Holm over all tests of the report, so that the chance of any
-false alarm stays below 1 - level however many configurations there are.
+inconclusive otherwise. p values are Holm-corrected over all tests of a report: the probability of any false
+alarm stays below 1 - level, however many configurations there are.
 
 Holm 1979, https://www.jstor.org/stable/4615733. Non-inferiority: ICH E9, section 3.3.2.
 """
@@ -27,7 +27,7 @@ GateName: TypeAlias = Literal[
 class Evidence:
     """An estimate with its standard error and degrees of freedom; positive is worse.
 
-    `above` is the standard error of the upper bound, where it differs.
+    `above` is the standard error for the upper bound, where it differs.
     """
 
     value: float
@@ -64,11 +64,11 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A gate's question about one item before the verdict.
+class GateTest:
+    """One test of a gate, before the verdict.
 
-    `lenient` gates pass unless they fail: they do not ask for proof that nothing got worse. `two_sided` ones
-    hold the size of a difference that would be wrong in either direction.
+    A `lenient` test passes unless it fails: it does not require non-inferiority. The evidence of a
+    `two_sided` test is the absolute value of a difference.
     """
 
     gate: GateName
@@ -81,19 +81,19 @@ class Question:
 
     @property
     def p_value(self) -> float:
-        """Before correction for the other tests."""
+        """Not yet corrected for the other tests."""
         p = self.evidence.p_worse(self.margin)
         return min(1.0, 2 * p) if self.two_sided else p
 
 
-def decide(tests: Sequence[Question], *, level: float) -> tuple[Finding, ...]:
-    """A finding per test, failures corrected by Holm over all of them."""
+def decide(tests: Sequence[GateTest], *, level: float) -> tuple[Finding, ...]:
+    """One finding per test, with p values Holm-corrected over all of them."""
     raw = np.array([test.p_value for test in tests])
     return tuple(_finding(test, p, level) for test, p in zip(tests, holm(raw), strict=True))
 
 
 def holm(p_values: np.ndarray) -> list[float]:
-    """Holm's step-down adjusted p values, in the order given."""
+    """Holm's step-down adjusted p values, in the order of the input."""
     order = np.argsort(p_values, kind="stable")
     steps = p_values[order] * np.arange(len(p_values), 0, -1)
     adjusted = np.empty(len(p_values))
@@ -101,7 +101,7 @@ def holm(p_values: np.ndarray) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def _finding(test: Question, p: float, level: float) -> Finding:
+def _finding(test: GateTest, p: float, level: float) -> Finding:
     low, high = test.evidence.bounds(level)
     verdict: Verdict = "fail" if p < 1 - level else "pass" if high <= test.margin else "inconclusive"
     if test.lenient and verdict == "inconclusive":
@@ -109,7 +109,7 @@ def _finding(test: Question, p: float, level: float) -> Finding:
     word = {
         "fail": f"worse by more than {test.margin:.3g}",
         "pass": f"not worse by more than {test.margin:.3g}",
-        "inconclusive": f"more runs are needed to tell it from the margin {test.margin:.3g}",
+        "inconclusive": f"too uncertain for the margin {test.margin:.3g}, add runs",
     }[verdict]
     message = f"{test.statistic} {test.evidence.value:+.3g} (bounds {low:+.3g} to {high:+.3g}): {word}"
     return Finding(
@@ -126,13 +126,13 @@ def _finding(test: Question, p: float, level: float) -> Finding:
 
 
 def overall(findings: Iterable[Finding]) -> Verdict:
-    """Fail when anything failed, else inconclusive when anything was, else pass."""
+    """The worst verdict: fail, else inconclusive, else pass."""
     verdicts = {finding.verdict for finding in findings}
     return "fail" if "fail" in verdicts else "inconclusive" if "inconclusive" in verdicts else "pass"
 
 
 def confirm(first: Sequence[Finding], second: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Take a failure back only where an independent second set of runs answered the same and did not fail."""
+    """Overturn failures of items that an independent second set of runs tested without a failure."""
     again = {(finding.gate, finding.item): finding for finding in second}
     return tuple(
         _confirmed(finding, again.get((finding.gate, finding.item))) if finding.verdict == "fail" else finding
@@ -142,8 +142,8 @@ def confirm(first: Sequence[Finding], second: Sequence[Finding]) -> tuple[Findin
 
 def _confirmed(finding: Finding, repeat: Finding | None) -> Finding:
     if repeat is None:
-        return replace(finding, message=f"{finding.message}; the second set of runs has no such item")
+        return replace(finding, message=f"{finding.message}; not tested in the second set of runs")
     if repeat.verdict == "fail":
         return replace(finding, message=f"{finding.message}; confirmed by a second set of runs")
-    told = f"{finding.message}; not confirmed, second set: {repeat.message}"
-    return replace(finding, verdict="inconclusive", message=told)
+    message = f"{finding.message}; not confirmed by a second set of runs: {repeat.message}"
+    return replace(finding, verdict="inconclusive", message=message)

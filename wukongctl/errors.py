@@ -1,12 +1,12 @@
-"""Everything that can go wrong for a reason a user can act on.
+"""Errors that a user can act on, with their exit codes.
 
     WukongError              1   base class
-    ├── RunFailed            1   work that started and could not finish (diverged, disk full, network)
+    ├── RunFailed            1   work that failed while running (diverged, disk full, network)
     ├── UsageError           2   a wrong argument, option or path
     │   └── RecipeError      2   a recipe with problems, each with its position
-    ├── CheckFailed          3   a checksum, count or gate did not hold
-    ├── Inconclusive         4   not enough evidence (only asked for with `--strict`)
-    └── Interrupted     130/143  stopped by a signal, state saved
+    ├── CheckFailed          3   a checksum, row count or gate failed
+    ├── Inconclusive         4   not enough evidence (only with `--strict`)
+    └── Interrupted     130/143  stopped by a signal after saving its state
 
 Anything else that escapes is a bug and keeps its traceback.
 """
@@ -15,12 +15,12 @@ import errno
 from dataclasses import dataclass
 from pathlib import Path
 
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong in one place of a file."""
+    """One problem, with its position in a file."""
 
     message: str
     file: str = ""
@@ -30,7 +30,7 @@ class Problem:
 
     @property
     def where(self) -> str:
-        """`file:line:column`, as compilers write it; just the file when there is no line."""
+        """`file:line:column`, or the file alone when the line is unknown."""
         return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
 
     def __str__(self) -> str:
@@ -39,7 +39,7 @@ class Problem:
 
 
 class WukongError(Exception):
-    """A failure with one clear line and, where there is one, the next thing to type."""
+    """An error with a one-line message and, where possible, a hint: the next command or edit."""
 
     exit_code = 1
 
@@ -51,7 +51,7 @@ class WukongError(Exception):
 
 
 class RunFailed(WukongError):
-    """Work that started and could not finish."""
+    """Work that failed while running."""
 
 
 class UsageError(WukongError):
@@ -71,7 +71,7 @@ class RecipeError(UsageError):
 
 
 class CheckFailed(WukongError):
-    """A checksum, an expected count or a gate did not hold."""
+    """A checksum, an expected row count or a gate failed."""
 
     exit_code = 3
 
@@ -81,7 +81,7 @@ class CheckFailed(WukongError):
 
 
 class Inconclusive(WukongError):
-    """The evidence does not decide the question."""
+    """There is not enough evidence for a verdict."""
 
     exit_code = 4
 
@@ -95,8 +95,8 @@ class Interrupted(WukongError):
 
 
 def cannot_write(path: Path, error: OSError) -> WukongError:
-    """The failure to raise when `path` cannot be written: a usage error unless the disk is the reason."""
-    said = f"cannot write `{path}`: {(error.strerror or str(error)).lower()}"
-    if error.errno in NO_ROOM:
-        return RunFailed(said, hint="make room, then run the same command again")
-    return UsageError(said, hint="name a place that you can write to")
+    """The error to raise when `path` cannot be written: a usage error unless the disk is at fault."""
+    message = f"cannot write `{path}`: {(error.strerror or str(error)).lower()}"
+    if error.errno in DISK_ERRORS:
+        return RunFailed(message, hint="free some disk space, then run the same command again")
+    return UsageError(message, hint="choose a path that you can write to")

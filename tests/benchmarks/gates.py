@@ -14,7 +14,7 @@ import numpy as np
 
 from tests.laws.ladders import SIZES, ladder, point_set
 from wukongctl.config.report import AaNoise
-from wukongctl.decisions import Question, Verdict, decide, overall
+from wukongctl.decisions import GateTest, Verdict, decide, overall
 from wukongctl.gates.calibration import calibrate
 from wukongctl.gates.checks import quality
 
@@ -36,7 +36,7 @@ def verdicts(seed: int, *, sd: float = 3e-4, level: float = 0.95) -> dict[str, V
     for scene in SCENES:
         old, new = ladder(rng, sd=sd), ladder(rng, sd=sd, worse=worse[scene])
         tests = [
-            test for test in quality(new, old, margin=aa.margin, noise=noise) if isinstance(test, Question)
+            test for test in quality(new, old, margin=aa.margin, noise=noise) if isinstance(test, GateTest)
         ]
         found[scene] = overall(decide(tests, level=level))
     return found

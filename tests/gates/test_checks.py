@@ -8,7 +8,7 @@ from scipy import stats
 from tests.benchmarks.gates import verdicts
 from tests.laws.ladders import SIZES, ladder, point_set
 from wukongctl.config.report import AaNoise, CurveGate, ExponentGate, GatesSpec, QualityGate, RecoveryGate
-from wukongctl.decisions import Evidence, Finding, Question, confirm, decide, holm, overall
+from wukongctl.decisions import Evidence, Finding, GateTest, confirm, decide, holm, overall
 from wukongctl.errors import UsageError
 from wukongctl.gates.checks import check
 from wukongctl.gates.paired import differences, pooled
@@ -79,7 +79,7 @@ def test_the_variance_is_pooled_with_the_aa_runs() -> None:
     ("value", "verdict"), [(0.0, "pass"), (0.9, "inconclusive"), (1.2, "inconclusive"), (2.5, "fail")]
 )
 def test_fail_and_pass_both_need_proof(value: float, verdict: str) -> None:
-    (found,) = decide([Question("G2 quality", "a", "d", 1.0, Evidence(value, 0.5, 1000))], level=0.95)
+    (found,) = decide([GateTest("G2 quality", "a", "d", 1.0, Evidence(value, 0.5, 1000))], level=0.95)
     assert found.verdict == verdict
     low, high = found.interval or (0, 0)
     assert (high - low) / 2 == pytest.approx(0.5 * stats.t.ppf(0.95, 1000))
@@ -87,8 +87,8 @@ def test_fail_and_pass_both_need_proof(value: float, verdict: str) -> None:
 
 def test_a_failure_must_survive_the_number_of_tests() -> None:
     """p = .017 alone fails; among ten such questions it does not."""
-    alone = Question("G2 quality", "a", "d", 0.0, Evidence(2.12, 1.0, 1000))
-    others = [Question("G2 quality", str(i), "d", 0.0, Evidence(0.0, 1.0, 1000)) for i in range(9)]
+    alone = GateTest("G2 quality", "a", "d", 0.0, Evidence(2.12, 1.0, 1000))
+    others = [GateTest("G2 quality", str(i), "d", 0.0, Evidence(0.0, 1.0, 1000)) for i in range(9)]
     assert decide([alone], level=0.95)[0].verdict == "fail"
     assert decide([alone, *others], level=0.95)[0].verdict == "inconclusive"
 
@@ -229,7 +229,7 @@ def test_gates_that_compare_need_a_baseline(base: Report) -> None:
         check(base, GatesSpec(cost=True, prediction=True), base=None, noise=None)
 
 
-def test_a_failure_is_taken_back_only_by_the_same_item() -> None:
+def test_only_the_same_item_overturns_a_failure() -> None:
     def finding(item: str, verdict: str) -> Finding:
         return Finding("G2 quality", item, "d", verdict, "m")  # type: ignore[arg-type]
 
@@ -239,7 +239,7 @@ def test_a_failure_is_taken_back_only_by_the_same_item() -> None:
     assert [one.verdict for one in found] == ["fail", "inconclusive", "fail", "pass"]
     assert "confirmed by a second set" in found[0].message
     assert "not confirmed" in found[1].message
-    assert "has no such item" in found[2].message  # unrelated runs take nothing back
+    assert "not tested in the second set" in found[2].message  # unrelated runs overturn nothing
 
 
 # --- rates --------------------------------------------------------------------------------------------------

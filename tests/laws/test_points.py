@@ -128,7 +128,7 @@ def test_runs_carry_their_warnings_and_old_ones_have_none(tmp_path: Path) -> Non
     run_folder(tmp_path, "new", result=warned)
     run_folder(tmp_path, "old", seed=2)
     run_folder(tmp_path, "lost", seed=3, result=warned | {"status": "diverged"})
-    (found,) = read_runs([tmp_path]).warned
+    (found,) = read_runs([tmp_path]).warnings
     assert (found.name, found.run, found.warning.to_dict()) == ("wukong", "new", warned["warnings"][0])
 
 

@@ -20,7 +20,7 @@ from wukongctl.laws.axis import Unit
 from wukongctl.laws.points import Excluded, Point, PointSet, read_csv
 from wukongctl.report import document, wording
 from wukongctl.report import files as reports
-from wukongctl.runs.warned import Warned
+from wukongctl.runs.warning_groups import LabeledWarning
 from wukongctl.training.warnings import RunWarning
 
 
@@ -120,12 +120,14 @@ def test_json_has_no_nan_however_poor_the_points() -> None:
         assert "Infinity" not in text
 
 
-def test_warnings_of_runs_are_said_once_with_their_number() -> None:
+def test_equal_warnings_are_one_line_with_the_number_of_runs() -> None:
     report = synthetic()
     few, best = (RunWarning(code, f"<{code}>", f"do {code}") for code in ("few_updates", "best_first"))
-    warned = [Warned(model, f"{model}-{seed}", few) for model in ("wukong", "dlrm") for seed in range(3)]
-    warned.append(Warned("dlrm", "dlrm-1", best))
-    report = build(replace(report.source, warned=tuple(warned)))
+    warned = [
+        LabeledWarning(model, f"{model}-{seed}", few) for model in ("wukong", "dlrm") for seed in range(3)
+    ]
+    warned.append(LabeledWarning("dlrm", "dlrm-1", best))
+    report = build(replace(report.source, warnings=tuple(warned)))
     data = json.loads(document.to_json(report))
     assert [(each["code"], len(each["runs"])) for each in data["warnings"]] == [
         ("few_updates", 6),

@@ -120,7 +120,7 @@ def _leaders(board: "Leaderboard") -> tuple[list[str], list[list[str]]]:
             sd = contender.sd(metric)
             cells.append(f"{contender.mean(metric):.5f}" + ("" if sd is None else f" ± {sd:.5f}"))
         rows.append(cells)
-    if board.warned:
+    if board.warnings:
         headings.append("!")
         for cells, row in zip(rows, board.rows, strict=True):
             cells.append("!" if any(row.contender.warnings.values()) else "")
@@ -155,7 +155,7 @@ def _namesakes(board: "Leaderboard") -> list[tuple[str, str]]:
 def _warnings(board: "Leaderboard") -> list[tuple[str, str]]:
     """What the runs warn of, the same once for all of them, and what to do."""
     runs = sum(len(row.contender.runs) for row in board.rows)
-    return [(found.said(runs), found.hint) for found in board.warned]
+    return [(found.summary(runs), found.hint) for found in board.warnings]
 
 
 def _legend(board: "Leaderboard") -> str:

@@ -237,8 +237,8 @@ def _show(console: "Console", report: "Report", html: Path) -> None:
     if report.findings:
         _show_gates(console, report)
     console.print(headline(report), soft_wrap=True)
-    for found in report.warned():
-        console.print(f"! {found.said(len(report.source.points))}", soft_wrap=True)
+    for found in report.warnings():
+        console.print(f"! {found.summary(len(report.source.points))}", soft_wrap=True)
         console.print(f"  hint: {found.hint}", soft_wrap=True)
     if report.excluded:
         console.print(f"not fitted: {_reasons(report)}", soft_wrap=True)

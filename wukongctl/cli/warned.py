@@ -11,17 +11,17 @@ def warn_of(output: Output, results: Sequence[Mapping[str, Any]], names: Sequenc
 
     What several runs share is said once.
     """
-    from wukongctl.runs.warned import Warned, fold
+    from wukongctl.runs.warning_groups import LabeledWarning, group_warnings
     from wukongctl.training.warnings import RunWarning
 
     each = [
-        Warned(name, str(index), warning)
+        LabeledWarning(name, str(index), warning)
         for index, (name, result) in enumerate(zip(names or [""] * len(results), results, strict=True))
         for warning in RunWarning.read(result)
     ]
     hinted = ""
-    for found in fold(each):
-        output.warn(found.said(len(results)), found.hint if found.hint != hinted else None)
+    for found in group_warnings(each):
+        output.warn(found.summary(len(results)), found.hint if found.hint != hinted else None)
         hinted = found.hint
 
 

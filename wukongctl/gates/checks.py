@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from wukongctl.config.report import AaNoise, CurveGate, GatesSpec
-from wukongctl.decisions import Evidence, Finding, GateName, Interval, Question, Verdict, decide
+from wukongctl.decisions import Evidence, Finding, GateName, GateTest, Interval, Verdict, decide
 from wukongctl.errors import UsageError
 from wukongctl.gates.paired import LossDifference, differences, pooled
 from wukongctl.laws.analysis import Report
@@ -29,14 +29,14 @@ def check(
             f"gates compare with a baseline: {names}",
             hint="give `--baseline` a report.json, or a folder of runs",
         )
-    raised: list[Finding | Question] = [*_validity(report, base)]
+    raised: list[Finding | GateTest] = [*_validity(report, base)]
     if base is not None:
         raised += _cost(report, base) if gates.cost else ()
         raised += _compared(report, base, gates, noise)
     raised += _alone(report, gates)
     raised.sort(key=lambda one: one.gate)
-    answers = iter(decide([one for one in raised if isinstance(one, Question)], level=report.level))
-    return tuple(next(answers) if isinstance(one, Question) else one for one in raised)
+    answers = iter(decide([one for one in raised if isinstance(one, GateTest)], level=report.level))
+    return tuple(next(answers) if isinstance(one, GateTest) else one for one in raised)
 
 
 def margin_of(asked: float | None, metric: Metric, noise: AaNoise | None) -> float:
@@ -48,7 +48,7 @@ def margin_of(asked: float | None, metric: Metric, noise: AaNoise | None) -> flo
 
 def _compared(
     report: Report, base: Report, gates: GatesSpec, noise: AaNoise | None
-) -> Iterator[Question | Finding]:
+) -> Iterator[GateTest | Finding]:
     metric = report.source.metric
     if gates.quality:
         margin = margin_of(gates.quality.margin, metric, noise)
@@ -64,7 +64,7 @@ def _compared(
             yield from _prediction(curve, old, report.level)
 
 
-def _alone(report: Report, gates: GatesSpec) -> Iterator[Question | Finding]:
+def _alone(report: Report, gates: GatesSpec) -> Iterator[GateTest | Finding]:
     for curve in report.curves:
         if gates.monotone:
             yield from _monotone(curve)
@@ -146,7 +146,7 @@ def _settled(gate: GateName, item: str, verdict: Verdict, message: str, statisti
 
 def quality(
     new: Sequence[Point], old: Sequence[Point], *, margin: float, noise: AaNoise | None
-) -> Iterator[Question | Finding]:
+) -> Iterator[GateTest | Finding]:
     """G2: one question per configuration that both sets of runs have.
 
     Raises UsageError when what they share was trained on other amounts of data.
@@ -163,7 +163,7 @@ def quality(
         else:
             error = float(np.sqrt(variance[0] * one.scale))
             evidence = Evidence(one.mean, error, variance[1])
-            yield Question("G2 quality", str(one.configuration), "mean difference", margin, evidence)
+            yield GateTest("G2 quality", str(one.configuration), "mean difference", margin, evidence)
 
 
 def _other_amounts(
@@ -187,7 +187,7 @@ def _other_amounts(
 
 def _curve(
     curve: Curve, old: Curve, gate: CurveGate, margin: float, level: float
-) -> Iterator[Question | Finding]:
+) -> Iterator[GateTest | Finding]:
     laws = [None if one.law is None else region(one.law, 2 * level - 1) for one in (curve, old)]
     for x in gate.at:
         item = f"{curve.name} at {x:.4g} GFLOP"
@@ -198,7 +198,7 @@ def _curve(
         else:
             values = [float(one.law.predict(np.array([x]))[0]) for one in laws if one]
             evidence = _apart((values[0], laws[0].curve(x)), (values[1], laws[1].curve(x)), laws, level)
-            yield Question("G3 curve", item, "difference of the laws", margin, evidence)
+            yield GateTest("G3 curve", item, "difference of the laws", margin, evidence)
 
 
 def _within(curve: Curve, x: float) -> bool:
@@ -206,7 +206,7 @@ def _within(curve: Curve, x: float) -> bool:
     return low * (1 - 1e-9) <= x <= high * (1 + 1e-9)
 
 
-def _exponent(curve: Curve, old: Curve, margin: float, level: float) -> Question | Finding:
+def _exponent(curve: Curve, old: Curve, margin: float, level: float) -> GateTest | Finding:
     if any(NOT_IDENTIFIED & set(one.notes) or "c" not in one.intervals for one in (curve, old)):
         told = "the exponent is not identified in both reports"
         return _settled("G4 exponent", curve.name, "inconclusive", told)
@@ -215,7 +215,7 @@ def _exponent(curve: Curve, old: Curve, margin: float, level: float) -> Question
         return _settled("G4 exponent", curve.name, "inconclusive", "no interval")
     new, known = ((one.law.parameters["c"], one.parameters()["c"]) for one in laws if one)
     evidence = _apart(known, new, laws, level)
-    return Question("G4 exponent", curve.name, "fall of the exponent", margin, evidence)
+    return GateTest("G4 exponent", curve.name, "fall of the exponent", margin, evidence)
 
 
 def _apart(
@@ -232,7 +232,7 @@ def _apart(
     return Evidence(a - b, float(below) / quantile, df, float(above) / quantile)
 
 
-def _prediction(curve: Curve, old: Curve, level: float) -> Iterator[Question | Finding]:
+def _prediction(curve: Curve, old: Curve, level: float) -> Iterator[GateTest | Finding]:
     last = old.sizes[-1].x
     beyond = [size for size in curve.sizes if size.x > last * (1 + 1e-9)]
     laws = None if old.law is None else region(old.law, level)
@@ -248,20 +248,20 @@ def _prediction(curve: Curve, old: Curve, level: float) -> Iterator[Question | F
     evidence = Evidence(abs(size.loss - middle), error, laws.noise.df)
     item = f"{curve.name} at {size.x:.4g} GFLOP"
     told = f"observed {size.loss:.5g}, predicted {middle:.5g}; distance"
-    yield Question("G5 prediction", item, told, 0.0, evidence, lenient=True, two_sided=True)
+    yield GateTest("G5 prediction", item, told, 0.0, evidence, lenient=True, two_sided=True)
 
 
 # --- G6, G7: of the report itself ---------------------------------------------------------------------------
 
 
-def _monotone(curve: Curve) -> Iterator[Question | Finding]:
+def _monotone(curve: Curve) -> Iterator[GateTest | Finding]:
     noise = curve.seed_noise
     for small, large in zip(curve.sizes, curve.sizes[1:], strict=False):
         rise = large.loss - small.loss
         item = f"{curve.name} from {small.x:.4g} to {large.x:.4g} GFLOP"
         if noise is not None:
             error = float(np.sqrt(noise.variance * (1 / small.runs + 1 / large.runs)))
-            yield Question("G6 monotone", item, "rise", 0.0, Evidence(rise, error, noise.df), lenient=True)
+            yield GateTest("G6 monotone", item, "rise", 0.0, Evidence(rise, error, noise.df), lenient=True)
         elif rise > 0:
             told = f"the loss rises by {rise:.3g}; one run per size cannot tell this from noise"
             yield _settled("G6 monotone", item, "inconclusive", told)
@@ -269,13 +269,13 @@ def _monotone(curve: Curve) -> Iterator[Question | Finding]:
             yield _settled("G6 monotone", item, "pass", f"the loss falls by {-rise:.3g}")
 
 
-def _recovery(curve: Curve, bound: float, report: Report) -> Question | Finding:
+def _recovery(curve: Curve, bound: float, report: Report) -> GateTest | Finding:
     best, noise = curve.best, curve.seed_noise
     if report.source.metric != "excess_logloss":
         raise UsageError("gate `recovery` needs excess LogLoss", hint="it is for runs on synthetic data")
     if noise is not None:
         evidence = Evidence(best.loss, float(np.sqrt(noise.variance / best.runs)), noise.df)
-        return Question("G7 recovery", curve.name, "lowest excess LogLoss", bound, evidence)
+        return GateTest("G7 recovery", curve.name, "lowest excess LogLoss", bound, evidence)
     verdict: Verdict = "pass" if best.loss <= bound else "fail"
     told = f"lowest excess LogLoss {best.loss:.4g}, bound {bound:.4g}"
     return _settled("G7 recovery", curve.name, verdict, told)

@@ -13,7 +13,7 @@ from wukongctl.laws.curves import Curve, Method, analyze
 from wukongctl.laws.data_scaling import DataLaw, JointLaw, data_laws, joint_laws
 from wukongctl.laws.forms import form_named
 from wukongctl.laws.points import Excluded, Point, PointSet
-from wukongctl.runs.warned import Fold, fold
+from wukongctl.runs.warning_groups import WarningGroup, group_warnings
 
 EXTRAPOLATE = 2.0
 
@@ -45,9 +45,9 @@ class Report:
         """Runs that entered no fit."""
         return self.source.excluded
 
-    def warned(self, curve: str | None = None) -> tuple[Fold, ...]:
-        """Warnings of the runs of one curve, or of all, each said once."""
-        return fold(each for each in self.source.warned if curve in (None, each.name))
+    def warnings(self, curve: str | None = None) -> tuple[WarningGroup, ...]:
+        """Warnings of the runs of one curve, or of all, grouped by code."""
+        return group_warnings(each for each in self.source.warnings if curve in (None, each.name))
 
     @property
     def of_data(self) -> bool:

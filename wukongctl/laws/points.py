@@ -14,7 +14,7 @@ from wukongctl.errors import UsageError
 from wukongctl.laws.axis import COMPUTE, Axis
 from wukongctl.laws.table import CsvRow, CsvTable
 from wukongctl.runs.folders import Run, run_folders
-from wukongctl.runs.warned import Warned
+from wukongctl.runs.warning_groups import LabeledWarning
 
 LARGEST_GFLOP, LARGEST_LOSS = 1e15, 1e6
 """Of a CSV: fits of larger numbers, or of compute smaller than one over it, leave the range of floats."""
@@ -74,8 +74,8 @@ class PointSet:
     excluded: tuple[Excluded, ...] = ()
     without_flops: tuple[str, ...] = ()
     """Runs of models that have none, as LightGBM, and so no place on the axis."""
-    warned: tuple[Warned, ...] = ()
-    """What the fitted runs warn of."""
+    warnings: tuple[LabeledWarning, ...] = ()
+    """Warnings of the fitted runs."""
     axis: Axis = COMPUTE
 
     @property
@@ -200,8 +200,10 @@ def read_runs(paths: Sequence[Path], *, split: str | None = None, metric: Metric
         bayes_logloss=bayes,
         excluded=tuple(_excluded(run) for run in runs if run.status != "complete"),
         without_flops=tuple(str(run.folder) for run in found if run.gflop is None),
-        warned=tuple(
-            Warned(run.curve, str(run.get("run")), warning) for run in done for warning in run.warnings
+        warnings=tuple(
+            LabeledWarning(run.curve, str(run.get("run")), warning)
+            for run in done
+            for warning in run.warnings
         ),
     )
 

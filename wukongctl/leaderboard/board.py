@@ -21,9 +21,9 @@ from wukongctl.leaderboard.examples import (
     compare,
     loss_contributions,
 )
-from wukongctl.runs import namesakes
+from wukongctl.runs import recipe_differences
 from wukongctl.runs.folders import Run, run_folders
-from wukongctl.runs.warned import Fold, Warned, fold
+from wukongctl.runs.warning_groups import LabeledWarning, WarningGroup, group_warnings
 from wukongctl.training.evaluate import predictions
 from wukongctl.training.evaluation import Scores
 from wukongctl.training.metrics import example_losses
@@ -46,7 +46,7 @@ class Contender:
     settings: dict[str, Any]
     """Dotted key → value of what tells it from others of the same name."""
     warnings: dict[int, tuple[RunWarning, ...]]
-    """Seed → what the run warns of."""
+    """Seed → warnings of the run."""
 
     def values(self, metric: Metric) -> list[float]:
         """The metric of every seed."""
@@ -104,11 +104,11 @@ class Leaderboard:
     repeated: tuple[Repeated, ...]
 
     @property
-    def warned(self) -> tuple[Fold, ...]:
-        """What the runs warn of, in the order of the rows."""
+    def warnings(self) -> tuple[WarningGroup, ...]:
+        """Warnings of the runs, grouped by code, in the order of the rows."""
         contenders = [row.contender for row in self.rows]
-        return fold(
-            Warned(contender.name, str(contender.runs[seed]), warning)
+        return group_warnings(
+            LabeledWarning(contender.name, str(contender.runs[seed]), warning)
             for contender in contenders
             for seed, found in sorted(contender.warnings.items())
             for warning in found
@@ -246,7 +246,9 @@ def _settings(names: Sequence[str], recipes: Sequence[dict[str, Any]]) -> list[d
     made: list[dict[str, Any]] = [{}] * len(names)
     for name in set(names):
         places = [place for place, each in enumerate(names) if each == name]
-        for place, found in zip(places, namesakes.settings([recipes[at] for at in places]), strict=True):
+        for place, found in zip(
+            places, recipe_differences.differing_values([recipes[at] for at in places]), strict=True
+        ):
             made[place] = found
     return made
 

@@ -59,7 +59,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "excluded": [_record(run) for run in report.excluded],
         "without_flops": list(source.without_flops),
         "remarks": list(report.remarks),
-        "warnings": [found.to_dict() for found in report.warned()],
+        "warnings": [found.to_dict() for found in report.warnings()],
         "gates": [dataclasses.asdict(finding) for finding in report.findings],
         "verdict": report.verdict,
         "files": files_of(report),
@@ -115,7 +115,7 @@ def _curve(curve: Curve, report: Report) -> dict[str, Any]:
         "df": None if law is None else law.df,
         "noise": None if curve.noise is None else dataclasses.asdict(curve.noise),
         "notes": list(curve.notes),
-        "warnings": [found.to_dict() for found in report.warned(curve.name)],
+        "warnings": [found.to_dict() for found in report.warnings(curve.name)],
         "descriptive": curve.descriptive,
         "alternatives": [
             {

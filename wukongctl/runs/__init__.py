@@ -1,6 +1,6 @@
 """Finished runs, as `compare`, `runs`, `scale-report` and `sweep` read them.
 
-folders     which run folders a path holds, and what each one says
-warned      the warnings of many runs, each said once
-namesakes   recipes of one name, told apart by the keys in which they differ
+folders              run folders found under a path, with their run.json and result.json
+warning_groups       the warnings of many runs, grouped by code
+recipe_differences   the keys in which recipes of one name differ
 """

@@ -1,4 +1,4 @@
-"""Run folders as other commands read them: which ones a path holds, and what they say of themselves."""
+"""Run folders found under a path, with their run.json and result.json."""
 
 import json
 import math
@@ -25,33 +25,33 @@ class Run:
 
     @classmethod
     def read(cls, folder: Path) -> "Run":
-        """Raises `UsageError` for files that are damaged or of another version."""
+        """Raises `UsageError` when a file is damaged or has another format version."""
         result = folder / "result.json"
         run = cls(folder, _json(folder / "run.json"), _json(result) if result.is_file() else None)
         version = run.get("format_version")
         if version != FORMAT_VERSION:
             raise UsageError(
-                f"`{folder}` has run format {version}, this wukongctl reads {FORMAT_VERSION}",
-                hint="use the wukongctl that wrote it, or train again",
+                f"`{folder}` has run format {version}; this version of wukongctl reads {FORMAT_VERSION}",
+                hint="use the version of wukongctl that wrote it, or train again",
             )
         return run
 
     @property
     def status(self) -> Literal["complete", "pruned", "diverged", "unfinished"]:
-        """How it ended, if it did; `pruned`: a search gave it up."""
+        """How the run ended; `pruned` when a search stopped it early."""
         if self.result is None:
             return "unfinished"
-        said = self.result.get("status")
-        return said if said in ("complete", "pruned") else "diverged"
+        status = self.result.get("status")
+        return status if status in ("complete", "pruned") else "diverged"
 
     @property
     def curve(self) -> str:
-        """The label of its curve."""
+        """Label of the curve that the run belongs to."""
         return str(self.facts.get("curve") or self.get("model"))
 
     @property
     def gflop(self) -> float | None:
-        """Training GFLOP per example; None for a model that has none, as LightGBM."""
+        """Training GFLOP per example; None for models without a FLOP count, such as LightGBM."""
         value = self.get("flops", "gflop_per_example")
         if value is None:
             return None
@@ -70,15 +70,15 @@ class Run:
 
     @property
     def warnings(self) -> tuple[RunWarning, ...]:
-        """What the run said of itself when it was finished; none in runs of older versions."""
+        """Warnings recorded when the run finished; empty for runs of older versions."""
         return RunWarning.read(self.result)
 
     def metrics(self, split: str) -> dict[str, Any]:
-        """The metrics of a split, empty when the run has none."""
+        """The metrics of a split; empty when there are none."""
         return ((self.result or {}).get("metrics") or {}).get(split) or {}
 
     def bayes_logloss(self, split: str) -> float | None:
-        """Of the rows of a split, where it is known."""
+        """LogLoss of the true probabilities on a split; None when unknown."""
         value = (self.get("data").get("bayes_logloss") or {}).get(split)
         return None if value is None else float(value)
 
@@ -94,16 +94,16 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def run_folders(paths: Iterable[Path]) -> list[Path]:
-    """Each path is a run folder, a sweep's, or one that holds runs; every run once, in order.
+    """Run folders under `paths`, each once, in order. A path is a run, a sweep, or a folder of runs.
 
-    Of a sweep only the runs that its sweep.json lists count: `runs/` keeps those of earlier versions too.
+    For a sweep, only the runs listed in its sweep.json: `runs/` may hold those of earlier versions as well.
     """
     found: dict[Path, Path] = {}
     for path in paths:
         inside = [path] if (path / "run.json").is_file() else _inside(path)
         if not inside:
             if path.is_dir() and not next_steps.is_prepared(path.resolve().name, path.resolve().parent):
-                raise UsageError(f"no run in `{path}`", hint="give a run folder, or a folder of run folders")
+                raise UsageError(f"no run in `{path}`", hint="pass a run folder, or a folder of run folders")
             raise not_a_run(path)
         found.update({folder.resolve(): folder for folder in sorted(inside)})
     return list(found.values())
@@ -115,5 +115,7 @@ def _inside(path: Path) -> list[Path]:
     try:
         listed = [run["run"] for entry in _json(path / "sweep.json")["entries"] for run in entry["runs"]]
     except (KeyError, TypeError) as error:
-        raise UsageError(f"`{path / 'sweep.json'}` is not of a sweep", hint="run the sweep again") from error
+        raise UsageError(
+            f"`{path / 'sweep.json'}` was not written by `wukongctl sweep`", hint="run the sweep again"
+        ) from error
     return [path / name for name in listed if (path / name / "run.json").is_file()]

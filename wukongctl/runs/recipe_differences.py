@@ -1,4 +1,4 @@
-"""Recipes of the same name told apart: the keys in which they differ."""
+"""The keys in which recipes differ."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 ABSENT = object()
 
 
-def settings(recipes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of each recipe, dotted key → value for the keys that not all have alike; a key it lacks is left out."""
+def differing_values(recipes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each recipe, dotted key → value of the keys that are not equal in all; missing keys are omitted."""
     flat = [dict(_leaves(recipe)) for recipe in recipes]
     keys = dict.fromkeys(key for leaves in flat for key in leaves)
     differing = [key for key in keys if any(_differ(leaves, flat[0], key) for leaves in flat)]
@@ -18,8 +18,8 @@ def _differ(one: dict[str, Any], other: dict[str, Any], key: str) -> bool:
     return one.get(key, ABSENT) != other.get(key, ABSENT)
 
 
-def _leaves(page: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in page.items():
+def _leaves(section: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in section.items():
         if isinstance(value, dict) and value:
             yield from _leaves(value, f"{prefix}{key}.")
         else:
