@@ -19,7 +19,7 @@ def report() -> Report:
     return build(replace(source, excluded=(Excluded("wukong", 300.0, "diverged", 0, "r"),)))
 
 
-def test_a_saved_report_is_built_again_to_the_same_numbers(report: Report, tmp_path: Path) -> None:
+def test_a_saved_report_reads_back_to_the_same_numbers(report: Report, tmp_path: Path) -> None:
     path = reports.write(report, tmp_path)["json"]
     for given in (path, tmp_path):
         assert document.to_json(read_baseline(given, report)) == document.to_json(report)
@@ -27,7 +27,7 @@ def test_a_saved_report_is_built_again_to_the_same_numbers(report: Report, tmp_p
 
 @pytest.mark.parametrize("change", [{"split": "valid"}, {"metric": "excess_logloss"}, {"fingerprint": "f2"},
                                     {"convention": "2 x MAC"}])  # fmt: skip
-def test_a_baseline_that_measures_something_else_is_refused(
+def test_a_baseline_that_is_not_comparable_is_rejected(
     report: Report, tmp_path: Path, change: dict[str, str]
 ) -> None:
     path = reports.write(report, tmp_path)["json"]
@@ -38,7 +38,7 @@ def test_a_baseline_that_measures_something_else_is_refused(
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"curves": 3}', '{"curves": [{"points": [{"x": 1}]}]}'])
-def test_what_is_not_a_report_is_refused_with_a_hint(report: Report, tmp_path: Path, text: str) -> None:
+def test_other_json_files_are_rejected_with_a_hint(report: Report, tmp_path: Path, text: str) -> None:
     path = tmp_path / "report.json"
     path.write_text(text)
     with pytest.raises(UsageError, match="not a report"):

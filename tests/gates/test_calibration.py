@@ -8,7 +8,7 @@ from tests.laws.ladders import ladder, point_set
 from wukongctl.config.loading import load
 from wukongctl.config.report import ReportSpec
 from wukongctl.errors import UsageError
-from wukongctl.gates.calibration import calibrate, to_page
+from wukongctl.gates.calibration import calibrate, gates_yaml
 
 
 def sets(sd: float = 3e-4):
@@ -29,7 +29,7 @@ def test_the_noise_is_that_of_a_difference_of_two_runs() -> None:
     assert {one.df for one in estimates} == {18}
 
 
-def test_power_rises_from_almost_nothing_to_certainty() -> None:
+def test_power_rises_from_zero_to_one_with_the_regression() -> None:
     found = calibrate(*sets())
     chances = dict(found.power)
     assert chances[0.0] < 0.001
@@ -38,13 +38,13 @@ def test_power_rises_from_almost_nothing_to_certainty() -> None:
     assert found.margin >= max(5e-4, 2 * found.sd)
 
 
-def test_small_noise_leaves_the_smallest_margin() -> None:
+def test_low_noise_gives_the_smallest_margin() -> None:
     assert calibrate(*sets(1e-6)).margin == 5e-4
 
 
-def test_the_page_is_read_back_as_it_was_measured(tmp_path: Path) -> None:
+def test_the_yaml_file_reads_back_to_the_same_noise_and_margin(tmp_path: Path) -> None:
     found = calibrate(*sets())
-    (tmp_path / "check.yaml").write_text(to_page(found))
+    (tmp_path / "check.yaml").write_text(gates_yaml(found))
     page = load(tmp_path / "check.yaml", ReportSpec)
     assert page.noise is not None
     assert page.gates is not None
@@ -53,16 +53,16 @@ def test_the_page_is_read_back_as_it_was_measured(tmp_path: Path) -> None:
     assert page.gates.cost
 
 
-def test_two_copies_and_two_strangers_are_refused() -> None:
+def test_identical_and_unrelated_sets_are_rejected() -> None:
     a, b = sets()
-    with pytest.raises(UsageError, match=f"^{len(a.points)} runs are in both sets, with the same seed"):
+    with pytest.raises(UsageError, match=rf"^{len(a.points)} runs are in both sets \(same seed"):
         calibrate(a, a)
     with pytest.raises(UsageError, match=r"^1 run is in both sets"):
         calibrate(a, replace(b, points=(*b.points, a.points[0])))
     unnumbered = replace(
         a, points=tuple(replace(p, seed=None) for p in a.points if p.seed == a.points[0].seed)
     )
-    with pytest.raises(UsageError, match="do not differ at all"):
+    with pytest.raises(UsageError, match="all losses are equal"):
         calibrate(unnumbered, unnumbered)
     with pytest.raises(UsageError, match="no configuration in common"):
         calibrate(a, replace(b, points=tuple(replace(p, curve="dlrm") for p in b.points)))

@@ -53,7 +53,7 @@ def test_paired_differences_are_the_paired_t_test() -> None:
         assert p == pytest.approx(stats.ttest_rel(a, b, alternative="greater").pvalue)
 
 
-def test_other_seeds_are_compared_by_their_means_as_students_t_test() -> None:
+def test_different_seeds_are_compared_by_students_t_test() -> None:
     new, old = ladder(np.random.default_rng(2), seeds=(5, 6)), ladder(np.random.default_rng(3))
     (one, *_) = differences(new, old)
     a, b = ([p.loss for p in points if p.x == 1.0] for points in (new, old))
@@ -78,14 +78,14 @@ def test_the_variance_is_pooled_with_the_aa_runs() -> None:
 @pytest.mark.parametrize(
     ("value", "verdict"), [(0.0, "pass"), (0.9, "inconclusive"), (1.2, "inconclusive"), (2.5, "fail")]
 )
-def test_fail_and_pass_both_need_proof(value: float, verdict: str) -> None:
+def test_fail_and_pass_both_need_evidence(value: float, verdict: str) -> None:
     (found,) = decide([GateTest("G2 quality", "a", "d", 1.0, Evidence(value, 0.5, 1000))], level=0.95)
     assert found.verdict == verdict
     low, high = found.interval or (0, 0)
     assert (high - low) / 2 == pytest.approx(0.5 * stats.t.ppf(0.95, 1000))
 
 
-def test_a_failure_must_survive_the_number_of_tests() -> None:
+def test_failures_are_corrected_for_the_number_of_tests() -> None:
     """p = .017 alone fails; among ten such questions it does not."""
     alone = GateTest("G2 quality", "a", "d", 0.0, Evidence(2.12, 1.0, 1000))
     others = [GateTest("G2 quality", str(i), "d", 0.0, Evidence(0.0, 1.0, 1000)) for i in range(9)]
@@ -100,7 +100,7 @@ def test_no_gates_is_a_pass() -> None:
 # --- each gate ----------------------------------------------------------------------------------------------
 
 
-def test_g0_new_divergence_fails_and_unfinished_runs_leave_it_open(base: Report) -> None:
+def test_g0_new_divergence_fails_and_unfinished_runs_are_inconclusive(base: Report) -> None:
     diverged, unfinished = (Excluded("wukong", 200.0, r, 0, r) for r in ("diverged", "unfinished"))
     gates = GatesSpec(cost=True)
     bad = replace(base, source=replace(base.source, excluded=(diverged,)))
@@ -116,7 +116,7 @@ def test_g0_a_curve_or_size_that_only_the_baseline_has_fails(base: Report) -> No
     assert (gone.verdict, gone.item) == ("fail", "wukong")
     small = tuple(p for p in base.source.points if p.x < 50)
     lost = findings(report_of(small), gates, base)["G0"][0]
-    assert (lost.verdict, lost.message) == ("fail", "the baseline's 100.0 GFLOP was not run")
+    assert (lost.verdict, lost.message) == ("fail", "only in the baseline: 100.0 GFLOP")
     late = Excluded("wukong", 100.0, "unfinished", 0, "late")
     waiting = build(replace(point_set(small), excluded=(late,)))
     assert [one.verdict for one in findings(waiting, gates, base)["G0"]] == ["inconclusive", "pass"]
@@ -131,7 +131,7 @@ def test_g1_is_exact(base: Report) -> None:
     points = tuple(replace(p, x=p.x * 1.01) if p.x > 50 else p for p in base.source.points)
     (found,) = findings(report_of(points), GatesSpec(cost=True), base)["G1"]
     assert found.verdict == "fail"
-    assert "100.0 GFLOP (60 dense parameters) became 101.0 GFLOP" in found.message
+    assert "100.0 GFLOP (60 dense parameters) changed to 101.0 GFLOP" in found.message
     fewer = report_of(tuple(p for p in base.source.points if p.x < 50))
     assert findings(fewer, GatesSpec(cost=True), base)["G1"][0].verdict == "inconclusive"
 
@@ -143,16 +143,14 @@ def test_g2_names_the_size_that_got_worse(base: Report) -> None:
     assert found[2].item == "wukong at 6.31 GFLOP"
 
 
-def test_g2_does_not_compare_other_amounts_of_data(base: Report) -> None:
+def test_g2_does_not_compare_different_amounts_of_data(base: Report) -> None:
     points = tuple(
         replace(point, examples=4 * (point.examples or 0), loss=point.loss - 0.01)
         for point in base.source.points
     )
     assert all(point.examples for point in points)
     gates = GatesSpec(quality=QualityGate())
-    with pytest.raises(
-        UsageError, match=r"no size can be compared: these runs saw [\d,]+ examples, the base"
-    ):
+    with pytest.raises(UsageError, match=r"no size can be compared: trained on [\d,]+ examples, the base"):
         findings(base, gates, report_of(points))
     largest = points[-1].x
     some = tuple(p for p in points if p.x == largest)
@@ -160,10 +158,10 @@ def test_g2_does_not_compare_other_amounts_of_data(base: Report) -> None:
     found = findings(base, gates, report_of((*rest, *some)))["G2"]
     assert [one.verdict for one in found].count("inconclusive") == 1
     (open_one,) = [one for one in found if one.verdict == "inconclusive"]
-    assert open_one.message.startswith("these runs saw")
+    assert open_one.message.startswith("trained on")
 
 
-def test_g2_with_one_run_each_is_open_without_aa_noise_and_decided_with_it() -> None:
+def test_g2_with_one_run_each_needs_aa_noise_for_a_verdict() -> None:
     new, old = (report_of(ladder(np.random.default_rng(s), seeds=(0,))) for s in (5, 6))
     gates = GatesSpec(quality=QualityGate(margin=0.001))
     assert {one.verdict for one in findings(new, gates, old)["G2"]} == {"inconclusive"}
@@ -252,7 +250,7 @@ def test_a_few_simulated_comparisons() -> None:
 
 
 @pytest.mark.slow
-def test_false_alarms_and_detections_hold_their_rates() -> None:
+def test_rates_of_false_alarms_and_detections_are_as_stated() -> None:
     """2,000 trials; three standard errors of slack for the simulation."""
     found = [verdicts(seed) for seed in range(10_000, 12_000)]
     rate = {scene: sum(one[scene] == "fail" for one in found) / len(found) for scene in found[0]}

@@ -18,7 +18,7 @@ def drawn(seed: int, rows: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return np.round(shared + rng.normal(size=rows), 1), np.round(shared + rng.normal(size=rows), 1), labels
 
 
-def test_auc_is_the_one_of_scikit_learn() -> None:
+def test_auc_equals_scikit_learns() -> None:
     for seed in range(5):
         scores, _, labels = drawn(seed)
         assert auc_contributions(scores, labels).value == pytest.approx(roc_auc_score(labels, scores))
@@ -71,7 +71,7 @@ def runs(values: dict[int, float], rows: int = 4) -> dict[int, Contributions]:
     return {seed: loss_contributions(np.full(rows, value)) for seed, value in values.items()}
 
 
-def test_where_rows_do_not_vary_it_is_the_t_test_over_seeds() -> None:
+def test_without_variance_over_rows_it_is_the_t_test_over_seeds() -> None:
     paired = compare(runs({0: 1.0, 1: 1.3, 2: 1.5}), runs({0: 0.9, 1: 1.0, 2: 1.3}))
     oracle = ttest_1samp([0.1, 0.3, 0.2], 0)
     assert (paired.p_value, paired.df) == (pytest.approx(oracle.pvalue), 2)
@@ -89,7 +89,7 @@ def test_a_single_seed_against_several_is_the_t_test_of_equal_variances() -> Non
         assert (found.p_value, found.df) == (pytest.approx(oracle.pvalue), 2)
 
 
-def test_more_seeds_do_not_make_more_rows() -> None:
+def test_more_seeds_do_not_reduce_the_variance_over_rows() -> None:
     rng = np.random.default_rng(1)
     first, second = rng.normal(size=(2, 100))
     single = compare({0: loss_contributions(first)}, {0: loss_contributions(second)})

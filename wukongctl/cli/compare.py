@@ -113,17 +113,17 @@ def _leaders(board: "Leaderboard") -> tuple[list[str], list[list[str]]]:
     headings = [f"{board.split}, {board.rows_of_split:,} rows", "seeds", "MFLOP/ex."]
     headings += [TITLES[metric] for metric in board.metrics]
     rows = []
-    for contender in (row.contender for row in board.rows):
-        gflop = contender.gflop_per_example
-        cells = [contender.name, str(len(contender.runs)), "–" if gflop is None else f"{gflop * 1e3:.4g}"]
+    for recipe in (row.recipe for row in board.rows):
+        gflop = recipe.gflop_per_example
+        cells = [recipe.name, str(len(recipe.runs)), "–" if gflop is None else f"{gflop * 1e3:.4g}"]
         for metric in board.metrics:
-            sd = contender.sd(metric)
-            cells.append(f"{contender.mean(metric):.5f}" + ("" if sd is None else f" ± {sd:.5f}"))
+            sd = recipe.sd(metric)
+            cells.append(f"{recipe.mean(metric):.5f}" + ("" if sd is None else f" ± {sd:.5f}"))
         rows.append(cells)
     if board.warnings:
         headings.append("!")
         for cells, row in zip(rows, board.rows, strict=True):
-            cells.append("!" if any(row.contender.warnings.values()) else "")
+            cells.append("!" if any(row.recipe.warnings.values()) else "")
     return headings, rows
 
 
@@ -134,7 +134,7 @@ def _differences(board: "Leaderboard") -> tuple[list[str], list[list[str]]]:
     for row in board.rows:
         if not row.differences:
             continue
-        cells = [row.contender.name]
+        cells = [row.recipe.name]
         for metric, difference in row.differences.items():
             half = difference.interval()[1] - difference.value
             cells.append(f"{difference.value:+.5f} ± {half:.5f} {MARKS[row.verdict(metric)]}")
@@ -145,23 +145,23 @@ def _differences(board: "Leaderboard") -> tuple[list[str], list[list[str]]]:
 def _namesakes(board: "Leaderboard") -> list[tuple[str, str]]:
     """What tells recipes of the same name apart, as one would `--set` it; the first keys where it is much."""
     told = []
-    for contender in (row.contender for row in board.rows if row.contender.settings):
-        parts = [f"{key}={json.dumps(value)}" for key, value in contender.settings.items()]
+    for recipe in (row.recipe for row in board.rows if row.recipe.settings):
+        parts = [f"{key}={json.dumps(value)}" for key, value in recipe.settings.items()]
         more = [f"and {len(parts) - MOST_KEYS} more"] if len(parts) > MOST_KEYS else []
-        told.append((contender.name, ", ".join(parts[:MOST_KEYS] + more)))
+        told.append((recipe.name, ", ".join(parts[:MOST_KEYS] + more)))
     return told
 
 
 def _warnings(board: "Leaderboard") -> list[tuple[str, str]]:
     """What the runs warn of, the same once for all of them, and what to do."""
-    runs = sum(len(row.contender.runs) for row in board.rows)
+    runs = sum(len(row.recipe.runs) for row in board.rows)
     return [(found.summary(runs), found.hint) for found in board.warnings]
 
 
 def _legend(board: "Leaderboard") -> str:
     if len(board.rows) == 1:
         return "One recipe: nothing to compare it with."
-    single = any(len(row.contender.runs) == 1 for row in board.rows)
+    single = any(len(row.recipe.runs) == 1 for row in board.rows)
     legend = "± after Δ: half a 95 % interval; + better, - worse, = undecided at 5 % after Holm."
     alone = (
         " A single seed is taken to vary as those of the other side do; where both have one, how training "

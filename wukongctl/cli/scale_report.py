@@ -149,7 +149,7 @@ def _findings(
     from wukongctl.config.report import GatesSpec, QualityGate
     from wukongctl.decisions import confirm
     from wukongctl.errors import UsageError
-    from wukongctl.gates.baseline import read_baseline, refuse_incomparable
+    from wukongctl.gates.baseline import read_baseline, require_comparable
     from wukongctl.gates.checks import check
 
     gates = spec.gates or (GatesSpec(cost=True, quality=QualityGate()) if baseline else None)
@@ -162,7 +162,7 @@ def _findings(
     if second is None or all(finding.verdict != "fail" for finding in found):
         return found
     repeated = _built(_read((second,), None, spec), spec)
-    refuse_incomparable(f"the second set `{second}`", repeated.source, report.source)
+    require_comparable(f"the second set `{second}`", repeated.source, report.source)
     return confirm(found, check(repeated, gates, base=base, noise=spec.noise))
 
 
@@ -187,13 +187,13 @@ def _conclude(output: Output, report: "Report", *, strict: bool) -> None:
 def _calibrate(output: Output, runs: tuple[Path, ...], spec: "ReportSpec", out: Path) -> None:
     from wukongctl.data.atomic import write_atomic
     from wukongctl.errors import UsageError
-    from wukongctl.gates.calibration import calibrate, to_dict, to_page
+    from wukongctl.gates.calibration import calibrate, gates_yaml, to_dict
 
     if len(runs) != 2:
         raise UsageError("`--calibrate` takes two sets of runs", hint="give two folders of runs, A/ and B/")
     found = calibrate(*(_either(path, spec) for path in runs), level=spec.level)
     path = out / "check.yaml"
-    write_atomic(path, lambda file: file.write(to_page(found).encode()))
+    write_atomic(path, lambda file: file.write(gates_yaml(found).encode()))
 
     def human(console: "Console") -> None:
         from wukongctl.cli.tables import table

@@ -1,7 +1,7 @@
-"""What may not get worse, for `scale-report --check`. The tests themselves are in `wukongctl.decisions`.
+"""Regression gates for `scale-report --check`. The statistical tests are in `wukongctl.decisions`.
 
-checks        the gates G0 to G7: what each one asks
+checks        the gates G0 to G7
 baseline      the report or the runs to compare with
-paired        two sets of runs of the same configurations, compared run by run
-calibration   the noise between identical runs, and the margin that follows
+paired        paired comparison of two sets of runs, one difference per configuration
+calibration   the noise between identical runs, and the margin derived from it
 """

@@ -10,13 +10,13 @@ from wukongctl.errors import UsageError
 from wukongctl.laws.analysis import Report, build
 from wukongctl.laws.points import FIELD_KEYS, Excluded, Point, PointSet, read_runs
 
-SAME = ("metric", "split", "dataset", "fingerprint", "convention")
+COMPARED_FIELDS = ("metric", "split", "dataset", "fingerprint", "convention")
 
 
 def read_baseline(path: Path, report: Report) -> Report:
     """The report in `path` (a report.json, or a folder of runs), built as `report` was.
 
-    Raises UsageError when it cannot be read or measures something else.
+    Raises UsageError when it cannot be read or is not comparable.
     """
     source = report.source
     if path.is_dir() and not (path / "report.json").is_file():
@@ -24,7 +24,7 @@ def read_baseline(path: Path, report: Report) -> Report:
         saved, form = read_runs([path], split=source.split, metric=metric), None
     else:
         saved, form = _from_json(path / "report.json" if path.is_dir() else path)
-    refuse_incomparable(f"the baseline `{path}`", saved, source)
+    require_comparable(f"the baseline `{path}`", saved, source)
     curves = {curve.form.name for curve in report.curves}
     return build(
         saved, form=form or (curves.pop() if len(curves) == 1 else None), floor=None, level=report.level
@@ -32,7 +32,7 @@ def read_baseline(path: Path, report: Report) -> Report:
 
 
 def is_baseline(path: Path) -> bool:
-    """Whether `path` is a folder or a saved report, and not a page of settings."""
+    """Whether `path` is a folder or a saved report, rather than a file of gates."""
     if path.is_dir():
         return True
     try:
@@ -52,29 +52,31 @@ def _from_json(path: Path) -> tuple[PointSet, Any]:
             excluded=excluded,
             bayes_logloss=data["bayes_logloss"],
             floor=data["floor"],
-            **{name: data[name] for name in SAME},
+            **{name: data[name] for name in COMPARED_FIELDS},
         )
         return source, data["curves"][0]["form"]
     except OSError as error:
         reason = (error.strerror or "unknown error").lower()
-        raise UsageError(f"cannot read `{path}`: {reason}", hint="a baseline is a report.json") from error
+        raise UsageError(
+            f"cannot read `{path}`: {reason}", hint="pass a report.json or a folder of runs"
+        ) from error
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise UsageError(
-            f"`{path}` is not a report of `scale-report`",
+            f"`{path}` is not a report written by `wukongctl scale-report`",
             hint="write one with `wukongctl scale-report RUN… --out DIR`; it is DIR/report.json",
         ) from error
 
 
 def _restore(kind: Callable[..., Any], values: dict[str, Any]) -> Any:
-    """A dataclass from its dictionary; keys that a newer version added are left out."""
+    """A dataclass from its dictionary; keys added by newer versions are ignored."""
     names = (field.name for field in fields(kind))  # type: ignore[arg-type]
     keys = {name: FIELD_KEYS.get(name, name) for name in names}
     return kind(**{name: values[key] for name, key in keys.items() if key in values})
 
 
-def refuse_incomparable(what: str, other: PointSet, source: PointSet) -> None:
-    """Raise UsageError when `what`, the runs of `other`, measures something else than `source`."""
-    for name in SAME:
+def require_comparable(what: str, other: PointSet, source: PointSet) -> None:
+    """Raise UsageError unless `what`, the runs of `other`, measures the same as `source`."""
+    for name in COMPARED_FIELDS:
         old, new = getattr(other, name), getattr(source, name)
         if old != new and (name == "metric" or (old is not None and new is not None)):
             raise UsageError(

@@ -1,4 +1,4 @@
-"""A/A runs, two sets that differ in nothing but chance → the noise, and a margin a gate can hold."""
+"""A/A calibration: two sets of runs of the same configurations → their noise, and a margin for the gates."""
 
 import io
 from dataclasses import asdict, dataclass, replace
@@ -19,10 +19,11 @@ MULTIPLES = (0.0, 1.0, 1.5, 2.0, 3.0)
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What the A/A runs say about a later comparison of as many runs.
+    """What A/A runs predict for a later comparison of as many runs.
 
-    `sd` is of the difference of two single runs, with `df`; `power` lists the chance that gate G2 fails when
-    one configuration is worse by a multiple of `margin`, all tests corrected.
+    `sd` is the standard deviation of the difference of two single runs, with `df` degrees of freedom. `power`
+    lists the probability that gate G2 fails, after correction for all tests, when one configuration is worse
+    by a multiple of `margin`.
     """
 
     metric: Metric
@@ -37,26 +38,26 @@ class Calibration:
 def calibrate(a: PointSet, b: PointSet, *, level: float = 0.95) -> Calibration:
     """Measure the noise between two sets of runs of the same configurations.
 
-    The margin is the largest of what is worth noticing, 2 sd, and the smallest at which a regression of twice
-    the margin in one configuration is found with 95 % probability. Raises UsageError without common
-    configurations, or when nothing differs.
+    The margin is the largest of the smallest relevant difference, 2 sd, and the smallest margin at which a
+    regression of twice the margin in one configuration is detected with 95 % probability. Raises UsageError
+    when no configuration is in both sets, when a run is, or when all losses are equal.
     """
-    _refuse_shared(a, b)
+    _require_disjoint(a, b)
     found = differences(a.points, b.points)
     if not found:
         raise UsageError(
-            "the two sets have no configuration in common", hint="calibrate with two sets of the same ladder"
+            "the two sets have no configuration in common", hint="pass two sets of runs of the same sweep"
         )
     # Nothing but chance differs: the true mean is zero, so it costs no degree of freedom.
     squares = sum(one.squares + one.mean**2 / one.scale for one in found)
     df = sum(one.df + 1 for one in found)
     sd = float(np.sqrt(squares / df))
     if sd == 0:
-        raise UsageError("the losses do not differ at all", hint="give the second set other seeds")
-    error, later = sd * max(one.scale for one in found) ** 0.5, df + sum(one.df for one in found)
-    critical = float(stats.t.ppf(1 - (1 - level) / len(found), later))
-    margin = _rounded_up(max(SMALLEST_MARGIN[a.metric], AA_SDS * sd, _reach(critical, later) * error))
-    chances = (float(stats.nct.sf(critical, later, (k - 1) * margin / error)) for k in MULTIPLES)
+        raise UsageError("all losses are equal", hint="train the second set with other seeds")
+    error, later_df = sd * max(one.scale for one in found) ** 0.5, df + sum(one.df for one in found)
+    critical = float(stats.t.ppf(1 - (1 - level) / len(found), later_df))
+    margin = _rounded_up(max(SMALLEST_MARGIN[a.metric], AA_SDS * sd, _reach(critical, later_df) * error))
+    probabilities = (float(stats.nct.sf(critical, later_df, (k - 1) * margin / error)) for k in MULTIPLES)
     return Calibration(
         metric=a.metric,
         configurations=len(found),
@@ -64,42 +65,42 @@ def calibrate(a: PointSet, b: PointSet, *, level: float = 0.95) -> Calibration:
         sd=sd,
         df=df,
         margin=margin,
-        power=tuple(zip(MULTIPLES, chances, strict=True)),
+        power=tuple(zip(MULTIPLES, probabilities, strict=True)),
     )
 
 
-def _refuse_shared(a: PointSet, b: PointSet) -> None:
-    """Raise when a run is in both sets: what is compared with itself shows no noise."""
+def _require_disjoint(a: PointSet, b: PointSet) -> None:
+    """Raise UsageError when a run is in both sets: compared with itself it shows no noise."""
     known = {replace(point, run=None) for point in a.points if point.seed is not None}
     shared = sum(replace(point, run=None) in known for point in b.points)
     if shared:
         runs = "1 run is" if shared == 1 else f"{shared} runs are"
         raise UsageError(
-            f"{runs} in both sets, with the same seed and the same loss, which would hide the noise",
-            hint="give the second set other seeds",
+            f"{runs} in both sets (same seed, same loss), which hides the noise",
+            hint="train the second set with other seeds",
         )
 
 
 def _reach(critical: float, df: int) -> float:
-    """Standard errors a regression must lie above the margin to be found with the wanted power."""
+    """Distance above the margin, in standard errors, at which a regression is detected with power POWER."""
     found = optimize.root_scalar(lambda ncp: stats.nct.sf(critical, df, ncp) - POWER, bracket=(0.0, 50.0))
     return float(found.root)
 
 
 def _runs(found: tuple[LossDifference, ...]) -> int:
-    """Runs per configuration and set, of the poorest one."""
+    """Runs per configuration and set, in the configuration with the fewest."""
     return round(1 / max(one.scale for one in found))
 
 
 def _rounded_up(value: float) -> float:
-    """Two significant digits, upwards: a margin is a decision, not a measurement."""
+    """Rounded up to two significant digits."""
     step = 10.0 ** (np.floor(np.log10(value)) - 1)
     return float(f"{np.ceil(value / step - 1e-9) * step:.2g}")
 
 
-def to_page(found: Calibration) -> str:
-    """A page for `--check` with the gates the noise supports."""
-    page = {
+def gates_yaml(found: Calibration) -> str:
+    """A YAML file for `--check`, with the noise and the gates that it supports."""
+    content = {
         "noise": {"sd": found.sd, "df": found.df},
         "gates": {"cost": True, "quality": {"margin": found.margin}},
     }
@@ -107,16 +108,16 @@ def to_page(found: Calibration) -> str:
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
     yaml.sort_base_mapping_type_on_output = False
-    yaml.dump(page, text)
-    chances = ", ".join(f"{chance:.1%} at {multiple:g}x" for multiple, chance in found.power)
+    yaml.dump(content, text)
+    power = ", ".join(f"{chance:.1%} at {multiple:g}x" for multiple, chance in found.power)
     return (
         f"# Margins from A/A runs: {found.configurations} configurations, {found.runs} runs each.\n"
-        f"# Chance that gate G2 fails for one configuration that is worse by a multiple of the margin:\n"
-        f"# {chances}.\n{text.getvalue()}"
+        f"# Probability that gate G2 fails when one configuration is worse by a multiple of the margin:\n"
+        f"# {power}.\n{text.getvalue()}"
     )
 
 
 def to_dict(found: Calibration) -> dict[str, Any]:
     """The JSON object of `scale-report --calibrate`."""
-    chances = [{"multiple": multiple, "chance": chance} for multiple, chance in found.power]
-    return {**asdict(found), "power": chances}
+    power = [{"multiple": multiple, "chance": chance} for multiple, chance in found.power]
+    return {**asdict(found), "power": power}

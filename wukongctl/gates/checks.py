@@ -1,4 +1,4 @@
-"""The gates G0 to G7: what each one asks of a report and of its baseline."""
+"""The gates G0 to G7: tests of a report, alone or against a baseline."""
 
 from collections.abc import Iterator, Sequence
 
@@ -22,31 +22,31 @@ NOT_IDENTIFIED = {"exponent_weak", "bound_hit", "floor_not_identified"}
 def check(
     report: Report, gates: GatesSpec, *, base: Report | None, noise: AaNoise | None
 ) -> tuple[Finding, ...]:
-    """Every finding of the gates asked for, in the order of their numbers."""
+    """The findings of the configured gates, in order of gate number."""
     if base is None and gates.need_baseline:
         names = ", ".join(f"`{name}`" for name in gates.need_baseline)
         raise UsageError(
-            f"gates compare with a baseline: {names}",
-            hint="give `--baseline` a report.json, or a folder of runs",
+            f"gates without a baseline to compare with: {names}",
+            hint="add `--baseline` with a report.json or a folder of runs",
         )
-    raised: list[Finding | GateTest] = [*_validity(report, base)]
+    tests: list[Finding | GateTest] = [*_validity(report, base)]
     if base is not None:
-        raised += _cost(report, base) if gates.cost else ()
-        raised += _compared(report, base, gates, noise)
-    raised += _alone(report, gates)
-    raised.sort(key=lambda one: one.gate)
-    answers = iter(decide([one for one in raised if isinstance(one, GateTest)], level=report.level))
-    return tuple(next(answers) if isinstance(one, GateTest) else one for one in raised)
+        tests += _cost(report, base) if gates.cost else ()
+        tests += _against_baseline(report, base, gates, noise)
+    tests += _of_report(report, gates)
+    tests.sort(key=lambda one: one.gate)
+    decided = iter(decide([one for one in tests if isinstance(one, GateTest)], level=report.level))
+    return tuple(next(decided) if isinstance(one, GateTest) else one for one in tests)
 
 
-def margin_of(asked: float | None, metric: Metric, noise: AaNoise | None) -> float:
-    """The margin asked for, or twice the A/A noise and at least what is worth noticing."""
-    if asked is not None:
-        return asked
+def margin_of(configured: float | None, metric: Metric, noise: AaNoise | None) -> float:
+    """The configured margin, or else twice the A/A noise, at least the smallest relevant difference."""
+    if configured is not None:
+        return configured
     return max(SMALLEST_MARGIN[metric], AA_SDS * noise.sd if noise else 0.0)
 
 
-def _compared(
+def _against_baseline(
     report: Report, base: Report, gates: GatesSpec, noise: AaNoise | None
 ) -> Iterator[GateTest | Finding]:
     metric = report.source.metric
@@ -64,7 +64,7 @@ def _compared(
             yield from _prediction(curve, old, report.level)
 
 
-def _alone(report: Report, gates: GatesSpec) -> Iterator[GateTest | Finding]:
+def _of_report(report: Report, gates: GatesSpec) -> Iterator[GateTest | Finding]:
     for curve in report.curves:
         if gates.monotone:
             yield from _monotone(curve)
@@ -77,39 +77,39 @@ def _pairs(report: Report, base: Report) -> Iterator[tuple[Curve, Curve]]:
     return ((curve, before[curve.name]) for curve in report.curves if curve.name in before)
 
 
-# --- G0, G1: nothing to estimate --------------------------------------------------------------------------
+# --- G0, G1: exact -----------------------------------------------------------------------------------------
 
 
 def _validity(report: Report, base: Report | None) -> Iterator[Finding]:
     gate: GateName = "G0 validity"
     known = {(run.curve, run.x) for run in base.excluded} if base else set()
-    told = "the run diverged, and none did in the baseline" if base else "the run diverged"
+    message = "the run diverged; none of this size did in the baseline" if base else "the run diverged"
     explained = set()
     for run in report.excluded:
         item, size = run.run or run.curve, (run.curve, run.x)
         if run.reason == "diverged" and size not in known:
-            yield _settled(gate, item, "fail", told)
+            yield _finding(gate, item, "fail", message)
             explained.add(size)
         elif run.reason == "unfinished":
-            yield _settled(gate, item, "inconclusive", "the run is not finished")
+            yield _finding(gate, item, "inconclusive", "the run is unfinished")
             explained.add(size)
     if base is not None:
-        yield from _lost(report, base, explained)
-    yield _settled(gate, "inputs", "pass", "same metric, split, data and FLOP convention throughout")
+        yield from _missing(report, base, explained)
+    yield _finding(gate, "inputs", "pass", "all runs have the same metric, split, data and FLOP convention")
 
 
-def _lost(report: Report, base: Report, explained: set[tuple[str, float]]) -> Iterator[Finding]:
-    """Curves and sizes that only the baseline has: what was not run was not compared."""
+def _missing(report: Report, base: Report, explained: set[tuple[str, float]]) -> Iterator[Finding]:
+    """Curves and sizes that only the baseline has, and that were therefore not compared."""
     measured = _measured(report) | explained
     curves = {name for name, _ in measured}
     for curve in base.curves:
-        lost = [x for name, x in sorted(_measured(base) - measured) if name == curve.name]
+        missing = [x for name, x in sorted(_measured(base) - measured) if name == curve.name]
         if curve.name not in curves:
-            told = "the baseline has this curve, these runs do not"
-            yield _settled("G0 validity", curve.name, "fail", told)
-        elif lost:
-            told = f"the baseline's {' and '.join(f'{x!r} GFLOP' for x in lost)} was not run"
-            yield _settled("G0 validity", curve.name, "fail", told)
+            message = "the curve is only in the baseline"
+            yield _finding("G0 validity", curve.name, "fail", message)
+        elif missing:
+            message = f"only in the baseline: {' and '.join(f'{x!r} GFLOP' for x in missing)}"
+            yield _finding("G0 validity", curve.name, "fail", message)
 
 
 def _measured(report: Report) -> set[tuple[str, float]]:
@@ -121,13 +121,13 @@ def _cost(report: Report, base: Report) -> Iterator[Finding]:
         new, known = ({(size.x, size.dense_params) for size in one.sizes} for one in (curve, old))
         missing, added = sorted(known - new, key=str), sorted(new - known, key=str)
         if missing and added:
-            told = f"{_costs(missing)} became {_costs(added)}"
-            yield _settled("G1 cost", curve.name, "fail", told)
+            message = f"{_costs(missing)} changed to {_costs(added)}"
+            yield _finding("G1 cost", curve.name, "fail", message)
         elif missing:
-            told = f"the baseline's {_costs(missing)} was not run"
-            yield _settled("G1 cost", curve.name, "inconclusive", told)
+            message = f"only in the baseline: {_costs(missing)}"
+            yield _finding("G1 cost", curve.name, "inconclusive", message)
         else:
-            yield _settled("G1 cost", curve.name, "pass", f"{len(known)} sizes cost what they did")
+            yield _finding("G1 cost", curve.name, "pass", f"{len(known)} sizes have unchanged cost")
 
 
 def _costs(sizes: list[tuple[float, int | None]]) -> str:
@@ -137,7 +137,7 @@ def _costs(sizes: list[tuple[float, int | None]]) -> str:
     )
 
 
-def _settled(gate: GateName, item: str, verdict: Verdict, message: str, statistic: str = "") -> Finding:
+def _finding(gate: GateName, item: str, verdict: Verdict, message: str, statistic: str = "") -> Finding:
     return Finding(gate, item, statistic, verdict, message)
 
 
@@ -147,42 +147,42 @@ def _settled(gate: GateName, item: str, verdict: Verdict, message: str, statisti
 def quality(
     new: Sequence[Point], old: Sequence[Point], *, margin: float, noise: AaNoise | None
 ) -> Iterator[GateTest | Finding]:
-    """G2: one question per configuration that both sets of runs have.
+    """G2: one test per configuration that both sets of runs have.
 
-    Raises UsageError when what they share was trained on other amounts of data.
+    Raises UsageError when all sizes in common were trained on different amounts of data.
     """
     found = differences(new, old)
-    yield from _other_amounts(new, old, found)
+    yield from _unequal_data(new, old, found)
     variance = pooled(found, sd=noise.sd if noise else 0.0, df=noise.df if noise else 0)
     if not found:
-        yield _settled("G2 quality", "all", "inconclusive", "no configuration is in both")
+        yield _finding("G2 quality", "all", "inconclusive", "no configuration is in both sets of runs")
     for one in found:
         if variance is None:
-            told = f"mean difference {one.mean:+.3g}: one run each, and no A/A noise to judge it by"
-            yield _settled("G2 quality", str(one.configuration), "inconclusive", told)
+            message = f"mean difference {one.mean:+.3g}: one run each, and no A/A noise estimate"
+            yield _finding("G2 quality", str(one.configuration), "inconclusive", message)
         else:
             error = float(np.sqrt(variance[0] * one.scale))
             evidence = Evidence(one.mean, error, variance[1])
             yield GateTest("G2 quality", str(one.configuration), "mean difference", margin, evidence)
 
 
-def _other_amounts(
+def _unequal_data(
     new: Sequence[Point], old: Sequence[Point], found: Sequence[LossDifference]
 ) -> Iterator[Finding]:
-    """Sizes of both sets that only the examples keep apart; raises UsageError when those are all."""
+    """Sizes that differ in their examples alone; raises UsageError when these are all sizes in common."""
     seen, known = (
         {(point.curve, point.x): point.examples for point in points if point.examples}
         for points in (new, old)
     )
     compared = {(one.configuration.curve, one.configuration.x) for one in found}
     for curve, x in sorted(seen.keys() & known.keys() - compared):
-        told = f"these runs saw {seen[curve, x]:,} examples, the baseline's {known[curve, x]:,}"
+        message = f"trained on {seen[curve, x]:,} examples, the baseline on {known[curve, x]:,}"
         if not found:
             raise UsageError(
-                f"no size can be compared: {told}",
-                hint="take a baseline of the same `epochs` and `max_examples`",
+                f"no size can be compared: {message}",
+                hint="use a baseline trained with the same `epochs` and `max_examples`",
             )
-        yield _settled("G2 quality", f"{curve} at {x:.4g} GFLOP", "inconclusive", told)
+        yield _finding("G2 quality", f"{curve} at {x:.4g} GFLOP", "inconclusive", message)
 
 
 def _curve(
@@ -192,12 +192,12 @@ def _curve(
     for x in gate.at:
         item = f"{curve.name} at {x:.4g} GFLOP"
         if not all(_within(one, x) for one in (curve, old)):
-            yield _settled("G3 curve", item, "inconclusive", "outside the range that both reports measured")
+            yield _finding("G3 curve", item, "inconclusive", "outside the range measured in both reports")
         elif laws[0] is None or laws[1] is None:
-            yield _settled("G3 curve", item, "inconclusive", "too few sizes or runs for a band")
+            yield _finding("G3 curve", item, "inconclusive", "too few sizes or runs for a confidence band")
         else:
             values = [float(one.law.predict(np.array([x]))[0]) for one in laws if one]
-            evidence = _apart((values[0], laws[0].curve(x)), (values[1], laws[1].curve(x)), laws, level)
+            evidence = _difference((values[0], laws[0].curve(x)), (values[1], laws[1].curve(x)), laws, level)
             yield GateTest("G3 curve", item, "difference of the laws", margin, evidence)
 
 
@@ -208,17 +208,17 @@ def _within(curve: Curve, x: float) -> bool:
 
 def _exponent(curve: Curve, old: Curve, margin: float, level: float) -> GateTest | Finding:
     if any(NOT_IDENTIFIED & set(one.notes) or "c" not in one.intervals for one in (curve, old)):
-        told = "the exponent is not identified in both reports"
-        return _settled("G4 exponent", curve.name, "inconclusive", told)
+        message = "the exponent is not identified in both reports"
+        return _finding("G4 exponent", curve.name, "inconclusive", message)
     laws = [None if one.law is None else region(one.law, 2 * level - 1) for one in (curve, old)]
     if laws[0] is None or laws[1] is None:
-        return _settled("G4 exponent", curve.name, "inconclusive", "no interval")
+        return _finding("G4 exponent", curve.name, "inconclusive", "no confidence interval")
     new, known = ((one.law.parameters["c"], one.parameters()["c"]) for one in laws if one)
-    evidence = _apart(known, new, laws, level)
-    return GateTest("G4 exponent", curve.name, "fall of the exponent", margin, evidence)
+    evidence = _difference(known, new, laws, level)
+    return GateTest("G4 exponent", curve.name, "decrease of the exponent", margin, evidence)
 
 
-def _apart(
+def _difference(
     first: tuple[float, Interval], second: tuple[float, Interval], laws: list[Region | None], level: float
 ) -> Evidence:
     """First minus second from their one-sided bounds, by recovering variances from intervals (MOVER).
@@ -237,8 +237,8 @@ def _prediction(curve: Curve, old: Curve, level: float) -> Iterator[GateTest | F
     beyond = [size for size in curve.sizes if size.x > last * (1 + 1e-9)]
     laws = None if old.law is None else region(old.law, level)
     if not beyond or laws is None:
-        told = "no size beyond the baseline's largest" if laws else "the baseline has no interval"
-        yield _settled("G5 prediction", curve.name, "inconclusive", told)
+        message = "no size beyond the baseline's largest" if laws else "no interval in the baseline"
+        yield _finding("G5 prediction", curve.name, "inconclusive", message)
         return
     size = beyond[-1]
     middle = float(laws.law.predict(np.array([size.x]))[0])
@@ -247,11 +247,11 @@ def _prediction(curve: Curve, old: Curve, level: float) -> Iterator[GateTest | F
     error = reach / float(stats.t.ppf(0.5 + level / 2, laws.noise.df))
     evidence = Evidence(abs(size.loss - middle), error, laws.noise.df)
     item = f"{curve.name} at {size.x:.4g} GFLOP"
-    told = f"observed {size.loss:.5g}, predicted {middle:.5g}; distance"
-    yield GateTest("G5 prediction", item, told, 0.0, evidence, lenient=True, two_sided=True)
+    message = f"observed {size.loss:.5g}, predicted {middle:.5g}; distance"
+    yield GateTest("G5 prediction", item, message, 0.0, evidence, lenient=True, two_sided=True)
 
 
-# --- G6, G7: of the report itself ---------------------------------------------------------------------------
+# --- G6, G7: without a baseline ---------------------------------------------------------------------------
 
 
 def _monotone(curve: Curve) -> Iterator[GateTest | Finding]:
@@ -263,19 +263,19 @@ def _monotone(curve: Curve) -> Iterator[GateTest | Finding]:
             error = float(np.sqrt(noise.variance * (1 / small.runs + 1 / large.runs)))
             yield GateTest("G6 monotone", item, "rise", 0.0, Evidence(rise, error, noise.df), lenient=True)
         elif rise > 0:
-            told = f"the loss rises by {rise:.3g}; one run per size cannot tell this from noise"
-            yield _settled("G6 monotone", item, "inconclusive", told)
+            message = f"the loss rises by {rise:.3g}; one run per size is too few to rule out noise"
+            yield _finding("G6 monotone", item, "inconclusive", message)
         else:
-            yield _settled("G6 monotone", item, "pass", f"the loss falls by {-rise:.3g}")
+            yield _finding("G6 monotone", item, "pass", f"the loss falls by {-rise:.3g}")
 
 
 def _recovery(curve: Curve, bound: float, report: Report) -> GateTest | Finding:
     best, noise = curve.best, curve.seed_noise
     if report.source.metric != "excess_logloss":
-        raise UsageError("gate `recovery` needs excess LogLoss", hint="it is for runs on synthetic data")
+        raise UsageError("gate `recovery` needs excess LogLoss", hint="remove it, or train on synthetic data")
     if noise is not None:
         evidence = Evidence(best.loss, float(np.sqrt(noise.variance / best.runs)), noise.df)
         return GateTest("G7 recovery", curve.name, "lowest excess LogLoss", bound, evidence)
     verdict: Verdict = "pass" if best.loss <= bound else "fail"
-    told = f"lowest excess LogLoss {best.loss:.4g}, bound {bound:.4g}"
-    return _settled("G7 recovery", curve.name, verdict, told)
+    message = f"lowest excess LogLoss {best.loss:.4g}, bound {bound:.4g}"
+    return _finding("G7 recovery", curve.name, verdict, message)

@@ -1,8 +1,8 @@
-"""Two sets of runs of the same configurations, compared run by run.
+"""Paired comparison of two sets of runs, one difference per configuration.
 
-Runs of one configuration are paired by seed where both sets have the same seeds, which removes what the
-seeds share; otherwise their means are compared. The variance is pooled over configurations, since three
-seeds say little about their own, and with A/A runs where those were measured.
+Runs of a configuration are paired by seed where both sets have the same seeds, which removes the variance
+that they share; otherwise their means are compared. The variance is pooled over configurations, because three
+seeds are too few for an estimate of their own, and with that of A/A runs where there are any.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from wukongctl.laws.points import Point
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What two runs must share to be compared: the curve, the size and, in a study of data, its amount."""
+    """What two runs share to be compared: curve, size and, where the data varies, number of examples."""
 
     curve: str
     x: float
@@ -43,34 +43,36 @@ class LossDifference:
     df: int
 
 
-def by_configuration(points: Sequence[Point], *, amounts: bool) -> dict[Configuration, list[Point]]:
-    """Runs grouped by configuration, in the order of their first run; by amount of data only if `amounts`.
+def by_configuration(points: Sequence[Point], *, by_examples: bool) -> dict[Configuration, list[Point]]:
+    """Runs grouped by configuration, in order of first appearance; by examples only if `by_examples`.
 
-    Runs that stop early see a few examples more or less, which does not make them different.
+    Early stopping changes the number of examples a little, which does not make another configuration.
     """
     groups: dict[Configuration, list[Point]] = {}
     for point in points:
-        examples = point.examples if amounts else None
+        examples = point.examples if by_examples else None
         key = Configuration(point.curve, point.x, point.dense_params, examples)
         groups.setdefault(key, []).append(point)
     return groups
 
 
 def differences(new: Sequence[Point], old: Sequence[Point]) -> tuple[LossDifference, ...]:
-    """One difference per configuration that both sets have."""
-    amounts = varies_data([*new, *old])
-    before = by_configuration(old, amounts=amounts)
+    """One difference per configuration that is in both sets."""
+    by_examples = varies_data([*new, *old])
+    before = by_configuration(old, by_examples=by_examples)
     return tuple(
         _difference(configuration, runs, before[configuration])
-        for configuration, runs in by_configuration(new, amounts=amounts).items()
+        for configuration, runs in by_configuration(new, by_examples=by_examples).items()
         if configuration in before
     )
 
 
 def _difference(configuration: Configuration, new: Sequence[Point], old: Sequence[Point]) -> LossDifference:
-    fresh, known = ({run.seed: run.loss for run in runs if run.seed is not None} for runs in (new, old))
-    if fresh.keys() == known.keys() and len(fresh) == len(new) == len(old):
-        pairs = np.array([fresh[seed] - known[seed] for seed in sorted(fresh)])
+    new_losses, old_losses = (
+        {run.seed: run.loss for run in runs if run.seed is not None} for runs in (new, old)
+    )
+    if new_losses.keys() == old_losses.keys() and len(new_losses) == len(new) == len(old):
+        pairs = np.array([new_losses[seed] - old_losses[seed] for seed in sorted(new_losses)])
         squares = float(np.sum((pairs - pairs.mean()) ** 2))
         return LossDifference(configuration, float(pairs.mean()), 1 / len(pairs), squares, len(pairs) - 1)
     a, b = (np.array([run.loss for run in runs]) for runs in (new, old))
@@ -80,7 +82,7 @@ def _difference(configuration: Configuration, new: Sequence[Point], old: Sequenc
 
 
 def pooled(found: Sequence[LossDifference], *, sd: float = 0.0, df: int = 0) -> tuple[float, int] | None:
-    """Variance of the difference of two single runs and its degrees of freedom, None when unknown.
+    """Variance of the difference of two single runs and its degrees of freedom; None when unknown.
 
     `sd` and `df` come from A/A runs.
     """

@@ -1,5 +1,5 @@
-"""Models compared on one dataset, for `compare`.
+"""Comparison of models on one dataset, for `compare`.
 
-board      one row per recipe with its spread over seeds, and paired differences to a reference
-examples   two models compared on the same held-out rows
+board      one row per recipe, with its spread over seeds and paired differences to a reference
+examples   paired comparison of two models on the same held-out rows
 """

@@ -1,4 +1,4 @@
-"""Finished runs → one row per recipe with the spread over seeds, and paired differences to a reference."""
+"""Finished runs → one row per recipe, with the spread over seeds and paired differences to a reference."""
 
 import hashlib
 import json
@@ -34,45 +34,45 @@ LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Contender:
-    """The runs of one recipe that differ in nothing but the seed."""
+class RecipeRuns:
+    """The runs of one recipe, one per seed."""
 
     name: str
     runs: dict[int, Path]
     gflop_per_example: float | None
     dense_params: int | None
-    """Both None for a model that has no FLOPs."""
+    """Both None for models without a FLOP count."""
     contributions: dict[Metric, dict[int, Contributions]]
     settings: dict[str, Any]
-    """Dotted key → value of what tells it from others of the same name."""
+    """Dotted key → value of the keys in which recipes of the same name differ."""
     warnings: dict[int, tuple[RunWarning, ...]]
     """Seed → warnings of the run."""
 
     def values(self, metric: Metric) -> list[float]:
-        """The metric of every seed."""
+        """The metric, one value per seed."""
         return [run.value for run in self.contributions[metric].values()]
 
     def mean(self, metric: Metric) -> float:
-        """Over seeds."""
+        """Mean over seeds."""
         return statistics.fmean(self.values(metric))
 
     def sd(self, metric: Metric) -> float | None:
-        """Sample standard deviation over seeds, None for one seed."""
+        """Sample standard deviation over seeds; None for one seed."""
         values = self.values(metric)
         return statistics.stdev(values) if len(values) > 1 else None
 
 
 @dataclass(frozen=True)
 class Row:
-    """One contender with its differences to the reference, none for the reference itself."""
+    """One recipe with its differences to the reference; empty for the reference itself."""
 
-    contender: Contender
+    recipe: RecipeRuns
     differences: dict[Metric, Difference]
     adjusted: dict[Metric, float]
-    """p-values after Holm over all rows of the metric."""
+    """p values, Holm-corrected over all rows of the metric."""
 
     def verdict(self, metric: Metric) -> Literal["better", "worse", "undecided"]:
-        """What the difference says at 5 %, corrected for the number of rows."""
+        """Whether the difference is significant at 5 %, corrected for the number of rows."""
         if self.adjusted[metric] > 1 - LEVEL:
             return "undecided"
         higher = self.differences[metric].value > 0
@@ -80,13 +80,13 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Repeated:
-    """A run that is left out because another one has its recipe and its seed."""
+class DuplicateRun:
+    """A run left out because another one, `of`, has the same recipe and seed."""
 
     run: Path
     of: Path
     same_result: bool
-    """False where the two measured different things, as on another machine or by another version."""
+    """False when their metrics differ, for example after training on another machine."""
 
 
 @dataclass(frozen=True)
@@ -100,17 +100,17 @@ class Leaderboard:
     reference: str
     rows: tuple[Row, ...]
     skipped: tuple[Run, ...]
-    """Those that diverged or are not finished."""
-    repeated: tuple[Repeated, ...]
+    """Runs that diverged, were pruned or are unfinished."""
+    repeated: tuple[DuplicateRun, ...]
 
     @property
     def warnings(self) -> tuple[WarningGroup, ...]:
         """Warnings of the runs, grouped by code, in the order of the rows."""
-        contenders = [row.contender for row in self.rows]
+        recipes = [row.recipe for row in self.rows]
         return group_warnings(
-            LabeledWarning(contender.name, str(contender.runs[seed]), warning)
-            for contender in contenders
-            for seed, found in sorted(contender.warnings.items())
+            LabeledWarning(recipe.name, str(recipe.runs[seed]), warning)
+            for recipe in recipes
+            for seed, found in sorted(recipe.warnings.items())
             for warning in found
         )
 
@@ -124,7 +124,7 @@ def build(
     against: str | None,
     progress: Callable[[int, int, str], None],
 ) -> Leaderboard:
-    """Compare all finished runs in `paths` on `split`, against the best or the one named `against`.
+    """Compare all finished runs in `paths` on `split` with the best one, or with the one named `against`.
 
     Raises UsageError when the runs were not trained on the same data, or none is finished.
     """
@@ -132,7 +132,7 @@ def build(
     complete = [run for run in runs if run.status == "complete"]
     skipped = tuple(run for run in runs if run.status != "complete")
     _require_same_data(complete, data)
-    finished, repeated = _each_once(complete)
+    finished, repeated = _without_duplicates(complete)
     if not finished:
         which = "the run is not" if len(runs) == 1 else f"none of the {len(runs)} runs is"
         raise UsageError(f"nothing to compare: {which} finished", hint="run `wukongctl runs ls` to see why")
@@ -141,31 +141,31 @@ def build(
         progress(done, len(finished), run.folder.name)
         scores[run.folder] = predictions(run.folder, split, data=data)
     _require_same_rows(scores)
-    contenders = _contenders(finished, scores)
-    metrics = tuple(contenders[0].contributions)
+    recipes = _recipe_runs(finished, scores)
+    metrics = tuple(recipes[0].contributions)
     if by not in metrics:
         what = f"there is no AUC of `{split}`: its rows are of one class"
         raise UsageError(what, hint="add `--by logloss`")
     sign = -1 if by == "auc" else 1
-    ordered = sorted(contenders, key=lambda contender: sign * contender.mean(by))
+    ordered = sorted(recipes, key=lambda recipe: sign * recipe.mean(by))
     reference = _reference(ordered, against)
     rows = _rows(ordered, reference, metrics)
     size = len(next(iter(scores.values())).labels)
     return Leaderboard(split, size, by, metrics, reference.name, rows, skipped, repeated)
 
 
-def _each_once(runs: Sequence[Run]) -> tuple[list[Run], tuple[Repeated, ...]]:
-    """The first run of every recipe and seed, and the others."""
+def _without_duplicates(runs: Sequence[Run]) -> tuple[list[Run], tuple[DuplicateRun, ...]]:
+    """The first run of every recipe and seed, and the duplicates."""
     first: dict[tuple[str, int], Run] = {}
     repeated = []
     for run in runs:
-        kept = first.setdefault((_recipe(run), _seed(run)), run)
-        if kept is not run:
-            repeated.append(Repeated(run.folder, kept.folder, _measured(run) == _measured(kept)))
+        original = first.setdefault((_recipe(run), _seed(run)), run)
+        if original is not run:
+            repeated.append(DuplicateRun(run.folder, original.folder, _metrics(run) == _metrics(original)))
     return list(first.values()), tuple(repeated)
 
 
-def _measured(run: Run) -> Any:
+def _metrics(run: Run) -> Any:
     return (run.result or {}).get("metrics")
 
 
@@ -177,7 +177,7 @@ def _seed(run: Run) -> int:
 
 
 def _require_same_data(runs: Sequence[Run], data: Path) -> None:
-    """UsageError that names each dataset once, with the command for one of several."""
+    """Raise UsageError naming each dataset, with the command that compares the runs of the largest group."""
     found: dict[str, list[Run]] = {}
     for run in runs:
         found.setdefault(str(run.get("data", "fingerprint")), []).append(run)
@@ -200,26 +200,26 @@ def _require_same_rows(scores: dict[Path, Scores]) -> None:
         first = next(iter(scores))
         if not np.array_equal(scores[first].labels, found.labels):
             raise RunFailed(
-                f"the predictions of `{folder}` and `{first}` are not of the same rows",
-                hint="delete `predictions` in the one that is damaged, and they are made anew",
+                f"the predictions of `{folder}` and `{first}` are for different rows",
+                hint="delete the folder `predictions` of the damaged run to have it regenerated",
             )
 
 
-def _contenders(runs: Sequence[Run], scores: dict[Path, Scores]) -> list[Contender]:
+def _recipe_runs(runs: Sequence[Run], scores: dict[Path, Scores]) -> list[RecipeRuns]:
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(_recipe(run), []).append(run)
     names = [_name(members[0]) for members in groups.values()]
-    apart = _settings(names, [_seedless(members[0]) for members in groups.values()])
-    made = []
+    settings_of = _settings(names, [_seedless(members[0]) for members in groups.values()])
+    found = []
     folders = _folder_names([run.folder for run in runs])
-    for name, settings, members in zip(names, apart, groups.values(), strict=True):
+    for name, settings, members in zip(names, settings_of, groups.values(), strict=True):
         by_seed = {_seed(run): run.folder for run in members}
         label = name if names.count(name) == 1 else folders[by_seed[min(by_seed)]]
         measured = {seed: _contributions(scores[folder]) for seed, folder in by_seed.items()}
         metrics = next(iter(measured.values())).keys()
-        made.append(
-            Contender(
+        found.append(
+            RecipeRuns(
                 label,
                 by_seed,
                 members[0].gflop,
@@ -229,11 +229,11 @@ def _contenders(runs: Sequence[Run], scores: dict[Path, Scores]) -> list[Contend
                 {_seed(run): run.warnings for run in members},
             )
         )
-    return made
+    return found
 
 
 def _folder_names(folders: Sequence[Path]) -> dict[Path, str]:
-    """What each folder is called; its path, where two are called alike."""
+    """Folder → its name, or its path where names repeat."""
     names = [folder.name for folder in folders]
     return {
         folder: name if names.count(name) == 1 else str(folder)
@@ -242,26 +242,27 @@ def _folder_names(folders: Sequence[Path]) -> dict[Path, str]:
 
 
 def _settings(names: Sequence[str], recipes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of each recipe, what tells it from those of the same name."""
-    made: list[dict[str, Any]] = [{}] * len(names)
+    """For each recipe, the values that distinguish it from others of the same name."""
+    found: list[dict[str, Any]] = [{}] * len(names)
     for name in set(names):
-        places = [place for place, each in enumerate(names) if each == name]
-        for place, found in zip(
-            places, recipe_differences.differing_values([recipes[at] for at in places]), strict=True
-        ):
-            made[place] = found
-    return made
+        same = [index for index, each in enumerate(names) if each == name]
+        values = recipe_differences.differing_values([recipes[index] for index in same])
+        for index, settings in zip(same, values, strict=True):
+            found[index] = settings
+    return found
 
 
 def _seedless(run: Run) -> dict[str, Any]:
     recipe = run.get("recipe")
     if not isinstance(recipe, dict):
-        raise UsageError(f"`{run.folder / 'run.json'}`: `recipe` is no mapping", hint="train this run again")
+        raise UsageError(
+            f"`{run.folder / 'run.json'}`: `recipe` is not a mapping", hint="train this run again"
+        )
     return {key: value for key, value in recipe.items() if key != "seed"}
 
 
 def _recipe(run: Run) -> str:
-    """A digest that is equal for runs that differ in nothing but the seed."""
+    """A digest that is equal for runs that differ in the seed alone."""
     return hashlib.sha256(json.dumps(_seedless(run), sort_keys=True).encode()).hexdigest()
 
 
@@ -281,18 +282,18 @@ def _contributions(scores: Scores) -> dict[Metric, Contributions]:
     return found
 
 
-def _reference(ordered: Sequence[Contender], against: str | None) -> Contender:
+def _reference(ordered: Sequence[RecipeRuns], against: str | None) -> RecipeRuns:
     if against is None:
         return ordered[0]
-    named = {contender.name: contender for contender in ordered}
+    named = {recipe.name: recipe for recipe in ordered}
     if against not in named:
         listed = f"there are {', '.join(f'`{name}`' for name in named)}"
         raise UsageError(f"no run is called `{against}`", hint=did_you_mean(against, named) or listed)
     return named[against]
 
 
-def _rows(ordered: Sequence[Contender], reference: Contender, metrics: Sequence[Metric]) -> tuple[Row, ...]:
-    others = [contender for contender in ordered if contender is not reference]
+def _rows(ordered: Sequence[RecipeRuns], reference: RecipeRuns, metrics: Sequence[Metric]) -> tuple[Row, ...]:
+    others = [recipe for recipe in ordered if recipe is not reference]
     differences = {
         metric: [compare(other.contributions[metric], reference.contributions[metric]) for other in others]
         for metric in metrics
@@ -330,19 +331,19 @@ def to_dict(board: Leaderboard) -> dict[str, Any]:
 
 
 def _row_dict(row: Row, metrics: Sequence[Metric]) -> dict[str, Any]:
-    contender = row.contender
+    recipe = row.recipe
     return {
-        "name": contender.name,
-        "gflop_per_example": contender.gflop_per_example,
-        "dense_params": contender.dense_params,
-        "settings": contender.settings,
-        "runs": {str(seed): str(folder) for seed, folder in sorted(contender.runs.items())},
+        "name": recipe.name,
+        "gflop_per_example": recipe.gflop_per_example,
+        "dense_params": recipe.dense_params,
+        "settings": recipe.settings,
+        "runs": {str(seed): str(folder) for seed, folder in sorted(recipe.runs.items())},
         "warnings": {
             str(seed): [warning.to_dict() for warning in found]
-            for seed, found in sorted(contender.warnings.items())
+            for seed, found in sorted(recipe.warnings.items())
         },
         "metrics": {
-            metric: {"mean": contender.mean(metric), "sd": contender.sd(metric), "n": len(contender.runs)}
+            metric: {"mean": recipe.mean(metric), "sd": recipe.sd(metric), "n": len(recipe.runs)}
             for metric in metrics
         },
         "differences": {

@@ -1,8 +1,8 @@
-"""Two models compared on the same held-out rows, example by example.
+"""Paired comparison of two models on the same held-out rows.
 
-Two things make a difference uncertain: which rows were drawn for the test, and which seeds were drawn for
-training. Rows are paired, so what the two models share cancels; they are the same for all seeds, so
-more seeds do not make them more. Per-example values are averaged over seeds first, never pooled.
+A difference has two sources of variance: the sample of rows, and the seeds of training. Rows are paired, so
+the variance that both models share cancels. All seeds are evaluated on the same rows, so more seeds are no
+larger sample of rows: per-example values are averaged over seeds, never pooled.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ Metric: TypeAlias = Literal["auc", "logloss", "excess_logloss"]
 
 @dataclass(frozen=True, slots=True)
 class Contributions:
-    """What each example adds to a metric of one run: the metric is the sum of the parts' means.
+    """Per-example contributions to a metric of one run: the metric is the weighted sum of the parts' means.
 
-    LogLoss has one part, the loss of every row. AUC has two (DeLong et al. 1988, doi:10.2307/2531595):
-    the share of negatives that each positive beats, halved, and the same for each negative, so that both
-    halves together give the AUC, and the variance of a mean over examples is DeLong's.
+    LogLoss has one part, the loss of every row. AUC has two (DeLong et al. 1988, doi:10.2307/2531595),
+    each with weight 1/2: for each positive the fraction of negatives ranked below it, and for each negative
+    the fraction of positives ranked above it. Their variances give DeLong's variance.
     """
 
     parts: tuple[Floats, ...]
@@ -38,29 +38,29 @@ class Contributions:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Metric of the first model minus metric of the second, with what makes it uncertain."""
+    """Metric of the first model minus metric of the second, with its variance by source."""
 
     value: float
     sampling_variance: float
-    """Of the rows, with the seeds at hand."""
+    """From the sample of rows, given the seeds."""
     seed_variance: float | None
-    """Of the mean over seeds; None with a single seed of each."""
+    """Of the mean over seeds; None when both models have a single seed."""
     df: float
-    """Of the sum of both, after Satterthwaite."""
+    """Degrees of freedom of the sum, by Satterthwaite."""
 
     @property
     def standard_error(self) -> float:
-        """Of `value`; with a single seed it does not know how training varies."""
+        """Standard error of `value`; without the variance over seeds when there is one seed."""
         return float(np.sqrt(self.sampling_variance + (self.seed_variance or 0.0)))
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Two-sided, by Student's t."""
+        """Two-sided confidence interval by Student's t."""
         half = float(student.ppf(0.5 + level / 2, self.df)) * self.standard_error
         return self.value - half, self.value + half
 
     @property
     def p_value(self) -> float:
-        """Two-sided, of no difference."""
+        """Two-sided p value of no difference."""
         if self.standard_error == 0:
             return 1.0 if self.value == 0 else 0.0
         return float(2 * student.sf(abs(self.value) / self.standard_error, self.df))
@@ -89,9 +89,9 @@ def loss_contributions(losses: Floats) -> Contributions:
 def compare(first: dict[int, Contributions], second: dict[int, Contributions]) -> Difference:
     """The difference of the means over seeds; both map seed → contributions on the same rows.
 
-    With the same seeds on both sides runs are paired by seed, else the two sides vary independently (Welch);
-    a single seed is taken to vary as the other side's do. Degrees of freedom after Satterthwaite; those of
-    the rows are taken as many.
+    With the same seeds on both sides runs are paired by seed; otherwise the sides are independent (Welch),
+    and a single seed is assumed to have the variance of the other side. Degrees of freedom by Satterthwaite,
+    with infinitely many for the rows.
     """
     mean_first, mean_second = _mean(list(first.values())), _mean(list(second.values()))
     apart = [a - b for a, b in zip(mean_first.parts, mean_second.parts, strict=True)]
@@ -122,7 +122,7 @@ def _seed_variance(
     known = [side for side in sides if side is not None]
     if not known:
         return None
-    if len(known) == 1:  # the single seed is taken to vary as the seeds of the other side do
+    if len(known) == 1:  # assume the variance of the other side
         ((variance, df),) = known
         return variance * (1 + df + 1), df
     total = sum(variance for variance, _ in known)
