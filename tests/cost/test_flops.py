@@ -55,7 +55,7 @@ def test_an_attentive_wukong_counted_by_hand() -> None:
     assert report.counts.macs == report.traced_macs == 3 * 4 + layer + 16
 
 
-def test_frozen_vectors_are_counted_apart_where_there_are_any() -> None:
+def test_frozen_vectors_are_counted_separately() -> None:
     keys = CONFIGURATIONS["wukong"]
     frozen = analyze("x", recipe(**keys, width=6), zoo.FROZEN, embedding_rows_known=True).to_dict()
     assert frozen["params"]["embedding"] == 5 * 6

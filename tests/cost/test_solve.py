@@ -26,7 +26,7 @@ def test_the_budget_is_met_from_below(gflop: float) -> None:
     assert TrainingSpec.from_dict(found.recipe.to_dict()) == found.recipe
 
 
-def test_layers_grow_first_then_rows_and_widths() -> None:
+def test_layers_are_scaled_first_then_rows_and_hidden_sizes() -> None:
     specs = []
     for gflop in (1e-4, 3e-4, 0.01, 1.0):
         model = solve(recipe(), SCHEMA, gflop).recipe.model
@@ -42,13 +42,13 @@ def test_layers_grow_first_then_rows_and_widths() -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({"name": "mlp", "hidden": [8]}, "grows a Wukong"),
+        ({"name": "mlp", "hidden": [8]}, "needs a `wukong` model"),
         (BASE | {"n_F": [4, 4]}, "for all layers"),
         (BASE | {"hidden": [[4], [8]]}, "one `hidden` for all layers"),
-        (BASE | {"head": [4096]}, "no Wukong of 0.0001 GFLOP"),
+        (BASE | {"head": [4096]}, "cannot scale this recipe to 0.0001 GFLOP"),
     ],
 )
-def test_what_cannot_be_solved_says_why(model: dict[str, object], message: str) -> None:
+def test_unreachable_costs_are_rejected_with_a_reason(model: dict[str, object], message: str) -> None:
     spec = TrainingSpec.from_dict({"data": "synthetic", "model": model})
     with pytest.raises(UsageError, match=message):
         solve(spec, SCHEMA, 1e-4)

@@ -44,7 +44,7 @@ def test_memory_with_adam_and_with_rowwise_adagrad() -> None:
     assert adam.total == adam.weights * 4 + 100 * adam.activations
 
 
-def test_what_the_counter_does_not_see_is_listed() -> None:
+def test_uncounted_operators_are_listed() -> None:
     """FM makes no matrix product: sums and squares alone."""
     report = counted(name="fm", width=4)
     assert report.counts.macs == 0
@@ -53,7 +53,7 @@ def test_what_the_counter_does_not_see_is_listed() -> None:
     assert {"embedding", "cat", "view"}.isdisjoint(report.uncounted)
 
 
-def test_parts_made_by_one_product_share_their_bytes() -> None:
+def test_parts_computed_by_one_product_share_their_bytes() -> None:
     spec = {"name": "wukong", "width": 4, "layers": 2, "n_F": 3, "n_L": 2, "hidden": [8]}
     report = counted(**spec)
     first, second = (m for m in report.modules if m.name in {"layers.0.mlp", "layers.1.mlp"})
@@ -65,7 +65,7 @@ def test_parts_made_by_one_product_share_their_bytes() -> None:
     assert all(module.intensity is None for module in report.modules if module.name in unmoved)
 
 
-def test_pf_days_of_the_largest_run_of_the_paper() -> None:
+def test_pf_days_of_the_papers_largest_run() -> None:
     """108 GFLOP/example on 146 billion examples are 182.5 PF-days."""
     report = counted(name="mlp", width=4, hidden=[7])
     assert report.pf_days(146 * 10**9) * 108 / report.counts.gflop == pytest.approx(182.5)

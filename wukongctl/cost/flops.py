@@ -1,6 +1,6 @@
 """FLOPs, parameters and bytes of a recipe; FLOPs twice, by formula and by tracing, on the meta device.
 
-Nothing is allocated, so a 600-billion-parameter recipe counts on a laptop.
+Nothing is allocated, so recipes of any size can be counted on a laptop.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ from wukongctl.models import Model, build
 from wukongctl.models.counts import CONVENTION, FORWARD_FLOP_PER_MAC, TRAINING_FLOP_PER_MAC, Counts, count
 
 PF_DAY = 8.64e19
-"""FLOP of one PetaFLOP/s for one day, as the paper counts it."""
+"""FLOP of one PFLOP/s-day, as defined in the paper."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ModuleCount:
     activations: int
     look_ups: int
     traffic: int
-    """Bytes that a forward pass over one batch reads and writes, nothing fused."""
+    """Bytes that a forward pass over one batch reads and writes, without fusion."""
     batch_size: int
 
     @property
@@ -48,8 +48,10 @@ class ModuleCount:
 
     @property
     def intensity(self) -> float | None:
-        """Forward FLOP per byte moved, at the recipe's batch size; None where another part moves its bytes,
-        as in a layer that makes several products at once."""
+        """Forward FLOP per byte moved, at the recipe's batch size.
+
+        None when the bytes are counted under another part, as in a layer that fuses products.
+        """
         if self.traffic == 0:
             return None
         return FORWARD_FLOP_PER_MAC * self.macs * self.batch_size / self.traffic
@@ -71,7 +73,7 @@ class ModuleCount:
 
 @dataclass(frozen=True)
 class FlopReport:
-    """What one recipe costs per example."""
+    """The cost of one recipe per example."""
 
     recipe: str
     model: str
@@ -80,7 +82,7 @@ class FlopReport:
     modules: tuple[ModuleCount, ...]
     memory: TrainingMemory
     uncounted: Mapping[str, tuple[int, int]]
-    """Operator outside the convention → calls of a forward pass, elements worked on per example."""
+    """Operator outside the convention → calls per forward pass, elements per example."""
     embedding_rows_known: bool
     published: Published | None = None
 
@@ -91,17 +93,17 @@ class FlopReport:
 
     @property
     def intensity(self) -> float:
-        """Forward FLOP per byte moved, at the recipe's batch size, nothing fused."""
+        """Forward FLOP per byte moved, at the recipe's batch size, without fusion."""
         moved = sum(module.traffic for module in self.modules)
         return FORWARD_FLOP_PER_MAC * self.counts.macs * self.memory.batch_size / max(moved, 1)
 
     @property
     def elementwise(self) -> int:
-        """Forward operations per example outside the convention, one for every element worked on."""
+        """Forward operations per example outside the convention, one per element."""
         return sum(elements for _, elements in self.uncounted.values())
 
     def pf_days(self, examples: int) -> float:
-        """PetaFLOP/s-days of training on so many examples."""
+        """PFLOP/s-days of training on `examples` examples."""
         return self.counts.gflop * 1e9 * examples / PF_DAY
 
     def to_dict(self, examples: int | None = None) -> dict[str, Any]:
@@ -135,7 +137,7 @@ class FlopReport:
 
 
 def analyze(name: str, recipe: TrainingSpec, schema: Schema, *, embedding_rows_known: bool) -> FlopReport:
-    """Count `recipe` on columns `schema`; raises CheckFailed when formula and trace disagree."""
+    """Count the FLOPs of `recipe` on `schema`; raises CheckFailed when formula and trace disagree."""
     with torch.device("meta"):
         model = build(recipe.model, schema, sparse=False)
         traced = trace(model, schema)
@@ -143,7 +145,7 @@ def analyze(name: str, recipe: TrainingSpec, schema: Schema, *, embedding_rows_k
     if traced.macs != counts.macs:
         raise CheckFailed(
             f"`{name}`: the formula counts {counts.macs:,} MACs and the trace {traced.macs:,}",
-            hint="this is a bug in the model's `macs`, please report it with the recipe",
+            hint="this is a bug in the model's `macs`; please report it with the recipe",
         )
     memory = training_memory(model, schema, recipe, activations=sum(traced.saved.values()))
     modules = _modules(model, traced, recipe.batch_size)
@@ -153,7 +155,7 @@ def analyze(name: str, recipe: TrainingSpec, schema: Schema, *, embedding_rows_k
 
 
 def _modules(model: Model, traced: Trace, batch_size: int) -> tuple[ModuleCount, ...]:
-    """One row per part of the model, in the order of its construction."""
+    """One row per part of the model, in order of construction."""
     macs, parts = model.macs(), _Parts(model)
     params = parts.params
     saved, look_ups, traffic = Counter[str](), Counter[str](), Counter[str]()
@@ -167,12 +169,12 @@ def _modules(model: Model, traced: Trace, batch_size: int) -> tuple[ModuleCount,
         ModuleCount(
             name, macs.get(name, 0), params[name], saved[name], look_ups[name], traffic[name], batch_size
         )
-        for name in sorted(dict.fromkeys([*params, *traffic, *saved]), key=parts.place)
+        for name in sorted(dict.fromkeys([*params, *traffic, *saved]), key=parts.position)
     )
 
 
 class _Parts:
-    """Which row of the table the work of a module belongs to, and in which order the rows come."""
+    """Assigns modules to the rows of the table, and orders the rows."""
 
     def __init__(self, model: Model) -> None:
         macs = model.macs()
@@ -185,7 +187,7 @@ class _Parts:
         self.children = [name for name, _ in model.named_children()]
 
     def of(self, module: str) -> str:
-        """The counted part around a module, else a product of its own, else a part within it, else itself."""
+        """The counted part around a module, else its own product, else a part within it, else itself."""
         if (part := _enclosing(module, self.rows)) is not None:
             return part
         prefix = f"{module}." if module else ""
@@ -194,16 +196,16 @@ class _Parts:
         inside = [row for row in self.params if prefix and row.startswith(prefix)]
         return next(iter([*own, *inside]), module or "between")
 
-    def place(self, name: str) -> tuple[int, int]:
+    def position(self, name: str) -> tuple[int, int]:
         child, _, rest = name.partition(".")
         number = rest.partition(".")[0]
-        # A product without weights of its own, such as DLRM's, comes before the MLP that takes it in.
+        # A product without weights, such as DLRM's, comes before the MLP that consumes it.
         index = self.children.index(child) if child in self.children else len(self.children) - 1
         return index, int(number) if number.isdigit() else 0
 
 
 def _enclosing(name: str, parts: Mapping[str, str]) -> str | None:
-    """The part that a module or parameter, or the closest module around it, is counted under."""
+    """The part that a module or parameter, or its closest enclosing module, is counted under."""
     while name and name not in parts:
         name = name.rpartition(".")[0]
     return parts.get(name)

@@ -1,4 +1,4 @@
-"""Bytes that training a recipe needs, without allocating any: weights, gradients, optimizer, activations."""
+"""Estimated memory of training: weights, gradients, optimizer state and activations, in bytes."""
 
 from dataclasses import asdict, dataclass
 from typing import assert_never
@@ -16,10 +16,10 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class TrainingMemory:
-    """Bytes; `activations` are what the backward pass of one example needs, in float32."""
+    """Memory in bytes; `activations` are those saved for the backward pass of one example, in float32."""
 
     weights: int
-    """Frozen vectors among them."""
+    """Includes frozen vectors."""
     gradients: int
     optimizer: int
     activations: int
@@ -27,7 +27,7 @@ class TrainingMemory:
 
     @property
     def total(self) -> int:
-        """At the recipe's batch size."""
+        """Bytes at the recipe's batch size."""
         return self.weights + self.gradients + self.optimizer + self.activations * self.batch_size
 
     def to_dict(self) -> dict[str, int]:
@@ -38,11 +38,10 @@ class TrainingMemory:
 def training_memory(
     model: Model, schema: Schema, recipe: TrainingSpec, *, activations: int
 ) -> TrainingMemory:
-    """What `model` of `recipe` will hold while it trains; it may be on the meta device.
+    """Memory that training `model` with `recipe` takes; the model may be on the meta device.
 
-    Dense Adam keeps a gradient and two moments for every weight. Row-wise AdaGrad keeps one number per
-    embedding row, lazy Adam two moments for each of its weights; their gradients have only the rows of
-    the batch.
+    Adam stores a gradient and two moments per weight, lazy Adam two moments per weight, row-wise AdaGrad one
+    number per embedding row. The gradients of the last two hold only the rows of the batch.
     """
     counts, tables = count(model), embedding_tables(model)
     table, rows = counts.embedding_params, sum(len(weights) for weights in tables)

@@ -1,4 +1,4 @@
-"""What a paper prints for a recipe that follows it, for `flops` to show beside our own count."""
+"""The cost that a paper reports for a shipped recipe; `flops` prints it next to its own count."""
 
 import csv
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from wukongctl.config import library
 
 @dataclass(frozen=True)
 class Published:
-    """One row of a published table: training GFLOP per example and dense parameters, as rounded there."""
+    """One row of a published table: training GFLOP per example and dense parameters, rounded as printed."""
 
     source: str
     gflop: float
@@ -25,7 +25,7 @@ class Published:
 
 
 def published(recipe: Path) -> Published | None:
-    """The row of a shipped recipe in the points beside its folder: `table5/dlrm-2.yaml` in `table5.csv`."""
+    """The row of a shipped recipe in the CSV file next to its folder, such as `table5.csv`."""
     shipped = library.root() in recipe.parents
     points = recipe.parent.with_suffix(".csv") if shipped else None
     if points is None or not points.is_file():

@@ -1,7 +1,7 @@
-"""One forward pass on the meta device, watched: products, bytes moved, tensors saved, what no counter sees.
+"""Trace a forward pass on the meta device: MACs, memory traffic, saved activations, uncounted operators.
 
-Tensors there have shapes and no content, so any size can be watched. Two passes with different numbers of
-rows tell what belongs to an example from what belongs to a batch, such as the weights.
+Meta tensors have shapes without data, so models of any size can be traced. Two passes with different numbers
+of rows separate the cost per example from the cost per batch, such as reading the weights.
 """
 
 from collections import Counter
@@ -20,21 +20,21 @@ from wukongctl.data.schema import Batch, Schema
 from wukongctl.models import Model
 from wukongctl.models.counts import FORWARD_FLOP_PER_MAC
 
-ROWS = (2, 4)  # BatchNorm refuses a single example
+ROWS = (2, 4)  # BatchNorm needs more than one example
 MOVES = frozenset(
     {"cat", "stack", "clone", "copy_", "_to_copy", "embedding", "index", "index_select", "gather", "fill_",
      "zeros", "zeros_like", "ones", "ones_like", "full", "full_like", "empty", "empty_like", "arange",
      "scalar_tensor", "lift_fresh_copy", "constant_pad_nd", "_unsafe_view"}
 )  # fmt: skip
-"""Operators that compute nothing: they make tensors or move them."""
+"""Operators that only create or move tensors."""
 
 
 @dataclass
-class Watched:
-    """Totals of one pass by module name, in bytes; `elementwise` in elements by operator."""
+class PassTotals:
+    """Totals of one forward pass: bytes by module name, `elementwise` and `calls` by operator."""
 
-    products: int = 0
-    """MACs that torch's counter sees."""
+    macs: int = 0
+    """MACs counted by torch's FlopCounterMode."""
     traffic: Counter[str] = field(default_factory=Counter)
     saved: Counter[str] = field(default_factory=Counter)
     looked_up: Counter[str] = field(default_factory=Counter)
@@ -56,40 +56,40 @@ class Traffic:
 
 @dataclass(frozen=True)
 class Trace:
-    """What one example costs, by module name where it is a mapping."""
+    """The cost of one example; mappings are by module name unless stated."""
 
     macs: int
     traffic: Mapping[str, Traffic]
-    """Bytes read and written by a forward pass that fuses nothing."""
+    """Bytes read and written by a forward pass without fusion."""
     saved: Mapping[str, int]
-    """Bytes that the backward pass needs, weights apart."""
+    """Bytes saved for the backward pass, without weights."""
     looked_up: Mapping[str, int]
     """Bytes of embeddings read."""
     uncounted: Mapping[str, tuple[int, int]]
-    """Operator that FlopCounterMode does not count → calls in a pass, elements worked on per example."""
+    """Operator that FlopCounterMode does not count → calls per pass, elements per example."""
 
 
 def trace(model: Model, schema: Schema) -> Trace:
-    """Watch `model`, which must be on the meta device and in training mode."""
-    few, many = (_watch(model, schema, rows) for rows in ROWS)
+    """Trace `model`, which must be on the meta device and in training mode."""
+    few, many = (_trace_pass(model, schema, rows) for rows in ROWS)
     step = ROWS[1] - ROWS[0]
 
-    def slope(pick: Callable[[Watched], Counter[str]]) -> dict[str, int]:
+    def slope(pick: Callable[[PassTotals], Counter[str]]) -> dict[str, int]:
         return {name: (pick(many)[name] - pick(few)[name]) // step for name in pick(many)}
 
-    traffic = slope(lambda watched: watched.traffic)
-    elements = slope(lambda watched: watched.elementwise)
+    traffic = slope(lambda totals: totals.traffic)
+    elements = slope(lambda totals: totals.elementwise)
     return Trace(
-        macs=few.products // ROWS[0],
+        macs=few.macs // ROWS[0],
         traffic={name: Traffic(few.traffic[name] - ROWS[0] * each, each) for name, each in traffic.items()},
-        saved=slope(lambda watched: watched.saved),
-        looked_up=slope(lambda watched: watched.looked_up),
+        saved=slope(lambda totals: totals.saved),
+        looked_up=slope(lambda totals: totals.looked_up),
         uncounted={name: (many.calls[name], each) for name, each in elements.items()},
     )
 
 
 def meta_batch(schema: Schema, rows: int) -> Batch:
-    """A batch of shapes without content."""
+    """A batch of meta tensors."""
     return Batch(
         ids=torch.empty(rows, schema.id_columns, dtype=torch.int32, device="meta"),
         dense=torch.empty(rows, len(schema.dense), device="meta"),
@@ -97,68 +97,68 @@ def meta_batch(schema: Schema, rows: int) -> Batch:
     )
 
 
-def _watch(model: Model, schema: Schema, rows: int) -> Watched:
-    watched = Watched()
+def _trace_pass(model: Model, schema: Schema, rows: int) -> PassTotals:
+    totals = PassTotals()
     with ModuleTracker() as modules, FlopCounterMode(display=False) as counter:
-        saving = _Saving(model, modules, watched)
+        saving = _SavedTensors(model, modules, totals)
         hooks = torch.autograd.graph.saved_tensors_hooks(saving.pack, lambda tensor: tensor)
-        with hooks, _Operators(modules, watched):
+        with hooks, _Operators(modules, totals):
             model(meta_batch(schema, rows))
-    watched.products = counter.get_total_flops() // FORWARD_FLOP_PER_MAC
-    return watched
+    totals.macs = counter.get_total_flops() // FORWARD_FLOP_PER_MAC
+    return totals
 
 
-def _where(modules: ModuleTracker) -> str:
-    """Dotted name of the innermost module that runs, without the class of the root."""
+def _module_name(modules: ModuleTracker) -> str:
+    """Dotted name of the innermost running module, without the class of the root."""
     deepest = max(modules.parents - {"Global"}, key=lambda name: name.count("."), default="")
     return deepest.partition(".")[2]
 
 
-class _Saving:
-    """Counts storages that autograd keeps, each once, under the module that first saved it."""
+class _SavedTensors:
+    """Counts the storages saved by autograd, each once, under the module that saved it first."""
 
-    def __init__(self, model: Model, modules: ModuleTracker, watched: Watched) -> None:
-        self.modules, self.watched = modules, watched
+    def __init__(self, model: Model, modules: ModuleTracker, totals: PassTotals) -> None:
+        self.modules, self.totals = modules, totals
         self.parameters = {weights.untyped_storage()._cdata for weights in model.parameters()}
         self.storages: dict[int, torch.UntypedStorage] = {}
 
     def pack(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage._cdata not in self.parameters and storage._cdata not in self.storages:
-            self.storages[storage._cdata] = storage  # kept, so that no later one gets the same address
-            self.watched.saved[_where(self.modules)] += storage.nbytes()
+            self.storages[storage._cdata] = storage  # a reference, so that its address is not reused
+            self.totals.saved[_module_name(self.modules)] += storage.nbytes()
         return tensor
 
 
 class _Operators(TorchDispatchMode):
-    """Counts what every operator reads, writes and works on."""
+    """Counts the bytes and elements that every operator reads and writes."""
 
-    def __init__(self, modules: ModuleTracker, watched: Watched) -> None:
+    def __init__(self, modules: ModuleTracker, totals: PassTotals) -> None:
         super().__init__()
-        self.modules, self.watched = modules, watched
+        self.modules, self.totals = modules, totals
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        made = func(*args, **(kwargs or {}))
+        result = func(*args, **(kwargs or {}))
         if not _is_view(func):
-            self._note(func, _tensors((args, kwargs)), _tensors(made))
-        return made
+            self._count(func, _tensors((args, kwargs)), _tensors(result))
+        return result
 
-    def _note(self, func: Any, read: list[Tensor], written: list[Tensor]) -> None:
-        where, name = _where(self.modules), func._overloadpacket.__name__
+    def _count(self, func: Any, read: list[Tensor], written: list[Tensor]) -> None:
+        module, name = _module_name(self.modules), func._overloadpacket.__name__
         moved = sum(tensor.nbytes for tensor in (*read, *written))
         if name == "embedding":  # reads the rows it returns, not the table
             moved = read[1].nbytes + 2 * written[0].nbytes
-            self.watched.looked_up[where] += written[0].nbytes
-        self.watched.traffic[where] += moved
+            self.totals.looked_up[module] += written[0].nbytes
+        self.totals.traffic[module] += moved
         if func._overloadpacket not in flop_registry and name not in MOVES:
-            self.watched.calls[name] += 1
-            self.watched.elementwise[name] += max((t.numel() for t in (*read, *written)), default=0)
+            self.totals.calls[name] += 1
+            self.totals.elementwise[name] += max((t.numel() for t in (*read, *written)), default=0)
 
 
 def _is_view(func: Any) -> bool:
-    """Views have outputs that share memory with an input they do not write to."""
+    """Whether the output shares memory with an input that the operator does not write to."""
     returned = func._schema.returns
     return any(r.alias_info is not None and not r.alias_info.is_write for r in returned)
 
