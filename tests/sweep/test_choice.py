@@ -16,14 +16,14 @@ def test_lowest_logloss_and_highest_auc() -> None:
     assert (high.index, high.at_edge) == (4, ("lr",))
 
 
-def test_a_trial_without_a_result_loses_and_is_told() -> None:
+def test_a_trial_without_a_result_is_never_chosen_and_is_reported() -> None:
     found = choose(GRID, "logloss", [None, 0.4, None, None, 0.4, None])
     assert found is not None
     assert found.index == 1  # the first of equals
     assert found.why.endswith("4 of them without a result")
 
 
-def test_no_result_no_choice() -> None:
+def test_without_results_nothing_is_chosen() -> None:
     assert choose(GRID, "logloss", [None] * 6) is None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from wukongctl.sweep.executors import LocalExecutor, command
 
 
-def test_one_run_is_cancelled_and_the_other_ends_by_itself() -> None:
+def test_cancelling_one_run_does_not_affect_the_others() -> None:
     executor = LocalExecutor(2)
     executor.start(Path("long"), [sys.executable, "-c", "import time; time.sleep(600)"], 1)
     executor.start(
@@ -23,7 +23,7 @@ def test_one_run_is_cancelled_and_the_other_ends_by_itself() -> None:
     assert executor.wait(lambda: False) is None
 
 
-def test_a_command_names_absolute_paths_and_its_options() -> None:
+def test_a_command_has_absolute_paths_and_its_options() -> None:
     words = command(Path("r.yaml"), Path("data"), Path("out"), ("--skip-test",))
     assert words[3:] == [
         "train", str(Path("r.yaml").resolve()), "--data", str(Path("data").resolve()),

@@ -116,7 +116,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Path
     return folder, carry_out(planned(folder, data), InProcess(data))
 
 
-def test_every_trial_then_one_run_per_seed(finished: tuple[Path, list[Event]]) -> None:
+def test_all_trials_run_before_one_run_per_seed(finished: tuple[Path, list[Event]]) -> None:
     folder, events = finished
     assert len(events) == 4 * (3 + 2)
     assert [event.done for event in events] == list(range(1, 21))
@@ -127,7 +127,7 @@ def test_every_trial_then_one_run_per_seed(finished: tuple[Path, list[Event]]) -
     assert sum(event.was_complete for event in events) == 4
 
 
-def test_the_choice_is_the_best_validation_loss_and_is_written_down(
+def test_the_trial_of_lowest_validation_loss_is_chosen_and_recorded(
     finished: tuple[Path, list[Event]],
 ) -> None:
     folder, _ = finished
@@ -159,7 +159,7 @@ def test_a_fraction_limits_the_examples(finished: tuple[Path, list[Event]]) -> N
     }  # fmt: skip
 
 
-def test_doing_it_again_trains_nothing_and_says_the_same(
+def test_a_repeated_sweep_trains_nothing_and_has_the_same_summary(
     finished: tuple[Path, list[Event]], data: Path
 ) -> None:
     folder, _ = finished
@@ -171,7 +171,7 @@ def test_doing_it_again_trains_nothing_and_says_the_same(
     assert path.read_text() == before
 
 
-def test_a_failed_run_is_recorded_and_tried_again_next_time(tmp_path: Path, data: Path) -> None:
+def test_a_failed_run_is_recorded_and_retried_by_the_next_call(tmp_path: Path, data: Path) -> None:
     text = SWEEP.replace("[1e-5, 1e-2, 1e30]", "[1e-2]").replace("[0.5, 1.0]", "[1.0]")
     sweep = planned(tmp_path, data, text)
     carry_out(sweep, InProcess(data, fail="mlp-2"))
@@ -187,7 +187,7 @@ def test_a_failed_run_is_recorded_and_tried_again_next_time(tmp_path: Path, data
     assert summarize(again)["status"] == "complete"
 
 
-def test_a_signal_stops_it_and_the_next_call_goes_on(tmp_path: Path, data: Path) -> None:
+def test_a_signal_stops_the_sweep_and_the_next_call_resumes_it(tmp_path: Path, data: Path) -> None:
     with pytest.raises(Interrupted) as caught:
         carry_out(planned(tmp_path, data), InProcess(data, interrupt="mlp-2"))
     assert caught.value.exit_code == 143
@@ -202,11 +202,11 @@ def test_a_signal_stops_it_and_the_next_call_goes_on(tmp_path: Path, data: Path)
 def test_a_search_needs_a_validation_split(tmp_path: Path) -> None:
     spec = validate(parse(DATASET.replace("valid: 1, test: 1", "test: 1"), "tiny.yaml"), DatasetSpec)
     prepare(spec, Options(tmp_path, out=tmp_path / "bare"))
-    with pytest.raises(UsageError, match="no validation split to choose by"):
+    with pytest.raises(UsageError, match="no validation split to select trials on"):
         planned(tmp_path, tmp_path / "bare")
 
 
-def test_a_process_tells_why_it_failed_in_one_line() -> None:
+def test_a_failed_process_has_a_one_line_message() -> None:
     folder = Path("x")
     assert Exit(folder, 0, "").message is None
     assert Exit(folder, 1, "note\n" + '{"message": "disk full", "hint": null}').message == "disk full"
@@ -217,7 +217,7 @@ def test_a_process_tells_why_it_failed_in_one_line() -> None:
     assert Exit(folder, 3, "").message == "ended with exit code 3 and no message"
 
 
-def test_a_run_goes_on_with_the_threads_it_was_begun_with(tmp_path: Path, data: Path) -> None:
+def test_a_run_resumes_with_its_number_of_threads(tmp_path: Path, data: Path) -> None:
     sweep = planned(tmp_path, data, "name: s\nladders: [{recipe: base.yaml}]\nset: {batch_size: 100}\n")
     carry_out(sweep, InProcess(data))
     (entry,) = sweep.entries

@@ -183,7 +183,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Path
     return folder, tuning, executor
 
 
-def test_every_recipe_gets_the_same_budget_and_then_its_seeds(finished: tuple[Path, Tuning, Played]) -> None:
+def test_recipes_get_the_same_budget_and_one_run_per_seed(
+    finished: tuple[Path, Tuning, Played],
+) -> None:
     _, tuning, _ = finished
     summary = summarize(tuning)
     assert (summary["sweep"], summary["status"]) == ("tune-tiny", "complete")
@@ -193,9 +195,7 @@ def test_every_recipe_gets_the_same_budget_and_then_its_seeds(finished: tuple[Pa
         assert all(run["status"] == "complete" for run in entry["runs"])
 
 
-def test_the_first_trial_is_the_recipe_as_it_stands(
-    finished: tuple[Path, Tuning, Played], data: Path
-) -> None:
+def test_the_first_trial_is_the_unchanged_recipe(finished: tuple[Path, Tuning, Played], data: Path) -> None:
     folder, tuning, executor = finished
     first = executor.started[0]
     own = recipes.load(folder / "mine0.yaml", data)  # with the default rules for its dataset
@@ -206,7 +206,7 @@ def test_the_first_trial_is_the_recipe_as_it_stands(
     assert entry["trials"][0]["value"] == pytest.approx(quality(own) - 0.1 / EPOCHS)
 
 
-def test_trials_vary_within_their_space_and_nothing_else_does(finished: tuple[Path, Tuning, Played]) -> None:
+def test_trials_differ_only_in_keys_of_their_search_space(finished: tuple[Path, Tuning, Played]) -> None:
     _, tuning, executor = finished
     (mlp, fm) = tuning.candidates.values()
     assert "model.dropout" in mlp.space
@@ -221,7 +221,7 @@ def test_trials_vary_within_their_space_and_nothing_else_does(finished: tuple[Pa
         assert kept.recipe.model_copy(update={"seed": recipe.seed}).digest() == recipe.digest()
 
 
-def test_the_winner_is_the_best_on_validation_and_alone_sees_the_test_split(
+def test_the_best_trial_on_validation_alone_is_evaluated_on_test(
     finished: tuple[Path, Tuning, Played],
 ) -> None:
     _, tuning, executor = finished
@@ -236,7 +236,7 @@ def test_the_winner_is_the_best_on_validation_and_alone_sees_the_test_split(
                for result in tuning.folder.glob("trials/*/result.json"))  # fmt: skip
 
 
-def test_bad_trials_are_pruned_and_say_so(finished: tuple[Path, Tuning, Played]) -> None:
+def test_bad_trials_are_pruned_with_a_reason(finished: tuple[Path, Tuning, Played]) -> None:
     _, tuning, executor = finished
     pruned = [trial for trial in trials_of(tuning) if trial[2] == "pruned"]
     assert pruned
@@ -253,7 +253,7 @@ def test_bad_trials_are_pruned_and_say_so(finished: tuple[Path, Tuning, Played])
         assert set(first) == {"complete"}
 
 
-def test_its_folder_is_one_of_a_sweep(finished: tuple[Path, Tuning, Played]) -> None:
+def test_its_folder_is_a_sweep_folder(finished: tuple[Path, Tuning, Played]) -> None:
     _, tuning, _ = finished
     runs = [Run.read(folder) for folder in run_folders([tuning.folder])]
     assert sorted((run.curve, run.facts["seed"]) for run in runs) == [
@@ -263,7 +263,7 @@ def test_its_folder_is_one_of_a_sweep(finished: tuple[Path, Tuning, Played]) -> 
     assert statuses == {"complete", "pruned"}
 
 
-def test_a_finished_tuning_is_told_again_without_training(
+def test_a_finished_tuning_is_reported_again_without_training(
     finished: tuple[Path, Tuning, Played], data: Path
 ) -> None:
     folder, before, _ = finished
@@ -284,7 +284,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory, data: Path) -> list[tuple[An
 
 
 @pytest.mark.parametrize("dies_at", [1, 2, 7, 26, 44, 60])
-def test_after_a_kill_it_goes_on_as_if_nothing_had_been(
+def test_a_killed_tuning_resumes_with_the_same_trials(
     tmp_path: Path, data: Path, alone: list[tuple[Any, ...]], dies_at: int
 ) -> None:
     before = Played(data, dies_at=dies_at)
@@ -298,7 +298,7 @@ def test_after_a_kill_it_goes_on_as_if_nothing_had_been(
     assert len(before.trials) + len(after.trials) in (14, 15)  # the one that was cut short, again
 
 
-def test_the_same_seed_proposes_the_same_and_another_does_not(tmp_path: Path, data: Path) -> None:
+def test_proposals_depend_on_the_seed(tmp_path: Path, data: Path) -> None:
     tried = []
     for number, seed in enumerate((0, 0, 1)):
         folder = tmp_path / str(number)
@@ -322,13 +322,13 @@ def test_a_larger_budget_adds_trials(tmp_path: Path, data: Path) -> None:
     assert executor.started == []
 
 
-def test_a_budget_of_seconds_ends_with_the_trial_that_uses_it_up(tmp_path: Path, data: Path) -> None:
+def test_a_budget_of_seconds_ends_after_the_trial_that_exceeds_it(tmp_path: Path, data: Path) -> None:
     tuning = planned(tmp_path, data, trials=None, seconds=7, models=(MLP, FM))
     carry_out(tuning, Played(data))
     assert [entry["budget"]["trials"] for entry in summarize(tuning)["entries"]] == [4, 4]  # of two seconds
 
 
-def test_trials_run_side_by_side(tmp_path: Path, data: Path) -> None:
+def test_trials_run_in_parallel(tmp_path: Path, data: Path) -> None:
     executor, tuning = Played(data, jobs=3), planned(tmp_path, data, models=(MLP, FM))
     carry_out(tuning, executor)
     assert executor.most == 3
@@ -336,7 +336,7 @@ def test_trials_run_side_by_side(tmp_path: Path, data: Path) -> None:
     assert summarize(tuning)["status"] == "complete"
 
 
-def test_a_small_space_may_be_tried_twice_and_trains_once(tmp_path: Path, data: Path) -> None:
+def test_a_setting_proposed_twice_is_trained_once(tmp_path: Path, data: Path) -> None:
     fixed = ("optimizer={}", "model={name: fm}", "batch_size=100")
     for jobs in (1, 2):
         folder = tmp_path / str(jobs)
@@ -349,7 +349,7 @@ def test_a_small_space_may_be_tried_twice_and_trains_once(tmp_path: Path, data: 
         assert len(trained) == len(set(trained)) + 1 <= 3  # once more for the test split
 
 
-def test_a_trial_that_diverges_counts_and_the_search_goes_on(tmp_path: Path, data: Path) -> None:
+def test_a_diverged_trial_uses_budget_and_the_search_continues(tmp_path: Path, data: Path) -> None:
     executor = Played(data, diverges=lambda recipe: recipe.optimizer.dense.lr > 5e-3)
     tuning = planned(tmp_path, data, trials=12)
     carry_out(tuning, executor)
@@ -362,7 +362,7 @@ def test_a_trial_that_diverges_counts_and_the_search_goes_on(tmp_path: Path, dat
     assert trials_of(again) == trials_of(tuning)
 
 
-def test_no_winner_where_all_diverge(tmp_path: Path, data: Path) -> None:
+def test_nothing_is_chosen_when_all_trials_diverge(tmp_path: Path, data: Path) -> None:
     tuning = planned(tmp_path, data, trials=3)
     carry_out(tuning, Played(data, diverges=lambda recipe: True))
     (entry,) = tuning.entries
@@ -371,7 +371,7 @@ def test_no_winner_where_all_diverge(tmp_path: Path, data: Path) -> None:
     assert summarize(tuning)["status"] == "partial"
 
 
-def test_a_trial_that_fails_is_tried_again_by_the_next_call(tmp_path: Path, data: Path) -> None:
+def test_a_failed_trial_is_retried_by_the_next_call(tmp_path: Path, data: Path) -> None:
     tuning = planned(tmp_path, data, trials=4)
     carry_out(tuning, Played(data, fails=lambda recipe: recipe.model.width == 64 or recipe.batch_size == 25))
     failed = [trial for trial in trials_of(tuning) if trial[2] == "failed"]
@@ -391,11 +391,11 @@ def test_settings_that_cannot_be_trained_do_not_count(tmp_path: Path, data: Path
     carry_out(tuning, executor)
     assert len(trials_of(tuning)) == 5
     assert {recipe.batch_size for recipe in executor.started} <= {100, 200}
-    with pytest.raises(RunFailed, match="none of 50 settings in a row fits `mlp`, the last:"):
+    with pytest.raises(RunFailed, match="50 settings in a row are invalid for `mlp`, the last is"):
         carry_out(planned(tmp_path, data, models=(model,), spaces=("batch_size=[57, 133]",)), Played(data))
 
 
-def test_what_is_asked_for_is_searched(tmp_path: Path, data: Path) -> None:
+def test_the_space_option_defines_the_search_space(tmp_path: Path, data: Path) -> None:
     tuning = planned(
         tmp_path, data, trials=6, models=(MLP, FM), overrides=("optimizer.dense.lr=2e-3",),
         spaces=("model.width=[8, 24]", "model.hidden=[[8], [8, 8]]", "schedule.warmup=0..0.2"),
@@ -416,10 +416,10 @@ def test_what_is_asked_for_is_searched(tmp_path: Path, data: Path) -> None:
         (("model.widht=8..16",), (), "--space model.widht=8..16: unknown key `widht` .did you mean `width`."),
         (("model.dropout=0..2",), (), "--space model.dropout=0..2: `model.dropout`: input should be less"),
         (("model.width=8..16",), ("model.width=8",), "searches a key that `--set` fixes"),
-        ((), ("model={name: fm}", "optimizer={}", "batch_size=1"), "nothing is left to search"),
+        ((), ("model={name: fm}", "optimizer={}", "batch_size=1"), "no key is left to search"),
     ],
 )  # fmt: skip
-def test_a_space_that_makes_no_sense_is_refused(
+def test_an_invalid_space_is_rejected(
     tmp_path: Path, data: Path, spaces: tuple[str, ...], overrides: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
@@ -428,21 +428,21 @@ def test_a_space_that_makes_no_sense_is_refused(
     assert any(re.search(message, line) for line in said), said
 
 
-def test_recipes_of_one_name_are_refused(tmp_path: Path, data: Path) -> None:
-    with pytest.raises(UsageError, match="two recipes would be called `tiny-mlp`"):
+def test_recipes_of_the_same_name_are_rejected(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(UsageError, match="two recipes have the name `tiny-mlp`"):
         planned(tmp_path, data, models=(MLP, MLP))
     tuning = planned(tmp_path, data, models=(MLP, MLP + "name: other\n"))
     assert list(tuning.candidates) == ["mlp", "other"]
 
 
-def test_a_dataset_without_validation_is_refused(tmp_path: Path) -> None:
+def test_a_dataset_without_a_validation_split_is_rejected(tmp_path: Path) -> None:
     spec = validate(parse(DATASET.replace("valid: 1, test: 1", "test: 1"), "tiny.yaml"), DatasetSpec)
     prepare(spec, Options(tmp_path, out=tmp_path / "bare"))
-    with pytest.raises(UsageError, match="`tiny` has no validation split to choose by"):
+    with pytest.raises(UsageError, match="`tiny` has no validation split to select trials on"):
         planned(tmp_path, tmp_path / "bare")
 
 
-def test_another_recipe_space_or_seed_is_another_study(tmp_path: Path, data: Path) -> None:
+def test_each_recipe_space_and_seed_has_its_own_study(tmp_path: Path, data: Path) -> None:
     carry_out(planned(tmp_path, data, trials=3), Played(data))
     for change in ({"overrides": ("epochs=5",)}, {"spaces": ("model.width=[8, 16]",)}, {"seeds": (7, 8)}):
         tuning = planned(tmp_path, data, trials=3, **change)
@@ -473,14 +473,14 @@ def test_the_best_recipe_trains_to_the_same_metric(tmp_path: Path, data: Path) -
     assert set(run["metrics"]) == {"valid", "test"}
 
 
-def test_a_signal_stops_it_with_the_way_on(tmp_path: Path, data: Path) -> None:
+def test_a_signal_stops_the_search_with_a_hint_to_resume(tmp_path: Path, data: Path) -> None:
     with pytest.raises(Interrupted) as caught:
         carry_out(planned(tmp_path, data, trials=3), InProcess(data, interrupt="mlp"))
     assert caught.value.message == "stopped with 0 of 5 runs done"
-    assert caught.value.hint == "run the same command again to go on"
+    assert caught.value.hint == "run the same command again to resume"
 
 
-def test_lightgbm_is_tuned_as_any_other(tmp_path: Path, data: Path) -> None:
+def test_lightgbm_is_tuned_like_other_models(tmp_path: Path, data: Path) -> None:
     """With real training, which takes it a moment; its recipe does not say what decides, so AUC does."""
     (tmp_path / "trees.yaml").write_text(
         "data: tiny\nmodel: {name: lightgbm, num_iterations: 5}\nthreads: 1\n"

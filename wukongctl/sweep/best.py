@@ -1,4 +1,4 @@
-"""The recipe that won a tuning, as a file that says where it comes from."""
+"""The best recipe found by `tune`, as a file that records its origin."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +13,16 @@ from wukongctl.sweep.tune import Tuning
 
 @dataclass(frozen=True)
 class Best:
-    """The best recipe of an entry and where it was written."""
+    """The name of an entry and the file of its best recipe."""
 
     name: str
     path: Path
 
 
 def write_best(tuning: Tuning, entry: Entry, command: str) -> Best | None:
-    """Write `best-<entry>.yaml`, which trains to what the winning trial did; None while there is no winner.
+    """Write `best-<entry>.yaml`, which reproduces the best trial; None while no trial has been chosen.
 
-    `command` is the one that found it, for whoever reads the file.
+    `command` is the command line of the search, recorded in the file.
     """
     choice = tuning.choice(entry)
     if choice is None or choice.value is None:
@@ -42,12 +42,12 @@ def write_best(tuning: Tuning, entry: Entry, command: str) -> Best | None:
 
 
 def _before(tuning: Tuning, entry: Entry) -> list[str]:
-    """The first trial, which is the recipe as it stood."""
+    """The result of the first trial, which is the recipe unchanged."""
     candidate = tuning.candidates[entry.name]
     first = tuning.outcomes[tuning.trials(entry)[0].folder.path]
     value = first.metric("valid", candidate.metric)
-    said = first.status if value is None else f"valid {candidate.metric} {value:.5f}"
-    return [f"# The recipe it started from, {candidate.path}: {said}."]
+    result = first.status if value is None else f"valid {candidate.metric} {value:.5f}"
+    return [f"# Initial recipe {candidate.path}: {result}."]
 
 
 def _tested(tuning: Tuning, entry: Entry) -> list[str]:

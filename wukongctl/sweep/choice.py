@@ -1,4 +1,4 @@
-"""Which setting of a search wins, and why: decided by the validation metric of the trials alone."""
+"""The best trial of a search, by the validation metric."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from wukongctl.config.sweep import Search
 
 @dataclass(frozen=True)
 class Choice:
-    """The winning trial, its validation metric, and grid keys whose best value is at an end of the grid."""
+    """The best trial, its validation metric, and the keys whose best value is at an edge of the grid."""
 
     index: int
     value: float | None
@@ -20,7 +20,10 @@ class Choice:
 def choose(
     search: Search, metric: Literal["auc", "logloss"], values: Sequence[float | None]
 ) -> Choice | None:
-    """The best of the trials that finished (None: it did not); the first of equals. None when none did."""
+    """The best finished trial, the first of equals; None when none finished.
+
+    `values` has one metric per trial, None where the trial did not finish.
+    """
     finished = {index: value for index, value in enumerate(values) if value is not None}
     if not finished:
         return None
@@ -28,13 +31,13 @@ def choose(
     best = min(finished, key=lambda index: (sign * finished[index], index))
     order = "highest" if metric == "auc" else "lowest"
     why = f"{order} valid {metric} of {len(values)} trials with seed {search.seed}"
-    lost = len(values) - len(finished)
-    why += f", {lost} of them without a result" if lost else ""
+    failed = len(values) - len(finished)
+    why += f", {failed} of them without a result" if failed else ""
     return Choice(best, finished[best], why, _at_edge(search, best))
 
 
 def _at_edge(search: Search, index: int) -> tuple[str, ...]:
-    """Numeric keys with three values or more whose winner is the smallest or the largest tried."""
+    """Numeric keys with three or more values whose best value is the smallest or the largest."""
     winner = search.trials[index]
     found = []
     for key, tried in search.grid.items():

@@ -1,4 +1,4 @@
-"""What the runs of a sweep will take: FLOPs, parameters and memory by count, time by trying a few steps."""
+"""Estimated cost of the runs of a sweep: FLOPs, parameters and memory by count, time by a few steps."""
 
 import time
 from dataclasses import dataclass
@@ -20,17 +20,17 @@ from wukongctl.training import optimizers
 from wukongctl.training.design import Design
 
 STARTUP_SECONDS = 4.0
-"""A process that imports torch and opens the data."""
+"""Time to import torch and open the data."""
 CELLS_PER_SECOND = 1e8
-"""Rows times columns that LightGBM goes through for a tree, on one thread."""
-TRY_SECONDS, TRY_STEPS = 0.3, 3
-TRY_BYTES = 1 << 30
-"""Recipes that need more memory are not tried."""
+"""Rows times columns per second that LightGBM processes for one tree on one thread."""
+TIMED_SECONDS, TIMED_STEPS = 0.3, 3
+TIMED_BYTES = 1 << 30
+"""Recipes that need more memory are not timed."""
 
 
 @dataclass(frozen=True)
 class RunEstimate:
-    """One run. `seconds` is None when trying it would need too much memory, `counts` for LightGBM."""
+    """Estimate of one run. `seconds` is None when it needs too much memory to time, `counts` for LightGBM."""
 
     counts: Counts | None
     memory: TrainingMemory
@@ -39,10 +39,10 @@ class RunEstimate:
 
 
 def estimate(recipe: TrainingSpec, manifest: Manifest) -> RunEstimate:
-    """Count one run and time a few of its steps with random ids, on the current number of threads.
+    """Count the cost of one run and time a few steps on random ids, on the current number of threads.
 
-    Validation is counted at a third of a training step per example, once per `evaluate_every`, and once
-    on every held-out split; early stopping is not foreseen.
+    Validation is estimated at a third of the training time per example: once per `evaluate_every`, and once
+    on every held-out split at the end. Early stopping is ignored.
     """
     if isinstance(recipe.model, LightGBMSpec):
         return _of_trees(recipe.model, examples(recipe, manifest), manifest)
@@ -53,7 +53,7 @@ def estimate(recipe: TrainingSpec, manifest: Manifest) -> RunEstimate:
     memory = training_memory(model, schema, recipe, activations=sum(traced.saved.values()))
     wanted = examples(recipe, manifest)
     seconds = None
-    if memory.total <= TRY_BYTES:
+    if memory.total <= TIMED_BYTES:
         per_example = _seconds_per_step(recipe, schema) / recipe.batch_size
         held_out = {name: split.rows for name, split in manifest.splits.items() if name != "train"}
         every = recipe.evaluate_every or -(-manifest.splits["train"].rows // recipe.batch_size)
@@ -63,12 +63,12 @@ def estimate(recipe: TrainingSpec, manifest: Manifest) -> RunEstimate:
     return RunEstimate(count(model), memory, wanted, seconds)
 
 
-def _of_trees(page: LightGBMSpec, rows: int, manifest: Manifest) -> RunEstimate:
-    """By rules of thumb; the memory is that of the table, in numbers and in bins."""
+def _of_trees(model: LightGBMSpec, rows: int, manifest: Manifest) -> RunEstimate:
+    """A rule of thumb for LightGBM; memory is the feature matrix, raw and binned."""
     design = Design(manifest, {})
     columns = len(design.columns)
     seconds = (
-        STARTUP_SECONDS + page.num_iterations * rows * columns / CELLS_PER_SECOND / torch.get_num_threads()
+        STARTUP_SECONDS + model.num_iterations * rows * columns / CELLS_PER_SECOND / torch.get_num_threads()
     )
     per_row = columns * (np.dtype(design.dtype).itemsize + 1)
     memory = TrainingMemory(weights=0, gradients=0, optimizer=0, activations=per_row, batch_size=rows)
@@ -78,14 +78,14 @@ def _of_trees(page: LightGBMSpec, rows: int, manifest: Manifest) -> RunEstimate:
 def _seconds_per_step(recipe: TrainingSpec, schema: Schema) -> float:
     torch.manual_seed(0)
     model = build(recipe.model, schema, sparse=optimizers.wants_sparse(recipe.optimizer)).train()
-    stepping = optimizers.build(recipe.optimizer, model).values()
+    built = optimizers.build(recipe.optimizer, model).values()
     batch = _random_batch(schema, recipe.batch_size)
     steps, started = 0, time.perf_counter()
-    while steps < TRY_STEPS or time.perf_counter() - started < TRY_SECONDS:
-        if steps == 1:  # the first step allocates
+    while steps < TIMED_STEPS or time.perf_counter() - started < TIMED_SECONDS:
+        if steps == 1:  # exclude the first step, which allocates
             started = time.perf_counter()
         binary_cross_entropy_with_logits(model(batch), batch.labels).backward()
-        for optimizer in stepping:
+        for optimizer in built:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         steps += 1

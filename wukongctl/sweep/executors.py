@@ -1,7 +1,7 @@
-"""Where the runs of a sweep execute: processes of this machine, or a Ray cluster.
+"""Where the runs of a sweep execute: local processes, or a Ray cluster.
 
-Every run is a `wukongctl train` of its own, so that running out of memory or a crash ends one run and not
-the sweep, and what a sweep does can be done by hand.
+Every run is a separate `wukongctl train` process: a crash or running out of memory ends that run and not the
+sweep, and each run can be repeated by hand.
 """
 
 import json
@@ -20,7 +20,7 @@ from wukongctl.errors import UsageError
 
 POLL_SECONDS = 0.05
 STOP_SECONDS = 60.0
-"""How long a stopped run may take to save its state."""
+"""How long a stopped run may take to save a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,15 @@ class Exit:
 
     @property
     def message(self) -> str | None:
-        """Why it failed, and what helps, in one line; None when it did not."""
+        """The error and its hint in one line; None when the run succeeded."""
         if self.code == 0:
             return None
         lines = self.errors.strip().splitlines() or [f"ended with exit code {self.code} and no message"]
         if self.code < 0:
             return f"killed by {signal.Signals(-self.code).name}"
         try:
-            said = json.loads(lines[-1])
-            message, hint = str(said["message"]), said.get("hint")
+            error = json.loads(lines[-1])
+            message, hint = str(error["message"]), error.get("hint")
         except (ValueError, KeyError, TypeError):
             return lines[-1]
         return f"{message}; {hint}" if hint else message
@@ -53,43 +53,43 @@ class Executor(Protocol):
     jobs: int
 
     def start(self, folder: Path, command: list[str], threads: int) -> None:
-        """Begin the run of `folder`; the caller keeps within `jobs`."""
+        """Start the run of `folder`; the caller starts at most `jobs` at a time."""
         ...
 
     def wait(self, keep_waiting: Callable[[], bool]) -> Exit | None:
-        """The next run that ends; None when `keep_waiting` says no first."""
+        """Wait for the next run to end; None when `keep_waiting` returns False first."""
         ...
 
     def cancel(self, folder: Path) -> None:
-        """Ask one run to end; `wait` returns it."""
+        """Ask one run to stop; `wait` returns it."""
         ...
 
     def stop(self) -> None:
-        """Ask all runs to save and end, and wait for them."""
+        """Ask all runs to save a checkpoint and stop, and wait for them."""
         ...
 
 
 def command(recipe: Path, data: Path, out: Path, options: Sequence[str] = ()) -> list[str]:
-    """The command line of one run; its paths are absolute, since a worker may run anywhere."""
+    """The command line of one run; its paths are absolute because a worker may run in another folder."""
     paths = [str(recipe.resolve()), "--data", str(data.resolve()), "--out", str(out.resolve())]
     return [sys.executable, "-m", "wukongctl", "train", *paths, *options, "--json", "--quiet"]
 
 
 def environment(threads: int) -> dict[str, str]:
-    """The variables of one run: its share of the cores, and none of our own options."""
+    """Environment of one run: its number of threads, without our own option variables."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("WUKONGCTL_")}
     return {**inherited, "OMP_NUM_THREADS": str(threads)}
 
 
 class LocalExecutor:
-    """Processes of this machine."""
+    """Runs jobs in local processes."""
 
     def __init__(self, jobs: int) -> None:
         self.jobs = jobs
         self.running: dict[Path, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
 
     def start(self, folder: Path, command: list[str], threads: int) -> None:
-        """Begin one run in a session of its own: Ctrl-C reaches us, and we stop it in good order."""
+        """Start one run in its own session, so that Ctrl-C reaches only us and we can stop the runs."""
         errors = tempfile.TemporaryFile()  # noqa: SIM115 closed when the run ends
         process = subprocess.Popen(
             command,
@@ -115,7 +115,7 @@ class LocalExecutor:
         process.terminate()
 
     def stop(self) -> None:
-        """SIGTERM, which `train` answers with a checkpoint; SIGKILL for what does not end."""
+        """SIGTERM, on which `train` saves a checkpoint; SIGKILL after a timeout."""
         for process, _ in self.running.values():
             process.terminate()
         for process, errors in self.running.values():
@@ -135,9 +135,9 @@ class LocalExecutor:
 
 
 class RayExecutor:
-    """Tasks of a Ray cluster, whose nodes see data and results under the same paths as we do.
+    """Runs jobs as tasks of a Ray cluster whose nodes share our file system paths.
 
-    Connects to `RAY_ADDRESS` where that is set, else starts Ray on this machine.
+    Connects to `RAY_ADDRESS` when it is set; otherwise starts Ray locally.
     """
 
     def __init__(self, jobs: int, threads: int) -> None:
@@ -154,12 +154,12 @@ class RayExecutor:
         self.running: dict[Any, Path] = {}
 
     def start(self, folder: Path, command: list[str], threads: int) -> None:
-        """Send one run to whichever node has `threads` cores free."""
+        """Submit one run as a task that needs `threads` cores."""
         task = self.ray.remote(run_task).options(num_cpus=threads, max_retries=0)
         self.running[task.remote(command[1:], threads)] = folder
 
     def wait(self, keep_waiting: Callable[[], bool]) -> Exit | None:
-        """Until a task ends; a node that is lost ends its tasks with an error."""
+        """Wait for the next task to end; tasks of a failed node end with an error."""
         while keep_waiting():
             ready, _ = self.ray.wait(list(self.running), num_returns=1, timeout=1.0)
             for reference in ready:
@@ -172,12 +172,12 @@ class RayExecutor:
         return None
 
     def cancel(self, folder: Path) -> None:
-        """Cancel one task, which passes SIGTERM on."""
+        """Cancel one task, which forwards SIGTERM to its run."""
         for reference in [task for task, running in self.running.items() if running == folder]:
             self.ray.cancel(reference)
 
     def stop(self) -> None:
-        """Cancel what runs: each task passes SIGTERM on and waits for the checkpoint."""
+        """Cancel all tasks: each forwards SIGTERM and waits for the checkpoint."""
         for reference in self.running:
             self.ray.cancel(reference)
         if self.running:
@@ -187,7 +187,7 @@ class RayExecutor:
 
 
 def run_task(arguments: list[str], threads: int) -> tuple[int, str]:
-    """One run inside a Ray worker, with the worker's own Python."""
+    """Run one job inside a Ray worker, with the worker's Python."""
     process = subprocess.Popen(
         [sys.executable, *arguments],
         stdout=subprocess.DEVNULL,

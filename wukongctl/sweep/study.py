@@ -1,7 +1,7 @@
-"""Optuna's side of `tune`: one study per recipe, in a journal beside the runs.
+"""The Optuna study behind `tune`: one per recipe, in a journal next to the runs.
 
-A sampler is made anew for every trial, from the seed and the trial's number: a search that was stopped and
-goes on proposes what it would have proposed.
+Every trial gets a new sampler, seeded by the seed of the search and the number of the trial, so that a
+resumed search proposes the same settings as an uninterrupted one.
 """
 
 import warnings
@@ -20,18 +20,18 @@ from wukongctl.config.dimensions import Space, SpacePoint
 from wukongctl.config.sweep import Setting
 
 RANDOM_TRIALS = 10
-"""So many are drawn at random before the sampler learns from them."""
+"""Trials drawn at random before the sampler uses a model."""
 FULL_TRIALS = 5
-"""So many run to their end before any is pruned."""
+"""Complete trials before any trial is pruned."""
 FIRST_PRUNED_AT = 2
-"""The first evaluation after which a trial may be pruned: after one, slow starters look like bad ones."""
+"""The first evaluation after which a trial may be pruned; a single one is too noisy."""
 
 State: TypeAlias = Literal["open", "complete", "pruned", "diverged"]
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial as the study knows it; `value` is its validation metric, None unless complete."""
+    """One trial of the study; `value` is its validation metric, None unless complete."""
 
     number: int
     setting: Setting
@@ -40,18 +40,18 @@ class TrialRecord:
 
 
 class _FolderIsLocked(JournalFileOpenLock):
-    """The sweep's lock is held already, and a lock file of its own would outlive a killed process."""
+    """No lock: the sweep holds one already, and a lock file would outlive a killed process."""
 
     def acquire(self) -> bool:
-        """Nothing to do."""
+        """Do nothing."""
         return True
 
     def release(self) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
 
-class _Sampled:
-    """A `Draw` that asks Optuna."""
+class _OptunaDraw:
+    """A `Draw` backed by an Optuna trial."""
 
     def __init__(self, trial: optuna.Trial) -> None:
         self.trial = trial
@@ -67,19 +67,19 @@ class _Sampled:
 
 
 def open_storage(path: Path) -> BaseStorage:
-    """The journal of a folder; what a kill left of its last line is cut off."""
+    """Open the journal at `path`; an incomplete last line, left by a killed process, is removed."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     if path.is_file():
-        whole, _, rest = path.read_bytes().rpartition(b"\n")
+        complete, _, rest = path.read_bytes().rpartition(b"\n")
         if rest:
-            path.write_bytes(whole + b"\n" * bool(whole))
+            path.write_bytes(complete + b"\n" * bool(complete))
     return JournalStorage(JournalFileBackend(str(path), lock_obj=_FolderIsLocked(str(path))))
 
 
 class Study:
-    """The trials of one recipe: what to try next, which to give up, and what came out.
+    """The trials of one recipe: what to try next, which to prune, and their results.
 
-    The first trial is `own`, the recipe's own setting, entered at the nearest point of the space.
+    The first trial is `own`, the recipe's own setting, recorded at the nearest point of the space.
     """
 
     def __init__(
@@ -102,11 +102,11 @@ class Study:
             load_if_exists=True,
         )
         for trial in self.study.get_trials(states=(TrialState.RUNNING,)):
-            if "setting" not in trial.user_attrs:  # killed between asking and writing down
+            if "setting" not in trial.user_attrs:  # killed before its setting was recorded
                 self.study.tell(trial.number, state=TrialState.FAIL)
 
     def records(self) -> list[TrialRecord]:
-        """Every trial that counts, in order."""
+        """All trials in order, without rejected settings."""
         trials = self.study.get_trials(deepcopy=False)
         return [_record(trial) for trial in trials if "setting" in trial.user_attrs and not _rejected(trial)]
 
@@ -118,34 +118,34 @@ class Study:
         if asked == 0 and not any(trial.state == TrialState.WAITING for trial in trials):
             self.study.enqueue_trial(self._own_point())
         trial = self.study.ask()
-        draw = _Sampled(trial)
+        draw = _OptunaDraw(trial)
         drawn = {key: dimension.draw(key, draw) for key, dimension in self.space.items()}
         setting = drawn if asked else self.own
         trial.set_user_attr("setting", setting)
         return trial.number, setting
 
     def report(self, number: int, values: Sequence[float]) -> bool:
-        """Take in the validation metric of each evaluation so far; True when one of them is bad enough.
+        """Record the validation metric of each evaluation so far; True when the trial should be pruned.
 
-        All evaluations are looked at in turn, so that the answer does not depend on how often one asks.
+        Evaluations are judged one by one, so that the result does not depend on how often this is called.
         """
         trial_id = self._trial_id(number)
         known = self.storage.get_trial(trial_id).intermediate_values
         for step, value in enumerate(values, start=1):
             if step not in known:
                 self.storage.set_trial_intermediate_value(trial_id, step, value)
-            # A last value that is known already was perhaps not acted upon before a kill.
-            if (step not in known or step == max(known)) and self._is_bad(trial_id):
+            # The last known value is judged again: the process may have been killed before acting on it.
+            if (step not in known or step == max(known)) and self._should_prune(trial_id):
                 return True
         return False
 
-    def _is_bad(self, trial_id: int) -> bool:
+    def _should_prune(self, trial_id: int) -> bool:
         return self.study.pruner.prune(self.study, self.storage.get_trial(trial_id))
 
     def tell(
         self, number: int, state: Literal["complete", "pruned", "diverged"], value: float | None
     ) -> None:
-        """How a trial ended; to the sampler, one that diverged is one that was pruned."""
+        """Record how a trial ended; to the sampler, a diverged trial is a pruned one."""
         if state == "complete":
             self.study.tell(number, value)
             return
@@ -154,7 +154,7 @@ class Study:
         self.study.tell(number, state=TrialState.PRUNED)
 
     def reject(self, number: int) -> None:
-        """The setting is none that can be trained: it does not count."""
+        """Discard a setting that cannot be trained."""
         self._mark(number, "rejected")
         self.study.tell(number, state=TrialState.FAIL)
 

@@ -1,4 +1,4 @@
-"""The content of sweep.json: what a sweep was allowed to try, what it chose and why, and what came out."""
+"""The content of sweep.json: search budgets, choices and results."""
 
 import statistics
 from typing import Any, get_args
@@ -11,16 +11,16 @@ METRICS = ("auc", "logloss", "excess_logloss")
 
 
 def summarize(sweep: Sweep) -> dict[str, Any]:
-    """Everything known so far, in the order of the sweep file."""
+    """The results so far, in the order of the sweep file."""
     outcomes = list(sweep.outcomes.values())
     entries = [_entry(sweep, entry) for entry in sweep.entries]
-    # A winner's trial is also one of the runs, under the same name, but was trained once.
+    # The best trial is also one of the runs, under the same name, and was trained once.
     trained = {path.name: outcome.result.get("seconds", 0.0) for path, outcome in sweep.outcomes.items()}
-    whole = all(len(entry["runs"]) == len(sweep.spec.seeds) for entry in entries)
+    is_complete = all(len(entry["runs"]) == len(sweep.spec.seeds) for entry in entries)
     counts = {status: sum(o.status == status for o in outcomes) for status in get_args(JobStatus)}
     return {
         "sweep": sweep.spec.name,
-        "status": "complete" if whole and not counts["failed"] else "partial",
+        "status": "complete" if is_complete and not counts["failed"] else "partial",
         "digest": sweep.spec.digest(),
         "data": {name: manifest.fingerprint for name, manifest in sorted(sweep.manifests.items())},
         "seeds": list(sweep.spec.seeds),
@@ -42,9 +42,9 @@ def _entry(sweep: Sweep, entry: Entry) -> dict[str, Any]:
             "trials": len(trials),
             "seed": entry.search.seed,
             "chosen_on": f"valid {metric_of(entry)}",
-            "pruned": sum(_known(sweep, job).status == "pruned" for job in trials),
-            "examples": sum(_known(sweep, job).result.get("examples", 0) for job in trials),
-            "seconds": sum(_known(sweep, job).result.get("seconds", 0.0) for job in trials),
+            "pruned": sum(_outcome_of(sweep, job).status == "pruned" for job in trials),
+            "examples": sum(_outcome_of(sweep, job).result.get("examples", 0) for job in trials),
+            "seconds": sum(_outcome_of(sweep, job).result.get("seconds", 0.0) for job in trials),
         }
     return {
         "name": entry.name,
@@ -68,7 +68,7 @@ def _entry(sweep: Sweep, entry: Entry) -> dict[str, Any]:
 
 
 def spread(outcomes: list[JobResult]) -> dict[str, dict[str, dict[str, float | int | None]]]:
-    """split → metric → mean, sample standard deviation (None for one run) and number of complete runs."""
+    """Split → metric → mean, sample standard deviation (None for one run) and number of complete runs."""
     found: dict[str, dict[str, dict[str, float | int | None]]] = {}
     for split in SPLITS:
         for metric in METRICS:
@@ -80,7 +80,7 @@ def spread(outcomes: list[JobResult]) -> dict[str, dict[str, dict[str, float | i
     return found
 
 
-def _known(sweep: Sweep, job: Job) -> JobResult:
+def _outcome_of(sweep: Sweep, job: Job) -> JobResult:
     return sweep.outcomes.get(job.folder.path, JobResult("failed"))
 
 

@@ -1,11 +1,11 @@
-"""A sweep: trials of every entry, the best of each by its validation metric, then one run per seed.
+"""A sweep: for every entry, trials, the best by the validation metric, and one run of it per seed.
 
     <out>/<sweep>/
-        trials/<entry>-<hash8>/    run folders of the search, one per setting, all with the search's seed
-        runs/<entry>-<hash8>/      run folders of what was chosen, one per seed
+        trials/<entry>-<hash8>/    run folders of the search, one per setting, with the seed of the search
+        runs/<entry>-<hash8>/      run folders of the best setting, one per seed
         sweep.json                 budget, choices and results; rewritten whenever a run ends
 
-Which runs are done is read from their folders, so the same sweep goes on where it stopped.
+Finished runs are recognized by their folders, so running the same sweep again resumes it.
 """
 
 import json
@@ -36,7 +36,7 @@ from wukongctl.training.plan import require_two_rows
 from wukongctl.training.run import RunFolder
 
 JobStatus: TypeAlias = Literal["complete", "pruned", "diverged", "failed"]
-"""`pruned`: a search gave the run up. `failed`: it ended for a reason that may pass; it is tried again."""
+"""`pruned`: stopped early by a search. `failed`: ended by an error that may be temporary; retried."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class Job:
     recipe: TrainingSpec
     out: Path
     skip_test: bool = False
-    """Whether the test split stays out of it."""
+    """Whether not to evaluate the test split."""
 
     @property
     def folder(self) -> RunFolder:
-        """Where it trains."""
+        """The run folder."""
         return RunFolder.for_recipe(self.recipe, self.out)
 
 
@@ -72,7 +72,7 @@ class JobResult:
 
 @dataclass(frozen=True)
 class Event:
-    """A job that ended, for whoever shows progress."""
+    """A job that ended, for progress displays."""
 
     job: Job
     outcome: JobResult
@@ -82,7 +82,7 @@ class Event:
 
 
 class Sweep:
-    """All jobs of a sweep and what is known of them."""
+    """The jobs of a sweep and their results."""
 
     def __init__(
         self, spec: SweepSpec, entries: tuple[Entry, ...], manifests: dict[str, Manifest], out: Path
@@ -97,13 +97,13 @@ class Sweep:
         require_fitting(self.entries, manifests)
 
     def trials(self, entry: Entry) -> list[Job]:
-        """The search of an entry; none when there is nothing to choose."""
+        """The trials of an entry; empty without a search."""
         if entry.search is None:
             return []
         return [self._job(entry, "trial", trial) for trial in entry.trials]
 
     def choice(self, entry: Entry) -> Choice | None:
-        """What the trials decide; None while one is open, or when none of them finished."""
+        """The best trial; None while a trial is open, or when none finished."""
         if entry.search is None:
             return Choice(0, None, "no search", ())
         outcomes = [self.outcomes.get(job.folder.path) for job in self.trials(entry)]
@@ -114,7 +114,7 @@ class Sweep:
         return choose(entry.search, metric, [o.metric("valid", metric) for o in complete])
 
     def runs(self, entry: Entry) -> list[Job]:
-        """One job per seed with the chosen setting; none while it is not chosen."""
+        """One job per seed with the best setting; empty until it is known."""
         choice = self.choice(entry)
         if choice is None:
             return []
@@ -127,30 +127,30 @@ class Sweep:
 
     @property
     def total(self) -> int:
-        """Jobs of the whole sweep."""
+        """Number of jobs of the sweep."""
         return sum(len(self.trials(entry)) + len(self.spec.seeds) for entry in self.entries)
 
     @property
     def done(self) -> int:
-        """Jobs that ended."""
+        """Number of jobs that ended."""
         return len(self.outcomes)
 
     def begin(self) -> None:
-        """Line up the first jobs; called once, with the folder locked."""
+        """Queue the first jobs; called once, with the folder locked."""
         for entry in self.entries:
             self.waiting.extend(self.trials(entry) or self.runs(entry))
 
     def next_job(self) -> Job | None:
-        """The next job to start; None when there is none until another one ends."""
+        """The next job to start; None when there is none before another one ends."""
         return self.waiting.popleft() if self.waiting else None
 
     def watch(self, executor: Executor) -> None:
-        """Called again and again while jobs run."""
+        """Called repeatedly while jobs run."""
 
     def settle(self, job: Job, outcome: JobResult) -> JobResult:
-        """Remember how a job ended, and return that.
+        """Record the result of a job, and return it.
 
-        The last trial of an entry lets its runs begin, before the jobs of other entries.
+        The last trial of an entry queues its runs, ahead of the jobs of other entries.
         """
         self.outcomes[job.folder.path] = outcome
         if job.kind == "trial":
@@ -162,27 +162,27 @@ class Sweep:
         return next(entry for entry in self.entries if entry.name == name)
 
     def stale(self) -> list[Path]:
-        """Run folders that an earlier version of the sweep left in `runs/`, in order."""
+        """Run folders in `runs/` left by an earlier version of the sweep, in order."""
         current = {job.folder.path.name for entry in self.entries for job in self.runs(entry)}
         found = (file.parent for file in (self.folder / "runs").glob("*/run.json"))
         return sorted(folder for folder in found if folder.name not in current)
 
     def recall(self) -> None:
-        """Remember what the run folders tell already, as `execute` does before it trains."""
-        for jobs in (self.trials, self.runs):  # the runs follow from the trials
+        """Read the results of finished jobs, without training."""
+        for jobs in (self.trials, self.runs):  # runs depend on trials
             for job in (job for entry in self.entries for job in jobs(entry)):
                 if outcome := self.known(job):
                     self.outcomes[job.folder.path] = outcome
 
     def left(self, entry: Entry) -> int:
-        """How many of an entry's jobs still have to be trained; the winner's trial answers its own seed."""
+        """Number of an entry's jobs left to train; the best trial is also the run of its seed."""
         tried = {entry.search.seed} if entry.search else set()
         done = {job.recipe.seed for job in self.runs(entry) if job.folder.path in self.outcomes}
         open_trials = sum(job.folder.path not in self.outcomes for job in self.trials(entry))
         return open_trials + len(set(self.spec.seeds) - tried - done)
 
     def known(self, job: Job) -> JobResult | None:
-        """The outcome that a job's folder tells; None when there is work left."""
+        """The result recorded in a job's folder; None when it has to be trained."""
         return read_outcome(job, self.manifests[job.recipe.data])
 
 
@@ -195,7 +195,7 @@ def execute(
     report: Callable[[Event], None],
     save: Callable[[], None],
 ) -> None:
-    """Run everything that is not done, keeping on when a run fails; raises Interrupted on a signal."""
+    """Train all jobs that are not done, continuing after failures; raises Interrupted on a signal."""
     running: dict[Path, Job] = {}
 
     def settle(job: Job, outcome: JobResult, *, was_complete: bool) -> None:
@@ -224,7 +224,7 @@ def execute(
                 raise Interrupted(
                     f"stopped with {sweep.done} of {sweep.total} runs done",
                     signal_number=stop.signal_number,
-                    hint="run the same command again to go on",
+                    hint="run the same command again to resume",
                 )
             if ended is not None:
                 job = running.pop(ended.folder)
@@ -234,7 +234,7 @@ def execute(
 
 
 def _without_training(sweep: Sweep, job: Job) -> JobResult | None:
-    """The outcome of a job that is done already, or that a finished trial answers."""
+    """The result of a job that is done already, or that equals a finished trial."""
     if job.kind == "run" and not job.folder.path.exists():
         trial = RunFolder.for_recipe(job.recipe, sweep.folder / "trials").path
         if trial in sweep.outcomes and sweep.outcomes[trial].status == "complete":
@@ -243,7 +243,7 @@ def _without_training(sweep: Sweep, job: Job) -> JobResult | None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """A run folder under another parent, never half there."""
+    """Copy a run folder, atomically."""
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
@@ -255,9 +255,9 @@ def _start(job: Job, executor: Executor, data: Path, threads: int) -> None:
     folder = job.folder
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.write_recipe(job.recipe)
-    begun = (folder.read("run.json") or {}).get("execution", {})
-    # A run that was begun with another number of threads can only go on with the same.
-    threads = begun.get("threads", threads) if job.recipe.threads is None else job.recipe.threads
+    started = (folder.read("run.json") or {}).get("execution", {})
+    # A run can only be resumed with the number of threads it was started with.
+    threads = started.get("threads", threads) if job.recipe.threads is None else job.recipe.threads
     options = ("--skip-test",) if job.skip_test else ()
     executor.start(folder.path, command(folder.path / "recipe.yaml", data, job.out, options), threads)
 
@@ -267,12 +267,12 @@ def _outcome(sweep: Sweep, job: Job, ended: Exit) -> JobResult:
 
 
 def read_outcome(job: Job, manifest: Manifest) -> JobResult | None:
-    """What a run folder says, when it answers all that the job asks of this data."""
+    """The result recorded in a run folder; None unless it is complete and for this data."""
     folder = job.folder
     try:
         described, result = folder.read("run.json"), folder.read("result.json")
     except UsageError:
-        return None  # damaged: the run itself will say so
+        return None  # damaged: the run itself reports it
     if described is None or result is None or described["data"]["fingerprint"] != manifest.fingerprint:
         return None
     if result["status"] == "complete":
@@ -284,13 +284,13 @@ def read_outcome(job: Job, manifest: Manifest) -> JobResult | None:
 
 
 def metric_of(entry: Entry) -> Literal["auc", "logloss"]:
-    """The validation metric that chooses among the trials of an entry."""
+    """The validation metric that selects the best trial of an entry."""
     own = entry.search.metric if entry.search else None
     return own or entry.trials[0].recipe.early_stopping.metric
 
 
 def _limited(entry: Entry, manifests: dict[str, Manifest]) -> Entry:
-    """The entry with its share of the data as `max_examples` of every recipe."""
+    """The entry with its fraction of the data as `max_examples` of every recipe."""
     if entry.fraction == 1:
         return entry
 
@@ -305,7 +305,7 @@ def _limited(entry: Entry, manifests: dict[str, Manifest]) -> Entry:
 
 
 def examples(recipe: TrainingSpec, manifest: Manifest) -> int:
-    """Training examples that a recipe asks for, over all epochs."""
+    """Number of training examples of a recipe, over all epochs."""
     every = recipe.epochs * manifest.splits["train"].rows
     return min(every, recipe.max_examples or every)
 
@@ -314,15 +314,15 @@ def _require_validation(entry: Entry, manifests: dict[str, Manifest]) -> None:
     data = entry.trials[0].recipe.data
     if entry.search is not None and "valid" not in manifests[data].splits:
         raise UsageError(
-            f"`{entry.name}` has a search, but `{data}` has no validation split to choose by",
-            hint="leave out `search`, or prepare the dataset with a `valid` split",
+            f"`{entry.name}` has a search, but `{data}` has no validation split to select trials on",
+            hint="remove `search`, or prepare the dataset with a `valid` split",
         )
 
 
 def require_fitting(entries: tuple[Entry, ...], manifests: dict[str, Manifest]) -> None:
-    """RecipeError, with all lines, when a recipe does not fit its data, before anything is trained.
+    """Raise RecipeError, with all positions, when a recipe does not fit its data.
 
-    UsageError when one needs LightGBM and it is not installed.
+    UsageError when LightGBM is needed and not installed.
     """
     problems: list[Problem] = []
     built: set[tuple[str, str]] = set()
@@ -351,7 +351,7 @@ def _locked(folder: Path) -> FileLock:
         lock.acquire()
     except Timeout:
         raise UsageError(
-            f"another sweep runs in `{folder}`", hint="wait for it, or name another `--out`"
+            f"another sweep is running in `{folder}`", hint="wait for it to end, or use another `--out`"
         ) from None
     except OSError as error:
         raise cannot_write(folder, error) from None
@@ -365,5 +365,5 @@ def write(path: Path, content: dict[str, Any]) -> None:
 
 
 def cores() -> int:
-    """Cores this process may use."""
+    """Number of cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,11 +1,11 @@
-"""Tuning: a sweep whose trials are proposed one after the other, each knowing how the earlier ones ended.
+"""Tuning: a sweep whose trials are proposed one by one, based on the results of earlier ones.
 
     <out>/<name>/
-        trials/, runs/, sweep.json    as of any sweep
-        study.journal                 what Optuna knows of the trials
-        best-<entry>.yaml             the recipe that won, written at the end
+        trials/, runs/, sweep.json    as in any sweep
+        study.journal                 the Optuna study
+        best-<entry>.yaml             the best recipe, written at the end
 
-Trials are compared by the validation split alone and never see the test split; the runs of the winner do.
+Trials are compared on the validation split; only the runs of the best one are evaluated on the test split.
 """
 
 import hashlib
@@ -32,18 +32,18 @@ from wukongctl.training.run import RunFolder
 
 JOURNAL = "study.journal"
 MOST_REJECTED = 50
-"""Settings in a row that cannot be trained, or are in training, after which none is looked for."""
+"""Give up after this many consecutive proposals that are invalid or already in training."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What every recipe gets alike: trials, seconds of training, or both, of which one ends first."""
+    """Budget per recipe: trials, seconds of training, or both, whichever is used up first."""
 
     trials: int | None
     seconds: float | None = None
 
     def is_left(self, trials: int, seconds: float) -> bool:
-        """Whether another trial may begin after so many, which took so long."""
+        """Whether another trial may start after `trials` trials that took `seconds`."""
         return (self.trials is None or trials < self.trials) and (
             self.seconds is None or seconds < self.seconds
         )
@@ -56,15 +56,15 @@ class _Open:
     study: Study
     number: int
     evaluations: int
-    """How many it will have, unless it stops early."""
+    """Number of evaluations without early stopping."""
     started: float = 0.0
     bytes_seen: int = 0
-    """Of its metrics file."""
-    is_bad: bool = False
+    """Size of its metrics file when last read."""
+    is_pruned: bool = False
 
 
 class Tuning(Sweep):
-    """All trials and runs of a tuning and what is known of them."""
+    """The trials and runs of a tuning and their results."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Tuning(Sweep):
         super().__init__(spec, tuple(candidate.entry() for candidate in candidates), manifests, out)
 
     def begin(self) -> None:
-        """Open the studies; trials that were interrupted come first, then the runs of what is decided."""
+        """Open the studies; queue interrupted trials first, then the runs of finished searches."""
         storage = open_storage(self.folder / JOURNAL)
         for name, candidate in self.candidates.items():
             study = self.studies[name] = self._study(storage, candidate)
@@ -95,8 +95,8 @@ class Tuning(Sweep):
             self.waiting.extend(self.runs(entry))
 
     def choice(self, entry: Entry) -> Choice | None:
-        """The best of the trials once the budget is used up; None before, or when none finished."""
-        choice = None if self._may_ask(entry) else super().choice(entry)
+        """The best trial once the budget is used up; None before, or when none finished."""
+        choice = None if self._has_budget(entry) else super().choice(entry)
         if choice is None:
             return None
         space, winner = self.candidates[entry.name].space, entry.trials[choice.index]
@@ -105,57 +105,61 @@ class Tuning(Sweep):
 
     @property
     def total(self) -> int:
-        """Jobs of the whole tuning; with a budget of seconds, as far as it can be told."""
+        """Number of jobs; with a budget of seconds, those known so far."""
         trials = (max(len(entry.trials), self.budget.trials or 0) for entry in self.entries)
         return sum(trials) + len(self.entries) * len(self.spec.seeds)
 
     @property
     def done(self) -> int:
-        """Jobs that ended; a setting that was proposed twice was trained once."""
+        """Number of jobs that ended; a setting proposed twice is trained once."""
         jobs = [job for entry in self.entries for job in (*self.trials(entry), *self.runs(entry))]
         return sum(job.folder.path in self.outcomes for job in jobs)
 
     def next_job(self) -> Job | None:
-        """What was interrupted or has won, else a new trial of the first recipe that has budget left."""
+        """A queued job, else a new trial of the first recipe with budget left."""
         job = super().next_job()
         for entry in self.entries:
-            if job is None and self._may_ask(entry):
+            if job is None and self._has_budget(entry):
                 job = self._propose(self.candidates[entry.name])
         if job is not None and job.folder.path in self.open:
             self.open[job.folder.path].started = time.monotonic()
         return job
 
     def watch(self, executor: Executor) -> None:
-        """Stop the trials that have become bad."""
+        """Stop the trials that should be pruned."""
         for path, trial in self.open.items():
-            if not trial.is_bad and self._judge(path, trial) and not (path / "result.json").exists():
+            if (
+                not trial.is_pruned
+                and self._check_pruning(path, trial)
+                and not (path / "result.json").exists()
+            ):
                 executor.cancel(path)
 
     def settle(self, job: Job, outcome: JobResult) -> JobResult:
-        """Tell the study how a trial ended. One that failed stays open: the next call tries it again."""
+        """Record how a trial ended. A failed one stays open in the study: the next call retries it."""
         trial = self.open.pop(job.folder.path, None) if job.kind == "trial" else None
         if trial is None:
             return super().settle(job, outcome)
-        if outcome.status in ("complete", "failed") and self._judge(job.folder.path, trial):
-            outcome = _give_up(job.folder, trial, outcome)
+        if outcome.status in ("complete", "failed") and self._check_pruning(job.folder.path, trial):
+            outcome = _prune(job.folder, trial, outcome)
         if outcome.status != "failed":
             trial.study.tell(trial.number, outcome.status, outcome.metric("valid", self._metric(job)))
         return super().settle(job, outcome)
 
     def seconds(self, entry: Entry) -> float:
-        """Seconds of training that the trials of an entry took."""
+        """Training time of an entry's trials in seconds."""
         ended = {job.folder.path: self.outcomes.get(job.folder.path) for job in self.trials(entry)}
         return sum(outcome.result.get("seconds") or 0.0 for outcome in ended.values() if outcome)
 
     def best(self, name: str) -> float | None:
-        """The best validation metric among the trials of an entry so far."""
+        """The best validation metric of an entry's trials so far."""
         metric = self.candidates[name].metric
         ended = [self.outcomes.get(job.folder.path) for job in self.trials(self.entry(name))]
         values = [o.metric("valid", metric) for o in ended if o is not None and o.status == "complete"]
         pick = max if metric == "auc" else min
         return pick((value for value in values if value is not None), default=None)
 
-    def _may_ask(self, entry: Entry) -> bool:
+    def _has_budget(self, entry: Entry) -> bool:
         return self.budget.is_left(self.asked[entry.name], self.seconds(entry))
 
     def _metric(self, job: Job) -> Literal["auc", "logloss"]:
@@ -165,7 +169,7 @@ class Tuning(Sweep):
         return replace(super()._job(entry, kind, trial), skip_test=kind == "trial")
 
     def _study(self, storage: Any, candidate: Candidate) -> Study:
-        """The study of a recipe, its space, a seed and a dataset; with another of them it is another."""
+        """The study of a recipe, search space, seed and dataset; changing any of these starts a new study."""
         space = {key: repr(dimension) for key, dimension in candidate.space.items()}
         fingerprint = self.manifests[candidate.recipe.data].fingerprint
         content = [candidate.recipe.to_dict(), space, self.seed, fingerprint]
@@ -180,16 +184,16 @@ class Tuning(Sweep):
         )
 
     def _recall(self, candidate: Candidate, record: TrialRecord) -> None:
-        """Take in what an earlier call did; the study knows how a trial ended, its folder the rest."""
+        """Restore a trial of an earlier call: its state from the study, its result from its folder."""
         trial = candidate.trial(record.setting)
         if trial is None:
             raise UsageError(
-                f"`{self.folder / JOURNAL}` has a trial that this wukongctl cannot train",
-                hint="name another `--out`, or use the wukongctl that began it",
+                f"`{self.folder / JOURNAL}` has a trial that this version of wukongctl cannot train",
+                hint="use another `--out`, or the version of wukongctl that started the search",
             )
         job = self._add(candidate, trial)
         if record.state == "open":
-            self._line_up(job, candidate, record.number)
+            self._open_trial(job, candidate, record.number)
             self.waiting.append(job)
             return
         known = self.known(job)
@@ -200,7 +204,7 @@ class Tuning(Sweep):
         self.outcomes[job.folder.path] = JobResult(record.state, result, message)
 
     def _propose(self, candidate: Candidate) -> Job | None:
-        """The next trial of a recipe; None when all that is proposed is in training already."""
+        """The next trial of a recipe; None when all proposals are in training already."""
         study, rejected = self.studies[candidate.name], None
         for _ in range(MOST_REJECTED):
             number, setting = study.ask()
@@ -209,15 +213,15 @@ class Tuning(Sweep):
             if trial is not None and self._fits(trial):
                 job = self._job(self.entry(candidate.name), "trial", trial)
                 if job.folder.path not in self.open:
-                    self._line_up(job, candidate, number)
+                    self._open_trial(job, candidate, number)
                     return self._add(candidate, trial)
                 rejected = None
             study.reject(number)
         if rejected is None:
             return None
         raise RunFailed(
-            f"none of {MOST_REJECTED} settings in a row fits `{candidate.name}`, the last: {rejected}",
-            hint="fix the keys that do not agree with `--set`, or narrow them with `--space`",
+            f"{MOST_REJECTED} settings in a row are invalid for `{candidate.name}`, the last is {rejected}",
+            hint="fix conflicting keys with `--set`, or narrow them with `--space`",
         )
 
     def _fits(self, trial: Trial) -> bool:
@@ -228,7 +232,7 @@ class Tuning(Sweep):
         return True
 
     def _add(self, candidate: Candidate, trial: Trial) -> Job:
-        """Make a trial part of its entry, which begins with the recipe's own."""
+        """Add a trial to its entry; the first one, the recipe's own, is there from the start."""
         entry = self.entry(candidate.name)
         if self.asked[candidate.name]:
             trials = (*entry.trials, trial)
@@ -237,36 +241,36 @@ class Tuning(Sweep):
                 metric=candidate.metric,
                 seed=trial.recipe.seed,
             )
-            grown = replace(entry, search=search, trials=trials)
-            self.entries = tuple(grown if each is entry else each for each in self.entries)
+            extended = replace(entry, search=search, trials=trials)
+            self.entries = tuple(extended if each is entry else each for each in self.entries)
         self.asked[candidate.name] += 1
         return self._job(entry, "trial", trial)
 
     def evaluations(self, recipe: TrainingSpec) -> int:
-        """How often a run looks at the validation split, unless it stops early; trees are not pruned."""
+        """Number of validations of a run without early stopping; 1 for LightGBM, which is not pruned."""
         if not recipe.is_network:
             return 1
         rows = self.manifests[recipe.data].splits["train"].rows
         every = recipe.evaluate_every or -(-rows // recipe.batch_size)
         return -(-total_steps(recipe, rows) // every)
 
-    def _line_up(self, job: Job, candidate: Candidate, number: int) -> None:
+    def _open_trial(self, job: Job, candidate: Candidate, number: int) -> None:
         study = self.studies[candidate.name]
         self.open[job.folder.path] = _Open(study, number, self.evaluations(job.recipe))
 
-    def _judge(self, path: Path, trial: _Open) -> bool:
-        """Whether an evaluation before the last was bad, the last being as good as the end."""
+    def _check_pruning(self, path: Path, trial: _Open) -> bool:
+        """Whether to prune after any evaluation but the last, which ends the run anyway."""
         metrics = RunFolder(path).metrics
         size = metrics.stat().st_size if metrics.is_file() else 0
-        if trial.evaluations > 1 and not trial.is_bad and size != trial.bytes_seen:
+        if trial.evaluations > 1 and not trial.is_pruned and size != trial.bytes_seen:
             trial.bytes_seen = size
             values = _validations(metrics, trial.study.metric)
-            trial.is_bad = trial.study.report(trial.number, values[: trial.evaluations - 1])
-        return trial.is_bad
+            trial.is_pruned = trial.study.report(trial.number, values[: trial.evaluations - 1])
+        return trial.is_pruned
 
 
 def _name(candidates: Sequence[Candidate]) -> str:
-    """The folder of a tuning: the same recipes and datasets find their trials again."""
+    """The folder of a tuning, equal for the same recipes and datasets so that it can be resumed."""
     names = list(dict.fromkeys(candidate.recipe.data for candidate in candidates))
     if len(candidates) == 1:
         (data,), name = names, candidates[0].name
@@ -275,14 +279,14 @@ def _name(candidates: Sequence[Candidate]) -> str:
 
 
 def _validations(metrics: Path, metric: str) -> list[float]:
-    """A validation metric at each evaluation so far; a line that is being written is left out."""
-    whole = metrics.read_bytes().rpartition(b"\n")[0]
-    records = map(json.loads, whole.splitlines())
+    """The validation metric of each evaluation so far; an incomplete last line is ignored."""
+    complete = metrics.read_bytes().rpartition(b"\n")[0]
+    records = map(json.loads, complete.splitlines())
     return [record[metric] for record in records if record["split"] == "valid" and record[metric] is not None]
 
 
-def _give_up(folder: RunFolder, trial: _Open, outcome: JobResult) -> JobResult:
-    """A pruned trial: its folder says so, and keeps no weights. One that was quicker stays as it is."""
+def _prune(folder: RunFolder, trial: _Open, outcome: JobResult) -> JobResult:
+    """Record a trial as pruned and delete its weights; a folder that is complete is left unchanged."""
     reason = "worse than the median of the trials before it"
     if outcome.status == "complete":
         return JobResult("pruned", outcome.result, reason)
