@@ -110,7 +110,7 @@ def test_a_page_with_mistakes_is_answered_with_positions(wukong: Wukong, tmp_pat
     assert f"{page}:4:8: " in result.err
     result = wukong("scale-report", "--points", points, "--set", "gates={cost: true}")
     assert result.code == 2
-    assert "hint: give `--baseline`" in result.err
+    assert "hint: add `--baseline`" in result.err
 
 
 def test_the_step_summary_is_appended(
@@ -176,7 +176,7 @@ def test_a_study_of_data_alone_shows_its_laws(wukong: Wukong, tmp_path: Path) ->
     assert "Descriptive" not in shown.out
     markdown = (tmp_path / "scale-report" / "report.md").read_text()
     assert "## More data at a fixed size" in markdown
-    assert "own predictions" not in markdown
+    assert "Does the law predict?" not in markdown
     assert "Compute to match" not in markdown
     assert "Does the law predict?" not in (tmp_path / "scale-report" / "report.html").read_text()
 

@@ -43,7 +43,7 @@ def two_laws(noise: float, seed: int) -> PointSet:
     )
 
 
-def test_the_laws_ratio_lies_in_its_interval_and_the_interval_holds_the_truth() -> None:
+def test_the_interval_of_the_laws_ratio_contains_estimate_and_truth() -> None:
     """At 100 GFLOP b loses what a loses at ((0.03 / 0.02) 100^-0.2)^(-1 / 0.3) GFLOP."""
     truth = 100 * (1.5 * 100**-0.2) ** (1 / 0.3)
     held = 0
@@ -64,14 +64,14 @@ def test_the_laws_ratio_lies_in_its_interval_and_the_interval_holds_the_truth() 
     assert ratio.ratio == pytest.approx(truth, rel=1e-6)
 
 
-def test_a_smallest_size_that_is_better_gives_a_lower_bound(tmp_path: Path) -> None:
+def test_a_better_smallest_size_gives_a_lower_bound(tmp_path: Path) -> None:
     weak = ((4.0, 8.0), (0.2, 0.11))
     found = report_of(tmp_path, table(Wukong=WUKONG, AFN=weak)).comparisons.compute_to_match
     assert [(m.curve, m.reached, m.law) for m in found] == [("AFN", "at least", None)]
     assert found[0].ratio == pytest.approx(8.0 / 0.53)
 
 
-def test_the_frontier_holds_what_nothing_cheaper_beats(tmp_path: Path) -> None:
+def test_the_frontier_has_the_sizes_that_nothing_cheaper_beats(tmp_path: Path) -> None:
     report = report_of(tmp_path, table(a=((1, 2, 4), (0.5, 0.3, 0.4)), b=((1, 3, 8), (0.4, 0.3, 0.1))))
     frontier = [(p.curve, p.x) for p in report.comparisons.pareto]
     sizes = [(c.name, s.x, s.loss) for c in report.curves for s in c.sizes]

@@ -23,7 +23,7 @@ def study(amounts: tuple[int, ...] = AMOUNTS, seeds: int = 2, sd: float = 1e-4) 
     return PointSet(points, "logloss")
 
 
-def test_the_planted_laws_of_size_data_and_both() -> None:
+def test_planted_laws_of_size_data_and_both_are_recovered() -> None:
     report = build(study(), draws=200)
     (curve,) = report.curves
     assert {point.examples for point in curve.points} == {AMOUNTS[-1]}
@@ -39,11 +39,11 @@ def test_the_planted_laws_of_size_data_and_both() -> None:
     assert joint.law.parameters["a"] == pytest.approx(0.4, abs=0.03)
     assert joint.law.parameters["b"] == pytest.approx(0.3, abs=0.03)
     assert report.remarks[0] == (
-        "Curves over size use one amount of data each; 30 other runs serve the laws of data alone."
+        "Each curve over size uses one amount of data; 30 other runs enter the data laws only."
     )
 
 
-def test_early_stopping_after_several_passes_is_no_study_of_data() -> None:
+def test_early_stopping_after_several_epochs_is_not_a_study_of_data() -> None:
     points = tuple(
         Point("wukong", n, 0.3 + 0.01 * n**-0.4, seed, 10_000 * epochs, 10, float(epochs))
         for n in SIZES
@@ -55,7 +55,7 @@ def test_early_stopping_after_several_passes_is_no_study_of_data() -> None:
     assert {"unequal_data", "multi_epoch"} <= set(report.curves[0].notes)
 
 
-def test_they_are_in_every_output(tmp_path: Path) -> None:
+def test_data_laws_are_in_every_output(tmp_path: Path) -> None:
     report = build(study(), draws=50)
     data = json.loads(document.to_json(report))
     assert len(data["data_curves"]) == 5
@@ -75,7 +75,7 @@ def test_they_are_in_every_output(tmp_path: Path) -> None:
     assert data["files"].keys() == reports.write(report, tmp_path).keys()
 
 
-def test_two_amounts_make_no_law_of_data_and_say_why_no_joint_law() -> None:
+def test_two_amounts_give_no_data_law_and_a_reason_against_a_joint_law() -> None:
     report = build(study(AMOUNTS[:2]))
     assert report.data_laws == ()
     assert report.joint_laws[0].reason == "amounts of data span less than a factor of ten"

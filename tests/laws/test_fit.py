@@ -64,7 +64,7 @@ def test_noisy_fits_are_at_least_as_good_as_curve_fit(seed: int, exponent: float
     assert found.rss == pytest.approx(float(np.sum((y - found.predict(x)) ** 2)), rel=1e-6)
 
 
-def test_repeated_runs_weigh_like_single_points() -> None:
+def test_repeated_runs_have_the_weight_of_single_points() -> None:
     rng = np.random.default_rng(3)
     x = np.repeat([0.1, 0.4, 2.0, 9.0, 30.0], [1, 3, 2, 4, 2])
     y = 0.4 + 0.03 * x**-0.4 + rng.normal(0, 1e-3, len(x))
@@ -84,7 +84,7 @@ def test_loglin_is_a_regression_on_the_logarithm() -> None:
     assert found.parameters == pytest.approx({"p": oracle.intercept, "q": oracle.slope})
 
 
-def test_units_of_compute_change_nothing_but_the_amplitude() -> None:
+def test_the_unit_of_compute_changes_only_the_amplitude() -> None:
     x, y = WUKONG
     here, there = law(list(x), list(y), zero=-100), law([v * 1e-9 for v in x], list(y), zero=-100)
     assert there.parameters["c"] == pytest.approx(here.parameters["c"], rel=1e-9)
@@ -116,7 +116,7 @@ def test_floor_forms_of_table_5(
     assert found.rmse == pytest.approx(rmse, abs=5e-5)
 
 
-def test_table_5_cannot_tell_a_floor_from_none() -> None:
+def test_table_5_does_not_identify_a_floor() -> None:
     pure, line, floored = (
         law(*map(list, WUKONG), form=form, zero=-100) for form in ("power0", "loglin", "power")
     )
@@ -150,7 +150,7 @@ def test_fewer_sizes_than_parameters_are_not_fitted(form: Form) -> None:
         ([9.0, 0.4001, 0.4, 0.4], "c"),
     ],
 )
-def test_a_parameter_on_its_bound_is_said(losses: list[float], parameter: str) -> None:
+def test_a_parameter_at_its_bound_is_reported(losses: list[float], parameter: str) -> None:
     found = law([1.0, 2.0, 4.0, 8.0], losses)
     assert found.status == "bound hit"
     assert parameter in found.at_bound

@@ -38,7 +38,7 @@ def losses(noise: float) -> list[float]:
     return list(0.4 + 0.1 * np.exp(-0.7 * X) + np.random.default_rng(2).normal(0, noise, len(X)))
 
 
-def test_the_names_of_recipes_are_those_of_the_forms() -> None:
+def test_form_names_equal_those_of_recipes() -> None:
     assert tuple(form.name for form in FORMS) == get_args(FormName)
     assert [form_named(form.name) for form in FORMS] == list(FORMS)
 
@@ -53,12 +53,12 @@ def test_decay_is_minus_the_logarithmic_derivative(form: Form) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_both_ways_to_the_basis_agree(form: Form) -> None:
+def test_basis_and_basis_at_log_agree(form: Form) -> None:
     x, c = np.array([0.3, 1.0, 7.0]), np.array([[0.1], [0.9]])
     assert form.basis(x, c) == pytest.approx(form.basis_at_log(np.log(x), c))
 
 
-def test_a_form_of_ones_own_is_fitted_exactly() -> None:
+def test_a_custom_form_is_fitted_exactly() -> None:
     law = fit(sizes_of(list(X), losses(0.0)), Exponential())
     assert law is not None
     assert law.status == "converged"
@@ -66,7 +66,7 @@ def test_a_form_of_ones_own_is_fitted_exactly() -> None:
     assert law.predict(np.array([2.0])) == pytest.approx(0.4 + 0.1 * np.exp(-1.4))
 
 
-def test_its_intervals_and_its_robust_fit_hold_the_truth() -> None:
+def test_intervals_and_robust_fits_of_a_custom_form_contain_the_truth() -> None:
     sizes = sizes_of(list(X), losses(1e-4))
     law = fit(sizes, Exponential())
     assert law is not None
@@ -83,7 +83,7 @@ def test_its_intervals_and_its_robust_fit_hold_the_truth() -> None:
     assert test.sizes[0].inside
 
 
-def test_a_curve_is_analyzed_with_it() -> None:
+def test_a_curve_is_analyzed_with_a_custom_form() -> None:
     points = tuple(Point("m", float(x), y) for x, y in zip(X, losses(1e-4), strict=True))
     curve = analyze("m", PointSet(points, "logloss"), Method(Exponential()), draw_to=8.0)
     assert curve.law is not None

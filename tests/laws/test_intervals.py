@@ -93,7 +93,7 @@ def test_profile_ends_are_where_the_profile_meets_the_cutoff(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_floor_that_may_be_zero_cuts_the_region(seed: int) -> None:
+def test_a_floor_bounded_by_zero_loss_cuts_the_region(seed: int) -> None:
     """Without the bound E >= 0 the amplitude and the extrapolated curve would reach further."""
     rng = np.random.default_rng(seed)
     x = np.geomspace(1, 100, 7)
@@ -134,7 +134,7 @@ def test_linear_forms_have_the_textbook_intervals() -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 10_000), x=st.floats(0.1, 1000))
-def test_every_interval_holds_the_estimate(seed: int, x: float) -> None:
+def test_every_interval_contains_the_estimate(seed: int, x: float) -> None:
     law, laws = fitted(noisy(seed))
     for name, (low, high) in laws.parameters().items():
         assert low <= law.parameters[name] * (1 + 1e-9) + 1e-12
@@ -187,7 +187,7 @@ def test_seeds_alone_give_intervals_where_the_law_is_exact() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.floats(0.05, 1), st.floats(0.001, 3), st.floats(0.05, 1), st.sampled_from([3, 4, 6]))
-def test_points_on_their_law_have_intervals_around_it(
+def test_points_exactly_on_a_law_have_intervals_around_it(
     floor: float, amplitude: float, exponent: float, count: int
 ) -> None:
     """All of the sum of squares is rounding, whose last digits differ between processors."""
@@ -235,7 +235,7 @@ def test_two_hidden_sizes_and_too_few_sizes() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 3])
-def test_intervals_cover_the_truth_within_two_points(seeds: int) -> None:
+def test_coverage_is_within_two_points_of_the_level(seeds: int) -> None:
     """1,000 simulated curves: 95 % within two points, and three standard errors of the simulation."""
     every = [hits(trial, seeds) for trial in range(1000)]
     slack = 0.02 + 3 * (0.95 * 0.05 / 1000) ** 0.5

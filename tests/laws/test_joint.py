@@ -21,7 +21,7 @@ def test_published_constants_are_recovered_to_1e_6() -> None:
     assert found.outliers == ()
 
 
-def test_noise_leaves_the_truth_inside_the_intervals_about_as_often_as_stated() -> None:
+def test_intervals_have_about_the_stated_coverage() -> None:
     """20 draws at 0.3 %, 95 % intervals of three numbers: at least 17 each (probability of fewer: 1.6 %)."""
     hits = dict.fromkeys("Eab", 0)
     for seed in range(20):
@@ -32,7 +32,7 @@ def test_noise_leaves_the_truth_inside_the_intervals_about_as_often_as_stated() 
     assert min(hits.values()) >= 17, hits
 
 
-def test_outliers_are_named_and_move_a_huber_fit_little() -> None:
+def test_outliers_are_reported_and_have_little_influence_on_a_huber_fit() -> None:
     clean = grid(0.003)
     y = clean.y.copy()
     y[[3, 10, 30]] *= 1.1
@@ -53,11 +53,11 @@ def test_a_law_without_size_or_data_hits_its_bound() -> None:
     assert flat.predict(plain.n, plain.d) == pytest.approx(2.0, abs=1e-6)
 
 
-def test_what_cannot_be_told_apart_is_not_fitted() -> None:
+def test_designs_that_do_not_identify_the_law_are_not_fitted() -> None:
     n, d = np.geomspace(1, 100, 9), np.geomspace(1e3, 1e5, 9)
     ones = np.ones(9)
     assert "grow together" in (obstacle(Grid(n, d, ones, ones)) or "")
-    assert "8 are needed" in (obstacle(Grid(n[:4], d[:4], ones[:4], ones[:4])) or "")
+    assert "at least 8 are needed" in (obstacle(Grid(n[:4], d[:4], ones[:4], ones[:4])) or "")
     assert "sizes span less" in (obstacle(Grid(n**0.4, d[::-1], ones, ones)) or "")
     assert obstacle(grid()) is None
 

@@ -39,7 +39,7 @@ def test_a_clean_curve_has_no_notes() -> None:
     assert not curve.descriptive
 
 
-def test_the_papers_curve_cannot_tell_a_floor() -> None:
+def test_the_papers_curve_does_not_identify_a_floor() -> None:
     curve = curve_of(*WUKONG, seeds=1, scatter=0, metric="relative_logloss")
     assert curve.notes == ("floor_not_identified", "exponent_weak", "curvature_undecided", "single_seed")
     assert curve.descriptive
@@ -66,28 +66,28 @@ def test_each_code_is_raised_by_its_cause(code: str, make: Callable[[], Curve]) 
     assert code in EXPLANATIONS
 
 
-def test_a_law_that_does_not_fit_is_descriptive_whatever_the_ladder() -> None:
+def test_a_law_with_lack_of_fit_is_always_descriptive() -> None:
     curve = curve_of(X, CLEAN + 0.01 * (-1) ** np.arange(8))
     assert "lack_of_fit" in curve.notes
     assert curve.descriptive
 
 
-def test_unequal_data_is_noted() -> None:
+def test_unequal_data_has_a_note() -> None:
     points = tuple(
         Point("m", float(x), float(y), examples=100 + n)
         for n, (x, y) in enumerate(zip(X, CLEAN, strict=True))
     )
     report = build(PointSet(points, "logloss"))
     assert "unequal_data" in report.curves[0].notes
-    assert report.remarks == ("Runs saw between 100 and 107 examples.",)
+    assert report.remarks == ("Runs were trained on between 100 and 107 examples.",)
 
 
-def test_no_other_code_is_explained() -> None:
+def test_every_explanation_has_a_code() -> None:
     assert len(EXPLANATIONS) == 13
     assert all(text.endswith(".") for text in EXPLANATIONS.values())
 
 
-def test_different_models_of_one_cost_are_named_and_get_no_joint_law() -> None:
+def test_different_models_of_equal_cost_have_a_note_and_no_joint_law() -> None:
     points = tuple(
         Point("m", n, 0.3 + 0.01 * n**-0.4 + 2.0 * d**-0.3, 0, d, dense, 1.0)
         for n in X[:5]

@@ -36,7 +36,7 @@ def test_no_search_from_the_truth_finds_a_lower_objective(seed: int) -> None:
     assert 1e6 * huber(law.predict(X), sizes, delta) <= oracle.fun * (1 + 1e-3)
 
 
-def test_one_bad_run_moves_squares_and_hardly_huber() -> None:
+def test_an_outlier_has_less_influence_than_under_least_squares() -> None:
     moved = []
     for fitted in (fit, lambda s: fit_robust(s, POWER, floor=None, delta=1e-3)):
         clean, wild = fitted(curve(0)), fitted(curve(0, bad=1.05))
@@ -46,7 +46,7 @@ def test_one_bad_run_moves_squares_and_hardly_huber() -> None:
 
 
 @pytest.mark.parametrize("form", [POWER_ZERO, POWER_KNOWN])
-def test_fixed_floors_stay_fixed_and_clean_points_are_met(form: Form) -> None:
+def test_fixed_floors_stay_fixed_and_clean_points_are_fitted(form: Form) -> None:
     floor = 0.0 if form is POWER_ZERO else 0.3
     sizes = sizes_of(list(X), list(floor + 0.2 * X**-0.2))
     law = fit_robust(sizes, form, floor=floor, delta=1e-3)

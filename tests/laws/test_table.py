@@ -20,7 +20,7 @@ def check(table: CsvTable) -> str:
     return table.check_header(required=("model", "size"), one_of=("loss", "gain"), optional=("seed",))
 
 
-def test_cells_are_named_and_stripped_whatever_the_line_ends(tmp_path: Path) -> None:
+def test_cells_are_named_and_stripped_with_any_line_ending(tmp_path: Path) -> None:
     table = CsvTable.read(write(tmp_path, "\ufeffmodel, size,loss\r\n a ,1, 2\r\n\r\n"))
     assert check(table) == "loss"
     assert [row.cells for row in table.rows] == [{"model": "a", "size": "1", "loss": "2"}]
@@ -41,32 +41,32 @@ def test_a_quoted_line_break_does_not_shift_line_numbers(tmp_path: Path) -> None
     assert [row.line for row in table.rows] == [2, 4]
 
 
-def test_a_missing_last_cell_points_behind_the_line(tmp_path: Path) -> None:
+def test_the_position_of_a_missing_last_cell_is_the_end_of_the_line(tmp_path: Path) -> None:
     table = CsvTable.read(write(tmp_path, "model,size,loss\na,1\n"))
     assert table.number(table.rows[0], "loss", float) is None
     assert (table.problems[0].line, table.problems[0].column) == (2, 4)
 
 
 @pytest.mark.parametrize("cell", ["nan", "inf", "1e999", "1,5", "0x1", "--"])
-def test_odd_numbers_are_refused(tmp_path: Path, cell: str) -> None:
+def test_invalid_numbers_are_rejected(tmp_path: Path, cell: str) -> None:
     table = CsvTable.read(write(tmp_path, f'model,size,loss\na,"{cell}",1\n'))
     assert table.number(table.rows[0], "size", float) is None
     assert len(table.problems) == 1
 
 
-def test_all_header_problems_come_at_once(tmp_path: Path) -> None:
+def test_all_header_problems_are_reported_together(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         check(CsvTable.read(write(tmp_path, "modle,seeds,loss,gain,loss\n")))
     messages = [problem.message for problem in caught.value.problems]
-    assert "column `loss` is given twice" in messages
-    assert "`loss` and `gain` exclude each other" in messages
+    assert "column `loss` occurs twice" in messages
+    assert "`loss` and `gain` are mutually exclusive" in messages
     assert "unknown column `modle`, did you mean `model`?" in messages
     assert "unknown column `seeds`, did you mean `seed`?" in messages
     assert "no column `size`" in messages
     assert len(messages) == 5
 
 
-def test_a_strange_column_is_ignored(tmp_path: Path) -> None:
+def test_an_unknown_column_is_ignored(tmp_path: Path) -> None:
     assert check(CsvTable.read(write(tmp_path, "model,size,gain,wall_clock_hours\n"))) == "gain"
 
 

@@ -22,7 +22,7 @@ def test_a_logarithmic_axis_has_a_few_round_ticks(low: float, factor: float) -> 
 
 
 @pytest.mark.parametrize("inches", [2.0, 4.4, 8.2])
-def test_labels_side_by_side_do_not_touch(inches: float) -> None:
+def test_tick_labels_do_not_touch(inches: float) -> None:
     figure = Figure(figsize=(inches, 3.0))
     axes = figure.add_subplot()
     axes.set_xscale("log")
@@ -44,7 +44,7 @@ def test_limits_follow_the_losses_and_survive_a_single_one() -> None:
     assert low < 1 < high
 
 
-def test_signs_are_shown_and_zero_has_none() -> None:
+def test_numbers_have_a_sign_and_zero_has_none() -> None:
     assert [signed(value, None) for value in (0.5, -0.25, 0.0, -1e-17)] == ["+0.5", "−0.25", "0", "0"]
 
 

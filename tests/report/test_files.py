@@ -74,7 +74,7 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
-def test_what_rounding_leaves_of_zero_reads_as_zero() -> None:
+def test_rounding_errors_of_zero_are_printed_as_zero() -> None:
     assert (wording.number(9.9e-34), wording.number(-1e-17), wording.number(0.0)) == ("0", "0", "0")
     assert wording.number(-1e-9) == "−1.000e−9"
 
@@ -82,7 +82,7 @@ def test_what_rounding_leaves_of_zero_reads_as_zero() -> None:
 # --- JSON -------------------------------------------------------------------------------------------------
 
 
-def test_json_has_the_keys_scripts_rely_on(paper: Report) -> None:
+def test_json_has_the_documented_keys(paper: Report) -> None:
     data = json.loads(document.to_json(paper))
     assert {"curves", "comparisons", "gates", "verdict", "files"} <= set(data)
     needed = {"model", "points", "form", "parameters", "intervals", "status", "notes", "extrapolation"}
@@ -102,7 +102,7 @@ def test_json_numbers_are_the_papers(paper: Report) -> None:
     assert low < wukong["parameters"]["c"] < high
 
 
-def test_same_input_same_bytes_in_any_order() -> None:
+def test_the_same_points_in_any_order_give_the_same_bytes() -> None:
     report = synthetic()
     shuffled = replace(report.source, points=tuple(sorted(report.source.points, key=lambda p: -p.loss)))
     again = replace(synthetic().source)
@@ -112,7 +112,7 @@ def test_same_input_same_bytes_in_any_order() -> None:
     assert first["curves"][0]["parameters"] == pytest.approx(second["curves"][0]["parameters"], rel=1e-9)
 
 
-def test_json_has_no_nan_however_poor_the_points() -> None:
+def test_json_has_no_nan_for_degenerate_points() -> None:
     for count in (1, 2, 3):
         points = tuple(Point("m", float(x), 0.5) for x in range(1, count + 1))
         text = document.to_json(build(PointSet(points, "logloss")))
@@ -154,7 +154,7 @@ def test_equal_warnings_are_one_line_with_the_number_of_runs() -> None:
 # --- form and floor -----------------------------------------------------------------------------------------
 
 
-def test_the_floor_is_free_unless_it_is_given(paper: Report) -> None:
+def test_the_floor_is_free_unless_it_is_set(paper: Report) -> None:
     """Also on synthetic data: with a fixed number of examples, size alone does not reach the Bayes loss."""
     assert {curve.form.name for curve in paper.curves} == {"power"}
     assert {curve.form.name for curve in synthetic().curves} == {"power"}
@@ -167,7 +167,7 @@ def test_the_floor_is_free_unless_it_is_given(paper: Report) -> None:
     assert (given.form.name, given.law.level) == ("power-known-floor", -1.0)
 
 
-def test_impossible_floors_are_refused(paper: Report) -> None:
+def test_impossible_floors_are_rejected(paper: Report) -> None:
     for floor in (-0.5, -101.0):
         with pytest.raises(UsageError, match="floor"):
             build(paper.source, floor=floor)
@@ -185,7 +185,7 @@ def test_a_recorded_floor_above_a_run_is_not_used() -> None:
 # --- HTML and Markdown --------------------------------------------------------------------------------------
 
 
-def test_html_needs_nothing_from_outside(paper: Report) -> None:
+def test_html_is_self_contained(paper: Report) -> None:
     for report in (paper, synthetic()):
         html = reports.to_html(report)
         page = Page(html)
@@ -200,7 +200,7 @@ def test_html_ids_are_unique_and_every_link_has_its_target(paper: Report) -> Non
     assert {link[1:] for link in page.links} <= set(page.ids)
 
 
-def test_html_explains_every_note_and_says_descriptive(paper: Report) -> None:
+def test_html_explains_every_note_and_marks_descriptive_curves(paper: Report) -> None:
     words = " ".join(Page(reports.to_html(paper)).words)
     for code in {code for curve in paper.curves for code in curve.notes}:
         assert words.count(code) >= 2
@@ -215,7 +215,7 @@ def test_html_escapes_names() -> None:
     assert Page(html).tags.count("script") == 1
 
 
-def test_html_follows_the_readers_colors(paper: Report) -> None:
+def test_html_follows_the_readers_color_scheme(paper: Report) -> None:
     html = reports.to_html(paper)
     assert "prefers-color-scheme: dark" in html
     figures = re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)
@@ -247,7 +247,7 @@ def test_compute_moves_to_the_next_unit_at_a_thousand() -> None:
 # --- files --------------------------------------------------------------------------------------------------
 
 
-def test_write_leaves_exactly_the_files_it_names(paper: Report, tmp_path: Path) -> None:
+def test_write_creates_exactly_the_returned_files(paper: Report, tmp_path: Path) -> None:
     out = tmp_path / "deep" / "report"
     written = reports.write(paper, out)
     assert {path.name for path in written.values()} == {path.name for path in out.iterdir()}
@@ -300,8 +300,8 @@ def test_the_points_table_reads_back_to_the_same_report(paper: Report, tmp_path:
         assert len(again.excluded) == len(report.excluded)
 
 
-def test_early_stopped_runs_of_several_passes_read_back_as_what_they_are(tmp_path: Path) -> None:
-    """Without their passes they would be taken for a study of data."""
+def test_early_stopped_runs_of_several_epochs_read_back_unchanged(tmp_path: Path) -> None:
+    """Without their epochs they would look like a study of data scaling."""
     points = tuple(
         Point("a", x, 0.5 - 0.01 * x, seed, examples=1000 * (3 + 2 * seed), passes=3.0 + 2 * seed)
         for x in (1.0, 2.0, 4.0, 8.0)

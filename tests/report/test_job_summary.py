@@ -10,7 +10,7 @@ from tests.laws.paper import DCNV2, WUKONG, table
 from wukongctl.laws.analysis import build
 from wukongctl.laws.points import Point, PointSet, read_csv
 from wukongctl.report import files as reports
-from wukongctl.report.job_summary import NOTICE, benchmark, fitting, mermaid
+from wukongctl.report.job_summary import NOTICE, benchmark, mermaid, truncate
 
 
 def test_the_chart_samples_the_laws_evenly_over_the_shared_range(tmp_path: Path) -> None:
@@ -29,19 +29,19 @@ def test_the_chart_samples_the_laws_evenly_over_the_shared_range(tmp_path: Path)
     assert json.loads(re.findall(r"%%\{init: (.*)\}%%", chart)[0])
 
 
-def test_curves_that_share_no_range_make_no_chart() -> None:
+def test_curves_without_a_common_range_have_no_chart() -> None:
     points = tuple(Point(m, float(x * s), 0.5 / x) for m, s in (("a", 1), ("b", 100)) for x in (1, 2, 4))
     assert mermaid(build(PointSet(points, "logloss"))) is None
 
 
-def test_long_summaries_are_cut_at_a_line_with_a_notice() -> None:
+def test_long_summaries_are_truncated_at_a_line_end_with_a_notice() -> None:
     text = "".join(f"| {i} | ü |\n" for i in range(200_000))
-    cut = fitting(text)
+    cut = truncate(text)
     assert len(cut.encode()) <= 900_000
     assert cut.endswith(NOTICE)
     assert text.startswith(cut.removesuffix(NOTICE))
     assert cut.removesuffix(NOTICE).endswith("|")
-    assert fitting("short") == "short"
+    assert truncate("short") == "short"
 
 
 def test_the_benchmark_series_is_what_the_action_reads() -> None:

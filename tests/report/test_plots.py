@@ -91,7 +91,7 @@ def test_names_diverged_runs_and_the_metric_are_drawn() -> None:
     assert "gone" not in drawn
 
 
-def test_without_a_recorded_convention_none_is_claimed(tmp_path: Path) -> None:
+def test_without_a_recorded_convention_none_is_shown(tmp_path: Path) -> None:
     path = tmp_path / "points.csv"
     path.write_text(table(Wukong=WUKONG, DLRM=DLRM))
     drawn = texts(plots.scaling_svg(build(read_csv(path))))
@@ -106,7 +106,7 @@ def test_too_few_sizes_are_still_drawn(sizes: int) -> None:
     assert plots.diagnostics_svg(report)
 
 
-def test_one_single_run_is_drawn() -> None:
+def test_a_single_run_is_drawn() -> None:
     single = PointSet((Point("wukong", 1e-4, 0.5),), "logloss")
     assert "wukong" in texts(plots.scaling_svg(build(single)))
 

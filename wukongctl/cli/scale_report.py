@@ -230,7 +230,7 @@ def publish(output: Output, report: "Report", out: Path) -> None:
 def _show(console: "Console", report: "Report", html: Path) -> None:
     from wukongctl.report.wording import headline
 
-    if not report.of_data:
+    if not report.is_data_study:
         _show_curves(console, report)
     if report.data_laws:
         _show_data_laws(console, report)

@@ -1,4 +1,4 @@
-"""From a point set to a report: every curve analyzed, curves compared, what was left out said."""
+"""From a point set to a report: the analysis of every curve, comparisons, exclusions and remarks."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ EXTRAPOLATE = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything `scale-report` found; `level` is the confidence of all intervals."""
+    """The result of `scale-report`; `level` is the confidence level of all intervals."""
 
     source: PointSet
     floor: float | None
@@ -37,12 +37,12 @@ class Report:
 
     @property
     def verdict(self) -> Verdict:
-        """What the gates say together; `pass` when none was asked for."""
+        """The verdict over all gates; `pass` when there are none."""
         return overall(self.findings)
 
     @property
     def excluded(self) -> tuple[Excluded, ...]:
-        """Runs that entered no fit."""
+        """Runs that are not fitted."""
         return self.source.excluded
 
     def warnings(self, curve: str | None = None) -> tuple[WarningGroup, ...]:
@@ -50,8 +50,8 @@ class Report:
         return group_warnings(each for each in self.source.warnings if curve in (None, each.name))
 
     @property
-    def of_data(self) -> bool:
-        """Whether data alone was varied: laws of data, and no curve over size."""
+    def is_data_study(self) -> bool:
+        """Whether only the amount of data varies: data laws, and no curve over size."""
         return bool(self.data_laws) and all(len(curve.sizes) == 1 for curve in self.curves)
 
     @property
@@ -63,7 +63,7 @@ class Report:
 
     @property
     def unit(self) -> Unit:
-        """The largest unit that the middle of the axis reaches."""
+        """The largest unit not above the middle of the axis."""
         return self.source.axis.unit_for(math.sqrt(math.prod(self.x_range)))
 
 
@@ -77,26 +77,25 @@ def build(
     draws: int = 0,
     stated: Sequence[StatedLaw] = (),
 ) -> Report:
-    """Analyze a point set; `delta` asks for a robust fit, `stated` laws are drawn.
+    """Analyze a point set.
 
-    `draws` are those of the joint laws' bootstrap.
-
-    `floor` is the irreducible loss in the unit of the metric; given, it is fitted as known. The form is
-    `power` otherwise, even where the data set records its Bayes loss: with a fixed number of examples no
-    size comes down to that, so each curve has a floor of its own above it. Raises `UsageError` for a floor
-    that is missing or not below every point.
+    `delta` is the threshold of a robust fit, `draws` the number of bootstrap draws for joint laws; `stated`
+    laws are drawn but not fitted. `floor` is the irreducible loss in the unit of the metric; when set, it is
+    not fitted. Otherwise the form is `power` with a free floor, even where the Bayes loss is known: trained
+    on a fixed number of examples, models of any size stay above it. Raises `UsageError` for a floor that is
+    missing or not below every point.
     """
     lowest = min(point.loss for point in source.points)
     if floor is not None and not source.zero_loss <= floor < lowest:
         raise UsageError(
             f"the floor {floor:g} is not between zero loss and the lowest loss, {lowest:g}",
-            hint="a floor is a loss that no model can go below",
+            hint="the floor is the loss that no model can go below",
         )
     form = form or ("power" if floor is None else "power-known-floor")
     if floor is None and source.floor is not None and source.floor < lowest:
         floor = source.floor
     if form == "power-known-floor" and floor is None:
-        raise UsageError("form `power-known-floor` needs a floor", hint="give it, or use form `power`")
+        raise UsageError("form `power-known-floor` needs a floor", hint="set `floor`, or use form `power`")
     draw_to = EXTRAPOLATE * max(point.x for point in source.points)
     names = sorted({point.curve for point in source.points}, key=_wukong_first)
     method = Method(form_named(form), floor, level, delta)
@@ -117,44 +116,44 @@ def build(
 
 
 def by_parameters(report: Report) -> Report | None:
-    """The same runs against dense parameters; None where those are not known.
+    """The same runs against dense parameters; None where they are unknown.
 
-    Embedding tables are left out on purpose: they dwarf what is scaled, so that loss against all parameters
-    is a vertical line.
+    Embedding tables are excluded: they dwarf the parameters that are scaled, so that loss against all
+    parameters would be a vertical line.
     """
     points = report.source.points
     if any(not point.dense_params for point in points) or len({point.dense_params for point in points}) < 3:
         return None
-    moved = tuple(replace(point, x=(point.dense_params or 0) / 1e9) for point in points)
-    return _along(report, moved, PARAMETERS)
+    shifted = tuple(replace(point, x=(point.dense_params or 0) / 1e9) for point in points)
+    return _along(report, shifted, PARAMETERS)
 
 
 def by_data(report: Report) -> Report | None:
-    """The runs of every size with a law of data, against examples; None without such a law."""
-    studied = {
+    """The runs of every size with a data law, against examples; None without such a law."""
+    labels = {
         (law.curve, law.gflop_per_example): f"{float(f'{law.gflop_per_example / report.unit.size:.3g}'):g}"
         for law in report.data_laws
     }
     many = len({law.curve for law in report.data_laws}) > 1
-    moved = tuple(
+    shifted = tuple(
         replace(
             point,
-            curve=f"{point.curve + ' ' if many else ''}{studied[key]} {report.unit.name}",
+            curve=f"{point.curve + ' ' if many else ''}{labels[key]} {report.unit.name}",
             x=point.examples / 1e9,
             examples=None,
         )
         for point in report.source.points
-        if (key := (point.curve, point.x)) in studied and point.examples
+        if (key := (point.curve, point.x)) in labels and point.examples
     )
-    if not moved:
+    if not shifted:
         return None
-    return _along(report, moved, DATA)
+    return _along(report, shifted, DATA)
 
 
 def along_other_axes(report: Report) -> list[Report]:
-    """The same runs along other axes than compute, where those were varied and are known."""
-    found = (None if report.of_data else by_parameters(report), by_data(report))
-    return [moved for moved in found if moved is not None]
+    """The same runs along other axes than compute, where these vary and are known."""
+    found = (None if report.is_data_study else by_parameters(report), by_data(report))
+    return [shifted for shifted in found if shifted is not None]
 
 
 def _along(report: Report, points: tuple[Point, ...], axis: Axis) -> Report:
@@ -167,18 +166,18 @@ def _wukong_first(name: str) -> tuple[bool, str]:
 
 
 def _remarks(source: PointSet, curves: Sequence[Curve]) -> Iterator[str]:
-    """What a reader must know about the whole set, one sentence each."""
+    """Remarks on the whole set, one sentence each."""
     drawn = [point for curve in curves for point in curve.points]
     examples = sorted({point.examples for point in drawn if point.examples is not None})
     if left := len(source.points) - len(drawn):
-        yield f"Curves over size use one amount of data each; {left} other runs serve the laws of data alone."
+        yield f"Each curve over size uses one amount of data; {left} other runs enter the data laws only."
     if len(examples) > 1:
-        yield f"Runs saw between {examples[0]:,} and {examples[-1]:,} examples."
+        yield f"Runs were trained on between {examples[0]:,} and {examples[-1]:,} examples."
     elif examples:
-        yield f"Every statement is about runs of {examples[0]:,} examples; more data may change the picture."
+        yield f"All results are for {examples[0]:,} training examples; they may differ with more data."
     if any("auc" in (point.selected_on or "").lower() for point in source.points):
-        yield "Checkpoints were selected by AUC, so their LogLoss need not be the best these models reach."
+        yield "Checkpoints were selected by AUC, so their LogLoss may not be the lowest these models reach."
     for reason in ("diverged", "unfinished"):
         runs = [excluded for excluded in source.excluded if excluded.reason == reason]
         if runs:
-            yield f"{len(runs)} {reason} {'run is' if len(runs) == 1 else 'runs are'} listed and not fitted."
+            yield f"{len(runs)} {reason} {'run is' if len(runs) == 1 else 'runs are'} listed but not fitted."

@@ -1,4 +1,4 @@
-"""What a curve is drawn and fitted against: training compute, dense parameters or training examples."""
+"""The x axis of a curve: training compute, dense parameters or training examples."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A unit of an axis: its size, in that of `Point.x`, and its name."""
+    """A unit of an axis: its size in the unit of `Point.x`, and its name."""
 
     size: float
     name: str
@@ -14,14 +14,14 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What `Point.x` means. `title` is that of a picture, `units` go from large to small."""
+    """The meaning of `Point.x`. `title` labels plots, `units` are in descending order."""
 
     name: Literal["compute", "parameters", "data"]
     title: str
     units: tuple[Unit, ...]
 
     def unit_for(self, x: float) -> Unit:
-        """The largest unit that `x` reaches, else the smallest."""
+        """The largest unit not above `x`, else the smallest."""
         return next((unit for unit in self.units if x >= unit.size), self.units[-1])
 
 

@@ -1,4 +1,4 @@
-"""Curves against each other: who is best at which compute, and how much compute matches whom."""
+"""Comparison of curves: the Pareto frontier, and the compute that matches another curve's best loss."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Reached: TypeAlias = Literal["matched", "at least"]
 
 @dataclass(frozen=True, slots=True)
 class FrontierPoint:
-    """A size that no other size beats with less or equal compute."""
+    """A size that no other size beats at equal or less compute."""
 
     curve: str
     x: float
@@ -26,8 +26,9 @@ class FrontierPoint:
 class ComputeToMatch:
     """How many times more compute `curve` needs for its best loss than `reference` needs for the same loss.
 
-    `ratio` interpolates the reference's mean losses linearly in ln x; `at least` when its smallest size is
-    already better. It has no interval. `law` asks the fitted laws of both curves the same question.
+    `ratio` interpolates the reference's mean losses linearly in ln x and has no interval; it is a lower bound
+    (`at least`) when the reference's smallest size is already better. `law` is the same ratio by the fitted
+    laws.
     """
 
     reference: str
@@ -42,11 +43,11 @@ class ComputeToMatch:
 
 @dataclass(frozen=True, slots=True)
 class LawRatio:
-    """Compute to match by the laws: `curve`'s law gives the loss, `reference`'s the compute that reaches it.
+    """Compute to match by the fitted laws: the loss by `curve`'s law, the compute by `reference`'s.
 
-    The interval holds every ratio at which the two laws may be equal, their uncertainties combined from
-    their 95 % bands (MOVER: Zou and Donner 2008, https://doi.org/10.1002/sim.3095). An end outside the
-    reference's sizes is None.
+    The interval contains the ratios at which the laws do not differ significantly, combining their 95 % bands
+    (MOVER: Zou and Donner 2008, https://doi.org/10.1002/sim.3095). An end outside the reference's sizes is
+    None.
     """
 
     loss: float
@@ -90,8 +91,8 @@ def match(reference: Curve, curve: Curve) -> ComputeToMatch | None:
     if not len(reached):
         return None
     first = int(reached[0])
-    share = 0.0 if first == 0 else (y[first - 1] - target.loss) / (y[first - 1] - y[first])
-    at = float(np.exp(x[0] if first == 0 else x[first - 1] + share * (x[first] - x[first - 1])))
+    fraction = 0.0 if first == 0 else (y[first - 1] - target.loss) / (y[first - 1] - y[first])
+    at = float(np.exp(x[0] if first == 0 else x[first - 1] + fraction * (x[first] - x[first - 1])))
     beyond = first == 0 and y[0] < target.loss
     return ComputeToMatch(
         reference=reference.name,
@@ -106,7 +107,7 @@ def match(reference: Curve, curve: Curve) -> ComputeToMatch | None:
 
 
 def _by_laws(reference: Region | None, other: Region | None, largest: float) -> LawRatio | None:
-    """The laws' own ratio; None without both bands, or where they do not meet in the reference's range."""
+    """The ratio by the fitted laws; None without both bands, or without a crossing in the measured range."""
     if reference is None or other is None:
         return None
     target, (low, high) = _value(other, largest), other.curve(largest)
@@ -132,7 +133,7 @@ def _value(laws: Region, x: float) -> float:
 
 
 def _crossing(laws: Region, difference: Callable[[float], float]) -> float | None:
-    """Where a difference that falls with compute reaches zero within the sizes measured."""
+    """The compute at which a decreasing difference reaches zero, within the measured sizes."""
     low, high = np.log(laws.sizes.x[[0, -1]])
 
     def at(log_x: float) -> float:

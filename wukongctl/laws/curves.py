@@ -1,4 +1,4 @@
-"""One curve from its points to everything the report says about it."""
+"""The analysis of one curve, from its points to the law, its intervals and tests."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -21,7 +21,7 @@ from wukongctl.laws.robust import fit_robust
 Trend: TypeAlias = Literal["improving", "plateau", "undecided"]
 
 GAIN_FACTOR = 4.0
-# 0.02 % of LogLoss is what practitioners of the field call significant: paper, section 5.
+# A LogLoss improvement of 0.02 % is considered significant in the field: paper, section 5.
 NOTICEABLE_GAIN = 2e-4
 INSIDE_STEPS, OUTSIDE_STEPS = 64, 32
 
@@ -40,7 +40,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class DrawnLaw:
-    """The law drawn: `x` ascending, `lower` and `upper` its 95 % band (empty without a noise estimate)."""
+    """The law as plotted: `x` ascending, `lower` and `upper` its 95 % band (empty without noise estimate)."""
 
     x: tuple[float, ...]
     y: tuple[float, ...]
@@ -50,7 +50,7 @@ class DrawnLaw:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """Loss saved by the last factor of four in compute that was measured, under the law `form`."""
+    """Loss saved by the last measured factor of four in compute, under the law `form`."""
 
     form: FormName
     x: float
@@ -60,10 +60,10 @@ class Gain:
 
 @dataclass(frozen=True, slots=True)
 class Plateau:
-    """Whether the last fourfold compute still paid, judged by the form with a free floor.
+    """Whether the last factor of four in compute still reduced the loss, under the form with a free floor.
 
-    `improving`: the whole interval of the gain lies above `margin`; `plateau`: below it; else `undecided`,
-    also where the sizes span less than a factor of four.
+    `improving`: the interval of the gain lies above `margin`; `plateau`: below it; `undecided` otherwise, and
+    where the sizes span less than a factor of four.
     """
 
     verdict: Trend
@@ -73,7 +73,7 @@ class Plateau:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Everything known about one curve; `law` is None when there are fewer sizes than parameters."""
+    """The analysis of one curve; `law` is None when there are fewer sizes than parameters."""
 
     name: str
     points: tuple[Point, ...]
@@ -99,31 +99,31 @@ class Curve:
 
     @property
     def seed_noise(self) -> Noise | None:
-        """The variance of one run around the mean of its size, from seeds alone."""
+        """The variance of one run around the mean of its size, estimated from seeds alone."""
         found = sizes_of([p.x for p in self.points], [p.loss for p in self.points])
         variance = found.seed_variance
         return None if variance is None else Noise(variance, found.spread_df, "seeds")
 
     @property
     def span(self) -> float:
-        """Compute of the largest size as a multiple of the smallest."""
+        """Ratio of the largest to the smallest size."""
         return self.sizes[-1].x / self.sizes[0].x
 
     @property
     def best(self) -> Size:
-        """The size of lowest mean loss."""
+        """The size with the lowest mean loss."""
         return min(self.sizes, key=lambda size: size.loss)
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """How curves are fitted: the form, the known floor, the loss and what is asked of the intervals."""
+    """How curves are fitted: form, known floor, confidence level of the intervals and objective."""
 
     form: Form
     floor: float | None = None
     level: float = 0.95
     delta: float | None = None
-    """Threshold of Huber's loss of log residuals; None for weighted squares."""
+    """Threshold of the Huber loss of log residuals; None for weighted least squares."""
 
     def fit(self, sizes: Sizes) -> Fit | None:
         """The law of one curve."""
@@ -133,9 +133,9 @@ class Method:
 
 
 def analyze(name: str, source: PointSet, method: Method, *, draw_to: float) -> Curve:
-    """Fit and examine the curve `name`; `draw_to` is the largest x to draw.
+    """Fit and analyze the curve `name`; `draw_to` is the largest x to plot.
 
-    Where the amount of data was varied on purpose, the runs of one amount are the curve.
+    In a study of data scaling, the curve consists of the runs with one amount of data.
     """
     points = one_amount([point for point in source.points if point.curve == name])
     sizes = sizes_of(
@@ -148,9 +148,9 @@ def analyze(name: str, source: PointSet, method: Method, *, draw_to: float) -> C
     laws = {form: fit(sizes, form, floor=floor) for form in FORMS if not _is_redundant(form, floor, sizes)}
     law = method.fit(sizes)
     pure, floored = laws.get(pure_form) or fit(sizes, pure_form, floor=floor), laws[POWER]
-    # A robust fit is not at the top of the likelihood that the region is cut from.
-    laws_left = None if law is None or method.delta is not None else region(law, level)
-    intervals = {} if laws_left is None else laws_left.parameters()
+    # A robust fit does not maximize the likelihood that defines the region.
+    confidence_region = None if law is None or method.delta is not None else region(law, level)
+    intervals = {} if confidence_region is None else confidence_region.parameters()
     return Curve(
         name=name,
         points=points,
@@ -164,15 +164,15 @@ def analyze(name: str, source: PointSet, method: Method, *, draw_to: float) -> C
         alternatives=tuple(other for other in laws.values() if other is not None),
         floor_p_value=None if pure is None or floored is None else f_test(pure, floored),
         extrapolation=_extrapolations(law, floor, level),
-        gain=None if law is None else _last_gain(law, laws_left),
+        gain=None if law is None else _last_gain(law, confidence_region),
         plateau=_plateau(sizes, floored, source.bayes_logloss, source.metric, level),
-        trace=None if law is None else _trace(law, laws_left, draw_to),
-        region=laws_left,
+        trace=None if law is None else _trace(law, confidence_region, draw_to),
+        region=confidence_region,
     )
 
 
 def _is_redundant(form: Form, floor: float | None, sizes: Sizes) -> bool:
-    """Whether a form would only repeat the one with its floor at zero loss."""
+    """Whether a form equals the one with its floor at zero loss."""
     return form.floor == "known" and floor in (None, sizes.zero)
 
 
@@ -223,7 +223,7 @@ def _plateau(
     margin = NOTICEABLE_GAIN * (float(sizes.y[-1]) - sizes.zero + base)
     laws = None if floored is None else region(floored, level)
     gain = None if floored is None or laws is None else _last_gain(floored, laws)
-    if floored is None or gain is None or lacks_fit(floored):  # without fit the interval is too narrow
+    if floored is None or gain is None or lacks_fit(floored):  # with lack of fit the interval is too narrow
         return Plateau("undecided", margin, gain)
     low, high = gain.interval or (-np.inf, np.inf)
     verdict: Trend = "improving" if low > margin else "plateau" if high < margin else "undecided"

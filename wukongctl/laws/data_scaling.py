@@ -1,4 +1,4 @@
-"""How loss falls with the amount of data: at a fixed size of the model, and over size and data jointly."""
+"""Scaling with the amount of data: at a fixed model size, and jointly with size."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from wukongctl.laws.notes import NoteCode, differ_at_one_cost, notes_of
 from wukongctl.laws.points import Point, PointSet
 from wukongctl.laws.power import POWER_ZERO
 
-# Runs of one pass that stop early differ a little; a study of data changes the examples by half and more.
+# Early stopping changes the number of examples a little, a study of data scaling by at least this factor.
 STUDIED_RATIO = 1.5
 LEAST_AMOUNTS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """The runs of one amount of data: their mean loss."""
+    """The runs with one amount of data, with their mean loss."""
 
     examples: int
     loss: float
@@ -41,7 +41,7 @@ class DataLaw:
 
 @dataclass(frozen=True, slots=True)
 class JointLaw:
-    """Loss over GFLOP per example N and examples D for one curve; `law` is None for the reason given."""
+    """Loss over GFLOP per example N and examples D for one curve; `law` is None for the stated `reason`."""
 
     curve: str
     law: JointFit | None
@@ -50,14 +50,14 @@ class JointLaw:
 
 
 def varies_data(points: Sequence[Point]) -> bool:
-    """Whether some size was trained on clearly different numbers of new examples on purpose."""
-    return any(_studied([run.examples for run in runs]) for runs in _by_size(_fresh(points)).values())
+    """Whether some size was trained on clearly different numbers of examples, in at most one epoch each."""
+    return any(_varies([run.examples for run in runs]) for runs in _by_size(_single_epoch(points)).values())
 
 
 def one_amount(points: Sequence[Point]) -> tuple[Point, ...]:
-    """The runs a curve over size is fitted to: all, or where data varies those of the fullest amount.
+    """The runs to which a curve over size is fitted: all, or in a study of data scaling those of one amount.
 
-    That is the amount of data most sizes were trained on, and the largest of these.
+    This is the amount of data that most sizes were trained on; of several, the largest.
     """
     if not varies_data(points):
         return tuple(points)
@@ -70,10 +70,10 @@ def one_amount(points: Sequence[Point]) -> tuple[Point, ...]:
 
 
 def data_laws(source: PointSet, *, level: float) -> Iterator[DataLaw]:
-    """One law for every size that was trained on at least three amounts of data."""
-    for (curve, gflop), runs in _by_size(_fresh(source.points)).items():
+    """One law per size that was trained on at least three amounts of data."""
+    for (curve, gflop), runs in _by_size(_single_epoch(source.points)).items():
         examples = [float(run.examples) for run in runs if run.examples]
-        if not _studied([run.examples for run in runs]) or len(set(examples)) < LEAST_AMOUNTS:
+        if not _varies([run.examples for run in runs]) or len(set(examples)) < LEAST_AMOUNTS:
             continue
         losses = [run.loss for run in runs if run.examples]
         amounts = sizes_of(examples, losses, zero=source.zero_loss)
@@ -88,14 +88,14 @@ def data_laws(source: PointSet, *, level: float) -> Iterator[DataLaw]:
             Amount(int(x), float(y), int(n))
             for x, y, n in zip(amounts.x, amounts.y, amounts.runs, strict=True)
         )
-        kept = tuple(note for note in notes if note != "unequal_data")
-        yield DataLaw(curve, gflop, tuple(found), law, intervals, kept)
+        relevant = tuple(note for note in notes if note != "unequal_data")
+        yield DataLaw(curve, gflop, tuple(found), law, intervals, relevant)
 
 
 def joint_laws(source: PointSet, *, delta: float | None, draws: int, level: float) -> Iterator[JointLaw]:
-    """A joint law for every curve whose data was varied, or what stands in its way."""
+    """A joint law for every curve with varying data, or the reason why there is none."""
     for curve in sorted({point.curve for point in source.points}):
-        points = [p for p in _fresh(source.points) if p.curve == curve and p.examples]
+        points = [p for p in _single_epoch(source.points) if p.curve == curve and p.examples]
         if not varies_data(points):
             continue
         grid, names = _grid(points, source.zero_loss)
@@ -118,8 +118,8 @@ def _grid(points: Sequence[Point], zero: float) -> tuple[Grid, list[str]]:
     return Grid(n, d, y, runs, zero), [f"{x:.4g} GFLOP, {examples:,} examples" for x, examples in losses]
 
 
-def _fresh(points: Sequence[Point]) -> list[Point]:
-    """Runs of at most one pass: with more, early stopping decides the examples, and none of them is new."""
+def _single_epoch(points: Sequence[Point]) -> list[Point]:
+    """Runs of at most one epoch; with more, examples repeat and early stopping determines their number."""
     return [point for point in points if point.passes is None or point.passes <= 1]
 
 
@@ -130,6 +130,6 @@ def _by_size(points: Sequence[Point]) -> dict[tuple[str, float], list[Point]]:
     return found
 
 
-def _studied(examples: Sequence[int | None]) -> bool:
+def _varies(examples: Sequence[int | None]) -> bool:
     known = [count for count in examples if count]
     return bool(known) and max(known) >= STUDIED_RATIO * min(known)

@@ -1,11 +1,11 @@
 """Scaling laws fitted by variable projection.
 
-Given the exponent c, the floor E and the amplitude A of `y = E + A g(x; c)` are a non-negative least squares
-problem with one answer; only c is searched, on a grid and then by a bracketed root of the gradient. There
-are no starting values to choose and no optimizer tolerance to trust.
+For a fixed exponent c, the floor E and the amplitude A of `y = E + A g(x; c)` solve a non-negative least
+squares problem with a unique solution; only c is searched, on a grid and then by a bracketed root of the
+gradient. There are no initial values and no optimizer tolerances to choose.
 
-All numbers are in the unit of the metric. `zero` is the value of y at which the loss itself is 0 (-100 for a
-relative LogLoss in percent), so that E >= zero and A >= 0 say: a loss is positive and falls with compute.
+All numbers are in the unit of the metric. `zero` is the value of y at which the loss is 0 (-100 for a
+relative LogLoss in percent): E >= zero and A >= 0 mean that the loss is positive and falls with compute.
 
 Golub and Pereyra 1973, https://doi.org/10.1137/0710036; why not gradient descent on all of E, A, c:
 Besiroglu et al. 2024, https://arxiv.org/abs/2404.10102.
@@ -43,16 +43,16 @@ class Sizes:
 
     @property
     def seed_variance(self) -> float | None:
-        """Variance of a single run around its size's mean, None without repeated sizes."""
+        """Variance of a single run around its size's mean; None without repeated sizes."""
         return self.spread_ss / self.spread_df if self.spread_df else None
 
     @property
     def decades(self) -> float:
-        """Width of the range of sizes in powers of ten."""
+        """Range of the sizes in decades."""
         return float(np.log10(self.x[-1] / self.x[0]))
 
     def smallest(self, count: int) -> "Sizes":
-        """The `count` smallest sizes; the pooled seed noise is kept, it does not depend on size."""
+        """The `count` smallest sizes; the pooled seed noise is kept, as it does not depend on size."""
         x, y, runs = self.x[:count], self.y[:count], self.runs[:count]
         return Sizes(x, y, runs, self.spread_ss, self.spread_df, self.zero)
 
@@ -61,7 +61,7 @@ class Sizes:
 class Fit:
     """A law y = level + amplitude g(x; exponent) fitted to `sizes`; `rss` is weighted by runs.
 
-    `parameters` are what the form calls these three, except a level that was given.
+    `parameters` are named by the form and exclude a fixed level.
     """
 
     sizes: Sizes
@@ -83,19 +83,20 @@ class Fit:
 
     @property
     def df(self) -> int:
-        """Sizes left over after the parameters."""
+        """Degrees of freedom: sizes minus parameters."""
         return len(self.sizes.x) - len(self.form.parameters)
 
     @property
     def rmse(self) -> float:
-        """Root of the weighted mean square of the residuals, in the unit of the metric."""
+        """Weighted root mean square of the residuals, in the unit of the metric."""
         return float(np.sqrt(self.rss / np.sum(self.sizes.runs)))
 
     @property
     def aicc(self) -> float | None:
         """AICc with the variance counted as a parameter; None when there are too few sizes.
 
-        Hurvich and Tsai 1989, https://doi.org/10.1093/biomet/76.2.297. Exact fits count as ones to rounding.
+        Hurvich and Tsai 1989, https://doi.org/10.1093/biomet/76.2.297. The RMSE is at least the rounding
+        error.
         """
         count, free = len(self.sizes.x), len(self.form.parameters) + 1
         if count - free - 1 <= 0:
@@ -121,7 +122,7 @@ def sizes_of(x: Sequence[float], y: Sequence[float], *, zero: float = 0.0) -> Si
 def fit(sizes: Sizes, form: Form = POWER, *, floor: float | None = None) -> Fit | None:
     """Fit one form to a curve; None when there are fewer sizes than parameters.
 
-    `floor` is the known floor of a form that takes one, by default zero loss.
+    `floor` is the floor of a form with a known floor, by default zero loss.
     """
     if len(sizes.x) < len(form.parameters):
         return None
@@ -133,7 +134,7 @@ def fit(sizes: Sizes, form: Form = POWER, *, floor: float | None = None) -> Fit 
 
 @dataclass(frozen=True, slots=True)
 class Projection:
-    """The best E and A for one exponent; `amplitude` is the one at the center of x."""
+    """The best E and A for one exponent; `amplitude` is for x divided by the center."""
 
     floor: float
     amplitude: float
@@ -200,7 +201,7 @@ def _fit_line(sizes: Sizes, form: Form) -> Fit:
 
 
 def f_test(simple: Fit, full: Fit) -> float | None:
-    """p value of the extra parameters of `full` over the nested `simple`; None without spare sizes."""
+    """p value of the extra parameters of `full` over the nested `simple`; None without degrees of freedom."""
     extra = simple.df - full.df
     if full.df <= 0 or extra <= 0 or full.rss <= 0:
         return None

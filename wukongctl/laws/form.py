@@ -1,7 +1,7 @@
-"""What a form of law is: y = level + amplitude g(x; c), where g falls with x.
+"""The form of a law: y = level + amplitude g(x; c), where g falls with x.
 
 A new form is a subclass in a file of its own, its instance in `forms.FORMS` and its name in
-`config.report.FormName`. Fits, intervals, gates and reports take everything else from the object.
+`config.report.FormName`. Fits, intervals, gates and reports get everything else from the object.
 """
 
 from abc import ABC, abstractmethod
@@ -17,7 +17,7 @@ Floor: TypeAlias = Literal["free", "zero", "known"]
 
 
 class Form(ABC):
-    """One form; `equation` is for people.
+    """One form; `equation` is shown in reports.
 
     With `exponents`, the ascending values of c to search, the parameters are E (where the floor is free), A
     and c, and E >= zero loss and A >= 0 hold. Without, g has no c: the form is a line p + q (-g) without
@@ -34,7 +34,7 @@ class Form(ABC):
         """g(x; c), broadcast."""
 
     def basis_at_log(self, log_x: Array, c: float | Array) -> Array:
-        """g from ln x, broadcast; override it where that is cheaper."""
+        """g from ln x, broadcast; override it where this is cheaper."""
         return self.basis(np.exp(log_x), c)
 
     def decay(self, x: Array, c: float) -> Array:
@@ -42,16 +42,16 @@ class Form(ABC):
         raise NotImplementedError
 
     def center(self, x: Array) -> float:  # noqa: ARG002 some forms need it
-        """What x is divided by for the fit, so that level, amplitude and c are least entangled."""
+        """The value that x is divided by for the fit, to decorrelate level, amplitude and c."""
         return 1.0
 
     def scale(self, c: float | Array, center: float) -> float | Array:  # noqa: ARG002 some forms need it
-        """What the amplitude of x / center is multiplied by to be that of x."""
+        """The factor from the amplitude of x / center to the amplitude of x."""
         return np.ones_like(c)
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """Their names, in the order of the equation."""
+        """Names of the parameters, in the order of the equation."""
         if self.exponents is None:
             return "p", "q"
         return ("E", "A", "c") if self.floor == "free" else ("A", "c")
@@ -74,5 +74,5 @@ class Form(ABC):
 
 
 def geometric_mean(x: Array) -> float:
-    """The middle of the sizes on a logarithmic axis."""
+    """The geometric mean of x."""
     return float(np.exp(np.mean(np.log(x))))

@@ -1,4 +1,4 @@
-"""All forms of laws. A curve is fitted by one of them; the report compares it with the others."""
+"""All forms of laws. A curve is fitted with one of them; the report compares it with the others."""
 
 from wukongctl.config.report import FormName
 from wukongctl.laws.form import Form

@@ -1,8 +1,8 @@
-"""What the points leave open: profile-likelihood intervals, bands and a test of the law's own prediction.
+"""Profile-likelihood intervals and bands of a law, and the prediction of held-out sizes.
 
-A law is kept when its weighted sum of squares exceeds the best one by less than s^2 F(1, df). For one
-exponent the laws kept form an ellipse in (E, A) cut by E >= zero and A >= 0; every interval here is the
-extent of the union of those regions over all exponents, so no interval relies on a quadratic approximation.
+A law is in the confidence region when its weighted sum of squares exceeds the best one by less than
+s^2 F(1, df). For a fixed exponent these laws form an ellipse in (E, A) cut by E >= zero and A >= 0. Every
+interval is the extent of the union of these slices over all exponents, without a quadratic approximation.
 
 Bates and Watts 1988, Nonlinear Regression Analysis, chapter 6, https://doi.org/10.1002/9780470316757.
 """
@@ -22,13 +22,13 @@ NoiseSource: TypeAlias = Literal["residuals", "residuals and seeds", "seeds"]
 
 SWEEP_SIZE = 400
 ROUNDING = 1e-14
-"""Of a residual, as a share of the loss: some tens of units in the last place."""
+"""Rounding error of a residual relative to the loss: some tens of units in the last place."""
 LACK_OF_FIT_RATIO = 4.0
 
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """The variance of one run around the law, with the degrees of freedom it was estimated from."""
+    """The variance of one run around the law, with its degrees of freedom."""
 
     variance: float
     df: int
@@ -36,7 +36,7 @@ class Noise:
 
 
 def noise(law: Fit) -> Noise | None:
-    """Pool residuals and seed spread, unless the residuals are far larger; None when nothing is left over.
+    """Noise pooled from residuals and seeds unless residuals are far larger; None without degrees of freedom.
 
     With lack of fit the sizes, not the runs, are the independent observations.
     """
@@ -57,10 +57,10 @@ def lacks_fit(law: Fit) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """The laws the points do not exclude, as slices of constant exponent; arrays are (C,) over exponents.
+    """The confidence region of a law, as slices of constant exponent; arrays are (C,) over exponents.
 
     Within a slice a law is `level + A (x^-c - mean)`, with x centered and `mean` the weighted mean of x^-c:
-    the two numbers are then uncorrelated and rounding does no harm even where x^-c is nearly constant.
+    the two are then uncorrelated, and numerically stable even where x^-c is nearly constant.
     """
 
     law: Fit
@@ -70,7 +70,7 @@ class Region:
 
     @property
     def form(self) -> Form:
-        """The form of the laws."""
+        """The form of the law."""
         return self.law.form
 
     @property
@@ -80,7 +80,7 @@ class Region:
 
     @property
     def cutoff(self) -> float:
-        """The largest sum of squares a kept law may have."""
+        """The largest sum of squares in the region."""
         return self.law.rss + self.noise.variance * self.quantile
 
     def extent(self, at_level: Array, at_amplitude: Array) -> Interval:
@@ -113,7 +113,7 @@ class Region:
         return middle - float(below), middle + float(above)
 
     def _basis_at(self, x: float | Array) -> Array:
-        """The falling function of x that A multiplies: (C,), or (C, k) for the sizes."""
+        """g(x; c), which A multiplies: (C,), or (C, k) for the sizes."""
         log_x = np.log(np.asarray(x) / self._center)
         return self.form.basis_at_log(log_x, self.exponents.reshape(-1, *[1] * log_x.ndim))
 
@@ -130,10 +130,10 @@ class Region:
         return np.average(self._basis, axis=1, weights=self.sizes.runs)
 
     def _slack(self, rss: Array) -> Array:
-        """How far the sum of squares may still grow; NaN where it is already too large.
+        """The margin up to the cutoff of the sum of squares; NaN where it is exceeded.
 
-        Rounding is forgiven at the best exponent, which is in the region by definition: also where the points
-        lie on their law, so that all of the sum is rounding.
+        Rounding errors are tolerated, so that the best exponent is in the region even where the points lie
+        exactly on the law.
         """
         slack = self.cutoff - rss
         rounding = np.sum(self.sizes.runs * (ROUNDING * self.sizes.y) ** 2)
@@ -141,7 +141,7 @@ class Region:
         return np.where(slack >= 0, slack, np.where(slack >= -tolerance, 0.0, np.nan))
 
     def _inside(self, u: Array, s: Array) -> Array:
-        """Extremes on the ellipse of each slice, NaN where they break a bound: (2, C)."""
+        """Extremes on the ellipse of each slice, NaN where they violate a bound: (2, C)."""
         sizes, mean = self.sizes, self._mean
         deviation = self._basis - mean[:, None]
         weight, moment = np.sum(sizes.runs), np.sum(sizes.runs * deviation**2, axis=1)
@@ -159,7 +159,7 @@ class Region:
         return np.where(feasible, value, np.nan)
 
     def _edge(self, u: Array, s: Array) -> Array:
-        """Extremes where E or A sits on its bound: (2 or 4, C). A fixed floor is E's edge alone."""
+        """Extremes where E or A is at its bound: (2 or 4, C). With a fixed floor only E is."""
         if self.form.exponents is None:
             return np.full((1, len(u)), np.nan)
         floor = self.sizes.zero if self.form.has_free_level else self.law.level
@@ -174,8 +174,8 @@ class Region:
         if not self.form.has_free_level:
             return on_floor
         flat = np.average(sizes.y, weights=sizes.runs)
-        room = self._slack(np.full(len(u), np.sum(sizes.runs * (sizes.y - flat) ** 2)))
-        levels = np.maximum(flat + both * np.sqrt(room / np.sum(sizes.runs)), sizes.zero)
+        slack_flat = self._slack(np.full(len(u), np.sum(sizes.runs * (sizes.y - flat) ** 2)))
+        levels = np.maximum(flat + both * np.sqrt(slack_flat / np.sum(sizes.runs)), sizes.zero)
         return np.concatenate([on_floor, u * levels])
 
 
@@ -199,9 +199,9 @@ def _exponent_interval(law: Fit, grid: Array, cutoff: float) -> Interval:
         return project(law.sizes, law.form, c, floor).rss - cutoff
 
     def end(outward: Array) -> float:
-        """The outermost crossing among exponents ordered away from the best one."""
-        kept = [i for i, c in enumerate(outward) if excess(c) <= 0]
-        inside, after = (outward[kept[-1]], kept[-1] + 1) if kept else (best, 0)
+        """The outermost crossing among exponents in order of distance from the best one."""
+        included = [i for i, c in enumerate(outward) if excess(c) <= 0]
+        inside, after = (outward[included[-1]], included[-1] + 1) if included else (best, 0)
         if after == len(outward) or excess(inside) >= 0:
             return float(inside)
         return float(optimize.root_scalar(excess, bracket=(inside, outward[after]), xtol=1e-14).root)
@@ -209,15 +209,15 @@ def _exponent_interval(law: Fit, grid: Array, cutoff: float) -> Interval:
     return end(grid[grid < best][::-1]), end(grid[grid > best])
 
 
-# --- the law's own prediction -----------------------------------------------------------------------------
+# --- held-out sizes ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class HiddenSize:
     """A size left out of the fit: observed and predicted loss, `error` = predicted - observed.
 
-    `interval` is the 95 % predictive interval of the mean of as many runs as were observed; `distance` is in
-    units of the logarithmic range of the sizes that were kept.
+    `interval` is the 95 % prediction interval for the mean of as many runs as were observed; `distance` is
+    relative to the logarithmic range of the fitted sizes.
     """
 
     x: float
@@ -233,7 +233,7 @@ class HiddenSize:
 
 @dataclass(frozen=True, slots=True)
 class Extrapolation:
-    """The prediction with the `hidden` largest sizes left out, and its root mean squared log errors."""
+    """The prediction of the `hidden` largest sizes by a fit without them, with RMS log errors."""
 
     hidden: int
     sizes: tuple[HiddenSize, ...]
@@ -245,7 +245,7 @@ class Extrapolation:
 def extrapolate(
     law: Fit, *, floor: float | None = None, hidden: int = 1, level: float = 0.95
 ) -> Extrapolation | None:
-    """Hide the largest sizes, refit the same form and predict them; None when too few sizes remain."""
+    """Refit the same form without the largest sizes and predict them; None when too few sizes remain."""
     sizes = law.sizes
     kept = sizes.smallest(len(sizes.x) - hidden)
     refit, line = fit(kept, law.form, floor=floor), fit(kept, LOG_LINEAR)

@@ -1,8 +1,8 @@
-"""Loss over size and data at once: L = E + A N^-a + B D^-b.
+"""The joint law of size and data: L = E + A N^-a + B D^-b.
 
-Given both exponents, E, A and B are a non-negative least squares problem (variable projection), so only two
-numbers are searched: on a grid, then by least squares on all five with the scale of the objective removed.
-A and B mean nothing without their exponents; compare predicted losses and exponents between fits, never A, B.
+For fixed exponents, E, A and B solve a non-negative least squares problem (variable projection), so only two
+parameters are searched: on a grid, then by rescaled least squares over all five. A and B have no meaning
+without their exponents: compare predicted losses and exponents between fits, never A and B.
 
 Hoffmann et al. 2022, https://arxiv.org/abs/2203.15556; Besiroglu et al. 2024,
 https://arxiv.org/abs/2404.10102.
@@ -53,7 +53,7 @@ class Grid:
 class JointFit:
     """The joint law of one model; `parameters` take N and D in their own units.
 
-    `intervals` are percentiles of a bootstrap, `outliers` the indices of points far off.
+    `intervals` are bootstrap percentiles, `outliers` the indices of points far from the law.
     """
 
     grid: Grid
@@ -71,10 +71,10 @@ class JointFit:
 
 
 def obstacle(grid: Grid) -> str | None:
-    """Why these points cannot carry a joint law, None when they can."""
+    """Why a joint law cannot be fitted to these points; None when it can."""
     distinct = len(set(zip(grid.n, grid.d, strict=True)))
     if distinct < WANTED_POINTS:
-        return f"{distinct} combinations of size and data, {WANTED_POINTS} are needed"
+        return f"{distinct} combinations of size and data, at least {WANTED_POINTS} are needed"
     for values, name in ((grid.n, "sizes"), (grid.d, "amounts of data")):
         if values.max() < WANTED_RANGE * values.min():
             return f"{name} span less than a factor of ten"
@@ -84,18 +84,18 @@ def obstacle(grid: Grid) -> str | None:
 
 
 def fit_joint(grid: Grid, *, delta: float | None = None, draws: int = 0, level: float = 0.95) -> JointFit:
-    """Fit the law by weighted least squares, or by Huber's loss of log residuals with threshold `delta`.
+    """Fit the law by weighted least squares, or by the Huber loss of log residuals with threshold `delta`.
 
     `draws` of a wild bootstrap over the points give percentile intervals (least squares only).
     """
     theta, converged = _polish(grid, _start(grid), delta)
     parameters = _named(grid, theta)
-    nothing = NEGLIGIBLE * float(np.max(grid.y - grid.zero))
+    negligible = NEGLIGIBLE * float(np.max(grid.y - grid.zero))
     bounds = {
-        "E": theta[0] <= nothing,
-        "A": theta[1] <= nothing,
+        "E": theta[0] <= negligible,
+        "A": theta[1] <= negligible,
         "a": not LOW * 1.001 < theta[2] < HIGH * 0.999,
-        "B": theta[3] <= nothing,
+        "B": theta[3] <= negligible,
         "b": not LOW * 1.001 < theta[4] < HIGH * 0.999,
     }
     at_bound = tuple(name for name, active in bounds.items() if active)
@@ -152,9 +152,9 @@ def _polish(grid: Grid, start: Array, delta: float | None) -> tuple[Array, bool]
 
 
 def _project(grid: Grid, y: Array, a: Array, b: Array) -> tuple[Array, Array]:
-    """Best non-negative E, A, B and their sum of squares for losses y: (R, k), exponents a, b: (R, G).
+    """Best non-negative E, A, B and their sums of squares for losses y: (R, k), exponents a, b: (R, G).
 
-    R = 1 broadcasts in either. Every subset of the three columns is solved; the best feasible one is kept.
+    R = 1 broadcasts in either. All subsets of the three columns are solved; the best feasible one is used.
     """
     n, d = np.log(grid.n / grid.scale_n), np.log(grid.d / grid.scale_d)
     columns = np.stack(
@@ -184,7 +184,7 @@ def _project(grid: Grid, y: Array, a: Array, b: Array) -> tuple[Array, Array]:
 def _bootstrap(
     grid: Grid, theta: Array, residual: Array, draws: int, level: float
 ) -> dict[str, tuple[float, float]]:
-    """Percentile intervals; every point keeps the size of its residual and gets a random sign and weight."""
+    """Percentile intervals of a wild bootstrap: residuals are multiplied by random weights."""
     inflated = residual / np.maximum(1 - _leverage(grid, theta), 0.05)
     y = _law(grid, theta) + inflated * webb(draws, len(grid.y))
     a, b = np.full(draws, theta[2]), np.full(draws, theta[4])
@@ -209,7 +209,7 @@ def _bootstrap(
 
 
 def _leverage(grid: Grid, theta: Array) -> Array:
-    """How much each point pulls the law to itself: fitted residuals are too small by this share (HC3)."""
+    """Leverage of each point: residuals are too small by this fraction (HC3)."""
     n, d = np.log(grid.n / grid.scale_n), np.log(grid.d / grid.scale_d)
     size, data = np.exp(-theta[2] * n), np.exp(-theta[4] * d)
     slopes = [np.ones_like(n), size, -theta[1] * size * n, data, -theta[3] * data * d]
@@ -225,14 +225,15 @@ def _range(values: Sequence[float], tails: Sequence[float]) -> tuple[float, floa
 def webb(draws: int, count: int, *, seed: int = 0) -> Array:
     """Webb's six-point weights, mean 0 and variance 1: (draws, count).
 
-    Better than signs alone when there are few clusters. Webb 2023, https://doi.org/10.1111/caje.12661.
+    More accurate than Rademacher weights when there are few clusters. Webb 2023,
+    https://doi.org/10.1111/caje.12661.
     """
     points = np.sqrt([1.5, 1.0, 0.5])
     return np.random.default_rng(seed).choice(np.concatenate([-points, points]), (draws, count))
 
 
 def _outliers(grid: Grid, theta: Array) -> tuple[int, ...]:
-    """Points far from the law by the robust standard deviation of log residuals."""
+    """Indices of points whose log residual exceeds OUTLIER_SDS robust standard deviations."""
     log = np.log(np.maximum(_law(grid, theta), 1e-300) / (grid.y - grid.zero))
     spread = 1.4826 * float(np.median(np.abs(log - np.median(log))))
     if spread <= ROUNDING:

@@ -1,4 +1,4 @@
-"""A straight line in the logarithm of x: y = p + q ln x. The guess that a law has to beat."""
+"""A straight line in ln x: y = p + q ln x. The baseline that a law has to beat."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from wukongctl.laws.form import Array, Form, geometric_mean
 
 
 class LogLinear(Form):
-    """p, the value at x = 1, and q."""
+    """The log-linear form; p is the value at x = 1."""
 
     name = "loglin"
     equation = "y = p + q ln x"

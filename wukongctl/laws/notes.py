@@ -1,4 +1,4 @@
-"""What limits a fitted law, as stable codes, each with an explanation in plain words."""
+"""Limitations of a fitted law, as stable codes with explanations."""
 
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
@@ -27,21 +27,21 @@ NoteCode: TypeAlias = Literal[
 ]
 
 EXPLANATIONS: dict[NoteCode, str] = {
-    "few_sizes": "Fewer sizes than the number of parameters plus two: almost any curve would fit.",
-    "short_range": "The sizes span less than a factor of ten in compute, too little to see a curve bend.",
-    "floor_not_identified": "The floor E is not pinned down: zero loss or the best loss so far could be it.",
-    "exponent_weak": "The exponent c is known to no better than a factor of four; do not quote it alone.",
-    "bound_hit": "The best fit sits on the edge of what was allowed; its parameters are not estimates.",
-    "curvature_undecided": "A law with a free floor and one without describe the points about equally well: "
-    "the points cannot tell endless improvement from saturation.",
-    "lack_of_fit": "Sizes scatter around the curve far more than seeds do: something besides size changed, "
+    "few_sizes": "There are fewer sizes than parameters plus two: almost any law would fit.",
+    "short_range": "The sizes span less than a factor of ten in compute, too little to identify curvature.",
+    "floor_not_identified": "The floor E is not identified: its interval reaches zero loss or the best loss.",
+    "exponent_weak": "The interval of the exponent c spans more than a factor of four; do not quote c alone.",
+    "bound_hit": "The best fit is at a bound of the parameters, so they are not estimates.",
+    "curvature_undecided": "Laws with and without a free floor fit about equally well: the points do not "
+    "distinguish continued improvement from saturation.",
+    "lack_of_fit": "Sizes scatter around the law far more than seeds do: something besides size varies, "
     "or the form is wrong.",
-    "single_seed": "Some sizes were trained with one seed only, so their noise is not measured.",
-    "unequal_data": "The runs saw different numbers of examples or passes: size is not all that changed.",
-    "unequal_params": "Runs of one size differ in their parameters: different models that cost the same.",
-    "nonmonotone": "Somewhere a larger model has a higher mean loss than the next smaller one.",
-    "multi_epoch": "Examples were seen more than once; repeated passes change click models abruptly.",
-    "test_set_reused": "The plotted split also selected the checkpoints, so its loss is too good.",
+    "single_seed": "Some sizes were trained with a single seed, so their noise is unknown.",
+    "unequal_data": "The runs differ in their numbers of examples or epochs, not only in size.",
+    "unequal_params": "Runs of equal cost differ in their parameters: they are different models.",
+    "nonmonotone": "Some size has a higher mean loss than the next smaller one.",
+    "multi_epoch": "Some runs were trained for more than one epoch; click models can overfit abruptly there.",
+    "test_set_reused": "Checkpoints were selected on the plotted split, so its loss is biased low.",
 }
 
 WEAK_EXPONENT_RATIO = 4.0
@@ -52,7 +52,7 @@ ADVISED_SIZES, ADVISED_DECADES, ADVISED_SEEDS = 5, 1.5, 3
 
 
 def is_descriptive(sizes: Sizes, law: Fit | None) -> bool:
-    """Whether a curve only shows itself: too few sizes, range or seeds, or a law that does not fit."""
+    """Whether a curve only describes its runs: too few sizes, range or seeds, or lack of fit."""
     return (
         len(sizes.x) < ADVISED_SIZES
         or sizes.decades < ADVISED_DECADES
@@ -93,7 +93,7 @@ def notes_of(
 
 
 def differ_at_one_cost(points: Sequence[Point]) -> bool:
-    """Whether runs of one size are different models, which only their parameters tell."""
+    """Whether runs of one size have different numbers of dense parameters, and so are different models."""
     known = {(p.x, p.dense_params) for p in points if p.dense_params is not None}
     return len(known) > len({gflop for gflop, _ in known})
 
@@ -109,7 +109,7 @@ def _is_weak(law: Fit, intervals: dict[str, Interval]) -> bool:
 
 
 def _curvature_is_decided(pure: Fit | None, floored: Fit | None) -> bool:
-    """Whether AICc (by at least 4) and the F-test choose the same one of the two nested laws."""
+    """Whether AICc (by at least 4) and the F-test prefer the same of the two nested laws."""
     if pure is None or floored is None or pure.aicc is None or floored.aicc is None:
         return False
     p = f_test(pure, floored)

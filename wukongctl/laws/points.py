@@ -1,7 +1,7 @@
 """The points of a scaling law: one per finished run, read from run folders or from a CSV table.
 
-A point set knows what its numbers mean: the metric, the split, the FLOP convention and the floor, the loss
-no model can go below. Runs that cannot be compared are refused here, before anything is fitted.
+A point set records the metric, the split, the FLOP convention and the floor, which is the irreducible loss.
+Runs that are not comparable are rejected here, before anything is fitted.
 """
 
 import math
@@ -17,7 +17,7 @@ from wukongctl.runs.folders import Run, run_folders
 from wukongctl.runs.warning_groups import LabeledWarning
 
 LARGEST_GFLOP, LARGEST_LOSS = 1e15, 1e6
-"""Of a CSV: fits of larger numbers, or of compute smaller than one over it, leave the range of floats."""
+"""Limits of CSV values: compute also has to be at least 1 / LARGEST_GFLOP. Fits beyond them overflow."""
 METRICS: tuple[Metric, ...] = ("logloss", "relative_logloss", "excess_logloss")
 REQUIRED_COLUMNS = ("model", "gflop_per_example")
 OPTIONAL_COLUMNS = ("seed", "examples", "dense_params")
@@ -45,7 +45,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Excluded:
-    """A run that enters no fit, and why: `diverged`, `unfinished`, or what its line in a CSV says."""
+    """A run that is not fitted, and why: `diverged`, `unfinished`, or the reason in its line of a CSV."""
 
     curve: str
     x: float
@@ -57,7 +57,7 @@ class Excluded:
 
 @dataclass(frozen=True, slots=True)
 class PointSet:
-    """Comparable points with the meaning of their numbers.
+    """Comparable points and what they measure.
 
     `floor` is the known irreducible loss in the unit of the metric (0 for excess LogLoss); `bayes_logloss` is
     the LogLoss of the true probabilities, known for generated data only.
@@ -73,7 +73,7 @@ class PointSet:
     bayes_logloss: float | None = None
     excluded: tuple[Excluded, ...] = ()
     without_flops: tuple[str, ...] = ()
-    """Runs of models that have none, as LightGBM, and so no place on the axis."""
+    """Runs of models without a FLOP count, such as LightGBM."""
     warnings: tuple[LabeledWarning, ...] = ()
     """Warnings of the fitted runs."""
     axis: Axis = COMPUTE
@@ -91,9 +91,9 @@ def read_csv(path: Path) -> PointSet:
     """Read `model, gflop_per_example` and a loss, one run per line.
 
     The loss is `logloss`, `relative_logloss` (percent) or `excess_logloss` (over the Bayes optimum).
-    Optional: `seed`, `examples`, `dense_params`, `passes` (over the data); other columns are ignored. A loss
-    of `diverged`, `nan` or `inf`, or a reason in `excluded`, lists the run without fitting it. Raises
-    `RecipeError` with the position of every bad cell.
+    Optional: `seed`, `examples`, `dense_params`, `passes` (epochs); other columns are ignored. Runs with a
+    loss of `diverged`, `nan` or `inf`, or with a reason in `excluded`, are listed but not fitted. Raises
+    `RecipeError` with the position of every invalid cell.
     """
     table = CsvTable.read(path)
     column = table.check_header(
@@ -112,11 +112,13 @@ def read_csv(path: Path) -> PointSet:
         elif entry is not None:
             first = seen.setdefault(_identity(entry), row.line)
             if first != row.line:
-                table.complain(row, "model", f"the same run as line {first}", "number the seeds in `seed`")
+                table.add_problem(
+                    row, "model", f"the same run as line {first}", "give each run its own `seed`"
+                )
             points.append(entry)
     table.raise_problems()
     if not points:
-        raise UsageError(f"no finished run in `{path}`", hint="add one line per run")
+        raise UsageError(f"no finished run in `{path}`", hint="add a line per run")
     floor = 0.0 if metric == "excess_logloss" else None
     return PointSet(_in_order(points), metric, floor=floor, excluded=tuple(excluded))
 
@@ -124,33 +126,35 @@ def read_csv(path: Path) -> PointSet:
 def _compute(table: CsvTable, row: CsvRow) -> float | None:
     gflop = table.number(row, "gflop_per_example", float)
     if gflop is not None and gflop <= 0:
-        table.complain(row, "gflop_per_example", f"`{gflop:g}` is not positive")
+        table.add_problem(row, "gflop_per_example", f"`{gflop:g}` is not positive")
     elif gflop is not None and not 1 / LARGEST_GFLOP <= gflop <= LARGEST_GFLOP:
-        table.complain(row, "gflop_per_example", f"`{gflop:g}` GFLOP is beyond any model")
+        table.add_problem(row, "gflop_per_example", f"`{gflop:g}` GFLOP is out of range")
     return gflop
 
 
 def _loss(table: CsvTable, row: CsvRow, metric: Metric) -> float | None:
     loss = table.number(row, metric, float)
     if loss is not None and abs(loss) > LARGEST_LOSS:
-        table.complain(row, metric, f"`{loss:g}` is no loss", "or a run that `diverged`?")
+        table.add_problem(row, metric, f"`{loss:g}` is out of range", "write `diverged` if the run did")
     if loss is not None and loss < 0 and metric == "logloss":
-        table.complain(row, metric, f"`{loss:g}`: a LogLoss is not negative", "or a `relative_logloss`?")
+        table.add_problem(
+            row, metric, f"`{loss:g}` is negative", "name the column `relative_logloss` if it is one"
+        )
     return loss
 
 
 def _csv_entry(table: CsvTable, row: CsvRow, metric: Metric) -> Point | Excluded | None:
-    """The run of one line, or None with the problems remembered by the table."""
+    """The run of one line, or None after recording its problems in the table."""
     before = len(table.problems)
     curve = row.cells.get("model", "")
     if not curve:
-        table.complain(row, "model", "`model` is empty")
+        table.add_problem(row, "model", "`model` is empty")
     gflop = _compute(table, row)
     seed, examples, dense = (table.number(row, name, int, optional=True) for name in OPTIONAL_COLUMNS)
     passes = table.number(row, PASSES_COLUMN, float, optional=True)
     for name, count in (("examples", examples), ("dense_params", dense), (PASSES_COLUMN, passes)):
         if count is not None and count <= 0:
-            table.complain(row, name, f"`{count}` is not positive")
+            table.add_problem(row, name, f"`{count}` is not positive")
     diverged = row.cells.get(metric, "").lower() in DIVERGED_CELLS
     loss = None if diverged else _loss(table, row, metric)
     if len(table.problems) > before or gflop is None:
@@ -169,20 +173,20 @@ def read_runs(paths: Sequence[Path], *, split: str | None = None, metric: Metric
     """Read run folders, or folders of run folders, as one comparable point set.
 
     The split is `test` where every run has it, else `valid`; the metric is `excess_logloss` where every run
-    has it, else `logloss`. A run repeated to the same loss counts once, one whose model has no FLOPs not at
-    all. Raises `UsageError` when runs differ in data or in FLOP convention, when two of one size and seed
-    differ in loss, or when nothing is finished.
+    has it, else `logloss`. Repeated runs with the same loss count once; runs of models without a FLOP count
+    are omitted. Raises `UsageError` when runs differ in data or FLOP convention, when two runs of one size
+    and seed differ in loss, or when no run is finished.
     """
     found = [Run.read(folder) for folder in run_folders(paths)]
     runs = [run for run in found if run.gflop is not None]
     if not runs:
         raise UsageError(
-            "none of these runs has FLOPs, so there is no curve to fit",
-            hint="`wukongctl compare` compares them with others",
+            "no run has a FLOP count, so there is no curve to fit",
+            hint="use `wukongctl compare` for these models",
         )
     done = [run for run in runs if run.status == "complete"]
     if not done:
-        raise UsageError(f"no finished run among {len(runs)}", hint="`wukongctl runs ls` shows their states")
+        raise UsageError(f"no finished run among {len(runs)}", hint="`wukongctl runs ls` shows their status")
     fingerprint = _only("data fingerprint", runs, lambda run: str(run.get("data", "fingerprint")))
     convention = _only("FLOP convention", runs, lambda run: str(run.get("flops", "convention")))
     split = split or _common_split(done)
@@ -231,11 +235,11 @@ def _excluded(run: Run) -> Excluded:
 
 
 def _size(run: Run) -> float:
-    """Its place on the axis, which has none for 0 FLOP."""
+    """GFLOP per example, which has to be positive on a logarithmic axis."""
     if not run.gflop:
         raise UsageError(
-            f"run `{run.folder}` costs 0 FLOP by the convention, so it has no place on the axis",
-            hint="leave it out: name the other runs one by one",
+            f"run `{run.folder}` costs 0 FLOP by the convention and cannot be placed on a logarithmic axis",
+            hint="pass the other runs one by one",
         )
     return run.gflop
 
@@ -248,7 +252,7 @@ def _only(name: str, runs: Sequence[Run], value_of: Callable[[Run], str]) -> str
             raise UsageError(
                 f"runs differ in {name}: `{first.folder}` has `{value_of(first)}`, "
                 f"`{run.folder}` has `{value_of(run)}`",
-                hint="report comparable runs separately",
+                hint="report on comparable runs only",
             )
     return value_of(first)
 
@@ -267,26 +271,26 @@ def _common_metric(runs: Sequence[Run], split: str) -> Metric:
 
 
 def _distinct(points: Iterable[Point]) -> list[Point]:
-    """Each run once: two sweeps may have trained the same recipe with the same seed, to the same loss."""
+    """Each run once: two sweeps may contain the same recipe, seed and loss."""
     seen: dict[tuple[object, ...], Point] = {}
     for point in points:
         first = seen.setdefault(_identity(point), point)
         if first.loss != point.loss:
             raise UsageError(
                 f"`{first.run}` and `{point.run}` are the same size of `{point.curve}` with the same seed",
-                hint="leave one out, or give them different `curve` labels",
+                hint="leave one out, or set different `curve` labels",
             )
     return list(seen.values())
 
 
 def _identity(point: Point) -> tuple[object, ...]:
-    """What makes two points the same run; without a seed only an identical loss gives them away."""
+    """The key by which two points are the same run; without a seed it includes the loss."""
     anonymous = point.loss if point.seed is None else None
     return (point.curve, point.x, point.dense_params, point.examples, point.seed, anonymous)
 
 
 def _in_order(points: Iterable[Point]) -> tuple[Point, ...]:
-    """Points in an order that does not depend on the order of the input."""
+    """Points sorted, independent of the order of the input."""
     return tuple(
         sorted(
             points,

@@ -14,7 +14,7 @@ class PowerLaw(Form):
 
     def __init__(self, name: FormName, equation: str, floor: Floor) -> None:
         self.name, self.equation, self.floor = name, equation, floor
-        # With a free floor, c below 1e-3 is a straight line in ln x and E is lost.
+        # With a free floor, laws with c below 1e-3 are straight lines in ln x and E is not identified.
         self.exponents = np.geomspace(1e-3 if floor == "free" else 1e-6, LARGEST_EXPONENT, GRID_SIZE)
 
     def basis(self, x: Array, c: float | Array) -> Array:

@@ -1,8 +1,8 @@
-"""The same laws under Huber's loss of log residuals, as Chinchilla was fitted.
+"""Robust fits by the Huber loss of log residuals, as in Chinchilla.
 
-Squares of small relative errors, absolute values of large ones: a few bad runs move the law little. The price
-is that no profile interval exists. Huber 1964, https://doi.org/10.1214/aoms/1177703732; threshold 1e-3 as in
-Hoffmann et al. 2022, https://arxiv.org/abs/2203.15556.
+The loss is quadratic for small relative errors and linear for large ones, so that a few bad runs have little
+influence; there are no profile intervals. Huber 1964, https://doi.org/10.1214/aoms/1177703732; threshold 1e-3
+as in Hoffmann et al. 2022, https://arxiv.org/abs/2203.15556.
 """
 
 from dataclasses import replace
@@ -17,9 +17,9 @@ STARTS = 12
 
 
 def fit_robust(sizes: Sizes, form: Form, *, floor: float | None, delta: float) -> Fit | None:
-    """`fit` with Huber's loss of log(law / observed); every size counts as often as it has runs.
+    """`fit` with the Huber loss of log(law / observed); sizes are weighted by their number of runs.
 
-    A form without bounds may predict a negative loss, which has no logarithm: it is fitted by squares.
+    A form without bounds may predict a negative loss, which has no logarithm; it is fitted by least squares.
     """
     squares = fit(sizes, form, floor=floor)
     if squares is None or form.exponents is None:
@@ -53,7 +53,7 @@ def fit_robust(sizes: Sizes, form: Form, *, floor: float | None, delta: float) -
 def _search(
     sizes: Sizes, form: Form, c: float, floor: float | None, delta: float, low: float, high: float
 ) -> optimize.OptimizeResult:
-    """A local minimum from the best floor and amplitude of exponent `c`: over (E, A, c), or (A, c)."""
+    """A local minimum over (E, A, c), or (A, c), from the best floor and amplitude for exponent `c`."""
     log_x, target = np.log(sizes.x / form.center(sizes.x)), np.log(sizes.y - sizes.zero)
     counts = sizes.runs.astype(int)
     first = project(sizes, form, c, floor)
@@ -66,8 +66,8 @@ def _search(
     lower, upper = np.array([0.0, 0.0, low]), np.array([np.inf, np.inf, high])
     start = np.array([first.floor - sizes.zero, first.amplitude, c])
     scale = np.array([1.0, max(first.amplitude, 1e-6 * float(np.mean(sizes.y - sizes.zero))), 1.0])
-    kept = slice(0 if floor is None else 1, 3)
+    free = slice(0 if floor is None else 1, 3)
     return optimize.least_squares(
-        residual, np.clip(start, lower + 1e-12, upper)[kept], bounds=(lower[kept], upper[kept]),
-        x_scale=scale[kept], loss="huber", f_scale=delta, xtol=1e-14, ftol=1e-14, gtol=1e-14, max_nfev=500,
+        residual, np.clip(start, lower + 1e-12, upper)[free], bounds=(lower[free], upper[free]),
+        x_scale=scale[free], loss="huber", f_scale=delta, xtol=1e-14, ftol=1e-14, gtol=1e-14, max_nfev=500,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A CSV table that remembers where its cells are, so that every problem is reported with its position."""
+"""A CSV table with the positions of its cells, for error messages."""
 
 import csv
 import difflib
@@ -24,7 +24,7 @@ class CsvRow:
 
 @dataclass
 class CsvTable:
-    """The rows of a CSV file with a header, and the problems found in them so far."""
+    """The rows of a CSV file with a header, and the problems found so far."""
 
     path: Path
     header: list[str]
@@ -39,68 +39,72 @@ class CsvTable:
             text = path.read_text(encoding="utf-8-sig")
         except OSError as error:
             reason = (error.strerror or "unknown error").lower()
-            raise UsageError(f"cannot read `{path}`: {reason}", hint="give a CSV file") from error
+            raise UsageError(f"cannot read `{path}`: {reason}", hint="pass a CSV file") from error
         except UnicodeDecodeError as error:
-            raise UsageError(f"cannot read `{path}`: {error}", hint="give a CSV file in UTF-8") from error
+            raise UsageError(f"cannot read `{path}`: {error}", hint="save the file as UTF-8") from error
         records = list(_records(text))
         if not records:
-            raise UsageError(f"`{path}` is empty", hint="its first line names the columns")
+            raise UsageError(f"`{path}` is empty", hint="write the column names in its first line")
         line, written, header = records[0]
         rows = [CsvRow(at, line_text, _named(header, cells)) for at, line_text, cells in records[1:]]
         table = cls(path, header, CsvRow(line, written, _named(header, header)), rows)
         for at, line_text, cells in records[1:]:
             if any(cells[len(header) :]):
-                told = f"{len(cells)} fields, but the header names {len(header)} columns"
+                message = f"{len(cells)} fields, but the header has {len(header)} columns"
                 place = _column(line_text, len(header))
-                table.problems.append(Problem(told, str(path), at, place, "quote a field with a comma in it"))
+                table.problems.append(
+                    Problem(message, str(path), at, place, "quote fields that contain a comma")
+                )
         return table
 
     def check_header(self, *, required: Sequence[str], one_of: Sequence[str], optional: Sequence[str]) -> str:
         """Return the one column of `one_of` that is present; raise `RecipeError` with every header problem.
 
-        A column nobody asked for is ignored, unless it looks like a misspelled one.
+        Unknown columns are ignored, unless their name looks like a typo.
         """
         for name in dict.fromkeys(self.header):
             if name and self.header.count(name) > 1:
-                self.complain(self.header_row, name, f"column `{name}` is given twice")
-        given = [name for name in one_of if name in self.header]
-        if len(given) > 1:
-            self.complain(self.header_row, given[1], f"`{given[0]}` and `{given[1]}` exclude each other")
-        wanted = [*required, *optional, *(() if given else one_of)]
+                self.add_problem(self.header_row, name, f"column `{name}` occurs twice")
+        present = [name for name in one_of if name in self.header]
+        if len(present) > 1:
+            self.add_problem(
+                self.header_row, present[1], f"`{present[0]}` and `{present[1]}` are mutually exclusive"
+            )
+        wanted = [*required, *optional, *(() if present else one_of)]
         guesses = self._misspelled([name for name in wanted if name not in self.header])
         for name, guess in guesses.items():
-            self.complain(self.header_row, name, f"unknown column `{name}`, did you mean `{guess}`?")
+            self.add_problem(self.header_row, name, f"unknown column `{name}`, did you mean `{guess}`?")
         for name in required:
             if name not in self.header and name not in guesses.values():
-                self._absent(f"`{name}`")
-        if not given and not set(guesses.values()) & set(one_of):
-            self._absent(" or ".join(f"`{name}`" for name in one_of))
+                self._add_missing(f"`{name}`")
+        if not present and not set(guesses.values()) & set(one_of):
+            self._add_missing(" or ".join(f"`{name}`" for name in one_of))
         self.raise_problems()
-        return given[0]
+        return present[0]
 
-    def complain(self, row: CsvRow, name: str, message: str, hint: str | None = None) -> None:
-        """Remember a problem with the cell of column `name`."""
+    def add_problem(self, row: CsvRow, name: str, message: str, hint: str | None = None) -> None:
+        """Record a problem with the cell of column `name`."""
         column = _column(row.text, self.header.index(name))
         self.problems.append(Problem(message, str(self.path), row.line, column, hint))
 
     def raise_problems(self) -> None:
-        """Raise `RecipeError` when anything was complained about."""
+        """Raise `RecipeError` when there are problems."""
         if self.problems:
-            raise RecipeError(self.problems, hint="correct the file and run the same command again")
+            raise RecipeError(self.problems, hint="fix the file, then run the same command again")
 
     def number(self, row: CsvRow, name: str, kind: type[Number], *, optional: bool = False) -> Number | None:
-        """The finite number in a cell, or None with a complaint (none for an empty optional cell)."""
+        """The finite number in a cell, or None; records a problem unless the cell is optional and empty."""
         cell = row.cells.get(name, "")
         if not cell and optional:
             return None
         try:
             value = kind(cell)
         except ValueError:
-            word = "number" if kind is float else "whole number"
-            self.complain(row, name, f"`{cell}` is not a {word}" if cell else f"`{name}` is empty")
+            word = "number" if kind is float else "integer"
+            self.add_problem(row, name, f"`{cell}` is not a {word}" if cell else f"`{name}` is empty")
             return None
         if not math.isfinite(value):
-            self.complain(row, name, f"`{cell}` is not finite")
+            self.add_problem(row, name, f"`{cell}` is not finite")
             return None
         return value
 
@@ -112,7 +116,7 @@ class CsvTable:
                 guesses[name] = guess[0]
         return guesses
 
-    def _absent(self, what: str) -> None:
+    def _add_missing(self, what: str) -> None:
         self.problems.append(Problem(f"no column {what}", str(self.path), self.header_row.line, 1))
 
 

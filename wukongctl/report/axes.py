@@ -1,4 +1,4 @@
-"""Scales that read well: limits, round ticks on a logarithmic axis, labels that do not overlap."""
+"""Axis limits, round ticks on logarithmic axes, and labels that do not overlap."""
 
 import math
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 POINTS_PER_INCH = 72.0
 LABEL_POINTS = 6.5
-"""Width of a digit of a label at the size that plots are drawn in."""
-# From coarse to fine: the first that gives four ticks is used.
+"""Width of a digit of a tick label."""
+# From coarse to fine: the first with at least four ticks is used.
 TICK_DIGITS: tuple[tuple[float, ...], ...] = (
     (1,),
     (1, 3),
@@ -22,19 +22,19 @@ TICK_DIGITS: tuple[tuple[float, ...], ...] = (
 
 
 def limit_y(axes: Axes, losses: Sequence[float], *, logarithmic: bool) -> None:
-    """Limits from the losses alone, so that a wide band is cut off and not the points squeezed."""
+    """Set limits by the losses alone: wide bands are clipped instead of squeezing the points."""
     low, high = losses[0], losses[-1]
     if logarithmic:
-        room = (high / low) ** 0.14 * 1.02
-        axes.set_ylim(low / room, high * room)
+        padding = (high / low) ** 0.14 * 1.02
+        axes.set_ylim(low / padding, high * padding)
         log_ticks(axes, "y")
     else:
-        room = 0.14 * (high - low) or 0.05 * abs(high) or 1.0
-        axes.set_ylim(low - room, high + room)
+        padding = 0.14 * (high - low) or 0.05 * abs(high) or 1.0
+        axes.set_ylim(low - padding, high + padding)
 
 
 def log_ticks(axes: Axes, which: Literal["x", "y"]) -> None:
-    """About four to eight round labels, whether the axis spans a third of a decade or six."""
+    """Set about four to eight round ticks, for axes of a third of a decade to six decades."""
     axis, limits = (axes.xaxis, axes.get_xlim()) if which == "x" else (axes.yaxis, axes.get_ylim())
     low, high = sorted(limits)
     ticks = _between(low, high, TICK_DIGITS[-1])
@@ -44,7 +44,7 @@ def log_ticks(axes: Axes, which: Literal["x", "y"]) -> None:
             break
     ticks = ticks[:: max(1, len(ticks) // 8)]
     if which == "x":
-        ticks = _side_by_side(axes, ticks, math.log(high / low))
+        ticks = _without_overlap(axes, ticks, math.log(high / low))
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: _label(value)))
@@ -56,22 +56,23 @@ def _between(low: float, high: float, digits: tuple[float, ...]) -> list[float]:
     return [tick for tick in ticks if low <= tick <= high]
 
 
-def _side_by_side(axes: Axes, ticks: list[float], span: float) -> list[float]:
-    """The ticks, left out one by one until their labels do not touch; powers of ten stay longest."""
+def _without_overlap(axes: Axes, ticks: list[float], span: float) -> list[float]:
+    """The ticks whose labels do not touch, powers of ten first."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     points = POINTS_PER_INCH * figure.get_figwidth() * axes.get_position().width
     widths = {tick: LABEL_POINTS * (len(_label(tick)) + 1) for tick in ticks}
-    kept: list[float] = []
+    chosen: list[float] = []
     for tick in sorted(
         ticks, key=lambda tick: (abs(math.log10(tick) - round(math.log10(tick))) > 1e-9, tick)
     ):
-        apart = (
-            abs(math.log(tick / other)) / span * points - (widths[tick] + widths[other]) / 2 for other in kept
+        gaps = (
+            abs(math.log(tick / other)) / span * points - (widths[tick] + widths[other]) / 2
+            for other in chosen
         )
-        if all(gap >= 0 for gap in apart):
-            kept.append(tick)
-    return sorted(kept)
+        if all(gap >= 0 for gap in gaps):
+            chosen.append(tick)
+    return sorted(chosen)
 
 
 def _label(value: float) -> str:
@@ -84,7 +85,7 @@ def signed(value: float, _: object) -> str:
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Move ascending `heights` as little as needed to lie `gap` apart: merge neighbors into even blocks."""
+    """Move ascending `heights` at least `gap` apart, with little movement: close ones form even blocks."""
     blocks: list[tuple[float, int]] = []  # (center, members)
     for height in heights:
         blocks.append((height, 1))

@@ -1,4 +1,4 @@
-"""The content of report.json and points.csv: a report as plain data, numbers unrounded."""
+"""The content of report.json and points.csv, with unrounded numbers."""
 
 import csv
 import dataclasses
@@ -31,7 +31,7 @@ KEYS = {**FIELD_KEYS, "reference_x": "reference_gflop_per_example"}
 
 
 def to_dict(report: Report) -> dict[str, Any]:
-    """The report as plain data; losses in the unit of `metric`, compute in GFLOP per example."""
+    """The content of report.json; losses in the unit of `metric`, compute in GFLOP per example."""
     source = report.source
     return {
         "format_version": FORMAT_VERSION,
@@ -67,19 +67,19 @@ def to_dict(report: Report) -> dict[str, Any]:
 
 
 def files_of(report: Report) -> dict[str, str]:
-    """Names of the files that `write` makes of this report."""
-    along = {moved.source.axis.name for moved in along_other_axes(report)}
+    """Names of the files written for this report."""
+    along = {shifted.source.axis.name for shifted in along_other_axes(report)}
     other = {kind: kind.rpartition("_")[0] for kind in FILES if "_" in kind}
     return {kind: name for kind, name in FILES.items() if kind not in other or other[kind] in along}
 
 
 def to_json(report: Report) -> str:
-    """`to_dict` as JSON text, numbers unrounded."""
+    """`to_dict` as JSON text."""
     return json.dumps(to_dict(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def to_csv(report: Report) -> str:
-    """The points as a table that `--points` reads back."""
+    """The points as a CSV table that `--points` can read."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     columns = [*FIELD_KEYS.values(), report.source.metric, "seed", "examples", "passes", "dense_params"]
@@ -107,7 +107,7 @@ def _curve(curve: Curve, report: Report) -> dict[str, Any]:
         "form": curve.form.name,
         "parameters": parameters,
         "intervals": {name: list(ends) for name, ends in curve.intervals.items()},
-        "bootstrap": {},  # no longer computed; readers of this format may ask for the key
+        "bootstrap": {},  # no longer computed; the key is kept for existing readers
         "status": curve.status,
         "at_bound": [] if law is None else list(law.at_bound),
         "rmse": None if law is None else law.rmse,
@@ -165,14 +165,14 @@ def _joint_law(found: JointLaw) -> dict[str, Any]:
 
 
 def stated_law(law: StatedLaw, report: Report) -> dict[str, Any]:
-    """A stated law with its error on the runs it speaks of, beside our law's."""
+    """A stated law with its RMSE on the runs of its curve, and that of the fitted law."""
     curve = next((curve for curve in report.curves if curve.name == law.curve), None)
     rmse = None if curve is None else stated_rmse(law, curve)
     return {**law.to_dict(), "rmse": rmse, "fitted_rmse": curve.law.rmse if curve and curve.law else None}
 
 
 def stated_rmse(law: StatedLaw, curve: Curve) -> float:
-    """Root mean square of the curve's mean losses minus the stated law, weighted by runs."""
+    """RMSE of the stated law on the curve's mean losses, weighted by runs."""
     squares = [(size.runs, (size.loss - law.E - law.A * size.x**-law.c) ** 2) for size in curve.sizes]
     return (sum(runs * square for runs, square in squares) / sum(runs for runs, _ in squares)) ** 0.5
 
@@ -182,5 +182,5 @@ def _named(curve: str, result: Any) -> dict[str, Any]:
 
 
 def _record(value: Any) -> dict[str, Any]:
-    """A dataclass, and those within it, under the keys of report.json."""
+    """A dataclass and its nested dataclasses, with the keys of report.json."""
     return dataclasses.asdict(value, dict_factory=lambda pairs: {KEYS.get(k, k): v for k, v in pairs})

@@ -1,6 +1,6 @@
-"""A report as files: HTML to read, Markdown to paste, JSON for scripts, the picture, the points.
+"""Write a report: HTML, Markdown, JSON, plots and points.
 
-The same points give the same bytes: no dates, no paths, no random ids.
+Output is deterministic: no dates, paths or random ids.
 """
 
 import json
@@ -18,33 +18,38 @@ from wukongctl.laws.analysis import Report, along_other_axes
 from wukongctl.laws.notes import EXPLANATIONS
 from wukongctl.report import wording
 from wukongctl.report.document import FILES, stated_law, to_csv, to_json
-from wukongctl.report.job_summary import benchmark, chart_order, fitting, mermaid
+from wukongctl.report.job_summary import benchmark, chart_order, mermaid, truncate
 
 
 def to_markdown(report: Report, *, pictures: bool = True) -> str:
-    """A short report for a pull request, or without the link to the picture for a job summary."""
-    template = _environment(finalize=_inert).get_template("report.md.jinja")
-    return fitting(template.render(**_context(report), pictures=pictures))
+    """The report in Markdown for a pull request; for a job summary without the link to the plot."""
+    template = _environment(finalize=_escaped).get_template("report.md.jinja")
+    return truncate(template.render(**_context(report), pictures=pictures))
 
 
-def _inert(value: Any) -> Any:
-    """Text in which Markdown sees neither HTML nor a table's next cell: names may be anything."""
+def _escaped(value: Any) -> Any:
+    """Escape HTML and table cells in Markdown, as names can contain any characters."""
     if not isinstance(value, str):
         return value
     return value.replace("&", "&amp;").replace("<", "&lt;").replace("|", "&#124;")
 
 
 def to_html(report: Report) -> str:
-    """One HTML page that needs nothing from outside: pictures, style and script are inside."""
+    """A self-contained HTML page with embedded plots, style and script."""
     from wukongctl.report import inline, plots
 
     drawings = [
         ("scaling", report, plots.scaling_svg, "Loss against compute per example, one curve per model"),
-        ("diagnostics", report, plots.diagnostics_svg, "Residuals, and the largest size predicted unseen"),
+        (
+            "diagnostics",
+            report,
+            plots.diagnostics_svg,
+            "Residuals, and predictions of the held-out largest size",
+        ),
     ]
-    for moved in along_other_axes(report):
-        axis = moved.source.axis.name
-        drawings.append((axis, moved, plots.scaling_svg, f"Loss against {axis}"))
+    for shifted in along_other_axes(report):
+        axis = shifted.source.axis.name
+        drawings.append((axis, shifted, plots.scaling_svg, f"Loss against {axis}"))
     figures = {
         f"{name}_{width}": inline.embed(draw(shown, width=width), prefix=f"{name[0]}{width[0]}-", label=label)
         for name, shown, draw, label in drawings
@@ -59,17 +64,17 @@ def to_html(report: Report) -> str:
 
 
 def write(report: Report, out_dir: Path) -> dict[str, Path]:
-    """Write every file of the report, all of them or none; return the paths by kind.
+    """Write the files of the report, all or none; return their paths by kind.
 
     Raises RunFailed when the disk is full, UsageError when the folder cannot be written.
     """
     from wukongctl.report import plots
 
     drawn: dict[str, bytes] = {}
-    for moved in along_other_axes(report):
-        axis = moved.source.axis.name
-        drawn[f"{axis}_svg"] = plots.scaling_svg(moved).encode()
-        drawn[f"{axis}_png"] = plots.scaling_png(moved)
+    for shifted in along_other_axes(report):
+        axis = shifted.source.axis.name
+        drawn[f"{axis}_svg"] = plots.scaling_svg(shifted).encode()
+        drawn[f"{axis}_png"] = plots.scaling_png(shifted)
     contents = {
         "html": to_html(report).encode(),
         "md": to_markdown(report).encode(),
@@ -85,7 +90,7 @@ def write(report: Report, out_dir: Path) -> dict[str, Path]:
 
 
 def _write_together(folder: Path, contents: dict[str, bytes]) -> None:
-    """Write files beside their places and move them when all are there: a full disk leaves no mixture."""
+    """Write all files to a temporary folder, then move them, so that a full disk leaves no partial report."""
     draft = folder / f".report.{os.getpid()}.tmp"
     try:
         draft.mkdir(parents=True, exist_ok=True)
@@ -100,7 +105,7 @@ def _write_together(folder: Path, contents: dict[str, bytes]) -> None:
 
 
 def _environment(finalize: Callable[[Any], Any] | None = None) -> jinja2.Environment:
-    """Templates with the wording's functions; a name missing in a template is an error."""
+    """The template environment with the filters of `wording`; undefined names are errors."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("wukongctl.report"),
         autoescape=jinja2.select_autoescape(enabled_extensions=("html.jinja",), default=False),
@@ -115,7 +120,7 @@ def _environment(finalize: Callable[[Any], Any] | None = None) -> jinja2.Environ
 
 
 def _context(report: Report) -> dict[str, Any]:
-    curves = () if report.of_data else report.curves
+    curves = () if report.is_data_study else report.curves
     used = {code for curve in (*curves, *report.data_laws) for code in curve.notes}
     return {
         "report": report,

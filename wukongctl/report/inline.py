@@ -1,4 +1,4 @@
-"""An SVG document of the report made part of an HTML page that can be light or dark."""
+"""Embed SVG plots in an HTML page with light and dark themes."""
 
 import re
 
@@ -14,7 +14,7 @@ THEME = {
 
 
 def embed(svg: str, *, prefix: str, label: str) -> str:
-    """The `<svg>` element with its own ids, the page's colors and a name for screen readers."""
+    """The `<svg>` element with unique ids, the colors of the page and a label for screen readers."""
     element = svg[svg.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>\s*", "", element, flags=re.DOTALL)
     element = re.sub(r' xmlns(:\w+)?="[^"]*"', "", element).replace("xlink:href=", "href=")

@@ -1,4 +1,4 @@
-"""A report where a CI job is read: a chart in Mermaid, a summary below GitHub's limit, a benchmark series."""
+"""Report formats for CI: a Mermaid chart, a summary within GitHub's size limit, a benchmark series."""
 
 import json
 from typing import Any
@@ -8,17 +8,17 @@ import numpy as np
 from wukongctl.laws.analysis import Report
 from wukongctl.report.plots import COLORS
 
-# GitHub refuses a step summary above 1 MiB, all of it.
+# GitHub rejects step summaries above 1 MiB.
 SUMMARY_BYTES = 900_000
-NOTICE = "\n\n*Cut here: the whole report is in report.html and report.json.*\n"
+NOTICE = "\n\n*Truncated: the full report is in report.html and report.json.*\n"
 CHART_POINTS = 25
 CHART_LEAST_DECADES = 0.3
 
 
 def mermaid(report: Report) -> str | None:
-    """The laws over the compute that all curves share, as a Mermaid chart; None when they share too little.
+    """The laws as a Mermaid chart, over the compute that all curves share; None when the range is too small.
 
-    Mermaid spaces values evenly and knows neither gaps nor legends, hence log10 x and the shared range.
+    Mermaid spaces values evenly and has neither gaps nor legends, hence log10 x and the shared range.
     """
     curves = [curve for curve in report.curves if curve.law is not None]
     if not curves:
@@ -30,7 +30,7 @@ def mermaid(report: Report) -> str | None:
     x = np.geomspace(low, high, CHART_POINTS)
     lines = [curve.law.predict(x) for curve in curves if curve.law is not None]
     bottom, top = min(map(np.min, lines)), max(map(np.max, lines))
-    room = 0.05 * (top - bottom) or 0.05
+    padding = 0.05 * (top - bottom) or 0.05
     unit = report.unit
     palette = ", ".join(COLORS[i % len(COLORS)] for i, curve in enumerate(report.curves) if curve.law)
     ends = [np.log10(end / unit.size) for end in (low, high)]
@@ -41,26 +41,26 @@ def mermaid(report: Report) -> str | None:
             f"%%{{init: {theme}}}%%",
             "xychart-beta",
             f'    x-axis "log10 training {unit.name} per example" {ends[0]:.4g} --> {ends[1]:.4g}',
-            f'    y-axis "loss" {bottom - room:.6g} --> {top + room:.6g}',
+            f'    y-axis "loss" {bottom - padding:.6g} --> {top + padding:.6g}',
             *values,
         ]
     )
 
 
 def chart_order(report: Report) -> str:
-    """The curves in the order of the chart's lines, with their colors in words."""
+    """Names of the curves in the order of the chart's lines, with their colors."""
     names = ("blue", "vermilion", "green", "pink", "orange", "sky blue", "brown", "violet")
     return ", ".join(
         f"{names[i % len(names)]} {curve.name}" for i, curve in enumerate(report.curves) if curve.law
     )
 
 
-def fitting(text: str, limit: int = SUMMARY_BYTES) -> str:
-    """The text, cut at a line with a notice where it is longer than `limit` bytes in UTF-8."""
+def truncate(text: str, limit: int = SUMMARY_BYTES) -> str:
+    """The text, truncated at a line end with a notice when longer than `limit` bytes in UTF-8."""
     if len(text.encode()) <= limit:
         return text
-    kept = text.encode()[: limit - len(NOTICE.encode())].decode(errors="ignore")
-    return kept.rpartition("\n")[0] + NOTICE
+    head = text.encode()[: limit - len(NOTICE.encode())].decode(errors="ignore")
+    return head.rpartition("\n")[0] + NOTICE
 
 
 def benchmark(report: Report) -> list[dict[str, Any]]:

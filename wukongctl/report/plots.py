@@ -1,8 +1,8 @@
-"""The picture of a report: loss against compute, every run a dot, every law a line with its band.
+"""Plots of a report: loss against compute, with runs as dots and laws as lines with bands.
 
-Figures are drawn without pyplot and saved without dates, with fixed ids, so the same report gives the same
-bytes. The colors are Okabe and Ito's, safe for color-blind readers, https://jfly.uni-koeln.de/color/;
-markers differ as well.
+Figures are drawn without pyplot and saved without dates and with fixed ids, so that the output is
+deterministic. The colors are Okabe and Ito's color-blind safe palette, https://jfly.uni-koeln.de/color/;
+markers differ, too.
 """
 
 import io
@@ -30,7 +30,7 @@ Width: TypeAlias = Literal["wide", "narrow"]
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#6a51a3")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
-# The same hues, lighter, for a dark page.
+# Lighter shades of the same colors, for the dark theme.
 DARK_COLORS = ("#4fb3f0", "#ff8a4c", "#2fd0a0", "#ee9fca", "#f5b942", "#8fd0f7", "#c9a468", "#ab97f0")
 INK, SOFT_INK, GRID = "#1f2328", "#59636e", "#d8dee4"
 
@@ -39,7 +39,7 @@ Y_TITLES: dict[Metric, str] = {
     "excess_logloss": "excess LogLoss over the Bayes optimum",
     "relative_logloss": "LogLoss relative to the baseline (%)",
 }
-# A band that fills more of the axis than this says "unknown", which a dotted line says with less ink.
+# A law whose band fills more of the axis than this is undetermined, and drawn as a dotted line.
 WIDEST_BAND = 0.4
 STATED_DASHES = (0, (6, 2, 1, 2))
 
@@ -82,7 +82,7 @@ def scaling_png(report: Report) -> bytes:
 
 
 def diagnostics_svg(report: Report, *, width: Width = "wide") -> str:
-    """Residuals of the laws, and the hidden largest size as predicted and as observed, as an SVG document."""
+    """Residuals of the laws and predictions of the held-out largest size, as an SVG document."""
     with _style():
         return _svg(_diagnostics(report, width))
 
@@ -149,7 +149,7 @@ def _draw_curve(axes: Axes, curve: Curve, index: int, unit: float) -> None:
 
 
 def _draw_law(axes: Axes, curve: Curve, trace: DrawnLaw, color: str, unit: float) -> None:
-    """The law solid where it was measured, dashed beyond, dotted throughout when it is not determined."""
+    """Draw the law solid in the measured range, dashed beyond, and dotted when it is not determined."""
     x, y = np.array(trace.x) / unit, np.array(trace.y)
     largest = curve.sizes[-1].x / unit
     inside, outside = x <= largest * (1 + 1e-12), x >= largest * (1 - 1e-12)
@@ -163,7 +163,7 @@ def _draw_law(axes: Axes, curve: Curve, trace: DrawnLaw, color: str, unit: float
 
 
 def _is_determined(axes: Axes, trace: DrawnLaw, inside: NDArray[np.bool_]) -> bool:
-    """Whether the band, where it was measured, is on average much narrower than the axis."""
+    """Whether the band is on average much narrower than the axis, over the measured range."""
     if not trace.lower:
         return False
     bottom, top = axes.get_ylim()
@@ -174,7 +174,7 @@ def _is_determined(axes: Axes, trace: DrawnLaw, inside: NDArray[np.bool_]) -> bo
 
 
 def _draw_runs(axes: Axes, curve: Curve, index: int, unit: float) -> None:
-    """Every run a dot; where a size has several, their mean with its interval on top."""
+    """Draw every run as a dot, and the mean of each size with its interval."""
     color, marker = color_of(index), MARKERS[index % len(MARKERS)]
     many = any(size.runs > 1 for size in curve.sizes)
     if many:
@@ -194,7 +194,7 @@ def _draw_runs(axes: Axes, curve: Curve, index: int, unit: float) -> None:
 
 
 def _draw_diverged(axes: Axes, report: Report, unit: float) -> None:
-    """Diverged runs as crosses on the top edge, where their loss went."""
+    """Draw diverged runs as crosses at the top edge."""
     names = [curve.name for curve in report.curves]
     diverged = [run for run in report.excluded if run.reason == "diverged"]
     top = axes.get_xaxis_transform()
@@ -220,7 +220,7 @@ def _draw_diverged(axes: Axes, report: Report, unit: float) -> None:
 
 
 def _draw_stated(axes: Axes, report: Report) -> None:
-    """Laws that others state, over the whole range of compute."""
+    """Draw laws stated elsewhere, over the full range of compute."""
     x = np.geomspace(*report.x_range, 100)
     for law in report.stated:
         y = law.E + law.A * x**-law.c
@@ -246,9 +246,9 @@ def _draw_residuals(axes: Axes, report: Report) -> None:
 
 
 def _draw_hidden(axes: Axes, report: Report) -> None:
-    """One row per curve: the error of the law's prediction of its own largest size, with the interval."""
+    """One row per curve: the prediction error on the held-out largest size, with its interval."""
     tested = [(i, c, c.extrapolation[0].sizes[0]) for i, c in enumerate(report.curves) if c.extrapolation]
-    axes.set_title("Largest size, predicted unseen", loc="left", fontsize=11.5, fontweight="bold")
+    axes.set_title("Held-out largest size", loc="left", fontsize=11.5, fontweight="bold")
     axes.axvline(0, color=SOFT_INK, linewidth=0.9)
     axes.set_axisbelow(True)
     axes.grid(axis="x", color=GRID, linewidth=0.7)
@@ -282,7 +282,7 @@ def _draw_hidden(axes: Axes, report: Report) -> None:
     )
 
 
-# --- scales, ticks and words --------------------------------------------------------------------------------
+# --- titles -------------------------------------------------------------------------------------------------
 
 
 def _all_losses(report: Report) -> list[float]:
@@ -292,13 +292,13 @@ def _all_losses(report: Report) -> list[float]:
 
 
 def _axis_title(report: Report, unit: str) -> str:
-    """States the FLOP per multiply-accumulate where the runs recorded them."""
+    """The title of the x axis, with the FLOP per multiply-accumulate where the runs recorded it."""
     stated = re.match(r"(\d+) (?:FLOP per|x|×) MAC", report.source.convention or "")
     return report.source.axis.title.format(unit=unit) + (f" ({stated[1]} × MAC)" if stated else "")
 
 
 def _headline(axes: Axes, report: Report, width: Width) -> None:
-    """A title of what is plotted and, under it, what it was measured on, flush with the axis."""
+    """Draw the title, and below it the dataset, split and seeds."""
     lines = (
         (26, f"Loss against {report.source.axis.name}", INK, 12.5, "bold"),
         (10, _subtitle(report, width), SOFT_INK, 9.3, "normal"),
@@ -332,7 +332,7 @@ def _subtitle(report: Report, width: Width) -> str:
 
 
 def _margins(report: Report, width: Width) -> dict[str, float]:
-    """Room at the right for the longest curve name."""
+    """Margins, with space at the right for the longest curve name."""
     names = [curve.name for curve in report.curves] + [law.label for law in report.stated]
     longest = max(map(len, names))
     inches = 0.32 + 0.115 * min(longest, 24)
@@ -342,34 +342,38 @@ def _margins(report: Report, width: Width) -> dict[str, float]:
 
 
 def _label_curves(axes: Axes, report: Report, height: float) -> None:
-    """Each name in the right margin, in its curve's color, moved apart where curves end close together.
+    """Write each name in the right margin, in the color of its curve, without overlap.
 
-    `height` is the figure's, in inches.
+    `height` is that of the figure in inches.
     """
-    to_share = axes.transAxes.inverted().transform
+    to_axes_fraction = axes.transAxes.inverted().transform
     ends: list[tuple[float, int | None, str]] = []
     for index, curve in enumerate(report.curves):
         x, y = (curve.trace.x[-1], curve.trace.y[-1]) if curve.trace else _last(curve)
-        share = to_share(axes.transData.transform((x / report.unit.size, y)))[1]
-        ends.append((float(np.clip(share, 0.02, 0.98)), index, curve.name))
+        position = to_axes_fraction(axes.transData.transform((x / report.unit.size, y)))[1]
+        ends.append((float(np.clip(position, 0.02, 0.98)), index, curve.name))
     for law in report.stated:
         last = report.x_range[1]
-        share = to_share(axes.transData.transform((last / report.unit.size, law.E + law.A * last**-law.c)))[1]
-        ends.append((float(np.clip(share, 0.02, 0.98)), None, law.label))
+        position = to_axes_fraction(
+            axes.transData.transform((last / report.unit.size, law.E + law.A * last**-law.c))
+        )[1]
+        ends.append((float(np.clip(position, 0.02, 0.98)), None, law.label))
     ends.sort(key=lambda end: end[0])
     inches = axes.get_position().height * height
-    shares = spread([end[0] for end in ends], 0.2 / inches)
-    for share, (natural, index, name) in zip(shares, ends, strict=True):
+    positions = spread([end[0] for end in ends], 0.2 / inches)
+    for position, (natural, index, name) in zip(positions, ends, strict=True):
         color = INK if index is None else color_of(index)
         axes.plot(
             [1.0, 1.018],
-            [natural, share],
+            [natural, position],
             color=color,
             linewidth=1,
             transform=axes.transAxes,
             clip_on=False,
         )
-        axes.text(1.026, share, name, transform=axes.transAxes, color=color, va="center", fontweight="bold")
+        axes.text(
+            1.026, position, name, transform=axes.transAxes, color=color, va="center", fontweight="bold"
+        )
 
 
 def _last(curve: Curve) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""A report in words: numbers rounded for reading, and the sentences that say what a curve shows."""
+"""A report in words: rounded numbers, and sentences on what a curve shows."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ DESCRIPTIVE = (
     "otherwise read the curve as a description of these runs."
 )
 NOTHING = 1e-15
-"""What rounding leaves of a zero."""
+"""Smaller numbers are rounding errors of zero."""
 FIXED_FLOORS = {"known": "known", "zero": "zero loss"}
 VERDICTS = {
     "improving": "improving up to its largest size",
@@ -32,7 +32,7 @@ VERDICTS = {
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number to read: `digits` significant digits, a true minus sign, a dash for nothing."""
+    """A number with `digits` significant digits and a true minus sign; a dash for None."""
     if value is None:
         return "–"
     size = abs(value) if abs(value) >= NOTHING else 0.0
@@ -50,7 +50,7 @@ def interval(ends: tuple[float | None, float | None] | None, digits: int = 3) ->
 
 
 def compute(gflop: float, unit: Unit) -> str:
-    """Compute per example in the report's unit, or a larger one from a thousand on: `1.25 GFLOP`."""
+    """Compute per example in the report's unit, or in a larger one from 1000: `1.25 GFLOP`."""
     units = COMPUTE.units
     if gflop >= 1000 * unit.size * (1 - 1e-4) and unit in units[1:]:
         return compute(gflop, units[units.index(unit) - 1])
@@ -65,12 +65,12 @@ def loss(value: float, report: Report) -> str:
 
 
 def headline(report: Report) -> str:
-    """The one sentence to read if only one is read."""
-    descriptive = not report.of_data and all(curve.descriptive for curve in report.curves)
+    """The main result in one sentence."""
+    descriptive = not report.is_data_study and all(curve.descriptive for curve in report.curves)
     leader = min(report.curves, key=lambda curve: curve.best.loss)
     best = f"{leader.name} reaches the lowest loss, {loss(leader.best.loss, report)}"
     at = f"at {compute(leader.best.x, report.unit)} per example"
-    if report.of_data and leader.points[0].examples:
+    if report.is_data_study and leader.points[0].examples:
         at += f" and {leader.points[0].examples:,} examples"
     sentence = (
         f"{best}, {at}."
@@ -81,20 +81,20 @@ def headline(report: Report) -> str:
 
 
 def sentences(curve: Curve, report: Report) -> Iterator[str]:
-    """What one curve shows, in order of importance."""
+    """The results for one curve, in order of importance."""
     if curve.law is None:
-        yield f"Only {len(curve.sizes)} size(s): too few to fit {curve.form.equation}."
+        yield f"Too few sizes ({len(curve.sizes)}) to fit {curve.form.equation}."
         return
     yield _law(curve, curve.law, report)
     if curve.gain is None:
         yield (
             f"The sizes span a factor of {number(curve.span, 3)} in compute: "
-            f"what the last {GAIN_FACTOR:g}x saved was not measured."
+            f"the loss saved by the last {GAIN_FACTOR:g}x was not measured."
         )
     else:
         gained = f"saved {number(curve.gain.gain, 3)}{_within(curve.gain.interval, report)}"
         at = compute(curve.gain.x, report.unit)
-        yield f"Under this law the last fourfold compute, up to {at}, {gained}."
+        yield f"Under this law, the last 4x in compute, up to {at}, {gained}."
         yield _plateau(curve.plateau, open_end="curvature_undecided" in curve.notes)
     if curve.extrapolation:
         yield _prediction(curve.extrapolation[0].sizes[0], report)
@@ -104,7 +104,7 @@ def _law(curve: Curve, law: Fit, report: Report) -> str:
     values = [
         f"{name} = {number(value)}{_within(curve.intervals.get(name), report)}"
         for name, value in law.parameters.items()
-        if name != "A"  # an amplitude means nothing without its exponent
+        if name != "A"  # an amplitude has no meaning without its exponent
     ]
     if curve.form.floor in FIXED_FLOORS:
         values.insert(0, f"E = {number(law.level)} ({FIXED_FLOORS[curve.form.floor]})")
@@ -116,34 +116,36 @@ def _within(ends: tuple[float, float] | None, report: Report) -> str:
 
 
 def _plateau(plateau: Plateau, *, open_end: bool) -> str:
-    worth = f"the smallest gain counted as one is {number(plateau.margin, 2)}"
+    margin = f"the smallest relevant gain is {number(plateau.margin, 2)}"
     match plateau.verdict:
         case "improving":
-            beyond = "; whether it goes on, these points cannot tell" if open_end else ""
-            return f"With a free floor, too, the last fourfold compute paid ({worth}){beyond}."
+            beyond = "; the points do not tell whether this continues" if open_end else ""
+            return f"With a free floor, the last 4x in compute clearly reduced the loss ({margin}){beyond}."
         case "plateau":
-            return f"With a free floor the last fourfold compute did not pay ({worth}): on a plateau."
+            return f"With a free floor, the last 4x in compute did not clearly reduce the loss ({margin})."
         case "undecided":
-            return f"The points do not decide between improvement and a plateau ({worth})."
+            return f"The points do not distinguish improvement from a plateau ({margin})."
 
 
 def _prediction(size: HiddenSize, report: Report) -> str:
-    told = f"Fitted without its largest size, the law predicts {loss(size.predicted, report)} there; "
-    told += f"observed: {loss(size.observed, report)}"
+    message = f"Fitted without its largest size, the law predicts {loss(size.predicted, report)} there; "
+    message += f"observed: {loss(size.observed, report)}"
     if size.inside is None:
-        return f"{told} (too few sizes for an interval)."
+        return f"{message} (too few sizes for an interval)."
     where = "inside" if size.inside else "outside"
     ends = interval(size.interval)
-    return f"{told}, {where} the {report.level * 100:g}\N{NO-BREAK SPACE}% interval for a new run ({ends})."
+    return (
+        f"{message}, {where} the {report.level * 100:g}\N{NO-BREAK SPACE}% interval for a new run ({ends})."
+    )
 
 
 def matches(report: Report) -> list[ComputeToMatch]:
-    """The comparisons worth reading: those in which the reference needs no more compute."""
+    """The comparisons to report: those in which the reference needs no more compute."""
     return [found for found in report.comparisons.compute_to_match if found.ratio >= 1]
 
 
 def match_sentence(found: ComputeToMatch, report: Report) -> str:
-    """A compute-to-match comparison as a sentence."""
+    """A compute-to-match comparison in one sentence."""
     least = "at least " if found.reached == "at least" else ""
     law = ""
     if found.law is not None:

@@ -66,8 +66,8 @@ def read(
     """Every recipe with its search space, and the datasets they train on.
 
     The space is the model's default without the keys set by `overrides`; dimensions in `wanted` replace those
-    of the default. Raises RecipeError for invalid recipes and for options that fit none of them, UsageError when
-    names clash, a dataset is not prepared or has no validation split, or no key is left to search.
+    of the default. Raises RecipeError for invalid recipes and for options that fit none of them, UsageError
+    when names clash, a dataset is not prepared or has no validation split, or no key is left to search.
     """
     set_keys = [text.partition("=")[0] for text in overrides]
     if twice := next((option for option in wanted if option.key in set_keys), None):
