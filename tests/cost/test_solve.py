@@ -1,4 +1,4 @@
-"""Wukongs of a wanted cost."""
+"""Scaling a Wukong to a given cost."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Bytes and operators of one example, against counts made by hand."""
+"""Bytes and operators of one example, against hand counts."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_an_mlp_by_hand() -> None:
     modules = {module.name: module for module in report.modules}
     assert report.look_ups == modules["embeddings.table"].look_ups == 4 * 5 * 4
     mlp = modules["mlp"]
-    # Kept for the backward pass: the input of each Linear, the second of which is the ReLU's output.
+    # Saved for the backward pass: the input of each Linear, the second of which is the ReLU's output.
     assert mlp.activations == 4 * (20 + 7)
     weights = 4 * (20 * 7 + 7 + 7 + 1)
     # Two products read their input and weights and write their output; ReLU reads and writes 7.
@@ -45,7 +45,7 @@ def test_memory_with_adam_and_with_rowwise_adagrad() -> None:
 
 
 def test_uncounted_operators_are_listed() -> None:
-    """FM makes no matrix product: sums and squares alone."""
+    """FM has no matrix product, only sums and squares."""
     report = counted(name="fm", width=4)
     assert report.counts.macs == 0
     assert {"sum", "pow", "sub", "div"} <= set(report.uncounted)
@@ -60,7 +60,7 @@ def test_parts_computed_by_one_product_share_their_bytes() -> None:
     assert first.activations > 0
     assert second.traffic > 0
     unmoved = {module.name for module in report.modules if module.traffic == 0}
-    # One product makes them together with the factorization machine's, whose row has the bytes.
+    # One product computes them together with the factorization machine's, whose row has the bytes.
     assert unmoved == {"layers.0.lcb", "layers.1.lcb"}
     assert all(module.intensity is None for module in report.modules if module.name in unmoved)
 

@@ -86,7 +86,7 @@ def test_fail_and_pass_both_need_evidence(value: float, verdict: str) -> None:
 
 
 def test_failures_are_corrected_for_the_number_of_tests() -> None:
-    """p = .017 alone fails; among ten such questions it does not."""
+    """p = .017 alone fails; among ten such tests it does not."""
     alone = GateTest("G2 quality", "a", "d", 0.0, Evidence(2.12, 1.0, 1000))
     others = [GateTest("G2 quality", str(i), "d", 0.0, Evidence(0.0, 1.0, 1000)) for i in range(9)]
     assert decide([alone], level=0.95)[0].verdict == "fail"

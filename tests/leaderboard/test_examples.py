@@ -67,7 +67,7 @@ def test_one_seed_of_losses_is_the_paired_test_of_rows() -> None:
 
 
 def runs(values: dict[int, float], rows: int = 4) -> dict[int, Contributions]:
-    """Runs whose every row has the same loss: only seeds vary."""
+    """Runs with the same loss on every row: only seeds vary."""
     return {seed: loss_contributions(np.full(rows, value)) for seed, value in values.items()}
 
 
@@ -82,7 +82,7 @@ def test_without_variance_over_rows_it_is_the_t_test_over_seeds() -> None:
 
 
 def test_a_single_seed_against_several_is_the_t_test_of_equal_variances() -> None:
-    """Its own spread is unknown: that of the other side stands in, as in Student's test with one value."""
+    """It is assumed to have the variance of the other side, as in Student's test with one value."""
     several, one = {0: 1.0, 1: 1.3, 2: 1.5}, {5: 0.9}
     oracle = ttest_ind([*several.values()], [*one.values()], equal_var=True)
     for found in (compare(runs(several), runs(one)), compare(runs(one), runs(several))):

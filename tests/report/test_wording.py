@@ -6,7 +6,7 @@ from wukongctl.report.wording import sentences
 
 
 def test_no_gain_is_claimed_for_compute_that_was_not_measured() -> None:
-    """Eight runs between 798 and 803 kFLOP: the law is steep there and says nothing about a quarter of it."""
+    """Eight runs between 798 and 803 kFLOP: the law is steep there and not identified at a quarter of it."""
     losses = (0.4626, 0.4611, 0.4637, 0.4602, 0.4615, 0.4598, 0.4607, 0.4593)
     sizes = (798e-6, 798e-6, 799e-6, 799e-6, 801e-6, 801e-6, 803e-6, 803e-6)
     points = tuple(

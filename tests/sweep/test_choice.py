@@ -1,4 +1,4 @@
-"""The winner of a search, decided by hand."""
+"""The best trial of a search, determined by hand."""
 
 from wukongctl.config.sweep import Search
 from wukongctl.sweep.choice import choose

@@ -1,4 +1,4 @@
-"""Processes of this machine: how they end, and how one of them is ended."""
+"""Local processes: how they end, and how they are cancelled."""
 
 import sys
 from pathlib import Path

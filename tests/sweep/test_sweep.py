@@ -1,4 +1,4 @@
-"""Sweeps in this process: order, choice on validation, resuming, and going on after failures."""
+"""Sweeps with an in-process executor: order, choice on validation, resuming, and failures."""
 
 import json
 import signal
@@ -44,7 +44,7 @@ ladders:
 
 
 class InProcess:
-    """Trains at once, in this process; `fail` and `interrupt` name runs by the start of their folder."""
+    """Trains immediately, in this process; `fail` and `interrupt` are prefixes of run folders."""
 
     jobs = 2
 
@@ -123,7 +123,7 @@ def test_all_trials_run_before_one_run_per_seed(finished: tuple[Path, list[Event
     assert {event.total for event in events} == {20}
     runs = [path.name.rpartition("-")[0] for path in (folder / "out/study/runs").iterdir()]
     assert sorted(runs) == sorted(["mlp-1-0.5", "mlp-1-1", "mlp-2-0.5", "mlp-2-1"] * 2)
-    # Of two runs of an entry, one is the winner's trial and was not trained again.
+    # Of two runs of an entry, one is the best trial and is not trained again.
     assert sum(event.was_complete for event in events) == 4
 
 

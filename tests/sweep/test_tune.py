@@ -1,5 +1,7 @@
-"""Tuning with runs that are played: their metric is a known function of the recipe, so that budgets, pruning,
-determinism and going on after a kill are seen without training. One test trains."""
+"""Tuning with simulated runs, whose metric is a known function of the recipe.
+
+Budgets, pruning, determinism and resuming are tested without training; one test trains.
+"""
 
 import json
 import math
@@ -45,17 +47,17 @@ FM = "model: {name: fm, width: 8}\n"
 
 
 class Killed(BaseException):
-    """The process is gone: nothing is saved, nobody is told."""
+    """The process is gone: nothing is saved or reported."""
 
 
 def quality(recipe: TrainingSpec) -> float:
-    """Best at a dense rate of 3e-3 and an embedding width of 16."""
+    """Best at a dense learning rate of 3e-3 and an embedding width of 16."""
     rate = math.log10(recipe.optimizer.dense.lr / 3e-3)
     width = math.log2(recipe.model.width / 16)
     return 0.8 - 0.05 * rate**2 - 0.01 * width**2
 
 
-class Played:
+class SimulatedRuns:
     """Runs that end one evaluation per `wait`. `dies_at` is the number of the wait that kills us;
     `diverges` and `fails` say which recipes do."""
 
@@ -170,21 +172,21 @@ def carry_out(tuning: Tuning, executor: Any) -> list[Event]:
 
 
 def trials_of(tuning: Tuning) -> list[tuple[Any, ...]]:
-    """What was tried and how it ended, entry by entry."""
+    """The settings tried and their results, by entry."""
     entries = summarize(tuning)["entries"]
     return [(e["name"], t["setting"], t["status"], t["value"]) for e in entries for t in e["trials"]]
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Path, Tuning, Played]:
+def finished(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Path, Tuning, SimulatedRuns]:
     folder = tmp_path_factory.mktemp("tuning")
-    tuning, executor = planned(folder, data, models=(MLP, FM)), Played(data)
+    tuning, executor = planned(folder, data, models=(MLP, FM)), SimulatedRuns(data)
     carry_out(tuning, executor)
     return folder, tuning, executor
 
 
 def test_recipes_get_the_same_budget_and_one_run_per_seed(
-    finished: tuple[Path, Tuning, Played],
+    finished: tuple[Path, Tuning, SimulatedRuns],
 ) -> None:
     _, tuning, _ = finished
     summary = summarize(tuning)
@@ -195,7 +197,9 @@ def test_recipes_get_the_same_budget_and_one_run_per_seed(
         assert all(run["status"] == "complete" for run in entry["runs"])
 
 
-def test_the_first_trial_is_the_unchanged_recipe(finished: tuple[Path, Tuning, Played], data: Path) -> None:
+def test_the_first_trial_is_the_unchanged_recipe(
+    finished: tuple[Path, Tuning, SimulatedRuns], data: Path
+) -> None:
     folder, tuning, executor = finished
     first = executor.started[0]
     own = recipes.load(folder / "mine0.yaml", data)  # with the default rules for its dataset
@@ -206,7 +210,9 @@ def test_the_first_trial_is_the_unchanged_recipe(finished: tuple[Path, Tuning, P
     assert entry["trials"][0]["value"] == pytest.approx(quality(own) - 0.1 / EPOCHS)
 
 
-def test_trials_differ_only_in_keys_of_their_search_space(finished: tuple[Path, Tuning, Played]) -> None:
+def test_trials_differ_only_in_keys_of_their_search_space(
+    finished: tuple[Path, Tuning, SimulatedRuns],
+) -> None:
     _, tuning, executor = finished
     (mlp, fm) = tuning.candidates.values()
     assert "model.dropout" in mlp.space
@@ -222,7 +228,7 @@ def test_trials_differ_only_in_keys_of_their_search_space(finished: tuple[Path, 
 
 
 def test_the_best_trial_on_validation_alone_is_evaluated_on_test(
-    finished: tuple[Path, Tuning, Played],
+    finished: tuple[Path, Tuning, SimulatedRuns],
 ) -> None:
     _, tuning, executor = finished
     for entry in summarize(tuning)["entries"]:
@@ -236,7 +242,7 @@ def test_the_best_trial_on_validation_alone_is_evaluated_on_test(
                for result in tuning.folder.glob("trials/*/result.json"))  # fmt: skip
 
 
-def test_bad_trials_are_pruned_with_a_reason(finished: tuple[Path, Tuning, Played]) -> None:
+def test_bad_trials_are_pruned_with_a_reason(finished: tuple[Path, Tuning, SimulatedRuns]) -> None:
     _, tuning, executor = finished
     pruned = [trial for trial in trials_of(tuning) if trial[2] == "pruned"]
     assert pruned
@@ -253,7 +259,7 @@ def test_bad_trials_are_pruned_with_a_reason(finished: tuple[Path, Tuning, Playe
         assert set(first) == {"complete"}
 
 
-def test_its_folder_is_a_sweep_folder(finished: tuple[Path, Tuning, Played]) -> None:
+def test_its_folder_is_a_sweep_folder(finished: tuple[Path, Tuning, SimulatedRuns]) -> None:
     _, tuning, _ = finished
     runs = [Run.read(folder) for folder in run_folders([tuning.folder])]
     assert sorted((run.curve, run.facts["seed"]) for run in runs) == [
@@ -264,10 +270,10 @@ def test_its_folder_is_a_sweep_folder(finished: tuple[Path, Tuning, Played]) -> 
 
 
 def test_a_finished_tuning_is_reported_again_without_training(
-    finished: tuple[Path, Tuning, Played], data: Path
+    finished: tuple[Path, Tuning, SimulatedRuns], data: Path
 ) -> None:
     folder, before, _ = finished
-    again, executor = planned(folder, data, models=(MLP, FM)), Played(data)
+    again, executor = planned(folder, data, models=(MLP, FM)), SimulatedRuns(data)
     text = (before.folder / "sweep.json").read_text()
     carry_out(again, executor)
     assert executor.started == []
@@ -279,7 +285,7 @@ def test_a_finished_tuning_is_reported_again_without_training(
 def alone(tmp_path_factory: pytest.TempPathFactory, data: Path) -> list[tuple[Any, ...]]:
     """The trials of one recipe, without interruption."""
     tuning = planned(tmp_path_factory.mktemp("alone"), data)
-    carry_out(tuning, Played(data))
+    carry_out(tuning, SimulatedRuns(data))
     return trials_of(tuning)
 
 
@@ -287,12 +293,12 @@ def alone(tmp_path_factory: pytest.TempPathFactory, data: Path) -> list[tuple[An
 def test_a_killed_tuning_resumes_with_the_same_trials(
     tmp_path: Path, data: Path, alone: list[tuple[Any, ...]], dies_at: int
 ) -> None:
-    before = Played(data, dies_at=dies_at)
+    before = SimulatedRuns(data, dies_at=dies_at)
     with pytest.raises(Killed):
         carry_out(planned(tmp_path, data), before)
     with (tmp_path / "out/tune-tiny-mlp/study.journal").open("ab") as journal:
         journal.write(b'{"op_code":4,"work')  # a line that was being written
-    after, tuning = Played(data), planned(tmp_path, data)
+    after, tuning = SimulatedRuns(data), planned(tmp_path, data)
     carry_out(tuning, after)
     assert trials_of(tuning) == alone
     assert len(before.trials) + len(after.trials) in (14, 15)  # the one that was cut short, again
@@ -304,19 +310,19 @@ def test_proposals_depend_on_the_seed(tmp_path: Path, data: Path) -> None:
         folder = tmp_path / str(number)
         folder.mkdir()
         tuning = planned(folder, data, trials=12, seeds=(seed,))
-        carry_out(tuning, Played(data))
+        carry_out(tuning, SimulatedRuns(data))
         tried.append(trials_of(tuning))
     assert tried[0] == tried[1]
     assert tried[0][1] != tried[2][1]
 
 
 def test_a_larger_budget_adds_trials(tmp_path: Path, data: Path) -> None:
-    carry_out(planned(tmp_path, data, trials=3), Played(data))
-    executor, more = Played(data), planned(tmp_path, data, trials=5)
+    carry_out(planned(tmp_path, data, trials=3), SimulatedRuns(data))
+    executor, more = SimulatedRuns(data), planned(tmp_path, data, trials=5)
     carry_out(more, executor)
     assert len(trials_of(more)) == 5
-    assert 2 <= len(executor.started) <= 4  # two trials, and the runs of a new winner
-    fewer, executor = planned(tmp_path, data, trials=2), Played(data)
+    assert 2 <= len(executor.started) <= 4  # two trials, and the runs of a new best trial
+    fewer, executor = planned(tmp_path, data, trials=2), SimulatedRuns(data)
     carry_out(fewer, executor)
     assert len(trials_of(fewer)) == 5
     assert executor.started == []
@@ -324,12 +330,12 @@ def test_a_larger_budget_adds_trials(tmp_path: Path, data: Path) -> None:
 
 def test_a_budget_of_seconds_ends_after_the_trial_that_exceeds_it(tmp_path: Path, data: Path) -> None:
     tuning = planned(tmp_path, data, trials=None, seconds=7, models=(MLP, FM))
-    carry_out(tuning, Played(data))
+    carry_out(tuning, SimulatedRuns(data))
     assert [entry["budget"]["trials"] for entry in summarize(tuning)["entries"]] == [4, 4]  # of two seconds
 
 
 def test_trials_run_in_parallel(tmp_path: Path, data: Path) -> None:
-    executor, tuning = Played(data, jobs=3), planned(tmp_path, data, models=(MLP, FM))
+    executor, tuning = SimulatedRuns(data, jobs=3), planned(tmp_path, data, models=(MLP, FM))
     carry_out(tuning, executor)
     assert executor.most == 3
     assert [entry["budget"]["trials"] for entry in summarize(tuning)["entries"]] == [14, 14]
@@ -342,7 +348,7 @@ def test_a_setting_proposed_twice_is_trained_once(tmp_path: Path, data: Path) ->
         folder = tmp_path / str(jobs)
         folder.mkdir()
         tuning = planned(folder, data, trials=6, overrides=fixed, spaces=("schedule.warmup=[0.0, 0.1]",))
-        executor = Played(data, jobs)
+        executor = SimulatedRuns(data, jobs)
         carry_out(tuning, executor)
         assert len(trials_of(tuning)) == 6
         trained = [recipe.digest() for recipe in executor.started if recipe.seed == 0]
@@ -350,13 +356,13 @@ def test_a_setting_proposed_twice_is_trained_once(tmp_path: Path, data: Path) ->
 
 
 def test_a_diverged_trial_uses_budget_and_the_search_continues(tmp_path: Path, data: Path) -> None:
-    executor = Played(data, diverges=lambda recipe: recipe.optimizer.dense.lr > 5e-3)
+    executor = SimulatedRuns(data, diverges=lambda recipe: recipe.optimizer.dense.lr > 5e-3)
     tuning = planned(tmp_path, data, trials=12)
     carry_out(tuning, executor)
     counts = summarize(tuning)["counts"]
     assert counts["diverged"] > 0
     assert len(trials_of(tuning)) == 12
-    again, executor = planned(tmp_path, data, trials=12), Played(data)
+    again, executor = planned(tmp_path, data, trials=12), SimulatedRuns(data)
     carry_out(again, executor)
     assert executor.started == []
     assert trials_of(again) == trials_of(tuning)
@@ -364,7 +370,7 @@ def test_a_diverged_trial_uses_budget_and_the_search_continues(tmp_path: Path, d
 
 def test_nothing_is_chosen_when_all_trials_diverge(tmp_path: Path, data: Path) -> None:
     tuning = planned(tmp_path, data, trials=3)
-    carry_out(tuning, Played(data, diverges=lambda recipe: True))
+    carry_out(tuning, SimulatedRuns(data, diverges=lambda recipe: True))
     (entry,) = tuning.entries
     assert tuning.choice(entry) is None
     assert write_best(tuning, entry, "wukongctl tune") is None
@@ -373,26 +379,30 @@ def test_nothing_is_chosen_when_all_trials_diverge(tmp_path: Path, data: Path) -
 
 def test_a_failed_trial_is_retried_by_the_next_call(tmp_path: Path, data: Path) -> None:
     tuning = planned(tmp_path, data, trials=4)
-    carry_out(tuning, Played(data, fails=lambda recipe: recipe.model.width == 64 or recipe.batch_size == 25))
+    carry_out(
+        tuning, SimulatedRuns(data, fails=lambda recipe: recipe.model.width == 64 or recipe.batch_size == 25)
+    )
     failed = [trial for trial in trials_of(tuning) if trial[2] == "failed"]
     assert 0 < len(failed) < 4
     assert len(trials_of(tuning)) == 4
     again = planned(tmp_path, data, trials=4)
-    carry_out(again, Played(data))
+    carry_out(again, SimulatedRuns(data))
     assert [trial[1] for trial in trials_of(again)] == [trial[1] for trial in trials_of(tuning)]
     assert not [trial for trial in trials_of(again) if trial[2] == "failed"]
 
 
 def test_settings_that_cannot_be_trained_do_not_count(tmp_path: Path, data: Path) -> None:
-    """400 rows in batches of 57 leave a single one, which batch norm refuses."""
+    """400 rows in batches of 57 leave a single one, which batch norm rejects."""
     model = "model: {name: mlp, width: 8, hidden: [8], batch_norm: true}\n"
     tuning = planned(tmp_path, data, trials=5, models=(model,), spaces=("batch_size=[57, 100, 133, 200]",))
-    executor = Played(data)
+    executor = SimulatedRuns(data)
     carry_out(tuning, executor)
     assert len(trials_of(tuning)) == 5
     assert {recipe.batch_size for recipe in executor.started} <= {100, 200}
     with pytest.raises(RunFailed, match="50 settings in a row are invalid for `mlp`, the last is"):
-        carry_out(planned(tmp_path, data, models=(model,), spaces=("batch_size=[57, 133]",)), Played(data))
+        carry_out(
+            planned(tmp_path, data, models=(model,), spaces=("batch_size=[57, 133]",)), SimulatedRuns(data)
+        )
 
 
 def test_the_space_option_defines_the_search_space(tmp_path: Path, data: Path) -> None:
@@ -404,7 +414,7 @@ def test_the_space_option_defines_the_search_space(tmp_path: Path, data: Path) -
     assert "optimizer.dense.lr" not in mlp.space
     assert {"model.width", "model.hidden", "schedule.warmup"} <= set(mlp.space)
     assert "model.hidden" not in fm.space
-    executor = Played(data)
+    executor = SimulatedRuns(data)
     carry_out(tuning, executor)
     assert {recipe.optimizer.dense.lr for recipe in executor.started} == {2e-3}
     assert {recipe.model.width for recipe in executor.started} == {8, 24}
@@ -443,17 +453,17 @@ def test_a_dataset_without_a_validation_split_is_rejected(tmp_path: Path) -> Non
 
 
 def test_each_recipe_space_and_seed_has_its_own_study(tmp_path: Path, data: Path) -> None:
-    carry_out(planned(tmp_path, data, trials=3), Played(data))
+    carry_out(planned(tmp_path, data, trials=3), SimulatedRuns(data))
     for change in ({"overrides": ("epochs=5",)}, {"spaces": ("model.width=[8, 16]",)}, {"seeds": (7, 8)}):
         tuning = planned(tmp_path, data, trials=3, **change)
-        executor = Played(data)
+        executor = SimulatedRuns(data)
         carry_out(tuning, executor)
         assert len(trials_of(tuning)) == 3
         assert len(executor.started) >= 3
 
 
 def test_the_best_recipe_trains_to_the_same_metric(tmp_path: Path, data: Path) -> None:
-    """With real training: the file, the run of the search's seed, and the winning trial agree."""
+    """With real training: the file, the run of the search's seed, and the best trial agree."""
     tuning = planned(tmp_path, data, trials=2, overrides=("epochs=1",), seeds=(3,))
     carry_out(tuning, InProcess(data))
     (entry,) = tuning.entries
@@ -481,7 +491,7 @@ def test_a_signal_stops_the_search_with_a_hint_to_resume(tmp_path: Path, data: P
 
 
 def test_lightgbm_is_tuned_like_other_models(tmp_path: Path, data: Path) -> None:
-    """With real training, which takes it a moment; its recipe does not say what decides, so AUC does."""
+    """With real training; the recipe sets no metric, so AUC is used."""
     (tmp_path / "trees.yaml").write_text(
         "data: tiny\nmodel: {name: lightgbm, num_iterations: 5}\nthreads: 1\n"
     )

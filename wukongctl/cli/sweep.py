@@ -169,7 +169,7 @@ def _dry_run(output: Output, sweep: "Sweep", jobs: int, threads: int) -> None:
     from wukongctl.models import counts
     from wukongctl.sweep.estimate import estimate
 
-    sweep.recall()
+    sweep.load_recorded()
     rows, total, unknown = [], 0.0, False
     for entry in sweep.entries:
         recipe = entry.trials[0].recipe

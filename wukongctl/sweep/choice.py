@@ -1,4 +1,4 @@
-"""The best trial of a search, by the validation metric."""
+"""The best trial of a search, by its validation metric."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,10 +38,10 @@ def choose(
 
 def _at_edge(search: Search, index: int) -> tuple[str, ...]:
     """Numeric keys with three or more values whose best value is the smallest or the largest."""
-    winner = search.trials[index]
+    best = search.trials[index]
     found = []
     for key, tried in search.grid.items():
         numeric = all(isinstance(value, int | float) for value in tried)
-        if numeric and len(tried) >= 3 and winner[key] in (min(tried), max(tried)):
+        if numeric and len(tried) >= 3 and best[key] in (min(tried), max(tried)):
             found.append(key)
     return tuple(found)

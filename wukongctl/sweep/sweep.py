@@ -147,7 +147,7 @@ class Sweep:
     def watch(self, executor: Executor) -> None:
         """Called repeatedly while jobs run."""
 
-    def settle(self, job: Job, outcome: JobResult) -> JobResult:
+    def record_result(self, job: Job, outcome: JobResult) -> JobResult:
         """Record the result of a job, and return it.
 
         The last trial of an entry queues its runs, ahead of the jobs of other entries.
@@ -167,11 +167,11 @@ class Sweep:
         found = (file.parent for file in (self.folder / "runs").glob("*/run.json"))
         return sorted(folder for folder in found if folder.name not in current)
 
-    def recall(self) -> None:
+    def load_recorded(self) -> None:
         """Read the results of finished jobs, without training."""
         for jobs in (self.trials, self.runs):  # runs depend on trials
             for job in (job for entry in self.entries for job in jobs(entry)):
-                if outcome := self.known(job):
+                if outcome := self.recorded(job):
                     self.outcomes[job.folder.path] = outcome
 
     def left(self, entry: Entry) -> int:
@@ -181,7 +181,7 @@ class Sweep:
         open_trials = sum(job.folder.path not in self.outcomes for job in self.trials(entry))
         return open_trials + len(set(self.spec.seeds) - tried - done)
 
-    def known(self, job: Job) -> JobResult | None:
+    def recorded(self, job: Job) -> JobResult | None:
         """The result recorded in a job's folder; None when it has to be trained."""
         return read_outcome(job, self.manifests[job.recipe.data])
 
@@ -198,8 +198,8 @@ def execute(
     """Train all jobs that are not done, continuing after failures; raises Interrupted on a signal."""
     running: dict[Path, Job] = {}
 
-    def settle(job: Job, outcome: JobResult, *, was_complete: bool) -> None:
-        outcome = sweep.settle(job, outcome)
+    def record_result(job: Job, outcome: JobResult, *, was_complete: bool) -> None:
+        outcome = sweep.record_result(job, outcome)
         report(Event(job, outcome, sweep.done, sweep.total, was_complete))
         save()
 
@@ -213,7 +213,7 @@ def execute(
         while True:
             while len(running) < executor.jobs and stop.signal_number is None and (job := sweep.next_job()):
                 if outcome := _without_training(sweep, job):
-                    settle(job, outcome, was_complete=True)
+                    record_result(job, outcome, was_complete=True)
                 else:
                     _start(job, executor, data, threads)
                     running[job.folder.path] = job
@@ -228,7 +228,7 @@ def execute(
                 )
             if ended is not None:
                 job = running.pop(ended.folder)
-                settle(job, _outcome(sweep, job, ended), was_complete=False)
+                record_result(job, _outcome(sweep, job, ended), was_complete=False)
             elif not running:
                 return
 
@@ -239,7 +239,7 @@ def _without_training(sweep: Sweep, job: Job) -> JobResult | None:
         trial = RunFolder.for_recipe(job.recipe, sweep.folder / "trials").path
         if trial in sweep.outcomes and sweep.outcomes[trial].status == "complete":
             _copy(trial, job.folder.path)
-    return sweep.known(job)
+    return sweep.recorded(job)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -263,7 +263,7 @@ def _start(job: Job, executor: Executor, data: Path, threads: int) -> None:
 
 
 def _outcome(sweep: Sweep, job: Job, ended: Exit) -> JobResult:
-    return sweep.known(job) or JobResult("failed", message=ended.message or "ended without a result")
+    return sweep.recorded(job) or JobResult("failed", message=ended.message or "ended without a result")
 
 
 def read_outcome(job: Job, manifest: Manifest) -> JobResult | None:

@@ -90,7 +90,7 @@ class Tuning(Sweep):
         for name, candidate in self.candidates.items():
             study = self.studies[name] = self._study(storage, candidate)
             for record in study.records():
-                self._recall(candidate, record)
+                self._restore(candidate, record)
         for entry in self.entries:
             self.waiting.extend(self.runs(entry))
 
@@ -99,8 +99,8 @@ class Tuning(Sweep):
         choice = None if self._has_budget(entry) else super().choice(entry)
         if choice is None:
             return None
-        space, winner = self.candidates[entry.name].space, entry.trials[choice.index]
-        edges = [key for key, value in winner.setting.items() if space[key].at_edge(value)]
+        space, best = self.candidates[entry.name].space, entry.trials[choice.index]
+        edges = [key for key, value in best.setting.items() if space[key].at_edge(value)]
         return replace(choice, at_edge=tuple(edges))
 
     @property
@@ -135,16 +135,16 @@ class Tuning(Sweep):
             ):
                 executor.cancel(path)
 
-    def settle(self, job: Job, outcome: JobResult) -> JobResult:
+    def record_result(self, job: Job, outcome: JobResult) -> JobResult:
         """Record how a trial ended. A failed one stays open in the study: the next call retries it."""
         trial = self.open.pop(job.folder.path, None) if job.kind == "trial" else None
         if trial is None:
-            return super().settle(job, outcome)
+            return super().record_result(job, outcome)
         if outcome.status in ("complete", "failed") and self._check_pruning(job.folder.path, trial):
             outcome = _prune(job.folder, trial, outcome)
         if outcome.status != "failed":
             trial.study.tell(trial.number, outcome.status, outcome.metric("valid", self._metric(job)))
-        return super().settle(job, outcome)
+        return super().record_result(job, outcome)
 
     def seconds(self, entry: Entry) -> float:
         """Training time of an entry's trials in seconds."""
@@ -183,7 +183,7 @@ class Tuning(Sweep):
             metric=candidate.metric,
         )
 
-    def _recall(self, candidate: Candidate, record: TrialRecord) -> None:
+    def _restore(self, candidate: Candidate, record: TrialRecord) -> None:
         """Restore a trial of an earlier call: its state from the study, its result from its folder."""
         trial = candidate.trial(record.setting)
         if trial is None:
@@ -196,9 +196,9 @@ class Tuning(Sweep):
             self._open_trial(job, candidate, record.number)
             self.waiting.append(job)
             return
-        known = self.known(job)
-        result = known.result if known else {}
-        if record.state == "complete" and (known is None or known.status != "complete"):
+        recorded = self.recorded(job)
+        result = recorded.result if recorded else {}
+        if record.state == "complete" and (recorded is None or recorded.status != "complete"):
             result = {"metrics": {"valid": {candidate.metric: record.value}}}  # its folder was removed
         message = None if record.state == "complete" else record.state
         self.outcomes[job.folder.path] = JobResult(record.state, result, message)
