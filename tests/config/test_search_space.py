@@ -90,7 +90,7 @@ def test_a_recipe_lies_in_its_own_space(name: str) -> None:
     try:
         own = load(library.find(name), TrainingSpec)
     except UsageError:
-        return  # a sweep or a report page
+        return  # a sweep or a report recipe
     space = search_space(own, ROWS)
     for key, dimension in space.items():
         value = own_value(own, key)

@@ -1,4 +1,4 @@
-"""Every key of every model page does something: another value makes another model."""
+"""Every key of every model section does something: another value makes another model."""
 
 from collections.abc import Iterator
 from typing import Any, get_args
@@ -34,8 +34,8 @@ def changed(name: str, key: str, part: str | None, value: object) -> tuple[Model
     if key == "groups":
         base["groups"] = [GROUP]
         return make(base), make({**base, "groups": [{**GROUP, part: value}]})
-    page = base.get(key, {})
-    return make(base), make({**base, key: {**page, part: value}})
+    section = base.get(key, {})
+    return make(base), make({**base, key: {**section, part: value}})
 
 
 def behaviour(model: Model) -> tuple[list[Any], torch.Tensor]:
@@ -61,7 +61,7 @@ def test_no_key_is_left_out() -> None:
     assert len(CHANGES) == len(get_args(NetworkSpec))
 
 
-def keys(page: type[BaseModel]) -> Iterator[str]:
-    for key in page.model_fields.keys() - {"name"}:
+def keys(section: type[BaseModel]) -> Iterator[str]:
+    for key in section.model_fields.keys() - {"name"}:
         inside = NESTED.get(key)
         yield from (key,) if inside is None else (f"{key}.{part}" for part in inside.model_fields)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wukongctl.config.model_page import Named
+from wukongctl.config.model_section import Named
 from wukongctl.config.positions import KeyPath
 from wukongctl.config.spec import Mismatch
 from wukongctl.models.lookups import matching, require_features

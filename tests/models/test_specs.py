@@ -2,7 +2,7 @@
 
 import pytest
 
-from wukongctl.config import gbdt, model, model_page, training, wukong
+from wukongctl.config import gbdt, model, model_section, training, wukong
 from wukongctl.config.loading import validate
 from wukongctl.config.positions import parse
 from wukongctl.config.spec import Spec
@@ -165,7 +165,7 @@ def test_keys_that_disagree_are_pointed_at(
 
 PAGES = [
     page
-    for module in (gbdt, model, model_page, wukong, training)
+    for module in (gbdt, model, model_section, wukong, training)
     for page in vars(module).values()
     if isinstance(page, type) and issubclass(page, Spec) and page.__module__ == module.__name__
 ]

@@ -114,7 +114,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "xdeepfm": DEEP | MLP | {"cin": [3]},
     "mlp": DEEP | MLP,
 }  # fmt: skip
-"""Another value for every key of every page, pages inside pages included."""
+"""Another value for every key of every section, sections inside sections included."""
 
 
 def make(keys: dict[str, Any], schema: Schema = SCHEMA, *, sparse: bool = False) -> Model:

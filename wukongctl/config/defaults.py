@@ -1,7 +1,7 @@
 """The default rules: what the keys that a recipe leaves open become, given its prepared dataset.
 
 Every number of the rules is in this file. A rule sees the facts of the dataset and what the recipe says; it
-is the same for every model, and a key that a model's page does not have is left out. How the numbers were
+is the same for every model, and a key that a model's section does not have is left out. How the numbers were
 chosen: docs/results/2026-11-defaults.md.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, get_args
 
 from wukongctl.config.model import AnyModelSpec
-from wukongctl.config.model_page import ModelSpec
+from wukongctl.config.model_section import ModelSpec
 from wukongctl.config.training import TrainingSpec
 
 UPDATES_PER_PASS = 250
@@ -83,11 +83,11 @@ Recipe = Mapping[str, Any]
 def choices(recipe: Recipe, facts: DatasetFacts) -> tuple[ChosenDefault, ...]:
     """The value of every key that the rules decide, whether the recipe says it or not; none for a model that
     the rules do not concern, such as one with defaults of its own."""
-    page = _pages().get(str(_at(recipe, "model.name")))
-    if page is None:
+    section = _sections().get(str(_at(recipe, "model.name")))
+    if section is None:
         return ()
     made = (*_model(), *_wukong(recipe, facts), *_optimizer(recipe, facts), *_schedule(facts))
-    return tuple(choice for choice in made if _has(page, choice.key))
+    return tuple(choice for choice in made if _has(section, choice.key))
 
 
 def fill(recipe: dict[str, Any], facts: DatasetFacts) -> None:
@@ -108,19 +108,19 @@ def is_open(recipe: Recipe) -> bool:
 
 def open_sizes(recipe: Recipe) -> list[str]:
     """Keys left to the rules that on some dataset make the model another size than the constants do."""
-    page = _pages().get(str(_at(recipe, "model.name")))
-    if page is None or not is_open(recipe):
+    section = _sections().get(str(_at(recipe, "model.name")))
+    if section is None or not is_open(recipe):
         return []
     small = DatasetFacts(1_000, 100, (2,), 0, 0, 2)
     extremes = (small, replace(small, train_rows=10**9, embedding_rows=10**9, cardinalities=(10**9,)))
     found = [choice for facts in extremes for choice in choices(recipe, facts) if choice.key in SIZES]
-    constant = {f"model.{name}": field.default for name, field in page.model_fields.items()}
+    constant = {f"model.{name}": field.default for name, field in section.model_fields.items()}
     found = [choice for choice in found if _at(recipe, choice.key) is None]
     return sorted({choice.key for choice in found if choice.value != constant[choice.key]})
 
 
 def _model() -> Iterator[ChosenDefault]:
-    """The model's page: only what all models share."""
+    """The model's section: only what all models share."""
     yield ChosenDefault("model.width", WIDTH, "embedding width")
     # A short run has no time to unlearn what random weights say.
     yield ChosenDefault("model.embedding_init", EMBEDDING_INIT, "small, so that rare values start near zero")
@@ -213,20 +213,20 @@ def _epochs(facts: DatasetFacts) -> ChosenDefault:
     return ChosenDefault("epochs", EPOCHS, "at most; early stopping ends it sooner")
 
 
-def _pages() -> dict[str, type[ModelSpec]]:
-    """The pages of the models that the rules concern, by name."""
-    pages = get_args(get_args(AnyModelSpec)[0])
+def _sections() -> dict[str, type[ModelSpec]]:
+    """The sections of the models that the rules concern, by name."""
+    sections = get_args(get_args(AnyModelSpec)[0])
     return {
-        get_args(page.model_fields["name"].annotation)[0]: page
-        for page in pages
-        if issubclass(page, ModelSpec)
+        get_args(section.model_fields["name"].annotation)[0]: section
+        for section in sections
+        if issubclass(section, ModelSpec)
     }
 
 
-def _has(page: type[ModelSpec], key: str) -> bool:
-    """Whether a recipe with this model's page knows the key."""
+def _has(section: type[ModelSpec], key: str) -> bool:
+    """Whether a recipe with this model's section knows the key."""
     group, _, rest = key.partition(".")
-    return rest in page.model_fields if group == "model" else group in TrainingSpec.model_fields
+    return rest in section.model_fields if group == "model" else group in TrainingSpec.model_fields
 
 
 def _at(recipe: Recipe, key: str) -> Any:

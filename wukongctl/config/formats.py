@@ -24,7 +24,7 @@ FORMATS = {
     "dataset": Format(DatasetSpec, "dataset recipe", "prepare", frozenset({"features", "files"})),
     "sweep": Format(SweepSpec, "sweep file", "sweep", frozenset({"ladders"})),
     "report": Format(
-        ReportSpec, "report page", "scale-report runs/ --check", frozenset({"gates", "noise", "stated"})
+        ReportSpec, "report recipe", "scale-report runs/ --check", frozenset({"gates", "noise", "stated"})
     ),
 }
 

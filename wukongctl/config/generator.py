@@ -1,4 +1,4 @@
-"""The generator page of a dataset recipe: rows drawn from a planted teacher, nothing to download."""
+"""The generator section of a dataset recipe: rows drawn from a planted teacher, nothing to download."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal

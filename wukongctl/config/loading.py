@@ -206,9 +206,9 @@ def _explained(detail: ErrorDetails, document: Document, spec: type[Spec]) -> li
     return [_explain(detail, document, spec)]
 
 
-def _located(mistake: Mistake, page: KeyPath, document: Document, *, at_key: bool = True) -> Problem:
+def _located(mistake: Mistake, section: KeyPath, document: Document, *, at_key: bool = True) -> Problem:
     """At the one of the keys that was overridden, else at the first that is written."""
-    paths = [(*page, *path) for path in (mistake.path, *mistake.others)]
+    paths = [(*section, *path) for path in (mistake.path, *mistake.others)]
     overridden = [path for path in paths if document.is_overridden(path)]
     written = [path for path in paths if path in document.values]
     blamed = (*overridden, *written, *paths)[0]

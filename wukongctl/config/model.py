@@ -1,4 +1,4 @@
-"""Model pages of a training recipe: the baselines', and which one a page is."""
+"""Model sections of a training recipe: the baselines', and which one a section is."""
 
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
@@ -7,7 +7,7 @@ from pydantic import Field
 
 from wukongctl.config.dimensions import DEPTHS, DROPOUT, HIDDEN, LAYERS, WIDTHS, Space, Stack, Steps
 from wukongctl.config.gbdt import LightGBMSpec
-from wukongctl.config.model_page import (
+from wukongctl.config.model_section import (
     DeepFieldsSpec,
     DeepSpec,
     Depth,

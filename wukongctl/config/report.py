@@ -1,4 +1,4 @@
-"""The report page: which loss `scale-report` fits, by which law, and the gates that a CI job checks."""
+"""The report recipe: which loss `scale-report` fits, by which law, and the gates that a CI job checks."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal, TypeAlias

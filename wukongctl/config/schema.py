@@ -12,20 +12,20 @@ def json_schema(name: str) -> dict[str, Any]:
 
 
 def to_markdown(name: str) -> str:
-    """A reference page of one format: a table of keys per page of the recipe."""
+    """A reference page of one format: a table of keys per section of the recipe."""
     schema = json_schema(name)
-    pages = {FORMATS[name].title.capitalize(): schema} | dict(sorted(schema["$defs"].items()))
-    return "\n\n".join(_page(title, page) for title, page in pages.items()) + "\n"
+    sections = {FORMATS[name].title.capitalize(): schema} | dict(sorted(schema["$defs"].items()))
+    return "\n\n".join(_section(title, section) for title, section in sections.items()) + "\n"
 
 
-def _page(title: str, page: dict[str, Any]) -> str:
-    required = page.get("required", [])
+def _section(title: str, section: dict[str, Any]) -> str:
+    required = section.get("required", [])
     rows = [
         f"| `{key}` | {_type(entry)} | {'required' if key in required else _default(entry)} "
         f"| {' '.join(entry.get('description', '').split())} |"
-        for key, entry in page["properties"].items()
+        for key, entry in section["properties"].items()
     ]
-    description = " ".join(page.get("description", "").split())
+    description = " ".join(section.get("description", "").split())
     return "\n".join(
         [f"## {title}", "", description, "", "| key | type | default | |", "|---|---|---|---|", *rows]
     )

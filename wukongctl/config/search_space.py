@@ -9,7 +9,7 @@ from typing import Any
 
 from wukongctl.config.dimensions import DROPOUT, Dimension, OneOf, RealRange, Space, Steps
 from wukongctl.config.gbdt import LightGBMSpec
-from wukongctl.config.model_page import DeepSpec, ModelSpec
+from wukongctl.config.model_section import DeepSpec, ModelSpec
 from wukongctl.config.training import TrainingSpec
 
 SHARE = RealRange(0.4, 1.0, log=False, natural_high=True)
@@ -46,11 +46,11 @@ def changed(recipe: TrainingSpec, setting: dict[str, Any]) -> TrainingSpec:
     """
     content = recipe.to_dict()
     for key, value in setting.items():
-        *pages, last = key.split(".")
-        page = content
-        for name in pages:
-            page = page[name]
-        page[last] = value
+        *sections, last = key.split(".")
+        section = content
+        for name in sections:
+            section = section[name]
+        section[last] = value
     if recipe.evaluate_every is not None and "batch_size" in setting:
         steps = recipe.evaluate_every * recipe.batch_size / setting["batch_size"]
         content["evaluate_every"] = max(1, round(steps))
@@ -64,7 +64,7 @@ def _is_single(dimension: Dimension) -> bool:
 
 
 def _covers(name: str, key: str) -> bool:
-    """Whether setting `name` decides `key`: it is the key, a page that holds it, or part of its value."""
+    """Whether setting `name` decides `key`: it is the key, a section that holds it, or part of its value."""
     return name == key or key.startswith(f"{name}.") or name.startswith(f"{key}.")
 
 

@@ -16,7 +16,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Mistake(NamedTuple):
-    """What keys of one page disagree about, and the key, from that page, to point at."""
+    """What keys of one section disagree about, and the key, from that section, to point at."""
 
     message: str
     path: tuple[str | int, ...]
@@ -42,12 +42,12 @@ class Mismatch(UsageError):
 
 
 class Spec(BaseModel):
-    """One page of a recipe. Attribute docstrings become the descriptions in the JSON Schema."""
+    """One section of a recipe. Attribute docstrings become the descriptions in the JSON Schema."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
     def _mistakes(self) -> Iterable[Mistake]:
-        """What keys of this page disagree about, each key being right by itself."""
+        """What keys of this section disagree about, each key being right by itself."""
         return ()
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Discriminator, Field, Tag
 
 from wukongctl.config.dimensions import LAYERS, WIDTHS, Space, Stack, Steps
-from wukongctl.config.model_page import DeepSpec, Depth, Named, Size, Widths, named_twice
+from wukongctl.config.model_section import DeepSpec, Depth, Named, Size, Widths, named_twice
 from wukongctl.config.spec import Mistake, Spec
 
 

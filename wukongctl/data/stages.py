@@ -10,7 +10,7 @@ from typing import TypeVar
 from wukongctl.config.spec import Spec
 from wukongctl.data.atomic import write_atomic
 
-Page = TypeVar("Page", bound=Spec)
+Saved = TypeVar("Saved", bound=Spec)
 KEY = "key"
 DATASET = "dataset"
 """Where results are put together…"""
@@ -43,12 +43,12 @@ def stage(final: Path) -> Iterator[Path]:
     partial.rename(final)
 
 
-def save(path: Path, page: Spec) -> None:
+def save(path: Path, content: Spec) -> None:
     """Write what a stage found."""
-    write_atomic(path, lambda file: file.write(page.model_dump_json().encode()))
+    write_atomic(path, lambda file: file.write(content.model_dump_json().encode()))
 
 
-def load(path: Path, kind: type[Page]) -> Page | None:
+def load(path: Path, kind: type[Saved]) -> Saved | None:
     """What a stage found, or None if it has not run."""
     return kind.model_validate_json(path.read_text()) if path.is_file() else None
 

@@ -20,7 +20,7 @@ from wukongctl.config.model import (
     WukongSpec,
     XDeepFMSpec,
 )
-from wukongctl.config.model_page import ModelSpec
+from wukongctl.config.model_section import ModelSpec
 from wukongctl.data.schema import Schema
 from wukongctl.errors import UsageError
 from wukongctl.models.afn import AFN

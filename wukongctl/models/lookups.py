@@ -4,7 +4,7 @@ import fnmatch
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from wukongctl.config.model_page import Named
+from wukongctl.config.model_section import Named
 from wukongctl.config.positions import KeyPath
 from wukongctl.config.spec import Mismatch, Mistake
 from wukongctl.config.suggestions import did_you_mean
@@ -24,20 +24,20 @@ def matching(wanted: Sequence[str], names: Sequence[str]) -> list[str]:
     return [each for name in wanted for each in _meant(name, names)]
 
 
-def require_features(lists: Sequence[Sequence[Named]], names: Sequence[str], page: KeyPath) -> None:
+def require_features(lists: Sequence[Sequence[Named]], names: Sequence[str], section: KeyPath) -> None:
     """Mismatch for each entry that means no feature of the data, or one that its list has already.
 
-    `lists` hold names or patterns with the keys that give them, from `page` of the recipe.
+    `lists` hold names or patterns with the keys that give them, from `section` of the recipe.
     """
-    mistakes = [mistake for named in lists for mistake in _feature_mistakes(named, names, page)]
+    mistakes = [mistake for named in lists for mistake in _feature_mistakes(named, names, section)]
     if mistakes:
         raise Mismatch(mistakes)
 
 
-def _feature_mistakes(named: Sequence[Named], names: Sequence[str], page: KeyPath) -> Iterator[Mistake]:
+def _feature_mistakes(named: Sequence[Named], names: Sequence[str], section: KeyPath) -> Iterator[Mistake]:
     meant_by: dict[str, str] = {}
     for name, path in named:
-        meant, where = _meant(name, names), (*page, *path)
+        meant, where = _meant(name, names), (*section, *path)
         if not any(each in names for each in meant):
             hint = did_you_mean(name, names) or f"it can name {', '.join(names)}"
             what = "is not a feature" if meant else "matches no feature"

@@ -77,15 +77,15 @@ def extract_once(
     archive: Path, wanted: Collection[str], into: Path, report: Report = silent
 ) -> dict[str, Path]:
     """`extract`, unless it ran to its end before; `into` is for this archive and these names alone."""
-    page = into.with_name(f"{into.name}.json")
-    if page.is_file():
-        found = {name: into / name for name in json.loads(page.read_text())}
+    listing = into.with_name(f"{into.name}.json")
+    if listing.is_file():
+        found = {name: into / name for name in json.loads(listing.read_text())}
         if all(path.is_file() for path in found.values()):
             return found
     shutil.rmtree(into, ignore_errors=True)
     found = extract(archive, wanted, into, report)
     sync_tree(into)
-    write_atomic(page, lambda file: file.write(json.dumps(list(found)).encode()))
+    write_atomic(listing, lambda file: file.write(json.dumps(list(found)).encode()))
     return found
 
 

@@ -35,7 +35,7 @@ class Moments(NamedTuple):
     variance: float
 
 
-class Page(Spec):
+class PartMoments(Spec):
     """Moments per feature to standardize."""
 
     features: dict[int, Moments]
@@ -60,7 +60,7 @@ def count(job: PrepareJob, part: Part, report: Report = silent) -> None:
             with engine.registered("occurrences", kind, found):
                 summed = sql.sum_counts("SELECT value, count FROM occurrences")
                 engine.execute(sql.copy(summed, folder / file_name(feature), "lz4"))
-        save(folder / MOMENTS, Page(features=_moments(job, part)))
+        save(folder / MOMENTS, PartMoments(features=_moments(job, part)))
 
 
 def file_name(feature: int) -> str:

@@ -26,7 +26,7 @@ from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
 from wukongctl.data.stages import load, save, stage
 
-PAGE = "encoded.json"
+SAVED = "encoded.json"
 
 
 class Encoded(Spec):
@@ -45,7 +45,7 @@ def encode(
 ) -> None:
     """Encode the rows of `part` into one folder per split, unless that is done."""
     final = job.encoded(part)
-    if (final / PAGE).is_file():
+    if (final / SAVED).is_file():
         return
     rows = reading.result(job, part).rows
     with stage(final) as folder, job.engine(part.name) as engine:
@@ -64,15 +64,15 @@ def encode(
             scatter.close()
             del writers["train"]
         written = {name: writer.close() for name, writer in writers.items()}
-        save(folder / PAGE, Encoded(splits=written))
+        save(folder / SAVED, Encoded(splits=written))
     spool.discard(job.rows(part))
 
 
 def result(job: PrepareJob, part: Part) -> Encoded:
     """What `encode` gave."""
-    page = load(job.encoded(part) / PAGE, Encoded)
-    assert page is not None
-    return page
+    saved = load(job.encoded(part) / SAVED, Encoded)
+    assert saved is not None
+    return saved
 
 
 def special_ids(spec: DatasetSpec, vocabularies: Mapping[int, Vocabulary]) -> dict[str, tuple[int, int]]:

@@ -57,7 +57,7 @@ from wukongctl.errors import CheckFailed, RunFailed, UsageError, WukongError
 
 log = logging.getLogger(__name__)
 
-RAW_PAGE = "raw.json"
+RAW_ROWS = "raw.json"
 LAYOUT = 6
 """Of the work folder: what another version left there is not taken up."""
 
@@ -97,14 +97,14 @@ def run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Manif
 
 def _noted(job: PrepareJob, vocabularies: dict[int, Vocabulary], encoders: Encoders) -> Noted:
     """What `predict` must know of the raw file, and the rows it checks itself with; asked once."""
-    page = load(job.work / RAW_PAGE, Noted)
-    if page is None:
-        page = raw_rows.note(job)
-        if page.raw is not None:
-            sampled = _sampled(job, page.raw, vocabularies, encoders)
-            page = Noted(raw=page.raw.model_copy(update={"sampled": sampled}))
-        save(job.work / RAW_PAGE, page)
-    return page
+    saved = load(job.work / RAW_ROWS, Noted)
+    if saved is None:
+        saved = raw_rows.note(job)
+        if saved.raw is not None:
+            sampled = _sampled(job, saved.raw, vocabularies, encoders)
+            saved = Noted(raw=saved.raw.model_copy(update={"sampled": sampled}))
+        save(job.work / RAW_ROWS, saved)
+    return saved
 
 
 def _sampled(job: PrepareJob, raw: RawRows, vocabularies: dict[int, Vocabulary], encoders: Encoders) -> int:
@@ -151,13 +151,13 @@ def _generated(spec: DatasetSpec, options: Options, work: Path) -> dict[str, Pat
 
 
 def _planned(job: PrepareJob, options: Options) -> PrepareJob:
-    page = load(job.work / "parts.json", PartPlan)
-    if page is None:
+    saved = load(job.work / "parts.json", PartPlan)
+    if saved is None:
         options.report(Progress("looking at the raw files"))
         with job.engine("plan") as engine:
-            page = parts.plan(engine, job.spec, options.limit_rows)
-        save(job.work / "parts.json", page)
-    return replace(job, parts=page.parts, notes=page.notes, paths=parts.with_runs(job.paths, page.parts))
+            saved = parts.plan(engine, job.spec, options.limit_rows)
+        save(job.work / "parts.json", saved)
+    return replace(job, parts=saved.parts, notes=saved.notes, paths=parts.with_runs(job.paths, saved.parts))
 
 
 class Piece(NamedTuple):

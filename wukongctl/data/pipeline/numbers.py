@@ -22,7 +22,7 @@ from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
 from wukongctl.data.stages import load, save
 
-PAGE = "edges.json"
+SAVED = "edges.json"
 SIGNIFICANT_DIGITS = 9
 """Means and deviations are rounded to this: beyond it, sums over threads differ from run to run."""
 LEAST_DEVIATION = 1e-12
@@ -108,9 +108,9 @@ def fields(spec: DatasetSpec) -> tuple[list[pa.Field], list[pa.Field]]:
 
 def _edges(job: PrepareJob, report: Report) -> dict[int, tuple[float, ...]]:
     """Edges of the features that have some; they are kept for a preparation taken up again."""
-    page = load(job.work / PAGE, Edges)
-    if page is not None or not job.spec.encoded:
-        return page.features if page is not None else {}
+    saved = load(job.work / SAVED, Edges)
+    if saved is not None or not job.spec.encoded:
+        return saved.features if saved is not None else {}
     found = {}
     with job.engine("edges") as engine:
         for step, (index, _, group) in enumerate(job.spec.encoded):
@@ -125,7 +125,7 @@ def _edges(job: PrepareJob, report: Report) -> dict[int, tuple[float, ...]]:
             else:
                 cut = bins.cuts(low, high, counts, group.bins)
             found[index] = tuple(cut.tolist())
-    save(job.work / PAGE, Edges(features=found))
+    save(job.work / SAVED, Edges(features=found))
     return found
 
 
@@ -152,9 +152,9 @@ def _groups(engine: Engine, dropped: int) -> int:
 
 def _scales(job: PrepareJob) -> dict[int, tuple[float, float]]:
     """Mean and deviation over the train rows of all parts, of the features to standardize."""
-    loaded = [load(job.counts(part) / count.MOMENTS, count.Page) for part in job.parts if part.trains]
-    pages = [page.features for page in loaded if page is not None]
-    moments = {feature: count.merged(page[feature] for page in pages) for feature in (pages or [{}])[0]}
+    loaded = [load(job.counts(part) / count.MOMENTS, count.PartMoments) for part in job.parts if part.trains]
+    each = [part.features for part in loaded if part is not None]
+    moments = {feature: count.merged(part[feature] for part in each) for feature in (each or [{}])[0]}
     return {feature: _scale(found.mean, found.variance**0.5) for feature, found in moments.items()}
 
 

@@ -30,7 +30,7 @@ from wukongctl.errors import RunFailed
 Item = TypeVar("Item")
 Done = TypeVar("Done")
 STAGE = "reading"
-PAGE = "rows.json"
+SAVED = "rows.json"
 BATCH_ROWS, LEAST_BATCH_ROWS = spool.MAX_ROWS, 1024
 AHEAD = 4
 """Batches that are worked on at a time…"""
@@ -47,7 +47,7 @@ class PartRows(Spec):
 
 def read(job: PrepareJob, part: Part, report: Report = silent) -> None:
     """Read the rows of `part` into a spool, unless that is done."""
-    if (job.rows(part) / PAGE).is_file():
+    if (job.rows(part) / SAVED).is_file():
         return
     with stage(job.rows(part)) as folder, job.engine(part.name) as engine:
         rejects = Rejects(engine, job.spec, part.query) if job.spec.on_error == "skip" else None
@@ -66,14 +66,14 @@ def read(job: PrepareJob, part: Part, report: Report = silent) -> None:
         if rejects is not None:
             rejects.collect()
             rejects.write(folder / FILE)
-        save(folder / PAGE, PartRows(rows=rows, rejected=rejects.count if rejects is not None else 0))
+        save(folder / SAVED, PartRows(rows=rows, rejected=rejects.count if rejects is not None else 0))
 
 
 def result(job: PrepareJob, part: Part) -> PartRows:
     """What `read` found."""
-    page = load(job.rows(part) / PAGE, PartRows)
-    assert page is not None
-    return page
+    saved = load(job.rows(part) / SAVED, PartRows)
+    assert saved is not None
+    return saved
 
 
 def compact(

@@ -19,7 +19,7 @@ from wukongctl.data.stages import load, save, stage
 
 FOLDER = "shuffled"
 BUCKETS = "buckets"
-PAGE = "shuffled.json"
+SAVED = "shuffled.json"
 BUCKET_BYTES = 128 << 20
 """About how much raw text a bucket holds; its rows are in memory together."""
 MAX_BUCKETS = 1024
@@ -88,8 +88,8 @@ def gather(
                 if rows is not None:
                     order = np.random.default_rng([seed, 1, number]).permutation(rows.num_rows)
                     writer.write(rows.take(pa.array(order)))
-            save(folder / PAGE, writer.close())
-    written = load(final / PAGE, Written)
+            save(folder / SAVED, writer.close())
+    written = load(final / SAVED, Written)
     assert written is not None
     return final, written
 

@@ -26,7 +26,7 @@ from wukongctl.data.stages import load, save, stage
 from wukongctl.data.statistics import Ranks, VocabularyStatistics
 
 FOLDER = "vocab"
-PAGE = "vocabularies.json"
+SAVED = "vocabularies.json"
 BATCH_ROWS = 1 << 16
 
 
@@ -100,10 +100,10 @@ def build(job: PrepareJob, report: Report) -> dict[int, Vocabulary]:
                 report(Progress("building vocabularies", step, len(owners)))
                 vocabulary = _build(job, engine, owner, features, folder)
                 built |= dict.fromkeys(features, vocabulary)
-            save(folder / PAGE, Vocabularies(features=built))
-    page = load(final / PAGE, Vocabularies)
-    assert page is not None
-    return page.features
+            save(folder / SAVED, Vocabularies(features=built))
+    saved = load(final / SAVED, Vocabularies)
+    assert saved is not None
+    return saved.features
 
 
 def read(path: Path) -> pa.Array:

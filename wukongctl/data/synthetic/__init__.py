@@ -1,4 +1,4 @@
-"""No raw files: a generator page → rows drawn from a planted teacher, whose click probabilities are known.
+"""No raw files: a generator section → rows drawn from a planted teacher, whose click probabilities are known.
 
 From the parts to the rows:
 

@@ -1,4 +1,4 @@
-"""What the pages of all models have in common."""
+"""What the sections of all models have in common."""
 
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, ClassVar, TypeAlias
@@ -15,7 +15,7 @@ DropoutRate = Annotated[float, Field(ge=0, le=0.999)]
 Widths = tuple[Size, ...]
 
 Named: TypeAlias = tuple[str, tuple[str | int, ...]]
-"""A feature, or a pattern of features, and the key of a page that names it."""
+"""A feature, or a pattern of features, and the key of a section that names it."""
 
 
 def named_twice(named: Sequence[Named]) -> Iterator[Mistake]:
