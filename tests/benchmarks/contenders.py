@@ -81,10 +81,10 @@ def ours(
     compilers = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     result = outcome.result
     return {
-        "cpu": result["cpu_seconds"] + compilers,
-        "wall": result["train_seconds"],
-        "auc": {split: result["metrics"][split]["auc"] for split in ("valid", "test")},
-        "mfu": result["mfu"],
+        "cpu": result.cpu_seconds + compilers,
+        "wall": result.train_seconds,
+        "auc": {split: result.metrics[split]["auc"] for split in ("valid", "test")},
+        "mfu": result.mfu,
     }
 
 

@@ -21,7 +21,7 @@ from wukongctl.laws.points import Excluded, Point, PointSet, read_csv
 from wukongctl.report import document, wording
 from wukongctl.report import files as reports
 from wukongctl.runs.warning_groups import LabeledWarning
-from wukongctl.training.warnings import RunWarning
+from wukongctl.training.run_record import RunWarning
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,10 @@ def test_json_has_no_nan_for_degenerate_points() -> None:
 
 def test_equal_warnings_are_one_line_with_the_number_of_runs() -> None:
     report = synthetic()
-    few, best = (RunWarning(code, f"<{code}>", f"do {code}") for code in ("few_updates", "best_first"))
+    few, best = (
+        RunWarning(code=code, message=f"<{code}>", hint=f"do {code}")
+        for code in ("few_updates", "best_first")
+    )
     warned = [
         LabeledWarning(model, f"{model}-{seed}", few) for model in ("wukong", "dlrm") for seed in range(3)
     ]

@@ -1,11 +1,11 @@
 """Warnings of many runs, grouped by code."""
 
 from wukongctl.runs.warning_groups import LabeledWarning, group_warnings
-from wukongctl.training.warnings import RunWarning
+from wukongctl.training.run_record import RunWarning
 
 
 def warned(name: str, run: str, code: str, message: str) -> LabeledWarning:
-    return LabeledWarning(name, run, RunWarning(code, message, f"fix {code}"))
+    return LabeledWarning(name, run, RunWarning(code=code, message=message, hint=f"fix {code}"))
 
 
 def test_warnings_are_grouped_by_code_in_order_of_appearance() -> None:

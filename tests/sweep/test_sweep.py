@@ -222,11 +222,13 @@ def test_a_run_resumes_with_its_number_of_threads(tmp_path: Path, data: Path) ->
     carry_out(sweep, InProcess(data))
     (entry,) = sweep.entries
     (job,) = sweep.runs(entry)
-    begun = job.folder.read("run.json")
+    begun = job.folder.info()
     assert begun is not None
+    assert begun.execution is not None
     (job.folder.path / "result.json").unlink()
-    threads = begun["execution"]["threads"] + 3
-    job.folder.write("run.json", begun | {"execution": begun["execution"] | {"threads": threads}})
+    threads = begun.execution.threads + 3
+    execution = begun.execution.model_copy(update={"threads": threads})
+    job.folder.write_info(begun.model_copy(update={"execution": execution}))
     resumed = InProcess(data, fail="mlp")
     carry_out(planned(tmp_path, data, (tmp_path / "sweep.yaml").read_text()), resumed)
     assert resumed.threads == [threads]

@@ -31,7 +31,8 @@ from wukongctl.sweep.executors import Exit
 from wukongctl.sweep.summary import summarize
 from wukongctl.sweep.sweep import Event, execute, write
 from wukongctl.sweep.tune import Budget, Tuning
-from wukongctl.training.run import RunFolder
+from wukongctl.training.run_folder import RunFolder
+from wukongctl.training.run_record import Flops, Params, RunInfo, RunResult, TrainedOn
 from wukongctl.training.train import train
 
 EPOCHS = 4
@@ -93,14 +94,18 @@ class SimulatedRuns:
     def _train(self, folder: Path, recipe: TrainingSpec, test: bool) -> Iterator[bool]:
         run, best = RunFolder(folder), quality(recipe)
         fingerprint = json.loads((self.data / "tiny/manifest.json").read_text())["fingerprint"]
-        run.write("run.json", {"format_version": 1, "run": folder.name, "model": recipe.model.name,
-                               "curve": recipe.curve_name, "seed": recipe.seed,
-                               "data": {"fingerprint": fingerprint}, "flops": {"gflop_per_example": 1e-6},
-                               "params": {"dense": 1, "embedding": 1}})  # fmt: skip
+        run.write_info(
+            RunInfo(
+                format_version=1, run=folder.name, model=recipe.model.name, curve=recipe.curve_name,
+                seed=recipe.seed, recipe=recipe.to_dict(),
+                data=TrainedOn(dataset="tiny", fingerprint=fingerprint),
+                flops=Flops(gflop_per_example=1e-6), params=Params(dense=1, embedding=1),
+            )
+        )  # fmt: skip
         run.metrics.write_bytes(b"")
         for epoch in range(1, EPOCHS + 1):
             if epoch == 2 and self.diverges(recipe):
-                run.write("result.json", {"status": "diverged", "step": 5, "metrics": {}, "seconds": 1.0})
+                run.write_result(RunResult(status="diverged", step=5, metrics={}, seconds=1.0))
                 break
             step = 4 * epoch
             line = {"step": step, "split": "train", "examples": 400 * epoch, "loss": 1 - best}
@@ -111,8 +116,8 @@ class SimulatedRuns:
         else:
             metrics = {"auc": best - 0.1 / EPOCHS, "logloss": 1 - best}
             found = {"valid": metrics} | ({"test": metrics} if test else {})
-            result = {"status": "complete", "step": step, "examples": 1600, "metrics": found, "seconds": 2.0}
-            run.write("result.json", result)
+            result = RunResult(status="complete", step=step, examples=1600, metrics=found, seconds=2.0)
+            run.write_result(result)
         yield True
 
     def wait(self, keep_waiting: Callable[[], bool]) -> Exit | None:
@@ -252,8 +257,8 @@ def test_bad_trials_are_pruned_with_a_reason(finished: tuple[Path, Tuning, Simul
         run = Run.read(folder)
         assert run.status == "pruned"
         assert run.result is not None
-        assert run.result["examples"] < 1600
-        assert run.result["metrics"]["valid"]["auc"] < sorted(complete)[len(complete) // 2]
+        assert run.result.examples < 1600
+        assert run.result.metrics["valid"]["auc"] < sorted(complete)[len(complete) // 2]
     for name in ("mlp", "fm"):
         first = [trial[2] for trial in trials_of(tuning) if trial[0] == name][: study.FULL_TRIALS]
         assert set(first) == {"complete"}
@@ -477,9 +482,9 @@ def test_the_best_recipe_trains_to_the_same_metric(tmp_path: Path, data: Path) -
     assert recipe.digest() == entry.trials[tuning.choice(entry).index].recipe.digest()
     outcome = train(recipe, data=data, out=tmp_path / "runs", report=lambda progress: None)
     summary = summarize(tuning)["entries"][0]
-    assert outcome.result["metrics"]["valid"]["auc"] == summary["chosen"]["value"]
+    assert outcome.result.metrics["valid"]["auc"] == summary["chosen"]["value"]
     (run,) = summary["runs"]
-    assert outcome.result["metrics"] == run["metrics"]
+    assert outcome.result.metrics == run["metrics"]
     assert set(run["metrics"]) == {"valid", "test"}
 
 

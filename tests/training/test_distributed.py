@@ -104,7 +104,7 @@ def test_two_processes_stop_together_and_one_goes_on_along_the_same_curve(
     assert_same_curve(outcome.folder, alone)
     described = json.loads((alone / "result.json").read_text())["metrics"]["test"]
     # Where it stopped decides how sums round, and one pair of rows that changes places moves AUC by 1e-4.
-    assert outcome.result["metrics"]["test"] == pytest.approx(described, rel=1e-3)
+    assert outcome.result.metrics["test"] == pytest.approx(described, rel=1e-3)
 
 
 @pytest.mark.slow
@@ -168,7 +168,7 @@ def test_a_killed_process_is_replaced_and_nothing_changes(
 @pytest.mark.parametrize(("rows", "size"), [(10, 1), (10, 3), (9, 3), (1, 2), (2, 4)])
 def test_shares_hold_every_example_once_and_have_one_length(rows: int, size: int) -> None:
     batch = Batch(torch.arange(rows).reshape(rows, 1), torch.zeros(rows, 0), torch.arange(float(rows)))
-    shares = [World(rank, size).share(batch) for rank in range(size)]
+    shares = [World(rank, size).shard(batch) for rank in range(size)]
     assert len({len(share.labels) for share, _ in shares}) == 1
     counted = [share.ids[: max(count, 0)] for share, count in shares]
     assert torch.equal(torch.cat(counted), batch.ids)

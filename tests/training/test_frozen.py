@@ -46,9 +46,9 @@ def test_a_run_learns_the_map_and_leaves_the_vectors_alone(data: Path, tmp_path:
     assert kept["embeddings.frozen.0.projection.weight"].shape == (4, 2)
     rows = manifest.read(data / "tiny").schema().table_rows
     assert kept["embeddings.table.weight"].shape == (sum(rows[1:]), 4)
-    assert outcome.run["params"]["embedding"] == 4 * sum(rows[1:])
+    assert outcome.info.params.embedding == 4 * sum(rows[1:])
     again = evaluate(outcome.folder, "test", data=data)
-    assert again["logloss"] == pytest.approx(outcome.result["metrics"]["test"]["logloss"], rel=1e-6)
+    assert again["logloss"] == pytest.approx(outcome.result.metrics["test"]["logloss"], rel=1e-6)
 
 
 def test_no_optimiser_holds_frozen_vectors(data: Path) -> None:

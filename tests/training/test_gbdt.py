@@ -25,12 +25,12 @@ from wukongctl.data.prepare import prepare
 from wukongctl.errors import Interrupted, RunFailed, UsageError
 from wukongctl.training.evaluate import evaluate, predictions
 from wukongctl.training.export import export
+from wukongctl.training.finished_run import open_run
 from wukongctl.training.loop import TrainingProgress
 from wukongctl.training.plan import total_steps
 from wukongctl.training.predict import predict
-from wukongctl.training.run import RunFolder
-from wukongctl.training.train import Outcome, train
-from wukongctl.training.trained import open_run
+from wukongctl.training.run_folder import RunFolder
+from wukongctl.training.train import CompleteRun, train
 
 lightgbm = pytest.importorskip("lightgbm")
 COLUMNS = [f"c{i}" for i in range(8)]
@@ -49,7 +49,7 @@ def recipe(page: dict[str, Any] | None = None, **keys: object) -> TrainingSpec:
     return TrainingSpec.from_dict({"data": "tiny", "model": model, "threads": 1, **keys})
 
 
-def run(spec: TrainingSpec, data: Path, out: Path) -> Outcome:
+def run(spec: TrainingSpec, data: Path, out: Path) -> CompleteRun:
     return train(spec, data=data, out=out, report=silent)
 
 
@@ -60,7 +60,7 @@ def table(data: Path, split: str, rows: int | None = None) -> tuple[NDArray, NDA
     return np.column_stack([*ids, read["x"].to_numpy()]), read["label"].to_numpy()
 
 
-def lines(outcome: Outcome) -> list[dict[str, Any]]:
+def lines(outcome: CompleteRun) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (outcome.folder / "metrics.jsonl").read_text().splitlines()]
 
 
@@ -88,31 +88,26 @@ def test_it_is_the_model_that_lightgbm_alone_makes(data: Path, tmp_path: Path, c
     scores = predictions(outcome.folder, "test", data=data)
     np.testing.assert_allclose(scores.logits, expected, rtol=1e-6)
     np.testing.assert_array_equal(scores.labels, clicked)
-    measured, p = outcome.result["metrics"]["test"], 1 / (1 + np.exp(-expected))
+    measured, p = outcome.result.metrics["test"], 1 / (1 + np.exp(-expected))
     assert measured["auc"] == pytest.approx(roc_auc_score(clicked, p))
     assert measured["logloss"] == pytest.approx(log_loss(clicked, p), rel=1e-6)
 
 
 def test_a_run_folder_like_any_other(data: Path, tmp_path: Path) -> None:
     outcome = run(recipe(), data, tmp_path)
-    written = RunFolder(outcome.folder).read("run.json")
-    assert written == outcome.run
-    assert written["flops"]["gflop_per_example"] is written["params"]["dense"] is None
-    assert written["versions"]["lightgbm"] == lightgbm.__version__
+    written = RunFolder(outcome.folder).info()
+    assert written == outcome.info
+    assert written.gflop is written.params.dense is None
+    assert written.versions["lightgbm"] == lightgbm.__version__
     result = outcome.result
-    assert (result["status"], result["step"], result["best_step"], result["trees"]) == (
-        "complete",
-        20,
-        20,
-        20,
-    )
-    assert (result["examples"], result["passes"], result["selected_on"]) == (900, 1.0, None)
-    assert result["metrics"].keys() == {"valid", "test"}
-    assert result["metrics"]["test"].keys() >= {"calibration", "normalized_entropy", "excess_logloss"}
+    assert (result.status, result.step, result.best_step, result.trees) == ("complete", 20, 20, 20)
+    assert (result.examples, result.passes, result.selected_on) == (900, 1.0, None)
+    assert result.metrics.keys() == {"valid", "test"}
+    assert result.metrics["test"].keys() >= {"calibration", "normalized_entropy", "excess_logloss"}
     train_lines, valid_lines = ([x for x in lines(outcome) if x["split"] == s] for s in ("train", "valid"))
     assert [line["step"] for line in valid_lines] == list(range(1, 21))
     for key in ("auc", "logloss"):
-        assert valid_lines[-1][key] == pytest.approx(result["metrics"]["valid"][key], rel=1e-6)
+        assert valid_lines[-1][key] == pytest.approx(result.metrics["valid"][key], rel=1e-6)
     losses = [line["loss"] for line in train_lines]
     assert losses == sorted(losses, reverse=True)
     assert "started: up to 20 trees" in (outcome.folder / "log.txt").read_text()
@@ -128,14 +123,14 @@ def test_a_finished_run_is_recognized_and_its_recipe_runs_again(data: Path, tmp_
     resolved = load(first.folder / "recipe.yaml", TrainingSpec)
     assert run(resolved, data, tmp_path).folder == first.folder
     other = run(resolved, data, tmp_path / "elsewhere")
-    assert other.result["metrics"] == first.result["metrics"]
+    assert other.result.metrics == first.result.metrics
 
 
 def test_the_seed_is_of_the_bags(data: Path, tmp_path: Path) -> None:
     """Without any, LightGBM has nothing to draw: every seed gives the same trees."""
     bags = {"bagging_fraction": 0.5, "bagging_freq": 1, "feature_fraction": 0.7}
     found = [run(recipe(page, seed=seed), data, tmp_path) for page in ({}, bags) for seed in (0, 1)]
-    one, other, bagged, bagged_again = (outcome.result["metrics"] for outcome in found)
+    one, other, bagged, bagged_again = (outcome.result.metrics for outcome in found)
     assert one == other
     assert bagged != bagged_again
 
@@ -149,9 +144,9 @@ def test_patience_keeps_the_best_trees(data: Path, tmp_path: Path) -> None:
     highest = max(history.values())
     best = next(step for step in history if history[step] > highest - 1e-6)  # `min_delta`
     result = outcome.result
-    assert (result["best_step"], result["step"], result["trees"]) == (best, best + 5, best)
-    assert result["selected_on"] == "valid auc"
-    assert result["metrics"]["valid"]["auc"] == pytest.approx(history[best])
+    assert (result.best_step, result.step, result.trees) == (best, best + 5, best)
+    assert result.selected_on == "valid auc"
+    assert result.metrics["valid"]["auc"] == pytest.approx(history[best])
     assert lightgbm.Booster(model_file=outcome.folder / "checkpoints" / "lightgbm.txt").num_trees() == best
 
 
@@ -177,7 +172,7 @@ def test_a_share_of_the_data_is_the_one_that_a_network_sees(
     reader = BatchReader(data / "tiny", prepared, "train", batch_size=100, shuffle=shuffle, seed=3)
     seen = np.concatenate([batch.dense.numpy() for batch in reader.epoch(0)])[:250, 0]
     np.testing.assert_array_equal(given[0][:, -1], seen)
-    assert (outcome.result["examples"], len(given[0])) == (250, 250)
+    assert (outcome.result.examples, len(given[0])) == (250, 250)
     assert (len(seen) < 900) & (not shuffle or not np.array_equal(seen, table(data, "train", 250)[0][:, -1]))
 
 
@@ -194,8 +189,8 @@ def test_a_signal_stops_it_and_the_same_command_starts_over(
         train(spec, data=data, out=tmp_path, report=interrupt)
     assert stopped.value.exit_code == 143
     folder = RunFolder.for_recipe(spec, tmp_path)
-    assert folder.read("run.json") is not None
-    assert folder.read("result.json") is None
+    assert folder.info() is not None
+    assert folder.result() is None
     with pytest.raises(UsageError, match="no trained weights yet"):
         open_run(folder.path, data=data)
     again, straight = run(spec, data, tmp_path), run(spec, data, tmp_path / "straight")
@@ -203,7 +198,7 @@ def test_a_signal_stops_it_and_the_same_command_starts_over(
     assert again.folder == folder.path
     assert not again.was_complete
     assert lines(again) == lines(straight)
-    assert again.result["metrics"] == straight.result["metrics"]
+    assert again.result.metrics == straight.result.metrics
 
 
 def test_without_the_extra_nothing_begins(
@@ -242,7 +237,7 @@ def test_columns_that_say_nothing_leave_the_mean(tmp_path: Path) -> None:
     rate = table_rate(tmp_path)
     logits = predictions(outcome.folder, "test", data=tmp_path).logits
     np.testing.assert_allclose(logits, np.log(rate / (1 - rate)), rtol=1e-5)
-    assert outcome.result["metrics"]["test"]["auc"] == 0.5
+    assert outcome.result.metrics["test"]["auc"] == 0.5
 
 
 def table_rate(data: Path) -> float:

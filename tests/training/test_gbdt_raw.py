@@ -67,7 +67,7 @@ def prepared(rows: Rows, numeric: list[str], label: str, folder: Path) -> tuple[
     prepare(DatasetSpec.from_dict(spec), Options(folder, out=folder / "data"))
     recipe = TrainingSpec.from_dict({"data": "rows", "model": {"name": "lightgbm"}, "threads": 1})
     found = train(recipe, data=folder / "data", out=folder / "runs", report=silent)
-    return found.result["metrics"]["test"]["auc"], found.result["metrics"]["test"]["logloss"]
+    return found.result.metrics["test"]["auc"], found.result.metrics["test"]["logloss"]
 
 
 def divided(rows: Rows, key: str | None = None) -> Rows:

@@ -18,10 +18,10 @@ from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
 from wukongctl.errors import RunFailed, UsageError
 from wukongctl.training import checkpoint, hardware
+from wukongctl.training.finished_run import open_run
 from wukongctl.training.loop import TrainingProgress
 from wukongctl.training.plan import total_steps
-from wukongctl.training.train import Outcome, train
-from wukongctl.training.trained import open_run
+from wukongctl.training.train import CompleteRun, train
 from wukongctl.training.update import Update
 
 DATASET = {
@@ -70,16 +70,16 @@ def silent(progress: TrainingProgress) -> None:
     assert progress.step <= progress.steps
 
 
-def weights(outcome: Outcome) -> dict[str, torch.Tensor]:
+def weights(outcome: CompleteRun) -> dict[str, torch.Tensor]:
     return checkpoint.load(outcome.folder / "checkpoints" / "best.pt")["model"]
 
 
-def assert_same_run(one: Outcome, other: Outcome) -> None:
+def assert_same_run(one: CompleteRun, other: CompleteRun) -> None:
     first, second = weights(one), weights(other)
     assert first.keys() == second.keys()
     for name in first:
         assert torch.equal(first[name], second[name]), name
-    assert one.result["metrics"] == other.result["metrics"]
+    assert one.result.metrics == other.result.metrics
     assert (one.folder / "metrics.jsonl").read_bytes() == (other.folder / "metrics.jsonl").read_bytes()
 
 
@@ -90,7 +90,7 @@ def test_same_recipe_and_seed_same_bits(data: Path, tmp_path: Path, optimizer: s
     assert_same_run(*runs)
     other = train(spec.model_copy(update={"seed": 1}), data=data, out=tmp_path / "a", report=silent)
     assert other.folder != runs[0].folder
-    assert other.result["metrics"] != runs[0].result["metrics"]
+    assert other.result.metrics != runs[0].result.metrics
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -119,8 +119,8 @@ def test_early_stopping_keeps_the_best_weights(data: Path, tmp_path: Path) -> No
     history = {line["step"]: line["auc"] for line in lines if line["split"] == "valid"}
     highest = max(history.values())
     best = next(step for step in history if history[step] > highest - 1e-6)  # `min_delta`
-    assert outcome.result["best_step"] == best < max(history)
-    assert outcome.result["metrics"]["valid"]["auc"] == history[best]
+    assert outcome.result.best_step == best < max(history)
+    assert outcome.result.metrics["valid"]["auc"] == history[best]
     assert len([step for step in history if step > best]) == 3
 
 
@@ -128,8 +128,8 @@ def test_early_stopping_keeps_the_best_weights(data: Path, tmp_path: Path) -> No
 def test_max_examples_is_exact(data: Path, tmp_path: Path, asked: int, steps: int) -> None:
     spec = recipe(max_examples=asked, epochs=9, early_stopping={})
     outcome = train(spec, data=data, out=tmp_path, report=silent)
-    assert outcome.result["examples"] == asked
-    assert outcome.result["step"] == steps == total_steps(spec, 900)
+    assert outcome.result.examples == asked
+    assert outcome.result.step == steps == total_steps(spec, 900)
 
 
 @pytest.mark.parametrize(
@@ -172,30 +172,30 @@ def test_what_the_machine_lacks_is_noted(data: Path, tmp_path: Path, monkeypatch
     monkeypatch.setenv("CXX", "no-such-compiler")
     spec = recipe(precision="bfloat16", compile=True)
     outcome = train(spec, data=data, out=tmp_path, report=silent)
-    notes = outcome.run["execution"]["notes"]
+    notes = outcome.info.execution.notes
     assert [note.rpartition(": ")[2] for note in notes] == [
         "`precision` falls back to float32",
         "`compile` falls back to false",
     ]
     assert all(note in (outcome.folder / "log.txt").read_text() for note in notes)
-    assert outcome.result["metrics"] == plain.result["metrics"]
+    assert outcome.result.metrics == plain.result.metrics
 
 
 def test_the_result_says_how_near_the_run_came_to_the_machines_peak(data: Path, tmp_path: Path) -> None:
     outcome = train(recipe(), data=data, out=tmp_path, report=silent)
     result = outcome.result
-    flops = outcome.run["flops"]["gflop_per_example"] * result["examples"] / result["train_seconds"]
-    assert result["gflops_per_second"] == pytest.approx(flops)
-    assert result["mfu"] == pytest.approx(flops / result["peak_gflops_per_second"])
-    assert 0 < result["mfu"] < 1
-    assert 0 < result["train_seconds"] <= result["seconds"]
-    assert result["cpu_seconds"] > 0
+    flops = outcome.info.gflop * result.examples / result.train_seconds
+    assert result.gflops_per_second == pytest.approx(flops)
+    assert result.mfu == pytest.approx(flops / result.peak_gflops_per_second)
+    assert 0 < result.mfu < 1
+    assert 0 < result.train_seconds <= result.seconds
+    assert result.cpu_seconds > 0
 
 
 def test_a_run_learns_what_was_planted(data: Path, tmp_path: Path) -> None:
     spec = recipe(model={"name": "mlp", "width": 4, "hidden": [16]}, optimizer=OPTIMIZERS["adam"], epochs=20)
     outcome = train(spec, data=data, out=tmp_path, report=silent)
-    assert outcome.result["metrics"]["test"]["auc"] > 0.8  # x is the probability itself, but for a factor
+    assert outcome.result.metrics["test"]["auc"] > 0.8  # x is the probability itself, but for a factor
 
 
 def test_a_full_disk_leaves_the_last_good_state(
@@ -254,7 +254,7 @@ def test_other_code_may_report_a_finished_run_but_not_go_on_with_one(
 ) -> None:
     spec = recipe()
     first = train(spec, data=data, out=tmp_path, report=silent)
-    monkeypatch.setattr("wukongctl.training.run.code_digest", lambda: "other")
+    monkeypatch.setattr("wukongctl.training.provenance.code_digest", lambda: "other")
     assert train(spec, data=data, out=tmp_path, report=silent).result == first.result
     (first.folder / "result.json").unlink()
     with pytest.raises(UsageError, match="code_digest"):
@@ -312,7 +312,7 @@ def test_a_loss_that_explodes_ends_the_run_and_is_recorded(data: Path, tmp_path:
         train(spec, data=data, out=tmp_path, report=silent)
     (path,) = tmp_path.glob("*/result.json")
     result = json.loads(path.read_text())
-    assert (result["status"], result["step"]) == ("diverged", 10)
+    assert (result.status, result.step) == ("diverged", 10)
     assert result["reason"].startswith("mean loss is")
 
 
@@ -324,7 +324,7 @@ def test_a_loss_that_leaps_for_a_few_steps_has_not_exploded(data: Path, tmp_path
     assert min(losses[1:10]) < height
     spec = recipe(divergence={"max_loss": height})
     bounded = train(spec, data=data, out=tmp_path / "bounded", report=silent)
-    assert bounded.result["metrics"] == free.result["metrics"]
+    assert bounded.result.metrics == free.result.metrics
 
 
 def test_a_loss_that_is_high_to_the_end_of_a_short_run_has_exploded(data: Path, tmp_path: Path) -> None:
@@ -359,4 +359,4 @@ def test_a_skipped_update_leaves_weights_alone_and_is_counted(
     monkeypatch.setattr(Update, "_finite", every_fifth_is_not)
     outcome = train(recipe(divergence={"skip_steps": 1}), data=data, out=tmp_path, report=silent)
     assert all(calls)
-    assert outcome.result["skipped_steps"] == len(calls) // 5
+    assert outcome.result.skipped_steps == len(calls) // 5

@@ -16,10 +16,11 @@ from wukongctl.config.loading import load
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.manifest import Manifest, Split
 from wukongctl.data.statistics import FeatureStatistics, Statistics
-from wukongctl.training.facts import Evaluation, Facts, gather
-from wukongctl.training.run import RunFolder
+from wukongctl.training.run_facts import RunFacts, Validation, gather
+from wukongctl.training.run_folder import RunFolder
+from wukongctl.training.run_record import RunResult, RunWarning, parse_result
 from wukongctl.training.train import train
-from wukongctl.training.warnings import Code, RunWarning, auc_half_width, warnings, warnings_of
+from wukongctl.training.warnings import Code, auc_half_width, warnings, warnings_of
 
 RECIPE: dict[str, Any] = {
     "data": "d",
@@ -36,7 +37,7 @@ def split(rows: int, positives: int) -> Split:
     return Split(rows=rows, positives=positives, files=())
 
 
-def facts(recipe: dict[str, Any] | None = None, **changes: Any) -> Facts:
+def facts(recipe: dict[str, Any] | None = None, **changes: Any) -> RunFacts:
     """A healthy run of four passes over 10,000 rows, but for `changes`; `valid` and `test` change metrics."""
     metrics = {name: HEALTHY | changes.pop(name, {}) for name in ("valid", "test")}
     healthy: dict[str, Any] = {
@@ -45,18 +46,18 @@ def facts(recipe: dict[str, Any] | None = None, **changes: Any) -> Facts:
         "metrics": metrics,
         "examples": 40_000,
         "updates": 400,
-        "evaluations": evaluations(0.55, 0.51, 0.5, 0.5001),
+        "validations": validations(0.55, 0.51, 0.5, 0.5001),
         "train_loss": 0.48,
     }
     base = {"data": "d"} if recipe and "model" in recipe else RECIPE
-    return Facts(recipe=TrainingSpec.from_dict(base | (recipe or {})), **(healthy | changes))
+    return RunFacts(recipe=TrainingSpec.from_dict(base | (recipe or {})), **(healthy | changes))
 
 
-def evaluations(*values: float) -> tuple[Evaluation, ...]:
-    return tuple(Evaluation(100 * (i + 1), value) for i, value in enumerate(values))
+def validations(*values: float) -> tuple[Validation, ...]:
+    return tuple(Validation(100 * (i + 1), value) for i, value in enumerate(values))
 
 
-def codes(given: Facts) -> list[str]:
+def codes(given: RunFacts) -> list[str]:
     return [warning.code for warning in warnings(given)]
 
 
@@ -89,7 +90,7 @@ def alone(auc: float) -> dict[str, Any]:
 
 
 def seen(*values: float, **more: Any) -> dict[str, Any]:
-    return {"evaluations": evaluations(*values), **more}
+    return {"validations": validations(*values), **more}
 
 
 Changes = dict[str, Any]
@@ -139,23 +140,23 @@ def test_overfitting_is_a_gain_in_training_that_does_not_hold() -> None:
 def test_a_watched_auc_is_better_when_higher() -> None:
     watched = {"early_stopping": {"metric": "auc"}}
     for values, code in (((0.7, 0.75), "still_improving"), ((0.75, 0.7), "best_first")):
-        assert codes(facts(watched, evaluations=evaluations(*values))) == [code]
-    assert codes(facts(watched, evaluations=evaluations(0.7, 0.75, 0.74))) == []
+        assert codes(facts(watched, validations=validations(*values))) == [code]
+    assert codes(facts(watched, validations=validations(0.7, 0.75, 0.74))) == []
 
 
 def test_small_validation_splits_ask_for_larger_changes() -> None:
     """With 100 rows of the rarer class, two evaluations of one model differ by .01 by chance."""
     small = splits(valid=split(1_000, 100))
-    assert "still_improving" not in codes(facts(**small, evaluations=evaluations(0.504, 0.5)))
-    assert "still_improving" in codes(facts(**small, evaluations=evaluations(0.51, 0.5)))
+    assert "still_improving" not in codes(facts(**small, validations=validations(0.504, 0.5)))
+    assert "still_improving" in codes(facts(**small, validations=validations(0.51, 0.5)))
 
 
 def test_rates_that_come_down_to_zero_make_the_last_evaluation_the_best_by_design() -> None:
     for decay, expected in (("linear", []), ("cosine", []), ("plateau", ["still_improving"])):
-        given = facts({"schedule": {"decay": decay}}, evaluations=evaluations(0.55, 0.51, 0.505))
+        given = facts({"schedule": {"decay": decay}}, validations=validations(0.55, 0.51, 0.505))
         assert codes(given) == expected
-    large = evaluations(0.6, 0.5)
-    assert codes(facts({"schedule": {"decay": "linear"}}, evaluations=large)) == ["still_improving"]
+    large = validations(0.6, 0.5)
+    assert codes(facts({"schedule": {"decay": "linear"}}, validations=large)) == ["still_improving"]
 
 
 def test_chance_is_no_miscalibration_and_a_base_rate_that_moved_is_said() -> None:
@@ -172,7 +173,7 @@ def test_chance_is_no_miscalibration_and_a_base_rate_that_moved_is_said() -> Non
 def test_what_few_updates_explain_is_not_said_again() -> None:
     bad = facts(
         updates=3,
-        evaluations=evaluations(0.5, 0.7),
+        validations=validations(0.5, 0.7),
         train_loss=0.01,
         test={"normalized_entropy": 1.3, "calibration": 2.0},
     )
@@ -189,13 +190,13 @@ def test_predictions_that_rank_but_are_worse_than_the_base_rate_are_too_extreme(
 
 
 def test_a_leak_is_no_reason_to_train_longer() -> None:
-    leaking = facts(statistics=statistics(a={"auc": 1.0}), evaluations=evaluations(0.5, 0.1))
+    leaking = facts(statistics=statistics(a={"auc": 1.0}), validations=validations(0.5, 0.1))
     assert codes(leaking) == ["leaking_feature"]
 
 
 def test_a_model_that_is_not_trained_by_updates_has_the_rules_that_apply() -> None:
     changes = {"test": {"auc": 1.0, "normalized_entropy": 1.0}, "train_loss": None}
-    given = facts(TREES, updates=None, evaluations=(), **changes)
+    given = facts(TREES, updates=None, validations=(), **changes)
     assert codes(given) == ["near_perfect", "no_better_than_base_rate"]
     hints = "".join(warning.hint for warning in warnings(given))
     assert not re.search("optimizer|batch_size|epochs|dropout", hints)
@@ -204,7 +205,7 @@ def test_a_model_that_is_not_trained_by_updates_has_the_rules_that_apply() -> No
         (5, SMALLER),
     ):
         stopping = TREES | {"early_stopping": {"patience": patience}}
-        (found,) = warnings(facts(stopping, updates=None, evaluations=(), train_loss=0.1))
+        (found,) = warnings(facts(stopping, updates=None, validations=(), train_loss=0.1))
         assert (found.code, found.hint) == ("overfit", hint)
 
 
@@ -223,7 +224,7 @@ def test_hints_do_not_contradict_each_other(recipe: dict[str, Any] | None) -> No
 
 
 def test_no_fewer_passes_are_asked_for_while_they_help() -> None:
-    improving = facts(train_loss=0.1, evaluations=evaluations(0.55, 0.53, 0.51, 0.5))
+    improving = facts(train_loss=0.1, validations=validations(0.55, 0.53, 0.51, 0.5))
     assert not any("fewer passes" in warning.hint for warning in warnings(improving))
     assert any("fewer passes" in warning.hint for warning in warnings(facts(train_loss=0.1)))
 
@@ -239,7 +240,7 @@ def test_commands_name_the_folder_of_the_data(tmp_path: Path, monkeypatch: pytes
 
 
 def test_without_held_out_splits_little_is_said() -> None:
-    alone = {"splits": {"train": split(10_000, 3_000)}, "metrics": {}, "evaluations": ()}
+    alone = {"splits": {"train": split(10_000, 3_000)}, "metrics": {}, "validations": ()}
     assert codes(facts(**alone)) == []
     assert codes(facts(**alone, updates=4)) == ["few_updates"]
 
@@ -321,7 +322,7 @@ def test_every_setting_that_a_hint_names_is_one(tmp_path: Path) -> None:
     path.write_text(json.dumps(RECIPE))
     every = [warning for _, over, _ in BOUNDARIES for warning in warnings(facts(**over))]
     every += warnings(facts(train_loss=0.1)) + warnings(
-        facts({"max_examples": 40_000}, evaluations=evaluations(0.6, 0.5))
+        facts({"max_examples": 40_000}, validations=validations(0.6, 0.5))
     )
     settings = {word.strip("`,:") for warning in every for word in warning.hint.split() if "=" in word}
     assert {setting.partition("=")[0] for setting in settings} >= {
@@ -331,21 +332,24 @@ def test_every_setting_that_a_hint_names_is_one(tmp_path: Path) -> None:
         load(path, TrainingSpec, [setting])
 
 
-def test_a_result_is_read_back_and_old_or_odd_ones_have_no_warnings() -> None:
-    written = [warning.to_dict() for warning in warnings(facts(**splits(test=split(2_000, 199)), updates=5))]
-    assert [warning.to_dict() for warning in RunWarning.read({"warnings": written})] == written
-    for odd in (None, {}, {"warnings": None}, {"warnings": ["x", {"code": "y"}]}, {"warnings": "no"}):
-        assert RunWarning.read(odd) == ()
+def test_warnings_are_read_back_with_their_numbers() -> None:
+    made = warnings(facts(**splits(test=split(2_000, 199)), updates=5))
+    text = json.dumps({"status": "complete", "warnings": [warning.to_dict() for warning in made]})
+    read = parse_result(text, Path("result.json")).warnings
+    assert [warning.to_dict() for warning in read] == [warning.to_dict() for warning in made]
+    assert [warning.numbers for warning in read] == [warning.numbers for warning in made] != [{}] * len(made)
 
 
 # --- from a run's own record ---------------------------------------------------------------------------
 
 
-def record(rows: int = 1000) -> tuple[TrainingSpec, Manifest, dict[str, Any]]:
+def record(rows: int = 1000) -> tuple[TrainingSpec, Manifest, RunResult]:
     manifest = Manifest.model_construct(
         splits={"train": split(rows, 300), "valid": split(500, 200)}, statistics=None
     )
-    result = {"metrics": {"valid": HEALTHY}, "examples": 3 * rows, "step": 30, "best_step": 20}
+    result = RunResult(
+        status="complete", metrics={"valid": HEALTHY}, examples=3 * rows, step=30, best_step=20
+    )
     return TrainingSpec.from_dict(RECIPE), manifest, result
 
 
@@ -359,11 +363,11 @@ def test_the_training_loss_is_the_mean_of_the_pass_that_gave_the_best_weights() 
     lines += [{"step": step, "split": "valid", "logloss": 0.5 - step / 1e3} for step in (10, 20, 30)]
     found = gather(recipe, manifest, result, lines)
     assert found.train_loss == pytest.approx(losses[10:20].mean())
-    assert found.evaluations == (Evaluation(10, 0.49), Evaluation(20, 0.48), Evaluation(30, 0.47))
+    assert found.validations == (Validation(10, 0.49), Validation(20, 0.48), Validation(30, 0.47))
     assert found.updates == 30
-    assert gather(recipe, manifest, result | {"skipped_steps": 4}, lines).updates == 26
+    assert gather(recipe, manifest, result.model_copy(update={"skipped_steps": 4}), lines).updates == 26
     trees = gather(recipe, manifest, result, lines, by_updates=False)
-    assert (trees.updates, trees.evaluations) == (None, ())
+    assert (trees.updates, trees.validations) == (None, ())
     assert trees.train_loss == pytest.approx(losses[15:20].mean())  # what the line of the last tree kept says
 
 
@@ -401,9 +405,10 @@ def trained(data: Path, tmp_path: Path) -> Callable[..., dict[str, RunWarning]]:
     def run_of(**keys: Any) -> dict[str, RunWarning]:
         recipe = TrainingSpec.from_dict(RECIPE | {"threads": 1, "model": {"name": "fm", "width": 4}} | keys)
         outcome = train(recipe, data=data, out=tmp_path, report=lambda _: None)
-        written = json.loads((outcome.folder / "result.json").read_text())
-        assert written["warnings"] == outcome.result["warnings"]
-        return {warning.code: warning for warning in RunWarning.read(written)}
+        written = RunFolder(outcome.folder).result()
+        assert written is not None
+        assert [w.to_dict() for w in written.warnings] == [w.to_dict() for w in outcome.result.warnings]
+        return {warning.code: warning for warning in written.warnings}
 
     return run_of
 
@@ -458,7 +463,7 @@ def test_following_the_hint_of_few_updates_silences_it(tmp_path: Path) -> None:
         outcome = train(
             load(path, TrainingSpec, settings), data=tmp_path, out=tmp_path, report=lambda _: None
         )
-        found = {warning.code: warning for warning in RunWarning.read(outcome.result)}
+        found = {warning.code: warning for warning in outcome.result.warnings}
         said.append("few_updates" in found)
         if "few_updates" in found:
             hint = found["few_updates"].hint.replace("`", " ")

@@ -27,7 +27,8 @@ def quickstart(output: Output, out: Path, force: bool) -> None:
     Takes under two minutes on two cores. Run again, it finds everything done and only writes the report;
     stopped, it goes on where it was.
     """
-    from wukongctl.cli import prepare, scale_report, train
+    from wukongctl.cli import prepare, scale_report
+    from wukongctl.cli.run_recipe import run_recipe
     from wukongctl.config import library
     from wukongctl.config.dataset import DatasetSpec
     from wukongctl.config.loading import load, placed
@@ -45,9 +46,8 @@ def quickstart(output: Output, out: Path, force: bool) -> None:
             recipe, overrides = library.find(f"{LADDER}/{name}"), [f"seed={seed}"]
             spec = load(recipe, TrainingSpec, overrides)
             with placed(recipe, overrides):
-                outcome = train.run_recipe(output, spec, data=out / "data", out=out / "runs", force=force)
-            folders.append(outcome.folder)
-            loss = outcome.result["metrics"]["test"]["excess_logloss"]
-            gflop = outcome.run["flops"]["gflop_per_example"]
+                run = run_recipe(output, spec, data=out / "data", out=out / "runs", force=force)
+            folders.append(run.folder)
+            loss, gflop = run.result.metrics["test"]["excess_logloss"], run.info.gflop or 0.0
             output.note(f"{name}, seed {seed}: {gflop * 1e6:,.1f} kFLOP/example, excess LogLoss {loss:.4f}")
     scale_report.publish(output, build(read_runs(folders)), out / "report")

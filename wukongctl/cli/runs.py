@@ -12,7 +12,7 @@ from wukongctl.cli.warned import warn_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from wukongctl.training.run import RunFolder
+    from wukongctl.training.run_folder import RunFolder
 
 FOLDER = click.argument(
     "folder", type=click.Path(path_type=Path), default=Path("runs"), envvar="WUKONGCTL_RUNS"
@@ -30,7 +30,7 @@ def runs() -> None:
 def ls(output: Output, folder: Path) -> None:
     """List the runs in FOLDER (default: runs), best test LogLoss first."""
     from wukongctl.errors import UsageError
-    from wukongctl.training.run import RunFolder
+    from wukongctl.training.run_folder import RunFolder
 
     if not folder.is_dir():
         raise UsageError(f"there is no folder `{folder}`", hint="`wukongctl train` makes it; or name another")
@@ -65,11 +65,11 @@ def ls(output: Output, folder: Path) -> None:
 def show(output: Output, run: Path) -> None:
     """Show what RUN was made from and what came out."""
     from wukongctl.training.not_a_run import not_a_run
-    from wukongctl.training.run import RunFolder
+    from wukongctl.training.run_folder import RunFolder
 
     folder = RunFolder(run)
-    described, result = folder.read("run.json"), folder.read("result.json")
-    if described is None:
+    info, result = folder.info(), folder.result()
+    if info is None:
         raise not_a_run(run)
 
     def human(console: "Console") -> None:
@@ -79,30 +79,29 @@ def show(output: Output, run: Path) -> None:
         if result is None:
             console.print("unfinished; train its recipe again to go on")
         else:
-            console.print("{status} at step {step}, best step {best_step}".format_map(result))
-            console.print(metrics_table(result["metrics"]))
+            console.print(f"{result.status} at step {result.step}, best step {result.best_step}")
+            console.print(metrics_table(result.metrics))
 
-    output.result({"run": described, "result": result}, human)
-    warn_of(output, [result or {}])
+    output.result({"run": info.to_dict(), "result": result and result.to_dict()}, human)
+    warn_of(output, [result.warnings if result else []])
 
 
 def _row(folder: "RunFolder") -> dict[str, Any]:
     """One line of the list; a run whose files are damaged keeps its line, so that it is seen."""
     from wukongctl.errors import UsageError
-    from wukongctl.training.warnings import RunWarning
 
     try:
-        described, result = folder.read("run.json"), folder.read("result.json")
-        assert described is not None, "ls looks for run.json"
-        return {
-            "run": folder.path.name,
-            "model": described["model"],
-            "status": "unfinished" if result is None else result["status"],
-            "seed": described["seed"],
-            "gflop_per_example": described["flops"]["gflop_per_example"],
-            "metrics": (result or {}).get("metrics", {}).get("test", {}),
-            "warnings": [warning.code for warning in RunWarning.read(result)],
-        }
-    except (UsageError, KeyError, TypeError, AttributeError):
-        nothing = dict.fromkeys(("model", "seed", "gflop_per_example"))
-        return {"run": folder.path.name, "status": "damaged", "metrics": {}, "warnings": []} | nothing
+        info, result = folder.info(), folder.result()
+    except UsageError:
+        unknown = dict.fromkeys(("model", "seed", "gflop_per_example"))
+        return {"run": folder.path.name, "status": "damaged", "metrics": {}, "warnings": []} | unknown
+    assert info is not None, "ls looks for run.json"
+    return {
+        "run": folder.path.name,
+        "model": info.model,
+        "status": "unfinished" if result is None else result.status,
+        "seed": info.seed,
+        "gflop_per_example": info.gflop,
+        "metrics": {} if result is None else result.metrics.get("test", {}),
+        "warnings": [] if result is None else [warning.code for warning in result.warnings],
+    }

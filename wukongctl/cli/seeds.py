@@ -1,61 +1,100 @@
 """One recipe under several seeds: a run folder each, one after the other, and their spread."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wukongctl.cli.output import Output
-from wukongctl.cli.sources import Source
+from wukongctl.cli.run_recipe import run_recipe, summary_of
+from wukongctl.cli.sources import RecipeSource
 from wukongctl.cli.warned import warn_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from wukongctl.config.training import TrainingSpec
+    from wukongctl.training.train import CompleteRun
 
 TITLES = {"auc": "AUC", "logloss": "LogLoss", "excess_logloss": "excess LogLoss"}
 
 
-def with_seeds(source: Source, seeds: int) -> "list[TrainingSpec]":
+@dataclass(frozen=True)
+class SeedRun:
+    """What came out under one seed: a complete run, or the message of one that diverged."""
+
+    seed: int
+    folder: Path
+    complete: "CompleteRun | None" = None
+    message: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its entry in the JSON output."""
+        if self.complete is not None:
+            return {"seed": self.seed, **summary_of(self.complete)}
+        return {
+            "seed": self.seed,
+            "run": str(self.folder),
+            "status": "diverged",
+            "message": self.message,
+            "metrics": {},
+        }
+
+    def __str__(self) -> str:
+        if self.complete is None:
+            return self.message
+        result = self.complete.result
+        split = "valid" if "valid" in result.metrics else next(iter(result.metrics), None)
+        measured = f"{split} LogLoss {result.metrics[split]['logloss']:.5f}, " if split else ""
+        return f"{measured}{result.seconds:.1f} s"
+
+
+def with_seeds(source: RecipeSource, seeds: int) -> "list[TrainingSpec]":
     """The recipe with its own seed and those that follow; raises UsageError as loading does."""
     first = source.recipe()
     following = range(first.seed + 1, first.seed + seeds)
     return [first, *(source.recipe(f"seed={seed}") for seed in following)]
 
 
-def train_all(output: Output, specs: "list[TrainingSpec]", speaks: bool, *, resume: bool, **how: Any) -> None:
-    """Train each in turn, complete ones skipped, and print what came out where this process `speaks`.
+def train_all(
+    output: Output, specs: "list[TrainingSpec]", is_rank_zero: bool, *, resume: bool, **how: Any
+) -> None:
+    """Train each in turn, skipping complete runs; rank 0 prints the results.
 
-    A run that diverges is recorded and the others go on; anything else that stops a run stops them all, and
-    the same call goes on. Raises RunFailed at the end when a run diverged.
+    A run that diverges is recorded and the others continue; any other failure stops them all, and the same
+    call resumes. Raises RunFailed at the end when a run diverged.
     """
     from wukongctl.errors import RunFailed
 
-    runs = []
+    runs: list[SeedRun] = []
     for spec in specs:
         # Where the first run has begun there is something to resume.
         runs.append(_train(output, spec, resume=resume and not runs, **how))
-        output.note(f"[{len(runs)}/{len(specs)}] seed {spec.seed}: {_said(runs[-1])}")
-    summary = summarize(runs)
-    if speaks:
+        output.note(f"[{len(runs)}/{len(specs)}] seed {spec.seed}: {runs[-1]}")
+    if is_rank_zero:
+        summary = summarize(runs)
         output.result(summary, lambda console: show(console, summary))
-        warn_of(output, [run for run in runs if run["status"] == "complete"])
-    if lost := [run["message"] for run in runs if run["status"] == "diverged"]:
-        raise RunFailed(f"{len(lost)} of {len(runs)} runs diverged, the first with: {lost[0]}")
+        warn_of(output, [run.complete.result.warnings for run in runs if run.complete is not None])
+    if diverged := [run.message for run in runs if run.complete is None]:
+        raise RunFailed(f"{len(diverged)} of {len(runs)} runs diverged, the first with: {diverged[0]}")
 
 
-def summarize(runs: list[dict[str, Any]]) -> dict[str, Any]:
+def summarize(runs: list[SeedRun]) -> dict[str, Any]:
     """All runs, and mean and sample standard deviation of what the complete ones measured."""
     from wukongctl.sweep.summary import spread
-    from wukongctl.sweep.sweep import JobResult
 
-    complete = [run for run in runs if run["status"] == "complete"]
-    shared = {key: run[key] for run in complete[:1] for key in ("model", "gflop_per_example", "params")}
+    complete = [run.complete for run in runs if run.complete is not None]
+    cost = {
+        key: value
+        for run in complete[:1]
+        for key, value in summary_of(run).items()
+        if key in ("model", "gflop_per_example", "params")
+    }
     return {
-        "seeds": [run["seed"] for run in runs],
-        **shared,
-        "metrics": spread([JobResult("complete", run) for run in complete]),
-        "seconds": sum(run["seconds"] for run in complete),
-        "runs": runs,
+        "seeds": [run.seed for run in runs],
+        **cost,
+        "metrics": spread([run.result for run in complete]),
+        "seconds": sum(run.result.seconds for run in complete),
+        "runs": [run.to_dict() for run in runs],
     }
 
 
@@ -81,29 +120,15 @@ def show(console: "Console", summary: dict[str, Any]) -> None:
         console.print(f"run folder: {run['run']}", soft_wrap=True)
 
 
-def _train(output: Output, spec: "TrainingSpec", *, out: Path, **how: Any) -> dict[str, Any]:
-    from wukongctl.cli.train import run_recipe, summary_of
+def _train(output: Output, spec: "TrainingSpec", *, out: Path, **how: Any) -> SeedRun:
     from wukongctl.errors import RunFailed
-    from wukongctl.training.run import RunFolder
+    from wukongctl.training.run_folder import RunFolder
 
+    folder = RunFolder.for_recipe(spec, out)
     try:
-        return {"seed": spec.seed, **summary_of(run_recipe(output, spec, out=out, **how))}
+        return SeedRun(spec.seed, folder.path, run_recipe(output, spec, out=out, **how))
     except RunFailed as error:
-        folder = RunFolder.for_recipe(spec, out)
-        if (folder.read("result.json") or {}).get("status") != "diverged":
+        result = folder.result()
+        if result is None or result.status != "diverged":
             raise
-        return {
-            "seed": spec.seed,
-            "run": str(folder.path),
-            "status": "diverged",
-            "message": error.message,
-            "metrics": {},
-        }
-
-
-def _said(run: dict[str, Any]) -> str:
-    if run["status"] == "diverged":
-        return run["message"]
-    split = "valid" if "valid" in run["metrics"] else next(iter(run["metrics"]), None)
-    measured = f"{split} LogLoss {run['metrics'][split]['logloss']:.5f}, " if split else ""
-    return f"{measured}{run['seconds']:.1f} s"
+        return SeedRun(spec.seed, folder.path, message=error.message)

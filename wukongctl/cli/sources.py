@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Source:
+class RecipeSource:
     """A recipe as written, what was changed of it, and the folder that holds its dataset."""
 
     document: "Document"
@@ -32,7 +32,7 @@ class Source:
 
 def find(
     recipe: str | None, dataset: Path | None, model: str | None, overrides: Sequence[str], data: Path
-) -> Source:
+) -> RecipeSource:
     """What the arguments of a command name: RECIPE, or a `dataset` (`--data` as written) and a model.
 
     Raises UsageError where they name neither, or both.
@@ -62,7 +62,7 @@ def find(
     )
 
 
-def of_recipe(name: str, data: Path, overrides: Sequence[str]) -> Source:
+def of_recipe(name: str, data: Path, overrides: Sequence[str]) -> RecipeSource:
     """The recipe `name`, a path or the name of one that ships; `data` holds its dataset."""
     from wukongctl.config.loading import read
     from wukongctl.data import next_steps, recipes
@@ -76,10 +76,10 @@ def of_recipe(name: str, data: Path, overrides: Sequence[str]) -> Source:
             f"`{data}` is one prepared dataset; beside a recipe, `--data` names the folder that holds them",
             hint=f"write `--data {folder.parent}`, and `--set data={folder.name}` to train on this one",
         )
-    return Source(document, tuple(overrides), data)
+    return RecipeSource(document, tuple(overrides), data)
 
 
-def of_dataset(name: Path, model: str, overrides: Sequence[str]) -> Source:
+def of_dataset(name: Path, model: str, overrides: Sequence[str]) -> RecipeSource:
     """Dataset `name`, in the folder of prepared datasets or a path to it, by the default rules."""
     from wukongctl.config.loading import Override
     from wukongctl.config.positions import parse
@@ -90,7 +90,7 @@ def of_dataset(name: Path, model: str, overrides: Sequence[str]) -> Source:
         Override("data", folder.name, (said, 0, 0)),
         Override("model.name", model, (said, 0, 0)),
     )
-    return Source(parse("{}", said), (*written, *overrides), folder.parent)
+    return RecipeSource(parse("{}", said), (*written, *overrides), folder.parent)
 
 
 def prepared_dataset(name: str, data: Path | None = None) -> Path:

@@ -125,7 +125,7 @@ def _report(output: Output, bar: ProgressBar, event: "Event") -> None:
     if outcome.status == "complete":
         value = outcome.metric("valid", metric)
         measured = "" if value is None else f"valid {metric} {value:.5f}, "
-        said = f"{measured}{outcome.result['seconds']:.1f} s"
+        said = f"{measured}{outcome.seconds:.1f} s"
     else:
         said = f"{outcome.status}: {outcome.message}"
     output.note(f"[{event.done}/{event.total}] {label}: {said}")

@@ -2,14 +2,14 @@
 
 import dataclasses
 import os
-from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from wukongctl.cli import options
 from wukongctl.cli.output import Output
+from wukongctl.cli.run_recipe import run_recipe, show, summary_of
 from wukongctl.cli.warned import warn_of
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from wukongctl.data.manifest import Manifest
     from wukongctl.models.counts import Counts
     from wukongctl.training.trackers import Name
-    from wukongctl.training.train import Outcome
 
 EXAMPLES = """\b
 Examples:
@@ -88,7 +87,7 @@ def train(
     one goes on.
     With `--seeds`, one run after the other, then the mean and standard deviation of their metrics.
     """
-    from wukongctl.cli import seeds as several
+    from wukongctl.cli import seeds as many_seeds
     from wukongctl.cli import sources
     from wukongctl.config.loading import placed
     from wukongctl.data import next_steps
@@ -101,99 +100,23 @@ def train(
         overrides = (*overrides, f"seed={seed}")
     dataset = data if sources.is_given(context, "data") else None
     source = sources.find(recipe, dataset, model, overrides, data)
-    data, specs = source.data, several.with_seeds(source, seeds or 1)
+    data, specs = source.data, many_seeds.with_seeds(source, seeds or 1)
     with placed(source.document, source.overrides):
         if dry_run:
             _dry_run(output, specs, data, out, as_list=seeds is not None)
         elif seeds is not None:
-            several.train_all(
+            many_seeds.train_all(
                 output, specs, rank == 0, data=data, out=out, resume=resume, force=force, track=track
             )
         else:
-            outcome = run_recipe(
+            done = run_recipe(
                 output, specs[0],
                 data=data, out=out, resume=resume, force=force, track=track, skip_test=skip_test,
             )  # fmt: skip
             if rank == 0:
-                output.result(summary_of(outcome), lambda console: show(console, outcome))
-                warn_of(output, [outcome.result])
-                output.note(next_steps.after_training(outcome.folder, specs[0].data, data))
-
-
-def run_recipe(
-    output: Output,
-    spec: "TrainingSpec",
-    *,
-    data: Path,
-    out: Path,
-    resume: bool = False,
-    force: bool = False,
-    track: "tuple[Name, ...]" = (),
-    skip_test: bool = False,
-) -> "Outcome":
-    """Train with progress shown; also what `quickstart` runs."""
-    from wukongctl.training.hardware import execution
-    from wukongctl.training.loop import TrainingProgress
-    from wukongctl.training.train import train as train_recipe
-
-    metric = spec.early_stopping.metric
-    for note in execution(spec).notes:
-        output.warn(note)
-    first = os.environ.get("RANK", "0") == "0"
-    with output.progress() as bar, output.warnings_shown() if first else nullcontext():
-
-        def report(at: TrainingProgress) -> None:
-            watched = "" if at.watched is None else f" · best valid {metric} {at.watched:.4f}"
-            detail = f"loss {at.loss:.4f}{watched} · {at.examples_per_second:,.0f} examples/s"
-            bar.update(f"train {spec.run_name}", at.step, at.steps, detail)
-
-        outcome = train_recipe(
-            spec,
-            data=data, out=out, resume=resume, force=force, track=track, skip_test=skip_test, report=report,
-        )  # fmt: skip
-    if outcome.was_complete:
-        output.note(f"`{outcome.folder}` is already complete; `--force` would train it again")
-    return outcome
-
-
-def show(console: "Console", outcome: "Outcome") -> None:
-    """The result as a person reads it."""
-    from wukongctl.cli.tables import metrics_table
-
-    result, run = outcome.result, outcome.run
-    console.print(metrics_table(result["metrics"]))
-    gflop = run["flops"]["gflop_per_example"]
-    cost = f"{result['trees']:,} trees" if gflop is None else f"{gflop * 1e3:.4g} training MFLOP/example"
-    console.print(
-        f"{run['model']}: {result['examples']:,} examples in {result['seconds']:.1f} s "
-        f"({result['examples_per_second']:,.0f}/s), {cost}, best step {result['best_step']}"
-    )
-    if "mfu" in result:  # runs of older versions have none
-        console.print(
-            f"MFU {result['mfu']:.1%}: {result['gflops_per_second']:,.1f} of "
-            f"{result['peak_gflops_per_second']:,.0f} GFLOP/s that matrix products reach here"
-        )
-    console.print(f"run folder: {outcome.folder}", soft_wrap=True)
-
-
-def summary_of(outcome: "Outcome") -> dict[str, Any]:
-    """What `--json` prints of one run."""
-    run, result = outcome.run, outcome.result
-    return {
-        "run": str(outcome.folder),
-        "status": result["status"],
-        "model": run["model"],
-        "examples": result["examples"],
-        "examples_per_second": result["examples_per_second"],
-        "gflop_per_example": run["flops"]["gflop_per_example"],
-        "params": run["params"],
-        "best_step": result["best_step"],
-        "selected_on": result["selected_on"],
-        "metrics": result["metrics"],
-        "seconds": result["seconds"],
-        "mfu": result.get("mfu"),
-        "warnings": result.get("warnings", []),
-    }
+                output.result(summary_of(done), lambda console: show(console, done))
+                warn_of(output, [done.result.warnings])
+                output.note(next_steps.after_training(done.folder, specs[0].data, data))
 
 
 def _dry_run(output: Output, specs: "list[TrainingSpec]", data: Path, out: Path, *, as_list: bool) -> None:
@@ -201,7 +124,7 @@ def _dry_run(output: Output, specs: "list[TrainingSpec]", data: Path, out: Path,
     from wukongctl.data import manifest as manifests
     from wukongctl.models.counts import to_dict
     from wukongctl.training.plan import total_examples, total_steps
-    from wukongctl.training.run import RunFolder
+    from wukongctl.training.run_folder import RunFolder
 
     spec = specs[0]
     manifest = manifests.read(data / spec.data)

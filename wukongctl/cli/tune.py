@@ -156,7 +156,7 @@ def _report(output: Output, bar: "ProgressBar", tuning: "Tuning", event: "Event"
         return
     metric = tuning.candidates[job.entry].metric
     value = outcome.metric("valid", metric) if outcome.status == "complete" else None
-    took = outcome.result.get("seconds")
+    took = None if outcome.result is None else outcome.seconds
     said = [f"{outcome.status}" if value is None else f"valid {metric} {value:.5f}"]
     said += [f"best {best:.5f}"] if job.kind == "trial" and (best := tuning.best(job.entry)) else []
     said += [f"{took:.1f} s"] if took is not None else []

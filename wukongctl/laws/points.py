@@ -15,6 +15,7 @@ from wukongctl.laws.axis import COMPUTE, Axis
 from wukongctl.laws.table import CsvRow, CsvTable
 from wukongctl.runs.folders import Run, run_folders
 from wukongctl.runs.warning_groups import LabeledWarning
+from wukongctl.training.run_record import RESULT
 
 LARGEST_GFLOP, LARGEST_LOSS = 1e15, 1e6
 """Limits of CSV values: compute also has to be at least 1 / LARGEST_GFLOP. Fits beyond them overflow."""
@@ -178,7 +179,7 @@ def read_runs(paths: Sequence[Path], *, split: str | None = None, metric: Metric
     and seed differ in loss, or when no run is finished.
     """
     found = [Run.read(folder) for folder in run_folders(paths)]
-    runs = [run for run in found if run.gflop is not None]
+    runs = [run for run in found if run.info.gflop is not None]
     if not runs:
         raise UsageError(
             "no run has a FLOP count, so there is no curve to fit",
@@ -187,25 +188,25 @@ def read_runs(paths: Sequence[Path], *, split: str | None = None, metric: Metric
     done = [run for run in runs if run.status == "complete"]
     if not done:
         raise UsageError(f"no finished run among {len(runs)}", hint="`wukongctl runs ls` shows their status")
-    fingerprint = _only("data fingerprint", runs, lambda run: str(run.get("data", "fingerprint")))
-    convention = _only("FLOP convention", runs, lambda run: str(run.get("flops", "convention")))
+    fingerprint = _only("data fingerprint", runs, lambda run: run.info.data.fingerprint)
+    convention = _only("FLOP convention", runs, lambda run: str(run.info.flops.convention))
     split = split or _common_split(done)
     metric = metric or _common_metric(done, split)
     points = _distinct(_point(run, split, metric) for run in done)
-    bayes = done[0].bayes_logloss(split)
+    bayes = done[0].info.bayes_logloss(split)
     return PointSet(
         points=_in_order(points),
         metric=metric,
         split=split,
-        dataset=str(done[0].get("data", "dataset")),
+        dataset=done[0].info.data.dataset,
         fingerprint=fingerprint,
         convention=convention,
         floor=0.0 if metric == "excess_logloss" else bayes,
         bayes_logloss=bayes,
         excluded=tuple(_excluded(run) for run in runs if run.status != "complete"),
-        without_flops=tuple(str(run.folder) for run in found if run.gflop is None),
+        without_flops=tuple(str(run.folder) for run in found if run.info.gflop is None),
         warnings=tuple(
-            LabeledWarning(run.curve, str(run.get("run")), warning)
+            LabeledWarning(run.info.curve_name, run.info.run, warning)
             for run in done
             for warning in run.warnings
         ),
@@ -213,35 +214,35 @@ def read_runs(paths: Sequence[Path], *, split: str | None = None, metric: Metric
 
 
 def _point(run: Run, split: str, metric: Metric) -> Point:
-    value = run.metrics(split).get(metric)
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        raise UsageError(f"`{run.folder / 'result.json'}` has no `{metric}` on `{split}`")
-    result = run.result or {}
+    info, result = run.info, run.result
+    value = run.metrics.get(split, {}).get(metric)
+    if result is None or value is None or not math.isfinite(value):
+        raise UsageError(f"`{run.folder / RESULT}` has no `{metric}` on `{split}`")
     return Point(
-        curve=run.curve,
+        curve=info.curve_name,
         x=_size(run),
         loss=float(value),
-        seed=run.facts.get("seed"),
-        examples=result.get("examples"),
-        dense_params=(run.facts.get("params") or {}).get("dense"),
-        passes=result.get("passes"),
-        selected_on=result.get("selected_on"),
-        run=str(run.get("run")),
+        seed=info.seed,
+        examples=result.examples,
+        dense_params=info.params.dense,
+        passes=result.passes,
+        selected_on=result.selected_on,
+        run=info.run,
     )
 
 
 def _excluded(run: Run) -> Excluded:
-    return Excluded(run.curve, _size(run), run.status, run.facts.get("seed"), str(run.get("run")))
+    return Excluded(run.info.curve_name, _size(run), run.status, run.info.seed, run.info.run)
 
 
 def _size(run: Run) -> float:
     """GFLOP per example, which has to be positive on a logarithmic axis."""
-    if not run.gflop:
+    if not run.info.gflop:
         raise UsageError(
             f"run `{run.folder}` costs 0 FLOP by the convention and cannot be placed on a logarithmic axis",
             hint="pass the other runs one by one",
         )
-    return run.gflop
+    return run.info.gflop
 
 
 def _only(name: str, runs: Sequence[Run], value_of: Callable[[Run], str]) -> str:
@@ -259,14 +260,14 @@ def _only(name: str, runs: Sequence[Run], value_of: Callable[[Run], str]) -> str
 
 def _common_split(runs: Sequence[Run]) -> str:
     for split in ("test", "valid"):
-        if all(run.metrics(split) for run in runs):
+        if all(run.metrics.get(split) for run in runs):
             return split
-    bare = next(run for run in runs if not run.metrics("valid"))
-    raise UsageError(f"`{bare.folder / 'result.json'}` has metrics for neither `test` nor `valid`")
+    bare = next(run for run in runs if not run.metrics.get("valid"))
+    raise UsageError(f"`{bare.folder / RESULT}` has metrics for neither `test` nor `valid`")
 
 
 def _common_metric(runs: Sequence[Run], split: str) -> Metric:
-    known = all(run.metrics(split).get("excess_logloss") is not None for run in runs)
+    known = all("excess_logloss" in run.metrics.get(split, {}) for run in runs)
     return "excess_logloss" if known else "logloss"
 
 

@@ -25,9 +25,9 @@ from wukongctl.runs import recipe_differences
 from wukongctl.runs.folders import Run, run_folders
 from wukongctl.runs.warning_groups import LabeledWarning, WarningGroup, group_warnings
 from wukongctl.training.evaluate import predictions
-from wukongctl.training.evaluation import Scores
 from wukongctl.training.metrics import example_losses
-from wukongctl.training.warnings import RunWarning
+from wukongctl.training.run_record import INFO, RunWarning
+from wukongctl.training.scoring import Scores
 
 Metric: TypeAlias = Literal["auc", "logloss", "excess_logloss"]
 LEVEL = 0.95
@@ -161,30 +161,25 @@ def _without_duplicates(runs: Sequence[Run]) -> tuple[list[Run], tuple[Duplicate
     for run in runs:
         original = first.setdefault((_recipe(run), _seed(run)), run)
         if original is not run:
-            repeated.append(DuplicateRun(run.folder, original.folder, _metrics(run) == _metrics(original)))
+            repeated.append(DuplicateRun(run.folder, original.folder, run.metrics == original.metrics))
     return list(first.values()), tuple(repeated)
 
 
-def _metrics(run: Run) -> Any:
-    return (run.result or {}).get("metrics")
-
-
 def _seed(run: Run) -> int:
-    seed = run.get("seed")
-    if not isinstance(seed, int):
-        raise UsageError(f"`{run.folder / 'run.json'}`: `seed` is `{seed}`", hint="train this run again")
-    return seed
+    if run.info.seed is None:
+        raise UsageError(f"`{run.folder / INFO}` has no `seed`", hint="train this run again")
+    return run.info.seed
 
 
 def _require_same_data(runs: Sequence[Run], data: Path) -> None:
     """Raise UsageError naming each dataset, with the command that compares the runs of the largest group."""
     found: dict[str, list[Run]] = {}
     for run in runs:
-        found.setdefault(str(run.get("data", "fingerprint")), []).append(run)
+        found.setdefault(run.info.data.fingerprint, []).append(run)
     if len(found) <= 1:
         return
     listed = [
-        f"`{members[0].get('data', 'dataset')}` (fingerprint {fingerprint[:12]}, "
+        f"`{members[0].info.data.dataset}` (fingerprint {fingerprint[:12]}, "
         f"{len(members)} run{'s' * (len(members) > 1)})"
         for fingerprint, members in found.items()
     ]
@@ -209,7 +204,7 @@ def _recipe_runs(runs: Sequence[Run], scores: dict[Path, Scores]) -> list[Recipe
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(_recipe(run), []).append(run)
-    names = [_name(members[0]) for members in groups.values()]
+    names = [members[0].info.recipe_name for members in groups.values()]
     settings_of = _settings(names, [_seedless(members[0]) for members in groups.values()])
     found = []
     folders = _folder_names([run.folder for run in runs])
@@ -222,8 +217,8 @@ def _recipe_runs(runs: Sequence[Run], scores: dict[Path, Scores]) -> list[Recipe
             RecipeRuns(
                 label,
                 by_seed,
-                members[0].gflop,
-                members[0].get("params", "dense"),
+                members[0].info.gflop,
+                members[0].info.params.dense,
                 {metric: {seed: parts[metric] for seed, parts in measured.items()} for metric in metrics},
                 settings,
                 {_seed(run): run.warnings for run in members},
@@ -253,21 +248,12 @@ def _settings(names: Sequence[str], recipes: Sequence[dict[str, Any]]) -> list[d
 
 
 def _seedless(run: Run) -> dict[str, Any]:
-    recipe = run.get("recipe")
-    if not isinstance(recipe, dict):
-        raise UsageError(
-            f"`{run.folder / 'run.json'}`: `recipe` is not a mapping", hint="train this run again"
-        )
-    return {key: value for key, value in recipe.items() if key != "seed"}
+    return {key: value for key, value in run.info.recipe.items() if key != "seed"}
 
 
 def _recipe(run: Run) -> str:
     """A digest that is equal for runs that differ in the seed alone."""
     return hashlib.sha256(json.dumps(_seedless(run), sort_keys=True).encode()).hexdigest()
-
-
-def _name(run: Run) -> str:
-    return run.get("recipe", "name") or f"{run.get('data', 'dataset')}-{run.get('model')}"
 
 
 def _contributions(scores: Scores) -> dict[Metric, Contributions]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wukongctl.training.warnings import RunWarning
+from wukongctl.training.run_record import RunWarning
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ def _before(tuning: Tuning, entry: Entry) -> list[str]:
 
 
 def _tested(tuning: Tuning, entry: Entry) -> list[str]:
-    found = spread([tuning.outcomes[job.folder.path] for job in tuning.runs(entry)]).get("test", {})
+    found = spread([tuning.outcomes[job.folder.path].result for job in tuning.runs(entry)]).get("test", {})
     parts = [
         f"{title} {cell['mean']:.5f}" + ("" if cell["sd"] is None else f" ± {cell['sd']:.5f}")
         for key, title in (("auc", "AUC"), ("logloss", "LogLoss"))

@@ -1,10 +1,12 @@
 """The content of sweep.json: search budgets, choices and results."""
 
 import statistics
+from collections.abc import Sequence
 from typing import Any, get_args
 
 from wukongctl.config.entries import Entry
 from wukongctl.sweep.sweep import Job, JobResult, JobStatus, Sweep, metric_of
+from wukongctl.training.run_record import RunResult
 
 SPLITS = ("valid", "test")
 METRICS = ("auc", "logloss", "excess_logloss")
@@ -15,7 +17,7 @@ def summarize(sweep: Sweep) -> dict[str, Any]:
     outcomes = list(sweep.outcomes.values())
     entries = [_entry(sweep, entry) for entry in sweep.entries]
     # The best trial is also one of the runs, under the same name, and was trained once.
-    trained = {path.name: outcome.result.get("seconds", 0.0) for path, outcome in sweep.outcomes.items()}
+    trained = {path.name: outcome.seconds for path, outcome in sweep.outcomes.items()}
     is_complete = all(len(entry["runs"]) == len(sweep.spec.seeds) for entry in entries)
     counts = {status: sum(o.status == status for o in outcomes) for status in get_args(JobStatus)}
     return {
@@ -33,9 +35,7 @@ def summarize(sweep: Sweep) -> dict[str, Any]:
 def _entry(sweep: Sweep, entry: Entry) -> dict[str, Any]:
     trials, choice = sweep.trials(entry), sweep.choice(entry)
     runs = [job for job in sweep.runs(entry) if job.folder.path in sweep.outcomes]
-    described: dict[str, Any] = next(
-        (found for job in runs if (found := job.folder.read("run.json")) is not None), {}
-    )
+    info = next((found for job in runs if (found := job.folder.info()) is not None), None)
     budget = None
     if entry.search is not None:
         budget = {
@@ -43,15 +43,15 @@ def _entry(sweep: Sweep, entry: Entry) -> dict[str, Any]:
             "seed": entry.search.seed,
             "chosen_on": f"valid {metric_of(entry)}",
             "pruned": sum(_outcome_of(sweep, job).status == "pruned" for job in trials),
-            "examples": sum(_outcome_of(sweep, job).result.get("examples", 0) for job in trials),
-            "seconds": sum(_outcome_of(sweep, job).result.get("seconds", 0.0) for job in trials),
+            "examples": sum(found.examples for job in trials if (found := _outcome_of(sweep, job).result)),
+            "seconds": sum(_outcome_of(sweep, job).seconds for job in trials),
         }
     return {
         "name": entry.name,
         "curve": entry.curve,
         "fraction": entry.fraction,
-        "gflop_per_example": described.get("flops", {}).get("gflop_per_example"),
-        "params": described.get("params"),
+        "gflop_per_example": None if info is None else info.gflop,
+        "params": None if info is None else info.params.to_dict(),
         "budget": budget,
         "trials": [_trial(sweep, entry, job) for job in trials if job.folder.path in sweep.outcomes],
         "chosen": None
@@ -63,16 +63,17 @@ def _entry(sweep: Sweep, entry: Entry) -> dict[str, Any]:
             "at_edge": list(choice.at_edge),
         },
         "runs": [_run(job, sweep.outcomes[job.folder.path], sweep) for job in runs],
-        "metrics": spread([sweep.outcomes[job.folder.path] for job in runs]),
+        "metrics": spread([sweep.outcomes[job.folder.path].result for job in runs]),
     }
 
 
-def spread(outcomes: list[JobResult]) -> dict[str, dict[str, dict[str, float | int | None]]]:
+def spread(results: Sequence[RunResult | None]) -> dict[str, dict[str, dict[str, float | int | None]]]:
     """Split → metric → mean, sample standard deviation (None for one run) and number of complete runs."""
+    measured = [result.metrics for result in results if result is not None]
     found: dict[str, dict[str, dict[str, float | int | None]]] = {}
     for split in SPLITS:
         for metric in METRICS:
-            values = [value for o in outcomes if (value := o.metric(split, metric)) is not None]
+            values = [run[split][metric] for run in measured if metric in run.get(split, {})]
             if values:
                 sd = statistics.stdev(values) if len(values) > 1 else None
                 cell = {"mean": statistics.fmean(values), "sd": sd, "n": len(values)}
@@ -91,8 +92,9 @@ def _trial(sweep: Sweep, entry: Entry, job: Job) -> dict[str, Any]:
 
 
 def _run(job: Job, outcome: JobResult, sweep: Sweep) -> dict[str, Any]:
-    metrics = outcome.result.get("metrics", {})
-    warnings = outcome.result.get("warnings", [])
+    result = outcome.result
+    metrics = {} if result is None else result.metrics
+    warnings = [] if result is None else [warning.to_dict() for warning in result.warnings]
     return {"seed": job.recipe.seed, "metrics": metrics, "warnings": warnings, **_common(sweep, job, outcome)}
 
 
@@ -100,7 +102,7 @@ def _common(sweep: Sweep, job: Job, outcome: JobResult) -> dict[str, Any]:
     return {
         "run": job.folder.path.relative_to(sweep.folder).as_posix(),
         "status": outcome.status,
-        "examples": outcome.result.get("examples"),
-        "seconds": outcome.result.get("seconds"),
+        "examples": None if outcome.result is None else outcome.result.examples,
+        "seconds": None if outcome.result is None else outcome.result.seconds,
         **({} if outcome.message is None else {"message": outcome.message}),
     }

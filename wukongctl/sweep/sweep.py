@@ -13,7 +13,7 @@ import os
 import shutil
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -33,7 +33,8 @@ from wukongctl.sweep.choice import Choice, choose
 from wukongctl.sweep.executors import Executor, Exit, command
 from wukongctl.training import trees
 from wukongctl.training.plan import require_two_rows
-from wukongctl.training.run import RunFolder
+from wukongctl.training.run_folder import RunFolder
+from wukongctl.training.run_record import RunResult
 
 JobStatus: TypeAlias = Literal["complete", "pruned", "diverged", "failed"]
 """`pruned`: stopped early by a search. `failed`: ended by an error that may be temporary; retried."""
@@ -59,15 +60,20 @@ class Job:
 
 @dataclass(frozen=True)
 class JobResult:
-    """How a job ended; `result` is its result.json, empty when it failed before writing one."""
+    """How a job ended; `result` is None when it failed before writing one."""
 
     status: JobStatus
-    result: dict[str, Any] = field(default_factory=dict)
+    result: RunResult | None = None
     message: str | None = None
 
+    @property
+    def seconds(self) -> float:
+        """Of training, 0 without a result."""
+        return 0.0 if self.result is None else self.result.seconds
+
     def metric(self, split: str, name: str) -> float | None:
-        """A metric of a complete run."""
-        return self.result.get("metrics", {}).get(split, {}).get(name)
+        """A metric on a split, None where it was not measured."""
+        return None if self.result is None else self.result.metrics.get(split, {}).get(name)
 
 
 @dataclass(frozen=True)
@@ -255,9 +261,10 @@ def _start(job: Job, executor: Executor, data: Path, threads: int) -> None:
     folder = job.folder
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.write_recipe(job.recipe)
-    started = (folder.read("run.json") or {}).get("execution", {})
+    info = folder.info()
     # A run can only be resumed with the number of threads it was started with.
-    threads = started.get("threads", threads) if job.recipe.threads is None else job.recipe.threads
+    started_with = info.execution.threads if info is not None and info.execution is not None else threads
+    threads = job.recipe.threads or started_with
     options = ("--skip-test",) if job.skip_test else ()
     executor.start(folder.path, command(folder.path / "recipe.yaml", data, job.out, options), threads)
 
@@ -270,17 +277,17 @@ def read_outcome(job: Job, manifest: Manifest) -> JobResult | None:
     """The result recorded in a run folder; None unless it is complete and for this data."""
     folder = job.folder
     try:
-        described, result = folder.read("run.json"), folder.read("result.json")
+        info, result = folder.info(), folder.result()
     except UsageError:
         return None  # damaged: the run itself reports it
-    if described is None or result is None or described["data"]["fingerprint"] != manifest.fingerprint:
+    if info is None or result is None or info.data.fingerprint != manifest.fingerprint:
         return None
-    if result["status"] == "complete":
-        untested = "test" in manifest.splits and "test" not in result["metrics"]
+    if result.status == "complete":
+        untested = "test" in manifest.splits and "test" not in result.metrics
         return None if untested and not job.skip_test else JobResult("complete", result)
-    if result["status"] == "pruned":
-        return JobResult("pruned", result, result["reason"])
-    return JobResult("diverged", result, f"the loss was not finite at step {result['step']}")
+    if result.status == "pruned":
+        return JobResult("pruned", result, result.reason)
+    return JobResult("diverged", result, f"the loss was not finite at step {result.step}")
 
 
 def metric_of(entry: Entry) -> Literal["auc", "logloss"]:

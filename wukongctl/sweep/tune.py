@@ -28,7 +28,8 @@ from wukongctl.sweep.study import Study, TrialRecord, open_storage
 from wukongctl.sweep.sweep import Job, JobResult, Sweep, require_fitting
 from wukongctl.training.checkpoint import CheckpointFolder
 from wukongctl.training.plan import total_steps
-from wukongctl.training.run import RunFolder
+from wukongctl.training.run_folder import RunFolder
+from wukongctl.training.run_record import RunResult
 
 JOURNAL = "study.journal"
 MOST_REJECTED = 50
@@ -149,7 +150,7 @@ class Tuning(Sweep):
     def seconds(self, entry: Entry) -> float:
         """Training time of an entry's trials in seconds."""
         ended = {job.folder.path: self.outcomes.get(job.folder.path) for job in self.trials(entry)}
-        return sum(outcome.result.get("seconds") or 0.0 for outcome in ended.values() if outcome)
+        return sum(outcome.seconds for outcome in ended.values() if outcome)
 
     def best(self, name: str) -> float | None:
         """The best validation metric of an entry's trials so far."""
@@ -197,9 +198,10 @@ class Tuning(Sweep):
             self.waiting.append(job)
             return
         recorded = self.recorded(job)
-        result = recorded.result if recorded else {}
-        if record.state == "complete" and (recorded is None or recorded.status != "complete"):
-            result = {"metrics": {"valid": {candidate.metric: record.value}}}  # its folder was removed
+        result = recorded.result if recorded else None
+        folder_is_gone = recorded is None or recorded.status != "complete"
+        if record.value is not None and folder_is_gone:
+            result = RunResult(status="complete", metrics={"valid": {candidate.metric: record.value}})
         message = None if record.state == "complete" else record.state
         self.outcomes[job.folder.path] = JobResult(record.state, result, message)
 
@@ -293,17 +295,17 @@ def _prune(folder: RunFolder, trial: _Open, outcome: JobResult) -> JobResult:
     lines = [json.loads(line) for line in folder.metrics.read_bytes().splitlines()]
     seen = [line for line in lines if line["split"] == "valid"]
     trained = [line for line in lines if line["split"] == "train"]
-    result = {
-        "status": "pruned",
-        "reason": reason,
-        "step": seen[-1]["step"],
-        "best_step": None,
-        "selected_on": f"valid {trial.study.metric}",
-        "examples": trained[-1]["examples"] if trained else 0,
-        "metrics": {"valid": {key: value for key, value in seen[-1].items() if key not in ("split", "step")}},
-        "seconds": time.monotonic() - trial.started,
-    }
-    folder.write("result.json", result)
+    result = RunResult(
+        status="pruned",
+        step=seen[-1]["step"],
+        best_step=None,
+        selected_on=f"valid {trial.study.metric}",
+        examples=trained[-1]["examples"] if trained else 0,
+        metrics={"valid": {key: value for key, value in seen[-1].items() if key not in ("split", "step")}},
+        seconds=time.monotonic() - trial.started,
+        reason=reason,
+    )
+    folder.write_result(result)
     CheckpointFolder(folder.checkpoints, keep=1).clear()
     folder.best.unlink(missing_ok=True)
     return JobResult("pruned", result, reason)

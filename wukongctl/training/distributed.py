@@ -29,15 +29,15 @@ class World:
     size: int = 1
 
     @property
-    def is_first(self) -> bool:
+    def is_rank_zero(self) -> bool:
         """Whether this process is the one that writes and reports."""
         return self.rank == 0
 
-    def share(self, batch: Batch) -> tuple[Batch, int]:
+    def shard(self, batch: Batch) -> tuple[Batch, int]:
         """This process's examples of a batch, and how many of them count.
 
-        All shares have the same length, for collectives need it: the last ones are filled up with copies of
-        the last example.
+        All shards have the same length, as collectives require: the last ones are padded with copies of the
+        last example.
         """
         rows = len(batch.labels)
         if self.size == 1:
@@ -50,8 +50,8 @@ class World:
         )
         return mine, min(length, rows - start)
 
-    def whole(self, part: Tensor, rows: int) -> Tensor:
-        """(rows,) values of a batch, put together in order from what each process has for its share."""
+    def all_gather(self, part: Tensor, rows: int) -> Tensor:
+        """(rows,) values of a whole batch, in order, from those that each process has for its shard."""
         if self.size == 1:
             return part
         parts = [torch.empty_like(part) for _ in range(self.size)]
@@ -92,12 +92,12 @@ class World:
                 if name in saved:
                     dist.broadcast(buffer, src=0)
 
-    def on_first(self, action: Callable[[], T]) -> T | None:
-        """Let the first process act while the others wait; they get None, and its error if it fails."""
+    def on_rank_zero(self, action: Callable[[], T]) -> T | None:
+        """Act on rank 0 while the other processes wait; they get None, and its error if it fails."""
         if self.size == 1:
             return action()
         result, failure = None, None
-        if self.is_first:
+        if self.is_rank_zero:
             try:
                 result = action()
             except WukongError as error:

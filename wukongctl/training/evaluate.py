@@ -15,11 +15,11 @@ from wukongctl.data.batches import BatchReader
 from wukongctl.data.manifest import Manifest
 from wukongctl.errors import RunFailed, UsageError, WukongError
 from wukongctl.training import hints
-from wukongctl.training.evaluation import EVALUATION_BATCH, Scores, score, summarize
+from wukongctl.training.finished_run import FinishedRun, open_run
 from wukongctl.training.metrics import gauc
-from wukongctl.training.run import RunFolder
+from wukongctl.training.run_folder import RunFolder
+from wukongctl.training.scoring import EVALUATION_BATCH, Scores, score, summarize
 from wukongctl.training.streaming import StreamingScores
-from wukongctl.training.trained import Trained, open_run
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def predictions(run: Path, split: str, *, data: Path) -> Scores:
             f"`{run}` predicts values that are not finite",
             hint=f"train its recipe with lower learning rates: {lower}",
         )
-    if RunFolder(run).read("result.json") is not None:  # else better weights may come
+    if RunFolder(run).result() is not None:  # else better weights may come
         try:
             _write(kept, scores)
         except WukongError as error:  # a folder of someone else's, or a full disk: the scores are there
@@ -112,7 +112,7 @@ def _scores(run: Path, split: str, data: Path, group: str | None = None) -> Scor
     return score(trained.model, _reader(trained, split), trained.execution, group=column)
 
 
-def _reader(trained: Trained, split: str) -> BatchReader:
+def _reader(trained: FinishedRun, split: str) -> BatchReader:
     manifest = trained.manifest
     if split not in manifest.splits:
         raise UsageError(f"`{manifest.dataset}` has no `{split}` split, only {', '.join(manifest.splits)}")

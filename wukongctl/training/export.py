@@ -22,8 +22,8 @@ from wukongctl.data.batches import BatchReader
 from wukongctl.data.pipeline import vocabulary
 from wukongctl.data.schema import Batch
 from wukongctl.errors import CheckFailed, RunFailed, UsageError
-from wukongctl.training.run import RunFolder
-from wukongctl.training.trained import Trained, open_run
+from wukongctl.training.finished_run import FinishedRun, open_run
+from wukongctl.training.run_folder import RunFolder
 
 TOLERANCE = 1e-4
 """Largest difference of a logit: other kernels sum in another order."""
@@ -74,13 +74,19 @@ def export(run: Path, *, data: Path, out: Path, onnx: bool = False, force: bool 
         "path": str(out),
         "files": sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()),
         "precision": "float32",
-        "trained_in": trained.described["execution"]["precision"],
+        "trained_in": _training_precision(trained),
         "checked_rows": len(sample.labels),
         "largest_difference": differences,
     }
 
 
-def _sample(trained: Trained) -> Batch:
+def _training_precision(trained: FinishedRun) -> str:
+    """What it was trained in; in runs that did not write it down, what the recipe asks for."""
+    execution = trained.info.execution
+    return trained.recipe.precision if execution is None else execution.precision
+
+
+def _sample(trained: FinishedRun) -> Batch:
     """Real rows to check a program with."""
     split = next(name for name in ("test", "valid", "train") if name in trained.manifest.splits)
     reader = BatchReader(
@@ -140,7 +146,7 @@ def _difference(scorer: Scorer, program: Program, sample: Batch, path: Path) -> 
     return largest
 
 
-def _signature(trained: Trained, folder: Path) -> dict[str, Any]:
+def _signature(trained: FinishedRun, folder: Path) -> dict[str, Any]:
     """What the columns of `ids` and `dense` are; copies the vocabularies they come from.
 
     `select` is the SQL that makes features of raw rows, None where the recipe has none.
@@ -157,7 +163,7 @@ def _signature(trained: Trained, folder: Path) -> dict[str, Any]:
         described[name]["vocabulary"] = vocabulary.file_name(owners[described[name]["table"]])
     schema = manifest.schema()
     return {
-        "run": trained.described["run"],
+        "run": trained.info.run,
         "model": trained.recipe.model.name,
         "dataset": manifest.dataset,
         "fingerprint": manifest.fingerprint,

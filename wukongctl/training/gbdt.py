@@ -1,4 +1,4 @@
-"""The opponent's training: LightGBM on the rows, splits and encoded values that the networks see."""
+"""Training of the LightGBM baseline, on the rows, splits and encoded values that the networks see."""
 
 import json
 import logging
@@ -19,11 +19,12 @@ from wukongctl.errors import Interrupted, RunFailed
 from wukongctl.signals import StopRequest, stop_requests
 from wukongctl.training import selfcheck, trees
 from wukongctl.training.design import Design
-from wukongctl.training.evaluation import EVALUATION_BATCH, summarize
 from wukongctl.training.hardware import Execution, Stopwatch
 from wukongctl.training.loop import LOG_LINES, TrainingProgress
-from wukongctl.training.run import RunFolder
+from wukongctl.training.run_folder import RunFolder
+from wukongctl.training.run_record import RunResult, SplitMetrics
 from wukongctl.training.schedules import Watch
+from wukongctl.training.scoring import EVALUATION_BATCH, summarize
 from wukongctl.training.warnings import warnings_of
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ METRICS = {"auc": "auc", "binary_logloss": "logloss"}
 
 
 class TreeTrainer:
-    """One run: `fit` grows all trees and returns the content of result.json.
+    """One run: `fit` grows all trees.
 
     It never goes on from the middle: LightGBM would not come to the same model, and it seldom takes minutes.
     """
@@ -66,21 +67,27 @@ class TreeTrainer:
         skipped = {"train", "test"} if skip_test else {"train"}
         self.held_out = [split for split in manifest.splits if split not in skipped]
 
-    def complete(self, result: dict[str, Any]) -> dict[str, Any]:
-        """The content of a finished run's result.json with the splits that were left out when it ended."""
-        missing = [split for split in self.held_out if split not in result["metrics"]]
+    def complete(self, result: RunResult) -> RunResult:
+        """A finished run's result with the splits that were left out when it ended."""
+        missing = [split for split in self.held_out if split not in result.metrics]
         if missing:
-            result = result | {"metrics": result["metrics"] | self._measured(missing)}
-            result["warnings"] = warnings_of(
-                self.folder, self.recipe, self.manifest, result, data=self.data.parent, by_updates=False
-            )
-            self.folder.write("result.json", result)
+            metrics = result.metrics | self._measured(missing)
+            result = self._write(result.model_copy(update={"metrics": metrics}))
         return result
 
-    def fit(self) -> dict[str, Any]:
-        """Grow the trees, keep them, and evaluate them on every held-out split.
+    def _write(self, result: RunResult) -> RunResult:
+        """Write the result of a complete run, with its warnings."""
+        warnings = warnings_of(
+            self.folder, self.recipe, self.manifest, result, data=self.data.parent, by_updates=False
+        )
+        result = result.model_copy(update={"warnings": warnings})
+        self.folder.write_result(result)
+        return result
 
-        Raises Interrupted when a signal asks to stop, RunFailed when LightGBM does not want what it is given.
+    def fit(self) -> RunResult:
+        """Grow the trees, save them, and evaluate them on every held-out split.
+
+        Raises Interrupted when a signal asks to stop, RunFailed when LightGBM rejects data or parameters.
         """
         log.info("started: up to %d trees on %d rows", self.page.num_iterations, self.rows)
         started, clock = time.monotonic(), Stopwatch()
@@ -91,15 +98,11 @@ class TreeTrainer:
             raise RunFailed(f"LightGBM: {str(error).splitlines()[0]}") from None
         best = self.watch.best_step if self.watches else self.step
         trees.save(self.folder.trees, booster, best)
-        result = self._result(best, clock, time.monotonic() - started)
-        result["warnings"] = warnings_of(
-            self.folder, self.recipe, self.manifest, result, data=self.data.parent, by_updates=False
+        result = self._write(self._result(best, clock, time.monotonic() - started))
+        metrics = ", ".join(
+            f"{split} logloss {found['logloss']:.5f}" for split, found in result.metrics.items()
         )
-        self.folder.write("result.json", result)
-        said = ", ".join(
-            f"{split} logloss {found['logloss']:.5f}" for split, found in result["metrics"].items()
-        )
-        log.info("complete with %d trees, best %d: %s", self.step, best, said)
+        log.info("complete with %d trees, best %d: %s", self.step, best, metrics)
         return result
 
     def _grown(self, stop: StopRequest) -> Any:
@@ -121,7 +124,7 @@ class TreeTrainer:
         return booster
 
     def _parameters(self) -> dict[str, Any]:
-        """What LightGBM is told; everything that is not here keeps LightGBM's default."""
+        """LightGBM's parameters; everything that is not here keeps LightGBM's default."""
         page = self.page.to_dict()
         del page["name"], page["categorical"]
         return page | {
@@ -152,7 +155,7 @@ class TreeTrainer:
             start = span.stop
             if start == rows:
                 break
-        made = self.lightgbm.Dataset(
+        dataset = self.lightgbm.Dataset(
             matrix,
             labels,
             reference=reference,
@@ -160,7 +163,7 @@ class TreeTrainer:
             categorical_feature=self.design.categorical if self.page.categorical == "native" else [],
             params=parameters,
         )
-        return made.construct()
+        return dataset.construct()
 
     def _reader(self, split: SplitName, batch_size: int, *, shuffle: bool = False) -> BatchReader:
         return BatchReader(
@@ -194,24 +197,24 @@ class TreeTrainer:
                 hint="run the same command again to start over: trees are not kept before the last one",
             )
 
-    def _result(self, best: int, clock: Stopwatch, seconds: float) -> dict[str, Any]:
-        grown = clock.seconds, clock.cpu_seconds
-        return {
-            "status": "complete",
-            "step": self.step,
-            "best_step": best,
-            "selected_on": f"valid {self.recipe.early_stopping.metric}" if self.watches else None,
-            "trees": best,
-            "examples": self.rows,
-            "passes": self.rows / self.manifest.splits["train"].rows,
-            "metrics": self._measured(self.held_out),
-            "seconds": seconds,
-            "examples_per_second": self.rows / max(seconds, 1e-9),
-            "train_seconds": grown[0],
-            "cpu_seconds": grown[1],
-        }
+    def _result(self, best: int, clock: Stopwatch, seconds: float) -> RunResult:
+        train_seconds, cpu_seconds = clock.seconds, clock.cpu_seconds  # before the evaluation
+        return RunResult(
+            status="complete",
+            step=self.step,
+            best_step=best,
+            selected_on=f"valid {self.recipe.early_stopping.metric}" if self.watches else None,
+            trees=best,
+            examples=self.rows,
+            passes=self.rows / self.manifest.splits["train"].rows,
+            metrics=self._measured(self.held_out),
+            seconds=seconds,
+            examples_per_second=self.rows / max(seconds, 1e-9),
+            train_seconds=train_seconds,
+            cpu_seconds=cpu_seconds,
+        )
 
-    def _measured(self, splits: list[SplitName]) -> dict[str, Any]:
+    def _measured(self, splits: list[SplitName]) -> dict[str, SplitMetrics]:
         """The metrics of the kept trees on some splits."""
         model = trees.load(self.folder.trees, self.data, self.manifest, self.execution.threads)
         selfcheck.keep(self.folder, self.data, self.manifest, model, self.execution)

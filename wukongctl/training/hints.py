@@ -7,7 +7,7 @@ from wukongctl.config.dataset import SplitName
 from wukongctl.config.gbdt import LightGBMSpec
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data import next_steps
-from wukongctl.training.facts import Facts
+from wukongctl.training.run_facts import RunFacts
 
 FEW_UPDATES = 100
 """Adam moves a weight by about its rate in each update: in fewer, it hardly leaves where it started."""
@@ -15,7 +15,7 @@ SMALLEST_BATCH = 16
 """Below this, gradients are mostly noise: a hint asks for more passes instead."""
 
 
-def more_updates(facts: Facts) -> str:
+def more_updates(facts: RunFacts) -> str:
     """Smaller batches, for as many in a pass; where these would be too small, more passes instead."""
     recipe, rows = facts.recipe, facts.splits["train"].rows
     wanted = max(min(facts.examples, rows) // FEW_UPDATES, SMALLEST_BATCH)
@@ -49,7 +49,7 @@ def slower(recipe: TrainingSpec) -> str:
     return options({f"optimizer.{name}.lr": f"{rate / 3:.1g}" for name, rate in rates.items()})
 
 
-def regularize(facts: Facts) -> str:
+def regularize(facts: RunFacts) -> str:
     """Dropout where the model has it, or a penalty on embeddings; of trees, fewer or smaller ones."""
     if isinstance(facts.recipe.model, LightGBMSpec):
         return _smaller_trees(facts.recipe, facts.recipe.model)
@@ -74,7 +74,7 @@ def _smaller_trees(recipe: TrainingSpec, trees: LightGBMSpec) -> str:
     return f"stop it in time, {options({'early_stopping.patience': 20})}, or grow smaller trees, {smaller}"
 
 
-def show(facts: Facts) -> str:
+def show(facts: RunFacts) -> str:
     """The command that shows the run's dataset."""
     return f"`{next_steps.to_show(facts.recipe.data, facts.data or next_steps.default_folder())}`"
 

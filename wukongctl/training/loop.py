@@ -23,12 +23,13 @@ from wukongctl.models.counts import count
 from wukongctl.signals import StopRequest, stop_requests
 from wukongctl.training import checkpoint, divergence, hardware, schedules
 from wukongctl.training.distributed import World
-from wukongctl.training.evaluation import EVALUATION_BATCH, summarize
 from wukongctl.training.hardware import Execution, Stopwatch, utilization
 from wukongctl.training.metrics import Metrics
 from wukongctl.training.parallel import ParallelModel
 from wukongctl.training.plan import new_model, require_two_rows, total_examples, total_steps
-from wukongctl.training.run import RunFolder
+from wukongctl.training.run_folder import RunFolder
+from wukongctl.training.run_record import RunResult, SplitMetrics, Status
+from wukongctl.training.scoring import EVALUATION_BATCH, summarize
 from wukongctl.training.update import Update
 from wukongctl.training.warnings import warnings_of
 
@@ -41,7 +42,7 @@ EXPLODED_STEPS = 10
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Where a run stands, for whoever shows it."""
+    """Where a run stands, for progress displays."""
 
     step: int
     steps: int
@@ -79,7 +80,7 @@ class Position:
 
 
 class Trainer:
-    """One run: `fit` trains from the last checkpoint to the end and returns the content of result.json."""
+    """One run: `fit` trains from the last checkpoint to the end."""
 
     resumes = True
 
@@ -124,7 +125,7 @@ class Trainer:
         self.checkpoints = checkpoint.CheckpointFolder(folder.checkpoints, keep=recipe.checkpoint.keep)
         self.position = Position()
 
-    def fit(self) -> dict[str, Any]:
+    def fit(self) -> RunResult:
         """Train to the end.
 
         Raises Interrupted after saving when a signal asks to stop, RunFailed when the loss is not finite.
@@ -149,15 +150,19 @@ class Trainer:
                 clock = Stopwatch()
         return self._finish()
 
-    def complete(self, result: dict[str, Any]) -> dict[str, Any]:
-        """The content of a finished run's result.json with the splits that were left out when it ended."""
-        missing = [split for split in self._held_out if split not in result["metrics"]]
+    def complete(self, result: RunResult) -> RunResult:
+        """A finished run's result with the splits that were left out when it ended."""
+        missing = [split for split in self._held_out if split not in result.metrics]
         if missing:
-            result = result | {"metrics": result["metrics"] | _to_dict(self._measure_best(missing))}
-            result["warnings"] = warnings_of(
-                self.folder, self.recipe, self.manifest, result, data=self.data.parent
-            )
-            self.folder.write("result.json", result)
+            metrics = result.metrics | _to_dict(self._measure_best(missing))
+            result = self._write(result.model_copy(update={"metrics": metrics}))
+        return result
+
+    def _write(self, result: RunResult) -> RunResult:
+        """Write the result of a complete run, with its warnings."""
+        warnings = warnings_of(self.folder, self.recipe, self.manifest, result, data=self.data.parent)
+        result = result.model_copy(update={"warnings": warnings})
+        self.folder.write_result(result)
         return result
 
     @property
@@ -200,16 +205,16 @@ class Trainer:
             self._fail_diverged(f"loss is {loss}")
 
     def _fail_diverged(self, what: str) -> NoReturn:
-        self.folder.write("result.json", self._result("diverged", {}) | {"reason": what})
+        self.folder.write_result(self._result("diverged", {}).model_copy(update={"reason": what}))
         raise RunFailed(
             f"{what} at step {self.position.step} of {self.total_steps}: the run diverged",
             hint=self.remedy(),
         )
 
     def _agree(self, due: bool, stop: StopRequest) -> tuple[bool, int | None]:
-        """Whether to save, by the first process's clock, and the signal that any process has got."""
+        """Whether to save, by the clock of rank 0, and the signal that any process received."""
         numbers = (signal.SIGTERM, signal.SIGINT)
-        mine = [float(due and self.world.is_first), *(float(stop.signal_number == n) for n in numbers)]
+        mine = [float(due and self.world.is_rank_zero), *(float(stop.signal_number == n) for n in numbers)]
         due_any, *got = self.world.sum(mine)
         return due_any > 0, next((number for number, times in zip(numbers, got, strict=True) if times), None)
 
@@ -282,11 +287,11 @@ class Trainer:
             "rng": hardware.random_state(self.execution.device),
             "position": asdict(self.position),
         }
-        self.world.on_first(lambda: self.checkpoints.save(self.position.step, state))
+        self.world.on_rank_zero(lambda: self.checkpoints.save(self.position.step, state))
 
     def _save_best(self) -> None:
         state = {"model": self.parallel.state_dict(), "step": self.position.step}
-        self.world.on_first(lambda: checkpoint.save(self.folder.best, state))
+        self.world.on_rank_zero(lambda: checkpoint.save(self.folder.best, state))
 
     def _resume(self) -> None:
         state = self.checkpoints.latest()
@@ -314,21 +319,18 @@ class Trainer:
             return False
         return True
 
-    def _finish(self) -> dict[str, Any]:
+    def _finish(self) -> RunResult:
         """Evaluate the best weights once on every held-out split and write result.json."""
         if "valid" not in self.readers:  # nothing to select by: the last weights are the ones
             self.position.watch.best_step = self.position.step
             self._save_best()
         measured = self._measure_best(self._held_out)
-        result = self._result("complete", _to_dict(measured)) | self._utilization()
-        result["warnings"] = warnings_of(
-            self.folder, self.recipe, self.manifest, result, data=self.data.parent
-        )
-        self.folder.write("result.json", result)
-        if self.world.is_first:
+        result = self._result("complete", _to_dict(measured)).model_copy(update=self._utilization())
+        result = self._write(result)
+        if self.world.is_rank_zero:
             self.checkpoints.clear()
-        said = ", ".join(f"{split} {found}" for split, found in measured.items())
-        log.info("complete at step %d, best step %s: %s", self.position.step, result["best_step"], said)
+        metrics = ", ".join(f"{split} {found}" for split, found in measured.items())
+        log.info("complete at step %d, best step %s: %s", self.position.step, result.best_step, metrics)
         return result
 
     def _measure_best(self, splits: list[SplitName]) -> dict[SplitName, Metrics]:
@@ -336,22 +338,22 @@ class Trainer:
         self.parallel.load_state_dict(checkpoint.load(self.folder.best)["model"])
         return {split: self._evaluate(split) for split in splits}
 
-    def _result(self, status: str, metrics: dict[str, Any]) -> dict[str, Any]:
+    def _result(self, status: Status, metrics: dict[str, SplitMetrics]) -> RunResult:
         position = self.position
-        return {
-            "status": status,
-            "step": position.step,
-            "best_step": position.watch.best_step,
-            "selected_on": f"valid {self.recipe.early_stopping.metric}" if "valid" in self.readers else None,
-            "examples": position.examples,
-            "passes": position.examples / self.readers["train"].rows,
-            "metrics": metrics,
-            **({"skipped_steps": position.skipped} if position.skipped else {}),
-            "seconds": position.seconds,
-            "examples_per_second": position.examples / max(position.seconds, 1e-9),
-            "train_seconds": position.train_seconds,
-            "cpu_seconds": position.cpu_seconds,
-        }
+        result = RunResult(
+            status=status,
+            step=position.step,
+            best_step=position.watch.best_step,
+            selected_on=f"valid {self.recipe.early_stopping.metric}" if "valid" in self.readers else None,
+            examples=position.examples,
+            passes=position.examples / self.readers["train"].rows,
+            metrics=metrics,
+            seconds=position.seconds,
+            examples_per_second=position.examples / max(position.seconds, 1e-9),
+            train_seconds=position.train_seconds,
+            cpu_seconds=position.cpu_seconds,
+        )
+        return result.model_copy(update={"skipped_steps": position.skipped}) if position.skipped else result
 
     def _utilization(self) -> dict[str, float]:
         """Of one process, of the mean over all."""
@@ -359,5 +361,5 @@ class Trainer:
         return utilization(self.counts.gflop * 1e9 * self.position.examples / seconds, self.execution)
 
 
-def _to_dict(measured: dict[SplitName, Metrics]) -> dict[str, Any]:
+def _to_dict(measured: dict[SplitName, Metrics]) -> dict[str, SplitMetrics]:
     return {str(split): found.to_dict() for split, found in measured.items()}

@@ -6,7 +6,7 @@ from pathlib import Path
 from wukongctl.config import library
 from wukongctl.data import next_steps, recipes
 from wukongctl.errors import RecipeError, UsageError
-from wukongctl.training.run import RunFolder
+from wukongctl.training.run_folder import RunFolder
 
 
 def not_a_run(path: Path, data: Path | None = None) -> UsageError:

@@ -14,8 +14,8 @@ from wukongctl.data.atomic import write_atomic
 from wukongctl.data.rows import ColumnsOf, RowReader
 from wukongctl.errors import CheckFailed, Problem, UsageError
 from wukongctl.training import selfcheck
-from wukongctl.training.evaluation import EVALUATION_BATCH
-from wukongctl.training.trained import Trained, open_run
+from wukongctl.training.finished_run import FinishedRun, open_run
+from wukongctl.training.scoring import EVALUATION_BATCH
 
 SCHEMA = pa.schema({"logit": pa.float32(), "prediction": pa.float32()})
 WRITTEN_BY = b"wukongctl.run"
@@ -84,7 +84,9 @@ def predict(
 
 
 @torch.inference_mode()
-def _scored(trained: Trained, reader: RowReader, files: Sequence[Path]) -> Iterator[tuple[Path, pa.Table]]:
+def _scored(
+    trained: FinishedRun, reader: RowReader, files: Sequence[Path]
+) -> Iterator[tuple[Path, pa.Table]]:
     how = trained.execution
     model = trained.model.to(how.device)
     checked = False

@@ -20,12 +20,12 @@ from wukongctl.data.batches import Columns
 from wukongctl.data.manifest import SAMPLE_ENCODED, SAMPLE_RAW, Manifest, damaged
 from wukongctl.data.schema import Batch
 from wukongctl.errors import CheckFailed, WukongError
-from wukongctl.training.run import RunFolder
+from wukongctl.training.run_folder import RunFolder
 
 if TYPE_CHECKING:  # training reads no raw rows, and needs no DuckDB
     from wukongctl.data.rows import RowReader
+    from wukongctl.training.finished_run import FinishedRun
     from wukongctl.training.hardware import Execution
-    from wukongctl.training.trained import Trained
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
 
 
 class FeatureDifference(NamedTuple):
-    """A feature that comes out otherwise than in training."""
+    """A feature whose values differ from those in training."""
 
     feature: str
     rows: int
@@ -58,7 +58,7 @@ def keep(
         log.info("`predict` will not check scores: %s", error.message)
 
 
-def require(trained: "Trained", reader: "RowReader") -> None:
+def require(trained: "FinishedRun", reader: "RowReader") -> None:
     """CheckFailed unless `reader` and the weights do to the sampled rows what they did in training."""
     raw = trained.manifest.raw
     if raw is None or not raw.sampled:
@@ -77,13 +77,13 @@ def require(trained: "Trained", reader: "RowReader") -> None:
     _require_scores(trained, _batch(actual, trained.manifest), kept)
 
 
-def _require_scores(trained: "Trained", rows: Batch, kept: Path) -> None:
+def _require_scores(trained: "FinishedRun", rows: Batch, kept: Path) -> None:
     before = _read(kept)["logit"].to_numpy()
     now = _logits(trained.model, rows, trained.execution)
     allowed = TOLERANCE.get(trained.execution.precision, max(TOLERANCE.values()))
     apart = np.abs(now - before) - allowed * np.abs(before)
     if len(now) != len(before) or not apart.max() <= allowed:
-        versions = trained.described.get("versions", {})
+        versions = trained.info.versions
         raise CheckFailed(
             f"`{trained.run}` gives other scores than at the end of its training: on "
             f"{len(now)} rows, logits differ by up to {np.abs(now - before).max():.3g}",
@@ -134,7 +134,7 @@ def _same(actual: Any, expected: Any) -> bool:
     return actual == expected
 
 
-def _other_values(trained: "Trained", differences: list[FeatureDifference], path: Path) -> CheckFailed:
+def _other_values(trained: "FinishedRun", differences: list[FeatureDifference], path: Path) -> CheckFailed:
     listed = "; ".join(
         f"`{found.feature}` in {found.rows} of them, {_cell(path, found)}{found.actual} for {found.expected}"
         for found in differences

@@ -70,9 +70,9 @@ class ShardedTable(nn.Module):
     @torch.no_grad()
     def gather(self) -> Tensor:
         """(R, D) weights on the first process, (0, D) on the others. Every process must call it."""
-        full = torch.empty(self.rows if self.world.is_first else 0, self.width)
+        full = torch.empty(self.rows if self.world.is_rank_zero else 0, self.width)
         for start, stop, sharded in self._tables():
-            sharded.gather(0, full[start:stop] if self.world.is_first else None)
+            sharded.gather(0, full[start:stop] if self.world.is_rank_zero else None)
         return full
 
     @torch.no_grad()

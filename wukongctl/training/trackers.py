@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, assert_never
 
 from wukongctl.config.training import TrainingSpec
-from wukongctl.training.run import RunFolder
+from wukongctl.training.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from wukongctl.config.gbdt import LightGBMSpec
 from wukongctl.config.training import TrainingSpec
@@ -17,38 +17,40 @@ from wukongctl.training import distributed, gbdt, hardware, selfcheck, trees
 from wukongctl.training.distributed import World
 from wukongctl.training.hardware import Execution
 from wukongctl.training.loop import Trainer, TrainingProgress
-from wukongctl.training.run import CONDITIONS, QUESTION, SAME_NUMBERS, RunFolder, describe
+from wukongctl.training.provenance import describe
+from wukongctl.training.run_folder import IDENTITY_KEYS, NUMERIC_KEYS, RESUME_KEYS, RunFolder
+from wukongctl.training.run_record import RunInfo, RunResult
 from wukongctl.training.trackers import Name, Trackers, Write
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A complete run and whether this call had to do anything for it."""
+class CompleteRun:
+    """A complete run, and whether it was complete before this call."""
 
     folder: Path
-    run: dict[str, Any]
-    result: dict[str, Any]
+    info: RunInfo
+    result: RunResult
     was_complete: bool
 
 
-class _Trains(Protocol):
+class _AnyTrainer(Protocol):
     """One run, ready to begin."""
 
     resumes: bool
-    """Whether `fit` goes on where the last checkpoint stands, and does not start again."""
+    """Whether `fit` continues from the last checkpoint rather than starting over."""
 
     @property
     def counts(self) -> Counts | None:
         """FLOPs and parameters, where the model has them."""
         ...
 
-    def fit(self) -> dict[str, Any]:
-        """Train to the end; the content of result.json."""
+    def fit(self) -> RunResult:
+        """Train to the end."""
         ...
 
-    def complete(self, result: dict[str, Any]) -> dict[str, Any]:
+    def complete(self, result: RunResult) -> RunResult:
         """A finished run's result with the splits that were left out; itself where none was."""
         ...
 
@@ -63,26 +65,26 @@ def train(
     track: Sequence[Name] = (),
     skip_test: bool = False,
     report: Callable[[TrainingProgress], None],
-) -> Outcome:
+) -> CompleteRun:
     """Train `recipe` on the prepared dataset `data/<name>`, in `out/<run>`.
 
-    The same recipe finds the same folder: a finished run is returned as it is, a started one goes on
-    where its last checkpoint stands. Under torchrun, all processes train one run. `resume` insists that
-    there is one; `force` starts again. LightGBM keeps nothing to go on from: its runs start again too.
+    The same recipe finds the same folder: a finished run is returned as it is, a started one continues from
+    its last checkpoint. Under torchrun, all processes train one run. `resume` requires that there is a run to
+    resume; `force` starts again. LightGBM keeps no checkpoints: its runs always start again.
     `skip_test` leaves the test split alone: a later call without it evaluates it.
     Raises UsageError, RunFailed or Interrupted.
     """
     if not recipe.is_network:
         trees.require()
     with distributed.joined() as world:
-        folder = RunFolder.for_recipe(recipe, out, writes=world.is_first)
-        if resume and folder.read("run.json") is None:
+        folder = RunFolder.for_recipe(recipe, out, writes=world.is_rank_zero)
+        if resume and folder.info() is None:
             raise UsageError(
                 f"there is no run to resume in `{folder.path}`", hint="leave out `--resume` to start it"
             )
-        with world.on_first(folder.lock) or nullcontext():
+        with world.on_rank_zero(folder.lock) or nullcontext():
             if force:
-                world.on_first(folder.clear)
+                world.on_rank_zero(folder.clear)
             trackers = Trackers(track, recipe, folder)
             return _train(
                 recipe, data / recipe.data, folder, world, trackers.write, report, skip_test=skip_test
@@ -98,7 +100,7 @@ def _train(
     report: Callable[[TrainingProgress], None],
     *,
     skip_test: bool,
-) -> Outcome:
+) -> CompleteRun:
     execution = hardware.execution(recipe, processes=world.size)
     execution.apply()
     manifest = manifests.read(dataset)
@@ -106,27 +108,26 @@ def _train(
     trainer = _trainer(
         recipe, manifest, dataset, folder, execution, world, track, report, skip_test=skip_test
     )
-    described = describe(recipe, manifest, folder, trainer.counts, execution, world.size)
-    finished = folder.read("result.json")
-    if finished is not None and finished["status"] == "complete":
-        folder.refuse_if_different(described, dataset.parent, QUESTION)
+    info = describe(recipe, manifest, folder, trainer.counts, execution, world.size)
+    finished = folder.result()
+    if finished is not None and finished.status == "complete":
+        folder.refuse_if_different(info, dataset.parent, IDENTITY_KEYS)
         result = trainer.complete(finished)
-        was_complete = result is finished
-        return Outcome(folder.path, folder.read("run.json") or described, result, was_complete=was_complete)
-    begun = folder.read("run.json") or described
-    same_world = begun.get("world_size") == world.size
-    if not trainer.resumes and folder.read("run.json") is not None:
+        return CompleteRun(folder.path, folder.info() or info, result, was_complete=result is finished)
+    begun = folder.info()
+    if begun is not None and not trainer.resumes:
         log.warning("model `lightgbm` cannot go on from the middle: starting again")
         folder.clear()
+    same_world = begun is None or begun.world_size == world.size
     # Another number of processes rounds differently anyway.
-    folder.refuse_if_different(described, dataset.parent, CONDITIONS if same_world else SAME_NUMBERS)
+    folder.refuse_if_different(info, dataset.parent, RESUME_KEYS if same_world else NUMERIC_KEYS)
     folder.write_recipe(recipe)
-    folder.write("run.json", described)
+    folder.write_info(info)
     with folder.logging():
         for note in execution.notes:
             log.info("%s", note)  # the command line has said so before
-        if not same_world:
-            log.warning("begun on %s processes, goes on with %d", begun.get("world_size"), world.size)
+        if begun is not None and not same_world:
+            log.warning("started with %s processes, resumed with %d", begun.world_size, world.size)
         try:
             result = trainer.fit()
         except WukongError as error:
@@ -134,7 +135,7 @@ def _train(
             raise
     if world.size == 1 and isinstance(trainer, Trainer):
         selfcheck.keep(folder, dataset, manifest, trainer.model, execution)
-    return Outcome(folder.path, described, result, was_complete=False)
+    return CompleteRun(folder.path, info, result, was_complete=False)
 
 
 def _require_watchable(recipe: TrainingSpec, manifest: Manifest) -> None:
@@ -162,8 +163,8 @@ def _trainer(
     report: Callable[[TrainingProgress], None],
     *,
     skip_test: bool,
-) -> _Trains:
-    """What trains the recipe's model; the page of the model decides."""
+) -> _AnyTrainer:
+    """The trainer for the recipe's kind of model."""
     match recipe.model:
         case LightGBMSpec():
             if world.size > 1:

@@ -55,7 +55,7 @@ class Update:
             for group in optimizer.param_groups:
                 group["lr"] = self.base_rates[name] * scale
             optimizer.zero_grad(set_to_none=True)
-        mine, counted = self.world.share(batch.to(self.execution.device))
+        mine, counted = self.world.shard(batch.to(self.execution.device))
         rows = len(batch.labels)
         (loss,) = self.world.sum([sum(self._backward(p, counted, rows) for p in split(mine, self.pieces))])
         if self.skips and not (math.isfinite(loss) and self._finite()):

@@ -7,15 +7,13 @@ bad as silence, so a rule says nothing where chance, or another warning, explain
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from wukongctl.config.dataset import SplitName
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.manifest import Manifest, Split
 from wukongctl.data.statistics import LEAK_AUC
-from wukongctl.training.facts import Facts, gather
 from wukongctl.training.hints import (
     FEW_UPDATES,
     listed,
@@ -27,7 +25,9 @@ from wukongctl.training.hints import (
     slower,
 )
 from wukongctl.training.metrics import Z95
-from wukongctl.training.run import RunFolder
+from wukongctl.training.run_facts import RunFacts, gather
+from wukongctl.training.run_folder import RunFolder
+from wukongctl.training.run_record import RunResult, RunWarning
 
 Code: TypeAlias = Literal[
     "leaking_feature",
@@ -73,59 +73,33 @@ CHANCE = 2.0
 """Standard errors of the share of positives that are put down to chance."""
 
 
-@dataclass(frozen=True)
-class RunWarning:
-    """One remark on a run: a stable code, a sentence with the numbers, and what to do about it."""
-
-    code: str
-    message: str
-    hint: str
-    numbers: Mapping[str, Any] = field(default_factory=dict)
-    """What the message says, for programs."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it stands in result.json."""
-        return {"code": self.code, "message": self.message, "hint": self.hint, **self.numbers}
-
-    @classmethod
-    def read(cls, result: Mapping[str, Any] | None) -> tuple["RunWarning", ...]:
-        """Those of a result.json; none in one of an older version."""
-        listed = (result or {}).get("warnings")
-        return tuple(
-            cls(content["code"], content["message"], str(content.get("hint") or ""), _numbers(content))
-            for content in (listed if isinstance(listed, list) else [])
-            if isinstance(content, dict) and {"code", "message"} <= content.keys()
-        )
-
-
 def warnings_of(
     folder: RunFolder,
     recipe: TrainingSpec,
     manifest: Manifest,
-    result: Mapping[str, Any],
+    result: RunResult,
     *,
     data: Path,
     by_updates: bool = True,
-) -> list[dict[str, Any]]:
-    """What is to be said of a finished run, for its result.json.
+) -> list[RunWarning]:
+    """The warnings of a finished run, for its result.json.
 
     `data` is the folder of prepared datasets.
-    `by_updates` is False for a model that is trained otherwise. In processes that write no folder: nothing.
+    `by_updates` is False for a model that is not trained by updates. Processes that write no folder get none.
     """
     if not folder.writes:
         return []
     lines = folder.metrics.read_text(encoding="utf-8").splitlines() if folder.metrics.is_file() else []
     records = [json.loads(line) for line in lines]
-    facts = gather(recipe, manifest, result, records, by_updates=by_updates, data=data)
-    return [warning.to_dict() for warning in warnings(facts)]
+    return warnings(gather(recipe, manifest, result, records, by_updates=by_updates, data=data))
 
 
-def warnings(facts: Facts) -> list[RunWarning]:
-    """All that is to be said of a run, the gravest first."""
+def warnings(facts: RunFacts) -> list[RunWarning]:
+    """Every warning about a run, the gravest first."""
     return [warning for rule in RULES for warning in rule(facts)]
 
 
-def leaking_feature(facts: Facts) -> Iterator[RunWarning]:
+def leaking_feature(facts: RunFacts) -> Iterator[RunWarning]:
     """A feature that tells the label alone."""
     features = facts.statistics.features if facts.statistics is not None else {}
     found = {name: each.auc for name, each in features.items() if each.auc and each.auc >= LEAK_AUC}
@@ -133,10 +107,10 @@ def leaking_feature(facts: Facts) -> Iterator[RunWarning]:
         told = listed([f"`{name}` alone gives AUC {auc:.4f}" for name, auc in found.items()])
         names = listed([f"`{name}`" for name in found])
         hint = f"if only known after the label, take {names} out of the dataset recipe and prepare it again"
-        yield RunWarning("leaking_feature", told, hint, {"features": found})
+        yield _warning("leaking_feature", told, hint, features=found)
 
 
-def near_perfect(facts: Facts) -> Iterator[RunWarning]:
+def near_perfect(facts: RunFacts) -> Iterator[RunWarning]:
     """A ranking that only a leak explains."""
     found = {
         name: auc
@@ -148,20 +122,20 @@ def near_perfect(facts: Facts) -> Iterator[RunWarning]:
     if found:
         message = f"{on_each('AUC is', found, '.5f')}: some feature almost surely gives the label away"
         hint = f"{show(facts)} lists the AUC of each feature alone"
-        yield RunWarning("near_perfect", message, hint, {"auc": found})
+        yield _warning("near_perfect", message, hint, auc=found)
 
 
-def few_updates(facts: Facts) -> Iterator[RunWarning]:
+def few_updates(facts: RunFacts) -> Iterator[RunWarning]:
     """Weights that hardly moved."""
     if facts.updates is None or not _hardly_moved(facts):
         return
     count = "1 update" if facts.updates == 1 else f"{facts.updates} updates"
     batches = f"{facts.examples:,} examples in batches of {facts.recipe.batch_size:,}"
     message = f"the whole run made only {count}: {batches}"
-    yield RunWarning("few_updates", message, more_updates(facts), {"updates": facts.updates})
+    yield _warning("few_updates", message, more_updates(facts), updates=facts.updates)
 
 
-def no_better_than_base_rate(facts: Facts) -> Iterator[RunWarning]:
+def no_better_than_base_rate(facts: RunFacts) -> Iterator[RunWarning]:
     """Predictions that are worth less than the share of positives."""
     found = {
         name: entropy
@@ -181,10 +155,10 @@ def no_better_than_base_rate(facts: Facts) -> Iterator[RunWarning]:
         hint = f"it ranks, but its predictions are too extreme: {regularize(facts)}"
     elif facts.updates is not None:
         hint += f", then try lower learning rates: {slower(facts.recipe)}"
-    yield RunWarning("no_better_than_base_rate", message, hint, {"normalized_entropy": found})
+    yield _warning("no_better_than_base_rate", message, hint, normalized_entropy=found)
 
 
-def rare_classes(facts: Facts) -> Iterator[RunWarning]:
+def rare_classes(facts: RunFacts) -> Iterator[RunWarning]:
     """Held-out splits in which too few rows of a class make any AUC a guess."""
     found: dict[Code, dict[SplitName, dict[str, float]]] = {}
     for name in facts.held_out:
@@ -205,10 +179,10 @@ def rare_classes(facts: Facts) -> Iterator[RunWarning]:
         else:
             message = f"{told}, with 95 % intervals too wide to compare models by"
             hint = f"give {listed(list(splits))} more rows in `split` of the dataset recipe"
-        yield RunWarning(code, message, hint, {"splits": splits})
+        yield _warning(code, message, hint, splits=splits)
 
 
-def unseen_values(facts: Facts) -> Iterator[RunWarning]:
+def unseen_values(facts: RunFacts) -> Iterator[RunWarning]:
     """Features whose values are unknown far more often in one split than in another."""
     features = facts.statistics.features if facts.statistics is not None else {}
     found = {name: each.unknown for name, each in features.items() if each.unknown and _jumps(each.unknown)}
@@ -222,10 +196,10 @@ def unseen_values(facts: Facts) -> Iterator[RunWarning]:
         "check that all rows write it alike, or split otherwise; leave it out if its values do not recur: "
         f"{show(facts)}"
     )
-    yield RunWarning("unseen_values", message, hint, {"features": {key: dict(found[key]) for key in found}})
+    yield _warning("unseen_values", message, hint, features={key: dict(found[key]) for key in found})
 
 
-def overfit(facts: Facts) -> Iterator[RunWarning]:
+def overfit(facts: RunFacts) -> Iterator[RunWarning]:
     """A model that knows its training rows far better than any others."""
     name = next((name for name in ("valid", "test") if name in facts.metrics), None)
     held_out = None if name is None else facts.metrics[name].get("normalized_entropy")
@@ -242,14 +216,15 @@ def overfit(facts: Facts) -> Iterator[RunWarning]:
         f"training loss is {facts.train_loss:.4f}, {name} loss {logloss:.4f}: "
         f"only {max(kept, 0) / gain:.0%} of the gain over the base rate in training holds on {name}"
     )
-    yield RunWarning("overfit", message, regularize(facts), {
-        "train_logloss": facts.train_loss, "logloss": {name: logloss}, "gain": {"train": gain, name: kept},
-    })  # fmt: skip
+    yield _warning(
+        "overfit", message, regularize(facts),
+        train_logloss=facts.train_loss, logloss={name: logloss}, gain={"train": gain, name: kept},
+    )  # fmt: skip
 
 
-def best_first(facts: Facts) -> Iterator[RunWarning]:
+def best_first(facts: RunFacts) -> Iterator[RunWarning]:
     """Training that only did harm after its first evaluation."""
-    seen, best = facts.evaluations, _best(facts)
+    seen, best = facts.validations, _best(facts)
     if len(seen) < 2 or best != 0 or _hardly_moved(facts):
         return
     first, last = seen[0], seen[-1]
@@ -260,16 +235,16 @@ def best_first(facts: Facts) -> Iterator[RunWarning]:
         f"valid {metric} was best at the first of {len(seen)} evaluations, {first.value:.4f} at step "
         f"{first.step:,}, and is {last.value:.4f} at the last"
     )
-    numbers = {"evaluations": len(seen), "first": first.value, "last": last.value}
-    yield RunWarning("best_first", message, f"lower the learning rates: {slower(facts.recipe)}", numbers)
+    hint = f"lower the learning rates: {slower(facts.recipe)}"
+    yield _warning("best_first", message, hint, evaluations=len(seen), first=first.value, last=last.value)
 
 
-def still_improving(facts: Facts) -> Iterator[RunWarning]:
+def still_improving(facts: RunFacts) -> Iterator[RunWarning]:
     """Training of several passes that ended while they still paid.
 
     Of one pass nothing follows: whether a second one would help, no evaluation inside it can say.
     """
-    seen, best = facts.evaluations, _best(facts)
+    seen, best = facts.validations, _best(facts)
     explained = _hardly_moved(facts) or _leaks(facts)
     if len(seen) < 2 or best != len(seen) - 1 or facts.passes <= 1 or explained:
         return
@@ -286,11 +261,13 @@ def still_improving(facts: Facts) -> Iterator[RunWarning]:
     longer = {"epochs": 2 * recipe.epochs}
     if recipe.max_examples is not None:
         longer["max_examples"] = 2 * facts.examples
-    numbers = {"evaluations": len(seen), "before": before.value, "last": last.value}
-    yield RunWarning("still_improving", message, f"train longer: {options(longer)}", numbers)
+    hint = f"train longer: {options(longer)}"
+    yield _warning(
+        "still_improving", message, hint, evaluations=len(seen), before=before.value, last=last.value
+    )
 
 
-def miscalibrated(facts: Facts) -> Iterator[RunWarning]:
+def miscalibrated(facts: RunFacts) -> Iterator[RunWarning]:
     """Mean predictions off by more than a tenth, and by more than chance."""
     found = {} if _hardly_moved(facts) else {n: c for n in facts.held_out if (c := _calibration(facts, n))}
     if not found:
@@ -309,11 +286,11 @@ def miscalibrated(facts: Facts) -> Iterator[RunWarning]:
         hint = (
             f"the base rate moved: train on rows nearer to {moved[-1]}, or shift the predictions to its rate"
         )
-    numbers = {"calibration": found, "positives": {name: rates[name] for name in ("train", *found)}}
-    yield RunWarning("miscalibrated", message, hint, numbers)
+    positives = {name: rates[name] for name in ("train", *found)}
+    yield _warning("miscalibrated", message, hint, calibration=found, positives=positives)
 
 
-RULES: tuple[Callable[[Facts], Iterator[RunWarning]], ...] = (
+RULES: tuple[Callable[[RunFacts], Iterator[RunWarning]], ...] = (
     leaking_feature,
     near_perfect,
     few_updates,
@@ -340,18 +317,18 @@ def auc_half_width(auc: float, positives: int, negatives: int) -> float:
     return Z95 * math.sqrt(max(0.0, auc * (1 - auc) + spread) / (positives * negatives))
 
 
-def _hardly_moved(facts: Facts) -> bool:
+def _warning(code: Code, message: str, hint: str, **numbers: object) -> RunWarning:
+    return RunWarning.model_validate({"code": code, "message": message, "hint": hint, **numbers})
+
+
+def _hardly_moved(facts: RunFacts) -> bool:
     """Which explains nearly everything else."""
     return facts.updates is not None and facts.updates < FEW_UPDATES
 
 
-def _leaks(facts: Facts) -> bool:
+def _leaks(facts: RunFacts) -> bool:
     """Whether a feature gives the label away: training longer would only hide it better."""
     return any(True for rule in (leaking_feature, near_perfect) for _ in rule(facts))
-
-
-def _numbers(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in content.items() if key not in ("code", "message", "hint")}
 
 
 def _classes(split: Split) -> tuple[int, int]:
@@ -379,25 +356,25 @@ def _jumps(unknown: Mapping[SplitName, float]) -> bool:
     return unlike or max(held_out, default=0.0) - unknown.get("train", 0.0) >= UNSEEN
 
 
-def _change(facts: Facts, before: float, after: float) -> float:
+def _change(facts: RunFacts, before: float, after: float) -> float:
     """How much better `after` is: in AUC, or as a share of the LogLoss."""
     if facts.recipe.early_stopping.metric == "auc":
         return after - before
     return (before - after) / before if before else 0.0
 
 
-def _worth(facts: Facts) -> float:
+def _worth(facts: RunFacts) -> float:
     return max(WORTH, NOISE / math.sqrt(max(1, min(_classes(facts.splits["valid"])))))
 
 
-def _best(facts: Facts) -> int | None:
+def _best(facts: RunFacts) -> int | None:
     """Where the best evaluation stands, the first of equals."""
     sign = 1 if facts.recipe.early_stopping.metric == "auc" else -1
-    values = [sign * each.value for each in facts.evaluations]
+    values = [sign * each.value for each in facts.validations]
     return values.index(max(values)) if values else None
 
 
-def _calibration(facts: Facts, name: SplitName) -> float | None:
+def _calibration(facts: RunFacts, name: SplitName) -> float | None:
     """The mean prediction over the share of positives, where it is off."""
     ratio, split = facts.metrics[name].get("calibration"), facts.splits[name]
     rate = split.positives / split.rows

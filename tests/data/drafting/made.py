@@ -75,7 +75,7 @@ def trained(manifest: Manifest, folder: Path) -> dict[str, Any]:
     }
     spec = TrainingSpec.from_dict(recipe)
     outcome = train(spec, data=folder / "data", out=folder / "runs", force=True, report=lambda at: None)
-    return outcome.result
+    return outcome.result.to_dict()
 
 
 def doubts(made: Draft) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a run and its dataset say of themselves → the facts that warnings are made from."""
+"""The facts about a run and its dataset that warnings are made from."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -9,12 +9,14 @@ from wukongctl.config.dataset import SplitName
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.manifest import Manifest, Split
 from wukongctl.data.statistics import Statistics
+from wukongctl.training.run_record import RunResult, SplitMetrics
 
 MetricsLine = Mapping[str, Any]
+"""A line of metrics.jsonl."""
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Validation:
     """The watched metric on valid after so many updates."""
 
     step: int
@@ -22,17 +24,17 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Facts:
+class RunFacts:
     """What the rules look at. `metrics` are those of the held-out splits in result.json."""
 
     recipe: TrainingSpec
     splits: Mapping[SplitName, Split]
     statistics: Statistics | None
-    metrics: Mapping[str, Mapping[str, float]]
+    metrics: Mapping[str, SplitMetrics]
     examples: int
     updates: int | None = None
     """None for a model that is not trained by updates."""
-    evaluations: tuple[Evaluation, ...] = ()
+    validations: tuple[Validation, ...] = ()
     data: Path | None = None
     """The folder of prepared datasets, where it is known."""
     train_loss: float | None = None
@@ -46,7 +48,7 @@ class Facts:
     @property
     def improves(self) -> bool:
         """Whether the last evaluation is the best one."""
-        values = [seen.value for seen in self.evaluations]
+        values = [seen.value for seen in self.validations]
         best = max if self.recipe.early_stopping.metric == "auc" else min
         return bool(values) and values[-1] == best(values)
 
@@ -59,60 +61,60 @@ class Facts:
 def gather(
     recipe: TrainingSpec,
     manifest: Manifest,
-    result: MetricsLine,
-    records: Iterable[MetricsLine],
+    result: RunResult,
+    lines: Iterable[MetricsLine],
     *,
     by_updates: bool = True,
     data: Path | None = None,
-) -> Facts:
-    """`records` are the lines of metrics.jsonl, `result` what result.json will say.
+) -> RunFacts:
+    """`lines` are those of metrics.jsonl, `result` is what result.json will say.
 
-    Without updates, as of trees, a step is a tree: evaluations follow one another too closely to judge by.
+    Without updates, as of trees, a step is a tree: validations follow one another too closely to judge by.
     """
-    records = list(records)
+    lines = list(lines)
     metric = recipe.early_stopping.metric
-    facts = Facts(
+    facts = RunFacts(
         recipe=recipe,
         splits=manifest.splits,
         statistics=manifest.statistics,
-        metrics=result["metrics"],
-        examples=result["examples"],
+        metrics=result.metrics,
+        examples=result.examples,
         data=data,
     )
     if not by_updates:
-        return replace(facts, train_loss=_loss_at(records, result["best_step"]))
+        return replace(facts, train_loss=_loss_at(lines, result.best_step or 0))
     return replace(
         facts,
-        updates=result["step"] - result.get("skipped_steps", 0),
-        evaluations=tuple(
-            Evaluation(record["step"], record[metric])
-            for record in records
-            if record["split"] == "valid" and record.get(metric) is not None
+        updates=result.step - result.skipped_steps,
+        validations=tuple(
+            Validation(line["step"], line[metric])
+            for line in lines
+            if line["split"] == "valid" and line.get(metric) is not None
         ),
         train_loss=_train_loss(
-            records, result["best_step"], -(-manifest.splits["train"].rows // recipe.batch_size)
+            lines, result.best_step or 0, -(-manifest.splits["train"].rows // recipe.batch_size)
         ),
     )
 
 
-def _loss_at(records: Iterable[MetricsLine], last: int) -> float | None:
+def _loss_at(lines: Iterable[MetricsLine], last: int) -> float | None:
     """The training loss in the last line up to step `last`."""
-    losses = [record["loss"] for record in records if record["split"] == "train" and record["step"] <= last]
+    losses = [line["loss"] for line in lines if line["split"] == "train" and line["step"] <= last]
     return losses[-1] if losses else None
 
 
-def _train_loss(records: Iterable[MetricsLine], last: int, steps: int) -> float | None:
+def _train_loss(lines: Iterable[MetricsLine], last: int, steps: int) -> float | None:
     """Mean loss of about the `steps` updates, one pass, that end at step `last`; None without a line of them.
 
     Each line holds the mean of the steps since the one before it.
     """
     total, counted, before = 0.0, 0, 0
-    for record in records:
-        if record["split"] != "train":
+    for line in lines:
+        if line["split"] != "train":
             continue
-        step = record["step"]
+        step = line["step"]
         if last - steps < step <= last:
-            total += record["loss"] * (step - before)
+            total += line["loss"] * (step - before)
             counted += step - before
         before = step
     return total / counted if counted else None

@@ -103,10 +103,10 @@ def _scored(
     Each process of a world scores its share of every batch; all of them get all logits.
     """
     for batch in reader.epoch(0):
-        mine, _ = world.share(batch)
+        mine, _ = world.shard(batch)
         # FBGEMM's kernels for sharded tables know no inference mode.
         with torch.inference_mode() if world.size == 1 else torch.no_grad():
             with execution.autocast:
                 scored = model(mine.to(execution.device))
             scored = scored.float().cpu()
-        yield world.whole(scored, len(batch.labels)), batch
+        yield world.all_gather(scored, len(batch.labels)), batch
