@@ -1,10 +1,13 @@
 """What `run.json` says of a run: its recipe and data, its cost, and the code and machine it runs on."""
 
+import ast
 import hashlib
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,8 @@ from wukongctl.training.run_record import (
     TrainedOn,
 )
 
+PACKAGE = Path(wukongctl.__file__).parent
+TRAINING = "wukongctl.training.train"
 PACKAGES = ("torch", "numpy", "pyarrow", "duckdb")
 
 
@@ -87,23 +92,59 @@ def _versions(packages: tuple[str, ...]) -> dict[str, str]:
     }
 
 
-def code_digest() -> str:
-    """Hash of the source that decides a run's numbers: data, models and training."""
-    package = Path(wukongctl.__file__).parent
+@cache
+def code_digest(package: Path = PACKAGE) -> str:
+    """Hash of the source that decides a run's numbers: every module of ours that training imports."""
     digest = hashlib.sha256()
-    for room in ("data", "models", "training"):
-        for path in sorted((package / room).glob("*.py")):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in imported_files(package, TRAINING):
+        name = path.relative_to(package).as_posix()
+        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def imported_files(package: Path, module: str) -> list[Path]:
+    """The file of a module and those that it imports from its package, at any depth, in order.
+
+    Imports for type checkers alone do not count.
+    """
+    found: set[Path] = set()
+    waiting = [module]
+    while waiting:
+        path = _file(package, waiting.pop())
+        if path is None or path in found:
+            continue
+        found.add(path)
+        waiting += _imports(ast.parse(path.read_bytes()), package.name)
+    return sorted(found)
+
+
+def _file(package: Path, module: str) -> Path | None:
+    """None for a name that is no module, as what `from module import name` may import."""
+    path = package.joinpath(*module.split(".")[1:])
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+def _imports(node: ast.AST, package: str) -> Iterator[str]:
+    match node:
+        case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+            return
+        case ast.Import(names=names):
+            candidates = [alias.name for alias in names]
+        case ast.ImportFrom(module=str(module), names=names):
+            candidates = [module, *(f"{module}.{alias.name}" for alias in names)]
+        case _:
+            candidates = []
+            for child in ast.iter_child_nodes(node):
+                yield from _imports(child, package)
+    yield from (name for name in candidates if name.partition(".")[0] == package)
 
 
 def git_state() -> dict[str, Any] | None:
     """Commit of the checkout that wukongctl runs from, and whether it has uncommitted changes."""
-    package = Path(wukongctl.__file__).parent
     try:
-        commit = _git(package, "rev-parse", "HEAD")
-        tracked = _git(package, "ls-files", "--error-unmatch", "__init__.py")
-        dirty = bool(_git(package, "status", "--porcelain", "--untracked-files=no"))
+        commit = _git(PACKAGE, "rev-parse", "HEAD")
+        tracked = _git(PACKAGE, "ls-files", "--error-unmatch", "__init__.py")
+        dirty = bool(_git(PACKAGE, "status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.SubprocessError):
         return None  # installed from a wheel, or no git on this machine
     return {"commit": commit, "dirty": dirty} if tracked else None
