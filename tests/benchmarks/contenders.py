@@ -176,7 +176,7 @@ def contend(name: str, model: str, folder: Path, seed: int, setting: Setting) ->
         _, precision, *compiled = name.split("-")
         found = ours(model, precision, folder, seed, setting, compiled=bool(compiled))
     else:
-        from wukongctl.training.metrics import auc
+        from wukongctl.training.auc import auc
 
         rows = json.loads((folder / "rows.json").read_text())
         train = read(folder, "train")

@@ -83,7 +83,7 @@ def test_the_public_options_are_pinned() -> None:
         "train": {"--set", "--data", "--model", "--out", "--seed", "--seeds", "--resume", "--track",
                   "--force", "--skip-test", "--dry-run"},
         "evaluate": {"--split", "--data", "--group", "--predictions"},
-        "compare": {"--split", "--data", "--by", "--against", "--markdown"},
+        "compare": {"--split", "--data", "--by", "--group", "--against", "--markdown"},
         "flops": {"--set", "--data", "--mode", "--by-module", "--max-gflop", "--examples", "--solve"},
         "sweep": {"--set", "--data", "--out", "--jobs", "--engine", "--resume", "--dry-run"},
         "tune": {"--trials", "--seconds", "--space", "--set", "--seed", "--seeds", "--jobs", "--data",

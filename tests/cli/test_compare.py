@@ -171,11 +171,11 @@ def test_a_run_given_twice_is_told(wukong: Wukong, runs: list[str], tmp_path: Pa
 @pytest.mark.parametrize(
     ("lost", "said"),
     [
-        (("flops",), "has no `flops.gflop_per_example`"),
-        (("data",), "has no `data.fingerprint`"),
+        (("flops",), "has no `flops`"),
+        (("flops", "gflop_per_example"), "has no `flops.gflop_per_example`"),
+        (("data", "fingerprint"), "has no `data.fingerprint`"),
         (("seed",), "has no `seed`"),
         (("recipe", "data"), "has no recipe that this wukongctl understands"),
-        (("recipe", "name"), "has no `recipe.name`"),
     ],
 )
 def test_a_run_that_tells_too_little(

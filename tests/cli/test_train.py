@@ -14,7 +14,7 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from tests.cli.conftest import Wukong
-from wukongctl.training import evaluation
+from wukongctl.training import scoring
 from wukongctl.training.loop import Trainer
 
 
@@ -125,7 +125,7 @@ def test_metrics_of_many_rows_are_summed_up_and_say_how_exact_they_are(
     wukong: Wukong, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exact = wukong("train", recipe, "--out", "exact", "--json").json
-    monkeypatch.setattr(evaluation, "EXACT_ROWS", 100)
+    monkeypatch.setattr(scoring, "EXACT_ROWS", 100)
     summed = wukong("train", recipe, "--json").json
     bound = summed["metrics"]["test"].pop("auc_error_bound")
     assert 0 <= bound < 1e-2

@@ -37,7 +37,7 @@ def test_a_recipe_holds_only_what_lightgbm_uses() -> None:
     assert not spec.to_dict().keys() & {*NETWORK_KEYS, "device"}
     assert TrainingSpec.from_dict(spec.to_dict()) == spec
     network = TrainingSpec.from_dict({"data": "x", "model": {"name": "mlp"}})
-    assert network.to_dict().keys() == TrainingSpec.model_fields.keys() - {"defaults"}
+    assert network.to_dict().keys() == TrainingSpec.model_fields.keys() - {"defaults", "group"}
 
 
 def test_every_key_of_a_network_is_a_mistake_at_its_line() -> None:

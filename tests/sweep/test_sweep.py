@@ -232,3 +232,17 @@ def test_a_run_resumes_with_its_number_of_threads(tmp_path: Path, data: Path) ->
     resumed = InProcess(data, fail="mlp")
     carry_out(planned(tmp_path, data, (tmp_path / "sweep.yaml").read_text()), resumed)
     assert resumed.threads == [threads]
+
+
+def test_a_group_in_the_sweep_gives_every_entry_its_gauc(tmp_path: Path, data: Path) -> None:
+    text = "name: s\nladders: [{recipe: base.yaml}]\nseeds: [0, 1]\nset: {batch_size: 100, group: c0}\n"
+    sweep = planned(tmp_path, data, text)
+    carry_out(sweep, InProcess(data))
+    (entry,) = json.loads((sweep.folder / "sweep.json").read_text())["entries"]
+    for split in ("valid", "test"):
+        measured = [run["metrics"][split]["gauc"] for run in entry["runs"]]
+        assert entry["metrics"][split]["gauc"]["mean"] == pytest.approx(sum(measured) / 2)
+    with pytest.raises(WukongError) as failure:
+        planned(tmp_path, data, text.replace("group: c0", "group: c7"))
+    (problem,) = failure.value.problems
+    assert (problem.line, problem.message) == (4, "`tiny` has no categorical column `c7` to group by")

@@ -267,7 +267,7 @@ def test_bad_trials_are_pruned_with_a_reason(finished: tuple[Path, Tuning, Simul
 def test_its_folder_is_a_sweep_folder(finished: tuple[Path, Tuning, SimulatedRuns]) -> None:
     _, tuning, _ = finished
     runs = [Run.read(folder) for folder in run_folders([tuning.folder])]
-    assert sorted((run.curve, run.facts["seed"]) for run in runs) == [
+    assert sorted((run.info.curve_name, run.info.seed) for run in runs) == [
         ("fm", 0), ("fm", 1), ("mlp", 0), ("mlp", 1),
     ]  # fmt: skip
     statuses = {Run.read(folder).status for folder in run_folders([tuning.folder / "trials"])}

@@ -100,7 +100,7 @@ def test_two_processes_stop_together_and_one_goes_on_along_the_same_curve(
     _, err = process.communicate(timeout=60)
     assert "state saved" in err
     outcome = train(TrainingSpec.from_dict(RECIPE), data=data, out=tmp_path / "runs", report=silent)
-    assert "begun on 2 processes, goes on with 1" in (outcome.folder / "log.txt").read_text()
+    assert "started with 2 processes, resumed with 1" in (outcome.folder / "log.txt").read_text()
     assert_same_curve(outcome.folder, alone)
     described = json.loads((alone / "result.json").read_text())["metrics"]["test"]
     # Where it stopped decides how sums round, and one pair of rows that changes places moves AUC by 1e-4.

@@ -102,7 +102,7 @@ def test_an_old_run_says_what_it_knows() -> None:
         ({"flops": {"gflop_per_example": float("inf")}},
          "`r/run.json`: `flops.gflop_per_example` should be a finite number, not `inf`"),
         ({"versions": {"torch": 2}}, "`r/run.json`: `versions.torch` should be a valid string, not `2`"),
-        ({"format_version": 2, "data": 1}, "`r` has run format 2, this wukongctl reads 1"),
+        ({"format_version": 2, "data": 1}, "`r` has run format 2; this version of wukongctl reads 1"),
         ({"format_version": "1"}, "`r/run.json`: `format_version` should be a valid integer, not `1`"),
     ],
 )  # fmt: skip

@@ -282,7 +282,7 @@ def test_weights_of_another_version_are_a_usage_error(data: Path, tmp_path: Path
     state = checkpoint.load(best)
     state["model"]["renamed"] = state["model"].popitem()[1]
     checkpoint.save(best, state)
-    with pytest.raises(UsageError, match="has not the weights that this wukongctl expects"):
+    with pytest.raises(UsageError, match="does not hold the weights that this wukongctl expects"):
         open_run(outcome.folder, data=data)
 
 
@@ -312,7 +312,7 @@ def test_a_loss_that_explodes_ends_the_run_and_is_recorded(data: Path, tmp_path:
         train(spec, data=data, out=tmp_path, report=silent)
     (path,) = tmp_path.glob("*/result.json")
     result = json.loads(path.read_text())
-    assert (result.status, result.step) == ("diverged", 10)
+    assert (result["status"], result["step"]) == ("diverged", 10)
     assert result["reason"].startswith("mean loss is")
 
 

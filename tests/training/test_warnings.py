@@ -212,7 +212,7 @@ def test_a_model_that_is_not_trained_by_updates_has_the_rules_that_apply() -> No
 @pytest.mark.parametrize("recipe", [None, TREES])
 def test_hints_do_not_contradict_each_other(recipe: dict[str, Any] | None) -> None:
     """A model that is overfit and miscalibrated is to be regularized, not to be trained longer."""
-    by_trees = {"updates": None, "evaluations": ()} if recipe else {}
+    by_trees = {"updates": None, "validations": ()} if recipe else {}
     found = warnings(facts(recipe, train_loss=0.1, test={"calibration": 1.3}, **by_trees))
     assert [warning.code for warning in found] == ["overfit", "miscalibrated"]
     assert found[1].hint.endswith(found[0].hint)

@@ -35,7 +35,7 @@ def bench(
     output: Output, recipe: str, overrides: tuple[str, ...], data: Path, steps: int, trace: Path | None
 ) -> None:
     """Train some steps of RECIPE on its prepared dataset and time every phase; leaves no run folder."""
-    from wukongctl.config.loading import placed
+    from wukongctl.config.loading import locate_problems
     from wukongctl.data import recipes
     from wukongctl.training.bench import bench as measure
 
@@ -43,7 +43,7 @@ def bench(
         require_writable(trace, "--trace", [Path(recipe)])
     path = recipes.find(recipe, data)
     spec = recipes.load(path, data, overrides)
-    with placed(path, overrides):
+    with locate_problems(path, overrides):
         found = measure(spec, data=data, steps=steps, trace=trace)
     for note in found["notes"]:
         output.warn(note)

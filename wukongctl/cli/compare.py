@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from wukongctl.leaderboard.board import Leaderboard
 
-TITLES = {"auc": "AUC", "logloss": "LogLoss", "excess_logloss": "excess LogLoss"}
 MOST_KEYS = 5
 MARKS = {"better": "+", "worse": "-", "undecided": "="}
 
@@ -22,6 +21,7 @@ EXAMPLES = """\b
 Examples:
   wukongctl compare runs/frappe-*
   wukongctl compare sweeps/frappe-search --against wukong --by logloss
+  wukongctl compare runs --group user --by gauc
   wukongctl compare runs --markdown > leaderboard.md
 """
 
@@ -31,8 +31,12 @@ Examples:
 @click.option("--split", type=click.Choice(["valid", "test"]), default="test", show_default=True)
 @options.data
 @click.option(
-    "--by", type=click.Choice(["auc", "logloss"]), default="auc", show_default=True,
-    help="Metric that orders the rows.",
+    "--by", type=options.MetricName(), default="auc", show_default=True,
+    help="Metric to sort by: auc, gauc, logloss or excess_logloss.",
+)  # fmt: skip
+@click.option(
+    "--group", metavar="COLUMN",
+    help="Also compare the gAUC over the values of this categorical column.",
 )  # fmt: skip
 @click.option("--against", metavar="NAME", help="Row that the others are compared with; the best if absent.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
@@ -43,6 +47,7 @@ def compare(
     split: str,
     data: Path,
     by: str,
+    group: str | None,
     against: str | None,
     markdown: bool,
 ) -> None:
@@ -59,8 +64,9 @@ def compare(
             runs,
             data=data,
             split=split,
-            by="auc" if by == "auc" else "logloss",
+            by=by,
             against=against,
+            group=group,
             progress=lambda done, total, name: bar.update("score", done, total, name),
         )
     for run in board.skipped:
@@ -110,8 +116,10 @@ def _tables(board: "Leaderboard") -> list[tuple[list[str], list[list[str]]]]:
 
 def _leaders(board: "Leaderboard") -> tuple[list[str], list[list[str]]]:
     """Headings and rows of the leaderboard."""
+    from wukongctl.training.metrics import METRICS
+
     headings = [f"{board.split}, {board.rows_of_split:,} rows", "seeds", "MFLOP/ex."]
-    headings += [TITLES[metric] for metric in board.metrics]
+    headings += [METRICS[metric].title for metric in board.metrics]
     rows = []
     for recipe in (row.recipe for row in board.rows):
         gflop = recipe.gflop_per_example
@@ -129,7 +137,9 @@ def _leaders(board: "Leaderboard") -> tuple[list[str], list[list[str]]]:
 
 def _differences(board: "Leaderboard") -> tuple[list[str], list[list[str]]]:
     """Headings and rows of the differences; their intervals are symmetric."""
-    headings = [f"minus {board.reference}", *(f"Δ {TITLES[metric]}" for metric in board.metrics)]
+    from wukongctl.training.metrics import METRICS
+
+    headings = [f"minus {board.reference}", *(f"Δ {METRICS[metric].title}" for metric in board.metrics)]
     rows = []
     for row in board.rows:
         if not row.differences:

@@ -29,7 +29,11 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also write one row per example as Parquet.",
 )
-@click.option("--group", metavar="COLUMN", help="Also the gAUC over the values of this categorical column.")
+@click.option(
+    "--group",
+    metavar="COLUMN",
+    help="Also the gAUC over the values of this categorical column; default: the recipe's `group`.",
+)
 @options.common
 def evaluate(
     output: Output, run: Path, split: str, data: Path, predictions: Path | None, group: str | None
@@ -42,21 +46,15 @@ def evaluate(
     found = evaluate_run(run, split, data=data, predictions=predictions, group=group)
 
     def human(console: "Console") -> None:
-        rows = {
-            "AUC": (found["auc"], found["auc_ci"]),
-            "LogLoss": (found["logloss"], found["logloss_ci"]),
-            "normalized entropy": (found["normalized_entropy"], None),
-            "calibration": (found["calibration"], None),
-            "gAUC": (found.get("gauc"), None),
-            "excess LogLoss": (found.get("excess_logloss"), None),
-        }
         from wukongctl.cli.tables import table
+        from wukongctl.training.metrics import METRICS
 
         shown = table(f"{split}, {found['rows']:,} rows", "value", "95 % interval")
-        for name, (value, interval) in rows.items():
-            if value is not None:
-                span = f"{interval[0]:.5f} – {interval[1]:.5f}" if interval else ""
-                shown.add_row(name, f"{value:.5f}", span)
+        for metric in METRICS.values():
+            if (value := found.get(metric.name)) is not None:
+                interval = found.get(f"{metric.name}_ci")
+                ends = f"{metric.text(interval[0])} – {metric.text(interval[1])}" if interval else ""
+                shown.add_row(metric.title, metric.text(value), ends)
         console.print(shown)
         if "auc_error_bound" in found:
             console.print(f"AUC within {found['auc_error_bound']:.1e} of the exact one: scores were binned")

@@ -1,4 +1,4 @@
-"""`wukongctl export`: a finished run as programs that need no wukongctl."""
+"""`wukongctl export`: a trained model that scores without wukongctl."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

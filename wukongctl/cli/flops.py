@@ -59,7 +59,7 @@ def flops(
     """
     from dataclasses import replace
 
-    from wukongctl.config.loading import placed
+    from wukongctl.config.loading import locate_problems
     from wukongctl.cost.flops import analyze
     from wukongctl.cost.published import published
     from wukongctl.data import recipes as training
@@ -77,7 +77,7 @@ def flops(
                 "not prepared: counted by the constants"
             )
     if solve is not None:
-        with placed(paths[recipes[0]], overrides):
+        with locate_problems(paths[recipes[0]], overrides):
             _solve(output, specs, data, solve)
         return
     reports = []
@@ -88,7 +88,7 @@ def flops(
                 f"`{recipe}`: dataset `{spec.data}` is not prepared, counted with as many bins as its recipe "
                 f"allows for {', '.join(bounded)}"
             )
-        with placed(paths[recipe], overrides):
+        with locate_problems(paths[recipe], overrides):
             counted = analyze(recipe, spec, schema, embedding_rows_known=known)
         reports.append(counted if overrides else replace(counted, published=published(paths[recipe])))
     wanted = None if examples is None else int(examples)

@@ -44,6 +44,34 @@ data = click.option(
 )
 
 
+class MetricName(click.ParamType):
+    """A metric that runs can be compared by; the list is loaded when it is needed."""
+
+    name = "metric"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Fail with the known names."""
+        known = _compared()
+        if value not in known:
+            self.fail(f"{value!r} is not one of {', '.join(map(repr, known))}.", param, ctx)
+        return value
+
+    def shell_complete(
+        self,
+        ctx: click.Context,  # noqa: ARG002 as in click.ParamType
+        param: click.Parameter,  # noqa: ARG002
+        incomplete: str,
+    ) -> list[CompletionItem]:
+        """The names that begin with what was typed."""
+        return [CompletionItem(name) for name in _compared() if name.startswith(incomplete)]
+
+
+def _compared() -> list[str]:
+    from wukongctl.training.metrics import COMPARED
+
+    return [metric.name for metric in COMPARED]
+
+
 class RecipeName(click.ParamType):
     """The path of a recipe or the name of one that ships; shells complete both."""
 

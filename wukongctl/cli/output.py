@@ -234,7 +234,7 @@ def _rich_progress() -> Iterator[ProgressBar]:
     with Progress(*columns, console=_console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=None, detail="")
 
-        class Bar:
+        class RichBar:
             stage = ""
 
             def update(self, stage: str, done: float, total: float | None, detail: str = "") -> None:
@@ -243,4 +243,4 @@ def _rich_progress() -> Iterator[ProgressBar]:
                     progress.reset(task, total=total, description=stage)
                 progress.update(task, completed=done, total=total, detail=detail)
 
-        yield Bar()
+        yield RichBar()

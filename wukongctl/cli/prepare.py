@@ -97,7 +97,7 @@ def prepare(
 
 def run_recipe(output: Output, spec: "DatasetSpec", path: Path, wanted: "Options") -> "tuple[Manifest, bool]":
     """Prepare with progress shown, also for `quickstart`; and whether there was anything to do."""
-    from wukongctl.config.loading import placed
+    from wukongctl.config.loading import locate_problems
     from wukongctl.data.prepare import UP_TO_DATE
     from wukongctl.data.prepare import prepare as prepare_dataset
     from wukongctl.data.progress import Progress
@@ -105,7 +105,7 @@ def run_recipe(output: Output, spec: "DatasetSpec", path: Path, wanted: "Options
 
     last, begun = "", False
     pace = Pace()
-    with placed(path, at_key=False), output.progress() as bar:
+    with locate_problems(path, at_key=False), output.progress() as bar:
 
         def report(at: Progress) -> None:
             nonlocal last, begun
@@ -195,9 +195,9 @@ def _dry_run(output: Output, requests: "list[tuple[DatasetSpec, Options]]") -> N
             plans.append(plan(spec, replace(wanted, report=report)))
 
     def human(console: "Console") -> None:
-        for made in plans:
-            console.print(f"would prepare `{made['dataset']}` in {made['path']}", soft_wrap=True)
-            for line in made["steps"]:
+        for each in plans:
+            console.print(f"would prepare `{each['dataset']}` in {each['path']}", soft_wrap=True)
+            for line in each["steps"]:
                 console.print(f"  {line}", soft_wrap=True)
 
     output.result(plans[0] if len(plans) == 1 else plans, human)

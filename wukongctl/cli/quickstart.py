@@ -31,7 +31,7 @@ def quickstart(output: Output, out: Path, force: bool) -> None:
     from wukongctl.cli.run_recipe import run_recipe
     from wukongctl.config import library
     from wukongctl.config.dataset import DatasetSpec
-    from wukongctl.config.loading import load, placed
+    from wukongctl.config.loading import load, locate_problems
     from wukongctl.config.training import TrainingSpec
     from wukongctl.data.options import Options
     from wukongctl.laws.analysis import build
@@ -45,7 +45,7 @@ def quickstart(output: Output, out: Path, force: bool) -> None:
         for seed in SEEDS:
             recipe, overrides = library.find(f"{LADDER}/{name}"), [f"seed={seed}"]
             spec = load(recipe, TrainingSpec, overrides)
-            with placed(recipe, overrides):
+            with locate_problems(recipe, overrides):
                 run = run_recipe(output, spec, data=out / "data", out=out / "runs", force=force)
             folders.append(run.folder)
             loss, gflop = run.result.metrics["test"]["excess_logloss"], run.info.gflop or 0.0

@@ -144,7 +144,7 @@ def _check(path: Path, overrides: tuple[str, ...]) -> None:
     from wukongctl.config.dataset import DatasetSpec
     from wukongctl.config.entries import expand
     from wukongctl.config.formats import format_of
-    from wukongctl.config.loading import placed, read, validate
+    from wukongctl.config.loading import locate_problems, read, validate
     from wukongctl.config.sweep import SweepSpec
 
     document = read(path)
@@ -156,7 +156,7 @@ def _check(path: Path, overrides: tuple[str, ...]) -> None:
         if isinstance(spec, DatasetSpec):
             from wukongctl.data.pipeline.keys import require
 
-            with placed(path, at_key=False):
+            with locate_problems(path, at_key=False):
                 require(spec)
 
 
@@ -169,6 +169,6 @@ def schema(output: Output, name: str, markdown: bool) -> None:
     from wukongctl.config.schema import json_schema, to_markdown
 
     options.exclusive(("--json", output.as_json), ("--markdown", markdown))
-    made = json_schema(name)
-    text = to_markdown(name) if markdown else json.dumps(made, indent=2)
-    output.result(made, lambda console: console.out(text, highlight=False))
+    schema = json_schema(name)
+    text = to_markdown(name) if markdown else json.dumps(schema, indent=2)
+    output.result(schema, lambda console: console.out(text, highlight=False))

@@ -39,15 +39,19 @@ def ls(output: Output, folder: Path) -> None:
 
     def human(console: "Console") -> None:
         from wukongctl.cli.tables import table
+        from wukongctl.training.metrics import AUC, GAUC, LOGLOSS
 
         if not found:
             console.print(f"no runs in {folder}", soft_wrap=True)
             return
         warned = any(row["warnings"] for row in found)
-        shown = table("run", "status", "seed", "MFLOP/example", "test AUC", "test LogLoss", *["!"] * warned)
+        grouped = any("gauc" in row["metrics"] for row in found)
+        measured = [AUC, *([GAUC] if grouped else []), LOGLOSS]
+        titles = (f"test {metric.title}" for metric in measured)
+        shown = table("run", "status", "seed", "MFLOP/example", *titles, *["!"] * warned)
         for row in found:
             metrics = row["metrics"]
-            cells = (f"{metrics[key]:.5f}" if key in metrics else "–" for key in ("auc", "logloss"))
+            cells = (m.text(metrics[m.name]) if m.name in metrics else "–" for m in measured)
             seed, gflop = row["seed"], row["gflop_per_example"]
             known = ("–" if seed is None else str(seed), "–" if gflop is None else f"{gflop * 1e3:.4g}")
             mark = ["!" if row["warnings"] else ""] if warned else []

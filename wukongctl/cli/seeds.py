@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from wukongctl.config.training import TrainingSpec
     from wukongctl.training.train import CompleteRun
 
-TITLES = {"auc": "AUC", "logloss": "LogLoss", "excess_logloss": "excess LogLoss"}
-
 
 @dataclass(frozen=True)
 class SeedRun:
@@ -101,6 +99,7 @@ def summarize(runs: list[SeedRun]) -> dict[str, Any]:
 def show(console: "Console", summary: dict[str, Any]) -> None:
     """A row per seed, then mean ± standard deviation."""
     from wukongctl.cli.tables import mean_and_sd, table
+    from wukongctl.training.metrics import METRICS
 
     columns = [
         (split, key)
@@ -108,7 +107,8 @@ def show(console: "Console", summary: dict[str, Any]) -> None:
         for key in metrics
         if key != "logloss" or "excess_logloss" not in metrics
     ]
-    shown = table("seed", *(f"{split} {TITLES[key]}" for split, key in columns), "best step", "seconds")
+    titles = (f"{split} {METRICS[key].title}" for split, key in columns)
+    shown = table("seed", *titles, "best step", "seconds")
     for run in summary["runs"]:
         cells = [f"{run['metrics'][split][key]:.5f}" for split, key in columns if run["metrics"]]
         rest = [f"{run['best_step']:,}", f"{run['seconds']:.1f}"] if run["metrics"] else ["diverged"]

@@ -36,7 +36,7 @@ Examples:
     "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
     help="Processes of this machine, or the Ray cluster of `RAY_ADDRESS`.",
 )  # fmt: skip
-@click.option("--resume", is_flag=True, help="Insist on resuming: fail when there is nothing to resume.")
+@click.option("--resume", is_flag=True, help="Fail unless there is a sweep to resume.")
 @click.option("--dry-run", is_flag=True, help="Check everything, say what it would take, and stop.")
 @options.common
 def sweep(
@@ -133,13 +133,13 @@ def _report(output: Output, bar: ProgressBar, event: "Event") -> None:
 
 def _show(console: "Console", sweep: "Sweep", summary: dict[str, Any]) -> None:
     from wukongctl.cli.tables import mean_and_sd, table
+    from wukongctl.training.metrics import AUC, EXCESS_LOGLOSS, GAUC, LOGLOSS
 
     excess = any("excess_logloss" in entry["metrics"].get("test", {}) for entry in summary["entries"])
-    metrics = [
-        ("auc", "test AUC"),
-        ("excess_logloss", "excess LogLoss") if excess else ("logloss", "LogLoss"),
-    ]
-    shown = table(sweep.spec.name, "MFLOP/example", "runs", "chosen", *(title for _, title in metrics))
+    grouped = any("gauc" in entry["metrics"].get("test", {}) for entry in summary["entries"])
+    metrics = [AUC, *([GAUC] if grouped else []), EXCESS_LOGLOSS if excess else LOGLOSS]
+    titles = (f"test {metric.title}" for metric in metrics)
+    shown = table(sweep.spec.name, "MFLOP/example", "runs", "chosen", *titles)
     for entry in summary["entries"]:
         chosen = (entry["chosen"] or {}).get("setting", {})
         gflop = entry["gflop_per_example"]
@@ -148,7 +148,7 @@ def _show(console: "Console", sweep: "Sweep", summary: dict[str, Any]) -> None:
             "–" if gflop is None else f"{gflop * 1e3:.4g}",
             f"{sum(run['status'] == 'complete' for run in entry['runs'])}/{len(summary['seeds'])}",
             ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in chosen.items()) or "–",
-            *(mean_and_sd(entry["metrics"].get("test", {}).get(key)) for key, _ in metrics),
+            *(mean_and_sd(entry["metrics"].get("test", {}).get(metric.name)) for metric in metrics),
         )
     console.print(shown)
     counts = summary["counts"]

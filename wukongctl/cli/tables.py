@@ -7,15 +7,6 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 
-METRICS = {
-    "rows": ("rows", "{:,}"),
-    "auc": ("AUC", "{:.5f}"),
-    "logloss": ("LogLoss", "{:.5f}"),
-    "excess_logloss": ("excess LogLoss", "{:.5f}"),
-    "normalized_entropy": ("norm. entropy", "{:.4f}"),
-    "calibration": ("calibration", "{:.4f}"),
-}
-
 
 class _Table(Table):
     """Names are for copying: they keep their line, and the rest makes room, unless they take half of it."""
@@ -30,20 +21,23 @@ class _Table(Table):
 
 def table(*headings: str) -> Table:
     """A plain table: the first column left, the others right."""
-    made = _Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    shown = _Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for index, heading in enumerate(headings):
-        made.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
-    return made
+        shown.add_column(heading, justify="left" if index == 0 else "right", overflow="fold")
+    return shown
 
 
 def metrics_table(metrics: dict[str, dict[str, Any]]) -> Table:
     """One row per split, only columns that some split has."""
-    present = [key for key in METRICS if any(key in values for values in metrics.values())]
-    made = table("split", *(METRICS[key][0] for key in present))
+    from wukongctl.training.metrics import COMPARED, METRICS
+
+    ordered = dict.fromkeys((*COMPARED, *METRICS.values()))
+    present = [metric for metric in ordered if any(metric.name in values for values in metrics.values())]
+    shown = table("split", "rows", *(metric.title for metric in present))
     for split, values in metrics.items():
-        cells = (METRICS[key][1].format(values[key]) if key in values else "–" for key in present)
-        made.add_row(split, *cells)
-    return made
+        cells = (metric.text(values[metric.name]) if metric.name in values else "–" for metric in present)
+        shown.add_row(split, f"{values['rows']:,}" if "rows" in values else "–", *cells)
+    return shown
 
 
 def mean_and_sd(cell: dict[str, Any] | None) -> str:
@@ -55,8 +49,8 @@ def mean_and_sd(cell: dict[str, Any] | None) -> str:
 
 def phases_table(found: dict[str, Any]) -> Table:
     """One row per phase of a training step, for the whole measurement."""
-    made = table("phase", "CPU seconds", "seconds", "share of CPU")
+    shown = table("phase", "CPU seconds", "seconds", "share of CPU")
     for phase in found["phases"]:
         cells = (f"{phase['cpu_seconds']:.3f}", f"{phase['seconds']:.3f}", f"{phase['share']:.1%}")
-        made.add_row(phase["phase"], *cells)
-    return made
+        shown.add_row(phase["phase"], *cells)
+    return shown

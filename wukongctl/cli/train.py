@@ -48,7 +48,7 @@ Examples:
 @click.option(
     "--seeds", type=click.IntRange(1), metavar="N", help="Train N runs, with the seed and those that follow."
 )
-@click.option("--resume", is_flag=True, help="Insist on resuming: fail when there is nothing to resume.")
+@click.option("--resume", is_flag=True, help="Fail unless there is a run to resume.")
 @click.option("--force", is_flag=True, help="Start again, forgetting an earlier run of the same recipe.")
 @click.option(
     "--track",
@@ -89,7 +89,7 @@ def train(
     """
     from wukongctl.cli import seeds as many_seeds
     from wukongctl.cli import sources
-    from wukongctl.config.loading import placed
+    from wukongctl.config.loading import locate_problems
     from wukongctl.data import next_steps
 
     options.exclusive(("--resume", resume), ("--force", force))
@@ -101,7 +101,7 @@ def train(
     dataset = data if sources.is_given(context, "data") else None
     source = sources.find(recipe, dataset, model, overrides, data)
     data, specs = source.data, many_seeds.with_seeds(source, seeds or 1)
-    with placed(source.document, source.overrides):
+    with locate_problems(source.document, source.overrides):
         if dry_run:
             _dry_run(output, specs, data, out, as_list=seeds is not None)
         elif seeds is not None:
@@ -123,11 +123,13 @@ def _dry_run(output: Output, specs: "list[TrainingSpec]", data: Path, out: Path,
     """What would run, of recipes that differ in the seed alone."""
     from wukongctl.data import manifest as manifests
     from wukongctl.models.counts import to_dict
+    from wukongctl.training.groups import require_group
     from wukongctl.training.plan import total_examples, total_steps
     from wukongctl.training.run_folder import RunFolder
 
     spec = specs[0]
     manifest = manifests.read(data / spec.data)
+    require_group(spec, manifest)
     counts = _counts(spec, manifest)
     rows = manifest.splits["train"].rows
     steps = total_steps(spec, rows)

@@ -186,20 +186,22 @@ def _complain(tuning: "Tuning") -> None:
 
 def _show(console: "Console", tuning: "Tuning", summary: dict[str, Any], found: "list[Best]") -> None:
     from wukongctl.cli.tables import mean_and_sd, table
+    from wukongctl.training.metrics import AUC, GAUC, LOGLOSS, METRICS
 
-    metric = {"auc": "AUC", "logloss": "LogLoss"}
-    headings = ("trials (pruned)", "seconds", "as it stood", "best trial", "test AUC", "test LogLoss")
-    shown = table(summary["sweep"], *headings)
+    grouped = any("gauc" in entry["metrics"].get("test", {}) for entry in summary["entries"])
+    metrics = [AUC, *([GAUC] if grouped else []), LOGLOSS]
+    headings = ("trials (pruned)", "seconds", "as it stood", "best trial")
+    shown = table(summary["sweep"], *headings, *(f"test {metric.title}" for metric in metrics))
     for entry in summary["entries"]:
         budget, test = entry["budget"], entry["metrics"].get("test", {})
-        title = metric[budget["chosen_on"].removeprefix("valid ")]
+        title = METRICS[budget["chosen_on"].removeprefix("valid ")].title
         values = (entry["trials"][0]["value"], (entry["chosen"] or {}).get("value"))
         shown.add_row(
             entry["name"],
             f"{budget['trials']} ({budget['pruned']})",
             f"{budget['seconds']:,.0f}",
             *("–" if value is None else f"{title} {value:.5f}" for value in values),
-            *(mean_and_sd(test.get(key)) for key in ("auc", "logloss")),
+            *(mean_and_sd(test.get(metric.name)) for metric in metrics),
         )
     console.print(shown)
     console.print(

@@ -91,7 +91,7 @@ def _position(problem: Problem) -> tuple[int, int]:
 
 
 @contextmanager
-def placed(
+def locate_problems(
     source: Path | Document, overrides: Sequence[str | Override] = (), *, at_key: bool = True
 ) -> Iterator[None]:
     """Make a Mismatch of the recipe `source`, overridden, with its data one RecipeError with all lines,

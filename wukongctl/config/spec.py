@@ -34,7 +34,7 @@ class Mistakes(ValueError):
 
 
 class Mismatch(UsageError):
-    """Keys of a valid recipe that do not fit its data; `loading.placed` says on which lines they stand."""
+    """Keys of a valid recipe that do not fit its data; `loading.locate_problems` finds their lines."""
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
         super().__init__(mistakes[0].message, hint=mistakes[0].hint)

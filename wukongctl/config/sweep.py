@@ -2,12 +2,13 @@
 
 import itertools
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from wukongctl.config.dataset import Identifier
 from wukongctl.config.spec import Mistake, Spec
+from wukongctl.config.training import WatchedMetric
 
 Setting = dict[str, Any]
 """Dotted recipe keys → values, as in `train --set`."""
@@ -22,7 +23,7 @@ class Search(Spec):
     """Dotted recipe key → values; every combination is tried."""
     settings: tuple[Setting, ...] = ()
     """Settings to try, instead of a grid."""
-    metric: Literal["auc", "logloss"] | None = None
+    metric: WatchedMetric | None = None
     """Validation metric to choose by; the recipe's `early_stopping.metric` when omitted."""
     seed: Seed = 0
     """Seed of every trial."""

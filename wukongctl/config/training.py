@@ -1,7 +1,7 @@
 """The training recipe: which data, which model, how to optimize, when to stop."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
@@ -106,11 +106,15 @@ class ScheduleSpec(Spec):
     """Lower bound of the learning rates, as a fraction of their initial values."""
 
 
+WatchedMetric: TypeAlias = Literal["auc", "logloss"]
+"""The metrics that can choose weights and settings."""
+
+
 class EarlyStopping(Spec):
     """Stop when a validation metric no longer improves. The best weights are kept either way; LightGBM
     keeps all trees unless `patience` is given."""
 
-    metric: Literal["auc", "logloss"] = "logloss"
+    metric: WatchedMetric = "logloss"
     """Validation metric to monitor."""
     patience: PositiveInt | None = None
     """Evaluations without improvement before stopping; never stops when omitted."""
@@ -182,6 +186,8 @@ class TrainingSpec(Spec):
     """Shuffle the train split differently in every epoch."""
     evaluate_every: PositiveInt | None = None
     """Steps (or trees) between validations; every epoch (or tree) when omitted."""
+    group: str | None = None
+    """Categorical column, such as a user, to measure gAUC by; no gAUC when omitted."""
     early_stopping: EarlyStopping = EarlyStopping()
     """Validation metric to monitor, and when to stop."""
     checkpoint: CheckpointSpec = CheckpointSpec()
@@ -217,6 +223,8 @@ class TrainingSpec(Spec):
         """What LightGBM does not use is no part of its resolved recipe."""
         content = serialize(self)
         unused = set() if self.is_network else {*NETWORK_KEYS, "device"}
+        if self.group is None:  # a run without groups is the same run as before there was this key
+            unused.add("group")
         return {key: value for key, value in content.items() if key not in unused}
 
     def _mistakes(self) -> Iterator[Mistake]:

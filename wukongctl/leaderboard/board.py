@@ -4,32 +4,28 @@ import hashlib
 import json
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 
 from wukongctl.config.suggestions import did_you_mean
+from wukongctl.data import manifest as manifests
 from wukongctl.data import next_steps
 from wukongctl.decisions import holm
 from wukongctl.errors import RunFailed, UsageError
-from wukongctl.leaderboard.examples import (
-    Contributions,
-    Difference,
-    auc_contributions,
-    compare,
-    loss_contributions,
-)
+from wukongctl.leaderboard.examples import Difference, compare
 from wukongctl.runs import recipe_differences
 from wukongctl.runs.folders import Run, run_folders
 from wukongctl.runs.warning_groups import LabeledWarning, WarningGroup, group_warnings
+from wukongctl.training.contributions import Contributions
 from wukongctl.training.evaluate import predictions
-from wukongctl.training.metrics import example_losses
+from wukongctl.training.groups import read_groups, require_column
+from wukongctl.training.metrics import COMPARED, METRICS, Metric
 from wukongctl.training.run_record import INFO, RunWarning
-from wukongctl.training.scoring import Scores
+from wukongctl.training.scores import Scores
 
-Metric: TypeAlias = Literal["auc", "logloss", "excess_logloss"]
 LEVEL = 0.95
 
 
@@ -42,21 +38,22 @@ class RecipeRuns:
     gflop_per_example: float | None
     dense_params: int | None
     """Both None for models without a FLOP count."""
-    contributions: dict[Metric, dict[int, Contributions]]
+    contributions: dict[str, dict[int, Contributions]]
+    """Metric → seed → per-example contributions."""
     settings: dict[str, Any]
     """Dotted key → value of the keys in which recipes of the same name differ."""
     warnings: dict[int, tuple[RunWarning, ...]]
     """Seed → warnings of the run."""
 
-    def values(self, metric: Metric) -> list[float]:
+    def values(self, metric: str) -> list[float]:
         """The metric, one value per seed."""
         return [run.value for run in self.contributions[metric].values()]
 
-    def mean(self, metric: Metric) -> float:
+    def mean(self, metric: str) -> float:
         """Mean over seeds."""
         return statistics.fmean(self.values(metric))
 
-    def sd(self, metric: Metric) -> float | None:
+    def sd(self, metric: str) -> float | None:
         """Sample standard deviation over seeds; None for one seed."""
         values = self.values(metric)
         return statistics.stdev(values) if len(values) > 1 else None
@@ -67,16 +64,16 @@ class Row:
     """One recipe with its differences to the reference; empty for the reference itself."""
 
     recipe: RecipeRuns
-    differences: dict[Metric, Difference]
-    adjusted: dict[Metric, float]
+    differences: dict[str, Difference]
+    adjusted: dict[str, float]
     """p values, Holm-corrected over all rows of the metric."""
 
-    def verdict(self, metric: Metric) -> Literal["better", "worse", "undecided"]:
+    def verdict(self, metric: str) -> Literal["better", "worse", "undecided"]:
         """Whether the difference is significant at 5 %, corrected for the number of rows."""
         if self.adjusted[metric] > 1 - LEVEL:
             return "undecided"
-        higher = self.differences[metric].value > 0
-        return "better" if higher == (metric == "auc") else "worse"
+        gain = METRICS[metric].gain(0.0, self.differences[metric].value)
+        return "better" if gain > 0 else "worse"
 
 
 @dataclass(frozen=True)
@@ -95,8 +92,8 @@ class Leaderboard:
 
     split: str
     rows_of_split: int
-    by: Metric
-    metrics: tuple[Metric, ...]
+    by: str
+    metrics: tuple[str, ...]
     reference: str
     rows: tuple[Row, ...]
     skipped: tuple[Run, ...]
@@ -120,12 +117,14 @@ def build(
     *,
     data: Path,
     split: str,
-    by: Metric,
+    by: str,
     against: str | None,
+    group: str | None = None,
     progress: Callable[[int, int, str], None],
 ) -> Leaderboard:
     """Compare all finished runs in `paths` on `split` with the best one, or with the one named `against`.
 
+    With `group`, a categorical column, or where all recipes name the same one, also by gAUC over its values.
     Raises UsageError when the runs were not trained on the same data, or none is finished.
     """
     runs = [Run.read(folder) for folder in run_folders(paths)]
@@ -141,13 +140,12 @@ def build(
         progress(done, len(finished), run.folder.name)
         scores[run.folder] = predictions(run.folder, split, data=data)
     _require_same_rows(scores)
+    scores = _grouped(scores, finished, data, split, group)
     recipes = _recipe_runs(finished, scores)
     metrics = tuple(recipes[0].contributions)
     if by not in metrics:
-        what = f"there is no AUC of `{split}`: its rows are of one class"
-        raise UsageError(what, hint="add `--by logloss`")
-    sign = -1 if by == "auc" else 1
-    ordered = sorted(recipes, key=lambda recipe: sign * recipe.mean(by))
+        raise _unmeasured(METRICS[by], next(iter(scores.values())), split)
+    ordered = METRICS[by].ranked(recipes, lambda recipe: recipe.mean(by))
     reference = _reference(ordered, against)
     rows = _rows(ordered, reference, metrics)
     size = len(next(iter(scores.values())).labels)
@@ -198,6 +196,38 @@ def _require_same_rows(scores: dict[Path, Scores]) -> None:
                 f"the predictions of `{folder}` and `{first}` are for different rows",
                 hint="delete the folder `predictions` of the damaged run to have it regenerated",
             )
+
+
+def _grouped(
+    scores: dict[Path, Scores], runs: Sequence[Run], data: Path, split: str, column: str | None
+) -> dict[Path, Scores]:
+    """The scores with the groups of their rows; as they are where there is no column to group by."""
+    named = {run.info.recipe.get("group") for run in runs}
+    column = column or (named.pop() if len(named) == 1 else None)
+    if column is None:
+        return scores
+    dataset = data / runs[0].info.data.dataset
+    manifest = manifests.read(dataset)
+    if manifest.fingerprint != runs[0].info.data.fingerprint:
+        raise UsageError(
+            f"`{dataset}` is not the data that the runs were trained on: cannot group by its `{column}`",
+            hint="prepare the original again, or name its folder with `--data`",
+        )
+    require_column(manifest, column)
+    groups = read_groups(dataset, manifest, split, column)
+    return {folder: replace(found, groups=groups) for folder, found in scores.items()}
+
+
+def _unmeasured(metric: Metric, scores: Scores, split: str) -> UsageError:
+    """Why there is no value of a metric to order rows by."""
+    why, hint = f"the rows of `{split}` are of one class", "add `--by logloss`"
+    if "probability" in metric.needs:
+        why = "true click probabilities are known for generated data only"
+    elif "groups" in metric.needs and not scores.has_groups:
+        why, hint = "there is no column to group by", "name one with `--group`, such as the user"
+    elif "groups" in metric.needs:
+        why = "no group has both classes"
+    return UsageError(f"there is no {metric.title} of `{split}`: {why}", hint=hint)
 
 
 def _recipe_runs(runs: Sequence[Run], scores: dict[Path, Scores]) -> list[RecipeRuns]:
@@ -256,16 +286,14 @@ def _recipe(run: Run) -> str:
     return hashlib.sha256(json.dumps(_seedless(run), sort_keys=True).encode()).hexdigest()
 
 
-def _contributions(scores: Scores) -> dict[Metric, Contributions]:
-    losses = example_losses(scores.logits, scores.labels)
-    found: dict[Metric, Contributions] = {"logloss": loss_contributions(losses)}
-    if 0 < scores.labels.mean() < 1:
-        found = {"auc": auc_contributions(scores.logits, scores.labels), **found}
-    if scores.probability is not None:
-        p = np.clip(scores.probability.astype(np.float64), 1e-12, 1 - 1e-12)
-        entropy = -(p * np.log(p) + (1 - p) * np.log1p(-p))
-        found["excess_logloss"] = loss_contributions(example_losses(scores.logits, p) - entropy)
-    return found
+def _contributions(scores: Scores) -> dict[str, Contributions]:
+    """Of every metric that can be compared here."""
+    measured = {
+        metric.name: metric.contributions(scores)
+        for metric in COMPARED
+        if metric.contributions is not None and metric.applies_to(scores)
+    }
+    return {name: found for name, found in measured.items() if found is not None}
 
 
 def _reference(ordered: Sequence[RecipeRuns], against: str | None) -> RecipeRuns:
@@ -278,7 +306,7 @@ def _reference(ordered: Sequence[RecipeRuns], against: str | None) -> RecipeRuns
     return named[against]
 
 
-def _rows(ordered: Sequence[RecipeRuns], reference: RecipeRuns, metrics: Sequence[Metric]) -> tuple[Row, ...]:
+def _rows(ordered: Sequence[RecipeRuns], reference: RecipeRuns, metrics: Sequence[str]) -> tuple[Row, ...]:
     others = [recipe for recipe in ordered if recipe is not reference]
     differences = {
         metric: [compare(other.contributions[metric], reference.contributions[metric]) for other in others]
@@ -316,7 +344,7 @@ def to_dict(board: Leaderboard) -> dict[str, Any]:
     }
 
 
-def _row_dict(row: Row, metrics: Sequence[Metric]) -> dict[str, Any]:
+def _row_dict(row: Row, metrics: Sequence[str]) -> dict[str, Any]:
     recipe = row.recipe
     return {
         "name": recipe.name,

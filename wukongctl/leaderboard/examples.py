@@ -7,33 +7,15 @@ larger sample of rows: per-example values are averaged over seeds, never pooled.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from scipy.stats import t as student
 
+from wukongctl.training.contributions import Contributions
+
 Floats: TypeAlias = NDArray[np.float64]
-Metric: TypeAlias = Literal["auc", "logloss", "excess_logloss"]
-
-
-@dataclass(frozen=True, slots=True)
-class Contributions:
-    """Per-example contributions to a metric of one run: the metric is the weighted sum of the parts' means.
-
-    LogLoss has one part, the loss of every row. AUC has two (DeLong et al. 1988, doi:10.2307/2531595),
-    each with weight 1/2: for each positive the fraction of negatives ranked below it, and for each negative
-    the fraction of positives ranked above it. Their variances give DeLong's variance.
-    """
-
-    parts: tuple[Floats, ...]
-    weights: tuple[float, ...]
-
-    @property
-    def value(self) -> float:
-        """The metric."""
-        return float(sum(w * part.mean() for w, part in zip(self.weights, self.parts, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +46,6 @@ class Difference:
         if self.standard_error == 0:
             return 1.0 if self.value == 0 else 0.0
         return float(2 * student.sf(abs(self.value) / self.standard_error, self.df))
-
-
-def auc_contributions(scores: NDArray[np.floating], labels: NDArray[np.floating]) -> Contributions:
-    """scores, labels: (rows,). O(rows log rows) by ranks (Sun and Xu 2014, doi:10.1109/LSP.2014.2337313).
-
-    Raises ValueError when a class is absent.
-    """
-    positive = labels > 0.5
-    positives, negatives = int(positive.sum()), int((~positive).sum())
-    if positives == 0 or negatives == 0:
-        raise ValueError("AUC needs examples of both classes")
-    ranks = rankdata(scores)
-    beaten = (ranks[positive] - rankdata(scores[positive])) / negatives
-    beating = 1 - (ranks[~positive] - rankdata(scores[~positive])) / positives
-    return Contributions((beaten, beating), (0.5, 0.5))
-
-
-def loss_contributions(losses: Floats) -> Contributions:
-    """losses: (rows,) of one run."""
-    return Contributions((losses,), (1.0,))
 
 
 def compare(first: dict[int, Contributions], second: dict[int, Contributions]) -> Difference:

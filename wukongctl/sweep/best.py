@@ -9,6 +9,7 @@ from wukongctl.config.entries import Entry
 from wukongctl.data.atomic import write_atomic
 from wukongctl.sweep.summary import spread
 from wukongctl.sweep.tune import Tuning
+from wukongctl.training.metrics import AUC, GAUC, LOGLOSS
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ def _before(tuning: Tuning, entry: Entry) -> list[str]:
 def _tested(tuning: Tuning, entry: Entry) -> list[str]:
     found = spread([tuning.outcomes[job.folder.path].result for job in tuning.runs(entry)]).get("test", {})
     parts = [
-        f"{title} {cell['mean']:.5f}" + ("" if cell["sd"] is None else f" ± {cell['sd']:.5f}")
-        for key, title in (("auc", "AUC"), ("logloss", "LogLoss"))
-        if (cell := found.get(key))
+        f"{metric.title} {cell['mean']:.5f}" + ("" if cell["sd"] is None else f" ± {cell['sd']:.5f}")
+        for metric in (AUC, GAUC, LOGLOSS)
+        if (cell := found.get(metric.name))
     ]
     seeds = ", ".join(str(job.recipe.seed) for job in tuning.runs(entry))
     return [f"# Test, seeds {seeds}: {', '.join(parts)}."] if parts else []

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pydantic import ValidationError
 
@@ -14,7 +13,7 @@ from wukongctl.config.loading import Override
 from wukongctl.config.search_space import changed, own_value, search_space
 from wukongctl.config.space_options import SpaceOption
 from wukongctl.config.sweep import Search, Setting
-from wukongctl.config.training import TrainingSpec
+from wukongctl.config.training import TrainingSpec, WatchedMetric
 from wukongctl.data import manifest as manifests
 from wukongctl.data import recipes
 from wukongctl.data.manifest import Manifest
@@ -37,7 +36,7 @@ class Candidate:
         return {key: own_value(self.recipe, key) for key in self.space}
 
     @property
-    def metric(self) -> Literal["auc", "logloss"]:
+    def metric(self) -> WatchedMetric:
         """The validation metric to optimize."""
         return self.recipe.early_stopping.metric
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from wukongctl.config.sweep import Search
+from wukongctl.config.training import WatchedMetric
+from wukongctl.training.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -17,9 +18,7 @@ class Choice:
     at_edge: tuple[str, ...]
 
 
-def choose(
-    search: Search, metric: Literal["auc", "logloss"], values: Sequence[float | None]
-) -> Choice | None:
+def choose(search: Search, metric: WatchedMetric, values: Sequence[float | None]) -> Choice | None:
     """The best finished trial, the first of equals; None when none finished.
 
     `values` has one metric per trial, None where the trial did not finish.
@@ -27,9 +26,8 @@ def choose(
     finished = {index: value for index, value in enumerate(values) if value is not None}
     if not finished:
         return None
-    sign = -1 if metric == "auc" else 1
-    best = min(finished, key=lambda index: (sign * finished[index], index))
-    order = "highest" if metric == "auc" else "lowest"
+    best = METRICS[metric].ranked(finished, finished.__getitem__)[0]
+    order = "highest" if METRICS[metric].higher_is_better else "lowest"
     why = f"{order} valid {metric} of {len(values)} trials with seed {search.seed}"
     failed = len(values) - len(finished)
     why += f", {failed} of them without a result" if failed else ""

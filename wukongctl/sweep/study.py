@@ -18,6 +18,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from wukongctl.config.dimensions import Space, SpacePoint
 from wukongctl.config.sweep import Setting
+from wukongctl.config.training import WatchedMetric
+from wukongctl.training.metrics import METRICS
 
 RANDOM_TRIALS = 10
 """Trials drawn at random before the sampler uses a model."""
@@ -90,14 +92,14 @@ class Study:
         own: Setting,
         *,
         seed: int,
-        metric: Literal["auc", "logloss"],
+        metric: WatchedMetric,
     ) -> None:
         self.storage, self.space, self.own = storage, space, own
         self.seed, self.metric = seed, metric
         self.study = optuna.create_study(
             storage=storage,
             study_name=name,
-            direction="maximize" if metric == "auc" else "minimize",
+            direction="maximize" if METRICS[metric].higher_is_better else "minimize",
             pruner=optuna.pruners.MedianPruner(FULL_TRIALS, FIRST_PRUNED_AT),
             load_if_exists=True,
         )

@@ -6,10 +6,10 @@ from typing import Any, get_args
 
 from wukongctl.config.entries import Entry
 from wukongctl.sweep.sweep import Job, JobResult, JobStatus, Sweep, metric_of
+from wukongctl.training.metrics import COMPARED
 from wukongctl.training.run_record import RunResult
 
 SPLITS = ("valid", "test")
-METRICS = ("auc", "logloss", "excess_logloss")
 
 
 def summarize(sweep: Sweep) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def spread(results: Sequence[RunResult | None]) -> dict[str, dict[str, dict[str,
     measured = [result.metrics for result in results if result is not None]
     found: dict[str, dict[str, dict[str, float | int | None]]] = {}
     for split in SPLITS:
-        for metric in METRICS:
+        for metric in (each.name for each in COMPARED):
             values = [run[split][metric] for run in measured if metric in run.get(split, {})]
             if values:
                 sd = statistics.stdev(values) if len(values) > 1 else None

@@ -21,9 +21,9 @@ import torch
 from filelock import FileLock, Timeout
 
 from wukongctl.config.entries import Entry, Trial
-from wukongctl.config.loading import placed
+from wukongctl.config.loading import locate_problems
 from wukongctl.config.sweep import Setting, SweepSpec
-from wukongctl.config.training import TrainingSpec
+from wukongctl.config.training import TrainingSpec, WatchedMetric
 from wukongctl.data.atomic import write_atomic
 from wukongctl.data.manifest import Manifest
 from wukongctl.errors import Interrupted, Problem, RecipeError, UsageError, cannot_write
@@ -32,6 +32,7 @@ from wukongctl.signals import stop_requests
 from wukongctl.sweep.choice import Choice, choose
 from wukongctl.sweep.executors import Executor, Exit, command
 from wukongctl.training import trees
+from wukongctl.training.groups import require_group
 from wukongctl.training.plan import require_two_rows
 from wukongctl.training.run_folder import RunFolder
 from wukongctl.training.run_record import RunResult
@@ -290,7 +291,7 @@ def read_outcome(job: Job, manifest: Manifest) -> JobResult | None:
     return JobResult("diverged", result, f"the loss was not finite at step {result.step}")
 
 
-def metric_of(entry: Entry) -> Literal["auc", "logloss"]:
+def metric_of(entry: Entry) -> WatchedMetric:
     """The validation metric that selects the best trial of an entry."""
     own = entry.search.metric if entry.search else None
     return own or entry.trials[0].recipe.early_stopping.metric
@@ -340,10 +341,11 @@ def require_fitting(entries: tuple[Entry, ...], manifests: dict[str, Manifest]) 
             continue
         model = recipe.data, recipe.model.digest()
         try:
-            with placed(trial.base, trial.overrides), torch.device("meta"):
+            with locate_problems(trial.base, trial.overrides), torch.device("meta"):
                 if model not in built:
                     build(recipe.model, manifest.schema(), sparse=False)
                 require_two_rows(recipe, manifest.splits["train"].rows, recipe.accumulate)
+                require_group(recipe, manifest)
         except RecipeError as error:
             problems += error.problems
         built.add(model)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from wukongctl.config.entries import Entry, Trial
 from wukongctl.config.sweep import Ladder, Search, SweepSpec
-from wukongctl.config.training import TrainingSpec
+from wukongctl.config.training import TrainingSpec, WatchedMetric
 from wukongctl.data.manifest import Manifest
 from wukongctl.errors import RecipeError, RunFailed, UsageError
 from wukongctl.sweep.candidates import Candidate
@@ -27,6 +27,7 @@ from wukongctl.sweep.executors import Executor
 from wukongctl.sweep.study import Study, TrialRecord, open_storage
 from wukongctl.sweep.sweep import Job, JobResult, Sweep, require_fitting
 from wukongctl.training.checkpoint import CheckpointFolder
+from wukongctl.training.metrics import METRICS
 from wukongctl.training.plan import total_steps
 from wukongctl.training.run_folder import RunFolder
 from wukongctl.training.run_record import RunResult
@@ -157,13 +158,13 @@ class Tuning(Sweep):
         metric = self.candidates[name].metric
         ended = [self.outcomes.get(job.folder.path) for job in self.trials(self.entry(name))]
         values = [o.metric("valid", metric) for o in ended if o is not None and o.status == "complete"]
-        pick = max if metric == "auc" else min
-        return pick((value for value in values if value is not None), default=None)
+        known = [value for value in values if value is not None]
+        return METRICS[metric].best(known) if known else None
 
     def _has_budget(self, entry: Entry) -> bool:
         return self.budget.is_left(self.asked[entry.name], self.seconds(entry))
 
-    def _metric(self, job: Job) -> Literal["auc", "logloss"]:
+    def _metric(self, job: Job) -> WatchedMetric:
         return self.candidates[job.entry].metric
 
     def _job(self, entry: Entry, kind: Literal["trial", "run"], trial: Trial) -> Job:

@@ -1,1 +1,1 @@
-"""Optimisers, the loop, checkpoints and the run folder."""
+"""Optimizers, the loop, checkpoints and the run folder."""

@@ -158,6 +158,6 @@ def _traced(path: Path | None) -> Iterator[None]:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
         yield
     with TemporaryDirectory() as folder:
-        made = Path(folder) / "trace.json"
-        profiler.export_chrome_trace(str(made))
-        write_atomic(path, lambda file: file.write(made.read_bytes()))
+        draft = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(draft))
+        write_atomic(path, lambda file: file.write(draft.read_bytes()))

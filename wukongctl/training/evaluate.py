@@ -8,18 +8,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 
-from wukongctl.config.suggestions import did_you_mean
 from wukongctl.data.atomic import write_atomic
 from wukongctl.data.batches import BatchReader
 from wukongctl.data.manifest import Manifest
 from wukongctl.errors import RunFailed, UsageError, WukongError
 from wukongctl.training import hints
 from wukongctl.training.finished_run import FinishedRun, open_run
-from wukongctl.training.metrics import gauc
+from wukongctl.training.groups import read_groups, require_column
+from wukongctl.training.metrics import METRICS
 from wukongctl.training.run_folder import RunFolder
-from wukongctl.training.scoring import EVALUATION_BATCH, Scores, score, summarize
-from wukongctl.training.streaming import StreamingScores
+from wukongctl.training.scores import Measurable, Scores
+from wukongctl.training.scoring import EVALUATION_BATCH, score, summarize
 
 log = logging.getLogger(__name__)
 
@@ -29,29 +30,42 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score `split` with the best weights of `run`; optionally write predictions as Parquet.
 
-    With `group`, a categorical column, also the gAUC over its values. Of very many rows the AUC comes with a
-    bound on its error, unless predictions or groups need all scores anyway. Raises UsageError when the run is
-    not finished, the prepared data is not what it was trained on, or there is no such column.
+    `group`, a categorical column, takes the place of the recipe's: the gAUC over its values is measured too.
+    Of very many rows the AUC comes with a bound on its error, unless predictions or groups need all scores
+    anyway. Raises UsageError when the run is not finished, the prepared data is not what it was trained on,
+    or there is no such column.
     """
-    needs_all = predictions is not None or group is not None
-    scores = _scores(run, split, data, group) if needs_all else _summary(run, split, data)
-    metrics = scores.measure()
-    if predictions is not None and isinstance(scores, Scores):
-        _write(predictions, scores)
-    return {
-        "run": str(run),
-        "split": split,
-        "rows": metrics.rows,
-        "auc": metrics.auc,
-        "auc_ci": None if metrics.auc is None else list(scores.auc_interval()),
-        "logloss": metrics.logloss,
-        "logloss_ci": list(scores.logloss_interval()),
-        "normalized_entropy": metrics.normalized_entropy,
-        "calibration": metrics.calibration,
-        **({} if metrics.excess_logloss is None else {"excess_logloss": metrics.excess_logloss}),
-        **({} if metrics.auc_error_bound is None else {"auc_error_bound": metrics.auc_error_bound}),
-        **(_gauc(scores) if isinstance(scores, Scores) else {}),
-    }
+    trained = open_run(run, data=data)
+    groups = _groups(trained, split, group)
+    if predictions is None:
+        scored = summarize(trained.model, _reader(trained, split), trained.execution, groups=groups)
+    else:
+        scored = score(trained.model, _reader(trained, split), trained.execution, groups=groups)
+        _write(predictions, scored)
+    return {"run": str(run), "split": split, "rows": scored.rows, **_with_intervals(scored)}
+
+
+def _with_intervals(scored: Measurable) -> dict[str, Any]:
+    """Metric → value, None where it cannot be measured; beside some their 95 % interval, `<metric>_ci`."""
+    found: dict[str, Any] = {}
+    for metric in METRICS.values():
+        if not metric.applies_to(scored):
+            continue
+        value = found[metric.name] = metric.value(scored)
+        if metric.interval is not None:
+            found[f"{metric.name}_ci"] = None if value is None else list(metric.interval(scored))
+    if scored.auc_error_bound is not None:
+        found["auc_error_bound"] = scored.auc_error_bound
+    return found
+
+
+def _groups(trained: FinishedRun, split: str, column: str | None) -> NDArray[np.int32] | None:
+    column = column or trained.recipe.group
+    if column is None:
+        return None
+    require_column(trained.manifest, column)
+    _require_split(trained.manifest, split)
+    return read_groups(trained.dataset, trained.manifest, split, column)
 
 
 def predictions(run: Path, split: str, *, data: Path) -> Scores:
@@ -63,7 +77,8 @@ def predictions(run: Path, split: str, *, data: Path) -> Scores:
     kept = RunFolder(run).predictions / f"{split}.parquet"
     if kept.is_file():
         return _read(kept)
-    scores = _scores(run, split, data)
+    trained = open_run(run, data=data)
+    scores = score(trained.model, _reader(trained, split), trained.execution)
     if not _finite(scores.logits):
         lower = hints.slower(open_run(run, data=data).recipe)
         raise RunFailed(
@@ -87,7 +102,7 @@ def _read(path: Path) -> Scores:
     whole = {"logit", "label"} <= set(table.column_names)
     if not whole or not _finite(table["logit"].to_numpy()):
         raise RunFailed(
-            f"`{path}` is damaged", hint=f"delete it, and it is made anew from `{path.parents[1]}`"
+            f"`{path}` is damaged", hint=f"delete it; it is written again from `{path.parents[1]}`"
         )
     known = "probability" in table.column_names
     return Scores(
@@ -101,35 +116,16 @@ def _finite(logits: np.ndarray) -> bool:
     return np.issubdtype(logits.dtype, np.floating) and bool(np.isfinite(logits).all())
 
 
-def _summary(run: Path, split: str, data: Path) -> Scores | StreamingScores:
-    trained = open_run(run, data=data)
-    return summarize(trained.model, _reader(trained, split), trained.execution)
-
-
-def _scores(run: Path, split: str, data: Path, group: str | None = None) -> Scores:
-    trained = open_run(run, data=data)
-    column = None if group is None else _column(trained.manifest, group)
-    return score(trained.model, _reader(trained, split), trained.execution, group=column)
-
-
 def _reader(trained: FinishedRun, split: str) -> BatchReader:
-    manifest = trained.manifest
+    _require_split(trained.manifest, split)
+    return BatchReader(
+        trained.dataset, trained.manifest, split, batch_size=EVALUATION_BATCH, shuffle=False, seed=0
+    )
+
+
+def _require_split(manifest: Manifest, split: str) -> None:
     if split not in manifest.splits:
         raise UsageError(f"`{manifest.dataset}` has no `{split}` split, only {', '.join(manifest.splits)}")
-    return BatchReader(trained.dataset, manifest, split, batch_size=EVALUATION_BATCH, shuffle=False, seed=0)
-
-
-def _gauc(scores: Scores) -> dict[str, float | None]:
-    return {} if scores.groups is None else {"gauc": gauc(scores.logits, scores.labels, scores.groups)}
-
-
-def _column(manifest: Manifest, name: str) -> int:
-    """Where a categorical column stands among the ids of a batch."""
-    columns = manifest.schema().categorical
-    if name not in columns:
-        hint = did_you_mean(name, columns) or f"it has {', '.join(columns)}"
-        raise UsageError(f"`{manifest.dataset}` has no categorical column `{name}` to group by", hint=hint)
-    return columns.index(name)
 
 
 def _write(path: Path, scores: Scores) -> None:

@@ -1,4 +1,4 @@
-"""A finished run → programs that score without wukongctl: torch.export, and ONNX on request.
+"""A finished run → exported models that score without wukongctl: torch.export, and ONNX on request.
 
 A program takes `ids` (B, C) int32 and `dense` (B, M) float32, any number of rows, and gives `logit` and
 `prediction`, (B,) float32. `signature.json` says which columns these are, where each feature's vocabulary
@@ -104,22 +104,22 @@ def _export_torch(scorer: Scorer, sample: Batch, path: Path) -> float:
 def _export_onnx(scorer: Scorer, sample: Batch, path: Path) -> float:
     import onnxruntime
 
-    made = torch.onnx.export(
+    exported = torch.onnx.export(
         _program(scorer, sample),
         dynamo=True,
         input_names=["ids", "dense"],
         output_names=["logit", "prediction"],
         verbose=False,
     )
-    if made is None:
-        raise RunFailed("torch made no ONNX program of this model")
-    made.save(path)
+    if exported is None:
+        raise RunFailed("torch could not export this model to ONNX")
+    exported.save(path)
     session = onnxruntime.InferenceSession(path)
     wanted = {node.name for node in session.get_inputs()}
 
     def program(ids: Tensor, dense: Tensor) -> Scores:
-        given = {"ids": ids.numpy(), "dense": dense.numpy()}
-        logits, predictions = session.run(None, {name: given[name] for name in wanted})
+        inputs = {"ids": ids.numpy(), "dense": dense.numpy()}
+        logits, predictions = session.run(None, {name: inputs[name] for name in wanted})
         return torch.from_numpy(logits), torch.from_numpy(predictions)
 
     return _difference(scorer, program, sample, path)

@@ -19,8 +19,10 @@ from wukongctl.errors import Interrupted, RunFailed
 from wukongctl.signals import StopRequest, stop_requests
 from wukongctl.training import selfcheck, trees
 from wukongctl.training.design import Design
+from wukongctl.training.groups import recipe_groups
 from wukongctl.training.hardware import Execution, Stopwatch
 from wukongctl.training.loop import LOG_LINES, TrainingProgress
+from wukongctl.training.metrics import in_brief, measure
 from wukongctl.training.run_folder import RunFolder
 from wukongctl.training.run_record import RunResult, SplitMetrics
 from wukongctl.training.schedules import Watch
@@ -30,7 +32,8 @@ from wukongctl.training.warnings import warnings_of
 log = logging.getLogger(__name__)
 
 READ_ROWS = 1 << 16
-METRICS = {"auc": "auc", "binary_logloss": "logloss"}
+WATCHED = {"auc": "auc", "binary_logloss": "logloss"}
+"""LightGBM's names of the metrics that a recipe can watch → ours."""
 
 
 class TreeTrainer:
@@ -99,9 +102,7 @@ class TreeTrainer:
         best = self.watch.best_step if self.watches else self.step
         trees.save(self.folder.trees, booster, best)
         result = self._write(self._result(best, clock, time.monotonic() - started))
-        metrics = ", ".join(
-            f"{split} logloss {found['logloss']:.5f}" for split, found in result.metrics.items()
-        )
+        metrics = ", ".join(f"{split} {in_brief(found)}" for split, found in result.metrics.items())
         log.info("complete with %d trees, best %d: %s", self.step, best, metrics)
         return result
 
@@ -130,7 +131,7 @@ class TreeTrainer:
         return page | {
             "max_depth": self.page.max_depth or -1,
             "objective": "binary",
-            "metric": list(METRICS),
+            "metric": list(WATCHED),
             "seed": self.recipe.seed,
             "deterministic": True,
             "force_col_wise": True,
@@ -174,12 +175,12 @@ class TreeTrainer:
         """Log and validate when due."""
         last = self.step == self.page.num_iterations
         if "valid" in self.manifest.splits and (self.step % (self.recipe.evaluate_every or 1) == 0 or last):
-            metrics = {METRICS[name]: value for _, name, value, _ in booster.eval_valid()}
+            metrics = {WATCHED[name]: value for _, name, value, _ in booster.eval_valid()}
             self._append({"split": "valid", **metrics})
             stopping = self.recipe.early_stopping
             self.watch.update(metrics[stopping.metric], self.step, stopping, self.recipe.schedule)
         if self.step % self.log_every == 0 or last:
-            loss = next(value for _, name, value, _ in booster.eval_train() if METRICS[name] == "logloss")
+            loss = next(value for _, name, value, _ in booster.eval_train() if WATCHED[name] == "logloss")
             self._append({"split": "train", "examples": self.rows, "loss": loss})
             speed = self.rows * self.step / max(seconds, 1e-9)
             self.report(TrainingProgress(self.step, self.page.num_iterations, speed, loss, self.watch.best))
@@ -220,6 +221,13 @@ class TreeTrainer:
         selfcheck.keep(self.folder, self.data, self.manifest, model, self.execution)
         readers = {str(split): self._reader(split, EVALUATION_BATCH) for split in splits}
         return {
-            split: summarize(model, reader, self.execution).measure().to_dict()
+            split: measure(
+                summarize(
+                    model,
+                    reader,
+                    self.execution,
+                    groups=recipe_groups(self.recipe, self.data, self.manifest, split),
+                )
+            )
             for split, reader in readers.items()
         }

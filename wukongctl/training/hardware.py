@@ -59,7 +59,7 @@ def chosen_device(recipe: TrainingSpec, processes: int) -> torch.device:
     """Where a recipe trains; raises UsageError when that cannot be."""
     if recipe.device == "cuda" and processes > 1:
         raise UsageError(
-            "several processes train on processors, one on a GPU", hint="add `--set device=cpu`, or start one"
+            "multi-process training runs on CPU only", hint="add `--set device=cpu`, or start one process"
         )
     if recipe.device == "cuda" and not torch.cuda.is_available():
         raise UsageError(

@@ -23,8 +23,9 @@ from wukongctl.models.counts import count
 from wukongctl.signals import StopRequest, stop_requests
 from wukongctl.training import checkpoint, divergence, hardware, schedules
 from wukongctl.training.distributed import World
+from wukongctl.training.groups import recipe_groups
 from wukongctl.training.hardware import Execution, Stopwatch, utilization
-from wukongctl.training.metrics import Metrics
+from wukongctl.training.metrics import in_brief, measure
 from wukongctl.training.parallel import ParallelModel
 from wukongctl.training.plan import new_model, require_two_rows, total_examples, total_steps
 from wukongctl.training.run_folder import RunFolder
@@ -101,6 +102,7 @@ class Trainer:
         self.manifest, self.data = manifest, data
         self.world, self.track, self.skip_test = world, track, skip_test
         self.remedy = partial(divergence.remedy, manifest, data)
+        self._groups = partial(recipe_groups, recipe, data, manifest)
         torch.manual_seed(recipe.seed)
         self.model = new_model(recipe, manifest, data).to(execution.device)
         self.counts = count(self.model)  # before tables are divided
@@ -154,7 +156,7 @@ class Trainer:
         """A finished run's result with the splits that were left out when it ended."""
         missing = [split for split in self._held_out if split not in result.metrics]
         if missing:
-            metrics = result.metrics | _to_dict(self._measure_best(missing))
+            metrics = result.metrics | self._measure_best(missing)
             result = self._write(result.model_copy(update={"metrics": metrics}))
         return result
 
@@ -231,15 +233,15 @@ class Trainer:
     def _validate(self) -> None:
         position = self.position
         metrics = self._evaluate("valid")
-        value = getattr(metrics, self.recipe.early_stopping.metric)
-        self._append({"split": "valid", **metrics.to_dict()})
+        value = metrics.get(self.recipe.early_stopping.metric)
+        self._append({"split": "valid", **metrics})
         if value is None or not math.isfinite(value):
             raise RunFailed(
                 f"validation {self.recipe.early_stopping.metric} is {value} at step {position.step}"
             )
         if position.watch.update(value, position.step, self.recipe.early_stopping, self.recipe.schedule):
             self._save_best()
-        log.info("step %d of %d: valid %s", position.step, self.total_steps, metrics)
+        log.info("step %d of %d: valid %s", position.step, self.total_steps, in_brief(metrics))
 
     def _log(self) -> None:
         position = self.position
@@ -262,9 +264,10 @@ class Trainer:
         self.track(record)
         self.position.metrics_bytes += len(line)
 
-    def _evaluate(self, split: SplitName) -> Metrics:
+    def _evaluate(self, split: SplitName) -> SplitMetrics:
         self.world.copy_buffers(self.model)
-        return summarize(self.model, self.readers[split], self.execution, self.world).measure()
+        groups = self._groups(split)
+        return measure(summarize(self.model, self.readers[split], self.execution, self.world, groups=groups))
 
     def _is_due(self, last_saved: float) -> bool:
         every = self.recipe.checkpoint.every_steps
@@ -325,18 +328,18 @@ class Trainer:
             self.position.watch.best_step = self.position.step
             self._save_best()
         measured = self._measure_best(self._held_out)
-        result = self._result("complete", _to_dict(measured)).model_copy(update=self._utilization())
+        result = self._result("complete", measured).model_copy(update=self._utilization())
         result = self._write(result)
         if self.world.is_rank_zero:
             self.checkpoints.clear()
-        metrics = ", ".join(f"{split} {found}" for split, found in measured.items())
+        metrics = ", ".join(f"{split} {in_brief(found)}" for split, found in measured.items())
         log.info("complete at step %d, best step %s: %s", self.position.step, result.best_step, metrics)
         return result
 
-    def _measure_best(self, splits: list[SplitName]) -> dict[SplitName, Metrics]:
+    def _measure_best(self, splits: list[SplitName]) -> dict[str, SplitMetrics]:
         """The metrics of the best weights on some splits."""
         self.parallel.load_state_dict(checkpoint.load(self.folder.best)["model"])
-        return {split: self._evaluate(split) for split in splits}
+        return {str(split): self._evaluate(split) for split in splits}
 
     def _result(self, status: Status, metrics: dict[str, SplitMetrics]) -> RunResult:
         position = self.position
@@ -359,7 +362,3 @@ class Trainer:
         """Of one process, of the mean over all."""
         seconds = max(self.position.train_seconds, 1e-9) * self.world.size
         return utilization(self.counts.gflop * 1e9 * self.position.examples / seconds, self.execution)
-
-
-def _to_dict(measured: dict[SplitName, Metrics]) -> dict[str, SplitMetrics]:
-    return {str(split): found.to_dict() for split, found in measured.items()}

@@ -1,217 +1,175 @@
-"""AUC, LogLoss, normalized entropy and calibration from logits, exact and without a loop over rows."""
+"""The metrics: each is one entry of METRICS, from which files, tables and comparisons take it.
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+To add one, write the entry; a mean over examples needs no more than its value for one example. A recipe can
+watch those that `EarlyStopping.metric` allows.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.floating]
-Ties = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Positives and negatives of some distinct scores, ascending."""
-Z95 = 1.959963984540054
-BLOCK = 1 << 15
-"""Rows handled at a time where temporaries of all rows would cost more than the arithmetic."""
+from wukongctl.training import scores
+from wukongctl.training.contributions import (
+    Contributions,
+    auc_contributions,
+    gauc_contributions,
+    mean_contributions,
+)
+from wukongctl.training.run_record import SplitMetrics
+from wukongctl.training.scores import Measurable, PerExample, Scores
+
+T = TypeVar("T")
+Need: TypeAlias = Literal["both classes", "groups", "probability"]
 
 
 @dataclass(frozen=True)
-class Metrics:
-    """Quality of one split. `excess_logloss` is known only where true probabilities are."""
+class Metric:
+    """A number that says how good the scores of a split are."""
 
-    rows: int
-    auc: float | None
-    """None when only one class is present."""
-    logloss: float
-    normalized_entropy: float | None
-    """LogLoss over the entropy of the split's own click rate (He et al. 2014)."""
-    calibration: float | None
-    """Mean prediction over click rate."""
-    excess_logloss: float | None = None
-    """Mean KL(p* || prediction): LogLoss above the Bayes LogLoss, without label noise."""
-    auc_error_bound: float | None = None
-    """Largest possible distance of `auc` to the exact one; None where it is exact."""
+    name: str
+    """Key in JSON files and of recipes."""
+    title: str
+    """Heading in tables."""
+    value: Callable[[Measurable], float | None]
+    """From all scores, or from sums over them where these are enough; None when it cannot be measured."""
+    higher_is_better: bool | None = None
+    """None: neither; the best value is in between."""
+    format: str = ".5f"
+    means: tuple[PerExample, ...] = ()
+    """Values of examples whose means `value` asks for."""
+    needs: tuple[Need, ...] = ()
+    interval: Callable[[Measurable], tuple[float, float]] | None = None
+    """95 % interval, where `value` is not None."""
+    contributions: Callable[[Scores], Contributions | None] | None = None
+    """What each example, or group of them, adds: what runs are compared by. None: it is not compared."""
 
-    def __str__(self) -> str:
-        return f"{'' if self.auc is None else f'auc {self.auc:.5f} '}logloss {self.logloss:.5f}"
+    def applies_to(self, scored: Measurable) -> bool:
+        """Whether what it needs beside logits and labels is known."""
+        unknown = {"groups": not scored.has_groups, "probability": not scored.has_probability}
+        return not any(unknown.get(need, False) for need in self.needs)
 
-    def to_dict(self) -> dict[str, float | int]:
-        """Plain values, unknown ones left out."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+    def gain(self, before: float, after: float) -> float:
+        """How much better `after` is than `before`."""
+        return after - before if self.higher_is_better else before - after
 
+    def best(self, values: Iterable[float]) -> float:
+        """The best of some values, at least one."""
+        return max(values) if self.higher_is_better else min(values)
 
-def measure(logits: Floats, labels: Floats, probability: Floats | None = None) -> Metrics:
-    """Every metric of one split. logits, labels, probability: (rows,)."""
-    rate = float(np.mean(labels, dtype=np.float64))
-    return summary(
-        rows=len(labels),
-        rate=rate,
-        logloss=float(example_losses(logits, labels).mean()),
-        predicted=float(np.mean(sigmoid(logits), dtype=np.float64)),
-        auc=auc(logits, labels) if 0 < rate < 1 else None,
-        excess_logloss=excess_logloss(logits, probability) if probability is not None else None,
-    )
+    def index_of_best(self, values: Sequence[float]) -> int:
+        """Where the best value is, the first of equals."""
+        return values.index(self.best(values))
 
+    def ranked(self, items: Iterable[T], value: Callable[[T], float]) -> list[T]:
+        """Items from best to worst."""
+        return sorted(items, key=value, reverse=bool(self.higher_is_better))
 
-def summary(
-    *,
-    rows: int,
-    rate: float,
-    logloss: float,
-    predicted: float,
-    auc: float | None,
-    excess_logloss: float | None,
-) -> Metrics:
-    """Metrics from means over a split: of labels, losses and predictions."""
-    entropy = -(rate * np.log(rate) + (1 - rate) * np.log1p(-rate)) if 0 < rate < 1 else 0.0
-    return Metrics(
-        rows=rows,
-        auc=auc,
-        logloss=logloss,
-        normalized_entropy=logloss / float(entropy) if 0 < rate < 1 else None,
-        calibration=predicted / rate if rate > 0 else None,
-        excess_logloss=excess_logloss,
-    )
+    def text(self, value: float) -> str:
+        """As tables show it."""
+        return format(value, self.format)
 
 
-def example_losses(logits: Floats, labels: Floats) -> NDArray[np.float64]:
-    """(rows,) negative log-likelihood of each label, stable for any finite logit."""
-    logits = logits.astype(np.float64)
-    return np.logaddexp(0, logits) - labels * logits
+def _auc(scored: Measurable) -> float | None:
+    return None if scored.placements is None else scored.placements.auc
 
 
-def excess_logloss(logits: Floats, probability: Floats) -> float:
-    """Mean KL divergence from the true click probability to the predicted one."""
-    p = probability.astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        entropy = -(np.where(p > 0, p * np.log(p), 0) + np.where(p < 1, (1 - p) * np.log1p(-p), 0))
-    return float(np.mean(example_losses(logits, p) - entropy))
+def _auc_interval(scored: Measurable) -> tuple[float, float]:
+    assert scored.placements is not None
+    return scored.placements.interval()
 
 
-def auc(scores: Floats, labels: Floats) -> float:
-    """Area under the ROC curve, ties counted half. Raises ValueError when a class is absent."""
-    return _placements(scores, labels).auc
-
-
-def gauc(scores: Floats, labels: Floats, groups: NDArray[np.integer]) -> float | None:
-    """Mean AUC of the groups (users, say) that have both classes, weighted by their rows; ties count half.
-
-    As in Zhu et al. 2017 (arXiv 1706.06978). None when no group has both classes.
-    """
-    order = np.lexsort((scores, groups))
-    scores, groups, clicked = scores[order], groups[order], labels[order] > 0.5
-    first = np.flatnonzero(np.concatenate(([True], groups[1:] != groups[:-1])))
-    sizes = np.diff(np.append(first, len(groups)))
-    positives = np.add.reduceat(clicked.astype(np.int64), first)
-    # Ranks from 1 inside each group, tied scores sharing their mean: Mann and Whitney's sum of ranks.
-    new = np.concatenate(([True], (scores[1:] != scores[:-1]) | (groups[1:] != groups[:-1])))
-    tied = np.flatnonzero(new)
-    lengths = np.diff(np.append(tied, len(scores)))
-    ranks = np.repeat(tied + (lengths + 1) / 2, lengths) - np.repeat(first, sizes)
-    sums = np.add.reduceat(np.where(clicked, ranks, 0.0), first)
-    mixed = (positives > 0) & (positives < sizes)
-    if not mixed.any():
+def _normalized_entropy(scored: Measurable) -> float | None:
+    rate = scored.positive_rate
+    if not 0 < rate < 1:
         return None
-    p, n = positives[mixed], (sizes - positives)[mixed]
-    areas = (sums[mixed] - p * (p + 1) / 2) / (p * n)
-    return float(np.average(areas, weights=sizes[mixed]))
+    entropy = -(rate * np.log(rate) + (1 - rate) * np.log1p(-rate))
+    return scored.mean(scores.losses) / float(entropy)
 
 
-def auc_interval(scores: Floats, labels: Floats) -> tuple[float, float]:
-    """95 % interval of the AUC by DeLong's variance (doi:10.2307/2531595), clipped to [0, 1]."""
-    return _placements(scores, labels).interval()
+def _calibration(scored: Measurable) -> float | None:
+    rate = scored.positive_rate
+    return scored.mean(scores.predictions) / rate if rate > 0 else None
 
 
-def logloss_interval(logits: Floats, labels: Floats) -> tuple[float, float]:
-    """95 % normal interval of the mean LogLoss over examples."""
-    losses = example_losses(logits, labels)
-    half = Z95 * float(losses.std(ddof=1)) / len(losses) ** 0.5 if len(losses) > 1 else float("inf")
-    return float(losses.mean()) - half, float(losses.mean()) + half
+def _mean_of(per_example: PerExample) -> Callable[[Measurable], float]:
+    return lambda scored: scored.mean(per_example)
 
 
-@dataclass(frozen=True)
-class Placements:
-    """What share of the other class each example beats, ties half: mean and variance by class."""
+AUC = Metric(
+    "auc",
+    "AUC",
+    _auc,
+    higher_is_better=True,
+    needs=("both classes",),
+    interval=_auc_interval,
+    contributions=auc_contributions,
+)
+GAUC = Metric(
+    "gauc",
+    "gAUC",
+    lambda scored: scored.gauc,
+    higher_is_better=True,
+    needs=("both classes", "groups"),
+    contributions=gauc_contributions,
+)
+LOGLOSS = Metric(
+    "logloss",
+    "LogLoss",
+    _mean_of(scores.losses),
+    higher_is_better=False,
+    means=(scores.losses,),
+    interval=lambda scored: scored.mean_interval(scores.losses),
+    contributions=mean_contributions(scores.losses),
+)
+NORMALIZED_ENTROPY = Metric(  # LogLoss over the entropy of the split's own click rate (He et al. 2014)
+    "normalized_entropy",
+    "norm. entropy",
+    _normalized_entropy,
+    higher_is_better=False,
+    format=".4f",
+    means=(scores.losses,),
+    needs=("both classes",),
+)
+CALIBRATION = Metric(  # mean prediction over click rate
+    "calibration", "calibration", _calibration, format=".4f", means=(scores.predictions,)
+)
+EXCESS_LOGLOSS = Metric(  # LogLoss above that of the true probabilities, without label noise
+    "excess_logloss",
+    "excess LogLoss",
+    _mean_of(scores.excess_losses),
+    higher_is_better=False,
+    means=(scores.excess_losses,),
+    needs=("probability",),
+    contributions=mean_contributions(scores.excess_losses),
+)
 
-    auc: float
-    positives: int
-    negatives: int
-    positive_variance: float
-    negative_variance: float
-
-    @classmethod
-    def of(cls, ties: Iterable[Ties], positives: int, negatives: int) -> "Placements":
-        """From the (positives, negatives) of each distinct score, ascending, in any number of pieces.
-
-        Counts are integers, so the AUC is exact. Raises ValueError when a class is absent.
-        """
-        if positives == 0 or negatives == 0:
-            raise ValueError("AUC needs examples of both classes")
-        wins = positives_below = negatives_below = 0  # wins in halves
-        beaten_squared = beating_squared = 0.0
-        for tied_positives, tied_negatives in ties:
-            beaten = 2 * (np.cumsum(tied_negatives) + negatives_below) - tied_negatives
-            beating = 2 * (positives - positives_below - np.cumsum(tied_positives)) + tied_positives
-            wins += int(np.dot(tied_positives, beaten))
-            beaten_squared += float(np.dot(tied_positives, (beaten / (2 * negatives)) ** 2))
-            beating_squared += float(np.dot(tied_negatives, (beating / (2 * positives)) ** 2))
-            positives_below += int(tied_positives.sum())
-            negatives_below += int(tied_negatives.sum())
-        area = wins / (2 * positives * negatives)
-        return cls(
-            auc=area,
-            positives=positives,
-            negatives=negatives,
-            positive_variance=max(0.0, beaten_squared - positives * area**2) / max(positives - 1, 1),
-            negative_variance=max(0.0, beating_squared - negatives * area**2) / max(negatives - 1, 1),
-        )
-
-    def interval(self) -> tuple[float, float]:
-        """95 % interval by DeLong's variance."""
-        variance = self.positive_variance / self.positives + self.negative_variance / self.negatives
-        half = Z95 * variance**0.5
-        return max(0.0, self.auc - half), min(1.0, self.auc + half)
-
-
-def _placements(scores: Floats, labels: Floats) -> Placements:
-    """Block by block, which keeps all counts in the cache."""
-    keys = _sorted_keys(scores, labels)
-    positives = int(np.count_nonzero(keys & np.uint64(1)))
-    ties = (_count_ties(block) for block in _blocks_of_ties(keys))
-    return Placements.of(ties, positives, len(keys) - positives)
-
-
-def _sorted_keys(scores: Floats, labels: Floats) -> NDArray[np.uint64]:
-    """Score and label of each example as one 64-bit number, ascending: one sort in place does everything."""
-    keys = np.empty(len(scores), np.uint64)
-    for start in range(0, len(scores), BLOCK):
-        part = slice(start, start + BLOCK)
-        # Adding zero merges -0 and +0, which compare equal but differ in their bits.
-        bits = (np.ascontiguousarray(scores[part], dtype=np.float32) + np.float32(0)).view(np.uint32)
-        # Order-preserving map of IEEE floats to unsigned integers.
-        ordered = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
-        keys[part] = (ordered << np.uint64(1)) | (labels[part] > 0.5)
-    keys.sort()
-    return keys
+METRICS: dict[str, Metric] = {
+    metric.name: metric for metric in (AUC, GAUC, LOGLOSS, NORMALIZED_ENTROPY, CALIBRATION, EXCESS_LOGLOSS)
+}
+COMPARED: tuple[Metric, ...] = tuple(metric for metric in METRICS.values() if metric.contributions)
+"""Those by which runs are compared, and averaged over seeds."""
 
 
-def _blocks_of_ties(keys: NDArray[np.uint64]) -> Iterator[NDArray[np.uint64]]:
-    """Consecutive parts of sorted keys; equal scores stay together."""
-    start = 0
-    while start < len(keys):
-        last = keys[min(start + BLOCK, len(keys)) - 1] | np.uint64(1)
-        stop = int(np.searchsorted(keys, last, side="right"))
-        yield keys[start:stop]
-        start = stop
+def measure(scored: Measurable) -> SplitMetrics:
+    """Every metric of one split, those that cannot be measured left out, and its number of rows."""
+    found: SplitMetrics = {"rows": scored.rows}
+    for metric in METRICS.values():
+        if metric.applies_to(scored) and (value := metric.value(scored)) is not None:
+            found[metric.name] = value
+    if scored.auc_error_bound is not None:
+        found["auc_error_bound"] = scored.auc_error_bound
+    return found
 
 
-def _count_ties(keys: NDArray[np.uint64]) -> Ties:
-    """Positives and negatives of each distinct score among sorted keys."""
-    score = keys >> np.uint64(1)
-    ends = np.append(np.flatnonzero(score[1:] != score[:-1]), len(keys) - 1)
-    positives = np.diff(np.cumsum(keys & np.uint64(1), dtype=np.int64)[ends], prepend=0)
-    return positives, np.diff(ends, prepend=-1) - positives
+def summed(*, has_probability: bool) -> tuple[PerExample, ...]:
+    """The values of examples that all metrics together need sums of."""
+    wanted = (metric for metric in METRICS.values() if has_probability or "probability" not in metric.needs)
+    return tuple(dict.fromkeys(per_example for metric in wanted for per_example in metric.means))
 
 
-def sigmoid(logits: Floats) -> NDArray[np.float64]:
-    """(rows,) probabilities, stable for any finite logit."""
-    return np.exp(-np.logaddexp(0, -logits.astype(np.float64)))
+def in_brief(metrics: SplitMetrics) -> str:
+    """`auc 0.70000 logloss 0.50000`, for logs."""
+    shown = (metric for metric in (AUC, GAUC, LOGLOSS) if metric.name in metrics)
+    return " ".join(f"{metric.name} {metric.text(metrics[metric.name])}" for metric in shown)

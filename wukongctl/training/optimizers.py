@@ -1,6 +1,6 @@
-"""One optimiser for dense weights, one for the embedding tables.
+"""One optimizer for dense weights, one for the embedding tables.
 
-The row-wise optimisers here update only the rows that a batch used, once each, from the sum of their
+The row-wise optimizers here update only the rows that a batch used, once each, from the sum of their
 gradients: a step costs what the batch costs, however large the table.
 """
 
@@ -23,7 +23,7 @@ GroupOptions = dict[str, Any]
 
 
 class RowOptimizer(Optimizer):
-    """Base of optimisers on sparse gradients: finds the rows, sums their gradients, writes them back.
+    """Base of optimizers on sparse gradients: finds the rows, sums their gradients, writes them back.
 
     With `l2`, λ/2 ‖w‖² of every row that the batch used is part of the loss; other rows do not shrink.
     Tables in bfloat16 are updated in float32 and rounded stochastically: rounding to nearest would drop
@@ -170,7 +170,7 @@ def build(spec: OptimizerSpec, model: Model) -> dict[str, Optimizer]:
 
 
 def dense(spec: OptimizerSpec, model: Model) -> Optimizer:
-    """The optimiser of all parameters but those of tables."""
+    """The optimizer of all parameters but those of tables."""
     of_tables = {id(table) for table in embedding_tables(model)}
     return _adam([weight for weight in model.parameters() if id(weight) not in of_tables], spec.dense)
 

@@ -38,7 +38,7 @@ class ParallelModel:
             return
         if recipe.accumulate > 1:
             raise UsageError(
-                "`accumulate` is for one process; several already take a batch in pieces",
+                "`accumulate` needs a single process: several already split each batch",
                 hint="add `--set accumulate=1`",
             )
         plan, embedding = recipe.distributed.embeddings, recipe.optimizer.embedding
@@ -70,7 +70,7 @@ class ParallelModel:
 
 
 def whole_optimizer(optimizer: Any) -> State:
-    """An optimiser's state with nothing sharded."""
+    """An optimizer's state with nothing sharded."""
     state = optimizer.state_dict()
     entries = {
         index: {key: _whole(value) for key, value in entry.items()} for index, entry in state["state"].items()

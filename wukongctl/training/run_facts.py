@@ -9,6 +9,7 @@ from wukongctl.config.dataset import SplitName
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.manifest import Manifest, Split
 from wukongctl.data.statistics import Statistics
+from wukongctl.training.metrics import METRICS
 from wukongctl.training.run_record import RunResult, SplitMetrics
 
 MetricsLine = Mapping[str, Any]
@@ -47,10 +48,9 @@ class RunFacts:
 
     @property
     def improves(self) -> bool:
-        """Whether the last evaluation is the best one."""
+        """Whether the last validation is the best one."""
         values = [seen.value for seen in self.validations]
-        best = max if self.recipe.early_stopping.metric == "auc" else min
-        return bool(values) and values[-1] == best(values)
+        return bool(values) and values[-1] == METRICS[self.recipe.early_stopping.metric].best(values)
 
     @property
     def held_out(self) -> list[SplitName]:

@@ -15,7 +15,7 @@ from wukongctl.errors import UsageError
 
 FORMAT_VERSION = 1
 INFO, RESULT = "run.json", "result.json"
-OTHER_VERSION = "use the wukongctl that wrote it, or train again"
+OTHER_VERSION = "use the version of wukongctl that wrote it, or train again"
 
 Gflop = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -184,7 +184,7 @@ def parse_info(text: str, path: Path) -> RunInfo:
     version = _parse(_Versioned, text, path).format_version
     if version != FORMAT_VERSION:
         raise UsageError(
-            f"`{path.parent}` has run format {version}, this wukongctl reads {FORMAT_VERSION}",
+            f"`{path.parent}` has run format {version}; this version of wukongctl reads {FORMAT_VERSION}",
             hint=OTHER_VERSION,
         )
     return _parse(RunInfo, text, path)

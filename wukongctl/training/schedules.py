@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from wukongctl.config.training import EarlyStopping, ScheduleSpec
+from wukongctl.training.metrics import METRICS
 
 
 def factor(spec: ScheduleSpec, step: int, total_steps: int, plateau: float = 1.0) -> float:
@@ -26,7 +27,7 @@ def factor(spec: ScheduleSpec, step: int, total_steps: int, plateau: float = 1.0
 
 @dataclass
 class Watch:
-    """Follows one validation metric: the best value, and how long it has not improved."""
+    """Tracks one validation metric: the best value, and how long it has not improved."""
 
     best: float | None = None
     best_step: int = 0
@@ -35,9 +36,8 @@ class Watch:
 
     def update(self, value: float, step: int, stopping: EarlyStopping, schedule: ScheduleSpec) -> bool:
         """Take in one evaluation; True when it is the best so far."""
-        higher_is_better = stopping.metric == "auc"
-        gain = 0.0 if self.best is None else (value - self.best) * (1 if higher_is_better else -1)
-        if self.best is None or gain > stopping.min_delta:
+        metric = METRICS[stopping.metric]
+        if self.best is None or metric.gain(self.best, value) > stopping.min_delta:
             self.best, self.best_step, self.stale = value, step, 0
             return True
         self.stale += 1

@@ -30,7 +30,7 @@ class ShardedTable(nn.Module):
     """(B, C) rows → (B, C, D), as `nn.Embedding` would, from tables that lie on several processes.
 
     `starts` are the first rows of the tables in the one they replace, `columns` the table of each id
-    column. Parameters are hidden from torch: they belong neither to DDP nor to the dense optimiser.
+    column. Parameters are hidden from torch: they belong neither to DDP nor to the dense optimizer.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class ShardedTable(nn.Module):
 
 
 class ShardedRowwiseAdagrad:
-    """The embedding optimiser of sharded tables; its state is that of `optimizers.RowwiseAdagrad`."""
+    """The embedding optimizer of sharded tables; its state is that of `optimizers.RowwiseAdagrad`."""
 
     def __init__(self, tables: list[ShardedTable], spec: RowwiseAdagradSpec) -> None:
         self.tables = tables

@@ -15,8 +15,10 @@ from wukongctl.errors import UsageError, WukongError
 from wukongctl.models.counts import Counts
 from wukongctl.training import distributed, gbdt, hardware, selfcheck, trees
 from wukongctl.training.distributed import World
+from wukongctl.training.groups import require_group
 from wukongctl.training.hardware import Execution
 from wukongctl.training.loop import Trainer, TrainingProgress
+from wukongctl.training.metrics import METRICS
 from wukongctl.training.provenance import describe
 from wukongctl.training.run_folder import IDENTITY_KEYS, NUMERIC_KEYS, RESUME_KEYS, RunFolder
 from wukongctl.training.run_record import RunInfo, RunResult
@@ -105,6 +107,7 @@ def _train(
     execution.apply()
     manifest = manifests.read(dataset)
     _require_watchable(recipe, manifest)
+    require_group(recipe, manifest)
     trainer = _trainer(
         recipe, manifest, dataset, folder, execution, world, track, report, skip_test=skip_test
     )
@@ -139,14 +142,14 @@ def _train(
 
 
 def _require_watchable(recipe: TrainingSpec, manifest: Manifest) -> None:
-    """UsageError where the AUC of a validation split of one class is to be watched: there is none."""
-    valid = manifest.splits.get("valid")
-    if valid is None or valid.has_both_classes or recipe.early_stopping.metric != "auc":
+    """UsageError where a metric that needs both classes is watched on a validation split of one class."""
+    valid, metric = manifest.splits.get("valid"), METRICS[recipe.early_stopping.metric]
+    if valid is None or valid.has_both_classes or "both classes" not in metric.needs:
         return
     label = int(valid.positives > 0)
     raise UsageError(
         f"every label in `valid` of `{manifest.dataset}` is {label} ({valid.rows:,} rows): there is no "
-        "AUC for `early_stopping` to watch",
+        f"{metric.title} for `early_stopping` to watch",
         hint="watch the loss, `--set early_stopping.metric=logloss`; or give the dataset's `split` another "
         "ratio, key or rule, and prepare it with `--force`",
     )

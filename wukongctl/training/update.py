@@ -28,7 +28,7 @@ no precompiled headers, which cost more than they save until the fourth model.""
 
 
 class Update:
-    """Forward, backward, optimisers. Weights, logits, loss and optimisers are float32 in any precision."""
+    """Forward, backward, optimizers. Weights, logits, loss and optimizers are float32 in any precision."""
 
     def __init__(self, recipe: TrainingSpec, model: ParallelModel, execution: Execution) -> None:
         self.model, self.world, self.execution = model.model, model.world, execution
@@ -68,7 +68,7 @@ class Update:
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """State of the optimisers, by name."""
+        """State of the optimizers, by name."""
         return {name: whole_optimizer(optimizer) for name, optimizer in self.optimizers.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

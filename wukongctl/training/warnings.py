@@ -14,6 +14,7 @@ from wukongctl.config.dataset import SplitName
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.manifest import Manifest, Split
 from wukongctl.data.statistics import LEAK_AUC
+from wukongctl.training.auc import Z95
 from wukongctl.training.hints import (
     FEW_UPDATES,
     listed,
@@ -24,7 +25,7 @@ from wukongctl.training.hints import (
     show,
     slower,
 )
-from wukongctl.training.metrics import Z95
+from wukongctl.training.metrics import METRICS
 from wukongctl.training.run_facts import RunFacts, gather
 from wukongctl.training.run_folder import RunFolder
 from wukongctl.training.run_record import RunResult, RunWarning
@@ -357,10 +358,12 @@ def _jumps(unknown: Mapping[SplitName, float]) -> bool:
 
 
 def _change(facts: RunFacts, before: float, after: float) -> float:
-    """How much better `after` is: in AUC, or as a share of the LogLoss."""
-    if facts.recipe.early_stopping.metric == "auc":
-        return after - before
-    return (before - after) / before if before else 0.0
+    """How much better `after` is: absolute for AUC, where higher is better, and relative for LogLoss."""
+    metric = METRICS[facts.recipe.early_stopping.metric]
+    gain = metric.gain(before, after)
+    if metric.higher_is_better:
+        return gain
+    return gain / before if before else 0.0
 
 
 def _worth(facts: RunFacts) -> float:
@@ -369,9 +372,8 @@ def _worth(facts: RunFacts) -> float:
 
 def _best(facts: RunFacts) -> int | None:
     """Where the best evaluation stands, the first of equals."""
-    sign = 1 if facts.recipe.early_stopping.metric == "auc" else -1
-    values = [sign * each.value for each in facts.validations]
-    return values.index(max(values)) if values else None
+    values = [each.value for each in facts.validations]
+    return METRICS[facts.recipe.early_stopping.metric].index_of_best(values) if values else None
 
 
 def _calibration(facts: RunFacts, name: SplitName) -> float | None:

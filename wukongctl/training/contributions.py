@@ -1,0 +1,67 @@
+"""What each example adds to a metric of one run, so that two runs can be compared on the same rows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wukongctl.training.auc import group_areas
+from wukongctl.training.scores import PerExample, Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Contributions:
+    """Contributions to a metric of one run: the metric is the weighted sum of the parts' means.
+
+    A mean over examples has one part, the value of every row. AUC has two (DeLong et al. 1988,
+    doi:10.2307/2531595), each with weight 1/2: for each positive the fraction of negatives ranked below it,
+    and for each negative the fraction of positives ranked above it. Their variances give DeLong's variance.
+    gAUC has one part, a value of every group.
+    """
+
+    parts: tuple[NDArray[np.float64], ...]
+    weights: tuple[float, ...]
+
+    @property
+    def value(self) -> float:
+        """The metric."""
+        return float(sum(w * part.mean() for w, part in zip(self.weights, self.parts, strict=True)))
+
+
+def auc_contributions(scores: Scores) -> Contributions | None:
+    """None when a class is absent.
+
+    O(rows log rows) by ranks (Sun and Xu 2014, doi:10.1109/LSP.2014.2337313).
+    """
+    from scipy.stats import rankdata  # slow to import
+
+    positive = scores.labels > 0.5
+    positives, negatives = int(positive.sum()), int((~positive).sum())
+    if positives == 0 or negatives == 0:
+        return None
+    ranks = rankdata(scores.logits)
+    beaten = (ranks[positive] - rankdata(scores.logits[positive])) / negatives
+    beating = 1 - (ranks[~positive] - rankdata(scores.logits[~positive])) / positives
+    return Contributions((beaten, beating), (0.5, 0.5))
+
+
+def gauc_contributions(scores: Scores) -> Contributions | None:
+    """None without groups, or when none of them has both classes.
+
+    gAUC is a ratio of two sums over groups. The value of a group is that ratio and its own influence on it,
+    rows x (its AUC - gAUC) / mean rows: the mean is the gAUC, and the variance of a mean over groups is that
+    of the linearized ratio. Groups are what is sampled, so rows of one group may depend on each other.
+    """
+    if scores.groups is None:
+        return None
+    areas, rows = group_areas(scores.logits, scores.labels, scores.groups)
+    if not len(areas):
+        return None
+    whole = float(np.average(areas, weights=rows))
+    return Contributions((whole + rows * (areas - whole) / rows.mean(),), (1.0,))
+
+
+def mean_contributions(per_example: PerExample) -> Callable[[Scores], Contributions]:
+    """Those of a mean of values."""
+    return lambda scores: Contributions((scores.values(per_example),), (1.0,))
