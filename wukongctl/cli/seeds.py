@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from wukongctl.cli.output import Output
 from wukongctl.cli.run_recipe import run_recipe, summary_of
+from wukongctl.cli.run_warnings import warn_of
 from wukongctl.cli.sources import RecipeSource
-from wukongctl.cli.warned import warn_of
 
 if TYPE_CHECKING:
     from rich.console import Console

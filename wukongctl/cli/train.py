@@ -10,7 +10,7 @@ import click
 from wukongctl.cli import options
 from wukongctl.cli.output import Output
 from wukongctl.cli.run_recipe import run_recipe, show, summary_of
-from wukongctl.cli.warned import warn_of
+from wukongctl.cli.run_warnings import warn_of
 
 if TYPE_CHECKING:
     from rich.console import Console
