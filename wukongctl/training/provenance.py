@@ -28,7 +28,8 @@ from wukongctl.training.run_record import (
 )
 
 PACKAGE = Path(wukongctl.__file__).parent
-TRAINING = "wukongctl.training.train"
+STEPS = ("wukongctl.config.completion", "wukongctl.data.prepare", "wukongctl.training.train")
+"""What makes a number of a recipe: its keys are completed, its data prepared, its model trained."""
 PACKAGES = ("torch", "numpy", "pyarrow", "duckdb")
 
 
@@ -94,27 +95,31 @@ def _versions(packages: tuple[str, ...]) -> dict[str, str]:
 
 @cache
 def code_digest(package: Path = PACKAGE) -> str:
-    """Hash of the source that decides a run's numbers: every module of ours that training imports."""
+    """Hash of the source that decides a run's numbers: every module of ours that `STEPS` import.
+
+    That leaves out commands, reports, exports and the drafting of recipes.
+    """
     digest = hashlib.sha256()
-    for path in imported_files(package, TRAINING):
+    for path in imported_files(package, *STEPS):
         name = path.relative_to(package).as_posix()
         digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
-def imported_files(package: Path, module: str) -> list[Path]:
-    """The file of a module and those that it imports from its package, at any depth, in order.
+def imported_files(package: Path, *modules: str) -> list[Path]:
+    """The files of modules and of those that they import from their package, at any depth, in order.
 
-    Imports for type checkers alone do not count.
+    With a module come the packages around it; imports for type checkers alone do not count.
     """
     found: set[Path] = set()
-    waiting = [module]
+    waiting = [*modules]
     while waiting:
-        path = _file(package, waiting.pop())
+        module = waiting.pop()
+        path = _file(package, module)
         if path is None or path in found:
             continue
         found.add(path)
-        waiting += _imports(ast.parse(path.read_bytes()), package.name)
+        waiting += [*_imports(ast.parse(path.read_bytes()), package.name), module.rpartition(".")[0]]
     return sorted(found)
 
 
