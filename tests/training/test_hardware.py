@@ -35,7 +35,7 @@ def test_with_a_gpu_one_process_takes_it_and_several_do_not() -> None:
     assert hardware.execution(recipe(device="cuda")).device == torch.device("cuda", 1)
     assert hardware.execution(recipe(device="cpu")).device == hardware.CPU
     assert hardware.execution(recipe(), processes=2).device == hardware.CPU
-    with pytest.raises(UsageError, match="several processes"):
+    with pytest.raises(UsageError, match="multi-process training runs on CPU only"):
         hardware.execution(recipe(device="cuda"), processes=2)
 
 
