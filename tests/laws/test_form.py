@@ -26,9 +26,6 @@ class Exponential(Form):
     def basis(self, x: Array, c: float | Array) -> Array:
         return np.exp(-c * x)
 
-    def decay(self, x: Array, c: float) -> Array:
-        return x
-
 
 X = np.repeat(np.linspace(0.2, 4.0, 8), 3)
 TRUE = {"E": 0.4, "A": 0.1, "c": 0.7}
@@ -50,6 +47,7 @@ def test_decay_is_minus_the_logarithmic_derivative(form: Form) -> None:
     x, c, step = np.array([0.3, 1.0, 7.0]), 0.4, 1e-6
     numeric = -(np.log(form.basis(x, c + step)) - np.log(form.basis(x, c - step))) / (2 * step)
     assert form.decay(x, c) == pytest.approx(numeric, abs=1e-8)
+    assert Form.decay(form, x, c) == pytest.approx(form.decay(x, c), abs=1e-8)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from wukongctl.training import metrics
-from wukongctl.training.auc import BLOCK, auc, auc_interval, gauc, group_areas
+from wukongctl.training.auc import BLOCK, auc, gauc, group_areas, placements
 from wukongctl.training.contributions import gauc_contributions
 from wukongctl.training.metrics import AUC, COMPARED, LOGLOSS, METRICS, Metric, summed
 from wukongctl.training.run_record import SplitMetrics
@@ -104,7 +104,7 @@ def test_streamed_metrics_are_those_of_all_scores() -> None:
     for metric, tolerance in ((AUC, {"abs": 1e-6}), (LOGLOSS, {"rel": 1e-12})):
         assert metric.interval is not None
         assert metric.interval(sums) == pytest.approx(metric.interval(everything), **tolerance)
-    assert AUC.interval(everything) == auc_interval(logits, labels)
+    assert AUC.interval(everything) == placements(logits, labels).interval()
 
 
 def test_streamed_scores_may_be_anything_and_of_one_class() -> None:
@@ -153,7 +153,7 @@ def test_the_auc_interval_is_delongs() -> None:
     positives, negatives = scores[labels == 1], scores[labels == 0]
     kernel = (positives[:, None] > negatives) + 0.5 * (positives[:, None] == negatives)
     variance = kernel.mean(1).var(ddof=1) / len(positives) + kernel.mean(0).var(ddof=1) / len(negatives)
-    low, high = auc_interval(scores, labels)
+    low, high = placements(scores, labels).interval()
     assert (low + high) / 2 == pytest.approx(kernel.mean(), abs=1e-12)
     assert high - low == pytest.approx(2 * 1.959963985 * variance**0.5, rel=1e-8)
 
@@ -166,7 +166,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     for seed in range(300):
         logits, labels = sample(500, seed)
         for index, ((low, high), truth) in enumerate([
-            (auc_interval(logits, labels), true_auc),
+            (placements(logits, labels).interval(), true_auc),
             (Scores(logits, labels).mean_interval(losses), true_loss),
         ]):  # fmt: skip
             hits[index] += low <= truth <= high

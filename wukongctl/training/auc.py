@@ -48,11 +48,6 @@ def group_areas(
     return (sums[mixed] - p * (p + 1) / 2) / (p * n), sizes[mixed]
 
 
-def auc_interval(scores: Floats, labels: Floats) -> tuple[float, float]:
-    """95 % interval of the AUC by DeLong's variance (doi:10.2307/2531595), clipped to [0, 1]."""
-    return placements(scores, labels).interval()
-
-
 @dataclass(frozen=True)
 class Placements:
     """The share of the other class that each example beats, ties counted half: mean and variance by class."""
@@ -91,7 +86,7 @@ class Placements:
         )
 
     def interval(self) -> tuple[float, float]:
-        """95 % interval by DeLong's variance."""
+        """95 % interval by DeLong's variance (doi:10.2307/2531595), clipped to [0, 1]."""
         variance = self.positive_variance / self.positives + self.negative_variance / self.negatives
         half = Z95 * variance**0.5
         return max(0.0, self.auc - half), min(1.0, self.auc + half)

@@ -216,7 +216,7 @@ class _Drafting:
 
     def _without_group(self, roles: Sequence[Role], name: str) -> list[Role]:
         """What is in one split only cannot be learned for another, unless it is the only feature."""
-        why = "each of them is in one split only, so nothing learned of it helps in another"
+        why = "each of them is in one split only, so nothing learned from it helps in another"
         rest = [role for role in roles if role.kind != "left out" and role.column.name != name]
         return [
             role._replace(kind="left out", note=why) if rest and role.column.name == name else role

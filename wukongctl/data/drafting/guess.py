@@ -212,7 +212,7 @@ def _repeats_too_little(column: Column) -> str | None:
         return None
     code = not column.is_number or is_code(column)
     if _is_nearly_unique(column) and code and not _is_id_in_few_rows(column):
-        return f"nearly every row has another value, so nothing can be learned of it{_mixed(column)}"
+        return f"nearly every row has another value, so nothing can be learned from it{_mixed(column)}"
     if column.length > FREE_TEXT and column.distinct > 0.5 * column.rows:
         return "free text"
     return None

@@ -84,7 +84,7 @@ def describe(engine: Engine, path: Path, name: str) -> Table:
     controls = CONTROLS.findall(start)
     is_text = encodings.of_start(start) is not None or len(set(controls)) < LEAST_CONTROLS
     if not is_text and not start.startswith(b"PAR1") and len(controls) > CONTROL_SHARE * len(start):
-        raise UsageError(f"`{path}` is not a table: it holds bytes that are no text", hint=SAVE)
+        raise UsageError(f"`{path}` is not a table: it holds bytes that are not text", hint=SAVE)
     if start.startswith(b"PAR1"):
         return _typed(engine, f"read_parquet('{{{name}}}')")
     if start.lstrip()[:1] in (b"{", b"[") and ".csv" not in path.suffixes:
