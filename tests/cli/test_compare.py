@@ -93,7 +93,7 @@ def test_one_recipe_is_a_board_of_one_row(wukong: Wukong, runs: list[str], tmp_p
     shown = wukong("compare", runs[0], runs[1])
     assert shown.code == 0
     assert re.search(r"wukong +2 .*±", shown.out)
-    assert "nothing to compare it with" in shown.out
+    assert "Only one recipe: nothing to compare" in shown.out
     assert "minus" not in shown.out
     (model,) = wukong("compare", runs[0], "--json").json["models"]
     assert (model["differences"], model["metrics"]["auc"]["n"]) == ({}, 1)
@@ -152,14 +152,14 @@ def test_a_run_given_twice_is_told(wukong: Wukong, runs: list[str], tmp_path: Pa
     shutil.copytree(tmp_path / runs[0], copy)
     plain = wukong("compare", *runs, "--json").json
     found = wukong("compare", *runs, copy)
-    assert found.err == f"left out `{copy}`: the recipe and seed of `{runs[0]}`\n"
+    assert found.err == f"left out `{copy}`: same recipe and seed as `{runs[0]}`\n"
     board = wukong("compare", *runs, copy, "--json").json
     assert board == plain | {"repeated": [{"run": str(copy), "of": runs[0], "same_result": True}]}
     result = copy / "result.json"
     measured = json.loads(result.read_text())
     measured["metrics"]["test"]["auc"] += 1e-9
     result.write_text(json.dumps(measured))
-    assert wukong("compare", *runs, copy).err.endswith("`, with another result\n")
+    assert wukong("compare", *runs, copy).err.endswith("`, with a different result\n")
     described = copy / "run.json"
     described.write_text(described.read_text().replace('"fingerprint": "', '"fingerprint": "0'))
     other = wukong("compare", *runs, copy)

@@ -96,7 +96,7 @@ def test_show_tells_of_features_sources_and_notes(
     monkeypatch.setenv("COLUMNS", "80")
     shown = wukong("datasets", "show", "clicks")
     assert shown.code == 0
-    rates, shapes = shown.out.split("values of train")
+    rates, shapes = shown.out.split("train values")
     counted = {words[0]: words for line in rates.splitlines() if (words := line.split())}
     lines = {words[0]: words for line in shapes.splitlines() if (words := line.split())}
     rows = wukong("datasets", "show", "clicks", "--json").json["manifest"]["splits"]["train"]["rows"]
@@ -106,7 +106,7 @@ def test_show_tells_of_features_sources_and_notes(
     assert lines["price"][1].startswith("numeric")
     assert any(bar in shown.out for bar in "▁▂▃▄▅▆▇█")
     assert "md5" in shown.out
-    assert "nothing is published to check against" in shown.out
+    assert "no published checksums or counts" in shown.out
     content = wukong("datasets", "show", "clicks", "--json").json
     assert content["manifest"]["statistics"]["features"]["user"]["values"] == 7
     assert content["recipe"]["name"] == "clicks"
@@ -122,7 +122,7 @@ def test_show_reads_manifests_without_statistics(wukong: Wukong, clicks: Path) -
 
 def test_show_of_what_is_not_prepared(wukong: Wukong) -> None:
     shown = wukong("datasets", "show", "frappe")
-    assert "licence: research use" in shown.out
+    assert "license: research use" in shown.out
     assert "run `wukongctl prepare frappe`" in shown.out
     assert wukong("datasets", "show", "frapp").code == 2
 
@@ -186,7 +186,7 @@ features: [{{type: categorical, columns: [user]}}]
             assert ("downloading `clicks.csv`, 0.0 MB" in err) == said
         assert len(server.requests) == 2
         failed = wukong("prepare", "./mine.yaml", "--refresh", "--source", ".")
-        assert (failed.code, "`--source` and `--refresh` exclude each other" in failed.err) == (2, True)
+        assert (failed.code, "`--source` cannot be used with `--refresh`" in failed.err) == (2, True)
 
 
 def said_until_it_waits(folder: Path) -> str:

@@ -84,7 +84,7 @@ def test_flops_says_when_a_rule_would_choose_another_size(
     (tmp_path / "two.yaml").write_text(TWO_LINES.replace("tiny", "frappe").replace("wukong", "mlp"))
     assert wukong("flops", "two.yaml").err == ""
     monkeypatch.setattr(defaults, "WIDTH", 8)
-    assert "leaves `model.width` to the rules" in wukong("flops", "two.yaml").err
+    assert "omits `model.width`" in wukong("flops", "two.yaml").err
 
 
 def test_a_first_recipe_says_every_choice_and_why(wukong: Wukong, dataset: Path) -> None:
@@ -115,10 +115,10 @@ def test_an_opponent_without_rules_is_trained_the_same_way(
         ((), "give a recipe, or a prepared dataset and a model"),
         (("--data", "tiny"), "`--data` without a recipe needs `--model`"),
         (("--model", "mlp"), "`--model` without a recipe needs `--data NAME`"),
-        (("--data", "data", "--model", "mlp"), "`data` holds prepared datasets and is none itself"),
-        (("mine.yaml", "--model", "mlp"), "`--model` goes with `--data NAME`"),
-        (("mine.yaml", "--data", "data/tiny"), "`data/tiny` is one prepared dataset"),
-        (("mine.yaml", "--data", "tiny"), "`tiny` is one prepared dataset"),
+        (("--data", "data", "--model", "mlp"), "`data` is a folder of prepared datasets"),
+        (("mine.yaml", "--model", "mlp"), "`--model` cannot be used with a recipe"),
+        (("mine.yaml", "--data", "data/tiny"), "`data/tiny` is a prepared dataset"),
+        (("mine.yaml", "--data", "tiny"), "`tiny` is a prepared dataset"),
         (("--data", "tiny", "--model", "mpl"), "--data tiny --model mpl: `model.name` is `mpl`"),
     ],
 )

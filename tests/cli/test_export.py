@@ -70,7 +70,7 @@ def test_an_export_of_a_bfloat16_run_says_that_it_computes_in_float32(
     described["execution"]["precision"] = "bfloat16"
     (tmp_path / run / "run.json").write_text(json.dumps(described))
     shown = wukong("export", run).out
-    assert "computes in float32; the run was trained in bfloat16" in shown
+    assert "exported in float32; the run was trained in bfloat16" in shown
 
 
 def test_folders_that_are_not_there_are_mistakes(wukong: Wukong, tmp_path: Path) -> None:

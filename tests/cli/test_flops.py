@@ -106,7 +106,7 @@ def test_a_matrix_too_large_to_count_is_said(wukong: Wukong, tmp_path: Path) -> 
 @pytest.mark.parametrize("budget", ["gflop=0", "gflop=much", "flop=2"])
 def test_solve_refuses_what_is_no_budget(wukong: Wukong, budget: str) -> None:
     result = wukong("flops", "frappe/wukong", "--solve", budget)
-    assert (result.code, f"`--solve {budget}` is no positive budget" in result.err) == (2, True)
+    assert (result.code, f"`--solve {budget}` is not a positive budget" in result.err) == (2, True)
 
 
 def test_solve_prints_a_recipe_that_runs(wukong: Wukong, tmp_path: Path) -> None:

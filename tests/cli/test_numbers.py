@@ -89,7 +89,7 @@ def test_flops_count_as_many_bins_as_allowed_and_say_so(wukong: Wukong, folder: 
     before = wukong("flops", "mine.yaml", "--json")
     assert before.code == 0
     shown = wukong("flops", "mine.yaml")
-    said = "counted with as many bins as its recipe allows for `sb` (9), `p` (9)"
+    said = "counted with the maximum number of bins of `sb` (9), `p` (9)"
     assert said in shown.err
     assert "unknown" in shown.out  # how many buckets `log2` has
     assert before.json[0]["macs"] == before.json[0]["traced_macs"]

@@ -99,7 +99,7 @@ def test_the_result_never_takes_the_place_of_an_input(
     for given, out in [("new.csv", "./new.csv"), ("new.csv", "link.csv"), ("link.csv", "hard.csv")]:
         result = wukong("predict", run, given, "--out", out)
         assert result.code == 2
-        assert "would overwrite its own input" in result.err
+        assert "would overwrite an input" in result.err
     assert Path("new.csv").read_bytes() == before
 
 

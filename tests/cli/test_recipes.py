@@ -47,7 +47,7 @@ def test_copy_show_and_check_one(wukong: Wukong, tmp_path: Path) -> None:
     assert wukong("recipes", "show", "mine.yaml").out == (tmp_path / "mine.yaml").read_text()
     again = wukong("recipes", "cp", "quickstart/wukong-1", "mine.yaml")
     assert again.code == 2
-    assert "exists already" in again.err
+    assert "already exists" in again.err
 
 
 def test_the_schema_describes_the_keys(wukong: Wukong) -> None:

@@ -184,15 +184,15 @@ def test_a_study_of_data_alone_shows_its_laws(wukong: Wukong, tmp_path: Path) ->
 def test_confirm_needs_gates_and_comparable_runs(wukong: Wukong, tmp_path: Path, base: Path) -> None:
     worse = write(tmp_path / "worse.csv", ladder(np.random.default_rng(2), worse={1: 0.004}))
     idle = wukong("scale-report", "--points", worse, "--confirm", tmp_path)
-    assert (idle.code, "none were asked for" in idle.err) == (2, True)
+    assert (idle.code, "and there are no gates" in idle.err) == (2, True)
 
 
-def test_a_page_without_gates_says_that_it_checks_nothing(wukong: Wukong, tmp_path: Path) -> None:
+def test_check_file_without_gates_warns(wukong: Wukong, tmp_path: Path) -> None:
     points = write(tmp_path / "p.csv", ladder(np.random.default_rng(2)))
     (tmp_path / "page.json").write_text("{}")
     shown = wukong("scale-report", "--points", points, "--check", tmp_path / "page.json")
     assert shown.code == 0
-    assert "names no gates: nothing was checked" in shown.err
+    assert "has no gates: nothing was checked" in shown.err
 
 
 def test_form_takes_every_form() -> None:

@@ -58,7 +58,7 @@ def test_runs_of_an_earlier_version_are_named_and_left_out(wukong: Wukong, sweep
     sweep.write_text("name: study\nladders: [{recipe: mine.yaml, sizes: [{batch_size: 400}]}]\n")
     edited = wukong("sweep", sweep)
     assert edited.code == 0
-    assert "`sweeps/study/runs` also holds 1 run of an earlier version of this sweep" in edited.err
+    assert "`sweeps/study/runs` also contains 1 run of an earlier version of this sweep" in edited.err
     assert "next: wukongctl scale-report sweeps/study\n" in edited.out
     listed = wukong("runs", "ls", "sweeps/study/runs", "--json").json
     assert len(listed) == 2

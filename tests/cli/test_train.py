@@ -32,7 +32,7 @@ def test_the_test_split_can_wait(wukong: Wukong, recipe: Path, tmp_path: Path) -
     assert written["seconds"] == left["seconds"]  # nothing was trained again
     assert "is already complete" in wukong("train", recipe).err
     refused = wukong("train", recipe, "--seeds", 2, "--skip-test")
-    assert (refused.code, "`--seeds` and `--skip-test` exclude each other" in refused.err) == (2, True)
+    assert (refused.code, "`--seeds` cannot be used with `--skip-test`" in refused.err) == (2, True)
 
 
 def test_train_writes_the_run_folder_and_its_json(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:

@@ -27,10 +27,10 @@ def test_a_dry_run_prints_the_space_and_the_budget_and_writes_nothing(
 ) -> None:
     shown = wukong("tune", recipe, "--dry-run", "--set", "model.layers=1")
     assert shown.code == 0
-    assert "optimizer.dense.lr             0.001                   0.0001..0.03 (log)" in shown.out
+    assert re.search(r"optimizer\.dense\.lr +0\.001 +0\.0001\.\.0\.03 \(log\)", shown.out)
     assert "model.layers" not in shown.out
     assert "30 trials for each recipe, chosen by valid auc; then 3 seeds of the best" in shown.out
-    assert "wukong: 2 evaluations a run, too few to prune by" in shown.out
+    assert "wukong: 2 evaluations a run, too few to prune" in shown.out
     plan = wukong("tune", recipe, "--dry-run", "--json", "--seconds", 60, "--seeds", 2).json
     assert (plan["sweep"], plan["trials"], plan["seconds"]) == ("tune-tiny-wukong", None, 60)
     assert plan["seeds"] == [0, 1]

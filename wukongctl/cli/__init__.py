@@ -11,34 +11,34 @@ from wukongctl.cli import output
 
 # The help lines stand here so that listing the commands imports none of their modules.
 COMMANDS: dict[str, tuple[str, str]] = {
-    "quickstart": ("quickstart", "Run the whole chain on an embedded dataset in under two minutes."),
+    "quickstart": ("quickstart", "Run the full pipeline on an embedded dataset in under two minutes."),
     "prepare": ("prepare", "Download, verify and build a dataset as Parquet."),
-    "train": ("train", "Train and evaluate a recipe, or resume it."),
-    "evaluate": ("evaluate", "Compute metrics of a finished run, with intervals."),
-    "compare": ("compare", "Rank runs, with paired differences."),
+    "train": ("train", "Train and evaluate a recipe; resumes an interrupted run."),
+    "evaluate": ("evaluate", "Compute metrics of a finished run, with confidence intervals."),
+    "compare": ("compare", "Rank runs, with paired tests."),
     "predict": ("predict", "Score new rows with a finished run."),
-    "bench": ("bench", "Measure where the time of a training step goes."),
+    "bench": ("bench", "Profile a training step."),
     "export": ("export", "Export a trained model."),
     "flops": ("flops", "Count FLOPs and parameters of a recipe; needs no data."),
-    "sweep": ("sweep", "Train a ladder of sizes, models and seeds."),
-    "tune": ("tune", "Search hyperparameters, with one budget per recipe."),
-    "scale-report": ("scale_report", "Fit and plot scaling curves of finished runs."),
+    "sweep": ("sweep", "Train a ladder of models, sizes and seeds."),
+    "tune": ("tune", "Tune hyperparameters, with the same budget for each recipe."),
+    "scale-report": ("scale_report", "Fit and plot scaling laws of finished runs."),
     "datasets": ("datasets", "List and show datasets, and draft recipes for your own."),
     "recipes": ("recipes", "Write, list, show, copy and check recipes."),
     "runs": ("runs", "List and show runs."),
 }
-"""Command → module of `wukongctl.cli`, which defines it under the same name, and its line in `--help`."""
+"""Command → module of `wukongctl.cli` that defines a command of the same name, and its line in `--help`."""
 
 
 class LazyGroup(click.Group):
-    """Imports a command's module when that command is asked for."""
+    """Imports the module of a command only when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Names in the order a newcomer needs them."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The command, its module imported only now."""
+        """Import and return the command."""
         return _command(cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
@@ -49,12 +49,12 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As Click does, but an unknown command is answered with the closest one."""
+        """As Click does, but suggest the closest name for an unknown command."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             from wukongctl.config.suggestions import did_you_mean
 
             hint = did_you_mean(args[0], COMMANDS)
-            raise click.UsageError(f"there is no command `{args[0]}`" + (f"; {hint}" if hint else ""), ctx)
+            raise click.UsageError(f"no such command `{args[0]}`" + (f"; {hint}" if hint else ""), ctx)
         return super().resolve_command(ctx, args)
 
 
@@ -72,16 +72,16 @@ def _command(name: str) -> click.Command | None:
 )
 @click.version_option(wukongctl.__version__, prog_name="wukongctl")
 def cli() -> None:
-    """From a public click log to a scaling law.
+    """From a click log to a scaling law.
 
     \b
-    raw files ──prepare──▶ Parquet ──train──▶ run folder ──scale-report──▶ law and picture
+    raw files ──prepare──▶ Parquet ──train──▶ run folder ──scale-report──▶ law and plot
     """
 
 
 def main() -> None:
-    """Run the command line and exit with the code that the outcome owns."""
-    # OpenMP threads that spin while waiting slow a step thirtyfold when another process wants the core.
+    """Run the command line and exit with its code."""
+    # Spinning OpenMP threads make a step thirty times slower when another process wants the core.
     # Read when torch is loaded, so it must be set before.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     output.catch_signals()

@@ -1,4 +1,4 @@
-"""`wukongctl bench`: where the time of a training step goes."""
+"""`wukongctl bench`: profile a training step."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ Examples:
 def bench(
     output: Output, recipe: str, overrides: tuple[str, ...], data: Path, steps: int, trace: Path | None
 ) -> None:
-    """Train some steps of RECIPE on its prepared dataset and time every phase; leaves no run folder."""
+    """Train a few steps of RECIPE on its prepared dataset and time each phase; writes no run folder."""
     from wukongctl.config.loading import locate_problems
     from wukongctl.data import recipes
     from wukongctl.training.bench import bench as measure

@@ -1,4 +1,4 @@
-"""`wukongctl compare`: a leaderboard of finished runs, with paired differences."""
+"""`wukongctl compare`: a leaderboard of finished runs, with paired tests."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,10 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
-@click.option("--split", type=click.Choice(["valid", "test"]), default="test", show_default=True)
+@click.option(
+    "--split", type=click.Choice(["valid", "test"]), default="test", show_default=True,
+    help="Split to compare on.",
+)  # fmt: skip
 @options.data
 @click.option(
     "--by", type=options.MetricName(), default="auc", show_default=True,
@@ -36,9 +39,9 @@ Examples:
 )  # fmt: skip
 @click.option(
     "--group", metavar="COLUMN",
-    help="Also compare the gAUC over the values of this categorical column.",
+    help="Also compare gAUC over the values of this categorical column.",
 )  # fmt: skip
-@click.option("--against", metavar="NAME", help="Row that the others are compared with; the best if absent.")
+@click.option("--against", metavar="NAME", help="Row to compare the others with; default: the best.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 @options.common
 def compare(
@@ -53,8 +56,8 @@ def compare(
 ) -> None:
     """Compare the finished runs in RUN..., run folders or folders of them, on the same held-out rows.
 
-    Runs that differ in the seed alone make one row. Intervals are 95 %, and know of the rows of the split
-    and of the seeds; verdicts (+ better, - worse, = undecided) are corrected for the number of rows.
+    Runs that differ only in their seed share a row. The 95 % intervals cover both examples and seeds;
+    verdicts (+ better, - worse, = undecided) are corrected for multiple comparisons.
     """
     from wukongctl.leaderboard.board import build, to_dict
 
@@ -70,11 +73,11 @@ def compare(
             progress=lambda done, total, name: bar.update("score", done, total, name),
         )
     for run in board.skipped:
-        why = {"diverged": "diverged", "pruned": "was pruned"}.get(run.status, "is not finished")
-        output.note(f"left out `{run.folder}`, which {why}")
+        reason = {"diverged": "diverged", "pruned": "was pruned"}.get(run.status, "is not finished")
+        output.note(f"left out `{run.folder}`, which {reason}")
     for one in board.repeated:
-        but = "" if one.same_result else ", with another result"
-        output.note(f"left out `{one.run}`: the recipe and seed of `{one.of}`{but}")
+        result = "" if one.same_result else ", with a different result"
+        output.note(f"left out `{one.run}`: same recipe and seed as `{one.of}`{result}")
     if markdown:
         output.result(to_dict(board), lambda console: console.out(_markdown(board), highlight=False))
     else:
@@ -153,28 +156,28 @@ def _differences(board: "Leaderboard") -> tuple[list[str], list[list[str]]]:
 
 
 def _namesakes(board: "Leaderboard") -> list[tuple[str, str]]:
-    """What tells recipes of the same name apart, as one would `--set` it; the first keys where it is much."""
-    told = []
+    """The keys that tell recipes of the same name apart, as for `--set`; at most MOST_KEYS of them."""
+    namesakes = []
     for recipe in (row.recipe for row in board.rows if row.recipe.settings):
         parts = [f"{key}={json.dumps(value)}" for key, value in recipe.settings.items()]
         more = [f"and {len(parts) - MOST_KEYS} more"] if len(parts) > MOST_KEYS else []
-        told.append((recipe.name, ", ".join(parts[:MOST_KEYS] + more)))
-    return told
+        namesakes.append((recipe.name, ", ".join(parts[:MOST_KEYS] + more)))
+    return namesakes
 
 
 def _warnings(board: "Leaderboard") -> list[tuple[str, str]]:
-    """What the runs warn of, the same once for all of them, and what to do."""
+    """The warnings of the runs, shared ones once, and their hints."""
     runs = sum(len(row.recipe.runs) for row in board.rows)
     return [(found.summary(runs), found.hint) for found in board.warnings]
 
 
 def _legend(board: "Leaderboard") -> str:
     if len(board.rows) == 1:
-        return "One recipe: nothing to compare it with."
+        return "Only one recipe: nothing to compare."
     single = any(len(row.recipe.runs) == 1 for row in board.rows)
     legend = "± after Δ: half a 95 % interval; + better, - worse, = undecided at 5 % after Holm."
-    alone = (
-        " A single seed is taken to vary as those of the other side do; where both have one, how training "
-        "varies is not in the interval."
+    note = (
+        " A recipe with one seed is assumed to vary as the other one does; if both have one, the interval "
+        "does not cover seeds."
     )
-    return legend + (alone if single else "")
+    return legend + (note if single else "")

@@ -1,4 +1,4 @@
-"""A dataset on the terminal: its terms, and what its manifest says of splits, features and sources."""
+"""Print a dataset: license and, from its manifest, splits, features and sources."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,16 +11,16 @@ NAMED_FILES = 6
 
 
 def show_recipe(console: "Console", recipe: Mapping[str, Any]) -> None:
-    """Name, terms and files, from a recipe as plain values."""
+    """Name, license and files, from a recipe as plain values."""
     console.print(f"{recipe['name']}: {recipe['description']}", soft_wrap=True)
     terms = recipe.get("license")
     lines = {
         "homepage": recipe.get("homepage"),
         "cite": recipe.get("citation"),
-        "licence": _terms(terms) if terms else None,
+        "license": _terms(terms) if terms else None,
         "files": _listed(recipe.get("files") or ()),
         "downloads": _listed(recipe.get("downloads") or ()),
-        "by hand": recipe.get("instructions"),
+        "manual download": recipe.get("instructions"),
     }
     for name, value in lines.items():
         if value:
@@ -41,7 +41,7 @@ def show_manifest(console: "Console", manifest: Mapping[str, Any]) -> None:
 
 
 def bars(counts: Iterable[int]) -> str:
-    """A histogram in one line of text; a blank is nothing, the lowest bar at least one."""
+    """A one-line histogram; zero is blank, any other count has a bar."""
     heights = list(counts)
     highest = max(heights, default=0)
     return "".join(" " if not n else BARS[(n * len(BARS) - 1) // highest] for n in heights)
@@ -72,7 +72,7 @@ def _splits(console: "Console", splits: Mapping[str, Any]) -> None:
 
 
 def _features(console: "Console", features: Iterable[Mapping[str, Any]], counted: Mapping[str, Any]) -> None:
-    """Two tables of one row per feature, rates and shapes: together they are too wide for a terminal."""
+    """Rates and distributions of the features, in two tables: one is too wide for a terminal."""
     from wukongctl.cli.tables import table
 
     if not counted:
@@ -82,8 +82,8 @@ def _features(console: "Console", features: Iterable[Mapping[str, Any]], counted
         console.print(plain)
         return
     splits = list(next(iter(counted.values()))["missing"])
-    rates = table("feature", "rows", "seen", "covered", "missing", *(f"OOV {s}" for s in splits), "AUC alone")
-    shapes = table("feature", "type", "values of train")
+    rates = table("feature", "rows", "seen", "covered", "missing", *(f"OOV {s}" for s in splits), "AUC")
+    shapes = table("feature", "type", "train values")
     shapes.columns[1].justify = shapes.columns[2].justify = "left"
     for feature, encoded in _with_encoded(features):
         found = counted[feature["name"]]
@@ -114,7 +114,7 @@ def _with_encoded(
 
 
 def _shape(found: Mapping[str, Any]) -> str:
-    """The histogram, and the ends of its scale: least and greatest number, or the most frequent value."""
+    """The histogram, with its most frequent value or its range."""
     drawn = bars(bar["count"] for bar in found["histogram"])
     if found["top"]:
         top = found["top"][0]
@@ -131,7 +131,7 @@ def _sources(console: "Console", sources: Iterable[Mapping[str, Any]]) -> None:
     shown.columns[2].justify = "left"
     for source in sources:
         kind = "sha256" if source["expected_sha256"] else "md5"
-        published = "holds" if source["verified"] else "differs" if source[f"expected_{kind}"] else "–"
+        published = "matches" if source["verified"] else "differs" if source[f"expected_{kind}"] else "–"
         shown.add_row(source["file"], f"{source['bytes']:,}", f"{kind} {source[kind]}", published)
     if shown.row_count:
         console.print(shown)
@@ -139,11 +139,11 @@ def _sources(console: "Console", sources: Iterable[Mapping[str, Any]]) -> None:
 
 def _verified(manifest: Mapping[str, Any]) -> str:
     if manifest["verified"] is None:
-        return "nothing is published to check against"
+        return "no published checksums or counts"
     if manifest["limit_rows"] and not manifest["verified"]:
         return f"counts NOT VERIFIED: only the first {manifest['limit_rows']:,} rows of each SELECT"
     return (
-        "every published checksum and count holds" if manifest["verified"] else "NOT VERIFIED: see the notes"
+        "all published checksums and counts match" if manifest["verified"] else "NOT VERIFIED: see the notes"
     )
 
 

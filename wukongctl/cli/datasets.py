@@ -1,4 +1,4 @@
-"""`wukongctl datasets`: what can be prepared, and what was."""
+"""`wukongctl datasets`: list and show datasets, draft recipes."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ def datasets() -> None:
 @options.data
 @options.common
 def ls(output: Output, data: Path) -> None:
-    """List the datasets that ship and those prepared in `--data`; a broken one does not hide the others."""
+    """List the shipped datasets and those prepared in `--data`."""
     from wukongctl.config import library
     from wukongctl.data import next_steps
 
@@ -51,15 +51,15 @@ def ls(output: Output, data: Path) -> None:
         shown.columns[3].justify = "left"
         for entry in found:
             rows = "–" if entry["rows"] is None else f"{entry['rows']:,}"
-            said = entry["problem"] or entry["description"]
-            shown.add_row(entry["name"], "yes" if entry["prepared"] else "–", rows, said)
+            text = entry["problem"] or entry["description"]
+            shown.add_row(entry["name"], "yes" if entry["prepared"] else "–", rows, text)
         console.print(shown)
 
     output.result(found, human)
 
 
 def _entry(name: str, data: Path, *, is_shipped: bool) -> dict[str, Any]:
-    """What is known of one dataset; what is wrong with it, if anything is."""
+    """One row of the list, with the problem of a dataset that cannot be read."""
     from wukongctl.config import library
     from wukongctl.config.dataset import DatasetSpec
     from wukongctl.config.loading import load
@@ -92,7 +92,7 @@ def _entry(name: str, data: Path, *, is_shipped: bool) -> dict[str, Any]:
 @options.data
 @options.common
 def show(output: Output, dataset: str, data: Path) -> None:
-    """Show DATASET: its terms and sources, and its splits, features and their statistics once prepared."""
+    """Show DATASET: its license and sources and, once prepared, its splits, features and statistics."""
     from wukongctl.cli.dataset_tables import show_manifest, show_recipe
     from wukongctl.config import library
     from wukongctl.config.dataset import DatasetSpec
@@ -100,7 +100,7 @@ def show(output: Output, dataset: str, data: Path) -> None:
     from wukongctl.data import manifest as manifests
     from wukongctl.data import next_steps, recipes
 
-    # A dataset of one's own has no recipe that could be found by name, but its manifest holds it.
+    # The recipe of a user's dataset cannot be found by name, but its manifest contains it.
     mine = dataset in next_steps.prepared(data) and dataset not in library.names("datasets")
     spec = None if mine else load(recipes.find_dataset(dataset, data), DatasetSpec)
     folder = data / (spec.name if spec is not None else dataset)
@@ -128,9 +128,12 @@ def show(output: Output, dataset: str, data: Path) -> None:
     "--positive", metavar="VALUE", multiple=True, help="Label value that counts as positive; repeatable."
 )
 @click.option(
-    "--join", metavar="FILE:KEY", multiple=True, help="Side table and its key (or KEY=KEY_THERE); repeatable."
+    "--join",
+    metavar="FILE:KEY",
+    multiple=True,
+    help="Table to join and its key (or KEY=ITS_KEY); repeatable.",
 )
-@click.option("--name", metavar="NAME", help="What to call the dataset; the file's name otherwise.")
+@click.option("--name", metavar="NAME", help="Name of the dataset; default: the file's name.")
 @options.common
 def init(
     output: Output,
@@ -140,7 +143,7 @@ def init(
     join: tuple[str, ...],
     name: str | None,
 ) -> None:
-    """Look at the table FILE (CSV, TSV, JSON or Parquet, also as .gz) and print a first recipe for it."""
+    """Inspect the table FILE (CSV, TSV, JSON or Parquet, or .gz of them) and print a recipe for it."""
     from wukongctl.data import next_steps, recipes
     from wukongctl.data.drafting.draft import draft
 
@@ -157,6 +160,6 @@ def init(
     for doubt in made.doubts:
         output.warn(doubt)
     if made.doubts:
-        output.note("correct the recipe where that is not what the data means")
+        output.note("edit the recipe where these guesses are wrong")
     target = f"{made.name}.yaml"
     output.note(f"save it as {target} in this folder, then run `wukongctl prepare ./{target}`")

@@ -22,17 +22,23 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--split", type=click.Choice(["train", "valid", "test"]), default="test", show_default=True)
+@click.option(
+    "--split",
+    type=click.Choice(["train", "valid", "test"]),
+    default="test",
+    show_default=True,
+    help="Split to evaluate.",
+)
 @options.data
 @click.option(
     "--predictions",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Also write one row per example as Parquet.",
+    help="Also write the predictions, one row per example, as Parquet.",
 )
 @click.option(
     "--group",
     metavar="COLUMN",
-    help="Also the gAUC over the values of this categorical column; default: the recipe's `group`.",
+    help="Also compute gAUC over the values of this categorical column; default: the recipe's `group`.",
 )
 @options.common
 def evaluate(
@@ -57,7 +63,7 @@ def evaluate(
                 shown.add_row(metric.title, metric.text(value), ends)
         console.print(shown)
         if "auc_error_bound" in found:
-            console.print(f"AUC within {found['auc_error_bound']:.1e} of the exact one: scores were binned")
+            console.print(f"AUC within {found['auc_error_bound']:.1e} of the exact value: scores were binned")
         if predictions is not None:
             console.print(f"predictions: {predictions}", soft_wrap=True)
 

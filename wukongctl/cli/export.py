@@ -1,4 +1,4 @@
-"""`wukongctl export`: a trained model that scores without wukongctl."""
+"""`wukongctl export`: export a trained model, to score without wukongctl."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,16 +23,16 @@ Examples:
 @click.argument("run", type=click.Path(path_type=Path))
 @options.data
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write; default: RUN/export."
+    "--out", type=click.Path(path_type=Path, file_okay=False), help="Output folder; default: RUN/export."
 )
-@click.option("--onnx", is_flag=True, help="Also as ONNX (extra `onnx`).")
+@click.option("--onnx", is_flag=True, help="Also export ONNX (needs the extra `onnx`).")
 @click.option("--force", is_flag=True, help="Replace an earlier export.")
 @options.common
 def export(output: Output, run: Path, data: Path, out: Path | None, onnx: bool, force: bool) -> None:
-    """Write the best weights of RUN as `model.pt2` (torch.export), with their vocabularies and signature.
+    """Write the best weights of RUN as `model.pt2` (torch.export), with vocabularies and signature.
 
-    A program takes ids and numbers; `signature.json` says how raw values become them. Each program is
-    loaded again and must give the run's own scores before anything appears in the folder.
+    The model takes ids and numbers; `signature.json` describes how to encode raw values. Each exported file
+    is loaded again and must reproduce the run's scores before the folder appears.
     """
     from wukongctl.training.export import export as export_run
 
@@ -46,7 +46,7 @@ def export(output: Output, run: Path, data: Path, out: Path | None, onnx: bool, 
                 f"{name}: same scores on {found['checked_rows']:,} rows, logits within {difference:.1e}"
             )
         if found["trained_in"] != found["precision"]:
-            console.print(f"computes in {found['precision']}; the run was trained in {found['trained_in']}")
+            console.print(f"exported in {found['precision']}; the run was trained in {found['trained_in']}")
         console.print(f"export: {found['path']}", soft_wrap=True)
 
     output.result(found, human)

@@ -1,4 +1,4 @@
-"""`wukongctl flops`: what a recipe costs, without data or memory."""
+"""`wukongctl flops`: FLOPs, parameters and memory of recipes, without data."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wukongctl.data.schema import Schema
 
 EXACT_WIDTH = 120
-"""Columns from which the tables have room for every digit and column."""
+"""Terminal width from which tables have every digit and column."""
 EXAMPLES = """\b
 Examples:
   wukongctl flops frappe/wukong frappe/dlrm
@@ -33,13 +33,13 @@ Examples:
 @options.data
 @click.option(
     "--mode", type=click.Choice(["train", "forward"]), default="train", show_default=True,
-    help="Which FLOPs the table shows and `--max-gflop` compares.",
+    help="FLOPs to show, and to compare with `--max-gflop`.",
 )  # fmt: skip
-@click.option("--by-module", is_flag=True, help="One row per part of the model.")
-@click.option("--max-gflop", type=float, help="Exit 3 when any recipe needs more GFLOP per example.")
-@click.option("--examples", type=float, metavar="N", help="Also the compute of training on N examples.")
+@click.option("--by-module", is_flag=True, help="Show one row per part of the model.")
+@click.option("--max-gflop", type=float, help="Exit with 3 if a recipe needs more GFLOP per example.")
+@click.option("--examples", type=float, metavar="N", help="Also show the compute of training on N examples.")
 @click.option(
-    "--solve", metavar="gflop=X", help="Print a recipe of X training GFLOP, grown from the Wukong in RECIPE."
+    "--solve", metavar="gflop=X", help="Print RECIPE, a Wukong, scaled to X training GFLOP per example."
 )
 @options.common
 def flops(
@@ -53,9 +53,9 @@ def flops(
     examples: float | None,
     solve: str | None,
 ) -> None:
-    """Count FLOPs per example, parameters and bytes of each RECIPE; FLOPs by formula and by tracing.
+    """Count FLOPs per example, parameters and bytes of each RECIPE; FLOPs by formula, checked by tracing.
 
-    Embedding parameters come from the prepared data where it exists, else from the dataset's recipe.
+    Embedding parameters come from the prepared dataset if there is one, otherwise from its recipe.
     """
     from dataclasses import replace
 
@@ -73,8 +73,8 @@ def flops(
     for recipe, path in paths.items():
         if keys := training.sizes_unknown(path, data, overrides):
             output.warn(
-                f"`{recipe}` leaves {', '.join(f'`{key}`' for key in keys)} to the rules, and its dataset is "
-                "not prepared: counted by the constants"
+                f"`{recipe}` omits {', '.join(f'`{key}`' for key in keys)}, and its dataset is not prepared: "
+                "counted with fixed defaults"
             )
     if solve is not None:
         with locate_problems(paths[recipes[0]], overrides):
@@ -85,8 +85,8 @@ def flops(
         schema, known, bounded = _schema(spec, data)
         if bounded:
             output.warn(
-                f"`{recipe}`: dataset `{spec.data}` is not prepared, counted with as many bins as its recipe "
-                f"allows for {', '.join(bounded)}"
+                f"`{recipe}`: dataset `{spec.data}` is not prepared: counted with the maximum number of bins "
+                f"of {', '.join(bounded)}"
             )
         with locate_problems(paths[recipe], overrides):
             counted = analyze(recipe, spec, schema, embedding_rows_known=known)
@@ -100,14 +100,14 @@ def flops(
 
 
 def _counted(output: Output, specs: "dict[str, TrainingSpec]") -> "dict[str, TrainingSpec]":
-    """Those of networks; a note names the others, an error where nothing else is left."""
+    """The recipes of networks; a note names the others. Raises UsageError if there is no network."""
     from wukongctl.errors import UsageError
 
     counted = {recipe: spec for recipe, spec in specs.items() if spec.is_network}
     for recipe, spec in specs.items():
-        what = f"`{recipe}`: model `{spec.model.name}` multiplies no matrices, so it has no FLOPs to count"
+        what = f"`{recipe}`: model `{spec.model.name}` has no matrix products, so no FLOPs to count"
         if not counted:
-            raise UsageError(what, hint="`wukongctl train` says how long it takes")
+            raise UsageError(what, hint="`wukongctl train` reports how long it takes")
         if not spec.is_network:
             output.note(f"left out {what}")
     return counted
@@ -131,14 +131,14 @@ def _solve(output: Output, specs: "dict[str, TrainingSpec]", data: Path, budget:
     except ValueError:
         gflop = 0.0
     if key != "gflop" or not 0 < gflop < float("inf"):
-        raise UsageError(f"`--solve {budget}` is no positive budget", hint="write `--solve gflop=2`")
+        raise UsageError(f"`--solve {budget}` is not a positive budget", hint="write `--solve gflop=2`")
     if len(specs) > 1:
         raise UsageError("`--solve` takes one recipe", hint="leave out the others")
     ((name, spec),) = specs.items()
     solution = solve(spec, _schema(spec, data)[0], gflop)
     content = {"defaults": "fixed"} | solution.recipe.model_dump(mode="json", exclude_unset=True)
     text = to_yaml(content)
-    header = f"# Wukong of {solution.gflop:.4g} training GFLOP/example, grown from {name}.\n"
+    header = f"# Wukong of {solution.gflop:.4g} training GFLOP/example, scaled from {name}.\n"
     command = f"# wukongctl flops {name} --solve {budget}\n"
     output.result(
         {"recipe": content, "gflop_per_example": solution.gflop},
@@ -147,8 +147,7 @@ def _solve(output: Output, specs: "dict[str, TrainingSpec]", data: Path, budget:
 
 
 def _schema(spec: "TrainingSpec", data: Path) -> "tuple[Schema, bool, list[str]]":
-    """The dataset's columns, whether its embedding rows are known, and the features with as many bins as
-    the recipe allows."""
+    """Columns, whether embedding rows are known, and features counted with their maximum number of bins."""
     from wukongctl.config.dataset import DatasetSpec
     from wukongctl.config.loading import load
     from wukongctl.data import manifest as manifests
@@ -158,11 +157,11 @@ def _schema(spec: "TrainingSpec", data: Path) -> "tuple[Schema, bool, list[str]]
     if (data / spec.data / "manifest.json").is_file():
         return manifests.read(data / spec.data).schema(), True, []
     dataset = load(next_steps.recipe_of(spec.data), DatasetSpec)
-    told = dataset.cardinalities
-    cut = {name: group.bins for name, group in dataset.numeric if group.is_cut and name not in told}
+    known = dataset.cardinalities
+    cut = {name: group.bins for name, group in dataset.numeric if group.is_cut and name not in known}
     counted = {*dataset.categorical, *(name for name, group in dataset.numeric if group.encoding == "log2")}
     bounded = [f"`{name}` ({most})" for name, most in cut.items()]
-    return schema_from_recipe(dataset), counted <= told.keys(), bounded
+    return schema_from_recipe(dataset), counted <= known.keys(), bounded
 
 
 def _gflop(report: "FlopReport", mode: str) -> float:
@@ -207,10 +206,10 @@ def _show_summary(console: "Console", reports: "list[FlopReport]", mode: str, ex
 
 
 def _show_published(console: "Console", reports: "list[FlopReport]") -> None:
-    """Our counts beside the ones that a paper prints for the same recipes."""
+    """Our counts beside those that a paper prints for the same recipes."""
     from wukongctl.cli.tables import table
 
-    shown = table("beside the paper", "GFLOP", "paper's", "", "dense params", "paper's", "")
+    shown = table("vs. paper", "GFLOP", "paper", "", "dense params", "paper", "")
     for report in reports:
         if (theirs := report.published) is None:
             continue
@@ -233,19 +232,19 @@ def _show_modules(console: "Console", report: "FlopReport") -> None:
     if report.embedding_rows_known:
         console.print(
             f"training memory {_bytes(memory.total)}: weights {_bytes(memory.weights)}, gradients "
-            f"{_bytes(memory.gradients)}, optimiser {_bytes(memory.optimizer)}, activations "
+            f"{_bytes(memory.gradients)}, optimizer {_bytes(memory.optimizer)}, activations "
             f"{_bytes(memory.activations * batch)} for batches of {batch:,}",
             soft_wrap=True,
         )
     console.print(
-        f"look-ups {_bytes(report.look_ups)} per example; all in all {report.intensity:.1f} forward FLOP per "
-        "byte moved, nothing fused",
+        f"lookups {_bytes(report.look_ups)} per example; {report.intensity:.1f} forward FLOP per byte moved, "
+        "without fusion",
         soft_wrap=True,
     )
     unseen = ", ".join(name for name, (_, elements) in report.uncounted.items() if elements)
     share = report.elementwise / max(report.counts.forward_gflop * 1e9, 1)
     console.print(
-        f"outside the convention: {report.elementwise:,} element-wise operations per example, {share:.2%} of "
+        f"not counted: {report.elementwise:,} element-wise operations per example, {share:.2%} of "
         f"the forward FLOP ({unseen})",
         soft_wrap=True,
     )
@@ -254,8 +253,8 @@ def _show_modules(console: "Console", report: "FlopReport") -> None:
 def _show_module_table(console: "Console", report: "FlopReport") -> None:
     from wukongctl.cli.tables import table
 
-    wide = console.width >= EXACT_WIDTH  # on a narrow terminal the columns that others imply give way
-    more = ("bytes", "look-ups") if wide else ()
+    wide = console.width >= EXACT_WIDTH  # a narrow terminal leaves out what other columns imply
+    more = ("bytes", "lookups") if wide else ()
     shown = table("part", "×", "MACs", "fwd", "train", "share", "params", *more, "act.", "FLOP/B")
     shown.title, shown.title_justify, shown.title_style = report.recipe, "left", "bold"
     for names, module in _alike(report):
@@ -274,7 +273,7 @@ def _show_module_table(console: "Console", report: "FlopReport") -> None:
             "–" if module.intensity is None else f"{module.intensity:.1f}",
         )
     console.print(shown)
-    extra = "bytes: of weights; look-ups: bytes of embeddings per example; " if wide else ""
+    extra = "bytes: of weights; lookups: bytes of embeddings per example; " if wide else ""
     console.print(
         f"fwd, train: FLOP per example; {extra}act.: bytes per example kept for the backward pass; "
         "FLOP/B: forward, per byte moved",
@@ -283,7 +282,7 @@ def _show_module_table(console: "Console", report: "FlopReport") -> None:
 
 
 def _alike(report: "FlopReport") -> "list[tuple[list[str], ModuleCount]]":
-    """Rows of the table: parts that differ in nothing but a layer's number are one row."""
+    """Rows of the table: parts that differ only in the number of their layer share one."""
     groups: dict[object, tuple[list[str], ModuleCount]] = {}
     for module in report.modules:
         parts = tuple("*" if part.isdigit() else part for part in module.name.split("."))
@@ -295,7 +294,7 @@ def _alike(report: "FlopReport") -> "list[tuple[list[str], ModuleCount]]":
 def _short(number: int, digits: int = 3, *, base: int = 1000) -> str:
     """Three digits and a unit: `628k`; with base 1024 `1.5M` is 1.5 MiB."""
     size, units = float(number), ["", "k", "M", "G", "T", "P"]
-    while size >= 999.95 and len(units) > 1:  # what is rounded to a thousand takes the next unit
+    while size >= 999.95 and len(units) > 1:  # values that round to 1000 take the next unit
         size, units = size / base, units[1:]
     return f"{size:.{digits}g}{units[0]}"
 

@@ -17,9 +17,9 @@ Command = Callable[..., None]
 def common(function: Command) -> Command:
     """`--json`, `-q`, `-v`; the command receives them as one `output`."""
 
-    @click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON document.")
-    @click.option("-q", "--quiet", is_flag=True, help="Only the result and errors.")
-    @click.option("-v", "--verbose", is_flag=True, help="Say more about what happens.")
+    @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
+    @click.option("-q", "--quiet", is_flag=True, help="Print only the result and errors.")
+    @click.option("-v", "--verbose", is_flag=True, help="Print more detail.")
     @functools.wraps(function)
     def wrapped(*, as_json: bool, quiet: bool, verbose: bool, **arguments: Any) -> None:
         exclusive(("--quiet", quiet), ("--verbose", verbose))
@@ -32,7 +32,7 @@ def common(function: Command) -> Command:
 
 
 overrides = click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a recipe key; repeatable."
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a recipe key; repeatable."
 )
 data = click.option(
     "--data",
@@ -40,17 +40,17 @@ data = click.option(
     default=Path("data"),
     show_default=True,
     envvar="WUKONGCTL_DATA",
-    help="Folder that holds prepared datasets.",
+    help="Folder of prepared datasets.",
 )
 
 
 class MetricName(click.ParamType):
-    """A metric that runs can be compared by; the list is loaded when it is needed."""
+    """A metric to compare runs by; the names are loaded lazily."""
 
     name = "metric"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Fail with the known names."""
+        """The name itself; fails with the known names."""
         known = _compared()
         if value not in known:
             self.fail(f"{value!r} is not one of {', '.join(map(repr, known))}.", param, ctx)
@@ -62,7 +62,7 @@ class MetricName(click.ParamType):
         param: click.Parameter,  # noqa: ARG002
         incomplete: str,
     ) -> list[CompletionItem]:
-        """The names that begin with what was typed."""
+        """Names that start with `incomplete`."""
         return [CompletionItem(name) for name in _compared() if name.startswith(incomplete)]
 
 
@@ -73,7 +73,7 @@ def _compared() -> list[str]:
 
 
 class RecipeName(click.ParamType):
-    """The path of a recipe or the name of one that ships; shells complete both."""
+    """The path of a recipe, or the name of a shipped one; shells complete both."""
 
     name = "recipe"
 
@@ -86,7 +86,7 @@ class RecipeName(click.ParamType):
         param: click.Parameter,  # noqa: ARG002
         incomplete: str,
     ) -> list[CompletionItem]:
-        """Shipped names that begin so; where there are none, files."""
+        """Files, and shipped names that start with `incomplete`."""
         from wukongctl.config import library
 
         names = [name for name in library.names(self.kind) if name.startswith(incomplete)]
@@ -98,14 +98,14 @@ dataset = RecipeName("datasets")
 
 
 def exclusive(first: tuple[str, object], *others: tuple[str, object]) -> None:
-    """UsageError when one of the others, which would be ignored beside the first, was given too."""
+    """Raise UsageError if the first option was given together with one of the others."""
     for option, value in others:
         if first[1] and value:
-            raise UsageError(f"`{first[0]}` and `{option}` exclude each other", hint="leave one of them out")
+            raise UsageError(f"`{first[0]}` cannot be used with `{option}`", hint="leave one out")
 
 
 def out(default: str, help_text: str, envvar: str | None = None) -> Callable[[Command], Command]:
-    """`--out DIR` with a default of its own."""
+    """`--out DIR` with a command's own default."""
     return click.option(
         "--out",
         type=click.Path(path_type=Path),

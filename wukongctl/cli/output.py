@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 PLAIN_INTERVAL_SECONDS = 30.0
 PLAIN_WIDTH = 200
-"""Columns of tables in a file or pipe, where nothing must be broken to fit."""
+"""Width of tables in a file or pipe, where lines need not wrap."""
 
 
 class ProgressBar(Protocol):
-    """Where long work says how far it is."""
+    """Receives the progress of long operations."""
 
     def update(self, stage: str, done: float, total: float | None, detail: str = "") -> None:
         """`done` of `total` units of `stage`; `total` None when unknown."""
@@ -38,16 +38,16 @@ class ProgressBar(Protocol):
 
 @dataclass(frozen=True)
 class Output:
-    """How one command talks: to a person, to a script, or hardly at all."""
+    """How a command prints: as text or JSON, with more or less detail."""
 
     as_json: bool = False
     quiet: bool = False
     verbose: bool = False
 
     def result(self, data: Any, human: Callable[["Console"], None]) -> None:
-        """Print the outcome: `data` as one JSON document, or `human` on a console.
+        """Print the result: `data` as one JSON document, or `human` on a console.
 
-        A reader who leaves early, as `| head` does, changes nothing about what the command concludes.
+        A reader that closes the pipe early, such as `head`, does not change the exit code.
         """
         if not self.as_json:
             human(_console(stderr=False))
@@ -58,12 +58,12 @@ class Output:
             _discard_output()
 
     def note(self, text: str) -> None:
-        """Say something that is not the result."""
+        """Print a remark, unless `--quiet` or `--json`."""
         if not (self.quiet or self.as_json):
             click.echo(text, err=True)
 
     def warn(self, text: str, hint: str | None = None) -> None:
-        """Say something the user should not miss, even under `--quiet`; in JSON it is part of the result."""
+        """Print a warning, even with `--quiet`; with `--json`, warnings are part of the result."""
         if not self.as_json:
             click.echo(f"warning: {text}", err=True)
             if hint:
@@ -73,9 +73,9 @@ class Output:
 
     @contextlib.contextmanager
     def warnings_shown(self) -> Iterator[None]:
-        """Say what the package logs as a warning, unless `--verbose` shows the whole log."""
+        """Print the warnings that the package logs, unless `--verbose` shows the whole log."""
         handler = _Warnings(logging.WARNING)
-        handler.say = self.warn
+        handler.warn = self.warn
         logger = logging.getLogger("wukongctl")
         if not self.verbose:
             logger.addHandler(handler)
@@ -85,7 +85,7 @@ class Output:
             logger.removeHandler(handler)
 
     def show_log(self) -> None:
-        """Send what the package logs to stderr."""
+        """Print the package's log on stderr."""
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
         logger = logging.getLogger("wukongctl")
@@ -105,12 +105,12 @@ class Output:
 
 
 def catch_signals() -> None:
-    """Ctrl-C and SIGTERM end the process with one line, at any moment; for its main thread to call."""
+    """End the process with a one-line error on Ctrl-C or SIGTERM. Call this in the main thread."""
     raise_stopped(_fail)
 
 
 def run(command: click.Command) -> int:
-    """Run a command to its exit code. Failures a user can act on become one line; bugs keep a traceback."""
+    """Run a command and return its exit code. User errors print one line; bugs keep their traceback."""
     try:
         command.main(prog_name="wukongctl", standalone_mode=False)
     except click.exceptions.Exit as error:
@@ -120,7 +120,7 @@ def run(command: click.Command) -> int:
     except WukongError as error:
         return _fail(error)
     except (click.Abort, KeyboardInterrupt) as error:
-        cause = error if isinstance(error, Stopped) else error.__cause__  # Click wraps what stops it
+        cause = error if isinstance(error, Stopped) else error.__cause__  # Click wraps it
         return _fail((cause if isinstance(cause, Stopped) else Stopped(signal.SIGINT)).failure)
     except BrokenPipeError:
         _discard_output()
@@ -128,7 +128,7 @@ def run(command: click.Command) -> int:
 
 
 def _discard_output() -> None:
-    """Print to nobody from now on; without this Python complains once more at exit."""
+    """Send stdout to /dev/null; otherwise Python reports the closed pipe again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -174,7 +174,7 @@ def _under_github_actions() -> bool:
 
 
 def _annotation(problem: Problem, kind: Literal["error", "warning"] = "error") -> str:
-    """A workflow command; GitHub reads it by the line and unescapes `%`."""
+    """A GitHub workflow command: one line, with `%` escapes."""
     place = f" file={problem.file},line={problem.line},col={problem.column}" if problem.line else ""
     message = problem.message.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
     return f"::{kind}{place}::{message}"
@@ -183,21 +183,21 @@ def _annotation(problem: Problem, kind: Literal["error", "warning"] = "error") -
 def _console(*, stderr: bool) -> "Console":
     from rich.console import Console
 
-    class Patient(Console):
-        def on_broken_pipe(self) -> None:  # Rich would leave with 1
+    class PipeConsole(Console):
+        def on_broken_pipe(self) -> None:  # Rich would exit with 1
             _discard_output()
 
     terminal = (sys.stderr if stderr else sys.stdout).isatty()
     width = None if terminal or "COLUMNS" in os.environ else PLAIN_WIDTH
-    # No markup: a path such as `runs[1]` is text, not a style; and a value such as `:key:` no picture.
-    return Patient(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
+    # No markup or emoji: paths such as `runs[1]` and values such as `:key:` are text.
+    return PipeConsole(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
 
 
 class _Warnings(logging.Handler):
-    say: Callable[[str], None]
+    warn: Callable[[str], None]
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.say(record.getMessage())
+        self.warn(record.getMessage())
 
 
 class _Silent:

@@ -1,4 +1,4 @@
-"""How fast work goes and when it ends, in words, from one progress report to the next."""
+"""Progress, rate and time left of the current stage, as text."""
 
 import time
 from collections import deque
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from wukongctl.data.progress import Progress
 
 WINDOW_SECONDS = 20.0
-"""A rate over all time would still speak of a fast start after a stall."""
+"""The rate over the whole stage would hide a stall after a fast start."""
 SAMPLE_SECONDS = 0.5
 
 
@@ -20,7 +20,7 @@ class Pace:
         self._samples: deque[tuple[float, int]] = deque()
 
     def describe(self, at: "Progress") -> str:
-        """Such as `1.2 of 4.6 GB, 12.3 MB/s, 4 min 38 s left`; empty where only steps are counted."""
+        """Such as `1.2 of 4.6 GB, 12.3 MB/s, 4 min 38 s left`; empty if the unit is steps."""
         if at.unit == "steps":
             return ""
         now = time.monotonic()

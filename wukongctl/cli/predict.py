@@ -1,4 +1,4 @@
-"""`wukongctl predict`: scores of new rows."""
+"""`wukongctl predict`: score new rows."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,25 +30,25 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("predictions.parquet"),
     show_default=True,
-    help="Where to write `logit` and `prediction`, .parquet or .csv.",
+    help="File for `logit` and `prediction`, .parquet or .csv.",
 )
 @click.option(
     "--columns",
     type=click.Choice(["raw", "selected"]),
-    help="What FILE holds: the columns of the recipe's raw file, or those that its SELECT gives. "
-    "By default raw, where it has the raw columns that the features need.",
+    help="Columns of FILE: those of the recipe's raw file, or of its SELECT. "
+    "Default: raw, if FILE has the raw columns that the features need.",
 )
 @click.option(
     "--source",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder with the files that the SELECT joins, if they are not where `prepare` found them.",
+    help="Folder of the files that the SELECT joins, if not where `prepare` found them.",
 )
 @click.option(
     "--allow-unknown",
     is_flag=True,
-    help="Score rows although most values of a feature are unknown, missing or out of range.",
+    help="Score even if most values of a feature are out of vocabulary, missing or out of range.",
 )
-@click.option("--force", is_flag=True, help="Replace `--out` even if it is not from this run.")
+@click.option("--force", is_flag=True, help="Overwrite `--out` even if it is not from this run.")
 @options.common
 def predict(
     output: Output,
@@ -63,8 +63,8 @@ def predict(
 ) -> None:
     """Score the rows of each FILE (Parquet, CSV, TSV or JSON) with the best weights of RUN.
 
-    Files look like the raw file of the dataset's recipe, whose SELECT is run over them; no label is needed.
-    The result has one row per row, in the same order.
+    Files have the columns of the dataset's raw file; the recipe's SELECT runs over them. No label is needed.
+    The output has one row per input row, in the same order.
     """
     from wukongctl.training.predict import predict as predict_rows
 

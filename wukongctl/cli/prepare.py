@@ -1,4 +1,4 @@
-"""`wukongctl prepare`: raw files to a verified, documented Parquet dataset."""
+"""`wukongctl prepare`: raw files to a verified Parquet dataset."""
 
 import time
 from dataclasses import replace
@@ -31,22 +31,26 @@ Examples:
 @click.command(epilog=EXAMPLES)
 @click.argument("datasets", nargs=-1, required=True, type=options.dataset, metavar="DATASET...")
 @click.option(
-    "--source", type=click.Path(path_type=Path), help="Folder or file with the raw data; no download."
+    "--source",
+    type=click.Path(path_type=Path),
+    help="Folder or file with the raw data, instead of a download.",
 )
-@options.out("data", "Folder that holds prepared datasets.", envvar="WUKONGCTL_DATA")
-@click.option("--memory-limit", metavar="SIZE", help="Largest memory for DuckDB, such as 4GB; it spills.")
-@click.option("--threads", type=click.IntRange(min=1), help="Default: as many as there are cores.")
+@options.out("data", "Folder for prepared datasets.", envvar="WUKONGCTL_DATA")
+@click.option(
+    "--memory-limit", metavar="SIZE", help="Memory limit for DuckDB, such as 4GB; it spills to disk."
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Threads for DuckDB; default: one per core.")
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
     default="local",
-    help="`ray`: work on the raw files in parallel on a Ray cluster.",
+    help="`ray` processes the raw files in parallel on a Ray cluster.",
 )
-@click.option("--limit-rows", type=click.IntRange(min=1), help="Only the first rows of each SELECT.")
-@click.option("--no-verify", is_flag=True, help="Go on when a checksum or count does not hold; recorded.")
-@click.option("--force", is_flag=True, help="Replace what is prepared already.")
-@click.option("--refresh", is_flag=True, help="Download again what no checksum vouches for.")
-@click.option("--dry-run", is_flag=True, help="Check files at hand, say what would be done, and stop.")
+@click.option("--limit-rows", type=click.IntRange(min=1), help="Use only the first rows of each SELECT.")
+@click.option("--no-verify", is_flag=True, help="Continue on checksum or row-count mismatch, and record it.")
+@click.option("--force", is_flag=True, help="Rebuild a dataset that is already prepared.")
+@click.option("--refresh", is_flag=True, help="Download files without a published checksum again.")
+@click.option("--dry-run", is_flag=True, help="Check available files, print what would be done, and exit.")
 @options.common
 def prepare(
     output: Output,
@@ -73,19 +77,19 @@ def prepare(
     require_memory_limit(memory_limit)
     options.exclusive(("--source", source), ("--refresh", refresh))
 
-    def wanted(path: Path) -> Options:
+    def options_for(path: Path) -> Options:
         return Options(
             path.parent, out, source, verify=not no_verify, memory_limit=memory_limit, threads=threads,
             limit_rows=limit_rows, force=force, refresh=refresh, engine=engine,
         )  # fmt: skip
 
     if dry_run:
-        _dry_run(output, [(spec, wanted(path)) for path, spec in found])
+        _dry_run(output, [(spec, options_for(path)) for path, spec in found])
         return
     results = []
     for path, spec in found:
         started = time.monotonic()
-        manifest, fresh = run_recipe(output, spec, path, wanted(path))
+        manifest, fresh = run_recipe(output, spec, path, options_for(path))
         results.append((manifest, summary(manifest, out, time.monotonic() - started, fresh=fresh)))
     content = [content for _, content in results]
     output.result(content[0] if len(content) == 1 else content, lambda console: _show(console, results))
@@ -96,7 +100,7 @@ def prepare(
 
 
 def run_recipe(output: Output, spec: "DatasetSpec", path: Path, wanted: "Options") -> "tuple[Manifest, bool]":
-    """Prepare with progress shown, also for `quickstart`; and whether there was anything to do."""
+    """Prepare with a progress bar, also for `quickstart`; also return whether anything was built."""
     from wukongctl.config.loading import locate_problems
     from wukongctl.data.prepare import UP_TO_DATE
     from wukongctl.data.prepare import prepare as prepare_dataset
@@ -112,25 +116,25 @@ def run_recipe(output: Output, spec: "DatasetSpec", path: Path, wanted: "Options
             waits = at.stage.startswith(WAITING)
             if waits and at.stage != last:
                 output.note(at.stage)
-            # Only now is it known that there is work, and what another process has not fetched meanwhile.
+            # Only now is it certain that there is work, and which files other processes have not downloaded.
             if not (waits or begun or at.stage == UP_TO_DATE):
                 begun = True
                 if wanted.source is None:
-                    _say_terms(output, spec, refresh=wanted.refresh)
+                    _announce_download(output, spec, refresh=wanted.refresh)
             last = at.stage
             bar.update(f"{spec.name}: {at.stage}", at.done, at.total, pace.describe(at))
 
         manifest = prepare_dataset(spec, replace(wanted, report=report))
     fresh = last != UP_TO_DATE
     if not fresh:
-        output.note(f"`{wanted.out / spec.name}` is already prepared; `--force` would build it again")
+        output.note(f"`{wanted.out / spec.name}` is already prepared; `--force` rebuilds it")
     for problem in manifest.problems:
         output.warn(problem)
     return manifest, fresh
 
 
-def _say_terms(output: Output, spec: "DatasetSpec", *, refresh: bool) -> None:
-    """The owner's terms and the size, before the first download."""
+def _announce_download(output: Output, spec: "DatasetSpec", *, refresh: bool) -> None:
+    """Print size and license before the first download."""
     from wukongctl.data.acquire.cache import pending
 
     downloads = pending(spec, refresh=refresh)
@@ -145,7 +149,7 @@ def _say_terms(output: Output, spec: "DatasetSpec", *, refresh: bool) -> None:
 
 
 def summary(manifest: "Manifest", out: Path, seconds: float, *, fresh: bool = True) -> dict[str, Any]:
-    """The JSON object of one dataset; unless it is `fresh`, no row was prepared in these `seconds`."""
+    """The JSON object of one dataset, built in `seconds`; 0 rows per second unless `fresh`."""
     rows = sum(split.rows for split in manifest.splits.values()) if fresh else 0
     return {
         "dataset": manifest.dataset,

@@ -1,4 +1,4 @@
-"""`wukongctl quickstart`: the whole chain on the embedded dataset."""
+"""`wukongctl quickstart`: the full pipeline on the embedded dataset."""
 
 from pathlib import Path
 
@@ -19,13 +19,12 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @options.out("quickstart", "Folder for data, runs and the report.")
-@click.option("--force", is_flag=True, help="Start again, forgetting what an earlier call left in `--out`.")
+@click.option("--force", is_flag=True, help="Start over, discarding earlier results in `--out`.")
 @options.common
 def quickstart(output: Output, out: Path, force: bool) -> None:
-    """Generate a dataset with a known best loss, train a ladder of Wukong and of DLRM, fit both curves.
+    """Generate a dataset with a known optimal loss, train Wukong and DLRM in several sizes, fit their laws.
 
-    Takes under two minutes on two cores. Run again, it finds everything done and only writes the report;
-    stopped, it goes on where it was.
+    Takes under two minutes on two cores. Run it again to resume, or to rewrite the report.
     """
     from wukongctl.cli import prepare, scale_report
     from wukongctl.cli.run_recipe import run_recipe

@@ -21,13 +21,13 @@ Examples:
 
 @click.group()
 def recipes() -> None:
-    """Recipes are YAML files; those that ship are found by name, such as `frappe/wukong`."""
+    """Recipes are YAML files; shipped ones have names, such as `frappe/wukong`."""
 
 
 @recipes.command("ls")
 @options.common
 def ls(output: Output) -> None:
-    """List the recipes that ship, with the first line of each."""
+    """List the shipped recipes, with the first line of each."""
     from wukongctl.config import library
 
     found = [{"name": name, "path": str(library.find(name))} for name in library.names()]
@@ -49,7 +49,7 @@ def ls(output: Output) -> None:
 @click.argument("recipe", type=options.recipe)
 @options.common
 def show(output: Output, recipe: str) -> None:
-    """Print RECIPE as it stands in its file."""
+    """Print the text of RECIPE."""
     from wukongctl.config import library
 
     path = library.find(recipe)
@@ -61,14 +61,14 @@ def show(output: Output, recipe: str) -> None:
 
 @recipes.command("init", epilog=INIT_EXAMPLES)
 @click.argument("dataset", metavar="DATASET")
-@click.option("--model", metavar="NAME", default="wukong", show_default=True, help="Which model to train.")
+@click.option("--model", metavar="NAME", default="wukong", show_default=True, help="Model to train.")
 @options.data
 @options.common
 def init(output: Output, dataset: str, model: str, data: Path) -> None:
-    """Print a first training recipe for DATASET, one that is prepared: sized to it, each line with a reason.
+    """Print a training recipe for the prepared DATASET, sized to it, with a reason for each line.
 
-    It trains what `train --data DATASET --model NAME` trains. A line that is deleted is chosen by the same
-    rules again.
+    It trains the same run as `train --data DATASET --model NAME`. Lines you delete are chosen by the same
+    rules.
     """
     from wukongctl.cli.sources import prepared_dataset
     from wukongctl.config import drafting
@@ -81,7 +81,7 @@ def init(output: Output, dataset: str, model: str, data: Path) -> None:
     target = f"{folder.name}-{model}.yaml"
     command = next_steps.train_command(target, folder.parent)
     shape = f"{facts.train_rows:,} train rows, {facts.embedding_rows:,} embedding rows"
-    by = "sized by the default rules" if chosen else "with the defaults of its page"
+    by = "sized by the default rules" if chosen else "with default hyperparameters"
     header = (f"{model} on {folder.name}, {by}: {shape}.", command)
     text = drafting.to_text(folder.name, model, chosen, header)
     content = {
@@ -99,7 +99,7 @@ def init(output: Output, dataset: str, model: str, data: Path) -> None:
 @click.argument("target", type=click.Path(path_type=Path))
 @options.common
 def cp(output: Output, recipe: str, target: Path) -> None:
-    """Copy RECIPE to TARGET, a new file or an existing folder, to make it your own."""
+    """Copy RECIPE to TARGET, a new file or an existing folder, to edit it."""
     from wukongctl.config import library
     from wukongctl.errors import UsageError, cannot_write
 
@@ -109,7 +109,7 @@ def cp(output: Output, recipe: str, target: Path) -> None:
         with path.open("x", encoding="utf-8") as file:
             file.write(source.read_text(encoding="utf-8"))
     except FileExistsError:
-        raise UsageError(f"`{path}` exists already", hint="name another target") from None
+        raise UsageError(f"`{path}` already exists", hint="name another target") from None
     except OSError as error:
         raise cannot_write(path, error) from None
     output.result({"path": str(path)}, lambda console: console.print(f"copied to {path}", soft_wrap=True))
@@ -120,7 +120,7 @@ def cp(output: Output, recipe: str, target: Path) -> None:
 @options.overrides
 @options.common
 def check(output: Output, paths: tuple[str, ...], overrides: tuple[str, ...]) -> None:
-    """Check every RECIPE (all that ship when none is named) and report all problems with positions."""
+    """Check each RECIPE (default: all shipped ones) and report every problem with its position."""
     from wukongctl.config import library
     from wukongctl.errors import Problem, RecipeError, UsageError
 
@@ -162,7 +162,7 @@ def _check(path: Path, overrides: tuple[str, ...]) -> None:
 
 @recipes.command("schema")
 @click.argument("name", type=click.Choice(["training", "dataset", "sweep", "report"]))
-@click.option("--markdown", is_flag=True, help="A reference page for people instead.")
+@click.option("--markdown", is_flag=True, help="Print a Markdown reference page instead.")
 @options.common
 def schema(output: Output, name: str, markdown: bool) -> None:
     """Print the JSON Schema of a recipe format, for your editor."""

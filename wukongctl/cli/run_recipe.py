@@ -1,4 +1,4 @@
-"""Train one recipe and say what came out: what `train`, `train --seeds` and `quickstart` share."""
+"""Train one recipe and print its result, for `train`, `train --seeds` and `quickstart`."""
 
 import os
 from contextlib import nullcontext
@@ -26,7 +26,7 @@ def run_recipe(
     track: "tuple[Name, ...]" = (),
     skip_test: bool = False,
 ) -> "CompleteRun":
-    """Train one recipe with progress shown."""
+    """Train one recipe with a progress bar."""
     from wukongctl.training.hardware import execution
     from wukongctl.training.loop import TrainingProgress
     from wukongctl.training.train import train as train_recipe
@@ -47,7 +47,7 @@ def run_recipe(
             data=data, out=out, resume=resume, force=force, track=track, skip_test=skip_test, report=report,
         )  # fmt: skip
     if run.was_complete:
-        output.note(f"`{run.folder}` is already complete; `--force` would train it again")
+        output.note(f"`{run.folder}` is already complete; `--force` trains it again")
     return run
 
 
@@ -63,16 +63,16 @@ def show(console: "Console", run: "CompleteRun") -> None:
         f"{run.info.model}: {result.examples:,} examples in {result.seconds:.1f} s "
         f"({speed:,.0f}/s), {cost}, best step {result.best_step}"
     )
-    if result.mfu is not None:  # runs of older versions have none
+    if result.mfu is not None:  # missing in runs of older versions
         console.print(
             f"MFU {result.mfu:.1%}: {result.gflops_per_second:,.1f} of "
-            f"{result.peak_gflops_per_second:,.0f} GFLOP/s that matrix products reach here"
+            f"{result.peak_gflops_per_second:,.0f} GFLOP/s, the peak of matrix products on this machine"
         )
     console.print(f"run folder: {run.folder}", soft_wrap=True)
 
 
 def summary_of(run: "CompleteRun") -> dict[str, Any]:
-    """What `--json` prints of one run."""
+    """The JSON object of one run."""
     info, result = run.info, run.result
     return {
         "run": str(run.folder),

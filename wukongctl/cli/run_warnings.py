@@ -1,4 +1,4 @@
-"""Warnings of runs on the terminal, after the result that they are about."""
+"""Print the warnings of runs, after their results."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

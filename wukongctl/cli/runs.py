@@ -21,7 +21,7 @@ FOLDER = click.argument(
 
 @click.group()
 def runs() -> None:
-    """Run folders, as `wukongctl train` writes them."""
+    """Run folders, written by `wukongctl train`."""
 
 
 @runs.command("ls")
@@ -33,7 +33,9 @@ def ls(output: Output, folder: Path) -> None:
     from wukongctl.training.run_folder import RunFolder
 
     if not folder.is_dir():
-        raise UsageError(f"there is no folder `{folder}`", hint="`wukongctl train` makes it; or name another")
+        raise UsageError(
+            f"there is no folder `{folder}`", hint="`wukongctl train` creates it; or name another folder"
+        )
     found = [_row(RunFolder(path.parent)) for path in sorted(folder.glob("*/run.json"))]
     found.sort(key=lambda row: row["metrics"].get("logloss", float("inf")))
 
@@ -58,7 +60,7 @@ def ls(output: Output, folder: Path) -> None:
             shown.add_row(row["run"], row["status"], *known, *cells, *mark)
         console.print(shown)
         if warned:
-            console.print("! `wukongctl runs show RUN` says what a run warns of")
+            console.print("! has warnings: see `wukongctl runs show RUN`")
 
     output.result(found, human)
 
@@ -67,7 +69,7 @@ def ls(output: Output, folder: Path) -> None:
 @click.argument("run", type=click.Path(path_type=Path))
 @options.common
 def show(output: Output, run: Path) -> None:
-    """Show what RUN was made from and what came out."""
+    """Show the recipe and the results of RUN."""
     from wukongctl.training.not_a_run import not_a_run
     from wukongctl.training.run_folder import RunFolder
 
@@ -81,7 +83,7 @@ def show(output: Output, run: Path) -> None:
 
         console.out((run / "recipe.yaml").read_text(encoding="utf-8"), highlight=False)
         if result is None:
-            console.print("unfinished; train its recipe again to go on")
+            console.print("unfinished; train its recipe again to resume")
         else:
             console.print(f"{result.status} at step {result.step}, best step {result.best_step}")
             console.print(metrics_table(result.metrics))
@@ -91,7 +93,7 @@ def show(output: Output, run: Path) -> None:
 
 
 def _row(folder: "RunFolder") -> dict[str, Any]:
-    """One line of the list; a run whose files are damaged keeps its line, so that it is seen."""
+    """One row of the list; a run with damaged files is listed as such."""
     from wukongctl.errors import UsageError
 
     try:

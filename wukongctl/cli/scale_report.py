@@ -1,4 +1,4 @@
-"""`wukongctl scale-report`: finished runs to a law, a picture, a report and a verdict."""
+"""`wukongctl scale-report`: fit scaling laws of finished runs, report them, check gates."""
 
 import os
 from collections import Counter
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from wukongctl.laws.analysis import Report
     from wukongctl.laws.points import PointSet
 
-ASK = "name gates in the page of `--check`, or give it a baseline"
+ASK = "list gates in the file of `--check`, or give `--check` a baseline"
 EXAMPLES = """\b
 Examples:
   wukongctl scale-report runs/
   wukongctl scale-report runs/wukong-* runs/dlrm-* --out report
   wukongctl scale-report --points paper/table5 --out paper
   wukongctl scale-report runs/ --set metric=logloss --set split=valid
-  wukongctl scale-report runs/ --check main/report.json      # exit 3 when something got worse
+  wukongctl scale-report runs/ --check main/report.json      # exit 3 on a regression
   wukongctl scale-report --calibrate runs-a/ runs-b/ --out calibration
   wukongctl scale-report runs/ --baseline main/report.json --check calibration/check.yaml
 """
@@ -33,20 +33,20 @@ Examples:
 
 @click.command("scale-report", epilog=EXAMPLES)
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN]...")
-@click.option("--points", help="CSV of points, or the name of shipped ones.")
+@click.option("--points", help="CSV of points, or the name of a shipped one.")
 @options.out("scale-report", "Folder for the report's files.")
 @click.option(
     "--form", type=click.Choice(["power", "power0", "loglin", "power-known-floor"]),
-    help="Default: power (E + A x^-c); power-known-floor with a `floor`.",
+    help="Default: power (E + A x^-c), or power-known-floor if `floor` is set.",
 )  # fmt: skip
-@click.option("--baseline", type=click.Path(path_type=Path), help="A saved report.json, or a folder of runs.")
+@click.option("--baseline", type=click.Path(path_type=Path), help="Saved report.json, or a folder of runs.")
 @click.option(
     "--check", type=click.Path(path_type=Path),
-    help="Baseline to check against, or a page with gates and settings, YAML or JSON.",
+    help="Baseline to check against, or a YAML or JSON file of gates and settings.",
 )  # fmt: skip
-@click.option("--confirm", type=click.Path(path_type=Path), help="A second set of runs, to repeat failures.")
+@click.option("--confirm", type=click.Path(path_type=Path), help="Second set of runs, to confirm failures.")
 @click.option("--calibrate", is_flag=True, help="Measure the noise between two folders of A/A runs.")
-@click.option("--strict", is_flag=True, help="Exit with 4 when gates are inconclusive.")
+@click.option("--strict", is_flag=True, help="Exit with 4 if gates are inconclusive.")
 @options.overrides
 @options.common
 def scale_report(
@@ -66,7 +66,7 @@ def scale_report(
 
     CSV columns: model, gflop_per_example, and logloss or relative_logloss (percent, as in the paper's
     Table 5); optional seed, examples, passes, dense_params, excluded (a reason). Gates compare with a
-    baseline; the exit code is 3 when one fails.
+    baseline; the exit code is 3 if one fails.
     """
     from dataclasses import replace
 
@@ -74,10 +74,10 @@ def scale_report(
 
     gated = [("--baseline", baseline), ("--confirm", confirm), ("--strict", strict)]
     options.exclusive(("--calibrate", calibrate), ("--points", points), *gated)
-    baseline, check = _told_apart(baseline, check)
+    baseline, check = _split_check(baseline, check)
     table = library.find_points(points) if points else None
-    page = check or (library.page_beside(table) if table else None)
-    spec = _page(page, (*overrides, *([f"form={form}"] if form else [])))
+    path = check or (library.report_beside(table) if table else None)
+    spec = _spec(path, (*overrides, *([f"form={form}"] if form else [])))
     if calibrate:
         _calibrate(output, runs, spec, out)
         return
@@ -87,13 +87,13 @@ def scale_report(
     report = _built(source, spec)
     report = replace(report, findings=_findings(report, spec, baseline, confirm))
     if check is not None and not report.findings:
-        output.warn(f"`{check}` names no gates: nothing was checked")
+        output.warn(f"`{check}` has no gates: nothing was checked")
     publish(output, report, out)
     _conclude(output, report, strict=strict)
 
 
-def _told_apart(baseline: Path | None, check: Path | None) -> tuple[Path | None, Path | None]:
-    """The baseline and the page: `--check` takes either."""
+def _split_check(baseline: Path | None, check: Path | None) -> tuple[Path | None, Path | None]:
+    """The baseline and the file of gates: `--check` takes either."""
     from wukongctl.errors import UsageError
     from wukongctl.gates.baseline import is_baseline
 
@@ -101,18 +101,18 @@ def _told_apart(baseline: Path | None, check: Path | None) -> tuple[Path | None,
         return baseline, check
     if baseline is not None:
         raise UsageError(
-            f"`{check}` is a baseline, and `--baseline {baseline}` another",
-            hint="give `--check` a page with gates, or leave one of them out",
+            f"`--check {check}` is a baseline, and `--baseline {baseline}` is another",
+            hint="give `--check` a file of gates, or leave one out",
         )
     return check, None
 
 
-def _page(check: Path | None, overrides: tuple[str, ...]) -> "ReportSpec":
+def _spec(path: Path | None, overrides: tuple[str, ...]) -> "ReportSpec":
     from wukongctl.config.loading import read, validate
     from wukongctl.config.positions import parse
     from wukongctl.config.report import ReportSpec
 
-    return validate(read(check) if check else parse("{}", "--set"), ReportSpec, overrides)
+    return validate(read(path) if path else parse("{}", "--set"), ReportSpec, overrides)
 
 
 def _read(runs: tuple[Path, ...], points: Path | None, spec: "ReportSpec") -> "PointSet":
@@ -120,10 +120,12 @@ def _read(runs: tuple[Path, ...], points: Path | None, spec: "ReportSpec") -> "P
     from wukongctl.laws import points as point_sets
 
     if (points is None) == (not runs):
-        raise UsageError("give run folders, or `--points CSV`", hint="run `wukongctl scale-report --help`")
+        raise UsageError(
+            "give either run folders or `--points CSV`", hint="run `wukongctl scale-report --help`"
+        )
     if points is not None:
         if spec.split or spec.metric:
-            raise UsageError("`split` and `metric` choose among the results of run folders, not of a CSV")
+            raise UsageError("`split` and `metric` apply to run folders, not to a CSV")
         return point_sets.read_csv(points)
     return point_sets.read_runs(runs, split=spec.split, metric=spec.metric)
 
@@ -145,7 +147,7 @@ def _built(source: "PointSet", spec: "ReportSpec") -> "Report":
 def _findings(
     report: "Report", spec: "ReportSpec", baseline: Path | None, second: Path | None
 ) -> "tuple[Finding, ...]":
-    """Findings of the gates of the page; of cost and quality when only a baseline is given."""
+    """Findings of the gates in `spec`; of cost and quality if there is only a baseline."""
     from wukongctl.config.report import GatesSpec, QualityGate
     from wukongctl.decisions import confirm
     from wukongctl.errors import UsageError
@@ -154,7 +156,7 @@ def _findings(
 
     gates = spec.gates or (GatesSpec(cost=True, quality=QualityGate()) if baseline else None)
     if gates is None and second is not None:
-        raise UsageError("`--confirm` repeats the failures of gates, and none were asked for", hint=ASK)
+        raise UsageError("`--confirm` repeats failed gates, and there are no gates", hint=ASK)
     if gates is None:
         return ()
     base = read_baseline(baseline, report) if baseline else None
@@ -167,21 +169,22 @@ def _findings(
 
 
 def _conclude(output: Output, report: "Report", *, strict: bool) -> None:
-    """Annotate what did not pass, and leave with the exit code of the verdict."""
+    """Report gates that did not pass; raise the error that has the verdict's exit code."""
     from wukongctl.errors import CheckFailed, Inconclusive, Problem
 
     failed = [finding for finding in report.findings if finding.verdict == "fail"]
-    open_ones = [finding for finding in report.findings if finding.verdict == "inconclusive"]
+    undecided = [finding for finding in report.findings if finding.verdict == "inconclusive"]
     if failed:
         problems = tuple(Problem(f"{one.gate}, {one.item}: {one.message}") for one in failed)
         count = "1 gate item" if len(failed) == 1 else f"{len(failed)} gate items"
-        raise CheckFailed(f"{count} failed", hint="the report says by how much", problems=problems)
-    for one in open_ones:
+        raise CheckFailed(f"{count} failed", hint="see the report for details", problems=problems)
+    for one in undecided:
         output.warn(f"{one.gate}, {one.item}: {one.message}")
-    thin = [curve.name for curve in report.curves if curve.law is None]
-    if strict and (open_ones or thin):
-        what = f"{len(open_ones)} gate items" if open_ones else f"curves without a law: {', '.join(thin)}"
-        raise Inconclusive(f"not decided: {what}", hint="add seeds or sizes, or leave out `--strict`")
+    without_law = [curve.name for curve in report.curves if curve.law is None]
+    if strict and (undecided or without_law):
+        lawless = f"curves without a law: {', '.join(without_law)}"
+        what = f"{len(undecided)} gate items" if undecided else lawless
+        raise Inconclusive(f"inconclusive: {what}", hint="add seeds or sizes, or leave out `--strict`")
 
 
 def _calibrate(output: Output, runs: tuple[Path, ...], spec: "ReportSpec", out: Path) -> None:
@@ -198,14 +201,14 @@ def _calibrate(output: Output, runs: tuple[Path, ...], spec: "ReportSpec", out: 
     def human(console: "Console") -> None:
         from wukongctl.cli.tables import table
 
-        shown = table("regression", "chance that G2 fails")
+        shown = table("regression", "probability that G2 fails")
         for multiple, chance in found.power:
             shown.add_row(f"{multiple:g} × margin", f"{chance:.1%}")
         console.print(
             f"A/A sd {found.sd:.3g} ({found.df} degrees of freedom), margin {found.margin:g}", soft_wrap=True
         )
         console.print(shown)
-        console.print(f"page for --check: {path}", soft_wrap=True)
+        console.print(f"gates for --check: {path}", soft_wrap=True)
 
     output.result(to_dict(found) | {"file": str(path)}, human)
 
@@ -215,7 +218,7 @@ def _either(path: Path, spec: "ReportSpec") -> "PointSet":
 
 
 def publish(output: Output, report: "Report", out: Path) -> None:
-    """Write the report's files and say where they are; also what `quickstart` ends with."""
+    """Write the report's files and print the report, also for `quickstart`."""
     from wukongctl.report.document import to_dict
     from wukongctl.report.files import to_markdown, write
 
@@ -246,7 +249,7 @@ def _show(console: "Console", report: "Report", html: Path) -> None:
 
 
 def _show_curves(console: "Console", report: "Report") -> None:
-    """The law of every curve over size."""
+    """The law of each curve over size."""
     from wukongctl.cli.tables import table
     from wukongctl.report.wording import interval, number
 
@@ -268,11 +271,11 @@ def _show_curves(console: "Console", report: "Report") -> None:
 
 
 def _show_data_laws(console: "Console", report: "Report") -> None:
-    """Loss against examples, for every size that saw several amounts of data."""
+    """Loss against examples, for each size trained on several amounts of data."""
     from wukongctl.cli.tables import table
     from wukongctl.report.wording import compute, interval, number
 
-    shown = table("more data", "size", "examples", "exponent c (95 %)", "notes")
+    shown = table("data law", "size", "examples", "exponent c (95 %)", "notes")
     shown.columns[4].justify = "left"
     for found in report.data_laws:
         shown.add_row(
@@ -286,13 +289,13 @@ def _show_data_laws(console: "Console", report: "Report") -> None:
 
 
 def _reasons(report: "Report") -> str:
-    """`2 diverged, 1 unfinished`; the report names the runs."""
+    """Such as `2 diverged, 1 unfinished`; the report names the runs."""
     counts = Counter(run.reason for run in report.excluded)
     return ", ".join(f"{count} {reason}" for reason, count in counts.items())
 
 
 def _show_gates(console: "Console", report: "Report") -> None:
-    """What did not pass, and how much did; every finding is in the report."""
+    """Gates that did not pass, and the number that did; the report has every finding."""
     passed = sum(finding.verdict == "pass" for finding in report.findings)
     for finding in report.findings:
         if finding.verdict != "pass":

@@ -1,4 +1,4 @@
-"""One recipe under several seeds: a run folder each, one after the other, and their spread."""
+"""Train one recipe with several seeds, a run folder each, and summarize the runs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SeedRun:
-    """What came out under one seed: a complete run, or the message of one that diverged."""
+    """The run of one seed: complete, or diverged with a message."""
 
     seed: int
     folder: Path
@@ -47,7 +47,7 @@ class SeedRun:
 
 
 def with_seeds(source: RecipeSource, seeds: int) -> "list[TrainingSpec]":
-    """The recipe with its own seed and those that follow; raises UsageError as loading does."""
+    """The recipe with its own seed and the ones after it; raises UsageError as loading does."""
     first = source.recipe()
     following = range(first.seed + 1, first.seed + seeds)
     return [first, *(source.recipe(f"seed={seed}") for seed in following)]
@@ -59,13 +59,13 @@ def train_all(
     """Train each in turn, skipping complete runs; rank 0 prints the results.
 
     A run that diverges is recorded and the others continue; any other failure stops them all, and the same
-    call resumes. Raises RunFailed at the end when a run diverged.
+    call resumes. Raises RunFailed at the end if a run diverged.
     """
     from wukongctl.errors import RunFailed
 
     runs: list[SeedRun] = []
     for spec in specs:
-        # Where the first run has begun there is something to resume.
+        # If the first run has started, there is something to resume.
         runs.append(_train(output, spec, resume=resume and not runs, **how))
         output.note(f"[{len(runs)}/{len(specs)}] seed {spec.seed}: {runs[-1]}")
     if is_rank_zero:
@@ -77,7 +77,7 @@ def train_all(
 
 
 def summarize(runs: list[SeedRun]) -> dict[str, Any]:
-    """All runs, and mean and sample standard deviation of what the complete ones measured."""
+    """All runs, and mean and sample standard deviation of the metrics of the complete ones."""
     from wukongctl.sweep.summary import spread
 
     complete = [run.complete for run in runs if run.complete is not None]

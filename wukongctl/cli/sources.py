@@ -1,4 +1,4 @@
-"""What `train` trains: a recipe, or a prepared dataset and a model by the default rules."""
+"""The recipe that `train` uses: a given one, or the default rules for a dataset and a model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RecipeSource:
-    """A recipe as written, what was changed of it, and the folder that holds its dataset."""
+    """A recipe as written, its overrides, and the folder of its dataset."""
 
     document: "Document"
     overrides: "tuple[str | Override, ...]"
     data: Path
 
     def recipe(self, *overrides: str) -> "TrainingSpec":
-        """The complete recipe; raises RecipeError with all problems."""
+        """The complete recipe; raises RecipeError with every problem."""
         from wukongctl.data import recipes
 
         return recipes.from_document(self.document, self.data, (*self.overrides, *overrides))
@@ -33,17 +33,17 @@ class RecipeSource:
 def find(
     recipe: str | None, dataset: Path | None, model: str | None, overrides: Sequence[str], data: Path
 ) -> RecipeSource:
-    """What the arguments of a command name: RECIPE, or a `dataset` (`--data` as written) and a model.
+    """The source that the arguments name: RECIPE, or a `dataset` (`--data` as written) and a model.
 
-    Raises UsageError where they name neither, or both.
+    Raises UsageError if they name neither or both.
     """
     from wukongctl.data import next_steps
 
     if recipe is not None and model is not None:
-        of_recipe(recipe, data, overrides)  # a name that is no recipe is the first mistake
+        of_recipe(recipe, data, overrides)  # report an unknown recipe first
         raise UsageError(
-            "`--model` goes with `--data NAME`, and a recipe names its model itself",
-            hint=f"leave out `{recipe}`, or `--model`",
+            "`--model` cannot be used with a recipe",
+            hint=f"leave out `{recipe}` or `--model`",
         )
     if recipe is not None:
         return of_recipe(recipe, data, overrides)
@@ -58,12 +58,12 @@ def find(
         raise UsageError("`--model` without a recipe needs `--data NAME`", hint=hint)
     raise UsageError(
         "give a recipe, or a prepared dataset and a model: `--data NAME --model NAME`",
-        hint="run `wukongctl recipes ls` to see the recipes that ship, or `wukongctl datasets ls`",
+        hint="see `wukongctl recipes ls` and `wukongctl datasets ls`",
     )
 
 
 def of_recipe(name: str, data: Path, overrides: Sequence[str]) -> RecipeSource:
-    """The recipe `name`, a path or the name of one that ships; `data` holds its dataset."""
+    """The recipe `name`, a path or the name of a shipped one; `data` contains its dataset."""
     from wukongctl.config.loading import read
     from wukongctl.data import next_steps, recipes
 
@@ -73,7 +73,7 @@ def of_recipe(name: str, data: Path, overrides: Sequence[str]) -> RecipeSource:
         folder = next_steps.default_folder() / data
     if next_steps.is_prepared(folder.name, folder.parent):
         raise UsageError(
-            f"`{data}` is one prepared dataset; beside a recipe, `--data` names the folder that holds them",
+            f"`{data}` is a prepared dataset; with a recipe, `--data` is the folder that contains datasets",
             hint=f"write `--data {folder.parent}`, and `--set data={folder.name}` to train on this one",
         )
     return RecipeSource(document, tuple(overrides), data)
@@ -85,18 +85,18 @@ def of_dataset(name: Path, model: str, overrides: Sequence[str]) -> RecipeSource
     from wukongctl.config.positions import parse
 
     folder = prepared_dataset(str(name))
-    said = f"--data {name} --model {model}"
-    written = (
-        Override("data", folder.name, (said, 0, 0)),
-        Override("model.name", model, (said, 0, 0)),
+    source = f"--data {name} --model {model}"
+    chosen = (
+        Override("data", folder.name, (source, 0, 0)),
+        Override("model.name", model, (source, 0, 0)),
     )
-    return RecipeSource(parse("{}", said), (*written, *overrides), folder.parent)
+    return RecipeSource(parse("{}", source), (*chosen, *overrides), folder.parent)
 
 
 def prepared_dataset(name: str, data: Path | None = None) -> Path:
     """The folder of the prepared dataset `name`: a path to it, or its name in `data`.
 
-    Raises UsageError with the command that gets on: to prepare it, or to name one of several.
+    Raises UsageError with a command to prepare it, or the names to choose from.
     """
     from wukongctl.config import library
     from wukongctl.data import next_steps, recipes
@@ -112,8 +112,8 @@ def prepared_dataset(name: str, data: Path | None = None) -> Path:
         raise UsageError(f"`{path}` is a recipe, not a prepared dataset", hint=recipes.way_on(path, data))
     if inside := next_steps.prepared(path):
         raise UsageError(
-            f"`{name}` holds prepared datasets and is none itself",
-            hint=f"name one of them: {', '.join(f'`{path / one}`' for one in inside[:5])}",
+            f"`{name}` is a folder of prepared datasets",
+            hint=f"name one: {', '.join(f'`{path / one}`' for one in inside[:5])}",
         )
     if name in library.names():
         hint = f"run `{next_steps.train_command(name, data)}`"
@@ -123,5 +123,5 @@ def prepared_dataset(name: str, data: Path | None = None) -> Path:
 
 
 def is_given(context: click.Context, option: str) -> bool:
-    """Whether an option was written on the command line, rather than a default or the environment's."""
+    """Whether an option comes from the command line, not from a default or the environment."""
     return context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE

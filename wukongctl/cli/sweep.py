@@ -1,4 +1,4 @@
-"""`wukongctl sweep`: a ladder of models, sizes, shares of the data and seeds, from one file."""
+"""`wukongctl sweep`: train ladders of models, sizes, data fractions and seeds from one file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,17 +27,17 @@ Examples:
 @click.argument("sweep", type=options.recipe)
 @options.overrides
 @options.data
-@options.out("sweeps", "Folder that holds results of sweeps.", envvar="WUKONGCTL_SWEEPS")
+@options.out("sweeps", "Folder for sweep results.", envvar="WUKONGCTL_SWEEPS")
 @click.option(
     "--jobs", type=click.IntRange(1), default=1, show_default=True,
-    help="Runs at the same time; each gets its share of the cores.",
+    help="Number of concurrent runs; they share the cores evenly.",
 )  # fmt: skip
 @click.option(
     "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
-    help="Processes of this machine, or the Ray cluster of `RAY_ADDRESS`.",
+    help="Local processes, or the Ray cluster at `RAY_ADDRESS`.",
 )  # fmt: skip
 @click.option("--resume", is_flag=True, help="Fail unless there is a sweep to resume.")
-@click.option("--dry-run", is_flag=True, help="Check everything, say what it would take, and stop.")
+@click.option("--dry-run", is_flag=True, help="Check everything, print the cost, and exit.")
 @options.common
 def sweep(
     output: Output,
@@ -52,8 +52,8 @@ def sweep(
 ) -> None:
     """Run SWEEP, a YAML file or the name of a shipped one: search, choose on validation, one run per seed.
 
-    What is complete is skipped, so the same command goes on where it stopped. A run that diverges or
-    fails is recorded, and the others go on.
+    Complete runs are skipped, so the same command resumes. A run that diverges or fails is recorded, and
+    the others continue.
     """
     from wukongctl.data import manifest as manifests
     from wukongctl.data import recipes
@@ -102,19 +102,19 @@ def _run(output: Output, sweep: "Sweep", executor: "Executor", data: Path, threa
     if stale := sweep.stale():
         runs = "1 run" if len(stale) == 1 else f"{len(stale)} runs"
         output.note(
-            f"`{sweep.folder / 'runs'}` also holds {runs} of an earlier version of this sweep, the first "
-            f"`{stale[0].name}`; `{sweep.folder}` given to scale-report or compare leaves them out"
+            f"`{sweep.folder / 'runs'}` also contains {runs} of an earlier version of this sweep, the first "
+            f"`{stale[0].name}`; scale-report and compare leave them out, given `{sweep.folder}`"
         )
     failed = [o for o in sweep.outcomes.values() if o.status == "failed"]
     if failed:
         raise RunFailed(
             f"{len(failed)} of {sweep.total} runs failed, the first with: {failed[0].message}",
-            hint=f"see `{path}`; the same command tries them again",
+            hint=f"see `{path}`; the same command retries them",
         )
 
 
 def _report(output: Output, bar: ProgressBar, event: "Event") -> None:
-    """One line for every run that ends now, and the bar."""
+    """Update the bar, and print a line for each run that ends."""
     job, outcome = event.job, event.outcome
     bar.update("sweep", event.done, event.total, job.entry)
     if event.was_complete:
@@ -125,10 +125,10 @@ def _report(output: Output, bar: ProgressBar, event: "Event") -> None:
     if outcome.status == "complete":
         value = outcome.metric("valid", metric)
         measured = "" if value is None else f"valid {metric} {value:.5f}, "
-        said = f"{measured}{outcome.seconds:.1f} s"
+        text = f"{measured}{outcome.seconds:.1f} s"
     else:
-        said = f"{outcome.status}: {outcome.message}"
-    output.note(f"[{event.done}/{event.total}] {label}: {said}")
+        text = f"{outcome.status}: {outcome.message}"
+    output.note(f"[{event.done}/{event.total}] {label}: {text}")
 
 
 def _show(console: "Console", sweep: "Sweep", summary: dict[str, Any]) -> None:
@@ -237,11 +237,11 @@ def _show_plan(console: "Console", plan: dict[str, Any], jobs: int) -> None:
     done = f"{plan['complete']} done, " if plan["complete"] else ""
     copied = plan["total"] - plan["complete"] - trained
     copies = f", {copied} copied from the search" if copied else ""
-    time = "an unknown time" if plan["seconds"] is None else f"about {duration(plan['seconds'])}"
+    time = "time unknown" if plan["seconds"] is None else f"about {duration(plan['seconds'])}"
     threads = " or ".join(str(count) for count in sorted({row["threads"] for row in plan["entries"]}))
     console.print(
         f"{plan['total']} runs, {done}{trained} to train{copies}; {plan['total_gflop']:,.4g} GFLOP, "
-        f"up to {plan['bytes'] / 2**20:,.0f} MiB at once; "
+        f"up to {plan['bytes'] / 2**20:,.0f} MiB of memory; "
         f"{time} with {jobs} at a time on {threads} thread{'s' * (threads != '1')} each",
         soft_wrap=True,
     )

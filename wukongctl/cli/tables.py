@@ -9,7 +9,7 @@ from rich.table import Table
 
 
 class _Table(Table):
-    """Names are for copying: they keep their line, and the rest makes room, unless they take half of it."""
+    """Keeps names on one line, for copying, unless they take half of the width."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         names = self.columns[0]
@@ -28,7 +28,7 @@ def table(*headings: str) -> Table:
 
 
 def metrics_table(metrics: dict[str, dict[str, Any]]) -> Table:
-    """One row per split, only columns that some split has."""
+    """One row per split, with the metrics that any split has."""
     from wukongctl.training.metrics import COMPARED, METRICS
 
     ordered = dict.fromkeys((*COMPARED, *METRICS.values()))
@@ -41,15 +41,15 @@ def metrics_table(metrics: dict[str, dict[str, Any]]) -> Table:
 
 
 def mean_and_sd(cell: dict[str, Any] | None) -> str:
-    """`{"mean": …, "sd": …}` as text; a dash for what was not measured."""
+    """`{"mean": …, "sd": …}` as text; a dash if not measured."""
     if cell is None:
         return "–"
     return f"{cell['mean']:.5f}" + ("" if cell["sd"] is None else f" ± {cell['sd']:.5f}")
 
 
 def phases_table(found: dict[str, Any]) -> Table:
-    """One row per phase of a training step, for the whole measurement."""
-    shown = table("phase", "CPU seconds", "seconds", "share of CPU")
+    """One row per phase of a training step, summed over the measurement."""
+    shown = table("phase", "CPU-seconds", "seconds", "share of CPU")
     for phase in found["phases"]:
         cells = (f"{phase['cpu_seconds']:.3f}", f"{phase['seconds']:.3f}", f"{phase['share']:.1%}")
         shown.add_row(phase["phase"], *cells)

@@ -1,4 +1,4 @@
-"""Where a command may write: into a folder that is there, and never over what it reads."""
+"""Check output paths: into an existing folder, and never over an input."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +7,8 @@ from wukongctl.errors import UsageError
 
 
 def require_writable(path: Path, option: str, inputs: Sequence[Path] = ()) -> None:
-    """UsageError unless the folder of `path` exists and `path` is none of `inputs`, links followed."""
+    """Raise UsageError if the folder of `path` is missing or `path` is one of `inputs`, links followed."""
     if not path.parent.is_dir():
-        raise UsageError(f"there is no folder `{path.parent}`", hint=f"make it, or name another `{option}`")
+        raise UsageError(f"there is no folder `{path.parent}`", hint=f"create it, or change `{option}`")
     if path.exists() and any(given.exists() and path.samefile(given) for given in inputs):
-        raise UsageError(f"`{option} {path}` would overwrite its own input", hint=f"name another `{option}`")
+        raise UsageError(f"`{option} {path}` would overwrite an input", hint=f"change `{option}`")

@@ -1,4 +1,4 @@
-"""`wukongctl train`: one recipe to a finished run folder."""
+"""`wukongctl train`: train a recipe into a run folder."""
 
 import dataclasses
 import os
@@ -40,27 +40,25 @@ Examples:
     default=Path("data"),
     show_default=True,
     envvar="WUKONGCTL_DATA",
-    help="Folder that holds prepared datasets; without RECIPE, the name or folder of one.",
+    help="Folder of prepared datasets; without RECIPE, the name or folder of one.",
 )
-@click.option("--model", metavar="NAME", help="Train this model on the dataset of `--data`, without RECIPE.")
-@options.out("runs", "Folder that holds run folders.", envvar="WUKONGCTL_RUNS")
-@click.option("--seed", type=int, help="Seed of weights, dropout and data order (recipe key `seed`).")
-@click.option(
-    "--seeds", type=click.IntRange(1), metavar="N", help="Train N runs, with the seed and those that follow."
-)
+@click.option("--model", metavar="NAME", help="Model to train on the dataset of `--data`, without RECIPE.")
+@options.out("runs", "Folder for run folders.", envvar="WUKONGCTL_RUNS")
+@click.option("--seed", type=int, help="Seed for weight initialization, dropout and shuffling.")
+@click.option("--seeds", type=click.IntRange(1), metavar="N", help="Train N runs with consecutive seeds.")
 @click.option("--resume", is_flag=True, help="Fail unless there is a run to resume.")
-@click.option("--force", is_flag=True, help="Start again, forgetting an earlier run of the same recipe.")
+@click.option("--force", is_flag=True, help="Start over, discarding an earlier run of the same recipe.")
 @click.option(
     "--track",
     type=click.Choice(["tensorboard", "mlflow"]),
     multiple=True,
-    help="Send metrics there too (extras); repeatable.",
+    help="Also log metrics to this tracker (needs its extra); repeatable.",
 )
 @click.option(
     "--skip-test", is_flag=True,
-    help="Leave the test split alone; the same command without this evaluates it.",
+    help="Do not evaluate the test split; the same command without this does.",
 )  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Check everything, say what would run, and stop.")
+@click.option("--dry-run", is_flag=True, help="Check everything, print what would run, and exit.")
 @options.common
 @click.pass_context
 def train(
@@ -82,10 +80,9 @@ def train(
 ) -> None:
     """Train RECIPE, a YAML file or the name of a shipped recipe, and evaluate its best weights.
 
-    Keys that a recipe leaves open are sized to its dataset; `--data NAME --model NAME`, without RECIPE,
-    leaves all open. The same recipe finds the same run folder: a finished run is reported, an interrupted
-    one goes on.
-    With `--seeds`, one run after the other, then the mean and standard deviation of their metrics.
+    Keys that the recipe omits are sized to its dataset; `--data NAME --model NAME` without RECIPE omits
+    them all. A recipe always has the same run folder: a finished run is printed, an interrupted one
+    resumes. `--seeds` trains one run after the other, then prints mean and standard deviation.
     """
     from wukongctl.cli import seeds as many_seeds
     from wukongctl.cli import sources
@@ -94,7 +91,7 @@ def train(
 
     options.exclusive(("--resume", resume), ("--force", force))
     options.exclusive(("--seeds", seeds), ("--skip-test", skip_test))
-    if (rank := int(os.environ.get("RANK", "0"))) > 0:  # under torchrun, the first process speaks for all
+    if (rank := int(os.environ.get("RANK", "0"))) > 0:  # under torchrun, only rank 0 prints
         output = dataclasses.replace(output, quiet=True, as_json=False)
     if seed is not None:
         overrides = (*overrides, f"seed={seed}")
@@ -120,7 +117,7 @@ def train(
 
 
 def _dry_run(output: Output, specs: "list[TrainingSpec]", data: Path, out: Path, *, as_list: bool) -> None:
-    """What would run, of recipes that differ in the seed alone."""
+    """Print what would run, for recipes that differ only in their seed."""
     from wukongctl.data import manifest as manifests
     from wukongctl.models.counts import to_dict
     from wukongctl.training.groups import require_group
@@ -161,7 +158,7 @@ def _dry_run(output: Output, specs: "list[TrainingSpec]", data: Path, out: Path,
 
 
 def _counts(spec: "TrainingSpec", manifest: "Manifest") -> "Counts | None":
-    """FLOPs and parameters of a network; checks that LightGBM is there where it is wanted."""
+    """FLOPs and parameters of a network; None for trees, if LightGBM is installed."""
     from wukongctl.cost.flops import analyze
     from wukongctl.training import trees
 

@@ -1,4 +1,4 @@
-"""`wukongctl tune`: better settings for recipes, each with the same budget, chosen on validation."""
+"""`wukongctl tune`: tune the hyperparameters of recipes, each with the same budget."""
 
 import shlex
 import sys
@@ -32,29 +32,31 @@ Examples:
 @click.argument("recipes", nargs=-1, required=True, type=options.recipe, metavar="RECIPE...")
 @click.option(
     "--trials", type=click.IntRange(1), metavar="N",
-    help=f"Trials of every recipe; {TRIALS} unless there is `--seconds`.",
+    help=f"Trials per recipe; default: {TRIALS}, or unlimited with `--seconds`.",
 )  # fmt: skip
 @click.option(
     "--seconds", type=click.FloatRange(0, min_open=True), metavar="S",
-    help="Seconds of training for every recipe, after which no trial begins.",
+    help="Training time per recipe after which no trial starts.",
 )  # fmt: skip
 @click.option(
     "--space", "spaces", multiple=True, metavar="KEY=RANGE",
-    help="Search a key in `LOW..HIGH` or `[A, B, C]`; repeatable. `--set` fixes one.",
+    help="Search a key in `LOW..HIGH` or `[A, B, C]`; repeatable. `--set` fixes a key.",
 )  # fmt: skip
 @options.overrides
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of sampler and trials.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of sampler and trials."
+)
 @click.option(
     "--seeds", type=click.IntRange(1), default=3, show_default=True, metavar="K",
-    help="Runs of the best setting, with the seed and those that follow.",
+    help="Runs of the best trial, with consecutive seeds.",
 )  # fmt: skip
 @click.option(
     "--jobs", type=click.IntRange(1), default=1, show_default=True,
-    help="Trials at the same time; only one at a time finds the same again.",
+    help="Number of concurrent trials; only 1 is reproducible.",
 )  # fmt: skip
 @options.data
-@options.out("sweeps", "Folder that holds results of sweeps.", envvar="WUKONGCTL_SWEEPS")
-@click.option("--dry-run", is_flag=True, help="Say what would be searched, and stop.")
+@options.out("sweeps", "Folder for sweep results.", envvar="WUKONGCTL_SWEEPS")
+@click.option("--dry-run", is_flag=True, help="Print what would be searched, and exit.")
 @options.common
 def tune(
     output: Output,
@@ -70,10 +72,10 @@ def tune(
     out: Path,
     dry_run: bool,
 ) -> None:
-    """Search settings for each RECIPE, train the best with several seeds, and write it as a recipe.
+    """Search hyperparameters for each RECIPE, train the best with several seeds, and write it as a recipe.
 
-    The first trial is the recipe as it stands. The validation metric of `early_stopping` decides; the test
-    split is evaluated for the winner alone. The same command goes on where it stopped.
+    The first trial is the recipe itself. The validation metric of `early_stopping` decides; only the best
+    trial is evaluated on the test split. The same command resumes.
     """
     _require_optuna()
     from wukongctl.sweep.sweep import cores
@@ -143,11 +145,11 @@ def _run(output: Output, tuning: "Tuning", jobs: int, data: Path, threads: int) 
     shown = summary | {"path": str(tuning.folder), "best": {best.name: str(best.path) for best in found}}
     output.result(shown, lambda console: _show(console, tuning, summary, found))
     warn_of_sweep(output, summary)
-    _complain(tuning)
+    _require_success(tuning)
 
 
 def _report(output: Output, bar: "ProgressBar", tuning: "Tuning", event: "Event") -> None:
-    """One line for every run that ends now, and the bar; settings are for those who ask for more."""
+    """Update the bar, and print a line for each run that ends; with `--verbose`, also its hyperparameters."""
     from wukongctl.config.dimensions import written
 
     job, outcome = event.job, event.outcome
@@ -157,30 +159,30 @@ def _report(output: Output, bar: "ProgressBar", tuning: "Tuning", event: "Event"
     metric = tuning.candidates[job.entry].metric
     value = outcome.metric("valid", metric) if outcome.status == "complete" else None
     took = None if outcome.result is None else outcome.seconds
-    said = [f"{outcome.status}" if value is None else f"valid {metric} {value:.5f}"]
-    said += [f"best {best:.5f}"] if job.kind == "trial" and (best := tuning.best(job.entry)) else []
-    said += [f"{took:.1f} s"] if took is not None else []
-    said += [outcome.message] if outcome.status == "failed" and outcome.message else []
+    parts = [outcome.status if value is None else f"valid {metric} {value:.5f}"]
+    parts += [f"best {best:.5f}"] if job.kind == "trial" and (best := tuning.best(job.entry)) else []
+    parts += [f"{took:.1f} s"] if took is not None else []
+    parts += [outcome.message] if outcome.status == "failed" and outcome.message else []
     what = "trial" if job.kind == "trial" else f"run with seed {job.recipe.seed}"
-    output.note(f"[{event.done}/{event.total}] {job.entry}, {what}: {', '.join(said)}")
+    output.note(f"[{event.done}/{event.total}] {job.entry}, {what}: {', '.join(parts)}")
     if output.verbose and job.kind == "trial":
         output.note("    " + ", ".join(f"{key}={written(value)}" for key, value in job.setting.items()))
 
 
-def _complain(tuning: "Tuning") -> None:
-    """RunFailed when a run failed, or a recipe has no trial that finished."""
+def _require_success(tuning: "Tuning") -> None:
+    """Raise RunFailed if a run failed, or no trial of a recipe finished."""
     from wukongctl.errors import RunFailed
 
     failed = [outcome for outcome in tuning.outcomes.values() if outcome.status == "failed"]
     if failed:
         raise RunFailed(
             f"{len(failed)} of {tuning.total} runs failed, the first with: {failed[0].message}",
-            hint=f"see `{tuning.folder / 'sweep.json'}`; the same command tries them again",
+            hint=f"see `{tuning.folder / 'sweep.json'}`; the same command retries them",
         )
-    if lost := [entry.name for entry in tuning.entries if tuning.choice(entry) is None]:
+    if diverged := [entry.name for entry in tuning.entries if tuning.choice(entry) is None]:
         raise RunFailed(
-            f"no trial of `{lost[0]}` finished: all of them diverged",
-            hint="search lower rates, such as `--space optimizer.dense.lr=1e-5..1e-3`",
+            f"no trial of `{diverged[0]}` finished: all of them diverged",
+            hint="search lower learning rates, such as `--space optimizer.dense.lr=1e-5..1e-3`",
         )
 
 
@@ -190,7 +192,7 @@ def _show(console: "Console", tuning: "Tuning", summary: dict[str, Any], found: 
 
     grouped = any("gauc" in entry["metrics"].get("test", {}) for entry in summary["entries"])
     metrics = [AUC, *([GAUC] if grouped else []), LOGLOSS]
-    headings = ("trials (pruned)", "seconds", "as it stood", "best trial")
+    headings = ("trials (pruned)", "seconds", "first trial", "best trial")
     shown = table(summary["sweep"], *headings, *(f"test {metric.title}" for metric in metrics))
     for entry in summary["entries"]:
         budget, test = entry["budget"], entry["metrics"].get("test", {})
@@ -205,15 +207,15 @@ def _show(console: "Console", tuning: "Tuning", summary: dict[str, Any], found: 
         )
     console.print(shown)
     console.print(
-        f"as it stood, best trial: on the validation split, seed {tuning.seed}; test: the best setting, "
-        f"seeds {', '.join(map(str, summary['seeds']))}",
+        f"first trial (the recipe itself) and best trial: validation split, seed {tuning.seed}; test: best "
+        f"trial, seeds {', '.join(map(str, summary['seeds']))}",
         soft_wrap=True,
     )
     for entry in summary["entries"]:
         if edges := (entry["chosen"] or {}).get("at_edge"):
             keys = ", ".join(f"`{key}`" for key in edges)
-            said = f"{entry['name']}: best at the edge of the range, which `--space` widens: {keys}"
-            console.print(said, soft_wrap=True)
+            text = f"{entry['name']}: best at the edge of the range of {keys}; widen it with `--space`"
+            console.print(text, soft_wrap=True)
     for best in found:
         console.print(f"best recipe: {best.path}", soft_wrap=True)
     console.print(f"next: wukongctl compare {tuning.folder}", soft_wrap=True)
@@ -249,9 +251,9 @@ def _show_plan(console: "Console", plan: dict[str, Any]) -> None:
     from wukongctl.config.dimensions import written
 
     for recipe in plan["recipes"]:
-        shown = table(recipe["name"], "as it stands", "searched")
-        for key, place in recipe["space"].items():
-            shown.add_row(key, written(place["own"]), place["range"])
+        shown = table(recipe["name"], "recipe", "range")
+        for key, entry in recipe["space"].items():
+            shown.add_row(key, written(entry["own"]), entry["range"])
         console.print(shown)
     limits = [f"{plan['trials']} trials"] if plan["trials"] else []
     limits += [f"{plan['seconds']:g} seconds of training"] if plan["seconds"] else []
@@ -270,7 +272,7 @@ def _pruning(recipe: dict[str, Any]) -> str:
 
     count = recipe["evaluations"]
     if count <= FIRST_PRUNED_AT:
-        return f"{recipe['name']}: {count} evaluations a run, too few to prune by"
+        return f"{recipe['name']}: {count} evaluations a run, too few to prune"
     return (
         f"{recipe['name']}: {count} evaluations a run; a trial worse than the median of the others is pruned "
         f"from evaluation {FIRST_PRUNED_AT} on"

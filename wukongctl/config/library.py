@@ -77,7 +77,7 @@ def find_points(name: str) -> Path:
     )
 
 
-def page_beside(points: Path) -> Path | None:
+def report_beside(points: Path) -> Path | None:
     """The report recipe of the same name beside a CSV of points, if there is one."""
     found = (points.with_suffix(ending) for ending in ENDINGS)
     return next((path for path in found if path.is_file()), None)
