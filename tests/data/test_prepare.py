@@ -1,4 +1,4 @@
-"""The pipeline against a plain-Python encoder, on the exact raw format of every shipped recipe."""
+"""`prepare` against a plain-Python encoder, and its errors."""
 
 import gzip
 import hashlib
@@ -37,7 +37,7 @@ def shipped(name: str) -> DatasetSpec:
 
 
 def own(**changes: Any) -> DatasetSpec:
-    """A recipe for a table of one's own: `clicks.csv` with a header, all text."""
+    """A recipe for `clicks.csv` with a header, read as text."""
     content: dict[str, Any] = {
         "name": "own",
         "description": "a table",
@@ -54,8 +54,8 @@ def run(spec: DatasetSpec, folder: Path, out: Path, **options: Any) -> Manifest:
     return prepare(spec, Options(folder, out=out, source=folder, **options))
 
 
-def noted(prepared: Manifest) -> tuple[str, ...]:
-    """What is said of a dataset, but not that it has few positives, as all small ones have."""
+def problems(prepared: Manifest) -> tuple[str, ...]:
+    """The problems of a dataset, except that it has few positives."""
     return tuple(problem for problem in prepared.problems if "hardly told apart" not in problem)
 
 
@@ -78,7 +78,7 @@ def assert_same(actual: dict[str, dict[str, list[Any]]], expected: dict[str, dic
                 assert actual[split][name] == values, (split, name)
 
 
-def test_frappe_is_encoded_as_plain_python_would(tmp_path: Path) -> None:
+def test_frappe_encoding_matches_plain_python(tmp_path: Path) -> None:
     expected = raw.frappe(tmp_path)
     spec = shipped("frappe")
     prepared = run(spec, tmp_path, tmp_path / "out", verify=False)
@@ -138,7 +138,7 @@ def csv_field(value: Any) -> str:
     keep=st.sampled_from(["last", "first"]),
     compat=st.sampled_from([None, "bars"]),
 )
-def test_any_table_is_encoded_as_plain_python_would(
+def test_encoding_of_any_table_matches_plain_python(
     rows: list[oracle.Row],
     min_count: int,
     max_len: int,
@@ -174,8 +174,8 @@ def test_any_table_is_encoded_as_plain_python_would(
     assert_same(columns(folder / "out", prepared), expected)
 
 
-def test_blanks_around_a_separator_belong_to_it(tmp_path: Path) -> None:
-    """Of a text; a value of a list column, as of a categorical one, is taken as it stands."""
+def test_blanks_around_a_separator_are_stripped(tmp_path: Path) -> None:
+    """In text; values of list columns and categorical ones are kept as they are."""
     texts = ["red, blue", "blue ,red", " red", "blue,  , new red "] * 3
     rows = [{"label": i % 2, "a": value, "b": [" x", "x"]} for i, value in enumerate(texts)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "clicks.parquet")
@@ -196,7 +196,7 @@ def test_blanks_around_a_separator_belong_to_it(tmp_path: Path) -> None:
     )
 
 
-def test_lists_are_sequences(tmp_path: Path) -> None:
+def test_list_columns_are_sequences(tmp_path: Path) -> None:
     rows: list[oracle.Row] = [
         {"label": i % 2, "a": ["x", None, f"v{i % 3}", ""] if i % 4 else None, "b": [i, i % 2]}
         for i in range(12)
@@ -258,7 +258,7 @@ def test_split_by_time_keeps_an_instant_together(tmp_path: Path) -> None:
     assert {name: part.rows for name, part in prepared.splits.items()} == {"train": 6, "valid": 2, "test": 2}
 
 
-def test_a_split_beside_splits_divides_one_of_them(tmp_path: Path) -> None:
+def test_split_with_splits_divides_one_of_them(tmp_path: Path) -> None:
     write_rows(tmp_path, [{"label": i % 2, "a": i, "day": i // 5} for i in range(40)])
     table = "FROM read_csv('{clicks.csv}', header=true, all_varchar=true)"
     changes: dict[str, Any] = {
@@ -273,7 +273,7 @@ def test_a_split_beside_splits_divides_one_of_them(tmp_path: Path) -> None:
     prepared = run(carved, tmp_path, tmp_path / "out")
     assert {n: s.rows for n, s in prepared.splits.items()} == {"train": 25, "valid": 5, "test": 10}
     assert prepared.verified
-    assert prepared.features[0].rows == 27  # of the values of `valid` nothing was counted
+    assert prepared.features[0].rows == 27  # values of `valid` are not in the vocabulary
     halved = own(split={"of": "test", "by": "order", "ratio": {"valid": 1, "test": 1}}, **changes)
     prepared = run(halved, tmp_path, tmp_path / "out", force=True)
     assert {n: s.rows for n, s in prepared.splits.items()} == {"train": 30, "valid": 5, "test": 5}
@@ -288,7 +288,7 @@ def test_a_split_beside_splits_divides_one_of_them(tmp_path: Path) -> None:
     assert any("`valid` is the test split, as in BARS" in problem for problem in prepared.problems)
 
 
-def test_split_by_column_takes_the_names_that_occur(tmp_path: Path) -> None:
+def test_split_by_column_uses_the_names_that_occur(tmp_path: Path) -> None:
     rows = [{"label": i % 2, "a": "v", "part": "test" if i % 3 == 0 else "train"} for i in range(9)]
     write_rows(tmp_path, rows)
     spec = own(split={"by": "column", "column": "part"})
@@ -303,7 +303,7 @@ def test_split_by_column_takes_the_names_that_occur(tmp_path: Path) -> None:
 def test_fingerprint_and_bytes_are_the_same_for_any_thread_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Small buffers and batches make a small file go through many hands at once.
+    # Small buffers and batches spread a small file over all threads.
     monkeypatch.setattr(reading, "BATCH_ROWS", 2048)
     write_rows(
         tmp_path,
@@ -335,7 +335,7 @@ def test_fingerprint_and_bytes_are_the_same_for_any_thread_count(
         assert len(found) == 1
 
 
-def test_fingerprint_sees_one_changed_value_and_not_the_path(tmp_path: Path) -> None:
+def test_fingerprint_depends_on_values_and_not_on_paths(tmp_path: Path) -> None:
     fingerprints = []
     for folder, last in (("one", "x"), ("two", "x"), ("three", "y")):
         (tmp_path / folder).mkdir()
@@ -352,10 +352,10 @@ def test_memory_limit_is_passed_on(tmp_path: Path) -> None:
         run(spec, tmp_path, tmp_path / "other", verify=False, memory_limit="lots")
 
 
-# --- asking again ----------------------------------------------------------------------------------------
+# --- repeated requests -----------------------------------------------------------------------------------
 
 
-def test_same_request_returns_at_once(tmp_path: Path) -> None:
+def test_a_repeated_request_returns_at_once(tmp_path: Path) -> None:
     write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
     first = run(own(), tmp_path, tmp_path / "out")
     stages: list[Progress] = []
@@ -364,7 +364,7 @@ def test_same_request_returns_at_once(tmp_path: Path) -> None:
     assert run(own(description="other words"), tmp_path, tmp_path / "out") == first
 
 
-def test_published_checksums_spare_the_raw_files(tmp_path: Path) -> None:
+def test_verified_raw_files_are_not_read_again(tmp_path: Path) -> None:
     write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
     path = tmp_path / "clicks.csv"
     spec = own(files={path.name: {"md5": hashlib.md5(path.read_bytes()).hexdigest()}})
@@ -373,7 +373,7 @@ def test_published_checksums_spare_the_raw_files(tmp_path: Path) -> None:
     assert run(spec, tmp_path, tmp_path / "out") == first
 
 
-def test_files_that_the_sql_names_itself_are_beside_the_recipe_and_untracked(tmp_path: Path) -> None:
+def test_files_named_only_in_sql_are_untracked(tmp_path: Path) -> None:
     write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
     spec = own(files={}, rows="FROM read_csv('clicks.csv', header=true)")
     prepared = prepare(spec, Options(tmp_path, out=tmp_path / "out"))
@@ -400,7 +400,7 @@ def test_another_request_needs_force(tmp_path: Path) -> None:
     assert sorted(path.name for path in out.iterdir()) == [".own.lock", "own"]
 
 
-def test_a_folder_that_is_no_dataset_is_never_replaced(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_dataset_is_never_replaced(tmp_path: Path) -> None:
     write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
     (tmp_path / "out/own").mkdir(parents=True)
     (tmp_path / "out/own/thesis.txt").write_text("years of work")
@@ -422,28 +422,26 @@ def test_limit_rows_takes_the_first_rows_and_skips_expected_counts(tmp_path: Pat
 
 
 @pytest.mark.parametrize("size", ["lots", "-1GB", "0GB", "1 potato", ""])
-def test_a_memory_limit_that_is_none_is_refused_before_anything_is_looked_at(
-    tmp_path: Path, size: str
-) -> None:
+def test_an_invalid_memory_limit_is_refused_first(tmp_path: Path, size: str) -> None:
     with pytest.raises(UsageError, match=f"`--memory-limit {size}` is not valid"):
         run(own(), tmp_path / "absent", tmp_path / "out", memory_limit=size)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(("threads", "hint"), [(1, ""), (2, ", or lower `--threads`")])
-def test_too_little_memory_says_what_may_help(tmp_path: Path, threads: int, hint: str) -> None:
+def test_out_of_memory_hints_at_the_limit(tmp_path: Path, threads: int, hint: str) -> None:
     with Engine("own", {}, spill=tmp_path, search=tmp_path, memory_limit="50MB", threads=threads) as engine:
         failure = engine._explain(duckdb.OutOfMemoryException("Out of Memory Error: no"), "")
     assert failure.hint == f"raise `--memory-limit` above 50MB{hint}"
 
 
-def test_a_plan_refuses_a_source_that_is_not_there(tmp_path: Path) -> None:
+def test_a_plan_refuses_a_missing_source(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no file or folder `/nope`"):
         plan(own(), Options(tmp_path, out=tmp_path, source=Path("/nope")))
 
 
-def test_what_is_prepared_is_not_downloaded_again(tmp_path: Path) -> None:
-    """As the plan says; nothing published tells whether the same file would come."""
+def test_a_prepared_dataset_is_not_downloaded_again(tmp_path: Path) -> None:
+    """As the plan says, even without a published checksum."""
     write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(90)])
     with serving((tmp_path / "clicks.csv").read_bytes()) as server:
         spec = own(downloads={"clicks.csv": {"urls": [server.url("clicks.csv")]}})
@@ -455,15 +453,15 @@ def test_what_is_prepared_is_not_downloaded_again(tmp_path: Path) -> None:
         assert len(server.requests) == 1
 
 
-def test_what_may_have_been_fetched_badly_is_named_with_its_place(tmp_path: Path) -> None:
-    """Nothing published tells a bad download, and it stays in the cache."""
+def test_a_bad_file_without_checksum_has_a_refresh_hint(tmp_path: Path) -> None:
+    """A bad download without a checksum stays in the cache."""
     with serving(b"label,a\n0,1\n1\n") as server:
         spec = own(downloads={"clicks.csv": {"urls": [server.url("clicks.csv")]}})
         with pytest.raises(RunFailed, match=r"`clicks\.csv:3`") as failure:
             prepare(spec, Options(tmp_path, out=tmp_path / "out"))
     cached = tmp_path / "cache" / "downloads" / "own" / "clicks.csv"
     assert cached.is_file()
-    refresh = f"if `{cached}` was not fetched well, `--refresh` fetches it again"
+    refresh = f"if `{cached}` is corrupt, `--refresh` downloads it again"
     assert str(failure.value.hint).endswith(refresh)
 
 
@@ -484,8 +482,8 @@ def test_plan_names_files_queries_and_state(tmp_path: Path) -> None:
         plan(own(), Options(tmp_path, out=tmp_path / "out", limit_rows=5))
 
 
-def test_a_plan_fails_as_the_preparation_would(tmp_path: Path) -> None:
-    """Of the same files at hand: missing, not the published one, or an archive that is not."""
+def test_a_plan_fails_like_the_preparation(tmp_path: Path) -> None:
+    """For files that are missing, do not match their checksum, or come from an archive."""
     write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
     folder = tmp_path / "raw"
     folder.mkdir()
@@ -542,7 +540,7 @@ def test_non_numeric_text_in_a_numeric_feature_names_row_and_value(tmp_path: Pat
     assert message == "`clicks.csv:12`: `a` is `many`, which is not a number (dataset `own`)"
 
 
-def test_infinite_number(tmp_path: Path) -> None:
+def test_an_infinite_number_is_an_error(tmp_path: Path) -> None:
     numeric = [{"type": "numeric", "columns": ["a"], "standardize": False}]
     assert "`clicks.csv:4`: `a` is infinite" in failure(
         tmp_path, "label,a\n1,1\n0,2\n1,inf\n0,1\n", features=numeric
@@ -558,12 +556,12 @@ def test_invalid_utf8_names_file_and_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "found"), [("2", "`2`"), ("", "nothing"), ("yes", "`yes`"), ("0.5", "`0.5`")]
 )
-def test_label_outside_0_and_1(tmp_path: Path, value: str, found: str) -> None:
+def test_a_label_other_than_0_and_1_is_an_error(tmp_path: Path, value: str, found: str) -> None:
     message = failure(tmp_path, GOOD + f"{value},5\n")
     assert message == f"`clicks.csv:12`: the label must be 0 or 1, found {found} (dataset `own`)"
 
 
-def test_unknown_split_name(tmp_path: Path) -> None:
+def test_an_unknown_split_name_is_an_error(tmp_path: Path) -> None:
     message = failure(
         tmp_path, "label,a,part\n1,5,train\n0,5,tset\n", split={"by": "column", "column": "part"}
     )
@@ -571,7 +569,7 @@ def test_unknown_split_name(tmp_path: Path) -> None:
     assert message == f"`clicks.csv:3`: {wanted} (dataset `own`)"
 
 
-def test_empty_split(tmp_path: Path) -> None:
+def test_an_empty_split_is_an_error(tmp_path: Path) -> None:
     assert "split `test` of dataset `own` is empty" in failure(tmp_path, "label,a\n1,5\n")
 
 
@@ -582,33 +580,33 @@ def test_train_may_be_the_only_split(tmp_path: Path) -> None:
         assert {name: split.rows for name, split in prepared.splits.items()} == {"train": 4}
 
 
-def test_zero_byte_file(tmp_path: Path) -> None:
+def test_a_zero_byte_file_is_an_error(tmp_path: Path) -> None:
     assert "clicks.csv` is empty" in failure(tmp_path, b"")
 
 
-def test_missing_column_suggests_the_near_one(tmp_path: Path) -> None:
+def test_a_missing_column_suggests_a_similar_one(tmp_path: Path) -> None:
     (tmp_path / "clicks.csv").write_text("label,colour\n1,5\n0,6\n1,7\n")
     with pytest.raises(UsageError, match="dataset `own` has no column `color`") as caught:
         run(own(features=[{"type": "categorical", "columns": ["color"]}]), tmp_path, tmp_path / "out")
     assert "colour" in str(caught.value.hint)
 
 
-def test_sql_error_is_one_line_with_the_name_of_the_recipe(tmp_path: Path) -> None:
+def test_an_sql_error_is_one_line_with_the_dataset(tmp_path: Path) -> None:
     message = failure(tmp_path, GOOD, rows="SELECT * FORM read_csv('{clicks.csv}')")
     assert message.startswith("the SQL of dataset `own` is not valid: syntax error")
     assert "lable" in failure(tmp_path, GOOD, label="lable")
 
 
-def test_truncated_gzip_read_by_duckdb(tmp_path: Path) -> None:
+def test_a_truncated_gzip_is_an_error(tmp_path: Path) -> None:
     data = gzip.compress("".join(f"{i % 2},{i * i}\n" for i in range(20_000)).encode())
     (tmp_path / "clicks.csv.gz").write_bytes(data[: len(data) // 2])
     query = "SELECT * FROM read_csv('{clicks.csv.gz}', header=false, auto_detect=false, columns={'label': 'INTEGER', 'a': 'INTEGER'})"  # noqa: E501
-    with pytest.raises(RunFailed, match=r"clicks.csv.gz` is damaged: it ends in the middle") as caught:
+    with pytest.raises(RunFailed, match=r"clicks.csv.gz` is damaged: it is truncated") as caught:
         run(own(files={"clicks.csv.gz": {}}, rows=query), tmp_path, tmp_path / "out")
-    assert caught.value.hint == "fetch or copy the file again"
+    assert caught.value.hint == "download or copy the file again"
 
 
-def test_rounding_in_train_does_not_blow_up_what_is_standardized(tmp_path: Path) -> None:
+def test_standardization_ignores_rounding_errors(tmp_path: Path) -> None:
     rows = [0.0] * 20 + [1.6e-17] + [0.0] * 8 + [1.0]
     (tmp_path / "clicks.csv").write_text(
         "label,a\n" + "".join(f"{i % 2},{x!r}\n" for i, x in enumerate(rows))
@@ -620,8 +618,8 @@ def test_rounding_in_train_does_not_blow_up_what_is_standardized(tmp_path: Path)
     assert values == pytest.approx([0.0] * 5 + [1.0])
 
 
-def test_a_gzip_whose_content_was_changed_is_found(tmp_path: Path) -> None:
-    """DuckDB reads past the checksum."""
+def test_a_gzip_with_a_wrong_crc_is_an_error(tmp_path: Path) -> None:
+    """DuckDB ignores the CRC."""
     data = bytearray(gzip.compress("".join(f"{i % 2},{i}\n" for i in range(500)).encode()))
     data[-8] ^= 1
     (tmp_path / "clicks.csv.gz").write_bytes(data)
@@ -634,7 +632,7 @@ def test_a_gzip_whose_content_was_changed_is_found(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["TIMESTAMP", "DATE"])
-def test_times_of_antiquity_are_years_of_two_digits(tmp_path: Path, kind: str) -> None:
+def test_ancient_dates_are_reported_as_two_digit_years(tmp_path: Path, kind: str) -> None:
     write_rows(tmp_path, [{"label": i % 2, "a": "v", "day": f"{i % 9 + 1:02}/04/24"} for i in range(12)])
     split = {"by": "time", "column": "day", "ratio": {"train": 1, "test": 1}}
     query = "SELECT * REPLACE ({} AS day) " + str(own().rows).replace("{", "{{").replace("}", "}}")
@@ -655,7 +653,7 @@ def test_times_of_antiquity_are_years_of_two_digits(tmp_path: Path, kind: str) -
         ["a", "b", "c"],
     ],
 )
-def test_text_that_does_not_sort_by_time_is_refused(tmp_path: Path, instants: list[str]) -> None:
+def test_dates_that_do_not_sort_as_text_are_refused(tmp_path: Path, instants: list[str]) -> None:
     write_rows(tmp_path, [{"label": i % 2, "a": "v", "day": instants[i % 3]} for i in range(12)])
     split = {"by": "time", "column": "day", "ratio": {"train": 1, "test": 1}}
     with pytest.raises(UsageError, match="`day` is text whose order is not that of time") as caught:
@@ -666,7 +664,7 @@ def test_text_that_does_not_sort_by_time_is_refused(tmp_path: Path, instants: li
 
 
 @pytest.mark.parametrize(("changes", "bad"), [({}, True), ({"standardize": True}, False)])
-def test_a_number_larger_than_float32_is_named_by_line(
+def test_a_number_larger_than_float32_is_an_error_with_its_line(
     tmp_path: Path, changes: dict[str, Any], *, bad: bool
 ) -> None:
     (tmp_path / "clicks.csv").write_text("label,a\n0,1\n1,1e39\n0,2\n1,3\n0,4\n1,5\n")
@@ -684,7 +682,7 @@ def test_a_number_larger_than_float32_is_named_by_line(
     assert run(skipping, tmp_path, tmp_path / "out").problems[0].startswith("1 bad row was left out")
 
 
-def test_line_ends_of_two_kinds_are_named_and_can_be_read(tmp_path: Path) -> None:
+def test_mixed_line_ends_are_an_error_unless_not_strict(tmp_path: Path) -> None:
     lines = [f"{i % 2},{i}" + ("\r\n" if i % 3 else "\n") for i in range(60)]
     (tmp_path / "clicks.csv").write_text("label,a\n" + "".join(lines), newline="")
     query = "FROM read_csv('{clicks.csv}', header=true, all_varchar=true)"
@@ -697,21 +695,21 @@ def test_line_ends_of_two_kinds_are_named_and_can_be_read(tmp_path: Path) -> Non
     assert sum(split.rows for split in run(own(rows=loose), tmp_path, tmp_path / "out").splits.values()) == 60
 
 
-def test_one_class_label_is_allowed_and_reported(tmp_path: Path) -> None:
+def test_a_split_of_one_class_is_reported(tmp_path: Path) -> None:
     (tmp_path / "clicks.csv").write_text("label,a\n1,5\n1,6\n0,7\n")
     prepared = run(own(), tmp_path, tmp_path / "out")
-    assert noted(prepared) == ("every label in `train` is 1: nothing can be learned from it",)
-    assert prepared.verified is None  # nothing is published of this table
+    assert problems(prepared) == ("every label in `train` is 1: nothing can be learned from it",)
+    assert prepared.verified is None  # nothing is published for this table
 
 
 @pytest.mark.parametrize("label", [0, 1])
-def test_a_split_of_one_class_is_said_with_what_to_change(tmp_path: Path, label: int) -> None:
+def test_a_held_out_split_of_one_class_is_reported_with_a_fix(tmp_path: Path, label: int) -> None:
     labels = [i % 2 for i in range(80)] + [label] * 10 + [i % 2 for i in range(10)]
     lines = [f"{value},a{i % 3}" for i, value in enumerate(labels)]
     (tmp_path / "clicks.csv").write_text("\n".join(["label,a", *lines]) + "\n")
     spec = own(split={"by": "order", "ratio": {"train": 8, "valid": 1, "test": 1}})
     said = f"every label in `valid` is {label} (10 rows): it has no AUC"
-    assert noted(run(spec, tmp_path, tmp_path / "out")) == (
+    assert problems(run(spec, tmp_path, tmp_path / "out")) == (
         f"{said}; give `split` another ratio, key or rule",
     )
 
@@ -733,10 +731,10 @@ def test_constant_features_are_reported(
     features = [{"type": kind, "columns": ["a"]}, {"type": "numeric", "columns": ["b"], "standardize": False}]
     prepared = run(own(features=features), tmp_path, tmp_path / "out")
     expected = f"`a` {said} in every row of `train`: nothing can be learned from it"
-    assert noted(prepared) == ((expected,) if said else ())
+    assert problems(prepared) == ((expected,) if said else ())
 
 
-def test_wrong_counts_are_a_failed_check_with_both_values(tmp_path: Path) -> None:
+def test_wrong_counts_fail_the_check_with_both_values(tmp_path: Path) -> None:
     write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
     spec = own(expect={"total": {"rows": 10, "positives": 4}, "train": {"rows": 7}})
     with pytest.raises(CheckFailed) as caught:
@@ -747,13 +745,13 @@ def test_wrong_counts_are_a_failed_check_with_both_values(tmp_path: Path) -> Non
     ]
     assert "--no-verify" in str(caught.value.hint)
     prepared = run(spec, tmp_path, tmp_path / "out", verify=False)
-    assert len(noted(prepared)) == 2
+    assert len(problems(prepared)) == 2
     assert not prepared.verified
     with pytest.raises(CheckFailed):
         run(spec, tmp_path, tmp_path / "out")
 
 
-def test_times_are_standardized_by_all_their_digits(tmp_path: Path) -> None:
+def test_timestamps_are_standardized_in_full_precision(tmp_path: Path) -> None:
     """Seconds around 1.7e9: a mean of nine digits would be off by half their deviation."""
     numbers = [1_700_000_000 + i * i % 31 for i in range(90)]
     write_rows(tmp_path, [{"label": i % 2, "a": number} for i, number in enumerate(numbers)])
@@ -764,7 +762,7 @@ def test_times_are_standardized_by_all_their_digits(tmp_path: Path) -> None:
     assert written == pytest.approx(((train - train.mean()) / train.std()).tolist(), abs=1e-6)
 
 
-def test_floats_as_ids_know_one_zero_and_no_nan(tmp_path: Path) -> None:
+def test_floats_as_ids_merge_zeros_and_drop_nan(tmp_path: Path) -> None:
     ids = [-0.0, 0.0, 1.5, math.nan, None, 0.0]
     table = pa.table({"label": [0, 1] * 6, "a": ids * 2, "b": pa.array(ids * 2, pa.float32())})
     pq.write_table(table, tmp_path / "clicks.parquet")
@@ -793,7 +791,7 @@ def test_floats_as_ids_know_one_zero_and_no_nan(tmp_path: Path) -> None:
         ("  ", None),
     ],
 )
-def test_how_numbers_may_be_written(tmp_path: Path, written: str, number: float | None) -> None:
+def test_spellings_of_numbers(tmp_path: Path, written: str, number: float | None) -> None:
     (tmp_path / "clicks.csv").write_text(f"label,a\n0,{written}\n1,2\n0,3\n")
     spec = own(features=[{"type": "numeric", "columns": ["a"], "standardize": False}])
     prepared = run(spec, tmp_path, tmp_path / "out")
@@ -803,13 +801,13 @@ def test_how_numbers_may_be_written(tmp_path: Path, written: str, number: float 
 
 
 @pytest.mark.parametrize("written", ["0x10", "1.000,5", "1 000", "N/A", "null", "-"])
-def test_what_is_no_number(tmp_path: Path, written: str) -> None:
+def test_text_that_is_not_a_number_is_an_error(tmp_path: Path, written: str) -> None:
     numeric = [{"type": "numeric", "columns": ["a"], "standardize": False}]
     message = failure(tmp_path, f'label,a\n0,1\n1,"{written}"\n0,3\n', features=numeric)
     assert message == f"`clicks.csv:3`: `a` is `{written}`, which is not a number (dataset `own`)"
 
 
-def test_a_row_without_its_time_is_named_or_left_out(tmp_path: Path) -> None:
+def test_a_row_without_time_is_an_error_or_skipped(tmp_path: Path) -> None:
     rows = [{"label": i % 2, "a": i, "day": "" if i in (3, 7) else f"2024-01-{i + 1:02}"} for i in range(12)]
     write_rows(tmp_path, rows)
     changes: dict[str, Any] = {
@@ -839,7 +837,7 @@ def test_nan_is_missing(tmp_path: Path) -> None:
     assert not any(math.isnan(value) for value in values["test"]["a"])
 
 
-def test_a_spec_can_be_copied_with_other_checksums(tmp_path: Path) -> None:
+def test_a_recipe_with_the_right_checksums_is_verified(tmp_path: Path) -> None:
     raw.frappe(tmp_path)
     files = {
         name: RawFile(md5=hashlib.md5((tmp_path / name).read_bytes()).hexdigest())
@@ -848,5 +846,5 @@ def test_a_spec_can_be_copied_with_other_checksums(tmp_path: Path) -> None:
     spec = shipped("frappe").model_copy(update={"files": files, "expect": {}})
     prepared = run(spec, tmp_path, tmp_path / "out")
     assert prepared.verified
-    assert noted(prepared) == ()
+    assert problems(prepared) == ()
     assert all(source.verified for source in prepared.sources)

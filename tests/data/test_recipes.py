@@ -1,4 +1,4 @@
-"""Every dataset that ships, from raw files in the exact format, downloaded: ids as in plain Python."""
+"""Every shipped dataset, downloaded in its exact raw format and encoded as by plain Python."""
 
 import csv
 import gzip
@@ -26,7 +26,7 @@ from wukongctl.data.prepare import prepare
 from wukongctl.errors import CheckFailed, UsageError
 
 TWO_SPLITS = ("kuaivideo", "microvideo", "taobao-ads")
-"""Datasets whose owners ship no validation split."""
+"""Datasets without a validation split."""
 
 
 def load(name: str, *overrides: str) -> DatasetSpec:
@@ -36,12 +36,12 @@ def load(name: str, *overrides: str) -> DatasetSpec:
 NAMES = [
     name
     for name in library.names("datasets")
-    if load(name).generator is None and name != "paper-internal"  # which nobody outside can prepare
+    if load(name).generator is None and name != "paper-internal"  # not public
 ]
 
 
 def published(spec: DatasetSpec, folder: Path, rows: Splits) -> DatasetSpec:
-    """The recipe, with the checksums and counts of the fixture where it has those of the real files."""
+    """The recipe with the checksums and counts of the fixture instead of the real ones."""
     files = {
         name: RawFile(md5=digests(folder / name).md5) if file.md5 or file.sha256 else file
         for name, file in spec.files.items()
@@ -53,7 +53,7 @@ def published(spec: DatasetSpec, folder: Path, rows: Splits) -> DatasetSpec:
 
 
 def served(spec: DatasetSpec, folder: Path, server: Server) -> DatasetSpec:
-    """The recipe with its own URLs led to `server`, which has what they name."""
+    """The recipe with its URLs redirected to `server`."""
     downloads = {}
     for name, download in spec.downloads.items():
         content = (folder / name).read_bytes() if name in spec.files else packed(folder, name, spec.files)
@@ -69,7 +69,7 @@ def served(spec: DatasetSpec, folder: Path, server: Server) -> DatasetSpec:
 
 
 def check_vectors(spec: DatasetSpec, prepared: Manifest, raw: Path, folder: Path) -> None:
-    """Each frozen table holds, at the id of each value, the vector of that value, and zeros elsewhere."""
+    """Each frozen table has the vector of a value at its id, and zeros elsewhere."""
     for feature in prepared.features:
         if feature.vectors is None:
             continue
@@ -105,7 +105,7 @@ def test_every_dataset_has_a_fixture() -> None:
 @pytest.mark.parametrize(
     ("name", "bars"), [*((name, False) for name in NAMES), *((name, True) for name in TWO_SPLITS)]
 )
-def test_it_is_encoded_as_plain_python_would(name: str, bars: bool, tmp_path: Path, server: Server) -> None:
+def test_encoding_matches_plain_python(name: str, bars: bool, tmp_path: Path, server: Server) -> None:
     folder = tmp_path / "raw"
     folder.mkdir()
     rows = fixtures.WRITERS[name](folder, bars=bars)
@@ -126,22 +126,22 @@ def test_it_is_encoded_as_plain_python_would(name: str, bars: bool, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not load(name).downloads])
-def test_what_is_gated_says_what_to_fetch(name: str, tmp_path: Path) -> None:
+def test_gated_datasets_say_what_to_download(name: str, tmp_path: Path) -> None:
     path = library.find(name, "datasets")
-    with pytest.raises(UsageError, match=f"`{name}` has to be fetched by hand") as failure:
+    with pytest.raises(UsageError, match=f"`{name}` must be downloaded by hand") as failure:
         prepare(load(name), Options(path.parent, out=tmp_path))
     assert "--source" in str(failure.value.hint)
     assert "http" in str(failure.value.hint) or "hf download" in str(failure.value.hint)
 
 
-def test_what_is_not_public_asks_nobody_to_fetch_it(tmp_path: Path) -> None:
+def test_a_dataset_that_is_not_public_is_an_error(tmp_path: Path) -> None:
     path = library.find("paper-internal", "datasets")
-    with pytest.raises(UsageError, match="nobody can fetch dataset `paper-internal`") as failure:
+    with pytest.raises(UsageError, match="dataset `paper-internal` is not public") as failure:
         prepare(load("paper-internal"), Options(path.parent, out=tmp_path))
     assert str(failure.value.hint).startswith("this log is not public")
 
 
-def test_kaggle_gives_a_gz_file(tmp_path: Path) -> None:
+def test_the_gz_file_of_kaggle_is_a_source(tmp_path: Path) -> None:
     rows = fixtures.WRITERS["avazu-kaggle"](tmp_path, bars=False)
     archive = tmp_path / "train.gz"
     archive.write_bytes(gzip.compress((tmp_path / "train.csv").read_bytes()))
@@ -150,7 +150,7 @@ def test_kaggle_gives_a_gz_file(tmp_path: Path) -> None:
     assert_same(columns(tmp_path / "out", prepared), oracle.encode(spec, rows))
 
 
-# --- real files, where WUKONGCTL_REAL_DATA has them ------------------------------------------------------
+# --- real files from WUKONGCTL_REAL_DATA -----------------------------------------------------------------
 
 
 def counts(prepared: Manifest) -> dict[str, tuple[int, int]]:
@@ -158,7 +158,7 @@ def counts(prepared: Manifest) -> dict[str, tuple[int, int]]:
 
 
 @pytest.mark.realdata
-def test_real_frappe_has_the_published_files_and_counts(real_data: Path, tmp_path: Path) -> None:
+def test_real_frappe_has_the_published_counts(real_data: Path, tmp_path: Path) -> None:
     source, spec = real_data / "frappe", load("frappe")
     with pytest.raises(CheckFailed) as failure:
         prepare(spec, Options(tmp_path, out=tmp_path, source=source))
@@ -175,7 +175,7 @@ def test_real_frappe_has_the_published_files_and_counts(real_data: Path, tmp_pat
 
 
 @pytest.mark.realdata
-def test_real_ml_100k_is_verified_whole(real_data: Path, tmp_path: Path) -> None:
+def test_real_ml_100k_is_verified(real_data: Path, tmp_path: Path) -> None:
     spec = load("ml-100k")
     prepared = prepare(spec, Options(tmp_path, out=tmp_path, source=real_data / "ml-100k"))
     assert prepared.verified
@@ -185,7 +185,7 @@ def test_real_ml_100k_is_verified_whole(real_data: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.realdata
-def test_real_criteo_rows_equal_plain_python(real_data: Path, tmp_path: Path) -> None:
+def test_real_criteo_encoding_matches_plain_python(real_data: Path, tmp_path: Path) -> None:
     source, spec = real_data / "criteo", load("criteo")
     prepared = prepare(spec, Options(tmp_path, out=tmp_path, source=source, verify=False))
     assert "`criteo_kaggle_10001.tsv` was read in place of `train.txt`" in prepared.problems
@@ -198,7 +198,7 @@ def test_real_criteo_rows_equal_plain_python(real_data: Path, tmp_path: Path) ->
 
 
 @pytest.mark.realdata
-def test_real_avazu_rows_equal_plain_python(real_data: Path, tmp_path: Path) -> None:
+def test_real_avazu_encoding_matches_plain_python(real_data: Path, tmp_path: Path) -> None:
     source, spec = real_data / "avazu", load("avazu-kaggle")
     prepared = prepare(spec, Options(tmp_path, out=tmp_path, source=source, verify=False))
     assert "`avazu_8087.csv` was read in place of `train.csv`" in prepared.problems

@@ -1,4 +1,4 @@
-"""The rows of a raw file are encoded for `predict` as `prepare` encoded them, value by value."""
+"""Rows of raw files are encoded for `predict` exactly as by `prepare`."""
 
 import csv
 import gzip
@@ -79,7 +79,7 @@ GERMAN = "replace(replace(trim(n), '.', ''), ',', '.')"
         f"FROM {CSV} SELECT a || '-' || label AS a, {GERMAN} AS n, label -- a comment\n;",
     ],
 )
-def test_the_select_is_run_over_the_raw_file(tmp_path: Path, select: str) -> None:
+def test_the_select_runs_on_raw_files(tmp_path: Path, select: str) -> None:
     file = written(tmp_path, TABLE)
     dataset = prepared(tmp_path, rows=select, features=[CATEGORICAL, NUMERIC])
     assert read(dataset, file) == encoded(dataset)
@@ -109,7 +109,7 @@ def test_columns_are_matched_by_name_and_labels_may_be_absent(tmp_path: Path) ->
     assert read(dataset, reordered) == {"a": rows["a"][:2], "n": [rows["n"][0], rows["n"][2]]}
 
 
-def test_filters_order_and_doubles_are_for_training_alone(tmp_path: Path) -> None:
+def test_filters_order_and_distinct_do_not_apply(tmp_path: Path) -> None:
     file = written(tmp_path, "a,n,label\n" + "".join(f"x{i % 3},{9 - i},{i % 2}\n" for i in range(9)))
     chosen = "WHERE n::INT > 2 QUALIFY row_number() OVER () > 0 ORDER BY n LIMIT 5"
     select = f"SELECT DISTINCT ON (n) * FROM {CSV} {chosen}"
@@ -147,7 +147,7 @@ ROWS = pa.table(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_any_kind_of_file_may_hold_the_raw_columns(tmp_path: Path, kind: str) -> None:
+def test_files_of_any_format_may_have_the_raw_columns(tmp_path: Path, kind: str) -> None:
     save(ROWS, tmp_path / "clicks.csv")
     select = f"SELECT upper(a) AS b, n::DOUBLE + 1 AS m, label FROM {CSV}"
     features = [{"type": "categorical", "columns": ["b"]}, {"type": "numeric", "columns": ["m"]}]
@@ -176,7 +176,7 @@ def test_types_are_those_of_training(tmp_path: Path, reader: str, kind: str) -> 
     assert read(dataset, save(rows, tmp_path / f"new.{kind}")) == encoded(dataset)
 
 
-def test_floats_that_pandas_made_of_whole_numbers_are_whole_again(tmp_path: Path) -> None:
+def test_floats_that_pandas_made_of_integers_are_integers(tmp_path: Path) -> None:
     save(pa.table({"u": [7, 8, 7, 9], "label": [0, 1, 0, 1]}), tmp_path / "clicks.parquet")
     select = "SELECT concat('u', u) AS a, label FROM read_parquet('{clicks.parquet}')"
     dataset = prepared(tmp_path, rows=select, files={"clicks.parquet": {}})
@@ -187,7 +187,7 @@ def test_floats_that_pandas_made_of_whole_numbers_are_whole_again(tmp_path: Path
     )
 
 
-def test_types_that_duckdb_chose_for_training_hold_for_a_new_file(tmp_path: Path) -> None:
+def test_types_sniffed_for_training_apply_to_new_files(tmp_path: Path) -> None:
     lines = [f"{i % 3},{i % 28 + 1}/10/2023,{i % 2}" for i in range(60)]
     file = written(tmp_path, "\n".join(["code,day,label", *lines]) + "\n")
     select = "SELECT code, strftime(day, '%m-%d') AS d, label FROM read_csv('{clicks.csv}')"
@@ -204,7 +204,7 @@ def test_types_that_duckdb_chose_for_training_hold_for_a_new_file(tmp_path: Path
     assert expected["d"][0] == rows["d"][4]
 
 
-def test_a_file_without_header_goes_by_position(tmp_path: Path) -> None:
+def test_columns_without_header_are_matched_by_position(tmp_path: Path) -> None:
     file = written(tmp_path, "".join(f"{i % 2}\tx{i % 4}\t{i}\n" for i in range(12)), "train.txt")
     reader = (
         "read_csv('{train.txt}', delim='\\t', quote='', escape='', header=false, auto_detect=false, "
@@ -228,7 +228,7 @@ SIDE = "read_csv('{users.csv}', header=true, all_varchar=true)"
 
 @pytest.mark.parametrize("join", ["LEFT JOIN", "JOIN"])
 @pytest.mark.parametrize("order", ["ORDER BY a, u, label", ""])
-def test_joins_keep_rows_in_their_order(tmp_path: Path, join: str, order: str) -> None:
+def test_joins_keep_the_order_of_rows(tmp_path: Path, join: str, order: str) -> None:
     file = written(tmp_path, CLICKS)
     written(tmp_path, USERS, "users.csv")
     select = f"SELECT c.*, city, age FROM {CSV} AS c {join} {SIDE} AS p USING (u) {order}"
@@ -254,7 +254,7 @@ def test_joins_keep_rows_in_their_order(tmp_path: Path, join: str, order: str) -
     assert moved["city"][2] == vocabulary.get("Oslo", 1)
 
 
-def test_types_declared_for_a_joined_table_hold_too(tmp_path: Path) -> None:
+def test_declared_types_of_a_joined_table_apply(tmp_path: Path) -> None:
     file = written(tmp_path, CLICKS)
     written(tmp_path, "u,city\n1,007\n2,7\n3,70\n9,07\n", "users.csv")
     select = "SELECT c.*, city FROM '{clicks.csv}' AS c JOIN read_csv('{users.csv}') AS p USING (u)"
@@ -279,13 +279,13 @@ def test_the_rows_may_be_on_the_right_of_a_join(tmp_path: Path) -> None:
     assert len(read(dataset, file)["a"]) == 18
 
 
-def test_a_row_that_comes_out_twice_is_named(tmp_path: Path) -> None:
+def test_a_duplicated_row_is_an_error(tmp_path: Path) -> None:
     file = written(tmp_path, CLICKS)
     written(tmp_path, USERS, "users.csv")
     select = f"SELECT c.*, city FROM {CSV} AS c LEFT JOIN {SIDE} AS p USING (u)"
     dataset = prepared(tmp_path, rows=select, files={"clicks.csv": {}, "users.csv": {}})
     written(tmp_path, USERS + "1,31,Bern\n", "users.csv")
-    with pytest.raises(RunFailed, match=r"row 3 of `.*clicks.csv` comes out of the SELECT more than once"):
+    with pytest.raises(RunFailed, match=r"row 3 of `.*clicks.csv` is returned by the SELECT more than once"):
         read(dataset, file)
 
 
@@ -306,7 +306,7 @@ def test_a_row_that_comes_out_twice_is_named(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_run_row_by_row_says_why_and_takes_the_columns_of_the_select(
+def test_a_select_that_is_not_row_by_row_needs_its_output_columns(
     tmp_path: Path, select: str, said: str
 ) -> None:
     file = written(tmp_path, "a,n,label\n" + "".join(f"x{i},{i},{i % 2}\n" for i in range(6)))
@@ -315,12 +315,12 @@ def test_what_cannot_be_run_row_by_row_says_why_and_takes_the_columns_of_the_sel
     assert obstacle is not None
     assert said in obstacle
     assert len(read(dataset, file)["a"]) == 6
-    with pytest.raises(UsageError, match="cannot be run over a new file") as error:
+    with pytest.raises(UsageError, match="cannot run on a new file") as error:
         read(dataset, file, "raw")
     assert "--columns selected" in str(error.value.hint)
 
 
-def test_the_columns_of_the_select_are_recognized_or_asked_for(tmp_path: Path) -> None:
+def test_output_columns_of_the_select_are_recognized(tmp_path: Path) -> None:
     written(tmp_path, TABLE)
     select = f"SELECT concat('x', a) AS b, {GERMAN} AS n, label FROM {CSV}"
     features = [{"type": "categorical", "columns": ["b"]}, NUMERIC]
@@ -370,7 +370,7 @@ CELLS = st.sampled_from(
     columns_=st.lists(st.lists(CELLS, min_size=1, max_size=5), min_size=1, max_size=4),
     delimiter=st.sampled_from(",;\t"),
 )
-def test_recipes_by_init_read_a_messy_table_as_they_prepared_it(
+def test_drafted_recipes_encode_new_rows_of_a_messy_table(
     tmp_path_factory: pytest.TempPathFactory, columns_: list[list[str]], delimiter: str
 ) -> None:
     folder = tmp_path_factory.mktemp("messy")

@@ -51,10 +51,10 @@ def find(
         return of_dataset(dataset, model, overrides)
     if dataset is not None:
         folder = prepared_dataset(str(dataset))
-        hint = f"run `{next_steps.by_rules(folder.name, folder.parent)}`"
+        hint = f"run `{next_steps.to_train_by_defaults(folder.name, folder.parent)}`"
         raise UsageError("`--data` without a recipe needs `--model`", hint=hint)
     if model is not None and (names := next_steps.prepared(data)):
-        hint = f"run `{next_steps.by_rules(names[0], data, model)}`"
+        hint = f"run `{next_steps.to_train_by_defaults(names[0], data, model)}`"
         raise UsageError("`--model` without a recipe needs `--data NAME`", hint=hint)
     raise UsageError(
         "give a recipe, or a prepared dataset and a model: `--data NAME --model NAME`",
@@ -108,8 +108,9 @@ def prepared_dataset(name: str, data: Path | None = None) -> Path:
         return data / name
     if path.is_file():
         if path.suffix in library.TABLES:
-            raise recipes.a_table(path, data)
-        raise UsageError(f"`{path}` is a recipe, not a prepared dataset", hint=recipes.way_on(path, data))
+            raise recipes.not_a_recipe(path, data)
+        hint = recipes.command_for(path, data)
+        raise UsageError(f"`{path}` is a recipe, not a prepared dataset", hint=hint)
     if inside := next_steps.prepared(path):
         raise UsageError(
             f"`{name}` is a folder of prepared datasets",

@@ -110,12 +110,12 @@ def _plan(
     seeds: int,
 ) -> "Tuning":
     from wukongctl.config.space_options import SpaceOption
-    from wukongctl.data.recipes import to_tune
+    from wukongctl.data.recipes import find_for_tuning
     from wukongctl.sweep.candidates import read
     from wukongctl.sweep.tune import Tuning
 
     wanted = [SpaceOption.parse(text) for text in spaces]
-    paths = [to_tune(recipe, data) for recipe in recipes]
+    paths = [find_for_tuning(recipe, data) for recipe in recipes]
     found, manifests = read(paths, overrides, wanted, data, seed=seed)
     return Tuning(found, manifests, out, budget=budget, seeds=tuple(range(seed, seed + seeds)))
 

@@ -1,14 +1,14 @@
-"""Raw click logs → verified Parquet → batches.
+"""Raw click logs → prepared Parquet datasets → batches.
 
-`prepare` is the way in, from a recipe to a prepared dataset:
+`prepare` turns a recipe into a prepared dataset, by way of:
 
-    acquire     URLs and folders → raw files with the right checksums
-    synthetic   no raw files at all: rows drawn from a planted teacher
+    acquire     URLs, folders and archives → verified raw files
+    synthetic   in place of raw files: rows drawn from a planted teacher
     query       raw files → tables: DuckDB, its SQL, and the text files it reads
     pipeline    tables → ids, numbers and vocabularies in Parquet, stage by stage
 
-`drafting` writes the first recipe of a table that has none. The modules beside them serve everybody:
-`manifest`, `schema` and `statistics` describe a prepared dataset, `batches` and `vectors` read it, `rows`
-encodes new rows by its rules; `recipes` gives training recipes what depends on the data, `next_steps` the
-commands to type next; `atomic`, `stages` and `publishing` see to it that files are whole or absent.
+`drafting` writes a first recipe for a table. `manifest`, `schema` and `statistics` describe a prepared
+dataset, `batches` and `vectors` read it, and `rows` encodes new rows by its rules. `recipes` completes
+training recipes with the facts of their dataset; `next_steps` names the next command. `atomic`, `stages` and
+`publishing` write files and folders that are complete or absent.
 """

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent."""
+"""Files that are complete or absent."""
 
 import contextlib
 import os
@@ -10,11 +10,11 @@ from wukongctl.errors import RunFailed, cannot_write
 
 
 def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file so that a kill at any moment leaves the old content or the new: temp, fsync, rename.
+    """Write a file by temporary file, fsync and rename: a kill leaves the old content or the new.
 
     Raises RunFailed when the disk is full, UsageError when the folder cannot be written.
     """
-    # Not tempfile: that makes files only the owner may read. The process number keeps writers apart.
+    # Not tempfile, whose files only the owner may read. The process id keeps writers apart.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,11 +23,12 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        with contextlib.suppress(OSError):  # not every file system can sync a folder
+            sync(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
     except RuntimeError as error:
-        # torch reports a full disk as RuntimeError, and names its own source when a write comes back short.
+        # torch reports a full disk as RuntimeError, and names its own source after a short write.
         full = "inline_container" in str(error)
         reason = "no space left on device" if full else str(error).splitlines()[0].lower()
         raise RunFailed(f"cannot write `{path}`: {reason}") from error
@@ -36,11 +37,20 @@ def write_atomic(path: Path, write: Callable[[BinaryIO], object]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
-    # Without this a crash of the machine may forget the rename. Not every system can open a folder.
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def sync_tree(folder: Path) -> None:
+    """Flush every file and folder below `folder` to disk."""
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            sync(Path(parent) / name)
+        sync(Path(parent))
+
+
+def sync(path: Path) -> None:
+    """Flush a file or folder to disk; Windows cannot open folders."""
+    if os.name == "nt" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

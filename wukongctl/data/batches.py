@@ -1,13 +1,13 @@
-"""A prepared split → batches of tensors; any position can be reached without reading what lies before it.
+"""A prepared split → batches of tensors, starting at any step.
 
-Row groups are read whole and packed into one int32 matrix (float columns as their bits), from which a batch
-is one `index_select`. A shuffled epoch permutes the row groups, then the rows inside windows of a few
-groups. Both permutations are functions of (seed, epoch, window), so a batch is a function of
-(seed, epoch, step): a reader that starts in the middle gives exactly what an uninterrupted one would.
+Row groups are packed into one int32 matrix (float columns as their bits), so that a batch is one
+`index_select`. A shuffled epoch permutes the row groups, then the rows inside windows of a few groups. Both
+permutations depend only on (seed, epoch, window), so a resumed reader yields the batches of an uninterrupted
+one.
 
-A thread reads the next window while the current one is used. With several processes every one gets its
-share of the rows of each batch, so that together they see the batches of a single process, whatever their
-number; each reads the whole split, since reading is some fifty times as fast as training.
+A thread reads the next window ahead. In multi-process training each rank reads the whole split and takes its
+shard of every batch, so that batches do not depend on the number of ranks; reading is some fifty times faster
+than training.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ from wukongctl.errors import UsageError
 BLOCK = 2048
 """Rows packed at a time."""
 WINDOW = 4
-"""Row groups that are shuffled together; two windows are in memory at a time."""
+"""Row groups shuffled together; two windows are in memory at a time."""
 
 
 class RowGroup(NamedTuple):
@@ -56,20 +56,20 @@ class BatchReader:
         shuffle: bool,
         seed: int,
     ) -> None:
-        found = {name: part for name, part in manifest.splits.items() if name == split}
-        if not found:
+        infos = {str(name): info for name, info in manifest.splits.items()}
+        if split not in infos:
             hint = did_you_mean(split, manifest.splits) or f"it has {', '.join(manifest.splits)}"
             raise UsageError(f"dataset `{manifest.dataset}` has no split `{split}`", hint=hint)
-        (part,) = found.values()
+        info = infos[split]
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
-        self.rows = part.rows
-        self._columns = Columns(manifest, with_probability=part.bayes_logloss is not None)
+        self.rows = info.rows
+        self._columns = Columns(manifest, with_probability=info.bayes_logloss is not None)
         self._groups: list[RowGroup] = []
-        for file in part.files:
+        for file in info.files:
             check_file(folder / file.path, file.bytes)
             self._groups += _row_groups(folder / file.path)
         if sum(group.rows for group in self._groups) != self.rows:
-            raise damaged(folder / split, f"does not hold the {self.rows:,} rows of its manifest")
+            raise damaged(folder / split, f"does not have the {self.rows:,} rows of its manifest")
 
     @property
     def steps_per_epoch(self) -> int:
@@ -77,34 +77,34 @@ class BatchReader:
         return -(-self.rows // self.batch_size)
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
-        """The batches of `epoch` from `start_step` on; row groups that lie before it are not read."""
-        rest = torch.empty((0, self._columns.width), dtype=torch.int32)
+        """The batches of `epoch` from `start_step` on; earlier row groups are not read."""
+        pending = torch.empty((0, self._columns.width), dtype=torch.int32)
         for packed, order, first in self._windows_from(epoch, start_step * self.batch_size):
             start = first
             while start < len(packed):
-                stop = min(start + self.batch_size - len(rest), len(packed))
+                stop = min(start + self.batch_size - len(pending), len(packed))
                 taken = _take(packed, order, start, stop)
-                rest = torch.cat((rest, taken)) if len(rest) else taken
+                pending = torch.cat((pending, taken)) if len(pending) else taken
                 start = stop
-                if len(rest) == self.batch_size:
-                    yield self._columns.batch(rest)
-                    rest = rest[:0]
-        if len(rest):
-            yield self._columns.batch(rest)
+                if len(pending) == self.batch_size:
+                    yield self._columns.batch(pending)
+                    pending = pending[:0]
+        if len(pending):
+            yield self._columns.batch(pending)
 
     def _windows_from(self, epoch: int, position: int) -> Iterator[tuple[Tensor, Tensor | None, int]]:
-        """Each loaded window, its order and where to start in it; the next is read meanwhile."""
+        """Each loaded window, its order and the row to start at; the next one is read ahead."""
         windows = self._windows(epoch)
         ends = np.cumsum([sum(group.rows for group in window) for window in windows])
         first = int(np.searchsorted(ends, position, side="right"))
         skip = position - (int(ends[first - 1]) if first else 0)
-        with ThreadPoolExecutor(1, "batches") as reading:
-            pending = None
+        with ThreadPoolExecutor(1, "batches") as reader:
+            ahead = None
             for index in range(first, len(windows)):
-                packed, order = pending.result() if pending else self._load(windows[index], epoch, index)
-                pending = None
+                packed, order = ahead.result() if ahead else self._load(windows[index], epoch, index)
+                ahead = None
                 if index + 1 < len(windows):
-                    pending = reading.submit(self._load, windows[index + 1], epoch, index + 1)
+                    ahead = reader.submit(self._load, windows[index + 1], epoch, index + 1)
                 yield packed, order, skip
                 skip = 0
 
@@ -118,7 +118,7 @@ class BatchReader:
         ]
 
     def _load(self, window: list[RowGroup], epoch: int, index: int) -> tuple[Tensor, Tensor | None]:
-        """The window's rows packed, (rows, width) int32, and the order to take them in."""
+        """The packed rows of a window, (rows, width) int32, and their order."""
         rows = sum(group.rows for group in window)
         matrix = np.empty((rows, self._columns.width), np.int32)
         start = 0
@@ -135,9 +135,9 @@ class BatchReader:
 
 
 class Columns:
-    """Where each column stands in a packed row: ids, then the bits of dense values, label, probability.
+    """The layout of a packed row: ids, then the bits of dense values, label and probability.
 
-    A missing number is 0, as it may be already in the file; a missing position is `MISSING_POSITION`.
+    A missing number is 0, a missing position `MISSING_POSITION`.
     """
 
     def __init__(self, manifest: Manifest, *, with_probability: bool) -> None:
@@ -161,7 +161,7 @@ class Columns:
     def pack(self, table: pa.Table, packed: np.ndarray) -> None:
         """Put encoded columns into `packed`, (rows, width) int32."""
         columns = [bits for name in self.names for bits in self._bits(table, name)]
-        # In blocks that fit the cache: column after column would fetch the line of every row anew.
+        # In blocks that fit the cache, since every column writes to the same rows.
         for start in range(0, len(packed), BLOCK):
             for position, bits in enumerate(columns):
                 packed[start : start + BLOCK, position] = bits[start : start + BLOCK]
@@ -178,7 +178,7 @@ class Columns:
         )
 
     def _bits(self, table: pa.Table, name: str) -> list[np.ndarray]:
-        """One column as int32, (rows,); a sequence as its `max_len` columns."""
+        """The int32 columns of one feature, (rows,) each: `max_len` for a sequence, else one."""
         column = table[name].combine_chunks()
         if name in self.lists:
             sequence = self.lists[name]
@@ -190,11 +190,11 @@ class Columns:
 
 
 def _padded(lists: pa.ListArray, width: int, *, before: bool) -> np.ndarray:
-    """Lists as rows of a matrix (n, width), zeros `before` or after their values."""
+    """Lists as rows of a matrix (n, width), padded with zeros `before` or after their values."""
     lengths = lists.value_lengths().to_numpy()
     values = lists.flatten().to_numpy()
     matrix = np.zeros((len(lists), width), np.int32)
-    # Column of a list's first value, less the position of that value among all.
+    # The column of each list's first value minus its position in `values`.
     shifts = (width - lengths if before else 0) - (np.cumsum(lengths) - lengths)
     matrix[np.repeat(np.arange(len(lists)), lengths), np.arange(len(values)) + np.repeat(shifts, lengths)] = (
         values

@@ -1,7 +1,7 @@
-"""What a prepared dataset is: its features, splits, sources and fingerprint, in `manifest.json`.
+"""The manifest of a prepared dataset: its features, splits, sources and fingerprint, in `manifest.json`.
 
-The fingerprint is logical. It covers the encoded values of every column of every split in row order, and
-the vocabularies; it is blind to Parquet layout, compression, thread count, machine and time.
+The fingerprint covers the encoded values of every column of every split in row order, and the vocabularies.
+It does not depend on Parquet layout, compression, thread count, machine or time.
 """
 
 import json
@@ -22,39 +22,39 @@ from wukongctl.errors import RunFailed, UsageError
 FORMAT_VERSION = 1
 FILE = next_steps.MANIFEST
 SAMPLE_RAW, SAMPLE_ENCODED = "sample/raw.parquet", "sample/encoded.parquet"
-"""A few rows of the raw file, and the same rows as training had them."""
+"""A few raw rows, and the same rows encoded."""
 SPECIAL_IDS = 2
-"""Embedding rows beside those of the values. 0 = missing, 1 = out of vocabulary; values of the vocabulary
-follow. Under `compat: bars`: 0 = padding, then the values, and the last = out of vocabulary or missing."""
+"""Embedding rows beside those of the vocabulary: 0 = missing, 1 = out of vocabulary. Under `compat: bars`
+0 = padding, and the last = out of vocabulary or missing."""
 
 
 class Feature(Spec):
-    """One column of the Parquet files after `label`: those of the recipe, then those that encode numbers.
+    """One column of the Parquet files after `label`: first those of the recipe, then encodings of numbers.
 
-    A `bin` has ids in order of value, 0 where missing, 2 for the lowest; `piecewise` is the position among
-    breakpoints, 0 at the first, 1 at the second, linear between, NULL where missing.
+    A `bin` column has ids in order of value, 0 where missing, 2 for the lowest. A `piecewise` column has the
+    position among breakpoints, 0 at the first, 1 at the second, linear between, NULL where missing.
     """
 
     name: str
     type: Literal["categorical", "numeric", "sequence", "bin", "piecewise"]
     rows: int | None = None
-    """Embedding rows, the two special ids included; None for numbers."""
+    """Embedding rows, including the two special ids; None for numbers."""
     table: int | None = None
     """Position of the embedding table; a sequence may share one with a categorical feature."""
     vectors: str | None = None
-    """NumPy file of the frozen vectors of `table`, relative to the dataset's folder: float32, one row per
-    id, zeros for the two special ids; None where embeddings are learned."""
+    """NumPy file of the frozen vectors of `table`, relative to the dataset's folder: float32, one row per id,
+    zeros for the special ids; None if embeddings are learned."""
     vector_dim: int | None = None
     max_len: int | None = None
     padding: Literal["pre", "post"] | None = None
     encoding: Encoding | None = None
-    """Of a numeric feature: which of its columns models read. The number itself is in its own column anyway,
-    NULL where missing unless the encoding is `scalar`; None in datasets of older versions means that."""
+    """For a numeric feature: which of its columns models read. The number itself is always a column, NULL
+    where missing unless the encoding is `scalar`. None in datasets of older versions means `scalar`."""
     of: str | None = None
     """The numeric feature that a `bin` or `piecewise` column encodes."""
     edges: tuple[float, ...] | None = None
-    """Of such a column, ascending, in units of the number after `transform`, before `mean` and `std`: of
-    `bin` the cuts, a value above n of them having id n + 2; of `piecewise` the breakpoints."""
+    """Ascending, in units of the number after `transform`, before `mean` and `std`: cuts of a `bin` column,
+    where a value above n of them has id n + 2; breakpoints of a `piecewise` column."""
     transform: Literal["none", "log1p"] | None = None
     mean: float | None = None
     std: float | None = None
@@ -74,17 +74,17 @@ class Split(Spec):
     rows: int
     positives: int
     bayes_logloss: float | None = None
-    """Mean entropy of the true click probability, where it is known: no model can do better."""
+    """Mean entropy of the true click probability, if known: the lowest log loss a model can reach."""
     files: tuple[DataFile, ...]
 
     @property
     def has_both_classes(self) -> bool:
-        """Whether there are clicks and others, without which there is no AUC."""
+        """Whether it has positives and negatives, without which AUC is undefined."""
         return 0 < self.positives < self.rows
 
 
 class SourceFile(Spec):
-    """One raw file as it was read."""
+    """A raw file that was read."""
 
     file: str
     bytes: int
@@ -94,35 +94,35 @@ class SourceFile(Spec):
     expected_sha256: str | None = None
     expected_bytes: int | None = None
     verified: bool
-    """A published checksum exists and holds."""
+    """A published checksum exists and matches."""
 
 
 class RawRows(Spec):
-    """The raw file that the SELECT transforms row by row, so that it can be run over files to come."""
+    """The raw file that the SELECT transforms row by row, so that it can be applied to new files."""
 
     kind: Literal["csv", "parquet", "json"]
     columns: dict[str, str]
-    """Name → DuckDB type, as preparation read them."""
+    """Name → DuckDB type."""
     needed: tuple[str, ...]
-    """Those that the features are made of."""
+    """Columns that the features depend on."""
     options: dict[str, str] = Field(default={})
-    """Arguments of the reader, those included that DuckDB found out by itself → SQL of their values."""
+    """Argument of the reader, explicit or sniffed by DuckDB → SQL of its value."""
     sniffed: bool = False
-    """DuckDB chose the types, so the recipe does not insist on them."""
+    """Types were sniffed by DuckDB, not given by the recipe."""
     select: str
-    """The SELECT as it was run, types that preparation declared included."""
+    """The SELECT as it was run, with the types that preparation declared."""
     source: int = 0
-    """Which of the SELECT's files it is, counted from the left."""
+    """Position of the raw file among the files of the SELECT."""
     side: dict[str, tuple[str, ...]] = Field(default={})
-    """Placeholder of each file that is joined to it → the paths it stood for."""
+    """Placeholder of each joined file → its paths."""
     folder: str = "."
-    """Where relative paths in the SELECT begin."""
+    """Folder of relative paths in the SELECT."""
     sampled: int = 0
-    """Rows kept in `sample/` for `predict` to check itself with."""
+    """Rows in `sample/`, with which `predict` checks itself."""
 
 
 class Versions(Spec):
-    """The tools that wrote the files."""
+    """Versions of the tools that wrote the files."""
 
     wukongctl: str
     duckdb: str
@@ -130,7 +130,7 @@ class Versions(Spec):
 
 
 class Manifest(Spec):
-    """Everything a reader of the prepared dataset needs, and where it came from."""
+    """What readers of the prepared dataset need, and its provenance."""
 
     format_version: int = FORMAT_VERSION
     dataset: str
@@ -139,24 +139,24 @@ class Manifest(Spec):
     citation: str | None = None
     recipe: dict[str, Any]
     recipe_digest: str
-    """Of what decides the content (DatasetSpec.content_digest)."""
+    """DatasetSpec.content_digest: covers the keys that affect the content."""
     sql_sha256: str
-    """Of the SQL that was run, with file names in place of paths."""
+    """Of the SQL that was run, with file names instead of paths."""
     features: tuple[Feature, ...]
     splits: dict[SplitName, Split]
     sources: tuple[SourceFile, ...]
     verified: bool | None
-    """Every published checksum and count held; with `limit_rows`, published counts cannot. None where
-    nothing is published to hold it to."""
+    """All published checksums and counts match; False with `limit_rows` if counts are published. None if
+    nothing is published."""
     problems: tuple[str, ...] = ()
-    """What a person should know: checks that `--no-verify` passed over, splits with one class."""
+    """Problems to look at: mismatches ignored by `--no-verify`, splits with one class."""
     rejected: int = 0
-    """Rows left out under `on_error: skip`; a sample of them is in `rejected.csv`."""
+    """Rows skipped by `on_error: skip`; `rejected.csv` has a sample of them."""
     statistics: Statistics | None = None
-    """Counted while the files were written; None in datasets of older versions."""
+    """None in datasets of older versions."""
     limit_rows: int | None = None
     raw: RawRows | None = None
-    """None where the SELECT does more than transform rows, and in datasets of older versions."""
+    """None if the SELECT does more than transform rows, and in datasets of older versions."""
     obstacle: str | None = None
     """Why `raw` is None."""
     versions: Versions
@@ -188,7 +188,7 @@ class Manifest(Spec):
         )
 
     def facts(self) -> DatasetFacts:
-        """What the default rules of a training recipe go by."""
+        """What the defaults of training recipes depend on."""
         schema, valid = self.schema(), self.splits.get("valid")
         return DatasetFacts(
             train_rows=self.splits["train"].rows,
@@ -208,13 +208,12 @@ class Manifest(Spec):
 
 
 def read(folder: Path) -> Manifest:
-    """The manifest of the prepared dataset in `folder`; an interrupted replacement is put right first.
+    """The manifest of the prepared dataset in `folder`; recovers from an interrupted replacement.
 
-    Raises UsageError when the dataset is not there or was written by a newer version, RunFailed when
-    its files are damaged.
+    Raises UsageError if there is no dataset or a newer version wrote it, RunFailed if files are damaged.
     """
     if not folder.is_dir():
-        publishing.heal(folder)
+        publishing.recover(folder)
     path = folder / FILE
     if not path.is_file():
         raise next_steps.not_prepared(folder.name, folder.parent)
@@ -234,7 +233,7 @@ def check_file(path: Path, size: int) -> None:
 
 
 def damaged(path: Path, what: str) -> RunFailed:
-    """The error for a prepared file that is not as it was written."""
+    """The error for a damaged file of a prepared dataset."""
     hint = "prepare the dataset again with `--force`"
     if dataset := next((folder for folder in path.parents if (folder / FILE).is_file()), None):
         command = next_steps.to_prepare(dataset.name, dataset.parent)

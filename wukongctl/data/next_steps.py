@@ -1,7 +1,7 @@
-"""The command to type next for a dataset, seen from where things stand.
+"""The next command for a dataset, given what is prepared and which recipes exist.
 
-Every hint that sends a person to `prepare` or to `train` is made here, so that following hints leads on: to
-the recipe that is there, into the folder that the failed command looked in, and not back.
+All hints that name `prepare` or `train` come from here, so that they agree on the recipe and on the data
+folder of the failed command.
 """
 
 import json
@@ -21,12 +21,12 @@ from wukongctl.errors import UsageError
 MANIFEST = "manifest.json"
 DEFAULT_MODEL = "wukong"
 MOST_FILES = 200
-"""YAML files of a folder in which a dataset's recipe is looked for."""
+"""YAML files searched for the recipe of a dataset."""
 MOST_BYTES = 1 << 20
 
 
 def default_folder() -> Path:
-    """Where prepared datasets are when no option says otherwise."""
+    """Default folder of prepared datasets."""
     return Path(os.environ.get("WUKONGCTL_DATA") or "data")
 
 
@@ -34,7 +34,7 @@ def is_prepared(name: str, data: Path) -> bool:
     """Whether the folder `data` holds the prepared dataset `name`."""
     try:
         return bool(name) and (data / name / MANIFEST).is_file()
-    except (OSError, ValueError):  # a name no file system can hold
+    except (OSError, ValueError):  # not a valid file name
         return False
 
 
@@ -47,8 +47,8 @@ def prepared(data: Path) -> list[str]:
 
 
 def to_prepare(name: str, data: Path) -> str | None:
-    """The command that prepares `name` into `data`: by the recipe in this folder, else by the one that ships;
-    None where there is neither."""
+    """The command that prepares `name` into `data` from a recipe in this folder or a shipped one; None
+    without either."""
     own = next(_own_recipes(name), None)
     if own is None and name not in library.names("datasets"):
         return None
@@ -56,12 +56,12 @@ def to_prepare(name: str, data: Path) -> str | None:
 
 
 def recipe_of(name: str) -> Path:
-    """The recipe of dataset `name`: in this folder, else the one that ships; UsageError if there is none."""
+    """The recipe of dataset `name` in this folder, else the shipped one; UsageError without either."""
     return next(_own_recipes(name), None) or library.find(name, "datasets")
 
 
 def is_known(name: str, data: Path) -> bool:
-    """Whether `name` is a dataset: prepared in `data`, described in this folder, or one that ships."""
+    """Whether `name` is a dataset: prepared in `data`, with a recipe in this folder, or shipped."""
     return is_prepared(name, data) or to_prepare(name, data) is not None
 
 
@@ -73,7 +73,7 @@ def prepare_command(recipe: str | Path, data: Path) -> str:
 def to_train(name: str, data: Path) -> str:
     """The command that trains a first model on the prepared dataset `name`."""
     recipe = f"{name}/{DEFAULT_MODEL}"
-    return train_command(recipe, data) if recipe in library.names() else by_rules(name, data)
+    return train_command(recipe, data) if recipe in library.names() else to_train_by_defaults(name, data)
 
 
 def train_command(recipe: str | Path, data: Path) -> str:
@@ -81,8 +81,8 @@ def train_command(recipe: str | Path, data: Path) -> str:
     return f"wukongctl train {quoted(recipe)}{_option('--data', data)}"
 
 
-def by_rules(name: str, data: Path, model: str = DEFAULT_MODEL) -> str:
-    """The command that trains by the default rules, without a recipe."""
+def to_train_by_defaults(name: str, data: Path, model: str = DEFAULT_MODEL) -> str:
+    """The command that trains with default hyperparameters, without a recipe."""
     dataset = data / name if _option("--data", data) else name
     return f"wukongctl train --data {quoted(dataset)} --model {model}"
 
@@ -99,23 +99,23 @@ def to_draft(name: str, data: Path) -> str:
 
 
 def after_preparation(name: str, data: Path, *, has_auc: bool = True) -> str:
-    """What a person may do with a dataset that is prepared; without `has_auc`, its `valid` has one class."""
+    """Next commands for a prepared dataset; without `has_auc`, its `valid` split has one class."""
     if not has_auc:
         return f"next: `{to_train(name, data)} --set early_stopping.metric=logloss`"
     return f"next: `{to_train(name, data)}`, or `{to_draft(name, data)}` for a recipe to edit"
 
 
 def after_training(run: Path, dataset: str, data: Path) -> str:
-    """What a person may do with a finished run on `dataset`, which is in `data`."""
+    """Next commands for a finished run on `dataset`, which is in `data`."""
     scoring = f"next: `wukongctl predict {quoted(run)} FILE{_option('--data', data)}` scores new rows"
     comparing = to_compare(dataset, run.parent, data)
-    return scoring if comparing is None else f"{scoring}, `{comparing}` sets runs side by side"
+    return scoring if comparing is None else f"{scoring}, `{comparing}` compares runs"
 
 
 def to_compare(dataset: str, folder: Path, data: Path) -> str | None:
-    """The command that compares the runs in `folder` on `dataset`; None where there are not two.
+    """The command that compares the runs in `folder` on `dataset`; None if there are fewer than two.
 
-    The shell finds them by how they are called, where that tells them from runs on other data.
+    Uses a shell pattern if the names tell them from runs on other data.
     """
     runs = {run: _trained_on(run) for run in _run_folders(folder)}
     own = [run for run, trained_on in runs.items() if trained_on == dataset]
@@ -142,20 +142,20 @@ def _run_folders(folder: Path) -> list[Path]:
 
 
 def _trained_on(run: Path) -> str | None:
-    """The dataset of a run folder; None where its run.json does not say."""
+    """The dataset of a run folder; None if run.json does not name it."""
     try:
         return json.loads((run / "run.json").read_text(encoding="utf-8"))["data"]["dataset"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def again(run: Path, data: Path) -> str:
-    """The command that goes on with the run folder `run`, or reports it."""
+def to_resume(run: Path, data: Path) -> str:
+    """The command that resumes the run in folder `run`, or reports it if it is finished."""
     return f"{train_command(run / 'recipe.yaml', data)} --out {quoted(run.parent)}"
 
 
 def to_get(name: str, data: Path) -> str:
-    """A hint that leads to a model on dataset `name`, whether it is prepared, described or unknown."""
+    """A hint towards a model on dataset `name`, whether it is prepared, has a recipe or is unknown."""
     if is_prepared(name, data):
         return f"run `{to_train(name, data)}`"
     if command := to_prepare(name, data):
@@ -163,20 +163,20 @@ def to_get(name: str, data: Path) -> str:
     if closest := did_you_mean(name, prepared(data)):
         return closest
     table = next(
-        (quoted(path) for path in _beside(library.TABLES) if path.name.partition(".")[0] == name), "FILE"
+        (quoted(path) for path in _files_here(library.TABLES) if path.name.partition(".")[0] == name), "FILE"
     )
-    target = quoted(f"{name}.yaml")
-    return f"describe its table with `wukongctl datasets init {table} --name {quoted(name)} > {target}`"
+    command = f"wukongctl datasets init {table} --name {quoted(name)} > {quoted(f'{name}.yaml')}"
+    return f"draft a recipe for its table with `{command}`"
 
 
 def not_prepared(name: str, data: Path) -> UsageError:
-    """The failure of a command that needs the prepared dataset `name` in `data`."""
+    """The error of a command that needs the prepared dataset `name` in `data`."""
     return UsageError(f"dataset `{name}` is not prepared in `{data}`", hint=to_get(name, data))
 
 
 def _own_recipes(name: str) -> Iterator[Path]:
-    """Recipes of dataset `name` in this folder, those that are called so first."""
-    files = sorted(_beside(library.ENDINGS), key=lambda path: path.stem != name)
+    """Recipes of dataset `name` in this folder, files of that name first."""
+    files = sorted(_files_here(library.ENDINGS), key=lambda path: path.stem != name)
     mentioned = re.compile(rf"^name:.*{re.escape(name)}", re.MULTILINE)
     for path in files[:MOST_FILES]:
         try:
@@ -184,24 +184,24 @@ def _own_recipes(name: str) -> Iterator[Path]:
                 continue
             content = read(path).value
         except (OSError, ValueError, UsageError):
-            continue  # not ours to complain of
+            continue  # an error in another file is not the user's question
         if isinstance(content, dict) and format_of(set(content)) is DatasetSpec and content["name"] == name:
             yield path
 
 
-def _beside(endings: Collection[str]) -> list[Path]:
-    """Files of this folder with one of the endings, by name."""
+def _files_here(suffixes: Collection[str]) -> list[Path]:
+    """Files of this folder with one of these suffixes, by name."""
     try:
-        return sorted(path for path in Path().iterdir() if path.suffix in endings and path.is_file())
+        return sorted(path for path in Path().iterdir() if path.suffix in suffixes and path.is_file())
     except OSError:
         return []
 
 
 def _option(option: str, data: Path) -> str:
-    """The option that names `data`; nothing where it is the default."""
+    """The option for the folder `data`; empty for the default."""
     return "" if data.resolve() == default_folder().resolve() else f" {option} {quoted(data)}"
 
 
 def quoted(word: str | Path) -> str:
-    """A word as a shell takes it."""
+    """A word quoted for the shell."""
     return shlex.quote(str(word))

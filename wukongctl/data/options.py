@@ -11,19 +11,19 @@ EngineName = Literal["local", "ray"]
 
 @dataclass(frozen=True)
 class Options:
-    """Built once, where a preparation starts, and passed on unchanged.
+    """The options of one preparation.
 
     `source` is a folder, file or archive with the raw files; without it they are downloaded, or read beside
-    the recipe. `limit_rows` keeps the first rows of each SELECT. With `verify` off, failed checks are
-    recorded in the manifest instead of raised. With `refresh`, files without a published checksum are
-    downloaded again. `engine` says where the parts of the raw files are worked on; `memory_limit` and
-    `threads` are then those of one part.
+    the recipe. `limit_rows` keeps the first rows of each SELECT. Without `verify`, failed checks are recorded
+    in the manifest instead of raised. With `refresh`, files without a published checksum are downloaded
+    again. `engine` says where the parts of the raw files are processed; `memory_limit` and `threads` apply to
+    each part.
     """
 
     recipe_dir: Path
-    """Folder of the recipe, where relative paths start."""
+    """Folder of the recipe; relative paths start here."""
     out: Path = Path("data")
-    """Folder that holds prepared datasets."""
+    """Folder of prepared datasets."""
     source: Path | None = None
     verify: bool = True
     memory_limit: str | None = None

@@ -1,7 +1,6 @@
-"""Raw files → a prepared dataset: verify, count vocabularies on train, encode, check, swap in.
+"""Raw files → a prepared dataset: verify, count vocabularies on train, encode, check, publish.
 
-Nothing is visible until everything is written and checked; what is there already is left alone unless the
-caller forces its replacement.
+The dataset appears once it is complete and checked. An existing one is replaced only with `force`.
 """
 
 import os
@@ -21,21 +20,21 @@ from wukongctl.errors import RunFailed, UsageError
 from wukongctl.signals import interruptible
 
 UP_TO_DATE = "already prepared"
-"""The stage reported when there was nothing to do."""
+"""The stage reported when there is nothing to do."""
 
 
 def prepare(spec: DatasetSpec, options: Options) -> Manifest:
-    """Prepare `spec` in `options.out / spec.name` and return its manifest; at once if that is already done.
+    """Prepare `spec` in `options.out / spec.name`, unless that is done, and return its manifest.
 
-    Raises CheckFailed for a checksum or count that does not hold, UsageError for a recipe, path or
-    existing dataset in the way, RunFailed for raw data that cannot be read.
+    Raises CheckFailed for a checksum or row-count mismatch, UsageError for an invalid recipe or path or
+    another dataset at the target, RunFailed for raw data that cannot be read.
     """
     require_memory_limit(options.memory_limit)
     keys.require(spec)
     target = options.out / spec.name
     with interruptible(spec.name), publishing.locked(target, options.report):
-        current = existing(target, spec, options)
-        if current is not None and _settled(current, spec, options):
+        current = _existing(target, spec, options)
+        if current is not None and _is_current(current, spec, options):
             options.report(Progress(UP_TO_DATE, 1, 1))
             return current
         with publishing.building(target) as workspace:
@@ -44,12 +43,13 @@ def prepare(spec: DatasetSpec, options: Options) -> Manifest:
             except OSError as error:
                 reason = os.strerror(error.errno).lower() if error.errno else str(error)
                 raise RunFailed(
-                    f"cannot write `{target}`: {reason}", hint="nothing was changed; make room and try again"
+                    f"cannot write `{target}`: {reason}",
+                    hint="nothing was changed; free some space and retry",
                 ) from error
 
 
 class Plan(TypedDict):
-    """What `prepare` would do, for people (`steps`) and programs."""
+    """What `prepare` would do; `steps` are for display."""
 
     dataset: str
     path: str
@@ -59,20 +59,20 @@ class Plan(TypedDict):
 
 
 def plan(spec: DatasetSpec, options: Options) -> Plan:
-    """What `prepare` would read, download and run; writes nothing.
+    """What `prepare` would read, download and run, without writing anything.
 
-    Raises what `prepare` would before its first download: a split key that reads the label, a dataset in the
-    way, a file that is missing, or one at hand that is not the published one.
+    Raises what `prepare` would before its first download: for a split key that reads the label, another
+    dataset at the target, and local files that are missing or not the published ones.
     """
     keys.require(spec)
     target = options.out / spec.name
-    current = existing(target, spec, options)
-    settled = current is not None and _settled(current, spec, options)
-    if not settled:
+    current = _existing(target, spec, options)
+    is_current = current is not None and _is_current(current, spec, options)
+    if not is_current:
         sources.check_local(spec, options)
     queries = [query.strip() for query in spec.queries]
-    known = settled or (current is not None and not options.refresh)
-    steps = [f"nothing: `{target}` is already prepared"] if known else _steps(spec, options, queries)
+    is_done = is_current or (current is not None and not options.refresh)
+    steps = [f"nothing: `{target}` is already prepared"] if is_done else _steps(spec, options, queries)
     state: Literal["absent", "prepared", "different"] = "different" if target.exists() else "absent"
     return Plan(
         dataset=spec.name, path=str(target), state="prepared" if current else state, steps=steps, sql=queries
@@ -80,8 +80,8 @@ def plan(spec: DatasetSpec, options: Options) -> Plan:
 
 
 def _steps(spec: DatasetSpec, options: Options, queries: list[str]) -> list[str]:
-    """One line for each thing that preparing from nothing does."""
-    steps = [f"licence: {spec.license.name}"] if spec.license is not None else []
+    """The steps of a first preparation, one line each."""
+    steps = [f"license: {spec.license.name}"] if spec.license is not None else []
     steps += sources.plan(spec, options)
     if spec.generator is not None:
         rows = min(spec.generator.rows, options.limit_rows or spec.generator.rows)
@@ -89,8 +89,8 @@ def _steps(spec: DatasetSpec, options: Options, queries: list[str]) -> list[str]
     return steps + [f"run {query}" for query in queries]
 
 
-def existing(target: Path, spec: DatasetSpec, options: Options) -> Manifest | None:
-    """The manifest at `target` if it answers the same request; UsageError if it answers another one."""
+def _existing(target: Path, spec: DatasetSpec, options: Options) -> Manifest | None:
+    """The manifest at `target`; UsageError if it was prepared from another recipe or row limit."""
     if not target.exists():
         return None
     if not (target / manifest.FILE).is_file():
@@ -101,31 +101,23 @@ def existing(target: Path, spec: DatasetSpec, options: Options) -> Manifest | No
         return None
     current = manifest.read(target)
     if current.recipe_digest != spec.content_digest() or current.limit_rows != options.limit_rows:
-        what = (
-            "from another recipe"
-            if current.limit_rows == options.limit_rows
-            else "with another `--limit-rows`"
-        )
-        raise _differs(target, what)
+        same_limit = current.limit_rows == options.limit_rows
+        raise _differs(target, "from another recipe" if same_limit else "with another `--limit-rows`")
     return current
 
 
-def pinned(current: Manifest) -> bool:
-    """Whether published checksums fix every source, so that raw files need not be looked at again."""
-    return all(source.verified for source in current.sources)
-
-
-def _settled(current: Manifest, spec: DatasetSpec, options: Options) -> bool:
-    """Whether nothing need be read again: raw files are known, or would only be downloaded once more."""
-    if options.refresh and cache.unpublished(spec):
+def _is_current(current: Manifest, spec: DatasetSpec, options: Options) -> bool:
+    """Whether raw files need not be read again: all are verified, or would have to be downloaded."""
+    if options.refresh and cache.without_checksum(spec):
         return False
-    again = options.source is None and bool(cache.pending(spec))
-    differing = any(s.expected_md5 or s.expected_sha256 for s in current.sources if not s.verified)
-    return _held(current) and (pinned(current) or (again and not differing))
+    unverified = [source for source in current.sources if not source.verified]
+    mismatch = any(source.expected_md5 or source.expected_sha256 for source in unverified)
+    would_download = options.source is None and bool(cache.pending(spec))
+    return _passed(current) and (not unverified or (would_download and not mismatch))
 
 
-def _held(current: Manifest) -> bool:
-    """Whether every check held that could be made."""
+def _passed(current: Manifest) -> bool:
+    """Whether all checks passed that apply."""
     return current.verified is not False or current.limit_rows is not None
 
 
@@ -140,16 +132,16 @@ def _prepare_in(
     if current is not None:
         if [s.sha256 for s in current.sources] != [s.sha256 for s in raw.sources]:
             raise _differs(target, "from other raw files")
-        if _held(current) or not options.verify:
+        if _passed(current) or not options.verify:
             options.report(Progress(UP_TO_DATE, 1, 1))
             return current
     try:
         prepared = flow.run(spec, options, raw, workspace)
     except RunFailed as error:
-        if options.source is None and (doubtful := cache.unpublished(spec)):
-            fetched = ", ".join(f"`{path}`" for path in doubtful)
+        if options.source is None and (unverified := cache.without_checksum(spec)):
+            listed = ", ".join(f"`{path}`" for path in unverified)
             fix = f"{error.hint}; " if error.hint else ""
-            error.hint = f"{fix}if {fetched} was not fetched well, `--refresh` fetches it again"
+            error.hint = f"{fix}if {listed} is corrupt, `--refresh` downloads it again"
         raise
     folder = workspace / DATASET
     prepared.write(folder)

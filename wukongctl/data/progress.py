@@ -1,14 +1,15 @@
-"""What the room tells a caller while it works; the caller decides whether and how to show it."""
+"""Progress of long work; the caller decides whether and how to show it."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 ProgressUnit = Literal["bytes", "rows", "steps"]
+PROCESS_IO = Path("/proc/self/io")
 
 
 class Progress(NamedTuple):
-    """`done` of `total` units of one stage; `total` is None where nobody knows."""
+    """`done` of `total` units of one stage; `total` is None if unknown."""
 
     stage: str
     done: int = 0
@@ -16,18 +17,17 @@ class Progress(NamedTuple):
     unit: ProgressUnit = "steps"
 
 
-READ_BY_THIS_PROCESS = Path("/proc/self/io")
 Report = Callable[[Progress], None]
 
 
 def silent(progress: Progress) -> None:
-    """The report of a caller that does not look."""
+    """A Report that shows nothing."""
 
 
 def bytes_read() -> int | None:
-    """Bytes this process has read from files so far; None where the system does not say (only Linux does)."""
+    """Bytes this process has read from files; None except on Linux."""
     try:
-        first, *_ = READ_BY_THIS_PROCESS.read_text().splitlines()
+        first, *_ = PROCESS_IO.read_text().splitlines()
         return int(first.removeprefix("rchar:"))
     except (OSError, ValueError):
         return None

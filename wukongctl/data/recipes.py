@@ -1,6 +1,6 @@
-"""Training recipes as commands take them: by path or name, with the dataset they name at hand.
+"""Recipes as commands take them, by path or name, completed with the facts of their dataset.
 
-A wrong kind of file is answered with the command that gets on, given what is prepared.
+The error for any other kind of file has a hint with the right command.
 """
 
 from collections.abc import Sequence
@@ -23,34 +23,36 @@ from wukongctl.data import next_steps
 from wukongctl.errors import RecipeError, UsageError, WukongError
 
 TABLES = frozenset(library.TABLES) - {".json", ".txt"}
-"""Endings of files that are no recipe for certain."""
+"""Suffixes of tables, which are certainly not recipes."""
 
 
 def find(name: str, data: Path) -> Path:
     """The file of the training recipe or sweep `name`, a path or a shipped name.
 
-    Raises UsageError; where `name` is a table, a dataset or a run, its hint tells how to train on it.
+    Raises UsageError; if `name` is a table, a dataset or a run, the hint says how to train on it.
     """
     try:
         path = library.find(name)
     except UsageError as error:
-        raise _without_ending(name) or _instead(name, data) or _undrafted(name, data) or error from None
+        raise (
+            _without_ending(name) or _of_another_kind(name, data) or _undrafted(name, data) or error
+        ) from None
     if path.suffix in TABLES:
-        raise a_table(path, data)
+        raise not_a_recipe(path, data)
     return path
 
 
 def find_dataset(name: str, data: Path) -> Path:
     """The file of the dataset recipe `name`, a path or a shipped name.
 
-    Raises UsageError; the hint knows the recipes of this folder and what is prepared in `data`.
+    Raises UsageError; the hint depends on the recipes of this folder and the datasets in `data`.
     """
     path = Path(name)
     try:
         return library.find(name, "datasets")
     except UsageError as error:
         if path.suffix in library.TABLES and path.exists():
-            raise a_table(path, data) from None
+            raise not_a_recipe(path, data) from None
         if path.suffix not in library.ENDINGS and (command := next_steps.to_prepare(name, data)):
             raise UsageError(error.message, hint=f"run `{command}`") from None
         if next_steps.is_prepared(name, data):
@@ -59,27 +61,27 @@ def find_dataset(name: str, data: Path) -> Path:
         raise
 
 
-def a_table(path: Path, data: Path) -> UsageError:
-    """The failure of a command that needs a recipe and got a table."""
+def not_a_recipe(path: Path, data: Path) -> UsageError:
+    """The error of a command that needs a recipe and got a table."""
     name = path.name.partition(".")[0]
     target = next_steps.quoted(f"{name}.yaml")
-    hint = f"run `wukongctl datasets init {next_steps.quoted(path)} > {target}` to get one"
+    hint = f"draft one with `wukongctl datasets init {next_steps.quoted(path)} > {target}`"
     if next_steps.is_known(name, data):
-        hint = next_steps.to_get(name, data)  # what `init` wrote is there: it may have been corrected since
+        hint = next_steps.to_get(name, data)  # a recipe exists, possibly edited
     return UsageError(f"`{path}` is a table, not a recipe", hint=hint)
 
 
 def require_table(file: str, data: Path) -> None:
-    """UsageError when `file`, to be described for the first time, is a recipe or a dataset already."""
+    """UsageError if `file`, for which a recipe is to be drafted, is a recipe or a dataset."""
     path = Path(file)
     if path.suffix in library.ENDINGS and path.is_file():
-        raise UsageError(f"`{path}` is a recipe, not a table", hint=way_on(path, data))
+        raise UsageError(f"`{path}` is a recipe, not a table", hint=command_for(path, data))
     if not path.exists() and next_steps.is_known(file, data):
         raise UsageError(f"`{file}` is a dataset, not a table", hint=next_steps.to_get(file, data))
 
 
-def way_on(path: Path, data: Path) -> str:
-    """The hint where the recipe at `path` stands for something else: what to do with a file of its format."""
+def command_for(path: Path, data: Path) -> str:
+    """A hint for a recipe passed where another file is needed: the command that takes its format."""
     try:
         load(path, data)
     except RecipeError as error:
@@ -110,7 +112,7 @@ def expand(path: Path, data: Path, overrides: tuple[str, ...] = ()) -> tuple[Swe
 
 
 def sizes_unknown(path: Path, data: Path, overrides: Sequence[str | Override] = ()) -> list[str]:
-    """Sizes of the model that the rules would choose for a dataset which is not prepared in `data`."""
+    """Model sizes that depend on a dataset which is not prepared in `data`."""
     found: list[str] = []
 
     def ask(recipe: dict[str, Any]) -> None:
@@ -122,21 +124,21 @@ def sizes_unknown(path: Path, data: Path, overrides: Sequence[str | Override] = 
 
 
 def look_up(data: Path) -> LookUp:
-    """What the default rules may know of the datasets in the folder `data`."""
+    """A lookup of the facts that defaults depend on, for datasets in the folder `data`."""
 
     def facts(name: str) -> DatasetFacts | None:
         if not next_steps.is_prepared(name, data):
             return None
         try:
             return manifests.read(data / name).facts()
-        except WukongError:  # training reads it again, and says what is wrong after the recipe's own problems
+        except WukongError:  # training reports it, after the problems of the recipe
             return None
 
     return facts
 
 
 def with_next_step(error: OtherFormat, data: Path) -> RecipeError:
-    """The same problems; of a dataset recipe the hint knows whether it is prepared in `data`."""
+    """The same problems; for a dataset recipe, the hint depends on whether it is prepared in `data`."""
     name = error.document.value.get("name")
     if error.meant.spec is not DatasetSpec:
         return error
@@ -149,19 +151,19 @@ def with_next_step(error: OtherFormat, data: Path) -> RecipeError:
 
 
 def _without_ending(name: str) -> UsageError | None:
-    """A training recipe or a sweep of this folder, named as if it shipped."""
+    """The error for a training recipe or sweep of this folder that is named without its suffix."""
     for path in (Path(f"{name}{ending}") for ending in library.ENDINGS):
         try:
             content = read(path).value
-        except (UsageError, ValueError):  # no such file, or none that can be read
+        except (UsageError, ValueError):  # missing or unreadable
             continue
         if isinstance(content, dict) and format_of(set(content)) in (TrainingSpec, SweepSpec):
             return UsageError(f"there is no recipe `{name}`", hint=f"did you mean `{path}`?")
     return None
 
 
-def to_tune(name: str, data: Path) -> Path:
-    """As `find`; a prepared dataset, or the recipe of one, is answered with how to get a training recipe."""
+def find_for_tuning(name: str, data: Path) -> Path:
+    """As `find`; for a prepared dataset or its recipe, the hint says how to get a training recipe."""
     path = Path(name)
     try:
         content = read(path).value if path.is_file() and path.suffix in library.ENDINGS else {"name": name}
@@ -179,19 +181,19 @@ def to_tune(name: str, data: Path) -> Path:
 
 
 def _undrafted(name: str, data: Path) -> UsageError | None:
-    """The training recipe of a prepared dataset that `recipes init` would write, where it is not there."""
+    """The error for a missing recipe that `recipes init` would write."""
     dataset = Path(name).stem.removesuffix(f"-{next_steps.DEFAULT_MODEL}")
     if name != f"{dataset}-{next_steps.DEFAULT_MODEL}.yaml" or not next_steps.is_prepared(dataset, data):
         return None
     return UsageError(f"there is no recipe `{name}`", hint=f"run `{next_steps.to_draft(dataset, data)}`")
 
 
-def _instead(name: str, data: Path) -> UsageError | None:
-    """What a name that is no recipe is, if it is anything."""
+def _of_another_kind(name: str, data: Path) -> UsageError | None:
+    """The error for a run folder or a dataset."""
     path = Path(name)
     try:
         if (path / "recipe.yaml").is_file():
-            hint = f"run `{next_steps.again(path, data)}`"
+            hint = f"run `{next_steps.to_resume(path, data)}`"
             return UsageError(f"`{name}` is a run folder, not a recipe", hint=hint)
         folder = path.parent if (path / manifests.FILE).is_file() else data
     except (OSError, ValueError):

@@ -1,9 +1,8 @@
-"""New rows, in files of a user's own → batches of tensors, by the rules of a prepared dataset.
+"""New rows in a user's files → batches of tensors, encoded like a prepared dataset.
 
-The rows have the columns of the recipe's raw file, and its SELECT makes features of them as it did for
-training; or they have the columns that the SELECT gives. Values become ids through the vocabularies of the
-prepared dataset, numbers are transformed and scaled as they were for training; a value that training never
-saw is out of vocabulary. A label is not needed, and not looked at.
+The rows have the columns of the recipe's raw file, to which its SELECT is applied, or the output columns of
+the SELECT. Values are looked up in the vocabularies of the prepared dataset, numbers are transformed and
+scaled as for training. A label is not needed, and is ignored.
 """
 
 import tempfile
@@ -19,6 +18,7 @@ import torch
 from wukongctl.config.dataset import DatasetSpec, Numeric
 from wukongctl.config.suggestions import did_you_mean
 from wukongctl.data.acquire import sources
+from wukongctl.data.acquire.sources import FilePaths
 from wukongctl.data.batches import Columns
 from wukongctl.data.manifest import Manifest, RawRows
 from wukongctl.data.pipeline import diagnosis, encode, lookup, new_rows, numbers, reading, spool, vocabulary
@@ -33,18 +33,19 @@ from wukongctl.data.schema import Batch
 from wukongctl.errors import RunFailed, UsageError
 
 pc: Any = pyarrow.compute
-"""Its functions are generated on import, where type checkers cannot see them."""
+"""Its functions are generated on import, so type checkers do not know them."""
 ColumnsOf = Literal["raw", "selected"]
 INTEGER, FRACTION = r"^(0|-?[1-9]\d*)$", r"^-?\d+\.\d+$"
-HINT = "fix the file; every row gets a score, so none can be left out"
+HINT = "fix the file: every row gets a score, so bad rows cannot be skipped"
+SELECTED = "give a file with the output columns of the SELECT, and `--columns selected`"
 
 
 class RowReader:
     """Batches of new rows. Raises UsageError for a dataset without its recipe's vocabularies.
 
-    `columns` says which columns files have: `raw` those of the recipe's raw file, which its SELECT then
-    transforms, `selected` those that the SELECT gives. Without it, a file is raw where it has what the
-    SELECT needs. Files that the SELECT joins are looked for in `source`, else where preparation found them.
+    `columns` says which columns files have: `raw`, those of the recipe's raw file, or `selected`, the output
+    columns of its SELECT. By default a file is raw if it has what the SELECT needs. Files that the SELECT
+    joins are read from `source`, else from where preparation found them.
     """
 
     def __init__(
@@ -59,8 +60,7 @@ class RowReader:
         spec = DatasetSpec.from_dict(manifest.recipe)
         self.dataset, self.threads, self.manifest = dataset, threads, manifest
         self.wanted, self.source = columns, source
-        # The label of new rows is not known: any constant takes its place in the columns.
-        # And every row gets a score: what the recipe leaves out of training is an error here.
+        # New rows have no label: a constant takes its place. Every row gets a score, so bad rows are errors.
         self.spec = spec.model_copy(update={"label": "0", "probability": None, "on_error": "fail"})
         self.columns = Columns(manifest, with_probability=False)
         self.encoders = numbers.of_manifest(manifest.features)
@@ -70,22 +70,22 @@ class RowReader:
         self.ranges = Ranges.of(self.spec, scales, manifest.statistics, dataset)
         self.outdated = _outdated(manifest, self.spec) if columns is None else None
         self.read: dict[Path, ColumnsOf] = {}
-        """Which columns each file so far had."""
+        """The columns that each file so far has."""
 
     def notes(self) -> list[str]:
-        """What a person should know of the rows so far."""
+        """Remarks on the rows so far."""
         outdated = [self.outdated] if self.outdated is not None else []
         return [*outdated, *self.strangers.surprises(), *self.ranges.surprises()]
 
     def alarms(self) -> list[str]:
-        """Why the rows so far should not be scored unasked."""
+        """Reasons not to score the rows so far without confirmation."""
         return [*self.strangers.alarms(), *self.ranges.alarms()]
 
     def batches(self, path: Path) -> Iterator[Batch]:
         """The rows of a Parquet, CSV, TSV or JSON file, in order.
 
-        Raises UsageError for a file that is missing, of another kind or without the columns of the
-        features, RunFailed for one that cannot be read.
+        Raises UsageError for a file that is missing, has another format or lacks columns, RunFailed for one
+        that cannot be read.
         """
         for table in self.tables(path):
             self.strangers.count(table)
@@ -97,7 +97,7 @@ class RowReader:
     def tables(self, path: Path, columns: ColumnsOf | None = None) -> Iterator[pa.Table]:
         """The rows of a file encoded as preparation writes them, in order; raises what `batches` does.
 
-        `columns` overrides what files have in general.
+        `columns` overrides that of the reader.
         """
         with tempfile.TemporaryDirectory(prefix="wukongctl-") as spill:
             engine = self._engine(path, Path(spill))
@@ -121,17 +121,17 @@ class RowReader:
         return engine
 
     def _rows(self, engine: Engine, path: Path, wanted: ColumnsOf | None) -> NewRows:
-        """The SQL for the rows of a file, by the columns that it has."""
+        """The SQL for the rows of a file, depending on its columns."""
         raw = None if wanted == "selected" else self.manifest.raw
         if raw is None and wanted == "raw":
             raise UsageError(
-                f"the SELECT of dataset `{self.spec.name}` cannot be run over a new file: {self._obstacle()}",
-                hint="give a file with the columns of the SELECT, and `--columns selected`",
+                f"the SELECT of dataset `{self.spec.name}` cannot run on a new file: {self._obstacle()}",
+                hint=SELECTED,
             )
         lacking: list[str] = []
         if raw is not None:
             source = row_files.raw(engine, path, raw)
-            lacking = _lacking(raw.needed, source.columns)
+            lacking = _missing(raw.needed, source.columns)
             if not lacking:
                 self.read[path] = "raw"
                 return self._transformed(engine, raw, source, path)
@@ -139,7 +139,7 @@ class RowReader:
                 raise _lacks(path, "raw columns", lacking, source.columns)
         names = [name for name, _ in self.spec.columns]
         source = row_files.plain(engine, path, names)
-        missing = _lacking(names, source.columns)
+        missing = _missing(names, source.columns)
         if missing and lacking and len(lacking) <= len(missing):
             raise _lacks(path, "raw columns", lacking, source.columns)
         if missing:
@@ -151,7 +151,7 @@ class RowReader:
         return self.manifest.obstacle or "it was prepared by an older version"
 
     def _transformed(self, engine: Engine, raw: RawRows, source: RowSource, path: Path) -> NewRows:
-        engine.paths = {**engine.paths, **self._side(raw)}
+        engine.paths = {**engine.paths, **self._side_files(raw)}
         decimal = [
             self.spec.columns[index][0]
             for index, table in self.vocabularies.items()
@@ -163,23 +163,23 @@ class RowReader:
             return new_rows.transformed(engine, select, raw, source, names, decimal=decimal)
         except rewriting.Unwritable as reason:
             raise UsageError(
-                f"the SELECT of dataset `{self.spec.name}` cannot be run over `{path}`: {reason}",
-                hint="give a file with the columns of the SELECT, and `--columns selected`",
+                f"the SELECT of dataset `{self.spec.name}` cannot run on `{path}`: {reason}",
+                hint=SELECTED,
             ) from None
 
-    def _side(self, raw: RawRows) -> dict[str, Path | tuple[Path, ...]]:
-        """Where the files are that the SELECT joins to the rows."""
-        found: dict[str, Path | tuple[Path, ...]] = {}
+    def _side_files(self, raw: RawRows) -> dict[str, FilePaths]:
+        """The files that the SELECT joins to the rows."""
+        found: dict[str, FilePaths] = {}
         for name, known in raw.side.items():
-            place = sources.by_name(self.source, name) if self.source is not None else None
+            given = sources.by_name(self.source, name) if self.source is not None else None
             paths = tuple(map(Path, known))
-            if place is None and not (paths and all(path.is_file() for path in paths)):
+            if given is None and not (paths and all(path.is_file() for path in paths)):
                 where = f"in `{self.source}`" if self.source is not None else "where `prepare` found it"
                 raise UsageError(
                     f"`{name}`, which the SELECT joins to each row, is not {where}",
-                    hint="name the folder that holds it with `--source`",
+                    hint="give its folder with `--source`",
                 )
-            found[name] = place or (paths[0] if len(paths) == 1 else paths)
+            found[name] = given or (paths[0] if len(paths) == 1 else paths)
         return found
 
     def _tables(self, engine: Engine, rows: NewRows, path: Path) -> Iterator[pa.Table]:
@@ -191,7 +191,7 @@ class RowReader:
         try:
             for batch in reading.compact(engine, select, self.spec):
                 if rows.numbered:
-                    batch = _in_place(batch, done, path)  # noqa: PLW2901
+                    batch = _without_numbers(batch, done, path)  # noqa: PLW2901
                 part = encode.encoded(batch, self._ids(batch), self.spec, self.encoders)
                 self._require_finite(engine, rows.query, path, part, done)
                 yield pa.table(part.columns, names=schema.names).cast(schema)
@@ -200,7 +200,7 @@ class RowReader:
             raise diagnosis.unfit(engine, self.spec, rows.query, types) or failure from None
 
     def _ids(self, batch: pa.RecordBatch) -> dict[int, np.ndarray]:
-        """By feature, the ids of the distinct values of a batch."""
+        """Feature → ids of the distinct values of a batch."""
         values = {index: spool.distinct(batch.column(f"f{index}")) for index in self.vocabularies}
         ids = {index: next(table.ids([values[index]])) for index, table in self.vocabularies.items()}
         for index, found in ids.items():
@@ -210,22 +210,22 @@ class RowReader:
     def _require_finite(
         self, engine: Engine, query: str, path: Path, part: pa.RecordBatch, before: int
     ) -> None:
-        """RunFailed for an infinite number in `part`, which starts after `before` rows of the file."""
+        """RunFailed for an infinite number in `part`, which follows `before` rows of the file."""
         for index, (name, group) in enumerate(self.spec.columns):
             if not isinstance(group, Numeric):
                 continue
             row = pc.is_inf(part.column(f"f{index}")).index(True).as_py()
             if row >= 0:
                 number = before + row + 1
-                place = lines.place(engine, query, number)
-                where = f"`{place}`:" if place else f"row {number:,} of `{path}`:"
+                line = lines.place(engine, query, number)
+                where = f"`{line}`:" if line else f"row {number:,} of `{path}`:"
                 raise RunFailed(f"{where} `{name}` is infinite", hint=HINT)
 
     def _as_trained(self, query: str, types: dict[str, str]) -> tuple[str, dict[str, str]]:
-        """`query` and its types, with whole numbers written as the vocabularies write them.
+        """`query` and its types, with whole numbers spelled as in the vocabularies.
 
-        A column of whole numbers turns to floats once a value is missing (pandas): `7.0` where training saw
-        `7`, or the other way round.
+        pandas turns a column of integers to floats once a value is missing: `7.0` for the `7` of training, or
+        the reverse.
         """
         changed, types = {}, dict(types)
         for index, table in self.vocabularies.items():
@@ -244,18 +244,18 @@ class RowReader:
 
 
 def _outdated(manifest: Manifest, spec: DatasetSpec) -> str | None:
-    """What to say of a dataset by an older version, which does not know how its raw file was read."""
+    """A remark on a dataset of an older version, which did not record how its raw file was read."""
     if manifest.raw is not None or manifest.obstacle is not None or spec.generator is not None:
         return None
     if all(map(rewriting.is_plain, spec.queries)):
         return None
     return (
-        f"files are taken to hold the columns of the SELECT; `wukongctl prepare {manifest.dataset} --force` "
-        "makes `predict` run it over raw files, and keeps the runs"
+        "files are assumed to have the output columns of the SELECT; after "
+        f"`wukongctl prepare {manifest.dataset} --force`, `predict` reads raw files too, and runs stay valid"
     )
 
 
-def _lacking(wanted: Iterable[str], there: Iterable[str]) -> list[str]:
+def _missing(wanted: Iterable[str], there: Iterable[str]) -> list[str]:
     known = {name.lower() for name in there}
     return [name for name in wanted if name.lower() not in known]
 
@@ -266,24 +266,23 @@ def _lacks(path: Path, what: str, missing: Sequence[str], there: Iterable[str]) 
     return UsageError(f"`{path}` lacks the {what} {listed}", hint=hint)
 
 
-def _in_place(batch: pa.RecordBatch, before: int, path: Path) -> pa.RecordBatch:
-    """`batch` without the numbers of its rows; RunFailed where a row is gone, or there twice."""
+def _without_numbers(batch: pa.RecordBatch, before: int, path: Path) -> pa.RecordBatch:
+    """`batch` without its row numbers; RunFailed if a row is missing or duplicated."""
     numbers = batch.column(new_rows.NUMBER).to_numpy()
     wrong = np.flatnonzero(numbers != np.arange(before + 1, before + 1 + len(numbers)))
     if len(wrong):
         row = int(min(numbers[wrong[0]], before + 1 + wrong[0]))
-        gone = int(numbers[wrong[0]]) > row
-        what = "has no score: the SELECT leaves it out" if gone else "comes out of the SELECT more than once"
+        is_missing = int(numbers[wrong[0]]) > row
+        what = "is dropped by the SELECT" if is_missing else "is returned by the SELECT more than once"
         raise RunFailed(
             f"row {row:,} of `{path}` {what}",
-            hint="look at the keys of its joins, or give a file with the columns of the SELECT "
-            "(`--columns selected`)",
+            hint=f"check the keys of its joins, or {SELECTED}",
         )
     return batch.drop_columns([new_rows.NUMBER])
 
 
 def _whole_text(value: str, kind: str, table: LookupTable) -> str | None:
-    """`value` of DuckDB type `kind` as the text of a whole number of `table`; None where nothing is to do."""
+    """`value` of DuckDB type `kind`, spelled like the whole numbers of `table`; None to leave it as it is."""
     decimal = kind.startswith("DECIMAL")
     if kind in ("FLOAT", "DOUBLE") or decimal:
         if not _all_match(table, INTEGER):
@@ -302,7 +301,7 @@ def _whole_text(value: str, kind: str, table: LookupTable) -> str | None:
 
 
 def _all_match(table: LookupTable, pattern: str) -> bool:
-    """Whether every value of a vocabulary looks like `pattern`; the most frequent ones decide early."""
+    """Whether all values of a vocabulary match `pattern`; the most frequent ones are tried first."""
     values = table.values.filter(pc.fill_null(pc.not_equal(table.values, ""), False))
     return len(values) > 0 and all(
         pc.all(pc.match_substring_regex(some, pattern)).as_py() for some in (values[:1000], values)
@@ -310,7 +309,7 @@ def _all_match(table: LookupTable, pattern: str) -> bool:
 
 
 def _vocabularies(dataset: Path, spec: DatasetSpec) -> dict[int, LookupTable]:
-    """By position of the feature; features that share a table share its vocabulary."""
+    """Position of a feature → its vocabulary; features that share a table share a vocabulary."""
     tables = vocabulary.tables(spec)
     owners: dict[int, LookupTable] = {}
     for index, (name, group) in enumerate(spec.columns):

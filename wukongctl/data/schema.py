@@ -1,4 +1,4 @@
-"""What a model may know of a dataset: the columns of a batch, and the batch itself."""
+"""The columns of a dataset as models see them, and a batch of examples."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -12,10 +12,10 @@ if TYPE_CHECKING:  # preparing data needs no torch
 
 
 class Batch(NamedTuple):
-    """`B` examples, column-packed.
+    """`B` examples.
 
-    ids: (B, C) int32, the categorical columns, then each sequence's `max_len` columns; 0 = missing.
-    dense: (B, M) float32, the numeric columns, then positions of the piecewise ones; -1 = missing there.
+    ids: (B, C) int32, the categorical columns, then `max_len` columns per sequence; 0 = missing.
+    dense: (B, M) float32, the numeric columns, then piecewise positions, -1 where missing.
     labels: (B,) float32 in {0, 1}.
     probability: (B,) float32, the true click probability, only for synthetic data.
     """
@@ -26,7 +26,7 @@ class Batch(NamedTuple):
     probability: "Tensor | None" = None
 
     def to(self, device: "torch.device") -> "Batch":
-        """The same examples on `device`; itself where they are there already."""
+        """The same examples on `device`."""
         if self.labels.device == device:
             return self
         probability = None if self.probability is None else self.probability.to(device)
@@ -40,29 +40,28 @@ class Batch(NamedTuple):
 
 
 MISSING_POSITION = -1.0
-"""What a missing value is among the positions of a piecewise column."""
+"""Position of a missing value in a piecewise column."""
 
 
 @dataclass(frozen=True)
 class SequenceColumn:
-    """One multi-valued feature: `max_len` adjacent id columns looked up in table `table`."""
+    """A multi-valued feature: `max_len` adjacent id columns, looked up in embedding table `table`."""
 
     name: str
     table: int
     max_len: int
     padding: Literal["pre", "post"] = "post"
-    """Zeros stand before the values, or after them."""
+    """Whether padding comes before or after the values."""
 
 
 @dataclass(frozen=True)
 class Schema:
     """Feature columns in batch order.
 
-    `table_rows` are embedding rows per table, special ids included: one table per categorical column,
-    then one per sequence that shares no categorical table. `vector_dims` says which tables are frozen:
-    the dimension of their pretrained vectors, 0 for a learned table; empty when all are learned.
-    `binned` are the last of `categorical`: bins of numbers, their ids in order of value. `pieces` are those
-    of each `piecewise` column.
+    `table_rows` are embedding rows per table, including special ids: one table per categorical column,
+    then one per sequence that shares no categorical table. `vector_dims` are the dimensions of pretrained,
+    frozen tables, 0 for learned ones; empty if all are learned. `binned` are the last columns of
+    `categorical`: bins of numbers, with ids in order of value. `pieces` are counts per `piecewise` column.
     """
 
     categorical: tuple[str, ...]
@@ -86,24 +85,24 @@ class Schema:
 
     @property
     def embedding_rows(self) -> int:
-        """Rows of all learned embedding tables together."""
+        """Total rows of the learned embedding tables."""
         return sum(rows for table, rows in enumerate(self.table_rows) if not self.vector_dim(table))
 
     def vector_dim(self, table: int) -> int:
-        """Dimension of the frozen vectors of `table`; 0 when it is learned."""
+        """Dimension of the frozen vectors of `table`; 0 if it is learned."""
         return self.vector_dims[table] if self.vector_dims else 0
 
     @property
     def embeddings(self) -> int:
-        """Embeddings per example before dense features: one per categorical, one pooled per sequence."""
+        """Embeddings per example: one per categorical column, one pooled per sequence."""
         return len(self.categorical) + len(self.sequences)
 
 
 def schema_from_recipe(spec: DatasetSpec) -> Schema:
     """The columns a dataset will have, from its recipe alone.
 
-    A table whose cardinality the recipe does not tell gets the two special rows only; numbers that are cut
-    get as many bins or pieces as the recipe allows.
+    A table of unknown cardinality gets only the two special rows; encoded numbers get the most bins or pieces
+    the recipe allows.
     """
     groups = spec.features
     categorical = spec.categorical

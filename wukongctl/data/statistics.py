@@ -1,7 +1,7 @@
-"""What a person asks of a prepared dataset first, counted while it is written: no pass of its own.
+"""Statistics of a prepared dataset, counted while it is written.
 
-A `Tally` describes one column of one split and adds up over parts, whatever their number. The vocabulary
-gives the rest: how many values there are and how far their counts reach.
+A `Tally` counts one column of one split; tallies of parts add up. The vocabulary adds the number of values
+and the distribution of their counts.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,16 +14,16 @@ from wukongctl.config.dataset import SplitName
 from wukongctl.config.spec import Spec
 
 BINS = 16
-"""A histogram has at most this many bars."""
+"""Largest number of bars in a histogram."""
 TOP = 8
-"""How many of the most frequent values are named."""
+"""Number of most frequent values kept."""
 SIGNIFICANT_DIGITS = 9
 LEAK_AUC = 0.98
-"""From here on a feature alone tells the label so well that it was probably written down after it."""
+"""A feature with at least this AUC on its own probably leaks the label."""
 
 
 class HistogramBar(Spec):
-    """One bar of a histogram: `count` rows, items or values in [start, stop)."""
+    """`count` rows, items or values in [start, stop)."""
 
     start: float
     stop: float
@@ -31,37 +31,37 @@ class HistogramBar(Spec):
 
 
 class Top(Spec):
-    """One of the most frequent values of train."""
+    """A frequent value of the train split."""
 
     value: str
     count: int
 
 
 class FeatureStatistics(Spec):
-    """One feature. Rates are shares of rows, or of items for the unknown items of a sequence."""
+    """Statistics of one feature. Rates are relative to rows; `unknown` of a sequence, to items."""
 
     missing: dict[SplitName, float]
     """Null rate per split."""
     unknown: dict[SplitName, float] | None = None
-    """Rate of values outside the vocabulary, per split; None for numeric features."""
+    """Out-of-vocabulary rate per split; None for numeric features."""
     seen: int | None = None
-    """Distinct values of the train split, the rare ones included."""
+    """Distinct values of the train split, including rare ones."""
     values: int | None = None
     """Values of the vocabulary."""
     coverage: float | None = None
-    """Share of the values of train, missing ones aside, that have an id of their own."""
+    """Share of non-missing train values that are in the vocabulary."""
     auc: float | None = None
-    """AUC of this feature alone on held-out rows: of the share of positives that train has for each value, a
-    missing one included. None in datasets of older versions, and where a split has one class only."""
+    """Held-out AUC of this feature alone, scored by the positive rate of each value in train; missing counts
+    as a value. None in datasets of older versions, and if a split has one class only."""
     mean: float | None = None
     std: float | None = None
     minimum: float | None = None
     maximum: float | None = None
-    """Of train as written, missing values aside; the length of sequences."""
+    """Of the encoded train split, without missing values; for sequences, of their length."""
     top: tuple[Top, ...] = ()
     histogram: tuple[HistogramBar, ...] = ()
-    """Of train. Numeric: by value as written. Sequence: by length. Categorical: occurrences by the rank of
-    their value, in octaves, so that the first bar is the most frequent value and the last the long tail."""
+    """Of train. Numeric: by encoded value. Sequence: by length. Categorical: occurrences by rank of the value
+    in octaves, from the most frequent value to the long tail."""
 
 
 class Statistics(Spec):
@@ -72,7 +72,7 @@ class Statistics(Spec):
 
 
 class VocabularyStatistics(Spec):
-    """What counting knew of one vocabulary."""
+    """Statistics of one vocabulary."""
 
     seen: int
     values: int
@@ -83,7 +83,7 @@ class VocabularyStatistics(Spec):
 
 @dataclass
 class Tally:
-    """Counts of one column; `items` are the values that are there: one in a row, or those inside its list."""
+    """Counts of one column; `items` are its non-missing values, those inside lists for a sequence."""
 
     rows: int = 0
     items: int = 0
@@ -96,7 +96,7 @@ class Tally:
     bins: dict[int, int] = field(default_factory=dict)
     missing_id: int = 0
     unknown_id: int = 1
-    """Equal under `compat: bars`, where a missing value is an unknown one."""
+    """The same id under `compat: bars`, where missing values are out of vocabulary."""
 
     def add(self, column: pa.Array) -> None:
         """Count the ids, lists of ids or numbers (NULL where missing) of the next rows."""
@@ -128,7 +128,7 @@ class Tally:
             self.bins[int(code)] = self.bins.get(int(code), 0) + count
 
     def _measure(self, values: np.ndarray) -> None:
-        """Moments, range and the half-octave of each value: its sign, exponent and first mantissa bit."""
+        """Count moments, range and half-octaves: the sign, exponent and first mantissa bit of each value."""
         if not len(values):
             return
         self.total += float(values.sum(dtype=np.float64))
@@ -145,7 +145,7 @@ class Tally:
 
 
 Tallies = dict[str, Tally]
-"""Column name → its tally in one split."""
+"""Tallies of one split by column."""
 
 
 def describe(
@@ -155,7 +155,7 @@ def describe(
     label_rate: dict[SplitName, float],
     aucs: Mapping[str, float],
 ) -> Statistics:
-    """The statistics of the features `names`; `vocabularies` are those of the features that have one."""
+    """The statistics of the features `names`, some of which have a vocabulary."""
     return Statistics(
         label_rate={name: _rounded(rate) for name, rate in label_rate.items()},
         features={
@@ -170,12 +170,12 @@ def describe(
 
 
 def merged(parts: Iterable[Tallies]) -> Tallies:
-    """The tallies of several parts, added up."""
-    whole: Tallies = {}
+    """The sum of the tallies of several parts."""
+    total: Tallies = {}
     for part in parts:
         for name, tally in part.items():
-            whole.setdefault(name, Tally()).merge(tally)
-    return whole
+            total.setdefault(name, Tally()).merge(tally)
+    return total
 
 
 class Ranks:
@@ -197,7 +197,7 @@ class Ranks:
         self._values = last
 
     def statistics(self, seen: int) -> VocabularyStatistics:
-        """`seen` is how many values there were before the rare ones went."""
+        """`seen` counts distinct values before rare ones were dropped."""
         octaves = self._octaves[: self._values.bit_length()].tolist()
         return VocabularyStatistics(
             seen=seen, values=self._values, top=tuple(self._top), ranks=tuple(octaves)
@@ -205,7 +205,7 @@ class Ranks:
 
 
 def histogram(bins: Mapping[int, int]) -> tuple[HistogramBar, ...]:
-    """Half-octave codes as bars in order of value, neighbours joined until there are few enough."""
+    """Half-octave codes as bars in order of value; neighbors are merged down to BINS."""
     bars = sorted(
         (
             HistogramBar(start=start, stop=stop, count=count)
@@ -267,7 +267,7 @@ def _octaves(ranks: tuple[int, ...]) -> tuple[HistogramBar, ...]:
 
 
 def _edges(code: int) -> tuple[float, float]:
-    """The interval of values whose float32 begins with `code`: 1 sign, 8 exponent and 1 mantissa bit."""
+    """The interval of float32 values that begin with `code`: 1 sign, 8 exponent and 1 mantissa bit."""
     magnitude = code & 0x1FF
     ends = np.array([magnitude << 22, (magnitude + 1) << 22], np.uint32).view(np.float32)
     low, high = (float(end) for end in np.where(np.isfinite(ends), ends, np.finfo(np.float32).max))

@@ -1,4 +1,4 @@
-"""Frozen vectors of a prepared dataset, mapped into memory: what a model never uses is never read."""
+"""Frozen vectors of a prepared dataset, memory-mapped."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from wukongctl.data.manifest import Feature, Manifest, damaged
 
 
 def load(folder: Path, manifest: Manifest) -> dict[int, Tensor]:
-    """Table → (rows, dim) float32 vectors; empty when all embeddings of the dataset are learned.
+    """Table → (rows, dim) float32 vectors; empty if all embeddings are learned.
 
-    Raises RunFailed when a file is missing or not what the manifest says.
+    Raises RunFailed if a file is missing or does not match the manifest.
     """
     frozen = {f.table: f for f in manifest.features if f.table is not None and f.vectors is not None}
     return {table: _map(folder, feature) for table, feature in frozen.items()}
@@ -23,7 +23,7 @@ def _map(folder: Path, feature: Feature) -> Tensor:
     if not path.is_file():
         raise damaged(path, "is missing")
     try:
-        # Copy on write: torch wants writable memory, and nothing may reach the file.
+        # Copy on write: torch requires writable memory, and the file must not change.
         vectors = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         raise damaged(path, "is not a NumPy array") from None

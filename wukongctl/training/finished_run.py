@@ -66,7 +66,7 @@ def open_run(run: Path, *, data: Path) -> FinishedRun:
 
 
 def _without_weights(folder: RunFolder, weights: Path, data: Path) -> UsageError:
-    train = next_steps.again(folder.path, data)
+    train = next_steps.to_resume(folder.path, data)
     if folder.is_complete:
         return UsageError(f"`{weights}` is missing", hint=f"run `{train} --force` to train it again")
     return UsageError(f"`{folder.path}` has no trained weights yet", hint=f"run `{train}` to finish it")

@@ -39,7 +39,7 @@ def _a_recipe(name: str, data: Path) -> UsageError:
     try:
         spec = recipes.load(path, data)
     except RecipeError:
-        return UsageError(what, hint=recipes.way_on(path, data))
+        return UsageError(what, hint=recipes.command_for(path, data))
     run = RunFolder.for_recipe(spec, _default()).path
     known = (run / "result.json").is_file()
     hint = f"its run is `{run}`" if known else f"run `{next_steps.train_command(name, data)}`"

@@ -186,7 +186,7 @@ class RunFolder:
             if _lookup(before, key) != _lookup(now, key)
         ]
         if changes:
-            command = f"{next_steps.again(self.path, data)} --force"
+            command = f"{next_steps.to_resume(self.path, data)} --force"
             raise UsageError(
                 f"`{self.path}` was begun under other conditions ({'; '.join(changes)})",
                 hint=f"`{command}` starts it again; or restore what changed",

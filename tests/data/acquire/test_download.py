@@ -1,4 +1,4 @@
-"""Downloads from a server that misbehaves: the right file or a clear error, never a wrong file."""
+"""Downloads from a misbehaving server: the right file or a clear error, never a wrong file."""
 
 import errno
 import hashlib
@@ -36,11 +36,11 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds that would have been slept."""
-    slept: list[float] = []
+    """Seconds of sleep, recorded instead of slept."""
+    recorded: list[float] = []
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(transfer.time, "sleep", slept.append)
-    return slept
+    monkeypatch.setattr(transfer.time, "sleep", recorded.append)
+    return recorded
 
 
 def get(server: Server, tmp_path: Path, **changes: object) -> Path:
@@ -48,115 +48,113 @@ def get(server: Server, tmp_path: Path, **changes: object) -> Path:
     return fetch(Download.model_validate(spec), tmp_path / "file.bin")
 
 
-def assert_whole(path: Path) -> None:
+def assert_complete(path: Path) -> None:
     assert path.read_bytes() == CONTENT
     names = sorted(p.name for p in path.parent.iterdir())
     assert names == [".file.bin.lock", "file.bin"]
 
 
-def test_good_server(server: Server, tmp_path: Path) -> None:
+def test_a_download_reports_progress(server: Server, tmp_path: Path) -> None:
     seen: list[Progress] = []
     spec = Download(urls=(server.url(),), md5=MD5, bytes=len(CONTENT))
-    assert_whole(fetch(spec, tmp_path / "file.bin", report=seen.append))
+    assert_complete(fetch(spec, tmp_path / "file.bin", report=seen.append))
     assert seen[-1] == Progress("downloading file.bin", len(CONTENT), len(CONTENT), "bytes")
 
 
-def test_a_file_already_there_is_not_fetched(server: Server, tmp_path: Path) -> None:
+def test_an_existing_file_is_not_downloaded(server: Server, tmp_path: Path) -> None:
     get(server, tmp_path)
     get(server, tmp_path)
     assert len(server.requests) == 1
 
 
-def test_no_length(server: Server, tmp_path: Path) -> None:
+def test_a_file_of_unannounced_length(server: Server, tmp_path: Path) -> None:
     server.script.append(Behaviour(no_length=True))
-    assert_whole(get(server, tmp_path))
+    assert_complete(get(server, tmp_path))
 
 
-def test_dropped_connections_are_resumed_where_they_broke(server: Server, tmp_path: Path) -> None:
+def test_dropped_connections_are_resumed(server: Server, tmp_path: Path) -> None:
     step = len(CONTENT) // 10
     server.script.extend(Behaviour(drop_after=step) for _ in range(9))
-    assert_whole(get(server, tmp_path))
+    assert_complete(get(server, tmp_path))
     starts = [int(h["range"].removeprefix("bytes=").rstrip("-")) for _, h in server.requests if "range" in h]
     assert len(starts) == 9
     assert starts == sorted(starts)
     assert all(headers["if-range"] == server.etag for _, headers in server.requests[1:])
 
 
-def test_ignored_range_starts_over(server: Server, tmp_path: Path) -> None:
+def test_an_ignored_range_starts_over(server: Server, tmp_path: Path) -> None:
     server.script.extend([Behaviour(drop_after=1_500_000), Behaviour(ignore_range=True)])
-    assert_whole(get(server, tmp_path))
+    assert_complete(get(server, tmp_path))
 
 
-def test_changed_file_is_not_mixed_with_the_old_one(server: Server, tmp_path: Path) -> None:
+def test_a_changed_file_is_not_mixed_with_the_old_one(server: Server, tmp_path: Path) -> None:
     server.replace(bytes(len(CONTENT)))
     server.script.append(Behaviour(drop_after=1_000_000, then_replace=CONTENT))
-    assert_whole(get(server, tmp_path))
+    assert_complete(get(server, tmp_path))
     assert "range" in server.requests[1][1]
 
 
-def test_without_etag_only_a_checksum_allows_to_resume(server: Server, tmp_path: Path) -> None:
+def test_without_etag_only_a_checksum_allows_resuming(server: Server, tmp_path: Path) -> None:
     server.etag = None
     for md5, resumed in ((None, False), (MD5, True)):
         server.requests.clear()
         server.script.append(Behaviour(drop_after=1_000_000))
-        assert_whole(get(server, tmp_path, md5=md5))
+        assert_complete(get(server, tmp_path, md5=md5))
         assert ("range" in server.requests[1][1]) == resumed
         (tmp_path / "file.bin").unlink()
 
 
-def test_weak_etag_is_not_resumed_on_but_a_date_is(server: Server, tmp_path: Path) -> None:
+def test_last_modified_but_not_a_weak_etag_allows_resuming(server: Server, tmp_path: Path) -> None:
     date = "Mon, 01 Jan 2024 00:00:00 GMT"
     server.etag = None
     server.script.append(Behaviour(drop_after=1_000_000, headers={"ETag": 'W/"x"', "Last-Modified": date}))
-    assert_whole(get(server, tmp_path))
+    assert_complete(get(server, tmp_path))
     assert server.requests[1][1]["if-range"] == date
 
 
 @pytest.mark.parametrize("md5", [MD5, None])
-def test_a_wrong_range_starts_over_and_ranges_are_asked_for_no_more(
+def test_a_wrong_range_starts_over_without_range_requests(
     server: Server, tmp_path: Path, md5: str | None
 ) -> None:
     drop = Behaviour(drop_after=1_000_000)
     server.script.extend([drop, Behaviour(wrong_range=True), drop])
-    assert_whole(get(server, tmp_path, md5=md5))
+    assert_complete(get(server, tmp_path, md5=md5))
     assert ["range" in headers for _, headers in server.requests] == [False, True, False, False]
 
 
 @pytest.mark.parametrize("md5", [MD5, None])
-def test_a_new_version_under_an_ignored_if_range_is_not_appended(
+def test_a_new_version_despite_if_range_is_not_appended(
     server: Server, tmp_path: Path, md5: str | None
 ) -> None:
     server.replace(bytes(len(CONTENT)))
     server.script.append(Behaviour(drop_after=1_000_000, then_replace=CONTENT))
     server.script.append(Behaviour(ignore_if_range=True))
-    assert_whole(get(server, tmp_path, md5=md5))
+    assert_complete(get(server, tmp_path, md5=md5))
 
 
-def test_a_new_version_without_any_validator_is_noticed_by_its_checksum(
-    server: Server, tmp_path: Path
-) -> None:
+def test_a_checksum_detects_a_new_version_without_validator(server: Server, tmp_path: Path) -> None:
     server.replace(bytes(len(CONTENT)))
     server.script.extend([Behaviour(drop_after=1_000_000, then_replace=CONTENT), Behaviour()])
     server.etag = None
-    note = {"url": server.url(), "validator": None, "total": len(CONTENT)}
+    metadata = {"url": server.url(), "validator": None, "total": len(CONTENT)}
     (tmp_path / "file.bin.part").write_bytes(bytes(500_000))
-    (tmp_path / "file.bin.part.json").write_text(json.dumps(note))
+    (tmp_path / "file.bin.part.json").write_text(json.dumps(metadata))
     server.script.clear()
     server.content = CONTENT
-    assert_whole(get(server, tmp_path))
+    assert_complete(get(server, tmp_path))
     assert ["range" in headers for _, headers in server.requests] == [True, False]
 
 
-def test_a_whole_part_needs_no_request(server: Server, tmp_path: Path) -> None:
+def test_a_complete_part_needs_no_request(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file.bin.part").write_bytes(CONTENT)
-    note = {"url": server.url(), "validator": server.etag, "total": len(CONTENT)}
-    (tmp_path / "file.bin.part.json").write_text(json.dumps(note))
-    assert_whole(get(server, tmp_path))
+    metadata = {"url": server.url(), "validator": server.etag, "total": len(CONTENT)}
+    (tmp_path / "file.bin.part.json").write_text(json.dumps(metadata))
+    assert_complete(get(server, tmp_path))
     assert server.requests == []
 
 
-def test_a_length_that_is_too_long_ends_in_an_error(server: Server, tmp_path: Path) -> None:
-    """Each answer brings the whole file and claims ten bytes more; asked for those, it says 416."""
+def test_an_announced_length_too_long_is_an_error(server: Server, tmp_path: Path) -> None:
+    """Each answer sends the whole file and claims ten bytes more; a request for those gets 416."""
     server.script.extend(Behaviour(claim=10) for _ in range(50))
     with pytest.raises(RunFailed) as failure:
         get(server, tmp_path)
@@ -165,14 +163,14 @@ def test_a_length_that_is_too_long_ends_in_an_error(server: Server, tmp_path: Pa
     assert len(failure.value.problems) == 1
 
 
-def test_a_length_that_is_too_short_fails_the_check(server: Server, tmp_path: Path) -> None:
+def test_an_announced_length_too_short_fails_the_check(server: Server, tmp_path: Path) -> None:
     server.script.append(Behaviour(claim=-10))
     with pytest.raises(CheckFailed):
         get(server, tmp_path)
 
 
-def test_random_drops_without_ranges_end(server: Server, tmp_path: Path) -> None:
-    """Half of these attempts get further than the one before them, and none further than the first."""
+def test_drops_without_progress_are_given_up(server: Server, tmp_path: Path) -> None:
+    """Half of the attempts get further than the one before, none further than the first."""
     drops = [Behaviour(drop_after=2_000_000 - 1000 * (i % 2), ignore_range=True) for i in range(100)]
     server.script.extend(drops)
     with pytest.raises(RunFailed):
@@ -180,74 +178,74 @@ def test_random_drops_without_ranges_end(server: Server, tmp_path: Path) -> None
     assert len(server.requests) == transfer.ATTEMPTS + 1
 
 
-def test_without_length_or_checksum_a_cut_file_would_look_whole(server: Server, tmp_path: Path) -> None:
+def test_a_truncated_file_without_length_or_checksum_is_refused(server: Server, tmp_path: Path) -> None:
     server.script.append(Behaviour(no_length=True, drop_after=1_000_000))
     with pytest.raises(RunFailed) as failure:
         get(server, tmp_path, md5=None)
-    assert "how long" in str(failure.value.problems[0])
-    # The published size is as good as an announced one.
+    assert "does not report the file size" in str(failure.value.problems[0])
+    # A published size is as good as an announced one.
     server.script.append(Behaviour(no_length=True, drop_after=1_000_000))
-    assert_whole(get(server, tmp_path, md5=None, bytes=len(CONTENT)))
+    assert_complete(get(server, tmp_path, md5=None, bytes=len(CONTENT)))
 
 
-def test_an_empty_file_is_none(server: Server, tmp_path: Path) -> None:
+def test_an_empty_file_is_refused(server: Server, tmp_path: Path) -> None:
     server.script.append(Behaviour(headers={"Content-Length": "0"}, drop_after=0))
     with pytest.raises(RunFailed) as failure:
         get(server, tmp_path, md5=None)
     assert "empty" in str(failure.value.problems[0])
 
 
-def test_trickle(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stalled_connection_is_retried_then_given_up(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(transfer, "SLOW_SECONDS", 0.05)
     server.script.extend(Behaviour(trickle=0.01) for _ in range(2))
-    assert_whole(get(server, tmp_path))
+    assert_complete(get(server, tmp_path))
     server.script.extend(Behaviour(trickle=0.01) for _ in range(20))
     (tmp_path / "file.bin").unlink()
     with pytest.raises(RunFailed) as failure:
         get(server, tmp_path)
-    assert "bytes a second" in str(failure.value.problems[0])
+    assert "bytes per second" in str(failure.value.problems[0])
 
 
-def test_an_answer_that_stops_is_resumed(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_timeout_is_resumed(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "TIMEOUT", httpx.Timeout(0.2))
     server.script.append(Behaviour(stall_after=1_000_000))
-    assert_whole(get(server, tmp_path))
+    assert_complete(get(server, tmp_path))
     assert "range" in server.requests[1][1]
 
 
-def test_redirects(server: Server, tmp_path: Path) -> None:
+def test_redirects_are_followed(server: Server, tmp_path: Path) -> None:
     server.script.append(Behaviour(status=302, headers={"Location": server.url("moved")}))
     server.script.append(Behaviour(drop_after=1_000_000))
     server.script.append(Behaviour(status=307, headers={"Location": "/moved/again"}))
-    assert_whole(get(server, tmp_path))
+    assert_complete(get(server, tmp_path))
     assert [path for path, _ in server.requests] == ["/file.bin", "/moved", "/file.bin", "/moved/again"]
 
 
 @pytest.mark.parametrize(
     ("location", "words"),
-    [("/file.bin", "circles"), ("http://[", "cannot be reached"), ("ftp://x/y", "protocol")],
+    [("/file.bin", "in a loop"), ("http://[", "cannot be reached"), ("ftp://x/y", "protocol")],
 )
-def test_redirects_that_lead_nowhere(server: Server, tmp_path: Path, location: str, words: str) -> None:
+def test_broken_redirects_are_errors(server: Server, tmp_path: Path, location: str, words: str) -> None:
     server.script.extend(Behaviour(status=301, headers={"Location": location}) for _ in range(200))
     with pytest.raises(RunFailed) as failure:
         get(server, tmp_path)
     assert words in str(failure.value.problems[0])
 
 
-def test_a_file_encoded_in_transit(server: Server, tmp_path: Path) -> None:
+def test_a_content_encoding_is_refused(server: Server, tmp_path: Path) -> None:
     server.script.append(Behaviour(headers={"Content-Encoding": "gzip"}))
     with pytest.raises(RunFailed) as failure:
         get(server, tmp_path)
     assert "encoded as gzip" in str(failure.value.problems[0])
-    # Servers label archives so although they send them as they are.
+    # Servers label archives like this although they send them unchanged.
     server.script.append(Behaviour(headers={"Content-Encoding": "x-gzip"}))
     spec = Download(urls=(server.url(),), md5=MD5)
     assert fetch(spec, tmp_path / "file.tar.gz").read_bytes() == CONTENT
 
 
-def test_corrupt_byte_is_a_failed_check_showing_both_values(server: Server, tmp_path: Path) -> None:
+def test_a_corrupt_byte_fails_the_check_with_both_values(server: Server, tmp_path: Path) -> None:
     server.script.append(Behaviour(corrupt=2_000_000))
     with pytest.raises(CheckFailed) as failure:
         get(server, tmp_path)
@@ -258,13 +256,13 @@ def test_corrupt_byte_is_a_failed_check_showing_both_values(server: Server, tmp_
         in problem
     )
     assert not (tmp_path / "file.bin").exists()
-    assert_whole(get(server, tmp_path))
+    assert_complete(get(server, tmp_path))
 
 
-def test_pieces_that_do_not_fit_are_fetched_once_more_in_one(server: Server, tmp_path: Path) -> None:
+def test_a_corrupt_resumed_download_starts_over_once(server: Server, tmp_path: Path) -> None:
     drop, corrupt = Behaviour(drop_after=1_000_000), Behaviour(corrupt=2_000_000)
     server.script.extend([drop, corrupt])
-    assert_whole(get(server, tmp_path))
+    assert_complete(get(server, tmp_path))
     (tmp_path / "file.bin").unlink()
     server.script.extend([drop, corrupt, drop, corrupt, drop, corrupt])
     with pytest.raises(CheckFailed):
@@ -272,13 +270,13 @@ def test_pieces_that_do_not_fit_are_fetched_once_more_in_one(server: Server, tmp
     assert len(server.script) == 2
 
 
-def test_wrong_length(server: Server, tmp_path: Path) -> None:
+def test_a_wrong_size_fails_the_check(server: Server, tmp_path: Path) -> None:
     with pytest.raises(CheckFailed) as failure:
         get(server, tmp_path, bytes=len(CONTENT) + 1)
-    assert "bytes is 3000000, expected 3000001" in str(failure.value.problems[0])
+    assert "size is 3000000, expected 3000001" in str(failure.value.problems[0])
 
 
-def test_verify_off_takes_what_comes(server: Server, tmp_path: Path) -> None:
+def test_without_verify_any_file_is_accepted(server: Server, tmp_path: Path) -> None:
     server.script.append(Behaviour(corrupt=5))
     spec = Download(urls=(server.url(),), md5=MD5, bytes=5)
     path = fetch(spec, tmp_path / "file.bin", verify=False)
@@ -286,18 +284,18 @@ def test_verify_off_takes_what_comes(server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_busy_server_is_asked_again_after_the_wait_it_names(
+def test_a_busy_server_is_retried_after_the_requested_wait(
     server: Server, tmp_path: Path, waits: list[float], status: int
 ) -> None:
     server.script.extend(Behaviour(status=status, headers={"Retry-After": "7"}) for _ in range(3))
-    assert_whole(get(server, tmp_path))
+    assert_complete(get(server, tmp_path))
     assert waits == [7.0, 7.0, 7.0]
 
 
-def test_wait_is_bounded_and_grows_without_advice(server: Server, tmp_path: Path, waits: list[float]) -> None:
+def test_waits_grow_and_are_limited(server: Server, tmp_path: Path, waits: list[float]) -> None:
     server.script.extend([Behaviour(status=503), Behaviour(status=503), Behaviour(status=503)])
     server.script.append(Behaviour(status=503, headers={"Retry-After": "86400"}))
-    assert_whole(get(server, tmp_path))
+    assert_complete(get(server, tmp_path))
     assert waits[0] < waits[1] < waits[2]
     assert waits[3] == transfer.MAX_WAIT
 
@@ -311,9 +309,9 @@ def test_a_server_that_stays_busy_is_given_up(server: Server, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [(403, "forbids access"), (404, "does not have"), (401, "login")]
+    ("status", "words"), [(403, "forbids access"), (404, "does not have"), (401, "requires a login")]
 )
-def test_refusals_are_explained_and_not_repeated(
+def test_refusals_are_explained_and_not_retried(
     server: Server, tmp_path: Path, status: int, words: str
 ) -> None:
     server.script.append(Behaviour(status=status))
@@ -323,7 +321,7 @@ def test_refusals_are_explained_and_not_repeated(
     assert len(server.requests) == 1
 
 
-def test_web_page_instead_of_the_file(server: Server, tmp_path: Path) -> None:
+def test_a_web_page_is_refused(server: Server, tmp_path: Path) -> None:
     server.script.append(Behaviour(headers={"Content-Type": "text/html; charset=utf-8"}))
     with pytest.raises(RunFailed) as failure:
         get(server, tmp_path)
@@ -333,16 +331,16 @@ def test_web_page_instead_of_the_file(server: Server, tmp_path: Path) -> None:
 def test_mirrors_are_tried_in_turn(server: Server, tmp_path: Path) -> None:
     server.script.append(Behaviour(status=404))
     urls = (server.url("first"), "http://127.0.0.1:9/second", server.url("third"))
-    assert_whole(get(server, tmp_path, urls=urls))
+    assert_complete(get(server, tmp_path, urls=urls))
     assert [path for path, _ in server.requests] == ["/first", "/third"]
 
 
 @pytest.mark.parametrize("md5", [MD5, None])
-def test_a_part_is_continued_from_another_mirror_only_under_a_checksum(
+def test_only_a_checksum_allows_resuming_from_another_mirror(
     server: Server, tmp_path: Path, md5: str | None
 ) -> None:
     server.script.extend([Behaviour(drop_after=1_000_000), Behaviour(status=404)])
-    assert_whole(get(server, tmp_path, md5=md5, urls=(server.url("first"), server.url("second"))))
+    assert_complete(get(server, tmp_path, md5=md5, urls=(server.url("first"), server.url("second"))))
     last = server.requests[2][1]
     assert "if-range" not in last
     assert ("range" in last) == (md5 is not None)
@@ -351,13 +349,13 @@ def test_a_part_is_continued_from_another_mirror_only_under_a_checksum(
 def test_mirrors_with_different_files_are_not_mixed(server: Server, tmp_path: Path) -> None:
     with serving(bytes(len(CONTENT))) as wrong:
         wrong.script.extend([Behaviour(drop_after=1_000_000), Behaviour(status=404)])
-        assert_whole(get(server, tmp_path, urls=(wrong.url(), server.url())))
+        assert_complete(get(server, tmp_path, urls=(wrong.url(), server.url())))
         (tmp_path / "file.bin").unlink()
         wrong.script.extend([Behaviour(drop_after=1_000_000), Behaviour(status=404)])
-        assert_whole(get(server, tmp_path, urls=(wrong.url(), server.url()), md5=None))
+        assert_complete(get(server, tmp_path, urls=(wrong.url(), server.url()), md5=None))
 
 
-def test_offline(tmp_path: Path) -> None:
+def test_offline_hint_names_checksum_and_folder(tmp_path: Path) -> None:
     spec = Download(urls=("http://127.0.0.1:9/file",), md5=MD5, bytes=3_000_000)
     with pytest.raises(RunFailed, match="cannot be downloaded") as failure:
         fetch(spec, tmp_path / "file.bin")
@@ -368,20 +366,20 @@ def test_offline(tmp_path: Path) -> None:
     assert f"`{tmp_path}`" in hint
 
 
-def test_damaged_note_of_the_part_starts_over(server: Server, tmp_path: Path) -> None:
+def test_damaged_metadata_starts_over(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file.bin.part").write_bytes(b"x" * 1000)
     (tmp_path / "file.bin.part.json").write_text("{not json")
-    assert_whole(get(server, tmp_path))
+    assert_complete(get(server, tmp_path))
 
 
-def test_part_longer_than_the_file(server: Server, tmp_path: Path) -> None:
+def test_a_part_longer_than_the_file_starts_over(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file.bin.part").write_bytes(CONTENT + b"more")
-    note = {"url": server.url(), "validator": server.etag}
-    (tmp_path / "file.bin.part.json").write_text(json.dumps(note))
-    assert_whole(get(server, tmp_path))
+    metadata = {"url": server.url(), "validator": server.etag}
+    (tmp_path / "file.bin.part.json").write_text(json.dumps(metadata))
+    assert_complete(get(server, tmp_path))
 
 
-def test_a_folder_that_cannot_be_written(server: Server, tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_an_error(server: Server, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
     spec = Download(urls=(server.url(),))
     with pytest.raises(RunFailed, match="cannot write") as failure:
@@ -389,7 +387,9 @@ def test_a_folder_that_cannot_be_written(server: Server, tmp_path: Path) -> None
     assert "WUKONGCTL_CACHE" in str(failure.value.hint)
 
 
-def test_full_disk_while_fetching(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_resumes_after_a_full_disk(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real, calls = transfer.Digests.update, []
 
     def full(self: object, chunk: bytes) -> None:
@@ -402,11 +402,11 @@ def test_full_disk_while_fetching(server: Server, tmp_path: Path, monkeypatch: p
     with pytest.raises(RunFailed, match="no space left"):
         get(server, tmp_path)
     monkeypatch.setattr(transfer.Digests, "update", real)
-    assert_whole(get(server, tmp_path))
+    assert_complete(get(server, tmp_path))
     assert "range" in server.requests[1][1]
 
 
-def test_full_disk_is_noticed_before_fetching(
+def test_too_little_space_is_detected_before_the_download(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 1000})())
@@ -414,9 +414,11 @@ def test_full_disk_is_noticed_before_fetching(
         get(server, tmp_path)
 
 
-def test_hugging_face_mirror(monkeypatch: pytest.MonkeyPatch, server: Server, tmp_path: Path) -> None:
+def test_the_hugging_face_mirror_is_used(
+    monkeypatch: pytest.MonkeyPatch, server: Server, tmp_path: Path
+) -> None:
     monkeypatch.setenv("HF_ENDPOINT", server.url("").rstrip("/"))
-    assert_whole(get(server, tmp_path, urls=("https://huggingface.co/datasets/a/b.zip",)))
+    assert_complete(get(server, tmp_path, urls=("https://huggingface.co/datasets/a/b.zip",)))
     assert server.requests[0][0] == "/datasets/a/b.zip"
 
 
@@ -438,7 +440,7 @@ behaviours = st.builds(
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(script=st.lists(behaviours, max_size=8), checksum=st.sampled_from(["md5", "sha256"]))
-def test_whatever_the_server_does_the_file_is_right_or_absent(
+def test_the_file_is_right_or_absent_whatever_the_server_does(
     server: Server, tmp_path: Path, script: list[Behaviour], checksum: str
 ) -> None:
     server.replace(SMALL)
@@ -457,7 +459,7 @@ def test_whatever_the_server_does_the_file_is_right_or_absent(
         target.unlink()
 
 
-def test_two_downloads_of_one_file_share_it(server: Server, tmp_path: Path) -> None:
+def test_concurrent_downloads_share_one_request(server: Server, tmp_path: Path) -> None:
     results: list[Path] = []
     threads = [threading.Thread(target=lambda: results.append(get(server, tmp_path))) for _ in range(3)]
     for thread in threads:
@@ -466,7 +468,7 @@ def test_two_downloads_of_one_file_share_it(server: Server, tmp_path: Path) -> N
         thread.join()
     assert len(results) == 3
     assert len(server.requests) == 1
-    assert_whole(tmp_path / "file.bin")
+    assert_complete(tmp_path / "file.bin")
 
 
 FETCH = """
@@ -478,7 +480,7 @@ fetch(Download(urls=(sys.argv[1],), md5=sys.argv[2]), Path(sys.argv[3]))
 """
 
 
-def test_killed_download_is_resumed(server: Server, tmp_path: Path) -> None:
+def test_a_killed_download_is_resumed(server: Server, tmp_path: Path) -> None:
     half = len(CONTENT) // 2
     server.script.append(Behaviour(stall_after=half))
     part = tmp_path / "file.bin.part"
@@ -490,5 +492,5 @@ def test_killed_download_is_resumed(server: Server, tmp_path: Path) -> None:
     process.wait()
     assert not (tmp_path / "file.bin").exists()
     kept = part.stat().st_size
-    assert_whole(get(server, tmp_path))
+    assert_complete(get(server, tmp_path))
     assert server.requests[1][1]["range"] == f"bytes={kept}-"

@@ -1,4 +1,4 @@
-"""Archives, honest and hostile."""
+"""Valid, damaged and hostile archives."""
 
 import gzip
 import io
@@ -62,7 +62,7 @@ def test_gzip_of_one_file(tmp_path: Path, name: str) -> None:
     assert found["train.txt"].read_bytes() == TEXT
 
 
-def test_text_is_no_archive(tmp_path: Path) -> None:
+def test_text_is_not_an_archive(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(TEXT)
     assert not is_archive(tmp_path / "a.csv")
 
@@ -96,14 +96,14 @@ def test_a_link_under_another_name_is_ignored(tmp_path: Path) -> None:
     assert extract(archive, ["train.csv"], tmp_path / "out")["train.csv"].read_bytes() == TEXT
 
 
-def test_two_members_of_one_name(tmp_path: Path) -> None:
+def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:
     archive = zipped(tmp_path / "a.zip", {"one/train.csv": b"1", "two/train.csv": b"2"})
     with pytest.raises(RunFailed, match=r"two files named `train.csv`"):
         extract(archive, ["train.csv"], tmp_path / "out")
 
 
-def test_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MIN_BOUND", 1 << 20)
+def test_a_zip_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MIN_LIMIT", 1 << 20)
     archive = zipped(tmp_path / "a.zip", {"train.csv": bytes(50 << 20)})
     with pytest.raises(RunFailed, match="unpacks to more than"):
         extract(archive, ["train.csv"], tmp_path / "out")
@@ -111,7 +111,7 @@ def test_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar.gz", "gz"])
-def test_truncated_archives_say_so(tmp_path: Path, kind: str) -> None:
+def test_damaged_archives_are_errors(tmp_path: Path, kind: str) -> None:
     noise = bytes(i * i * 7 % 251 ^ (i >> 5) & 255 for i in range(300_000))
     archive = tmp_path / f"train.csv.{kind}"
     if kind == "zip":
@@ -121,7 +121,7 @@ def test_truncated_archives_say_so(tmp_path: Path, kind: str) -> None:
     else:
         archive.write_bytes(gzip.compress(noise))
     data = bytearray(archive.read_bytes())
-    if kind == "zip":  # a truncated zip has no directory and is no zip at all, so damage its content instead
+    if kind == "zip":  # a truncated zip is not recognized as one, so damage its content
         data[len(data) // 2] ^= 0xFF
     else:
         del data[len(data) // 2 :]
@@ -130,21 +130,21 @@ def test_truncated_archives_say_so(tmp_path: Path, kind: str) -> None:
         extract(archive, ["train.csv"], tmp_path / "out")
 
 
-def test_a_cut_zip_is_called_one(tmp_path: Path) -> None:
+def test_a_truncated_zip_is_reported_as_one(tmp_path: Path) -> None:
     archive = zipped(tmp_path / "a.zip", {"train.csv": TEXT})
     archive.write_bytes(archive.read_bytes()[:-30])
-    with pytest.raises(RunFailed, match="is damaged: it is a zip without its end"):
+    with pytest.raises(RunFailed, match="is damaged: it is a truncated zip"):
         extract(archive, ["train.csv"], tmp_path / "out")
 
 
-def test_too_little_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_space_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 10})())
     with pytest.raises(RunFailed, match="has 10 bytes free and needs"):
         extract(zipped(tmp_path / "a.zip", {"train.csv": TEXT}), ["train.csv"], tmp_path / "out")
 
 
 @pytest.mark.parametrize(("flags", "method", "words"), [(1, 8, "encrypted"), (0, 9, "compression")])
-def test_zips_that_python_cannot_unpack_are_left_to_a_person(
+def test_zips_that_python_cannot_unpack_are_errors(
     tmp_path: Path, flags: int, method: int, words: str
 ) -> None:
     data = bytearray(zipped(tmp_path / "a.zip", {"train.csv": TEXT}).read_bytes())
@@ -168,10 +168,10 @@ def test_devices_and_hard_links_are_refused(tmp_path: Path) -> None:
             extract(tmp_path / "a.tar", ["train.csv"], tmp_path / "out")
 
 
-def test_unpacked_once_and_again_if_it_did_not_end(tmp_path: Path) -> None:
+def test_an_archive_is_unpacked_once_unless_interrupted(tmp_path: Path) -> None:
     archive, own = zipped(tmp_path / "a.zip", {"train.csv": TEXT}), tmp_path / "raw/0"
     own.mkdir(parents=True)
-    (own / "train.csv").write_bytes(TEXT[:3])  # what a killed run leaves
+    (own / "train.csv").write_bytes(TEXT[:3])  # left by a killed run
     assert extract_once(archive, ["train.csv"], own)["train.csv"].read_bytes() == TEXT
     archive.unlink()
     assert extract_once(archive, ["train.csv"], own) == {"train.csv": own / "train.csv"}

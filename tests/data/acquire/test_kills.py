@@ -1,4 +1,4 @@
-"""Downloads that are killed, and processes that want the same file at once."""
+"""Killed downloads, and concurrent downloads of one file."""
 
 import hashlib
 import os
@@ -31,11 +31,11 @@ for line in sys.stdin:
     print(child, flush=True)
     print(os.waitpid(child, 0)[1], flush=True)
 """
-"""Forks one process per download, so that it starts at once and can be met at any moment of its work."""
+"""Forks one process per download, so that it starts at once and can be killed at any moment."""
 
 
-class Nursery:
-    """Starts downloads in processes of their own."""
+class Downloads:
+    """Runs each download in a process of its own."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self.process = process
@@ -47,7 +47,7 @@ class Nursery:
         return int(self._line())
 
     def end(self) -> int:
-        """Wait for the last one; its exit status."""
+        """Wait for the last download; its exit status."""
         return int(self._line())
 
     def _line(self) -> str:
@@ -56,7 +56,7 @@ class Nursery:
 
 
 @contextmanager
-def nursery() -> Iterator[Nursery]:
+def downloads() -> Iterator[Downloads]:
     process = subprocess.Popen(
         [sys.executable, "-c", CODE],
         stdin=subprocess.PIPE,
@@ -65,7 +65,7 @@ def nursery() -> Iterator[Nursery]:
         env={**os.environ, "NO_PROXY": "127.0.0.1"},
     )
     with process:
-        yield Nursery(process)
+        yield Downloads(process)
         assert process.stdin is not None
         process.stdin.close()
 
@@ -78,11 +78,14 @@ def size(path: Path) -> int:
 
 
 def kill_at_random(kills: int, folder: Path, *, checksum: bool) -> tuple[int, int]:
-    """Kill downloads at random bytes, the file changing now and then; files finished, requests resumed."""
+    """Kill downloads at random positions of a file that sometimes changes.
+
+    Returns the numbers of finished files and resumed requests.
+    """
     pick = random.Random(kills)
     target, part = folder / "file.bin", folder / "file.bin.part"
     finished = 0
-    with serving(OLD) as server, nursery() as processes:
+    with serving(OLD) as server, downloads() as processes:
         server.pause = 0.001
         while kills:
             if not checksum and pick.random() < 0.2:
@@ -95,7 +98,7 @@ def kill_at_random(kills: int, folder: Path, *, checksum: bool) -> tuple[int, in
             while size(part) < until and not target.exists() and time.monotonic() < started + 5:
                 time.sleep(0.0005)
             time.sleep(pick.choice([0, 0, pick.uniform(0, 0.02)]))
-            with suppress(ProcessLookupError):  # it was quicker
+            with suppress(ProcessLookupError):  # it finished first
                 os.kill(child, signal.SIGKILL)
             kills -= processes.end() == signal.SIGKILL
             if target.exists():
@@ -110,23 +113,23 @@ def kill_at_random(kills: int, folder: Path, *, checksum: bool) -> tuple[int, in
 
 
 @pytest.mark.parametrize("checksum", [True, False])
-def test_some_kills(tmp_path: Path, checksum: bool) -> None:
+def test_a_few_kills_lose_nothing(tmp_path: Path, checksum: bool) -> None:
     _, resumed = kill_at_random(12, tmp_path, checksum=checksum)
     assert resumed
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("checksum", [True, False])
-def test_two_hundred_kills(tmp_path: Path, checksum: bool) -> None:
+def test_many_kills_lose_nothing(tmp_path: Path, checksum: bool) -> None:
     finished, resumed = kill_at_random(200, tmp_path, checksum=checksum)
     print(f"200 kills: {finished} files finished, {resumed} requests resumed")
     assert finished >= 10
     assert resumed >= 50
 
 
-def test_two_processes_share_one_download(tmp_path: Path) -> None:
+def test_concurrent_processes_share_one_download(tmp_path: Path) -> None:
     target = tmp_path / "file.bin"
-    with serving(OLD) as server, nursery() as one, nursery() as two:
+    with serving(OLD) as server, downloads() as one, downloads() as two:
         server.pause = 0.01
         one.start(server.url(), target)
         two.start(server.url(), target)
@@ -135,10 +138,10 @@ def test_two_processes_share_one_download(tmp_path: Path) -> None:
     assert target.read_bytes() == OLD
 
 
-def test_the_second_process_goes_on_where_the_first_was_killed(tmp_path: Path) -> None:
+def test_a_waiting_process_resumes_a_killed_download(tmp_path: Path) -> None:
     target, part = tmp_path / "file.bin", tmp_path / "file.bin.part"
-    with serving(OLD) as server, nursery() as one, nursery() as two:
-        server.pause = 0.3  # nine seconds in all: on a busy machine, too, the first is met half-way
+    with serving(OLD) as server, downloads() as one, downloads() as two:
+        server.pause = 0.3  # nine seconds in all: even on a busy machine the first is killed half-way
         first = one.start(server.url(), target)
         while not size(part):
             time.sleep(0.005)

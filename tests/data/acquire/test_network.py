@@ -1,4 +1,4 @@
-"""What networks do wrong, in words; and who gets the Hugging Face token."""
+"""Network errors in plain words, and Hugging Face authentication."""
 
 import ssl
 import threading
@@ -22,8 +22,8 @@ EXPIRED = Path(__file__).with_name("expired.pem")
 
 
 @pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No proxy, no token and no waiting, whatever this machine has."""
+def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No proxy, token or waiting."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
@@ -40,13 +40,13 @@ def server() -> Iterator[Server]:
 
 
 def problem(url: str, tmp_path: Path) -> str:
-    """What is said of `url`, which cannot be had."""
+    """The problem with `url`."""
     with pytest.raises(RunFailed) as failure:
         fetch(Download(urls=(url,)), tmp_path / "file.bin")
     return str(failure.value.problems[0]).removeprefix(f"`{url}` ")
 
 
-def test_an_expired_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_untrusted_and_expired_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(EXPIRED)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -56,40 +56,42 @@ def test_an_expired_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     thread.start()
     try:
         url = f"https://127.0.0.1:{server.server_address[1]}/file"
-        assert "cannot be trusted: self-signed certificate" in problem(url, tmp_path)
+        assert "untrusted certificate: self-signed certificate" in problem(url, tmp_path)
         monkeypatch.setenv("SSL_CERT_FILE", str(EXPIRED))
-        assert problem(url, tmp_path).endswith("cannot be trusted: certificate has expired")
+        assert problem(url, tmp_path).endswith("untrusted certificate: certificate has expired")
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
 
 
-def test_encryption_with_a_server_that_has_none(server: Server, tmp_path: Path) -> None:
-    assert "no encrypted connection" in problem(server.url().replace("http:", "https:"), tmp_path)
+def test_https_to_an_http_server(server: Server, tmp_path: Path) -> None:
+    assert "the TLS handshake failed" in problem(server.url().replace("http:", "https:"), tmp_path)
 
 
-def test_names_and_ports_that_nobody_has(tmp_path: Path) -> None:
-    assert "its name is not known" in problem("http://no-such-host.invalid/file", tmp_path)
-    assert "refuses connections" in problem("http://127.0.0.1:9/file", tmp_path)
+def test_unknown_hosts_and_refused_connections(tmp_path: Path) -> None:
+    assert "unknown host" in problem("http://no-such-host.invalid/file", tmp_path)
+    assert "connection refused" in problem("http://127.0.0.1:9/file", tmp_path)
 
 
-def test_a_proxy_in_the_way_is_named_without_its_password(
+def test_a_failing_proxy_is_named_without_its_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.setenv("HTTP_PROXY", "http://me:secret@127.0.0.1:9")
-    said = problem("http://example.org/file", tmp_path)
-    assert "through the proxy http://127.0.0.1:9 " in said
-    assert "NO_PROXY" in said
-    assert "secret" not in said
+    message = problem("http://example.org/file", tmp_path)
+    assert "through the proxy http://127.0.0.1:9 " in message
+    assert "NO_PROXY" in message
+    assert "secret" not in message
 
 
 @pytest.mark.parametrize("proxy", ["foo:bar", "socks5://127.0.0.1:9"])
-def test_a_proxy_that_cannot_be_used(proxy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_proxy_is_a_usage_error(
+    proxy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HTTP_PROXY", proxy)
-    with pytest.raises(UsageError, match="proxy in the environment cannot be used") as failure:
+    with pytest.raises(UsageError, match="invalid proxy in the environment") as failure:
         fetch(Download(urls=("http://example.org/file",)), tmp_path / "file.bin")
     assert "HTTPS_PROXY" in str(failure.value.hint)
 
@@ -99,7 +101,7 @@ def test_a_proxy_that_cannot_be_used(proxy: str, tmp_path: Path, monkeypatch: py
     [("7", 7.0), ("0", 0.0), ("1.5", 1.5), ("nan", None), ("inf", None), ("-3", None), ("", None),
      ("soon", None), ("9" * 400, None), ("Mon, 99 Jan 2024 00:00:00 GMT", None)],
 )  # fmt: skip
-def test_retry_after(value: str, seconds: float | None) -> None:
+def test_retry_after_in_seconds(value: str, seconds: float | None) -> None:
     assert network.retry_after(httpx.Response(503, headers={"Retry-After": value})) == seconds
 
 
@@ -110,7 +112,7 @@ def test_retry_after_a_date() -> None:
         assert waited == pytest.approx(40, abs=2)
 
 
-def test_only_hugging_face_gets_its_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_hugging_face_gets_the_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gated = "https://huggingface.co/datasets/a/b/resolve/main/c.zip"
     assert network.authorization(gated) == {}
     (tmp_path / "hf").mkdir()
@@ -123,7 +125,7 @@ def test_only_hugging_face_gets_its_token(tmp_path: Path, monkeypatch: pytest.Mo
     assert "accept the terms at https://huggingface.co/datasets/a/b and" in network.refusal(403, "", gated)
 
 
-def test_the_token_goes_to_the_mirror_and_not_where_it_redirects(
+def test_the_token_goes_to_the_mirror_but_not_to_its_redirects(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.data.server import Behaviour

@@ -1,4 +1,4 @@
-"""Finding raw files: folders, archives, the download cache, and clear words where they are not."""
+"""Locating raw files in folders, archives and the download cache, and errors when they are missing."""
 
 import gzip
 import hashlib
@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-def test_files_are_found_in_sub_folders(folder: Path, tmp_path: Path) -> None:
+def test_files_are_found_in_subfolders(folder: Path, tmp_path: Path) -> None:
     (folder / "deep/er").mkdir(parents=True)
     (folder / "deep/er/clicks.csv").write_bytes(DATA)
     spec = own(files={"clicks.csv": {"md5": md5(DATA), "bytes": len(DATA)}})
@@ -58,7 +58,7 @@ def test_files_are_found_in_sub_folders(folder: Path, tmp_path: Path) -> None:
     assert source.sha256 == hashlib.sha256(DATA).hexdigest()
 
 
-def test_two_files_of_one_name_below_are_ambiguous_unless_one_is_on_top(folder: Path, tmp_path: Path) -> None:
+def test_files_of_one_name_in_subfolders_are_ambiguous(folder: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (folder / name).mkdir()
         (folder / name / "clicks.csv").write_bytes(DATA)
@@ -68,7 +68,7 @@ def test_two_files_of_one_name_below_are_ambiguous_unless_one_is_on_top(folder: 
     assert find(own(), folder, tmp_path).paths["clicks.csv"] == folder / "clicks.csv"
 
 
-def test_one_file_may_be_given_itself(folder: Path, tmp_path: Path) -> None:
+def test_source_may_be_the_only_file(folder: Path, tmp_path: Path) -> None:
     path = folder / "anything.txt"
     path.write_bytes(DATA)
     assert find(own(), path, tmp_path).paths == {"clicks.csv": path}
@@ -77,7 +77,7 @@ def test_one_file_may_be_given_itself(folder: Path, tmp_path: Path) -> None:
         find(two, path, tmp_path)
 
 
-def test_the_archive_itself_is_verified_and_unpacked(folder: Path, tmp_path: Path) -> None:
+def test_an_archive_is_verified_and_unpacked(folder: Path, tmp_path: Path) -> None:
     path = archive(folder / "set.zip", {"set/clicks.csv": DATA})
     good = {"urls": ["http://127.0.0.1:9/set.zip"], "md5": md5(path.read_bytes())}
     for source in (path, folder):
@@ -96,31 +96,33 @@ def test_a_gzipped_raw_file_is_unpacked(folder: Path, tmp_path: Path) -> None:
     assert {source.file: source.verified for source in found.sources}["clicks.csv"]
 
 
-def test_missing_files_say_what_is_there_and_what_to_put_where(folder: Path, tmp_path: Path) -> None:
+def test_missing_files_are_errors_that_list_the_folder(folder: Path, tmp_path: Path) -> None:
     (folder / "notes.txt").write_text("?")
     (folder / "other.csv").write_text("?")
     spec = own(instructions="Log in at example.org and accept the terms")
     with pytest.raises(UsageError) as failure:
         find(spec, folder, tmp_path)
-    assert str(failure.value) == f"`{folder}` lacks `clicks.csv`; it holds `notes.txt`, `other.csv`"
+    assert (
+        str(failure.value) == f"`clicks.csv` not found in `{folder}`, which contains `notes.txt`, `other.csv`"
+    )
     assert str(failure.value.hint).startswith("Log in at example.org")
-    assert "put `clicks.csv` in one folder" in str(failure.value.hint)
+    assert "put `clicks.csv` in `" in str(failure.value.hint)
     with pytest.raises(UsageError, match="there is no file or folder"):
         find(spec, folder / "nowhere", tmp_path)
 
 
-def test_the_only_file_replaces_a_missing_one_only_without_verification(folder: Path, tmp_path: Path) -> None:
+def test_without_verify_the_only_file_stands_in_for_a_missing_one(folder: Path, tmp_path: Path) -> None:
     (folder / "sample.csv").write_bytes(DATA)
     with pytest.raises(UsageError) as failure:
         find(own(), folder, tmp_path)
-    assert "`--no-verify` to read `sample.csv`" in str(failure.value.hint)
-    (folder / "sample.yaml").write_text("name: own\n")  # a recipe is no candidate
+    assert "use `sample.csv` instead with `--no-verify`" in str(failure.value.hint)
+    (folder / "sample.yaml").write_text("name: own\n")  # recipes are not candidates
     found = find(own(), folder, tmp_path, verify=False)
     assert found.paths == {"clicks.csv": folder / "sample.csv"}
     assert found.problems == ("`sample.csv` was read in place of `clicks.csv`",)
 
 
-def test_every_wrong_file_is_named_with_both_values(folder: Path, tmp_path: Path) -> None:
+def test_every_mismatch_is_reported_with_both_values(folder: Path, tmp_path: Path) -> None:
     (folder / "clicks.csv").write_bytes(DATA)
     (folder / "more.csv").write_bytes(b"other")
     (folder / "good.csv").write_bytes(b"good")
@@ -133,13 +135,13 @@ def test_every_wrong_file_is_named_with_both_values(folder: Path, tmp_path: Path
         find(own(files=files), folder, tmp_path)
     problems = [str(problem) for problem in failure.value.problems]
     assert problems[0] == f"clicks.csv: md5 is {md5(DATA)}, expected {'0' * 32}"
-    assert problems[1] == "more.csv: bytes is 5, expected 4"
+    assert problems[1] == "more.csv: size is 5, expected 4"
     assert [problem.file for problem in failure.value.problems] == ["clicks.csv", "more.csv", "more.csv"]
     assert failure.value.exit_code == 3
     assert find(own(files=files), folder, tmp_path, verify=False).problems == tuple(problems)
 
 
-def test_own_table_is_found_beside_the_recipe(tmp_path: Path) -> None:
+def test_a_table_is_found_beside_its_recipe(tmp_path: Path) -> None:
     (tmp_path / "clicks.csv").write_bytes(DATA)
     assert find(own(), None, tmp_path).paths["clicks.csv"] == tmp_path / "clicks.csv"
     assert plan(own(), Options(tmp_path)) == [f"read `clicks.csv` from `{tmp_path / 'clicks.csv'}`"]
@@ -159,7 +161,7 @@ def test_downloads_go_through_the_cache(tmp_path: Path, monkeypatch: pytest.Monk
         assert len(server.requests) == 1
         cached = tmp_path / "cache/downloads/own/set.zip"
         assert plan(spec, Options(tmp_path)) == [f"read `{cached}`, already downloaded"]
-        # A file that went bad in the cache is named, dropped, and fetched again by the next run.
+        # A file damaged in the cache is reported, removed, and downloaded again by the next run.
         cached.write_bytes(archive(tmp_path / "bad.zip", {"in/clicks.csv": DATA + b"0,q\n"}).read_bytes())
         with pytest.raises(CheckFailed):
             find(spec, None, tmp_path)
@@ -167,7 +169,7 @@ def test_downloads_go_through_the_cache(tmp_path: Path, monkeypatch: pytest.Monk
         assert len(server.requests) == 2
 
 
-def test_a_raw_file_offered_as_such_is_read_from_the_cache(
+def test_a_downloaded_raw_file_is_read_from_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WUKONGCTL_CACHE", str(tmp_path / "cache"))
@@ -180,10 +182,8 @@ def test_a_raw_file_offered_as_such_is_read_from_the_cache(
         assert find(spec, None, tmp_path).paths == {"clicks.csv": tmp_path / "cache/downloads/own/clicks.csv"}
 
 
-def test_a_download_that_nothing_vouches_for_can_be_refreshed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`force` builds anew from what is here; only `refresh` asks the owner for it again."""
+def test_refresh_downloads_files_without_a_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`force` prepares again from the cached files; only `refresh` downloads them again."""
     monkeypatch.setenv("WUKONGCTL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     cached = tmp_path / "cache/downloads/own/clicks.csv"
@@ -208,9 +208,7 @@ def test_a_download_that_nothing_vouches_for_can_be_refreshed(
     assert again(force=True) == 4
 
 
-def test_a_download_that_a_checksum_vouches_for_is_not_refreshed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refresh_keeps_files_with_a_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WUKONGCTL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with serving(DATA) as server:
@@ -224,31 +222,31 @@ def test_a_download_that_a_checksum_vouches_for_is_not_refreshed(
 
 
 @pytest.mark.parametrize("archived", [False, True])
-def test_a_rehearsal_looks_at_what_was_downloaded(
+def test_a_dry_run_checks_cached_downloads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, archived: bool
 ) -> None:
-    """It ends as the run would, and leaves the bad file to it."""
+    """It fails as the run would, but leaves the bad file."""
     monkeypatch.setenv("WUKONGCTL_CACHE", str(tmp_path / "cache"))
     name = "set.zip" if archived else "clicks.csv"
     cached = tmp_path / "cache/downloads/own" / name
     cached.parent.mkdir(parents=True)
     good = archive(tmp_path / "made.zip", {"clicks.csv": DATA}).read_bytes() if archived else DATA
     spec = own(downloads={name: {"urls": ["http://127.0.0.1:9/x"], "md5": md5(good)}})
-    check_local(spec, Options(tmp_path))  # nothing is here
+    check_local(spec, Options(tmp_path))  # not downloaded yet
     cached.write_bytes(good)
     check_local(spec, Options(tmp_path))
     cached.write_bytes(b"<html>")
     check_local(spec, Options(tmp_path, verify=False, report=silent))
-    with pytest.raises(CheckFailed) as rehearsed:
+    with pytest.raises(CheckFailed) as planned:
         check_local(spec, Options(tmp_path))
     assert cached.is_file()
     with pytest.raises(CheckFailed) as failed:
         find(spec, None, tmp_path)
-    assert rehearsed.value.problems == failed.value.problems
+    assert planned.value.problems == failed.value.problems
     assert not cached.exists()
 
 
-def test_frappe_end_to_end_from_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frappe_is_downloaded_and_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WUKONGCTL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     made = tmp_path / "made"
@@ -277,19 +275,19 @@ def test_frappe_end_to_end_from_a_server(tmp_path: Path, monkeypatch: pytest.Mon
     assert prepared.splits["train"].rows == 60
 
 
-def test_empty_raw_file(folder: Path, tmp_path: Path) -> None:
+def test_an_empty_raw_file_is_an_error(folder: Path, tmp_path: Path) -> None:
     (folder / "clicks.csv").write_bytes(b"")
     with pytest.raises(RunFailed, match="is empty"):
         find(own(), folder, tmp_path)
 
 
-def test_a_pattern_stands_for_all_files_that_fit(folder: Path, tmp_path: Path) -> None:
+def test_a_pattern_stands_for_all_matching_files(folder: Path, tmp_path: Path) -> None:
     spec = own(
         files={"day=*/part.csv": {}},
         rows="FROM read_csv('{day=*/part.csv}', header=true, all_varchar=true, hive_partitioning=true)",
         features=[{"type": "categorical", "columns": ["a", "day"]}],
     )
-    with pytest.raises(UsageError, match=r"lacks `day=\*/part.csv`"):
+    with pytest.raises(UsageError, match=r"^`day=\*/part.csv` not found in"):
         find(spec, folder, tmp_path)
     for day in (2, 1, 3):
         (folder / f"day={day}").mkdir()
@@ -305,7 +303,7 @@ def test_a_pattern_stands_for_all_files_that_fit(folder: Path, tmp_path: Path) -
     assert {feature.name: feature.rows for feature in prepared.features}["day"] == 4
 
 
-def test_files_of_a_pattern_are_downloaded_and_checked_one_by_one(
+def test_files_of_a_pattern_are_downloaded_and_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -323,7 +321,7 @@ def test_a_pattern_cannot_have_a_checksum() -> None:
         own(files={"clicks.csv": {}, "*.csv": {"md5": "0" * 32}})
 
 
-def test_a_gated_dataset_says_what_to_fetch_where_to_put_it_and_its_checksum(tmp_path: Path) -> None:
+def test_a_gated_dataset_has_instructions_and_a_checksum(tmp_path: Path) -> None:
     spec = own(instructions="Log in at example.org", files={"clicks.csv": {"md5": md5(DATA), "bytes": 20}})
     cache = tmp_path / "cache/downloads/own"
     recipes = tmp_path / "recipes"
@@ -333,9 +331,9 @@ def test_a_gated_dataset_says_what_to_fetch_where_to_put_it_and_its_checksum(tmp
             Options(recipes),
             workspace=tmp_path / "work",
         )
-    assert str(failure.value) == "dataset `own` has to be fetched by hand"
+    assert str(failure.value) == "dataset `own` must be downloaded by hand"
     assert str(failure.value.hint) == (
-        f"Log in at example.org; put `clicks.csv` in one folder and give it with `--source`, or in `{cache}`"
+        f"Log in at example.org; put `clicks.csv` in `{cache}`, or in a folder given with `--source`"
     )
     assert [str(problem) for problem in failure.value.problems] == [f"clicks.csv: 20 bytes, md5 {md5(DATA)}"]
     cache.mkdir(parents=True)
@@ -344,12 +342,10 @@ def test_a_gated_dataset_says_what_to_fetch_where_to_put_it_and_its_checksum(tmp
     (cache / "clicks.csv").write_bytes(b"another")
     with pytest.raises(CheckFailed):
         find(spec, None, recipes)
-    assert (cache / "clicks.csv").exists()  # fetched by hand, not ours to remove
+    assert (cache / "clicks.csv").exists()  # downloaded by hand, so never removed
 
 
-def test_a_damaged_archive_does_not_stay_in_the_cache(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_archive_is_removed_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     content = gzip.compress(DATA * 1000)
     with serving(content[: len(content) // 2]) as server:
@@ -363,7 +359,7 @@ def test_a_damaged_archive_does_not_stay_in_the_cache(
 @pytest.mark.parametrize(
     "scheme", ["https://example.org/a.csv", "s3://bucket/a.csv", "hf://datasets/a/b/c.csv"]
 )
-def test_remote_tables_need_an_extension_and_say_how_to_get_it(
+def test_remote_tables_need_an_extension(
     scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))  # where DuckDB looks for its extensions
@@ -373,8 +369,8 @@ def test_remote_tables_need_an_extension_and_say_how_to_get_it(
     assert "INSTALL httpfs" in str(failure.value.hint)
 
 
-def test_a_checksum_beside_a_download_holds_wherever_the_file_is_from(tmp_path: Path) -> None:
-    """In `--source`, and in the cache, where a person may have put it."""
+def test_the_checksum_of_a_download_applies_to_any_copy(tmp_path: Path) -> None:
+    """In `--source` as in the cache."""
     write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
     content = (tmp_path / "clicks.csv").read_bytes()
     download = {"urls": ["http://127.0.0.1:9/clicks.csv"], "md5": md5(content)}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.test_prepare import noted, own, run
+from tests.data.test_prepare import own, problems, run
 from wukongctl.config import library
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.loading import load
@@ -48,8 +48,8 @@ def test_doubled_keys_and_lost_rows(
     )
     prepared = run(spec, tmp_path, tmp_path / "out")
     assert prepared.splits["train"].rows == rows
-    assert len(noted(prepared)) == len(said)
-    assert all(problem.startswith(start) for problem, start in zip(noted(prepared), said, strict=True))
+    assert len(problems(prepared)) == len(said)
+    assert all(problem.startswith(start) for problem, start in zip(problems(prepared), said, strict=True))
 
 
 def test_the_joins_of_shipped_recipes_are_understood() -> None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.data.test_prepare import columns, noted, own, run
+from tests.data.test_prepare import columns, own, problems, run
 from wukongctl.config.dataset import Pretrained
 from wukongctl.data.pipeline import pretrained
 from wukongctl.errors import RunFailed, UsageError, WukongError
@@ -57,7 +57,7 @@ def test_every_format_gives_the_same_rows(name: str, tmp_path: Path) -> None:
     a, s = prepared.features
     assert (a.vectors, a.vector_dim, a.rows) == (s.vectors, s.vector_dim, s.rows) == ("vectors/a.npy", 3, 7)
     assert prepared.schema().vector_dims == (3,)
-    assert noted(prepared) == ("`vectors/a.npy`: 1 values of train have no vector, theirs is zero",)
+    assert problems(prepared) == ("`vectors/a.npy`: 1 values of train have no vector, theirs is zero",)
 
 
 def test_vectors_are_part_of_the_fingerprint(tmp_path: Path) -> None:

@@ -1,13 +1,12 @@
-"""Where raw files come from: URLs and folders → raw files with the right checksums.
+"""URLs, folders and archives → verified raw files.
 
-From the top down:
-
-    sources   each raw file of a recipe: in a folder, in an archive, to download, or to be asked of its owner
-    checks    whether it is the published one
-    cache     downloads that are kept
-    download  one file from its mirrors: locked, verified, and only then given its name
-    transfer  one mirror: asked, resumed, asked again
-    network   what servers say, in words a person can act on
-    extract   archives, safely
-    digests   checksums
+sources   finds each raw file of a recipe: in a folder or archive, by download, or by hand
+checks    compares raw files with their published checksums
+cache     the download cache
+download  one file from its mirrors: locked and verified
+transfer  one file from one mirror: resumed and retried
+network   the HTTP client, and network errors in plain words
+patterns  the table files that a pattern or a folder stands for
+extract   archives, unpacked safely
+digests   checksums
 """

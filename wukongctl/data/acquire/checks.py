@@ -1,4 +1,4 @@
-"""Raw files compared with what is published of them; those that are not it are named together."""
+"""Raw files compared with their published checksums; all mismatches are reported together."""
 
 import hashlib
 from collections.abc import Collection
@@ -16,7 +16,7 @@ from wukongctl.errors import CheckFailed, Problem, RunFailed
 
 @dataclass
 class Checks:
-    """Files read so far, and what was wrong with them."""
+    """The files checked so far, and their mismatches."""
 
     spec: DatasetSpec
     verify: bool
@@ -24,18 +24,19 @@ class Checks:
     sources: list[SourceFile] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
-    def read(self, name: str, path: Path, published: RawFile, *, vouched: bool = False) -> bool:
-        """Compare `path` with what is published of it; whether it is known to be the published file.
+    def check(self, name: str, path: Path, published: RawFile, *, from_verified: bool = False) -> bool:
+        """Compare `path` with its published size and checksums; True if it is known to be the published file.
 
-        `vouched`: it came out of an archive whose own checksum holds.
+        `from_verified`: it was unpacked from an archive whose own checksum matches.
         """
         actual = digests(path, self.report)
         if not actual.size:
-            self._drop(path)
-            raise RunFailed(f"`{path}` is empty", hint="fetch or copy the file again")
+            self._discard(path)
+            raise RunFailed(f"`{path}` is empty", hint="download or copy the file again")
         differences = actual.differences(published)
         self.problems += [Problem(difference, file=name) for difference in differences]
-        verified = not differences and (vouched or published.md5 is not None or published.sha256 is not None)
+        has_checksum = published.md5 is not None or published.sha256 is not None
+        verified = not differences and (from_verified or has_checksum)
         self.sources.append(
             SourceFile(
                 file=name,
@@ -49,64 +50,65 @@ class Checks:
             )
         )
         if differences and self.verify:
-            self._drop(path)
+            self._discard(path)
         return verified
 
-    def read_raw(self, name: str, path: Path, published: RawFile, *, vouched: bool = False) -> None:
-        """`read` a file that DuckDB will: of gzip nobody else asks for the checksums inside."""
-        if not self.read(name, path, published, vouched=vouched) and path.suffix == ".gz":
+    def check_raw(self, name: str, path: Path, published: RawFile, *, from_verified: bool = False) -> None:
+        """`check` a file that DuckDB will read; DuckDB ignores the CRC of gzip files."""
+        if not self.check(name, path, published, from_verified=from_verified) and path.suffix == ".gz":
             try:
                 require_whole_gzip(path, self.report)
             except RunFailed:
-                self._drop(path)
+                self._discard(path)
                 raise
 
     def require(self) -> None:
-        """CheckFailed with all problems so far, unless checks are off."""
+        """CheckFailed with all mismatches so far, unless checks are off."""
         if self.problems and self.verify:
             raise CheckFailed(
-                f"raw files of dataset `{self.spec.name}` are not the published ones",
-                hint="add `--no-verify` to go on and record it in the manifest",
+                f"raw files of dataset `{self.spec.name}` differ from the published ones",
+                hint="add `--no-verify` to continue and record the mismatch in the manifest",
                 problems=tuple(self.problems),
             )
 
     def unpack(
         self, name: str, path: Path, wanted: Collection[str], into: Path
     ) -> tuple[dict[str, Path], bool]:
-        """Verify an archive, then unpack the `wanted` files it holds, unless a killed run has; whether it is
-        the published one.
+        """Check an archive and unpack its `wanted` files, or reuse those an interrupted run unpacked.
+
+        Also returns whether it is the published archive.
         """
-        verified = self.read(name, path, self.spec.downloads.get(name, RawFile()))
+        verified = self.check(name, path, self.spec.downloads.get(name, RawFile()))
         self.require()
         content = [self.sources[-1].sha256, *sorted(wanted)]
         own = into / hashlib.sha256("\n".join(content).encode()).hexdigest()[:16]
         try:
             return extract_once(path, wanted, own, self.report), verified
         except DamagedArchive:
-            self._drop(path)
+            self._discard(path)
             raise
 
-    def _drop(self, path: Path) -> None:
-        """Remove a bad download from the cache, so that the next run fetches it again."""
-        fetched = path.name in self.spec.downloads  # what a person put there is theirs
-        if fetched and path.is_relative_to(cache.folder(self.spec.name)):
+    def _discard(self, path: Path) -> None:
+        """Remove a bad download from the cache, so that the next run downloads it again."""
+        downloaded = path.name in self.spec.downloads  # other files there were copied by hand
+        if downloaded and path.is_relative_to(cache.folder(self.spec.name)):
             path.unlink(missing_ok=True)
 
 
-class LocalChecks(Checks):
-    """The same checks where nothing may be written: archives are verified, and left as they are."""
+class DryRunChecks(Checks):
+    """The same checks without writing: archives are checked but not unpacked, and nothing is removed."""
 
-    def read(self, name: str, path: Path, published: RawFile, *, vouched: bool = False) -> bool:
-        """As in `Checks`; what an archive is thought to hold is not asked again."""
-        return vouched or super().read(name, path, published)
+    def check(self, name: str, path: Path, published: RawFile, *, from_verified: bool = False) -> bool:
+        """As in `Checks`, but for files that were not unpacked."""
+        return from_verified or super().check(name, path, published)
 
     def unpack(
         self, name: str, path: Path, wanted: Collection[str], into: Path
     ) -> tuple[dict[str, Path], bool]:
-        """Verify an archive; the `wanted` files are taken to be in it."""
-        self.read(name, path, self.spec.downloads.get(name, RawFile()))
+        """Check an archive, and assume that it holds the `wanted` files."""
+        self.check(name, path, self.spec.downloads.get(name, RawFile()))
         self.require()
         return dict.fromkeys(wanted, into), True
 
-    def _drop(self, path: Path) -> None:
-        """A bad download stays: the run itself removes it."""
+    def _discard(self, path: Path) -> None:
+        """Keep it: the real run removes it."""

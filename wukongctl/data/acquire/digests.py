@@ -1,4 +1,4 @@
-"""Checksums of raw files, and how they differ from the published ones."""
+"""Checksums of raw files, compared with the published ones."""
 
 import gzip
 import hashlib
@@ -16,14 +16,14 @@ CHUNK = 1 << 20
 
 @dataclass
 class Digests:
-    """MD5 and SHA-256 of what has been read so far, and its size."""
+    """MD5, SHA-256 and size of the bytes so far."""
 
     size: int = 0
     _md5: "hashlib._Hash" = field(default_factory=lambda: hashlib.md5(usedforsecurity=False))
     _sha256: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
     def update(self, chunk: bytes, pool: Executor | None = None) -> None:
-        """Add the next bytes, to one of the two in a thread of `pool`."""
+        """Add the next bytes; with `pool`, the two digests are computed in parallel."""
         self.size += len(chunk)
         other = pool.submit(self._sha256.update, chunk) if pool is not None else None
         self._md5.update(chunk)
@@ -40,9 +40,9 @@ class Digests:
         return self._sha256.hexdigest()
 
     def differences(self, expected: RawFile) -> list[str]:
-        """What does not agree with the published size and checksums, both values shown."""
+        """Mismatches with the published size and checksums, with both values."""
         pairs = [
-            ("bytes", expected.bytes, self.size),
+            ("size", expected.bytes, self.size),
             ("md5", expected.md5, self.md5),
             ("sha256", expected.sha256, self.sha256),
         ]
@@ -50,19 +50,19 @@ class Digests:
 
 
 def require_whole_gzip(path: Path, report: Report = silent) -> None:
-    """RunFailed unless the checksums inside a gzip file hold, which DuckDB does not ask for."""
+    """RunFailed unless a gzip file is complete and its CRC matches, which DuckDB does not check."""
     try:
         total = path.stat().st_size
         with path.open("rb") as packed, gzip.open(packed) as file:
             while file.read(CHUNK):
-                report(Progress(f"unpacking {path.name} to verify it", packed.tell(), total, "bytes"))
+                report(Progress(f"decompressing {path.name} to verify it", packed.tell(), total, "bytes"))
     except (OSError, EOFError, zlib.error) as error:
-        why = "it ends in the middle" if isinstance(error, EOFError) else str(error).lower()
-        raise RunFailed(f"`{path}` is damaged: {why}", hint="fetch or copy the file again") from None
+        why = "it is truncated" if isinstance(error, EOFError) else str(error).lower()
+        raise RunFailed(f"`{path}` is damaged: {why}", hint="download or copy the file again") from None
 
 
 def digests(path: Path, report: Report = silent) -> Digests:
-    """Digests of a file on disk; raises RunFailed when it cannot be read."""
+    """Digests of a file; RunFailed when it cannot be read."""
     result = Digests()
     try:
         total = path.stat().st_size

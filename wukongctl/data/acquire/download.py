@@ -1,8 +1,8 @@
-"""One file from one of several mirrors: verified, and only then given its name.
+"""One file from its mirrors: verified before it gets its final name.
 
-<name>.part        what has arrived
-<name>.part.json   which version of which URL it is: its ETag or Last-Modified, and its size
-.<name>.lock       one process at a time
+<name>.part        the partial download
+<name>.part.json   its URL, ETag or Last-Modified, and full size
+.<name>.lock       held by the one process that downloads
 """
 
 from collections.abc import Iterator
@@ -21,12 +21,12 @@ from wukongctl.errors import CheckFailed, Problem, RunFailed
 def fetch(
     download: Download, target: Path, *, verify: bool = True, refresh: bool = False, report: Report = silent
 ) -> Path:
-    """Bring `download` to `target`, trying its mirrors in turn; a file that is already there is kept.
+    """Download to `target`, trying the mirrors in turn; an existing file is kept.
 
-    With `refresh` it is fetched again, and kept only until the new one is whole.
+    With `refresh` it is downloaded again and replaced once the new file is complete.
 
-    Raises CheckFailed when what arrives is not the published file, RunFailed when no mirror gives it or the
-    disk cannot hold it.
+    Raises CheckFailed when the downloaded file is not the published one, RunFailed when no mirror has it or
+    the disk is full.
     """
     failures: list[tuple[str, MirrorFailed]] = []
     with _disk_errors(target), _locked(target, report):
@@ -41,24 +41,24 @@ def fetch(
                     failures.append((network.endpoint(url), failure))
                 else:
                     return target
-    raise _gave_up(download, target, failures)
+    raise _failed(download, target, failures)
 
 
-def _gave_up(
+def _failed(
     download: Download, target: Path, failures: list[tuple[str, MirrorFailed]]
 ) -> CheckFailed | RunFailed:
     problems = tuple(Problem(f"`{url}` {failure}") for url, failure in failures)
     if any(isinstance(failure, FileMismatch) for _, failure in failures):
         return CheckFailed(
-            f"`{target.name}` as downloaded is not the published file",
-            hint="add `--no-verify` to use it all the same, or give a folder with `--source`",
+            f"the downloaded `{target.name}` is not the published file",
+            hint="use it anyway with `--no-verify`, or give your own copy with `--source`",
             problems=problems,
         )
     described = download.described()
     error = RunFailed(
         f"`{target.name}` cannot be downloaded",
-        hint=f"fetch `{target.name}`{f' ({described})' if described else ''} by hand, put it in "
-        f"`{target.parent}` or in a folder of yours, and give that one with `--source`",
+        hint=f"download `{target.name}`{f' ({described})' if described else ''} by hand into "
+        f"`{target.parent}`, or into a folder given with `--source`",
     )
     error.problems = problems
     return error
@@ -71,7 +71,7 @@ def _disk_errors(target: Path) -> Iterator[None]:
     except OSError as error:
         raise RunFailed(
             f"cannot write `{target}`: {(error.strerror or str(error)).lower()}",
-            hint="what has arrived is kept; WUKONGCTL_CACHE names another folder for downloads",
+            hint="the partial download is kept; set WUKONGCTL_CACHE to download to another folder",
         ) from None
 
 

@@ -1,7 +1,7 @@
-"""Archives → the wanted raw files, by base name, safely.
+"""Archives → the wanted raw files.
 
-Members are written under their own base name only, so no path of an archive is ever followed; links and
-devices are refused; nothing may unpack to more than a bound.
+Files are matched and written by base name only, so paths in an archive are never followed. Links and devices
+are refused, and the unpacked size is limited.
 """
 
 import gzip
@@ -16,42 +16,41 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from wukongctl.data.atomic import write_atomic
+from wukongctl.data.atomic import sync_tree, write_atomic
 from wukongctl.data.progress import Progress, Report, silent
-from wukongctl.data.stages import sync_tree
 from wukongctl.errors import RunFailed
 
 CHUNK = 1 << 20
 MAX_RATIO = 100
-"""A file may unpack to this many times its archive (text compresses 3 to 10 times)…"""
-MIN_BOUND = 1 << 30
-"""… but a bound below this many bytes protects nobody."""
+"""Largest ratio of an unpacked file to its archive (text compresses 3 to 10 times)…"""
+MIN_LIMIT = 1 << 30
+"""… where that is more than this many bytes."""
 UNREADABLE = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 
 Stream = IO[bytes] | gzip.GzipFile
 Member = tuple[str, int | None, Stream]
-"""Name, unpacked size where it is recorded, and content."""
+"""Name, unpacked size if recorded, and content."""
 
 
 class DamagedArchive(RunFailed):
-    """What was fetched or given cannot be unpacked: nothing but another copy helps."""
+    """The archive is corrupt or truncated; only another copy helps."""
 
 
 def is_archive(path: Path) -> bool:
-    """Whether `path` is a zip, a tar of any compression, or a gzip file, by its content."""
-    return _starts(path, b"\x1f\x8b") or zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+    """Whether `path` is a zip, tar or gzip file, by its content."""
+    return _starts_with(path, b"\x1f\x8b") or zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
 
 
-def _starts(path: Path, mark: bytes) -> bool:
+def _starts_with(path: Path, magic: bytes) -> bool:
     with path.open("rb") as file:
-        return file.read(len(mark)) == mark
+        return file.read(len(magic)) == magic
 
 
 def extract(archive: Path, wanted: Collection[str], into: Path, report: Report = silent) -> dict[str, Path]:
-    """Unpack those of the `wanted` base names that `archive` holds into the folder `into`.
+    """Unpack the files of `archive` whose base name is in `wanted` into the folder `into`.
 
-    Raises RunFailed for a damaged or truncated archive, two members of one name, a link under a wanted
-    name, too little disk space, or a member that unpacks beyond the bound.
+    Raises RunFailed for a damaged or truncated archive, two members of one name, a link with a wanted name,
+    too little disk space, or a file that unpacks beyond the limit.
     """
     into.mkdir(parents=True, exist_ok=True)
     found: dict[str, Path] = {}
@@ -65,18 +64,18 @@ def extract(archive: Path, wanted: Collection[str], into: Path, report: Report =
     except RuntimeError as error:
         raise RunFailed(
             f"`{archive}` cannot be unpacked: {str(error).partition(',')[0].lower()}",
-            hint="unpack it by hand and give the folder with `--source`",
+            hint="unpack it yourself and give the folder with `--source`",
         ) from None
     except UNREADABLE as error:
         reason = str(error) or type(error).__name__
-        raise DamagedArchive(f"`{archive}` is damaged: {reason}", hint="fetch it again") from None
+        raise DamagedArchive(f"`{archive}` is damaged: {reason}", hint="download or copy it again") from None
     return found
 
 
 def extract_once(
     archive: Path, wanted: Collection[str], into: Path, report: Report = silent
 ) -> dict[str, Path]:
-    """`extract`, unless it ran to its end before; `into` is for this archive and these names alone."""
+    """`extract`, unless it has completed before; `into` holds nothing else."""
     listing = into.with_name(f"{into.name}.json")
     if listing.is_file():
         found = {name: into / name for name in json.loads(listing.read_text())}
@@ -95,8 +94,8 @@ def _members(archive: Path, wanted: Collection[str]) -> Iterator[Member]:
         yield from _zip_members(archive, wanted)
     elif tarfile.is_tarfile(archive):
         yield from _tar_members(archive, wanted)
-    elif _starts(archive, b"PK"):
-        raise zipfile.BadZipFile("it is a zip without its end")
+    elif _starts_with(archive, b"PK"):
+        raise zipfile.BadZipFile("it is a truncated zip")
     else:
         name = archive.name.removesuffix(".gz")
         if name not in wanted and len(wanted) == 1:
@@ -130,30 +129,26 @@ def _tar_members(archive: Path, wanted: Collection[str]) -> Iterator[Member]:
 
 
 def _copy(stream: Stream, target: Path, size: int | None, archive: Path, report: Report) -> None:
-    bound = max(MAX_RATIO * archive.stat().st_size, MIN_BOUND)
+    limit = max(MAX_RATIO * archive.stat().st_size, MIN_LIMIT)
     require_space(target.parent, size or 0)
     done = 0
     with target.open("xb") as file, _disk_errors(target):
         while chunk := stream.read(CHUNK):
             done += len(chunk)
-            if done > bound:
-                raise RunFailed(f"`{archive.name}`: `{target.name}` unpacks to more than {bound:,} bytes")
+            if done > limit:
+                raise RunFailed(f"`{archive.name}`: `{target.name}` unpacks to more than {limit:,} bytes")
             file.write(chunk)
             report(Progress(f"unpacking {target.name}", done, size, "bytes"))
 
 
 def require_space(folder: Path, size: int, hint: str = "free some space, or choose another folder") -> None:
-    """RunFailed unless the disk of `folder` has room for `size` bytes."""
+    """RunFailed unless `size` bytes are free on the disk of `folder`."""
     free = shutil.disk_usage(folder).free
     if size > free:
-        raise RunFailed(
-            f"`{folder}` has {_size(free)} free and needs {_size(size)}",
-            hint=hint,
-        )
+        raise RunFailed(f"`{folder}` has {_size(free)} free and needs {_size(size)}", hint=hint)
 
 
 def _size(number: int) -> str:
-    """In the largest unit that leaves it above 1."""
     for unit, digits in (("GB", 9), ("MB", 6), ("KB", 3)):
         if number >= 10**digits:
             return f"{number / 10**digits:,.1f} {unit}"

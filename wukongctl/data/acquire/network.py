@@ -1,4 +1,4 @@
-"""What servers and networks say, in words a person can act on; and how Hugging Face is asked."""
+"""The HTTP client, network errors in plain words, and Hugging Face authentication."""
 
 import os
 import re
@@ -19,17 +19,17 @@ from wukongctl.errors import RunFailed, UsageError
 TIMEOUT = httpx.Timeout(30.0, connect=15.0)
 HUGGING_FACE = "https://huggingface.co"
 MEANING = {
-    401: "needs a login",
-    403: "forbids access (a login or accepted terms may be needed)",
+    401: "requires a login",
+    403: "forbids access (you may have to log in or accept terms)",
     404: "does not have the file",
-    407: "is behind a proxy that wants a login",
+    407: "is behind a proxy that requires a login",
     410: "no longer has the file",
-    451: "may not give the file for legal reasons",
+    451: "withholds the file for legal reasons",
 }
 
 
 def client() -> httpx.Client:
-    """One that follows redirects and asks for files as they are; UsageError for proxies it cannot use."""
+    """A client that follows redirects and requests files unencoded; UsageError for an invalid proxy."""
     try:
         return httpx.Client(
             timeout=TIMEOUT,
@@ -38,28 +38,28 @@ def client() -> httpx.Client:
         )
     except (httpx.InvalidURL, ImportError, ValueError) as error:
         raise UsageError(
-            f"the proxy in the environment cannot be used: {first_line(error)}",
-            hint="correct HTTPS_PROXY, HTTP_PROXY or ALL_PROXY, such as http://proxy.example.org:3128",
+            f"invalid proxy in the environment: {first_line(error)}",
+            hint="fix HTTPS_PROXY, HTTP_PROXY or ALL_PROXY; a valid value is `http://proxy.example.org:3128`",
         ) from None
     except OSError as error:
         raise RunFailed(
-            f"certificates cannot be loaded: {first_line(error)}", hint="correct SSL_CERT_FILE"
+            f"certificates cannot be loaded: {first_line(error)}", hint="fix SSL_CERT_FILE"
         ) from None
 
 
 def endpoint(url: str) -> str:
-    """Hugging Face files may come from the mirror named in HF_ENDPOINT, as its own tools have it."""
+    """`url`, or its copy on the Hugging Face mirror in HF_ENDPOINT."""
     mirror = os.environ.get("HF_ENDPOINT", "").rstrip("/")
     return mirror + url.removeprefix(HUGGING_FACE) if mirror and is_hugging_face(url) else url
 
 
 def is_hugging_face(url: str) -> bool:
-    """Whether `url` is a file of the Hugging Face hub, as recipes name it."""
+    """Whether `url` is on the Hugging Face hub."""
     return url.startswith(f"{HUGGING_FACE}/")
 
 
 def authorization(url: str) -> dict[str, str]:
-    """The user's token for a Hugging Face `url`, from where its own tools keep it; for no other server."""
+    """Headers with the user's Hugging Face token; empty for any other server."""
     token = _hugging_face_token() if is_hugging_face(url) else None
     return {"Authorization": f"Bearer {token}"} if token else {}
 
@@ -76,15 +76,14 @@ def _hugging_face_token() -> str | None:
 
 
 def refusal(code: int, phrase: str, url: str) -> str:
-    """Why an answer `code` to a request for `url` ends the attempt."""
+    """The HTTP status `code` of `url` in words."""
     if code in (401, 403) and is_hugging_face(url):
-        page = url.partition("/resolve/")[0]
-        return f"needs a login: accept the terms at {page} and set HF_TOKEN"
-    return MEANING.get(code, f"answers {code} {phrase}".strip())
+        return f"requires a login: accept the terms at {url.partition('/resolve/')[0]} and set HF_TOKEN"
+    return MEANING.get(code, f"answered {code} {phrase}".strip())
 
 
 def retry_after(response: httpx.Response) -> float | None:
-    """Seconds the server asks us to wait: a number or a date; None when it says nothing sensible."""
+    """Seconds to wait according to Retry-After, a number or a date; None if absent or invalid."""
     value = response.headers.get("retry-after", "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d+)?", value):
         return float(value)
@@ -96,43 +95,43 @@ def retry_after(response: httpx.Response) -> float | None:
 
 
 def certificate_problem(error: Exception) -> str | None:
-    """What is wrong with the server's certificate, if that is what `error` is about."""
+    """What is wrong with the server's certificate; None for other errors."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return cause.verify_message or "it does not verify"
+            return cause.verify_message or "verification failed"
     return None
 
 
 def reason(error: Exception, url: str) -> str:
-    """A failed request in the words of this module."""
+    """Why the request for `url` failed."""
     if certificate := certificate_problem(error):
-        return f"has a certificate that cannot be trusted: {certificate}"
+        return f"has an untrusted certificate: {certificate}"
     if isinstance(error, httpx.ProxyError):
         return f"cannot be reached through the proxy {_proxy(url)}: {first_line(error)}"
     if isinstance(error, httpx.TimeoutException):
-        return "does not answer in time"
+        return "timed out"
     if isinstance(error, httpx.ConnectError):
         return _unreachable(error, url)
     if isinstance(error, httpx.TooManyRedirects):
-        return "redirects in circles"
+        return "redirects in a loop"
     return first_line(error).lower()
 
 
 def _unreachable(error: httpx.ConnectError, url: str) -> str:
     if proxy := _proxy(url):
-        return f"cannot be reached through the proxy {proxy} (unset it, or name the host in NO_PROXY)"
+        return f"cannot be reached through the proxy {proxy} (unset it, or add the host to NO_PROXY)"
     causes = list(_causes(error))
     if any(isinstance(cause, socket.gaierror) for cause in causes):
-        return "cannot be reached: its name is not known (is this machine offline?)"
+        return "cannot be reached: unknown host (are you offline?)"
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
-        return "cannot be reached: it refuses connections (is this machine offline?)"
+        return "cannot be reached: connection refused (are you offline?)"
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
-        return "cannot be reached: no encrypted connection comes about (is a proxy in between?)"
-    return "cannot be reached (is this machine offline?)"
+        return "cannot be reached: the TLS handshake failed (is there a proxy in between?)"
+    return "cannot be reached (are you offline?)"
 
 
 def _proxy(url: str) -> str | None:
-    """The proxy that requests for `url` go through, without its password."""
+    """The proxy for `url`, without its password."""
     target = httpx.URL(url)
     proxies = urllib.request.getproxies()
     proxy = proxies.get(target.scheme) or proxies.get("all")
@@ -142,7 +141,7 @@ def _proxy(url: str) -> str | None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what `error` says, without a full stop."""
+    """First line of the message of `error`, without a full stop."""
     return (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
 
 

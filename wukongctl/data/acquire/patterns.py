@@ -1,4 +1,4 @@
-"""Which files of a folder are a table's: not what programs leave beside them, and all of one kind."""
+"""The table files that a pattern or a folder stands for: all of one kind, without marker files."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,11 +11,10 @@ COMPRESSION = (".gz", ".zst")
 SHOWN = 4
 
 
-def own(found: Iterable[Path], pattern: str) -> list[Path]:
-    """The files of `found` but for hidden ones and those of Spark, such as `_SUCCESS` and `.part-0.crc`.
+def table_files(found: Iterable[Path], pattern: str) -> list[Path]:
+    """`found` without hidden and marker files (`_SUCCESS`, `.part-0.crc`), unless `pattern` asks for them.
 
-    A pattern that begins or ends as they do asks for them. Raises UsageError where `pattern` ends in a star
-    and takes files of several kinds.
+    Raises UsageError if `pattern` ends in a star and matches files of several kinds.
     """
     last = PurePath(pattern).name
     kept = [
@@ -24,47 +23,49 @@ def own(found: Iterable[Path], pattern: str) -> list[Path]:
         if not (path.name.startswith((".", "_")) and not last.startswith((".", "_")))
         and not (path.name.endswith(".crc") and not last.endswith(".crc"))
     ]
-    kinds = Counter(_bare(kind(path)) for path in kept)
+    kinds = Counter(_uncompressed(kind(path)) for path in kept)
     if last.endswith("*") and len(kinds) > 1:
         known = next((ending for ending, _ in kinds.most_common() if ending in KINDS), "")
-        written = {kind(path) for path in kept if _bare(kind(path)) == known}
-        better = f"{pattern.rstrip('*')}*{written.pop() if len(written) == 1 else f'{known}*'}"
-        examples = {_bare(kind(path)): path.name for path in reversed(kept)}
+        written = {kind(path) for path in kept if _uncompressed(kind(path)) == known}
+        narrower = f"{pattern.rstrip('*')}*{written.pop() if len(written) == 1 else f'{known}*'}"
+        examples = {_uncompressed(kind(path)): path.name for path in reversed(kept)}
         listed = ", ".join(f"`{name}`" for name in sorted(examples.values())[:SHOWN])
         raise UsageError(
-            f"`{pattern}` takes files of {len(kinds)} kinds: {listed}", hint=f'say which, as in `"{better}"`'
+            f"`{pattern}` matches files of {len(kinds)} kinds: {listed}",
+            hint=f'narrow the pattern, for example `"{narrower}"`',
         )
     return kept
 
 
 def of_folder(folder: Path) -> str:
-    """The pattern of the one kind of table files in `folder` and below.
+    """The pattern of the table files in and below `folder`, prepared datasets aside.
 
-    Raises UsageError where there are none, or several kinds. Datasets prepared there are none of them.
+    Raises UsageError if there are none, or files of several kinds.
     """
-    found = own((path for path in sorted(folder.rglob("*")) if path.is_file()), "**/*.")
+    found = table_files((path for path in sorted(folder.rglob("*")) if path.is_file()), "**/*.")
     prepared = {path.parent for path in found if path.name == "manifest.json"}
-    tables = [path for path in found if _bare(kind(path)) in KINDS and prepared.isdisjoint(path.parents)]
+    tables = [
+        path for path in found if _uncompressed(kind(path)) in KINDS and prepared.isdisjoint(path.parents)
+    ]
     kinds = sorted({kind(path) for path in tables})
     patterns = [_pattern(folder, [path for path in tables if kind(path) == ending]) for ending in kinds]
     if len(patterns) == 1:
         return patterns[0]
     quoted = ", or ".join(f'`"{pattern}"`' for pattern in patterns) or f'`"{folder}/*.csv"`'
     raise UsageError(
-        f"`{folder}` is a folder"
-        + (f" with tables of {len(kinds)} kinds" if kinds else " without a table in it"),
-        hint=f"give its files, such as {quoted}",
+        f"`{folder}` is a folder" + (f" with tables of {len(kinds)} kinds" if kinds else " without tables"),
+        hint=f"give its files, for example {quoted}",
     )
 
 
 def kind(path: PurePath) -> str:
-    """The ending of a file's name, that of a compression with the one before it."""
+    """The suffix of a file, with the one before it if it is compressed: `.csv.gz`."""
     if path.suffix in COMPRESSION:
         return path.with_suffix("").suffix + path.suffix
     return path.suffix
 
 
-def _bare(ending: str) -> str:
+def _uncompressed(ending: str) -> str:
     return ending.removesuffix(".gz").removesuffix(".zst")
 
 

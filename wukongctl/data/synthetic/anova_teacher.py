@@ -1,10 +1,10 @@
-"""The teacher `anova`: products of one number per field, over 1 to 4 fields, with exact variance per order.
+"""The teacher `anova`: products over 1 to 4 fields, with exact variance per order.
 
 A factor of field f is a(x_f) = a · z(x_f), with a random unit vector a and hidden vectors z that are white
 under the field's marginal, so it has mean 0 and variance 1. A term is the product of the factors of its
-fields. Terms with different fields are uncorrelated: the variance of an order is the sum of its squared
-coefficients, exactly. A term of order o extends one of order o - 1 by a field; without such a
-staircase, products of many fields are as hard to learn as parity.
+fields. Terms with different fields are uncorrelated, so the variance of an order is exactly the sum of its
+squared coefficients. A term of order o extends one of order o - 1 by a field; without that, products of many
+fields are as hard to learn as parity.
 """
 
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ from wukongctl.data.synthetic.planting import (
 )
 
 TERMS = (24, 32, 32)
-"""Number of planted terms of orders 2, 3 and 4; order 1 has one for each field."""
+"""Number of planted terms of orders 2, 3 and 4; order 1 has one per field."""
 
 
 @dataclass(frozen=True)
 class Term:
-    """A product: that of an earlier term, None for order 1, times a factor of one more field."""
+    """The product of an earlier term (None for order 1) and a factor of one more field."""
 
     parent: int | None
     field: int
     factor: np.ndarray
-    """(V,) the factor for every value of the field."""
+    """(V,), by value of the field."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class AnovaTeacher(Teacher):
         """The parts of the logit carried by interactions of 1, 2, 3 and 4 fields, (rows,) each."""
         parts, before = [], []
         for terms, weights in zip(self.terms, self.weights, strict=True):
-            made = [_product(term, before, values) for term in terms]
-            parts.append(weighted(made, weights))
-            before = made
+            products = [_product(term, before, values) for term in terms]
+            parts.append(weighted(products, weights))
+            before = products
         return parts
 
 
@@ -69,8 +69,8 @@ def plant(spec: Generator) -> AnovaTeacher:
         extended, fields = _extended(rng, fields, hidden, count)
         terms.append(extended)
     weights = [
-        _exact(spectrum(rng, len(made), spec.decay), spec.planted.get(f"order{order}", 0.0))
-        for order, made in enumerate(terms, start=1)
+        _scaled(spectrum(rng, len(planted), spec.decay), spec.planted.get(f"order{order}", 0.0))
+        for order, planted in enumerate(terms, start=1)
     ]
     return AnovaTeacher(cumulative_of(marginals), tuple(terms), tuple(weights))
 
@@ -94,6 +94,6 @@ def _extended(
     return terms, [support for support, _ in chosen]
 
 
-def _exact(coefficients: np.ndarray, variance: float) -> np.ndarray:
-    """Scaled so that their squares add up to `variance`."""
+def _scaled(coefficients: np.ndarray, variance: float) -> np.ndarray:
+    """`coefficients` scaled so that their squares add up to `variance`."""
     return coefficients * np.sqrt(variance / np.sum(coefficients**2))

@@ -1,8 +1,7 @@
-"""The embedded dataset: clicks drawn from a planted teacher whose click probabilities are known.
+"""Clicks drawn from a planted teacher: independent categorical fields with Zipf marginals.
 
-Independent categorical fields with Zipf marginals; which interactions are planted, and how many fields they
-join, is the teacher's matter (`pair_teacher`, `anova_teacher`). Rows are made in chunks that each have a
-random stream of their own: memory does not grow with the dataset.
+The teacher decides which interactions are planted (`pair_teacher`, `anova_teacher`). Each chunk of rows has
+its own random stream, so memory does not grow with the dataset.
 """
 
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from wukongctl.data.synthetic import anova_teacher, pair_teacher
 from wukongctl.data.synthetic.planting import Teacher
 
 CHUNK = 65_536
-"""Rows that share one random stream: a longer dataset begins with the shorter one."""
+"""Rows per random stream: a longer dataset begins with the rows of a shorter one."""
 
 
 def teacher(spec: Generator) -> Teacher:
@@ -34,7 +33,7 @@ def teacher(spec: Generator) -> Teacher:
 
 
 def chunks(spec: Generator, rows: int) -> Iterator[pa.RecordBatch]:
-    """`rows` rows with the columns `label`, `c0`, `c1`, … and `p`, the true click probability."""
+    """`rows` rows with columns `label`, `c0`, `c1`, … and `p`, the true click probability."""
     planted = teacher(spec)
     names = ["label", *(f"c{field}" for field in range(spec.fields)), "p"]
     for index, start in enumerate(range(0, rows, CHUNK)):

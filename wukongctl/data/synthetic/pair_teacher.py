@@ -1,8 +1,9 @@
-"""The teacher `pair`: interactions of 2, 4 and 8 fields, made by multiplying interactions of half the order.
+"""The teacher `pair`: interactions of 2, 4 and 8 fields, each a product of two interactions of half the
+order.
 
-A pair is s(x, y) = standardised tanh of a bilinear form of the two fields' hidden vectors; order 4 multiplies
+A pair is s(x, y) = standardized tanh of a bilinear form of the two fields' hidden vectors; order 4 multiplies
 two pairs of disjoint fields, order 8 two terms of order 4: the interactions that stacked factorization
-machines build by binary exponentiation (Wukong, arXiv:2403.02545, section 3.4). Inside an order, the
+machines build by binary exponentiation (Wukong, arXiv:2403.02545, section 3.4). Within an order, the
 variances of terms fall as a power law, so that more capacity always finds a little more.
 """
 
@@ -23,6 +24,7 @@ from wukongctl.data.synthetic.planting import (
 PAIRS, ORDER_4, ORDER_8 = 32, 64, 32
 """Number of planted terms of each order."""
 PILOT = 1 << 16
+"""Rows from which the variance of each order is measured."""
 
 
 @dataclass(frozen=True)
@@ -69,30 +71,30 @@ def plant(spec: Generator) -> PairTeacher:
 def _pair_table(
     rng: np.random.Generator, left: np.ndarray, right: np.ndarray, p_left: np.ndarray, p_right: np.ndarray
 ) -> np.ndarray:
-    """Standardised tanh of the bilinear form, for every pair of values, (V_left, V_right)."""
+    """Standardized tanh of the bilinear form, for every pair of values, (V_left, V_right)."""
     form = left @ rng.standard_normal((left.shape[1], right.shape[1])) @ right.T
     joint = np.outer(p_left, p_right)
     return _standardized(np.tanh(_standardized(form, joint)), joint)
 
 
 def _standardized(table: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    centred = table - (table * probability).sum()
-    return centred / np.sqrt((centred**2 * probability).sum())
+    centered = table - (table * probability).sum()
+    return centered / np.sqrt((centered**2 * probability).sum())
 
 
 def _distinct_pairs(rng: np.random.Generator, fields: int, count: int) -> tuple[tuple[int, int], ...]:
-    every = [(x, y) for x in range(fields) for y in range(x + 1, fields)]
-    chosen = rng.permutation(len(every))[:count]
-    return tuple(every[index] for index in chosen)
+    pairs = [(x, y) for x in range(fields) for y in range(x + 1, fields)]
+    chosen = rng.permutation(len(pairs))[:count]
+    return tuple(pairs[index] for index in chosen)
 
 
 def _disjoint(rng: np.random.Generator, fields: list[set[int]], count: int) -> tuple[tuple[int, int], ...]:
     """Up to `count` distinct pairs of earlier terms that share no field."""
-    every = [
+    pairs = [
         (a, b) for a in range(len(fields)) for b in range(a + 1, len(fields)) if not fields[a] & fields[b]
     ]
-    chosen = rng.permutation(len(every))[:count]
-    return tuple(every[index] for index in chosen)
+    chosen = rng.permutation(len(pairs))[:count]
+    return tuple(pairs[index] for index in chosen)
 
 
 def _scaled(draft: PairTeacher, spec: Generator) -> PairTeacher:

@@ -1,4 +1,4 @@
-"""What the planted teachers share: Zipf-distributed fields, whitened hidden vectors, and the probability."""
+"""What planted teachers share: Zipf-distributed fields, white hidden vectors, and the click probability."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -9,9 +9,9 @@ from wukongctl.config.generator import Generator
 
 BIAS, CLIP = -0.5, 8.0
 BLOCK = 4096
-"""Rows evaluated together: the terms of so many stay in the processor's cache."""
+"""Rows evaluated together, so that their terms stay in the CPU cache."""
 GRID = 1 << 20
-"""Probabilities are multiples of 1 / GRID, so that processors that round exp differently still agree."""
+"""Probabilities are multiples of 1 / GRID, so that CPUs that round exp differently agree."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Teacher(ABC):
     """A planted logit, a sum of parts by order of interaction."""
 
     cumulative: tuple[np.ndarray, ...]
-    """Per field: cumulative probabilities of its values."""
+    """Cumulative probabilities of the values of each field."""
 
     @abstractmethod
     def orders(self, values: list[np.ndarray]) -> list[np.ndarray]:
@@ -42,7 +42,7 @@ class Teacher(ABC):
 
 
 def marginals_of(spec: Generator) -> list[np.ndarray]:
-    """Per field: Zipf probabilities of its values; vocabulary sizes are log-spaced."""
+    """Zipf probabilities of the values of each field; vocabulary sizes are log-spaced."""
     sizes = np.geomspace(spec.min_values, spec.max_values, spec.fields)
     return [_zipf(int(size), spec.zipf) for size in np.round(sizes)]
 
@@ -53,12 +53,12 @@ def _zipf(size: int, exponent: float) -> np.ndarray:
 
 
 def cumulative_of(marginals: list[np.ndarray]) -> tuple[np.ndarray, ...]:
-    """Where each value of a field ends on the unit interval."""
+    """Upper ends of the values of each field on the unit interval."""
     return tuple(np.cumsum(marginal)[:-1] for marginal in marginals)
 
 
 def whitened(rng: np.random.Generator, marginal: np.ndarray, rank: int) -> np.ndarray:
-    """Random vectors per value, (V, min(rank, V - 1)), with mean 0 and unit covariance under `marginal`."""
+    """A random vector per value, (V, min(rank, V - 1)), with mean 0 and unit covariance under `marginal`."""
     width = min(rank, len(marginal) - 1)
     vectors = rng.standard_normal((len(marginal), width))
     vectors -= marginal @ vectors
