@@ -1,4 +1,4 @@
-"""Fixtures that several rooms share."""
+"""Fixtures that several packages share."""
 
 import os
 from pathlib import Path
@@ -7,12 +7,20 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from tests.databases import share_databases
+
 # The same examples every time, whatever else the machine does: no change fails by the chance of the draw.
 settings.register_profile(
     "repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.register_profile("fresh", settings.get_profile("repeatable"), derandomize=False, print_blob=True)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "repeatable")
+settings.load_profile(PROFILE)
+if PROFILE != "fresh":
+    share_databases()
+
+# Kills are tested, not power failures: whatever a process has written is there for the next one.
+os.fsync = lambda _: None
 
 # Small models gain nothing from threads, and xdist workers would fight over them.
 torch.set_num_threads(1)

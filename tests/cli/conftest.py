@@ -1,6 +1,7 @@
 """Run the command line in this process, as a user would in a shell."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,8 +10,14 @@ from typing import Any
 
 import pytest
 
+from tests.sweep.in_process import InProcess
 from wukongctl.cli import cli
 from wukongctl.cli.output import run
+from wukongctl.config.dataset import DatasetSpec
+from wukongctl.config.loading import load
+from wukongctl.data.options import Options
+from wukongctl.data.prepare import prepare
+from wukongctl.sweep import executors
 
 
 @dataclass(frozen=True)
@@ -47,11 +54,7 @@ def wukong(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
     return call
 
 
-@pytest.fixture
-def dataset(wukong: Wukong, tmp_path: Path) -> Path:
-    """A small prepared dataset `tiny` in `data/`, with 1,200 rows of planted clicks."""
-    (tmp_path / "tiny.yaml").write_text(
-        """\
+DATASET = """\
 # A small planted dataset.
 name: tiny
 description: planted clicks for tests
@@ -63,9 +66,28 @@ probability: p
 features:
   - {type: categorical, columns: [c0, c1, c2, c3, c4, c5, c6, c7]}
 """
-    )
-    assert wukong("prepare", "./tiny.yaml").code == 0
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `tiny.yaml` and `data/` after `prepare ./tiny.yaml`, to copy from."""
+    folder = tmp_path_factory.mktemp("prepared")
+    (folder / "tiny.yaml").write_text(DATASET)
+    prepare(load(folder / "tiny.yaml", DatasetSpec), Options(folder, out=folder / "data"))
+    return folder
+
+
+@pytest.fixture
+def dataset(wukong: Wukong, prepared: Path, tmp_path: Path) -> Path:
+    """A small prepared dataset `tiny` in `data/`, with 1,200 rows of planted clicks."""
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
     return tmp_path / "data"
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch, dataset: Path) -> None:
+    """The runs of `sweep` and `tune` train in this process; starting one for each takes seconds."""
+    monkeypatch.setattr(executors, "LocalExecutor", lambda jobs: InProcess(dataset))
 
 
 @pytest.fixture

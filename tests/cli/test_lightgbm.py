@@ -122,6 +122,7 @@ ladders:
 SEARCH = "    search: {grid: {model.num_leaves: [3, 6]}}\n"
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_sweep_of_both(wukong: Wukong, recipe: Path, trees: Path, tmp_path: Path) -> None:
     (tmp_path / "search.yaml").write_text(SWEEP + SEARCH)
     plan = wukong("sweep", "search.yaml", "--dry-run", "--json").json

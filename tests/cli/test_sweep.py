@@ -1,10 +1,10 @@
-"""`wukongctl sweep` with real processes."""
+"""`wukongctl sweep` from the command line; what it does with the runs is tested beside the code."""
 
 import json
+import os
 import signal
-import subprocess
-import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ def sweep(recipe: Path, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("in_process")
 def test_a_sweep_chooses_runs_and_is_complete_the_second_time(wukong: Wukong, sweep: Path) -> None:
     first = wukong("sweep", sweep, "--jobs", 2, "--json")
     assert (first.code, first.err) == (0, "")
@@ -52,6 +53,7 @@ def test_a_sweep_chooses_runs_and_is_complete_the_second_time(wukong: Wukong, sw
     assert sorted(row["seed"] for row in listed) == [0, 1]
 
 
+@pytest.mark.usefixtures("in_process")
 def test_runs_of_an_earlier_version_are_named_and_left_out(wukong: Wukong, sweep: Path) -> None:
     sweep.write_text("name: study\nladders: [{recipe: mine.yaml}]\n")
     assert wukong("sweep", sweep).code == 0
@@ -141,18 +143,29 @@ def test_what_a_size_makes_wrong_is_told_of_the_size(wukong: Wukong, sweep: Path
     assert f"{sweep}:2:7: `schedule.decay: plateau` needs several epochs" in found.err
 
 
-def test_a_signal_lets_runs_save_and_the_same_command_goes_on(sweep: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "wukongctl", "sweep", str(sweep), "--set", "set.epochs=20000"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("sweeps/study/trials/*/metrics.jsonl")):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 143
-    assert "error: stopped with 0 of 4 runs done" in err
+def test_a_signal_lets_runs_save(wukong: Wukong, sweep: Path, tmp_path: Path) -> None:
+    """With a real process for the run."""
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("sweeps/study/trials/*/metrics.jsonl")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(interrupt)
+        stopped = wukong("sweep", sweep, "--set", "set.epochs=20000", "--jobs", 1)
+        waiting.result()
+    assert stopped.code == 143
+    assert "error: stopped with 0 of 4 runs done" in stopped.err
     (saved,) = tmp_path.glob("sweeps/study/trials/*/checkpoints/step-*.pt")
     assert json.loads((saved.parents[1] / "run.json").read_text())["seed"] == 0
     assert not (saved.parents[1] / "result.json").exists()
+
+
+@pytest.mark.slow
+def test_a_process_per_run(wukong: Wukong, sweep: Path, tmp_path: Path) -> None:
+    found = wukong("sweep", sweep, "--jobs", 2, "--json")
+    assert (found.code, found.err) == (0, "")
+    assert found.json["counts"] == {"complete": 3, "diverged": 1, "failed": 0, "pruned": 0, "total": 4}
+    assert len(list(tmp_path.glob("sweeps/study/runs/*/result.json"))) == 2

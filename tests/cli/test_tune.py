@@ -12,14 +12,6 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Wukong
-from tests.sweep.test_sweep import InProcess
-from wukongctl.sweep import executors
-
-
-@pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch, dataset: Path) -> None:
-    """Runs train in this process, which need not start another one for each."""
-    monkeypatch.setattr(executors, "LocalExecutor", lambda jobs: InProcess(dataset))
 
 
 def test_a_dry_run_prints_the_space_and_the_budget_and_writes_nothing(

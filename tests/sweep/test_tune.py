@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.sweep.test_sweep import DATASET, InProcess
+from tests.sweep.in_process import InProcess
+from tests.sweep.test_sweep import DATASET
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.loading import load, validate
 from wukongctl.config.positions import parse

@@ -75,6 +75,9 @@ class OutOfMemory(RunFailed):
 class Engine:
     """One in-memory DuckDB for one stage."""
 
+    connect = staticmethod(duckdb.connect)
+    """Opens the database."""
+
     def __init__(
         self,
         dataset: str,
@@ -87,7 +90,7 @@ class Engine:
     ) -> None:
         self.dataset, self.paths, self.threads = dataset, paths, threads
         self.memory_limit = memory_limit
-        self._connection = duckdb.connect()
+        self._connection = self.connect()
         self.schemas = Schemas(lambda text: self._connection.cursor().sql(text).fetchall(), search)
         settings = {
             "enable_progress_bar": "false",
