@@ -131,8 +131,8 @@ def test_a_csv_with_what_pandas_makes_of_ids(wukong: Wukong, texts: str, tmp_pat
         (("1,1.0,x,2,,9",), HEADER, "`new.csv:2`: expected 5 columns, found 6"),
         (("1,1.0,x,2,", "1,1.0,x,inf,"), HEADER, "`new.csv:3`: `price` is infinite"),
         (("1,1.0,x,2,", "1,1.0,x,dear,"), HEADER, "`new.csv:3`: `price` is `dear`, which is not a number"),
-        (("1,1,1.0,x,2",), "user,User,shop,c2,price\n", "`new.csv:1`: the header has `user` 2 times"),
-        (("1",), "\n", "`new.csv:1`: the first line must name the columns"),
+        (("1,1,1.0,x,2",), "user,User,shop,c2,price\n", "`new.csv:1`: 2 columns are named `user`"),
+        (("1",), "\n", "`new.csv:1`: the first line must be a header"),
     ],
 )
 def test_what_is_wrong_with_a_csv_and_where(
@@ -162,7 +162,7 @@ def test_far_more_unknown_values_than_in_training_are_said(wukong: Wukong, run: 
     pq.write_table(table.set_column(place, "user", users), "strange.parquet")
     result = wukong("predict", run, "strange.parquet")
     assert result.code == 0
-    assert "warning: 66.7% of the values of `user` are unknown to the run" in result.err
+    assert "warning: 66.7% of the values of `user` are out of vocabulary" in result.err
     assert result.err.count("warning") == 1
     found = wukong("predict", run, "strange.parquet", "--json").json
     assert found["unknown"] == {"user": pytest.approx(2 / 3), "shop": 0, "c2": 0, "seen": 0}

@@ -37,12 +37,15 @@ features: [{type: categorical, columns: [c0]}]
     [
         (
             {"label: label": "label: lable"},
-            ["8:8: dataset `clicks` has no column `lable` (the closest: `lab"],
+            ["8:8: dataset `clicks` has no column `lable` (similar columns: `lab"],
         ),
         ({"label: label": "label: label >"}, ["8:8: the SQL of dataset `clicks` is not valid: syntax error"]),
-        ({"key: size": "key: sise"}, ["7:24: dataset `clicks` has no column `sise` (the closest: `size`)"]),
+        (
+            {"key: size": "key: sise"},
+            ["7:24: dataset `clicks` has no column `sise` (similar columns: `size`)"],
+        ),
         ({"by: hash, key: size": "by: time, column: sise"}, ["7:27: dataset `clicks` has no column `sise`"]),
-        ({"*": "siz"}, ["4:7: dataset `clicks` has no column `siz` (the closest: `size`"]),
+        ({"*": "siz"}, ["4:7: dataset `clicks` has no column `siz` (similar columns: `size`"]),
         (
             {"- colour": "- color", "- size": "- Sise", "label: label": "label: lable"},
             ["8:8: dataset", "12:9: dataset `clicks` has no column `color`", "13:9: dataset"],
@@ -78,8 +81,7 @@ def test_too_few_rows_for_a_split_name_the_key_to_change(wukong: Wukong, tmp_pat
     assert limited.code == 2
     # Nothing is wrong with the recipe, so no line of it is named.
     assert limited.err.endswith(
-        "error: split `valid` of dataset `few` is empty under `--limit-rows 5`\n"
-        "hint: raise it, or leave it out\n"
+        "error: split `valid` of dataset `few` is empty under `--limit-rows 5`\nhint: raise it, or omit it\n"
     )
 
 

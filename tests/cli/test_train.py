@@ -358,7 +358,7 @@ def test_the_auc_of_a_validation_split_of_one_class_is_refused_before_a_step(
         "features: [{type: categorical, columns: [user]}]\n"
     )
     prepared = wukong("prepare", "./mine.yaml")
-    assert "warning: every label in `valid` is 0 (20 rows): it has no AUC" in prepared.err
+    assert "warning: every label in `valid` is 0 (20 rows): AUC is undefined" in prepared.err
     (tmp_path / "run.yaml").write_text(
         "data: mine\nmodel: {name: mlp, width: 4, hidden: [8]}\nthreads: 1\nbatch_size: 64\n"
         "early_stopping: {metric: auc, patience: 1}\n"

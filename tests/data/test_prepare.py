@@ -56,7 +56,7 @@ def run(spec: DatasetSpec, folder: Path, out: Path, **options: Any) -> Manifest:
 
 def problems(prepared: Manifest) -> tuple[str, ...]:
     """The problems of a dataset, except that it has few positives."""
-    return tuple(problem for problem in prepared.problems if "hardly told apart" not in problem)
+    return tuple(problem for problem in prepared.problems if "too few to compare models" not in problem)
 
 
 def columns(out: Path, prepared: Manifest) -> dict[str, dict[str, list[Any]]]:
@@ -217,10 +217,10 @@ def test_list_columns_are_sequences(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "value", "message"),
     [
-        ("categorical", "['a', 'b']", "feature `a` is `categorical` and its column holds VARCHAR[]"),
-        ("numeric", "{'x': 1}", "feature `a` is `numeric` and its column holds STRUCT(x INTEGER)"),
+        ("categorical", "['a', 'b']", "feature `a` is `categorical`, but its column holds VARCHAR[]"),
+        ("numeric", "{'x': 1}", "feature `a` is `numeric`, but its column holds STRUCT(x INTEGER)"),
         ("sequence", "[['a']]", "sequence `a` holds VARCHAR[][]"),
-        ("sequence", "'a b'", "sequence `a` holds VARCHAR and no list"),
+        ("sequence", "'a b'", "sequence `a` holds VARCHAR, not a list"),
     ],
 )
 def test_nested_columns_are_refused(tmp_path: Path, kind: str, value: str, message: str) -> None:
@@ -554,7 +554,7 @@ def test_invalid_utf8_names_file_and_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "found"), [("2", "`2`"), ("", "nothing"), ("yes", "`yes`"), ("0.5", "`0.5`")]
+    ("value", "found"), [("2", "`2`"), ("", "a missing value"), ("yes", "`yes`"), ("0.5", "`0.5`")]
 )
 def test_a_label_other_than_0_and_1_is_an_error(tmp_path: Path, value: str, found: str) -> None:
     message = failure(tmp_path, GOOD + f"{value},5\n")
@@ -636,7 +636,9 @@ def test_ancient_dates_are_reported_as_two_digit_years(tmp_path: Path, kind: str
     write_rows(tmp_path, [{"label": i % 2, "a": "v", "day": f"{i % 9 + 1:02}/04/24"} for i in range(12)])
     split = {"by": "time", "column": "day", "ratio": {"train": 1, "test": 1}}
     query = "SELECT * REPLACE ({} AS day) " + str(own().rows).replace("{", "{{").replace("}", "}}")
-    with pytest.raises(UsageError, match="`day` begins in the year 1, which years of two digits") as caught:
+    with pytest.raises(
+        UsageError, match="`day` starts in the year 1, probably from two-digit years"
+    ) as caught:
         run(own(split=split, rows=query.format(f"CAST(day AS {kind})")), tmp_path, tmp_path / "out")
     assert '`strptime("day", \'%d/%m/%y\') AS "day"`' in str(caught.value.hint)
     as_written = own(split=split, rows=query.format("strptime(day, '%d/%m/%y')"))
@@ -656,11 +658,11 @@ def test_ancient_dates_are_reported_as_two_digit_years(tmp_path: Path, kind: str
 def test_dates_that_do_not_sort_as_text_are_refused(tmp_path: Path, instants: list[str]) -> None:
     write_rows(tmp_path, [{"label": i % 2, "a": "v", "day": instants[i % 3]} for i in range(12)])
     split = {"by": "time", "column": "day", "ratio": {"train": 1, "test": 1}}
-    with pytest.raises(UsageError, match="`day` is text whose order is not that of time") as caught:
+    with pytest.raises(UsageError, match="`day` is text that does not sort by time") as caught:
         run(own(split=split), tmp_path, tmp_path / "out")
     hint = str(caught.value.hint)
-    assert hint.startswith('in the SELECT, make it a number or a time: `CAST("day" AS TIMESTAMP) AS "day"`')
-    assert hint.endswith("""or `strptime("day", '%d/%m/%Y') AS "day"` as it is written""")
+    assert hint.startswith('convert it in the SELECT: `CAST("day" AS TIMESTAMP) AS "day"`')
+    assert hint.endswith("""or with its format, `strptime("day", '%d/%m/%Y') AS "day"`""")
 
 
 @pytest.mark.parametrize(("changes", "bad"), [({}, True), ({"standardize": True}, False)])
@@ -672,7 +674,7 @@ def test_a_number_larger_than_float32_is_an_error_with_its_line(
     if not bad:
         run(spec, tmp_path, tmp_path / "out")
         return
-    with pytest.raises(RunFailed, match=r"`clicks.csv:3`: `a` is larger than float32 holds"):
+    with pytest.raises(RunFailed, match=r"`clicks.csv:3`: `a` is too large for float32"):
         run(spec, tmp_path, tmp_path / "out")
     skipping = own(
         features=[{"type": "numeric", "columns": ["a"], "standardize": False}],
@@ -687,10 +689,10 @@ def test_mixed_line_ends_are_an_error_unless_not_strict(tmp_path: Path) -> None:
     (tmp_path / "clicks.csv").write_text("label,a\n" + "".join(lines), newline="")
     query = "FROM read_csv('{clicks.csv}', header=true, all_varchar=true)"
     with pytest.raises(
-        RunFailed, match=r"`clicks.csv:3`: its line end is not that of the first line"
+        RunFailed, match=r"`clicks.csv:3`: its line ending differs from that of the first line"
     ) as caught:
         run(own(rows=query), tmp_path, tmp_path / "out")
-    assert caught.value.hint == "fix it, or read it with `strict_mode=false`"
+    assert caught.value.hint == "fix the file, or read it with `strict_mode=false`"
     loose = query.replace("all_varchar", "strict_mode=false, all_varchar")
     assert sum(split.rows for split in run(own(rows=loose), tmp_path, tmp_path / "out").splits.values()) == 60
 
@@ -708,17 +710,17 @@ def test_a_held_out_split_of_one_class_is_reported_with_a_fix(tmp_path: Path, la
     lines = [f"{value},a{i % 3}" for i, value in enumerate(labels)]
     (tmp_path / "clicks.csv").write_text("\n".join(["label,a", *lines]) + "\n")
     spec = own(split={"by": "order", "ratio": {"train": 8, "valid": 1, "test": 1}})
-    said = f"every label in `valid` is {label} (10 rows): it has no AUC"
+    said = f"every label in `valid` is {label} (10 rows): AUC is undefined"
     assert problems(run(spec, tmp_path, tmp_path / "out")) == (
-        f"{said}; give `split` another ratio, key or rule",
+        f"{said}; change the ratio, key or rule of `split`",
     )
 
 
 @pytest.mark.parametrize(
     ("kind", "values", "said"),
     [
-        ("categorical", ["x"] * 9, "has one value"),
-        ("numeric", [5] * 9, "has one value"),
+        ("categorical", ["x"] * 9, "has the same value"),
+        ("numeric", [5] * 9, "has the same value"),
         ("numeric", [""] * 9, "is missing"),
         ("categorical", ["x", "", *["x"] * 7], None),
         ("numeric", [5, 6, *[5] * 7], None),
@@ -815,13 +817,13 @@ def test_a_row_without_time_is_an_error_or_skipped(tmp_path: Path) -> None:
         "read_csv('{clicks.csv}', header=true, all_varchar=true, delim=',', quote='\"')",
         "split": {"by": "time", "column": "day", "ratio": {"train": 1, "test": 1}},
     }
-    with pytest.raises(RunFailed, match=r"^`clicks.csv:5`: `day` is missing, by which rows are split"):
+    with pytest.raises(RunFailed, match=r"^`clicks.csv:5`: `day` is missing, the time to split by"):
         run(own(**changes), tmp_path, tmp_path / "out")
     prepared = run(own(**changes, on_error="skip"), tmp_path, tmp_path / "out")
     assert prepared.rejected == 2
     assert {name: split.rows for name, split in prepared.splits.items()} == {"train": 5, "test": 5}
     sample = (tmp_path / "out/own/rejected.csv").read_text()
-    assert "clicks.csv,5,4,it has no time to be split by" in sample
+    assert "clicks.csv,5,4,the time it is split by is missing" in sample
     assert "clicks.csv,9,8," in sample
 
 

@@ -22,12 +22,13 @@ from wukongctl.data.acquire.sources import FilePaths
 from wukongctl.data.batches import Columns
 from wukongctl.data.manifest import Manifest, RawRows
 from wukongctl.data.pipeline import diagnosis, encode, lookup, new_rows, numbers, reading, spool, vocabulary
+from wukongctl.data.pipeline.drift import ValueDrift
 from wukongctl.data.pipeline.lookup import LookupTable
 from wukongctl.data.pipeline.new_rows import NewRows
-from wukongctl.data.pipeline.ranges import Ranges
-from wukongctl.data.pipeline.strangers import Strangers
+from wukongctl.data.pipeline.ranges import RangeDrift
 from wukongctl.data.query import lines, rewriting, row_files, sql
-from wukongctl.data.query.engine import DISABLED, ConversionFailed, Engine
+from wukongctl.data.query.engine import DISABLED, Engine
+from wukongctl.data.query.failures import ConversionFailed
 from wukongctl.data.query.row_files import RowSource
 from wukongctl.data.schema import Batch
 from wukongctl.errors import RunFailed, UsageError
@@ -65,9 +66,9 @@ class RowReader:
         self.columns = Columns(manifest, with_probability=False)
         self.encoders = numbers.of_manifest(manifest.features)
         self.vocabularies = _vocabularies(dataset, self.spec)
-        self.strangers = Strangers(self.spec, self.vocabularies, manifest.statistics)
+        self.drift = ValueDrift(self.spec, self.vocabularies, manifest.statistics)
         scales = [(feature.mean, feature.std) for feature in manifest.features if feature.of is None]
-        self.ranges = Ranges.of(self.spec, scales, manifest.statistics, dataset)
+        self.ranges = RangeDrift.of(self.spec, scales, manifest.statistics, dataset)
         self.outdated = _outdated(manifest, self.spec) if columns is None else None
         self.read: dict[Path, ColumnsOf] = {}
         """The columns that each file so far has."""
@@ -75,11 +76,11 @@ class RowReader:
     def notes(self) -> list[str]:
         """Remarks on the rows so far."""
         outdated = [self.outdated] if self.outdated is not None else []
-        return [*outdated, *self.strangers.surprises(), *self.ranges.surprises()]
+        return [*outdated, *self.drift.notes(), *self.ranges.notes()]
 
     def alarms(self) -> list[str]:
         """Reasons not to score the rows so far without confirmation."""
-        return [*self.strangers.alarms(), *self.ranges.alarms()]
+        return [*self.drift.alarms(), *self.ranges.alarms()]
 
     def batches(self, path: Path) -> Iterator[Batch]:
         """The rows of a Parquet, CSV, TSV or JSON file, in order.
@@ -88,7 +89,7 @@ class RowReader:
         that cannot be read.
         """
         for table in self.tables(path):
-            self.strangers.count(table)
+            self.drift.count(table)
             self.ranges.count(table)
             packed = np.empty((table.num_rows, self.columns.width), np.int32)
             self.columns.pack(table, packed)
@@ -204,7 +205,7 @@ class RowReader:
         values = {index: spool.distinct(batch.column(f"f{index}")) for index in self.vocabularies}
         ids = {index: next(table.ids([values[index]])) for index, table in self.vocabularies.items()}
         for index, found in ids.items():
-            self.strangers.note(index, values[index], found)
+            self.drift.collect(index, values[index], found)
         return ids
 
     def _require_finite(
@@ -217,7 +218,7 @@ class RowReader:
             row = pc.is_inf(part.column(f"f{index}")).index(True).as_py()
             if row >= 0:
                 number = before + row + 1
-                line = lines.place(engine, query, number)
+                line = lines.location(engine, query, number)
                 where = f"`{line}`:" if line else f"row {number:,} of `{path}`:"
                 raise RunFailed(f"{where} `{name}` is infinite", hint=HINT)
 

@@ -76,7 +76,7 @@ def predict(
         "predictions": str(out),
         "rows": rows,
         "mean_prediction": total / rows if rows else None,
-        "unknown": reader.strangers.unknown(),
+        "unknown": reader.drift.unknown(),
         "notes": [*(f"`{path}` has no rows" for path in files if path not in filled), *reader.notes()],
         "rows_per_second": rows / max(seconds, 1e-9),
         "seconds": seconds,

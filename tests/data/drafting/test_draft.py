@@ -172,10 +172,10 @@ NOISE = random.Random(0).randbytes(5000)
         (b"\x89PNG\r\n\x1a\n" + NOISE, "is a PNG image"),
         (b"\xff\xd8\xff\xe0" + NOISE, "is a JPEG image"),
         (b"%PDF-1.4\n" + NOISE, "is a PDF document"),
-        (b"<!DOCTYPE html><html><body>Sign in</body></html>", "is a page of HTML"),
-        (NOISE, "it holds bytes that are not text"),
-        (gzip.compress(NOISE), "it holds bytes that are not text"),
-        (Path(__file__).read_bytes(), "its lines have no columns in common"),
+        (b"<!DOCTYPE html><html><body>Sign in</body></html>", "is an HTML page"),
+        (NOISE, "it contains binary data"),
+        (gzip.compress(NOISE), "it contains binary data"),
+        (Path(__file__).read_bytes(), "its lines do not split into columns"),
     ],
     ids=range(7),
 )
@@ -336,8 +336,8 @@ def test_tags_with_blanks_after_their_commas_prepare_without_them(tmp_path: Path
 def test_columns_of_one_name_are_said_to_be(tmp_path: Path) -> None:
     text(tmp_path / "t.csv", lines("click,a,A,a", "{label},v{i},1,w{i}"))
     assert doubts(draft("t.csv")) == (
-        "columns 2 and 3 are both called `A`: the later one is read as `A_2`",
-        "columns 2 and 4 are both called `a`: the later one is read as `a_3`",
+        "columns 2 and 3 are both named `A`: the second is read as `A_2`",
+        "columns 2 and 4 are both named `a`: the second is read as `a_3`",
     )
 
 

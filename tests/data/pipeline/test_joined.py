@@ -13,8 +13,8 @@ from wukongctl.data.query import syntax
 
 CLICKS = "read_csv('{clicks.csv}', header=true, all_varchar=true)"
 USERS = "read_csv('{users.csv}', header=true, all_varchar=true)"
-DOUBLED = "`users.csv` has 2 keys `user` more than once, up to 3 times: its join repeats rows"
-DROPPED = "120 of the first 200 rows of `clicks.csv` have no partner in `users.csv`"
+DOUBLED = "2 keys `user` occur more than once in `users.csv`, up to 3 times, so the join repeats rows"
+DROPPED = "120 of the first 200 rows of `clicks.csv` have no match in `users.csv`"
 
 
 def write(folder: Path, users: list[str]) -> None:

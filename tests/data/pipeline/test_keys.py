@@ -28,19 +28,23 @@ def keyed(key: str, rows: str = f"FROM {TABLE}", **changes: Any) -> DatasetSpec:
         ("#1", {}, "reads `label`"),
         ("concat(a, '-', LABEL)", {}, "reads `label`"),
         ("a, rating", {"label": "rating >= 4"}, "reads `rating`"),
-        ("a, rating", {"rows": f"SELECT *, rating >= 4 AS label FROM {TABLE}"}, "of which the SELECT makes"),
+        (
+            "a, rating",
+            {"rows": f"SELECT *, rating >= 4 AS label FROM {TABLE}"},
+            "from which the SELECT derives",
+        ),
         (
             "row(*COLUMNS(* EXCLUDE (label)))",
             {"rows": f"SELECT *, rating >= 4 AS label FROM {TABLE}"},
-            "reads `rating`, of which the SELECT makes",
+            "reads `rating`, from which the SELECT derives",
         ),
         ("random()", {}, "calls `random()`"),
         ("concat(a, uuid())", {}, "calls `uuid()`"),
         ("r", {"rows": f"SELECT *, random() AS r FROM {TABLE}"}, "calls `random()`"),
         ("concat(a, current_date)", {}, "depends on when it runs"),
         ("now()", {}, "depends on when it runs"),
-        ("row_number() OVER ()", {}, "looks at other rows"),
-        ("lag(a) OVER (ORDER BY a)", {}, "looks at other rows"),
+        ("row_number() OVER ()", {}, "reads other rows"),
+        ("lag(a) OVER (ORDER BY a)", {}, "reads other rows"),
     ],
 )
 def test_a_key_that_tells_the_label_or_changes_is_refused(

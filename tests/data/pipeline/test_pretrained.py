@@ -57,7 +57,7 @@ def test_every_format_gives_the_same_rows(name: str, tmp_path: Path) -> None:
     a, s = prepared.features
     assert (a.vectors, a.vector_dim, a.rows) == (s.vectors, s.vector_dim, s.rows) == ("vectors/a.npy", 3, 7)
     assert prepared.schema().vector_dims == (3,)
-    assert problems(prepared) == ("`vectors/a.npy`: 1 values of train have no vector, theirs is zero",)
+    assert problems(prepared) == ("`vectors/a.npy`: values of train without a vector, which is zero: 1",)
 
 
 def test_vectors_are_part_of_the_fingerprint(tmp_path: Path) -> None:
@@ -87,16 +87,16 @@ def test_keys_become_the_text_of_the_column(key: np.ndarray, text: list[str], tm
     ("file", "changes", "kind", "message"),
     [
         ("v.h5", {"dim": 4}, UsageError, "the vectors of `v.h5` have dimension 3, the recipe says 4"),
-        ("v.h5", {"key": "keys"}, UsageError, "`v.h5` holds no `keys`"),
-        ("v.npz", {"value": "x"}, UsageError, "`v.npz` holds no `x`"),
-        ("v.parquet", {"key": "k"}, UsageError, "`v.parquet` holds no `k`"),
-        ("v.txt", {}, UsageError, "`v.txt` is no file of vectors"),
+        ("v.h5", {"key": "keys"}, UsageError, "`v.h5` has no `keys`"),
+        ("v.npz", {"value": "x"}, UsageError, "`v.npz` has no `x`"),
+        ("v.parquet", {"key": "k"}, UsageError, "`v.parquet` has no `k`"),
+        ("v.txt", {}, UsageError, "`v.txt` is not a supported vector file"),
         ("broken.h5", {}, RunFailed, "cannot read"),
         ("broken.npz", {}, RunFailed, "cannot read"),
         ("broken.parquet", {}, RunFailed, "cannot read"),
         ("twice.h5", {}, RunFailed, "`twice.h5` has two vectors for `5`"),
         ("short.h5", {}, RunFailed, "the arrays of `short.h5` differ in length: 4 and 3"),
-        ("nan.h5", {}, RunFailed, "`nan.h5` holds a vector that is not finite"),
+        ("nan.h5", {}, RunFailed, "`nan.h5` contains a non-finite vector"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(

@@ -1,4 +1,4 @@
-"""Numbers beyond train's range, and those that are so for a good reason."""
+"""Numbers outside the range of train, with and without a good reason."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,17 +11,17 @@ import pytest
 from tests.data.test_prepare import own, run
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.data import manifest as manifests
-from wukongctl.data.pipeline.ranges import Ranges
+from wukongctl.data.pipeline.ranges import RangeDrift
 
 ROWS = 1200
-Check = Callable[..., Ranges]
+Check = Callable[..., RangeDrift]
 
 
 @pytest.fixture
 def check(tmp_path: Path) -> Check:
-    """Prepare a table whose `x` are these numbers; then what is said of others."""
+    """Prepare a table whose `x` are the known numbers, then count new ones."""
 
-    def ranges(known: np.ndarray, new: np.ndarray, **numeric: Any) -> Ranges:
+    def ranges(known: np.ndarray, new: np.ndarray, **numeric: Any) -> RangeDrift:
         lines = [f"{i % 2},{value!r}" for i, value in enumerate(known.tolist())]
         (tmp_path / "clicks.csv").write_text("\n".join(["label,x", *lines]) + "\n")
         group = {"type": "numeric", "columns": ["x"], **numeric}
@@ -31,7 +31,7 @@ def check(tmp_path: Path) -> Check:
         (feature,) = (feature for feature in manifest.features if feature.of is None)
         spec = DatasetSpec.from_dict(manifest.recipe)
         scale = (feature.mean, feature.std)
-        found = Ranges.of(spec, [scale], manifest.statistics, tmp_path / "clicks")
+        found = RangeDrift.of(spec, [scale], manifest.statistics, tmp_path / "clicks")
         values = np.log1p(np.maximum(new, 0)) if numeric.get("transform") == "log1p" else new
         if feature.mean is not None and feature.std is not None:
             values = (values - feature.mean) / feature.std
@@ -63,9 +63,9 @@ def test_another_unit_is_an_alarm(
 ) -> None:
     assert check(prices, prices[-200:], **numeric).alarms() == []
     found = check(prices, prices[-200:] * factor, **numeric)
-    (said,) = found.alarms()
-    assert f"{prices[:800].max():.6g}"[:5] in said
-    assert found.surprises() == [said]
+    (message,) = found.alarms()
+    assert f"{prices[:800].max():.6g}"[:5] in message
+    assert found.notes() == [message]
 
 
 def test_a_tenth_outside_is_a_note_and_the_largest_values_alone_are_none(
@@ -73,22 +73,22 @@ def test_a_tenth_outside_is_a_note_and_the_largest_values_alone_are_none(
 ) -> None:
     some = np.concatenate([prices[:80], np.full(20, 1e7)])
     found = check(prices, some)
-    assert len(found.surprises()) == 1
+    assert len(found.notes()) == 1
     assert found.alarms() == []
     largest = check(prices, np.sort(prices[:800])[-30:])  # unusual, and yet within the range
-    assert largest.alarms() == largest.surprises() == []
+    assert largest.alarms() == largest.notes() == []
 
 
 @pytest.mark.parametrize(
     ("known", "new"),
     [
-        (np.full(ROWS, 5.0), np.full(50, 7.0)),  # constant: the model never learnt from it
+        (np.full(ROWS, 5.0), np.full(50, 7.0)),  # constant: the model never learned from it
         (np.arange(ROWS) % 6 + 1.0, np.full(50, 7.0)),  # a seventh month
         (np.arange(ROWS) * 1.0, np.arange(50) + 1e4),  # grows with the order of the split
-        (np.arange(ROWS) % 100 * 1.0, np.full(19, 1e6)),  # of so few nothing is claimed
+        (np.arange(ROWS) % 100 * 1.0, np.full(19, 1e6)),  # too few to judge
     ],
     ids=["constant", "whole", "time", "few"],
 )
-def test_what_has_a_good_reason_is_not_said(check: Check, known: np.ndarray, new: np.ndarray) -> None:
+def test_expected_changes_are_not_reported(check: Check, known: np.ndarray, new: np.ndarray) -> None:
     found = check(known, new)
-    assert found.alarms() == found.surprises() == []
+    assert found.alarms() == found.notes() == []

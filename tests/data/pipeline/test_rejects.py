@@ -32,7 +32,7 @@ BAD = {
     9: ("0,1,2,3", "Expected Number of Columns: 3 Found: 4"),
     15: ("1,3,\xff", "unicode"),
     21: ("2,4,4", "the label must be 0 or 1, found `2`"),
-    22: (",4,4", "the label must be 0 or 1, found nothing"),
+    22: (",4,4", "the label must be 0 or 1, found a missing value"),
     23: ("yes,4,4", "the label must be 0 or 1, found `yes`"),
     30: ("0,4,lots", "`n` is `lots`, which is not a number"),
     31: ("0,4,-inf", "`n` is infinite"),
@@ -171,7 +171,9 @@ def test_a_quote_that_never_ends_is_an_error_though_bad_rows_are_skipped(
     lines = [f"{i % 2},{i % 7},{i}" for i in range(rows)]
     lines[100] = '1,4,"5'
     (tmp_path / "clicks.csv").write_text("\n".join(["label,a,n", *lines]) + "\n")
-    with pytest.raises(RunFailed, match=r"^`clicks\.csv:102`: a quoted value that begins here never ends"):
+    with pytest.raises(
+        RunFailed, match=r"^`clicks\.csv:102`: the quoted value that starts here is not closed"
+    ):
         run(skipping(max_rejected=10**9), tmp_path, tmp_path / "out", threads=threads)
     assert not (tmp_path / "out/own").exists()
 
@@ -183,14 +185,14 @@ def test_lines_between_two_stray_quotes_all_count(tmp_path: Path) -> None:
     prepared = run(skipping(max_rejected=5), tmp_path, tmp_path / "out")
     assert prepared.rejected == 5
     assert sum(split.rows for split in prepared.splits.values()) + 5 == len(GOOD)
-    assert "it takes 5 lines along" in (tmp_path / "out/own/rejected.csv").read_text()
+    assert "5 lines are lost with it" in (tmp_path / "out/own/rejected.csv").read_text()
     with pytest.raises(RunFailed, match="more than 4 rows"):
         run(skipping(max_rejected=4), tmp_path, tmp_path / "other")
 
 
 def test_a_file_whose_pattern_cannot_be_guessed_names_the_odd_line(tmp_path: Path) -> None:
     spec = own(rows="FROM read_csv('{clicks.csv}', header=true, all_varchar=true, delim=',', quote='\"')")
-    for text, what in (("1", "expected 2 columns, found 1"), ('1,"x', "a quoted value never ends")):
+    for text, what in (("1", "expected 2 columns, found 1"), ('1,"x', "unterminated quoted value")):
         rows = [f"{i % 2},{i}" for i in range(30)]
         rows[10] = text
         (tmp_path / "clicks.csv").write_text("\n".join(["label,a", *rows]) + "\n")
@@ -222,7 +224,7 @@ def test_an_uneven_file_is_told_from_one_of_a_single_column(
 @pytest.mark.parametrize("split", [HASH, {"by": "order", "ratio": {"train": 1, "test": 1}}])
 def test_a_file_without_rows_says_so(tmp_path: Path, split: dict[str, Any]) -> None:
     (tmp_path / "clicks.csv").write_text("label,a\n")
-    with pytest.raises(RunFailed, match=r"of dataset `own` gives no rows"):
+    with pytest.raises(RunFailed, match=r"of dataset `own` returns no rows"):
         run(own(split=split), tmp_path, tmp_path / "out")
 
 

@@ -119,7 +119,7 @@ def test_a_column_that_is_used_as_a_number_too_is_looked_through(
     with pytest.raises(RunFailed) as caught:
         run(recipe(rows, **changes), tmp_path, tmp_path / "out")
     assert str(caught.value) == (
-        "`clicks.csv:3003`: `code` is `00123`, and DuckDB takes the column for BIGINT, which makes it `123` "
+        "`clicks.csv:3003`: `code` is `00123`, which DuckDB reads as BIGINT and turns into `123` "
         "(dataset `own`)"
     )
     assert caught.value.hint is not None

@@ -108,7 +108,7 @@ def test_other_encodings_name_the_command_that_converts(
     tmp_path: Path, kind: str, content: bytes, said: str
 ) -> None:
     (tmp_path / "c.csv").write_bytes(content)
-    with pytest.raises(RunFailed, match="which DuckDB does not read") as caught:
+    with pytest.raises(RunFailed, match="which DuckDB cannot read") as caught:
         describe(tmp_path / "c.csv")
     assert str(caught.value).startswith(said)
     command = (caught.value.hint or "").partition("`")[2].rstrip("`")
@@ -123,7 +123,7 @@ def test_one_bad_byte_leaves_the_file_utf_8(tmp_path: Path) -> None:
     path.write_bytes(table().encode() + b"u1,M\xfcnchen,0\n")
     with pytest.raises(RunFailed) as caught:
         describe(path)
-    assert str(caught.value) == f"`c.csv:{ROWS + 2}`: 1 line is not UTF-8, {ROWS:,} others are"
+    assert str(caught.value) == f"`c.csv:{ROWS + 2}`: 1 line is not UTF-8, but {ROWS:,} others are"
     assert caught.value.hint is not None
     assert "`iconv -c -f UTF-8 -t UTF-8 c.csv > c.utf8.csv`" in caught.value.hint
 
@@ -131,7 +131,7 @@ def test_one_bad_byte_leaves_the_file_utf_8(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "advice"),
     [
-        (table().encode() + b"u1,M\xfcnchen,0\n", "drop the bytes: `iconv -c -f UTF-8"),
+        (table().encode() + b"u1,M\xfcnchen,0\n", "drop the invalid bytes: `iconv -c -f UTF-8"),
         (table(("Köln", "5 €")).encode("cp1252"), "`iconv -f WINDOWS-1252 -t UTF-8 clicks.csv"),
         (table(("Köln", "x")).encode("latin-1"), "read it with `encoding='latin-1'`"),
         (LE + table().encode("utf-16-le"), "read it with `encoding='utf-16'`"),

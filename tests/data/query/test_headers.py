@@ -47,16 +47,16 @@ def test_names_of_the_recipe_over_other_names_of_a_file_are_an_error(
     tables(tmp_path, header)
     with pytest.raises(UsageError, match=r"^`o2.csv:1`: the columns are ") as caught:
         run(pattern(arguments), tmp_path, tmp_path / "out")
-    assert "those of `o1.csv` `label`, `a`, `c`" in str(caught.value)
+    assert "but `label`, `a`, `c` in `o1.csv`" in str(caught.value)
     assert not (tmp_path / "out/own").exists()
 
 
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        ("label,c,a", "column 2 is `c`, and `columns` in the recipe calls it `a`"),
+        ("label,c,a", "column 2 is `c`, but `a` in the `columns` of the recipe"),
         ("label,b,c", None),
-        ("label,a,a", "column 3 is `a`, and `columns` in the recipe calls it `c`"),
+        ("label,a,a", "column 3 is `a`, but `c` in the `columns` of the recipe"),
         ("click,x,y", None),
         ("Label,A ,c", None),
     ],
@@ -180,7 +180,7 @@ def test_of_many_columns_the_first_that_differs_is_named(tmp_path: Path) -> None
     for file, header in (("o1.csv", ["label", "a", *names]), ("o2.csv", ["label", "a", *names[:15], "z"])):
         (tmp_path / file).write_text(f"{','.join(header)}\n")
     columns = ", ".join(f"'{name}': 'VARCHAR'" for name in ("label", "a", *names))
-    with pytest.raises(UsageError, match=r"^`o2.csv:1`: column 18 is `z`, that of `o1.csv` `c15`$"):
+    with pytest.raises(UsageError, match=r"^`o2.csv:1`: column 18 is `z`, but `c15` in `o1.csv`$"):
         run(pattern(f"header=true, auto_detect=false, columns={{{columns}}}"), tmp_path, tmp_path / "out")
 
 
@@ -214,6 +214,6 @@ def test_a_name_that_two_columns_have_is_an_error_where_the_recipe_means_one(
     if allowed:
         assert run(spec, tmp_path, tmp_path / "out").splits["train"].rows == 20
         return
-    with pytest.raises(UsageError, match=rf"^`clicks.csv:{line}`: 2 columns are called `a`$") as caught:
+    with pytest.raises(UsageError, match=rf"^`clicks.csv:{line}`: 2 columns are named `a`$") as caught:
         run(spec, tmp_path, tmp_path / "out")
     assert "`a` is the first, `a_1` the second" in str(caught.value.hint)

@@ -67,7 +67,7 @@ def test_values_that_stand_in_apostrophes(rows: list[str], values: set[str], tmp
     assert len(found) == 60
     assert {row[1] for row in found} == values
     assert {row[2] for row in found} == {"red"}
-    assert said == ("`t.csv`: values stand in `'`, as in `'a, b'`, which is no part of them",)
+    assert said == ("`t.csv`: values are quoted with `'`, as in `'a, b'`",)
 
 
 def test_both_quotes_in_one_file(tmp_path: Path) -> None:
@@ -99,11 +99,11 @@ def test_rows_between_two_lone_quotes_are_said_to_be_one(tmp_path: Path) -> None
 def test_a_recipe_that_leaves_the_quote_to_duckdb_loses_no_row(source: str, tmp_path: Path) -> None:
     path = written([*PLAIN, "1,',red", "0,',red"], tmp_path)
     engine = Engine("t", {path.name: path}, spill=tmp_path, search=tmp_path)
-    with pytest.raises(UsageError, match=r"`t.csv:62`: DuckDB takes `'` .* lines 62 to 63") as caught:
-        quotes.require_meant(engine, f"SELECT * FROM {source}")
+    with pytest.raises(UsageError, match=r"`t.csv:62`: DuckDB detects `'` .* lines 62 to 63") as caught:
+        quotes.require_plausible(engine, f"SELECT * FROM {source}")
     assert "`quote='\"'`" in str(caught.value.hint)
     path.write_text(path.read_text().replace("1,',red", "1,'tis,red").replace("0,',red", "0,'twas,red"))
-    quotes.require_meant(engine, f"SELECT * FROM {source}")
+    quotes.require_plausible(engine, f"SELECT * FROM {source}")
     engine.close()
 
 
@@ -111,7 +111,7 @@ def test_preparation_asks_which_quote_is_meant(tmp_path: Path) -> None:
     written([*PLAIN, "1,',red", "0,',red"], tmp_path)
     select = "SELECT * FROM read_csv('{t.csv}', all_varchar=true%s)"
     recipe: dict[str, Any] = {"files": {"t.csv": {}}, "label": "click"}
-    with pytest.raises(UsageError, match="DuckDB takes `'`"):
+    with pytest.raises(UsageError, match="DuckDB detects `'`"):
         run(own(**recipe, rows=select % ""), tmp_path, tmp_path / "out")
     manifest = run(own(**recipe, rows=select % ", quote='\"'"), tmp_path, tmp_path / "out")
     assert sum(split.rows for split in manifest.splits.values()) == 62

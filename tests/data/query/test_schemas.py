@@ -91,12 +91,12 @@ def test_what_no_type_holds_is_an_error_with_sql_that_works(
     labels = [{"label": [i % 2 for i in range(len(part))]} for part in (first, second)]
     write(tmp_path, {"a": first} | labels[0], {"a": second} | labels[1])
     spec = recipe(split={"by": "hash", "key": "a", "ratio": {"train": 1}})
-    with pytest.raises(UsageError, match="no type holds all its values as they are") as caught:
+    with pytest.raises(UsageError, match="no type holds all its values exactly") as caught:
         run(spec, tmp_path, tmp_path / "out")
     assert kinds in str(caught.value)
     said = "\n".join(filter(None, [caught.value.hint, *(p.hint for p in caught.value.problems)]))
     statement = said.partition("in the SQL: `")[2].rstrip("`")
-    files = yaml.safe_load(said.partition("choose one: `files: ")[2].partition("`, and")[0])
+    files = yaml.safe_load(said.partition("read it as text: `files: ")[2].partition("`, and")[0])
     assert "'{part-0.parquet}'" in statement
     chosen = recipe(files=files, rows=statement, split=spec.split.to_dict())
     prepared = run(chosen, tmp_path, tmp_path / "out")
@@ -148,7 +148,7 @@ def test_a_column_of_later_files_is_read_and_said_to_be_missing(tmp_path: Path) 
     spec = recipe(split={"by": "hash", "key": "a", "ratio": {"train": 1}})
     prepared = run(spec, tmp_path, tmp_path / "out")
     assert columns(tmp_path / "out", prepared)["train"]["a"] == [0, 0, 2, 3, 2, 4]
-    assert prepared.problems[0] == "`a` is not in `part-0.parquet` (1 of 3 files): missing there"
+    assert prepared.problems[0] == "`a` is not in `part-0.parquet` (1 of 3 files) and missing in those rows"
 
 
 @pytest.mark.parametrize(

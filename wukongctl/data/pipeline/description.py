@@ -163,7 +163,7 @@ def _notes(spec: DatasetSpec, outcome: EncodedData) -> list[str]:
     notes = [f"{rows} left out: see `{rejects.FILE}`"] if outcome.rejected else []
     notes += _one_class(outcome.splits)
     if not spec.files and spec.generator is None:
-        notes.append("the recipe lists no `files`: a change of what its SQL reads will go unnoticed")
+        notes.append("the recipe lists no `files`: changes to what its SQL reads will go unnoticed")
     notes += _constant(spec, outcome)
     notes += [
         f"`{name}` alone gives AUC {auc:.4f}: leave it out if it is known only after the label"
@@ -171,7 +171,7 @@ def _notes(spec: DatasetSpec, outcome: EncodedData) -> list[str]:
         if auc >= statistics.LEAK_AUC
     ]
     notes += [
-        f"`{file.path}`: {file.without:,} values of train have no vector, theirs is zero"
+        f"`{file.path}`: values of train without a vector, which is zero: {file.without:,}"
         for file in outcome.vectors.values()
         if file.without
     ]
@@ -189,7 +189,7 @@ def _one_class(splits: Mapping[SplitName, Split]) -> Iterator[str]:
     for name, split in splits.items():
         if not split.has_both_classes:
             said = f"every label in `{name}` is {int(split.positives > 0)} ({split.rows:,} rows)"
-            yield f"{said}: it has no AUC; give `split` another ratio, key or rule"
+            yield f"{said}: AUC is undefined; change the ratio, key or rule of `split`"
 
 
 def _few_of_a_class(splits: Mapping[SplitName, Split]) -> Iterator[str]:
@@ -202,8 +202,8 @@ def _few_of_a_class(splits: Mapping[SplitName, Split]) -> Iterator[str]:
             few.append(f"{count} {'positives' if positive else 'negatives'} in `{name}`")
     if few:
         yield (
-            f"only {', '.join(few)}: models are hardly told apart with fewer than {LEAST_TO_LEARN} to train "
-            f"on and {LEAST_TO_JUDGE} to judge by"
+            f"only {', '.join(few)}: too few to compare models; have at least {LEAST_TO_LEARN} in train and "
+            f"{LEAST_TO_JUDGE} in each held-out split"
         )
 
 
@@ -218,5 +218,7 @@ def _constant(spec: DatasetSpec, outcome: EncodedData) -> list[str]:
         elif isinstance(group, Sequence) or tally.missing:
             continue
         elif tally.minimum == tally.maximum and (vocabulary is None or vocabulary.statistics.seen == 1):
-            notes.append(f"`{name}` has one value in every row of `train`: nothing can be learned from it")
+            notes.append(
+                f"`{name}` has the same value in every row of `train`: nothing can be learned from it"
+            )
     return notes

@@ -10,7 +10,8 @@ from wukongctl.config.dataset import ByColumn, DatasetSpec, SplitName
 from wukongctl.data.manifest import Split
 from wukongctl.data.pipeline import splits
 from wukongctl.data.query import lines, sql
-from wukongctl.data.query.engine import ConversionFailed, Engine
+from wukongctl.data.query.engine import Engine
+from wukongctl.data.query.failures import ConversionFailed
 from wukongctl.data.query.lines import paths_of
 from wukongctl.errors import Problem, RunFailed
 
@@ -31,7 +32,7 @@ def require_values(
         return
     row = first_row + batch.column(column).is_null().index(True).as_py()
     ((value,),) = engine.cursor_rows(f"SELECT CAST({bad} AS VARCHAR) FROM (\n{query}\n) LIMIT 1 OFFSET {row}")
-    found = "nothing" if value is None else f"`{value}`"
+    found = "a missing value" if value is None else f"`{value}`"
     raise lines.bad_row(engine, query, row + 1, f"{allowed}, found {found}")
 
 
@@ -42,7 +43,7 @@ def earliest(
 
     `split` is that of `sql.select`. What is wrong with no row in particular stays as it is.
     """
-    placed = lines.PLACED.match(failure.message)
+    placed = lines.LOCATED.match(failure.message)
     if spec.on_error == "skip" or not (placed or isinstance(failure, ConversionFailed)):
         return failure
     noting = sql.storing_rejects(query, NOTED)
@@ -50,7 +51,7 @@ def earliest(
     types = {name.lower(): kind for name, kind, *_ in described[0]} if described is not None else {}
     if not types.keys() >= {name.lower() for name, _ in spec.columns}:
         return failure
-    found = engine.try_rows(sql.unfit(spec, noting, types, split))
+    found = engine.try_rows(sql.first_bad_row(spec, noting, types, split))
     if found is None:
         return failure
     others = [lines.bad_row(engine, noting, row, why) for row, why, _ in found[0]]
@@ -65,14 +66,14 @@ def earliest(
 
 def unfit(engine: Engine, spec: DatasetSpec, query: str, types: Mapping[str, str]) -> RunFailed | None:
     """The first row of `query` with a value that is not as its feature or the label must be."""
-    for row, why, _ in engine.cursor_rows(sql.unfit(spec, query, types, None)):
+    for row, why, _ in engine.cursor_rows(sql.first_bad_row(spec, query, types, None)):
         return lines.bad_row(engine, query, row, why)
     return None
 
 
 def _position(failure: RunFailed, files: list[str]) -> tuple[float, int]:
     """Where among `files` a bad row stands; after all others if that is not known."""
-    placed = lines.PLACED.match(failure.message)
+    placed = lines.LOCATED.match(failure.message)
     if placed is None or placed[1] not in files:
         return math.inf, 0
     return files.index(placed[1]), int(placed[2])

@@ -111,7 +111,7 @@ def _sampled(job: PrepareJob, raw: RawRows, vocabularies: dict[int, Vocabulary],
     try:
         return sample.take(job, raw, vocabularies, encoders, job.work)
     except WukongError as error:
-        log.info("no rows are kept for `predict` to check itself with: %s", error.message)
+        log.info("no sample rows for the self-check of `predict`: %s", error.message)
         return 0
 
 
@@ -153,7 +153,7 @@ def _generated(spec: DatasetSpec, options: Options, work: Path) -> dict[str, Pat
 def _planned(job: PrepareJob, options: Options) -> PrepareJob:
     saved = load(job.work / "parts.json", PartPlan)
     if saved is None:
-        options.report(Progress("looking at the raw files"))
+        options.report(Progress("inspecting raw files"))
         with job.engine("plan") as engine:
             saved = parts.plan(engine, job.spec, options.limit_rows)
         save(job.work / "parts.json", saved)
@@ -200,7 +200,7 @@ def _checked(
     if problems and options.verify:
         raise CheckFailed(
             f"dataset `{job.spec.name}` does not have the published counts",
-            hint="add `--no-verify` to go on and record it in the manifest",
+            hint="add `--no-verify` to continue and record the mismatch in the manifest",
             problems=tuple(problems),
         )
     return written, [str(problem) for problem in problems]
@@ -210,9 +210,9 @@ def _empty(spec: DatasetSpec, name: SplitName, limit_rows: int | None) -> Wukong
     """What to change where a split has no rows: the rule that leaves it none, or the file that holds none."""
     what = f"split `{name}` of dataset `{spec.name}` is empty"
     if limit_rows is not None:
-        return UsageError(f"{what} under `--limit-rows {limit_rows}`", hint="raise it, or leave it out")
+        return UsageError(f"{what} under `--limit-rows {limit_rows}`", hint="raise it, or omit it")
     if spec.split is None or name not in getattr(spec.split, "ratio", SPLITS):
-        return RunFailed(what, hint=f"look at what `splits.{name}` reads, and at what it leaves out")
+        return RunFailed(what, hint=f"check the file and the filters of `splits.{name}`")
     if spec.generator is not None:
         hint = f"generate more than {spec.generator.rows:,} rows, or change `split`"
         return Mismatch([Mistake(what, ("generator", "rows"), hint)])
@@ -252,7 +252,7 @@ def _vectors(job: PrepareJob, vocabularies: dict[int, Vocabulary], report: Repor
     for index, (name, group) in enumerate(job.spec.columns):
         if isinstance(group, Numeric) or group.pretrained is None:
             continue
-        report(Progress(f"writing vectors of {name}"))
+        report(Progress(f"writing pretrained vectors of {name}"))
         entry = vocabularies[index]
         values = vocabulary.read(folder / vocabulary.file_name(name))
         path, file = job.path(group.pretrained.file), vocabulary.file_name(name, pretrained.FOLDER, "npy")

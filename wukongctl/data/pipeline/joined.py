@@ -47,8 +47,8 @@ def _doubled(engine: Engine, join: _Join) -> Iterator[str]:
     if keys_twice:
         named = ", ".join(f"`{there}`" for _, there in join.pairs)
         yield (
-            f"{_named(join.side)} has {keys_twice:,} keys {named} more than once, up to {most:,} times: its "
-            "join repeats rows; join `(SELECT DISTINCT …)`, or one row of each key, where that is not meant"
+            f"{keys_twice:,} keys {named} occur more than once in {_named(join.side)}, up to {most:,} times, "
+            "so the join repeats rows; if that is not intended, join `(SELECT DISTINCT …)` or one row per key"
         )
 
 
@@ -64,7 +64,7 @@ def _dropped(engine: Engine, join: _Join) -> Iterator[str]:
     ((missing,),) = engine.rows(alone)
     if total and missing >= MOST_DROPPED * total:
         yield (
-            f"{missing:,} of the first {total:,} rows of {_named(join.rows)} have no partner in "
+            f"{missing:,} of the first {total:,} rows of {_named(join.rows)} have no match in "
             f"{_named(join.side)}: the inner join drops them; `LEFT JOIN` keeps them"
         )
 

@@ -41,8 +41,8 @@ def notes(spec: DatasetSpec) -> Iterator[str]:
         shared = sorted((sides.key_origins.columns & sides.label_origins.columns) - {ALL})
         if shared:
             yield (
-                f"the SELECT makes `split.key` and the label of the same column, `{shared[0]}`: a key that "
-                "tells anything of the label turns comparisons upside down"
+                f"the SELECT derives both `split.key` and the label from `{shared[0]}`: a key that depends "
+                "on the label makes comparisons meaningless"
             )
 
 
@@ -69,17 +69,17 @@ def _mistakes(spec: DatasetSpec, sides: _Sides) -> Iterator[Mistake]:
     sources = sides.label_origins.columns & (sides.label_origins if whole else sides.key_origins).columns
     made = [column for column in sorted(sources - {ALL}) if sides.key.reads(column)]
     for column in (shared or made)[:1]:
-        what = "which the label reads too" if shared else "of which the SELECT makes the label"
-        said = f"the key reads `{column}`, {what}: rows would be divided by their label"
+        what = "which the label reads too" if shared else "from which the SELECT derives the label"
+        said = f"the key reads `{column}`, {what}: rows would be split by their label"
         yield Mistake(said, PLACE, _hint(spec, sorted({*sides.label.columns, *made} - {ALL})))
     functions = sides.key.functions | sides.key_origins.functions
     for name in sorted(functions & VOLATILE):
-        said = f"the key calls `{name}()`, which gives a row another value every time"
+        said = f"the key calls `{name}()`, which returns a different value every time"
         yield Mistake(said, PLACE, _hint(spec))
     for name in sorted((functions | sides.key.columns) & CLOCK):
         yield Mistake(f"the key calls `{name}`, which depends on when it runs", PLACE, _hint(spec))
     if sides.key.windows:
-        said = "the key looks at other rows, and must be a function of its own"
+        said = "the key reads other rows; it must be a function of one row"
         yield Mistake(said, PLACE, "make it a column of the SELECT")
 
 

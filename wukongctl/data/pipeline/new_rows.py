@@ -57,7 +57,7 @@ def transformed(
     if operators <= ROW_BY_ROW - {"FILTER"}:
         return NewRows(query)
     if operators & WINDOWS:
-        raise rewriting.Unwritable("a window function looks at other rows")
+        raise rewriting.Unwritable("a window function reads other rows")
     numbered = select.over(rewriting.numbered(rows), text=select.numbered)
     number = f"{select.number} AS {NUMBER}"
     return NewRows(f"SELECT {names}, {number} FROM (\n{numbered}\n) ORDER BY {NUMBER}", numbered=True)

@@ -114,7 +114,7 @@ def _edges(job: PrepareJob, report: Report) -> dict[int, tuple[float, ...]]:
     found = {}
     with job.engine("edges") as engine:
         for step, (index, _, group) in enumerate(job.spec.encoded):
-            report(Progress("cutting numbers", step, len(job.spec.encoded)))
+            report(Progress("computing bin edges", step, len(job.spec.encoded)))
             low, high, counts = _distinct(
                 engine, [job.counts(part) / count.file_name(index) for part in job.parts if part.trains]
             )

@@ -85,7 +85,7 @@ def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> PartPlan:
     for written, rule in _streams(spec):
         headers.require_same(engine, written)
         headers.require_unique(engine, written, _mentioned(spec, written))
-        quotes.require_meant(engine, written)
+        quotes.require_plausible(engine, written)
         text = spelling.kept(engine, spec, written)
         whole = sql.source(text, limit)
         try:
@@ -112,7 +112,7 @@ def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> PartPlan:
 def _lacking(engine: Engine, spec: DatasetSpec) -> Iterator[str]:
     """Of each column that the recipe mentions and only some Parquet files have: where it is missing."""
     mentioned = " ".join(_mentioned(spec, query) for query in spec.queries)
-    return (note for name, note in engine.schemas.notes.items() if headers.says(mentioned, name))
+    return (note for name, note in engine.schemas.notes.items() if headers.mentions(mentioned, name))
 
 
 def _mentioned(spec: DatasetSpec, query: str) -> str:
@@ -129,8 +129,8 @@ def bounded(spec: DatasetSpec, parts: Iterable[Part], rows: Iterable[int]) -> tu
     if divided and not sum(divided.values()):
         names = ", ".join(f"`{name}`" for part, _ in known for name in sql.PLACEHOLDER.findall(part.query))
         raise RunFailed(
-            f"{names or 'the SELECT'} of dataset `{spec.name}` gives no rows",
-            hint="look at the file, and at what the SELECT leaves out",
+            f"{names or 'the SELECT'} of dataset `{spec.name}` returns no rows",
+            hint="check the file and the filters of the SELECT",
         )
     if not isinstance(rule, ByOrder):
         return tuple(part for part, _ in known)

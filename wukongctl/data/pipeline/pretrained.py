@@ -80,7 +80,7 @@ def _checked(vectors: np.ndarray, pretrained: Pretrained, path: Path) -> np.ndar
             hint="fix `pretrained.dim`",
         )
     if not np.isfinite(vectors).all():
-        raise RunFailed(f"`{path.name}` holds a vector that is not finite")
+        raise RunFailed(f"`{path.name}` contains a non-finite vector")
     return vectors
 
 
@@ -98,7 +98,7 @@ def _chunks(path: Path, names: Sequence[str]) -> Iterator[list[np.ndarray]]:
     readers = {".h5": _hdf5, ".hdf5": _hdf5, ".npz": _numpy, ".parquet": _parquet}
     if path.suffix not in readers:
         raise UsageError(
-            f"`{path.name}` is no file of vectors", hint=f"give one that ends in {', '.join(readers)}"
+            f"`{path.name}` is not a supported vector file", hint=f"use one of {', '.join(readers)}"
         )
     try:
         yield from readers[path.suffix](path, names)
@@ -146,6 +146,6 @@ def _require(path: Path, names: Sequence[str], there: Sequence[str]) -> None:
     for name in names:
         if name not in there:
             raise UsageError(
-                f"`{path.name}` holds no `{name}`",
-                hint=f"it holds {', '.join(f'`{one}`' for one in there)}: name them in `pretrained`",
+                f"`{path.name}` has no `{name}`",
+                hint=f"it has {', '.join(f'`{one}`' for one in there)}: use these names in `pretrained`",
             )

@@ -35,7 +35,7 @@ class Noted(Spec):
 def note(job: PrepareJob) -> Noted:
     """How the SELECT of the train rows reads its raw file, or why it is more than a transformation."""
     if GENERATED in job.paths:
-        return Noted(obstacle="its rows are generated, there is no raw file")
+        return Noted(obstacle="its rows are generated, so there is no raw file")
     part, obstacle = job.parts[0], ""
     for source in range(len(job.spec.files) + 1):
         try:
@@ -90,7 +90,7 @@ def _require_one_for_one(engine: Engine, select: Rewritten) -> None:
     query = f"SELECT {select.number} FROM (\n{select.over(rows, text=select.filtered)}\n) LIMIT {PROBED}"
     numbers = [number for (number,) in engine.rows(query)]
     if len(set(numbers)) < len(numbers) or None in numbers:
-        raise Unwritable("its join makes several rows of one")
+        raise Unwritable("its join repeats rows")
 
 
 def _needed(
@@ -105,7 +105,7 @@ def _needed(
     ((_, text),) = engine.rows(f"EXPLAIN (FORMAT json) {query}")
     nodes = list(_nodes(json.loads(text)))
     if WINDOWS & {node["name"].strip() for node in nodes}:
-        raise Unwritable("a window function looks at other rows")
+        raise Unwritable("a window function reads other rows")
     scans = [node["extra_info"] for node in nodes if table in str(node["extra_info"].get("Table", ""))]
     used = {column for scan in scans for column in _listed(scan.get("Projections", []))}
     filters = " ".join(str(scan.get("Filters", "")) for scan in scans)

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.data.query.engine import Engine
-from wukongctl.data.query.lines import places
+from wukongctl.data.query.lines import locations
 from wukongctl.errors import RunFailed
 
 FILE = "rejected.csv"
@@ -58,7 +58,7 @@ class Rejects:
             rejected = Rejected(Path(path).name, line, None, reason, text)
             lost = self._lines(rejected)
             if lost > 1:
-                rejected = rejected._replace(reason=f"{reason.rstrip('.')}; it takes {lost} lines along")
+                rejected = rejected._replace(reason=f"{reason.rstrip('.')}; {lost} lines are lost with it")
             self._add(rejected, lost)
 
     def write(self, path: Path) -> None:
@@ -74,9 +74,9 @@ class Rejects:
         lines = rejected.text.rstrip("\r\n").count("\n") + 1
         if lines > 1 and len(rejected.text.encode()) >= STORED_BYTES - 4:  # a last character may be cut off
             raise RunFailed(
-                f"`{rejected.file}:{rejected.line}`: a quoted value that begins here never ends, "
+                f"`{rejected.file}:{rejected.line}`: the quoted value that starts here is not closed, "
                 f"or only many lines later (dataset `{self.spec.name}`)",
-                hint="fix the line; if quotes mean nothing in this file, read it with `quote=''`",
+                hint="fix the line, or read the file with `quote=''` if its values are not quoted",
             )
         return lines
 
@@ -91,7 +91,7 @@ class Rejects:
     def _placed(self, sample: list[Rejected]) -> list[Rejected]:
         """`sample` with file, line and text of rows that have only a number."""
         rows = [rejected.row for rejected in sample if rejected.row is not None]
-        found = places(self.engine, self.query, rows) if rows else {}
+        found = locations(self.engine, self.query, rows) if rows else {}
         return [
             rejected._replace(**found[rejected.row]._asdict()) if rejected.row in found else rejected
             for rejected in sample

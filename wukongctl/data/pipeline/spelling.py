@@ -86,7 +86,7 @@ def _wanted(spec: DatasetSpec, tree: syntax.Node, guessed: Mapping[str, str]) ->
             continue
         plain |= made.plain
         if derived := made.columns - made.plain:
-            spelled = syntax.spelled(tree)
+            spelled = syntax.read_as_text(tree)
             checked |= {c for c in spelled | derived if {c, ALL} & spelled and {c, ALL} & derived}
     return _Wanted(frozenset(plain - elsewhere), frozenset(checked | (plain & elsewhere)))
 
@@ -99,7 +99,7 @@ def _outside(spec: DatasetSpec, tree: syntax.Node) -> set[str]:
             columns.add(spec.split.column.lower())
         case ByHash():
             key = syntax.expression(spec.split.key)
-            columns |= syntax.typed(key) if key is not None else set()
+            columns |= syntax.read_by_type(key) if key is not None else set()
     return {origin for column in columns for origin in syntax.origins(tree, column).columns}
 
 
@@ -124,10 +124,10 @@ def _require_kept(engine: Engine, arguments: str, column: str, kind: str) -> Non
         f"SELECT wukongctl_row, spelled, made FROM ({numbered}) WHERE spelled <> '' AND changed LIMIT 1"
     )
     for row, text, value in found:
-        place = lines.place(engine, texts, row) or f"row {row:,}"
-        becomes = f"`{value}`" if value is not None else "another text"
+        place = lines.location(engine, texts, row) or f"row {row:,}"
+        becomes = f"`{value}`" if value is not None else "a different text"
         raise RunFailed(
-            f"`{place}`: `{column}` is `{text}`, and DuckDB takes the column for {kind}, which makes it "
+            f"`{place}`: `{column}` is `{text}`, which DuckDB reads as {kind} and turns into "
             f"{becomes} (dataset `{engine.dataset}`)",
             hint=_hint(column, kind),
         )
@@ -138,6 +138,6 @@ def _hint(column: str, kind: str) -> str:
     typed = [f"types = {{{sql.literal(column)}: '{said}'}}" for said in ("VARCHAR", kind)]
     cast = f"CAST({sql.identifier(column)} AS {kind})"
     return (
-        f"to keep the text, add `{typed[0]}` to `read_csv`, and `{cast}` where the SELECT needs that; "
-        f"to have the values of {kind}, add `{typed[1]}`"
+        f"to keep the text, add `{typed[0]}` to `read_csv`, and `{cast}` where the SELECT needs the value; "
+        f"to keep the {kind}, add `{typed[1]}`"
     )

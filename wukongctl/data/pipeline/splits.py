@@ -107,7 +107,7 @@ def _by_time(rule: ByTime, engine: Engine, query: str, *, skip: bool) -> Route:
     if missing and not skip:
         numbered = f"SELECT row_number() OVER () AS row, {column} AS instant FROM (\n{query}\n)"
         ((row,),) = engine.rows(f"SELECT row FROM ({numbered}) WHERE instant IS NULL LIMIT 1")
-        raise lines.bad_row(engine, query, row, f"`{rule.column}` is missing, by which rows are split")
+        raise lines.bad_row(engine, query, row, f"`{rule.column}` is missing, the time to split by")
     engine.execute("DELETE FROM instants WHERE instant IS NULL")
     cuts = boundaries((rows or 0) - missing, rule.ratio)
     cases = [f"WHEN {column} IS NULL THEN NULL"] if missing else []
@@ -131,9 +131,9 @@ def _require_order(engine: Engine, column: str) -> None:
     if lengths > 1 or count > max(numbers, times):
         name = sql.identifier(column)
         raise UsageError(
-            f"split by time: `{column}` is text whose order is not that of time",
-            hint=f"in the SELECT, make it a number or a time: `CAST({name} AS TIMESTAMP) AS {name}`, "
-            f"or `strptime({name}, '%d/%m/%Y') AS {name}` as it is written",
+            f"split by time: `{column}` is text that does not sort by time",
+            hint=f"convert it in the SELECT: `CAST({name} AS TIMESTAMP) AS {name}`, or with its "
+            f"format, `strptime({name}, '%d/%m/%Y') AS {name}`",
         )
 
 
@@ -143,8 +143,8 @@ def _require_years(engine: Engine, column: str) -> None:
     if year is not None and year < sql.FIRST_YEAR:
         name = sql.identifier(column)
         raise UsageError(
-            f"split by time: `{column}` begins in the year {year}, which years of two digits look like",
-            hint=f"in the SELECT, say how it is written: `strptime({name}, '%d/%m/%y') AS {name}`",
+            f"split by time: `{column}` starts in the year {year}, probably from two-digit years",
+            hint=f"parse it in the SELECT with its format: `strptime({name}, '%d/%m/%y') AS {name}`",
         )
 
 

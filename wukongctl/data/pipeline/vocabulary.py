@@ -140,7 +140,7 @@ def _build(job: PrepareJob, engine: Engine, owner: int, features: list[int], fol
     path = folder / Path(file_name(name)).name
     engine.execute(sql.copy(sql.vocabulary(parts, 1 if bars else SPECIAL_IDS), path))
     if group.pretrained is not None:
-        _extend(path, pretrained.keys(engine.path(group.pretrained.file), group.pretrained))
+        _extend(path, pretrained.keys(job.path(group.pretrained.file), group.pretrained))
     return _described(path, seen, oov_last=bars)
 
 

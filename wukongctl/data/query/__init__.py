@@ -3,9 +3,9 @@
 From text to tables:
 
     sql          statements as text, every name quoted
-    engine       runs them in bounded memory; its failures in words a person can act on
+    engine       runs them in bounded memory
+    failures     what DuckDB reports → errors with file, line and remedy
     lines        from a row of a query back to the line of its file
-    conversions  from a text that was no number or time to that line
     encodings    how the bytes of a text file are to be taken
     schemas      Parquet files whose columns differ, read without loss; by types that are exact
     syntax       what expressions read, and where columns come from

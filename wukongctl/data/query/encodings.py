@@ -1,7 +1,7 @@
-"""How the bytes of a text file are to be taken: compressed or not, UTF-8 or something else, which line ends.
+"""Compression, encoding and line endings of a text file.
 
 DuckDB reads UTF-8, Latin-1 and little-endian UTF-16. For other encodings an error gives the command that
-converts the file: a guess among hundreds would be read wrongly without a word.
+converts the file: a wrong guess among hundreds would corrupt values silently.
 """
 
 import codecs
@@ -21,16 +21,16 @@ MARKS = (
 )
 LATIN, UTF_16 = "latin-1", "utf-16"
 CONTROLS = re.compile(rb"[\x80-\x9f]")
-"""Letters and signs in Windows-1252, nothing in Latin-1."""
+"""Printable in Windows-1252, undefined in Latin-1."""
 SAMPLE, CHECKED = 1 << 16, 1 << 26
-"""Bytes that tell the encoding, and that are looked through for others than UTF-8."""
+"""Bytes from which the encoding is detected, and that are searched for invalid UTF-8."""
 SHOWN = 60
 FEW = 1000
-"""Lines of another encoding that may be mistakes."""
+"""Up to so many lines of another encoding may be errors that can be skipped."""
 
 
 class Survey(NamedTuple):
-    """What the lines of a file are that are not plain ASCII: counts, and the first that is not UTF-8."""
+    """Lines of a file beyond ASCII: how many are UTF-8 and how many are not, and the first that is not."""
 
     utf8: int = 0
     other: int = 0
@@ -40,9 +40,9 @@ class Survey(NamedTuple):
 
 
 def options(path: Path) -> str:
-    """Arguments of `read_csv` that the first bytes of a file call for, each after a comma.
+    """Arguments of `read_csv` for the encoding and compression of a file, each after a comma.
 
-    Raises RunFailed for an encoding that DuckDB does not read.
+    Raises RunFailed for an encoding that DuckDB cannot read.
     """
     start = _start(path)
     kind = of_start(start)
@@ -74,7 +74,7 @@ def is_utf8(path: Path) -> bool:
 
 
 def of_start(start: bytes) -> str | None:
-    """The encoding that the first bytes of a file tell by a mark, or by every other one being zero."""
+    """The encoding of a byte-order mark, or of text with every other byte zero."""
     marked = next((name for mark, name in MARKS if start.startswith(mark)), None)
     if marked is not None:
         return marked
@@ -85,7 +85,7 @@ def of_start(start: bytes) -> str | None:
 
 
 def survey(path: Path) -> Survey:
-    """Look through a whole file that is not UTF-8."""
+    """Survey the lines of a whole file."""
     utf8 = other = first = 0
     text, controls = b"", False
     with lines.opened(path) as file:
@@ -104,18 +104,18 @@ def survey(path: Path) -> Survey:
 
 
 def fallback(path: Path) -> tuple[str, str]:
-    """For a file that is not UTF-8: arguments of `read_csv` to read it with, and a remark.
+    """Arguments of `read_csv` for a file that is not UTF-8, and a remark.
 
-    Raises RunFailed, with the command that fixes it, for a file that is UTF-8 but for some bytes, and for
-    one in an encoding that DuckDB does not read.
+    Raises RunFailed, with the command that fixes it, for a file that is UTF-8 except for some bytes, and for
+    one in an encoding that DuckDB cannot read.
     """
     found = survey(path)
     place = f"{path.name}:{found.first}"
     if found.utf8:
         rows = "1 line is" if found.other == 1 else f"{found.other:,} lines are"
         raise RunFailed(
-            f"`{place}`: {rows} not UTF-8, {found.utf8:,} others are",
-            hint=f"write the line again as UTF-8; or drop the bytes: {_converted(path, 'UTF-8', '-c ')}",
+            f"`{place}`: {rows} not UTF-8, but {found.utf8:,} others are",
+            hint=f"re-encode them as UTF-8, or drop the invalid bytes: {_converted(path, 'UTF-8', '-c ')}",
         )
     if found.controls:
         raise unreadable(path, "neither UTF-8 nor Latin-1", "WINDOWS-1252", place)
@@ -123,14 +123,14 @@ def fallback(path: Path) -> tuple[str, str]:
     return (
         f", encoding='{LATIN}'",
         f"not UTF-8, so read as Latin-1: line {found.first:,} is `{shown}`; if that looks wrong, convert the "
-        f"file from its encoding, as {_converted(path, 'WINDOWS-1251')} does from that of Cyrillic",
+        f"file from its real encoding, for example Cyrillic: {_converted(path, 'WINDOWS-1251')}",
     )
 
 
 def advice(path: Path, *, whole: bool) -> str | None:
-    """What to do with a file that DuckDB could not read for its bytes; None where these are not to blame.
+    """What to do with a file that DuckDB could not decode; None where the encoding is not the problem.
 
-    Unless `whole`, only its beginning is looked at.
+    Unless `whole`, only its first bytes are checked.
     """
     try:
         kind = of_start(_start(path))
@@ -146,20 +146,20 @@ def advice(path: Path, *, whole: bool) -> str | None:
     if not found.other:
         return None
     if found.utf8:
-        advised = f"write the line again as UTF-8, or drop the bytes: {_converted(path, 'UTF-8', '-c ')}"
+        advised = f"re-encode them as UTF-8, or drop the invalid bytes: {_converted(path, 'UTF-8', '-c ')}"
     elif found.controls:
-        advised = f"convert it, if it is Windows-1252: {_converted(path, 'WINDOWS-1252')}"
+        advised = f"if it is Windows-1252, convert it: {_converted(path, 'WINDOWS-1252')}"
     else:
         advised = f"read it with `encoding='{LATIN}'`, or convert it: {_converted(path, 'LATIN1')}"
-    return f"{advised}; or {lines.LEAVE_OUT}" if found.other <= FEW else advised
+    return f"{advised}; or {lines.SKIP_ROWS}" if found.other <= FEW else advised
 
 
 def unreadable(path: Path, what: str, kind: str, place: str | None = None) -> RunFailed:
-    """The error for an encoding that DuckDB does not read."""
-    doubt = "if it is Windows-1252, as files of Western Europe are, " if kind == "WINDOWS-1252" else ""
+    """The error for an encoding that DuckDB cannot read."""
+    condition = "if it is Windows-1252 (Western European), " if kind == "WINDOWS-1252" else ""
     return RunFailed(
-        f"`{place or path.name}`: {what}, which DuckDB does not read",
-        hint=f"{doubt}convert it: {_converted(path, kind)}",
+        f"`{place or path.name}`: {what}, which DuckDB cannot read",
+        hint=f"{condition}convert it: {_converted(path, kind)}",
     )
 
 
@@ -168,12 +168,13 @@ def _converted(path: Path, kind: str, flags: str = "") -> str:
     unpacked = {".gz": "gzip -dc", ".zst": "zstd -dc"}.get(path.suffix)
     name = path.with_suffix("").name if unpacked else path.name
     target = f"{Path(name).stem}.utf8{Path(name).suffix}"
-    made = f"iconv {flags}-f {kind} -t UTF-8"
-    return f"`{unpacked} {path.name} | {made} > {target}`" if unpacked else f"`{made} {path.name} > {target}`"
+    iconv = f"iconv {flags}-f {kind} -t UTF-8"
+    convert = f"{unpacked} {path.name} | {iconv}" if unpacked else f"{iconv} {path.name}"
+    return f"`{convert} > {target}`"
 
 
 def _compression(path: Path) -> str:
-    """What the file's name does not say of its compression."""
+    """The compression, where the name of the file does not show it."""
     with path.open("rb") as file:
         start = file.read(4)
     for mark, ending, name in ((lines.GZIP, ".gz", "gzip"), (lines.ZSTD, ".zst", "zstd")):
@@ -183,15 +184,15 @@ def _compression(path: Path) -> str:
 
 
 def title(rows: Sequence[list[str]]) -> int:
-    """How many of the first rows are a title or remarks above the header: of one value, or none.
+    """How many of the first rows are titles, comments or blank lines above the header.
 
-    A row that begins with `#` is a remark, unless a name follows and it is as wide as the table, as the
-    header `#chrom,start` is.
+    A row that begins with `#` is a comment, unless a name follows and it has all columns, as the header
+    `#chrom,start` does.
     """
     width = max(map(len, rows), default=0)
     for number, row in enumerate(rows):
-        alone = len(row) < 2 or (width > 2 and not any(cell.strip() for cell in row[1:]))
-        remark = not alone and (row[0].startswith(("# ", "##")) or (row[0][:1] == "#" and len(row) < width))
-        if width > 1 and not alone and not remark:
+        single = len(row) < 2 or (width > 2 and not any(cell.strip() for cell in row[1:]))
+        comment = not single and (row[0].startswith(("# ", "##")) or (row[0][:1] == "#" and len(row) < width))
+        if width > 1 and not single and not comment:
             return number if len(row) == width else 0
     return 0

@@ -1,8 +1,7 @@
-"""Headers that DuckDB does not read, under column names of the recipe: they must say the same.
+"""Headers of CSV files against the column names in the recipe and the headers of other files.
 
-DuckDB matches columns by name where it names them itself. Where the SQL gives `columns` or `names`, or `skip`
-passes over the headers, it goes by position and a file's header is unread: one with its columns in another
-order, than the recipe's or than another file's, would be mixed up. Remote files are not compared.
+Where the SQL sets `columns` or `names`, or skips headers with `skip`, DuckDB matches columns by position and
+ignores the header: a file with its columns in another order would be mixed up. Remote files are not checked.
 """
 
 import csv
@@ -25,20 +24,20 @@ FILES = re.compile(r"\s*(\[[^\]]*\]|'(?:[^']|'')*')")
 """The first argument of `read_csv`: a file, a pattern, or a list of them."""
 FILE = re.compile(r"'(?:[^']|'')*'")
 NUMBERED = re.compile(r"column\d+")
-"""What DuckDB calls columns of which it found no names."""
+"""DuckDB's name for a column without one."""
 COLUMNS = re.compile(rf"\bcolumns{IS}\{{([^}}]*)\}}", re.IGNORECASE)
 LISTED = 8
-"""Columns that an error shows; of more, it names the first that differs."""
+"""Up to so many columns an error lists all; of more, it names the first that differs."""
 KEY = re.compile(r"'((?:[^']|'')*)'\s*:")
 HINT = (
-    "give all files the same columns in the same order; or let names decide: in `read_csv`, "
+    "give all files the same columns in the same order; or match columns by name: in `read_csv`, use "
     "`header=true, all_varchar=true` instead of `auto_detect=false`, `columns`, `names` or `skip`"
 )
 
 
 def require_same(engine: Engine, query: str) -> None:
-    """UsageError for a file whose header differs from that of the first that the same `read_csv` reads, or
-    from the `columns` of the recipe.
+    """UsageError for a header that differs from that of the first file of the same `read_csv`, or from its
+    `columns`.
     """
     for arguments in sql.csv_calls(query):
         files = list(local_files(engine, arguments))
@@ -50,13 +49,13 @@ def require_same(engine: Engine, query: str) -> None:
         for path in files[1:]:
             found = _cells(path, arguments, position)
             if found != wanted and None not in (found, wanted):
-                said = _difference(found or (), wanted or (), first.name)
-                raise UsageError(f"`{path.name}:{position + 1}`: {said}", hint=HINT)
+                difference = _difference(found or (), wanted or (), first.name)
+                raise UsageError(f"`{path.name}:{position + 1}`: {difference}", hint=HINT)
 
 
 def require_unique(engine: Engine, query: str, mentioned: str) -> None:
-    """UsageError for a header with one of the `mentioned` names twice, of which DuckDB reads the second as
-    `name_1`, unless that is mentioned too.
+    """UsageError for a header with one of the `mentioned` names twice, unless DuckDB's name for the second,
+    `name_1`, is mentioned too.
     """
     for arguments in sql.csv_calls(query):
         path = next(local_files(engine, arguments), None)
@@ -68,32 +67,32 @@ def require_unique(engine: Engine, query: str, mentioned: str) -> None:
         for name in sorted({cell for cell in cells if cell and cells.count(cell) > 1}):
             second = f"{name}_1"
             known = {column.lower() for column in engine.types(f"FROM read_csv({arguments})")}
-            if second in known and says(mentioned, name) and not says(mentioned, second):
+            if second in known and mentions(mentioned, name) and not mentions(mentioned, second):
                 which = f"`{name}` is the first, `{second}` the second"
                 raise UsageError(
-                    f"`{path.name}:{position + 1}`: {cells.count(name)} columns are called `{name}`",
-                    hint=f"rename one in the file, or name both in the recipe: {which}",
+                    f"`{path.name}:{position + 1}`: {cells.count(name)} columns are named `{name}`",
+                    hint=f"rename one in the file, or use both names in the recipe: {which}",
                 )
 
 
-def says(text: str, name: str) -> bool:
-    """Whether `name` stands in `text` as a word."""
+def mentions(text: str, name: str) -> bool:
+    """Whether `name` is a word of `text`."""
     return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
 
 
-def _require_named(arguments: str, place: str, header: tuple[str, ...]) -> None:
-    """UsageError where a name of the header is one of the recipe's `columns`, but of another one.
+def _require_named(arguments: str, location: str, header: tuple[str, ...]) -> None:
+    """UsageError where the recipe's `columns` give a name of the header to another column.
 
-    A recipe may call columns by names of its own.
+    A recipe may use names that are not in the header.
     """
     given = COLUMNS.search(arguments)
     columns = [key.replace("''", "'").strip().lower() for key in KEY.findall(given[1])] if given else []
     for number, (name, column) in enumerate(zip(header, columns, strict=False), start=1):
-        repeats = column.startswith(f"{name}_")  # what DuckDB, and so `datasets init`, calls a second one
+        repeats = column.startswith(f"{name}_")  # the name of a repeated column in DuckDB and `datasets init`
         if name != column and name in columns and not repeats:
             raise UsageError(
-                f"`{place}`: column {number} is `{name}`, and `columns` in the recipe calls it `{column}`",
-                hint="give `columns` the names of the header in its order, and rename in the SELECT",
+                f"`{location}`: column {number} is `{name}`, but `{column}` in the `columns` of the recipe",
+                hint="list the names of the header in `columns`, in its order, and rename them in the SELECT",
             )
 
 
@@ -103,14 +102,13 @@ def local_files(engine: Engine, arguments: str) -> Iterator[Path]:
     for text in FILE.findall(given[1]) if given else ():
         name = sql.PLACEHOLDER.fullmatch(text)
         if name is not None:
-            place = engine.paths[name[1]]
-            yield from (place,) if isinstance(place, Path) else place
+            yield from lines.paths_of(engine.paths[name[1]])
         elif "://" not in text:
             yield from (Path(file) for (file,) in engine.rows(f"SELECT file FROM glob({text})"))
 
 
 def _position(engine: Engine, arguments: str, files: list[Path]) -> int | None:
-    """The line, from 0, that holds each file's header; None where there is nothing to compare."""
+    """The line, from 0, of each file's header; None where there is nothing to compare."""
     if not files:
         return None
     skip = SKIPPED.search(arguments)
@@ -123,13 +121,13 @@ def _position(engine: Engine, arguments: str, files: list[Path]) -> int | None:
         return skipped - 1 if _is_header(engine, arguments, cells, named=named) else None
     if not named or NO_HEADER.search(arguments):
         return None
-    # What DuckDB may take for a header is one if it names the recipe's columns.
+    # The first line is a header if it has the recipe's column names.
     headers = (_cells(path, arguments, 0) for path in files)
     return 0 if any(cells and set(cells) <= _quoted(arguments) for cells in headers) else None
 
 
 def _is_header(engine: Engine, arguments: str, cells: tuple[str, ...], *, named: bool) -> bool:
-    """Whether the last line skipped names the columns, and nothing after it does."""
+    """Whether the last line skipped is the header."""
     columns = engine.types(f"FROM read_csv({arguments})")
     if len(cells) != len(columns) or not (named or all(NUMBERED.fullmatch(name) for name in columns)):
         return False
@@ -141,25 +139,25 @@ def _quoted(arguments: str) -> set[str]:
 
 
 def _cells(path: Path, arguments: str, position: int) -> tuple[str, ...] | None:
-    """The names in a file's header, for comparison; None where it cannot be read, which DuckDB will say."""
+    """The names in a file's header, in lower case; None where it cannot be read, which DuckDB reports."""
     try:
         with lines.opened(path) as file:
             line = next(islice(file, position, None), b"").decode("utf-8-sig", "replace")
     except (OSError, EOFError):
         return None
     given = DELIMITER.search(arguments)
-    delimiter = given[1].replace("\\t", "\t") if given else max(",\t|;", key=line.count)
+    delimiter = given[1].replace("\\t", "\t") if given else max(lines.DELIMITERS, key=line.count)
     cells = next(csv.reader([line.rstrip("\r\n")], delimiter=delimiter), [])
     return tuple(cell.strip().lower() for cell in cells)
 
 
 def _difference(found: tuple[str, ...], wanted: tuple[str, ...], first: str) -> str:
-    """How the columns `found` differ from those `wanted`, of the file `first`; of many, where first."""
+    """How the columns `found` differ from those `wanted`, of the file `first`."""
     if max(len(found), len(wanted)) <= LISTED:
-        return f"the columns are {_listed(found)}, those of `{first}` {_listed(wanted)}"
+        return f"the columns are {_listed(found)}, but {_listed(wanted)} in `{first}`"
     pairs = enumerate(zip_longest(found, wanted), start=1)
     number, (name, other) = next((n, pair) for n, pair in pairs if pair[0] != pair[1])
-    return f"column {number} is {_named(name)}, that of `{first}` {_named(other)}"
+    return f"column {number} is {_named(name)}, but {_named(other)} in `{first}`"
 
 
 def _named(name: str | None) -> str:

@@ -1,4 +1,4 @@
-"""From a row of a query back to the line of the text file it came from, to explain a failure."""
+"""From a row of a query back to the line of its text file, for error messages."""
 
 import codecs
 import csv
@@ -18,28 +18,28 @@ from wukongctl.errors import RunFailed
 ONE_TO_ONE = frozenset({"PROJECTION", "READ_CSV", "READ_CSV_AUTO"})
 """Operators that give one row for each record of the file, in its order."""
 DELIMITERS = ",\t|;"
-SNIFFED = 100_000
-"""Lines looked at for the one that breaks a file's pattern."""
-OTHER_END = "its line end is not that of the first line"
-MOST_LINES = 10_000
-"""Of one record: more are a stray quote."""
+SEARCHED = 100_000
+"""Lines searched for the one that differs from the others."""
+OTHER_ENDING = "its line ending differs from that of the first line"
+MAX_RECORD_LINES = 10_000
+"""A longer record is due to a stray quote."""
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-PEEKED = 1 << 16
+PEEK_BYTES = 1 << 16
 NO_QUOTES = re.compile(r"\bquote\s*=\s*''", re.IGNORECASE)
-PLACED = re.compile(r"`([^`]+):(\d+)`: ")
-"""How the message of an error begins that knows file and line."""
-LEAVE_OUT = "let `on_error: skip` in the recipe leave such rows out"
-SKIP = f"fix it, or {LEAVE_OUT}"
+LOCATED = re.compile(r"`([^`]+):(\d+)`: ")
+"""How a message with file and line begins."""
+SKIP_ROWS = "set `on_error: skip` in the recipe to skip such rows"
+SKIP = f"fix it, or {SKIP_ROWS}"
 
 
-class Queries(Protocol):
-    """What it takes to trace a row: the raw files of a dataset, and a DuckDB to ask about them."""
+class RawFiles(Protocol):
+    """The raw files of a dataset, and a DuckDB to query them: an `Engine`."""
 
     dataset: str
     paths: Mapping[str, Path | tuple[Path, ...]]
 
     def try_rows(self, text: str) -> tuple[list[tuple[Any, ...]], list[tuple[str, int, str, str]]] | None:
-        """The rows of a query, and the lines of files that it could not read; None if it fails."""
+        """Rows and unreadable lines of a query; None if it fails."""
         ...
 
     def operators(self, text: str) -> set[str]:
@@ -47,8 +47,8 @@ class Queries(Protocol):
         ...
 
 
-class RowPlace(NamedTuple):
-    """Where a row stands in its text file, and what is written there."""
+class RowLocation(NamedTuple):
+    """File, line and text of a row."""
 
     file: str
     line: int
@@ -58,23 +58,20 @@ class RowPlace(NamedTuple):
         return f"{self.file}:{self.line}"
 
 
-def places(engine: Queries, query: str, rows: Sequence[int]) -> dict[int, RowPlace]:
-    """Row (from 1) of `query` → where it stands; empty unless every record of its files is a row.
+def locations(engine: RawFiles, query: str, rows: Sequence[int]) -> dict[int, RowLocation]:
+    """Row number (from 1) of `query` → its location; empty unless every record of its files is a row.
 
-    Lines that `store_rejects` leaves out, headers and blank lines are told from rows by their number: if it
-    does not come out, nothing is claimed.
+    Whether files have headers, and whether every row is counted for, follows from the number of rows.
     """
     names = sql.PLACEHOLDER.findall(query)
     calls = list(sql.csv_calls(query))
     if len(calls) != 1 or not names or not engine.operators(query) <= ONE_TO_ONE:
         return {}
-    # Rows are as many whatever is selected of them, and a SELECT may itself be what fails.
-    accounted = engine.try_rows(_count(query)) or engine.try_rows(
-        _count(f"SELECT * FROM read_csv({calls[0]})")
-    )
-    if accounted is None:
+    # The SELECT itself may fail; the number of rows does not depend on it.
+    counted = engine.try_rows(_count(query)) or engine.try_rows(_count(f"SELECT * FROM read_csv({calls[0]})"))
+    if counted is None:
         return {}
-    (((total, *_),), rejected) = accounted
+    (((total, *_),), rejected) = counted
     unreadable = {(path, line) for path, line, _, _ in rejected}
     files = [path for name in names for path in paths_of(engine.paths[name])]
     quoted = NO_QUOTES.search(calls[0]) is None
@@ -86,9 +83,9 @@ def places(engine: Queries, query: str, rows: Sequence[int]) -> dict[int, RowPla
                 continue
             seen += 1
             if seen in wanted:
-                without[seen] = RowPlace(path.name, line, text)
+                without[seen] = RowLocation(path.name, line, text)
             if seen - number in wanted:
-                with_header[seen - number] = RowPlace(path.name, line, text)
+                with_header[seen - number] = RowLocation(path.name, line, text)
     return {total: without, total + len(files): with_header}.get(seen, {})
 
 
@@ -97,23 +94,23 @@ def _count(query: str) -> str:
     return f"SELECT count(*), count(COLUMNS(*)) FROM (\n{query}\n)"
 
 
-def place(engine: Queries, query: str, row: int) -> str | None:
-    """`file:line` of row number `row` (from 1) of `query`, where that can be told."""
-    found = places(engine, query, [row]).get(row)
+def location(engine: RawFiles, query: str, row: int) -> str | None:
+    """`file:line` of row number `row` (from 1) of `query`, if it can be traced."""
+    found = locations(engine, query, [row]).get(row)
     return str(found) if found is not None else None
 
 
-def bad_row(engine: Queries, query: str, row: int, what: str) -> RunFailed:
-    """`file:line: what` if row number `row` (from 1) of `query` can be traced to its line."""
-    found = place(engine, query, row)
+def bad_row(engine: RawFiles, query: str, row: int, what: str) -> RunFailed:
+    """The error `file:line: what` for row number `row` (from 1) of `query`."""
+    found = location(engine, query, row)
     if found is not None:
         return RunFailed(f"`{found}`: {what} (dataset `{engine.dataset}`)", hint=SKIP)
     return RunFailed(f"{what} in row {row:,} of dataset `{engine.dataset}`", hint=SKIP)
 
 
-def paths_of(place: Path | tuple[Path, ...]) -> tuple[Path, ...]:
-    """The files behind one name of a recipe: one, or those that a pattern found."""
-    return (place,) if isinstance(place, Path) else place
+def paths_of(paths: Path | tuple[Path, ...]) -> tuple[Path, ...]:
+    """The files behind one name of a recipe: one, or the matches of a pattern."""
+    return (paths,) if isinstance(paths, Path) else paths
 
 
 def _records(path: Path, *, quoted: bool) -> Iterator[tuple[int, str]]:
@@ -124,7 +121,7 @@ def _records(path: Path, *, quoted: bool) -> Iterator[tuple[int, str]]:
             start = number if not parts else start
             parts.append(line)
             quotes += line.count(b'"')
-            if quoted and quotes % 2 and len(parts) < MOST_LINES:
+            if quoted and quotes % 2 and len(parts) < MAX_RECORD_LINES:
                 continue
             text = b"".join(parts).decode("utf-8", "replace").rstrip("\r\n")
             parts, quotes = [], 0
@@ -135,7 +132,7 @@ def _records(path: Path, *, quoted: bool) -> Iterator[tuple[int, str]]:
 
 
 def odd_line(path: Path, delimiters: str) -> tuple[int, str] | None:
-    """The first line whose fields or line end are not as those of the first, or whose quote never ends."""
+    """The first line that differs from line 1 in columns or line ending, or leaves a quote open; and what."""
     try:
         with opened(path) as file:
             head = next(file, b"")
@@ -145,13 +142,13 @@ def odd_line(path: Path, delimiters: str) -> tuple[int, str] | None:
             for number, line in enumerate(file, start=2):
                 text = line.decode("utf-8", "replace")
                 if text.count('"') % 2:
-                    return number, "a quoted value never ends"
+                    return number, "unterminated quoted value"
                 found = len(next(csv.reader([text], delimiter=delimiter), []))
                 if found != wanted:
                     return number, f"expected {wanted} columns, found {found}"
                 if line.endswith(b"\n") and line.endswith(b"\r\n") != head.endswith(b"\r\n"):
-                    return number, OTHER_END
-                if number > SNIFFED:
+                    return number, OTHER_ENDING
+                if number > SEARCHED:
                     break
     except (OSError, EOFError, csv.Error, StopIteration):
         return None
@@ -171,7 +168,7 @@ def long_line(path: Path, limit: int) -> int | None:
 def opened(path: Path) -> Iterator[Iterator[bytes]]:
     """The lines of a text file as UTF-8, decompressed; CR alone ends a line where there is no LF."""
     with decompressed(path) as file:
-        start = file.peek(PEEKED)  # type: ignore[attr-defined]
+        start = file.peek(PEEK_BYTES)  # type: ignore[attr-defined]
         if start.startswith(codecs.BOM_UTF16_LE):
             yield codecs.EncodedFile(file, "utf-8", "utf-16")
         elif ends_with_return(start):
@@ -183,7 +180,7 @@ def opened(path: Path) -> Iterator[Iterator[bytes]]:
 
 @contextmanager
 def decompressed(path: Path) -> "Iterator[io.BufferedReader[Any]]":
-    """The bytes of a file; whether it is compressed, its first bytes say."""
+    """The bytes of a file, decompressed if its first bytes say so."""
     with path.open("rb") as file:
         if file.peek(4).startswith(ZSTD):
             with io.BufferedReader(pa.input_stream(path, compression="zstd")) as unpacked:
@@ -196,5 +193,5 @@ def decompressed(path: Path) -> "Iterator[io.BufferedReader[Any]]":
 
 
 def ends_with_return(start: bytes) -> bool:
-    """Whether lines end in CR alone, as the first bytes of a file have it."""
+    """Whether lines end in CR alone, judged by the first bytes of a file."""
     return b"\r" in start and b"\n" not in start

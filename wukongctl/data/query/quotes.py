@@ -1,13 +1,13 @@
-"""Which character encloses values in a CSV file: `"`, unless the file says clearly that it is `'`.
+"""The quote character of a CSV file: `"`, unless the file clearly uses `'`.
 
-DuckDB takes `'` for the quote as soon as one pair of them fits, and two rows that hold a lone apostrophe are
-such a pair: it then reads both rows, and all between them, as one.
+DuckDB detects `'` as soon as one pair of them fits. Two rows with an apostrophe each are such a pair: DuckDB
+then reads both rows, and all between them, as one.
 """
 
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -17,14 +17,14 @@ from wukongctl.data.query.engine import Engine
 from wukongctl.errors import UsageError, WukongError
 
 SAMPLE = 20_480
-"""Lines looked at: as many as DuckDB looks at."""
+"""Lines read of a file: as many as DuckDB samples."""
 FILES = 10
-"""… and in as many files of a pattern."""
+"""Files read of a pattern."""
 SHOWN = 60
-GIVEN = re.compile(r"\bquote\s*(=>|:=|=)|\bauto_detect\s*(=>|:=|=)\s*'?false", re.IGNORECASE)
+QUOTE_SET = re.compile(r"\bquote\s*(=>|:=|=)|\bauto_detect\s*(=>|:=|=)\s*'?false", re.IGNORECASE)
 BARE = re.compile(r"\b(?:FROM|JOIN)\s+('\{[^{}']+\.[ct]sv(?:\.gz|\.zst)?\}')", re.IGNORECASE)
 """A text file that a query reads without `read_csv`."""
-HINT = "say in `read_csv` which it is: `quote='\"'`, or `quote=''''` for values such as `'a, b'`"
+HINT = "set the quote character in `read_csv`: `quote='\"'`, or `quote=''''` for values such as `'a, b'`"
 
 
 class _Records(NamedTuple):
@@ -36,16 +36,16 @@ class _Records(NamedTuple):
 
 
 def sample(path: Path, encoding: str = "utf-8") -> list[str]:
-    """The lines by which a file's quote is told."""
+    """The first lines of a file, which show its quote character."""
     with lines.opened(path) as file:
         return [line.decode(encoding, "replace").rstrip("\r\n") + "\n" for line in islice(file, SAMPLE)]
 
 
 def is_apostrophe(texts: Sequence[str], delimiter: str, escape: str = "") -> bool:
-    """Whether `'` encloses the values of these lines.
+    """Whether `'` is the quote character of these lines.
 
-    It does where that alone makes all rows equally wide; where both quotes do, every value that begins with
-    `'` must end with it on the same line, and no value may stand in `"`.
+    It is where it alone makes all rows equally wide. Where both characters do, every value that begins with
+    `'` must also end with it on the same line, and no value may be quoted with `"`.
     """
     if len(delimiter) != 1 or not any("'" in text for text in texts):
         return False
@@ -66,8 +66,9 @@ def is_apostrophe(texts: Sequence[str], delimiter: str, escape: str = "") -> boo
 
 
 def spanning(texts: Sequence[str], delimiter: str, quote: str) -> tuple[int, int, str] | None:
-    """The first record of several lines that are complete rows by themselves, as two lone quotes make it: its
-    first and last line, and the value that spans them.
+    """The first record that spans several lines which are complete rows by themselves, due to stray quotes.
+
+    Returns its first and last line, and the value that spans them.
     """
     if len(delimiter) != 1 or not any(text.count(quote) % 2 for text in texts):
         return None
@@ -86,43 +87,40 @@ def spanning(texts: Sequence[str], delimiter: str, quote: str) -> tuple[int, int
     return None
 
 
-def require_meant(engine: Engine, query: str) -> None:
-    """UsageError for a CSV file whose quote the recipe leaves to DuckDB, which takes `'` without a reason."""
+def require_plausible(engine: Engine, query: str) -> None:
+    """UsageError for a CSV file in which DuckDB detects `'` as the quote character without good reason."""
     for arguments in (*sql.csv_calls(query), *(found[1] for found in BARE.finditer(query))):
-        if GIVEN.search(arguments):
+        if QUOTE_SET.search(arguments):
             continue
         for path in islice(headers.local_files(engine, arguments), FILES):
-            _require_meant(engine, path, arguments)
+            _require_plausible(engine, path, arguments)
 
 
-def _require_meant(engine: Engine, path: Path, arguments: str) -> None:
+def _require_plausible(engine: Engine, path: Path, arguments: str) -> None:
     try:
         texts = sample(path)
     except (OSError, EOFError):
-        return  # DuckDB will say what is wrong with it
+        return  # DuckDB reports what is wrong with it
     if not any("'" in text for text in texts):
         return
-    given = headers.DELIMITER.search(arguments)
-    told = f"{sql.literal(str(path))}, sample_size={SAMPLE}{f', {given[0]}' if given else ''}"
+    delimiter_set = headers.DELIMITER.search(arguments)
+    options = f"sample_size={SAMPLE}{f', {delimiter_set[0]}' if delimiter_set else ''}"
+    sniff = f"SELECT Delimiter, Quote, Escape FROM sniff_csv({sql.literal(str(path))}, {options})"
     try:
-        found = engine.rows(f"SELECT Delimiter, Quote, Escape FROM sniff_csv({told})")
+        found = engine.rows(sniff)
     except WukongError:
         return
     delimiter, quote, escape = map(str, found[0])
     if quote != "'" or len(delimiter) != 1 or is_apostrophe(texts, delimiter, escape):
         return
     merged = spanning(texts, delimiter, "'")
-    place = f"{path.name}:{merged[0] if merged else next(_with_apostrophe(texts))}"
-    result = f", so that lines {merged[0]} to {merged[1]} are one row" if merged else ""
-    raise UsageError(f"`{place}`: DuckDB takes `'` for the quote of this file{result}", hint=HINT)
-
-
-def _with_apostrophe(texts: Sequence[str]) -> Iterator[int]:
-    return (number for number, text in enumerate(texts, start=1) if "'" in text)
+    line = merged[0] if merged else next(n for n, text in enumerate(texts, start=1) if "'" in text)
+    result = f", which merges lines {merged[0]} to {merged[1]} into one row" if merged else ""
+    raise UsageError(f"`{path.name}:{line}`: DuckDB detects `'` as the quote character{result}", hint=HINT)
 
 
 def _read(texts: Sequence[str], delimiter: str, quote: str, escape: str = "") -> _Records | None:
-    """None where values are not closed as they should be."""
+    """None where a quoted value is not closed."""
     escaped = escape if escape == "\\" else None
     strict = quote == "'"
     reader = csv.reader(texts, delimiter=delimiter, quotechar=quote, escapechar=escaped, strict=strict)

@@ -33,7 +33,7 @@ READERS = {
     "read_ndjson": "json",
     "read_ndjson_auto": "json",
 }
-NO_MORE = "none of its files gives its rows one for one"
+NO_MORE = "its rows do not correspond one to one to those of a file"
 NAMED_FILE = re.compile(r'"(\{[^{}"]+\})"')
 """A placeholder that DuckDB has taken for the name of a table."""
 
@@ -129,7 +129,7 @@ def _parse(query: str) -> Node:
     text = query.strip().rstrip(";")
     tree = json.loads(_asked("SELECT json_serialize_sql(?)", text))
     if tree["error"] or len(tree["statements"]) != 1:
-        raise Unwritable("DuckDB does not take it for one SELECT")
+        raise Unwritable("it is not a single SELECT")
     return tree
 
 
@@ -140,9 +140,9 @@ def _text(tree: Node) -> str:
 
 def _asked(question: str, text: str) -> str:
     try:
-        return syntax.ask(question, text)
+        return syntax.value_of(question, text)
     except duckdb.Error as error:
-        raise Unwritable("this version of DuckDB cannot take it apart") from error
+        raise Unwritable("this version of DuckDB cannot parse it") from error
 
 
 class _Leaf(NamedTuple):
@@ -162,7 +162,7 @@ def _in_query(holder: Node, key: str, ctes: Mapping[str, Node], path: _Path) -> 
     node = holder[key]
     if node["type"] != "SELECT_NODE":
         name = node.get("setop_type", "WITH RECURSIVE" if "RECURSIVE" in node["type"] else node["type"])
-        yield Unwritable(f"it puts rows together by {name}")
+        yield Unwritable(f"it combines rows with {name}")
         return
     if node["group_expressions"] or node["group_sets"] or node["aggregate_handling"] != "STANDARD_HANDLING":
         yield Unwritable("it groups rows")
@@ -195,7 +195,7 @@ def _in_table(holder: Node, key: str, ctes: Mapping[str, Node], path: _Path) -> 
 def _in_join(join: Node, ctes: Mapping[str, Node], path: _Path) -> Iterator[_Leaf | Unwritable]:
     sides = {"INNER": ("left", "right"), "RIGHT": ("right",)}.get(join["join_type"], ("left",))
     if join["join_type"] == "OUTER" or join["ref_type"] == "POSITIONAL":
-        yield Unwritable("its join adds rows of its own")
+        yield Unwritable("its join adds rows")
         return
     for side in sides:
         yield from _in_table(
@@ -239,7 +239,7 @@ def _require_once(tree: Node, leaf: _Leaf) -> None:
     mine = _files(leaf.node)
     readers = [node for node in nodes(tree) if node.get("type") in ("BASE_TABLE", "TABLE_FUNCTION")]
     if sum(bool(mine & _files(node)) for node in readers) > 1:
-        raise Unwritable("it reads the file of the rows more than once")
+        raise Unwritable("it reads the raw file more than once")
     keys = [node["key"] for node in nodes(tree) if {"key", "value"} == node.keys()]
     named = [key.lower() for key in keys if isinstance(key, str)]  # that of RENAME is an object
     for name in named:

@@ -191,9 +191,7 @@ def _kind(path: Path, *, text: bool = False) -> str:
         return kind
     if text and kind not in (".yaml", ".yml"):
         return ""
-    raise UsageError(
-        f"cannot tell what `{path}` holds", hint="name it `.parquet`, `.csv`, `.tsv` or `.jsonl`"
-    )
+    raise UsageError(f"unknown file type: `{path}`", hint="use `.parquet`, `.csv`, `.tsv` or `.jsonl`")
 
 
 def _start(path: Path) -> bytes:
@@ -204,7 +202,7 @@ def _start(path: Path) -> bytes:
     except (OSError, pa.ArrowException) as error:
         raise RunFailed(f"cannot read `{path}`: {str(error).splitlines()[0]}") from None
     if not _first_line(start).strip():
-        raise UsageError(f"`{path}:1`: the first line must name the columns")
+        raise UsageError(f"`{path}:1`: the first line must be a header")
     return start
 
 
@@ -259,7 +257,7 @@ def _names(
         if doubled > 1 and None in [
             n for n, cell in zip(names, given, strict=True) if cell.lower() == name.lower()
         ]:
-            raise UsageError(f"`{path}:{line + 1}`: the header has `{name}` {doubled} times")
+            raise UsageError(f"`{path}:{line + 1}`: {doubled} columns are named `{name}`")
     taken: set[str] = set()
     result = []
     for number, (cell, name) in enumerate(zip(given, names, strict=True)):

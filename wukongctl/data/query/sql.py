@@ -1,9 +1,9 @@
 """The SQL of preparation, as text: every name quoted, nothing executed.
 
-The recipe's SELECT is wrapped once by `select`, which gives columns of known names and types to all that
-follows: `label_` (0, 1 or NULL), `split_`, `reject_` (under `on_error: skip`, why the row is left out, or
-NULL), `probability_`, and `f0`, `f1`… in recipe order (text for
-categorical features, lists of text for sequences, double for numeric ones, NULL where missing).
+`select` wraps the recipe's SELECT into columns of known names and types: `label_` (0, 1 or NULL), `split_`,
+`reject_` (under `on_error: skip`, why the row is left out, or NULL), `probability_`, and in recipe order
+`f0`, `f1`… (text for categorical features, lists of text for sequences, double for numeric ones, NULL if
+missing).
 """
 
 import re
@@ -19,7 +19,7 @@ NESTED = re.compile(r"\[\d*\]$|^(STRUCT|MAP|UNION)\b")
 LIST = re.compile(r"^\w+(\([\d,]+\))?\[\d*\]$")
 """DuckDB types, as text: of any nested value, and of a flat list or array."""
 FIRST_YEAR = 1000
-"""DuckDB takes `24` for the year 24, and `03/04/24` for a day in the year 3: nobody means that."""
+"""DuckDB reads `24` as the year 24, and `03/04/24` as a day in the year 3, which nobody means."""
 FLOAT32_LARGEST = 3.4028234663852886e38
 MAY_BE_NAN = frozenset({"VARCHAR", "FLOAT", "DOUBLE"})
 READ_CSV = re.compile(r"\bread_csv(?:_auto)?\s*\(", re.IGNORECASE)
@@ -40,17 +40,20 @@ def literal(text: str) -> str:
 def fill(query: str, paths: Mapping[str, Path | tuple[Path, ...]]) -> str:
     """`query` with each placeholder `'{name}'` replaced by the quoted path of that raw file, or paths."""
 
-    def place(match: re.Match[str]) -> str:
+    def path(match: re.Match[str]) -> str:
         found = paths[match[1]]
-        if isinstance(found, Path):
-            return literal(str(found))
-        return f"[{', '.join(literal(str(path)) for path in found)}]"
+        return literal(str(found)) if isinstance(found, Path) else files(found)
 
-    return PLACEHOLDER.sub(place, query)
+    return PLACEHOLDER.sub(path, query)
+
+
+def files(paths: Iterable[Path | str]) -> str:
+    """A list of files, for `read_csv` or `read_parquet`."""
+    return f"[{', '.join(literal(str(path)) for path in paths)}]"
 
 
 def source(query: str, limit: int | None = None) -> str:
-    """A recipe's SELECT made safe to nest: no closing semicolon, no open comment, at most `limit` rows."""
+    """A recipe's SELECT, safe to nest: without a final semicolon or open comment, at most `limit` rows."""
     nested = f"SELECT * FROM (\n{query.strip().rstrip(';')}\n)"
     return nested if limit is None else f"{nested} LIMIT {limit}"
 
@@ -65,9 +68,9 @@ def select(
 ) -> str:
     """The rows of `query`, in its order, under the fixed names of this module.
 
-    `types` maps lower-case column names to DuckDB types; `split` is an SQL expression for `split_`; columns
-    named in `also` come along as they are.
-    Raises UsageError for a column whose type cannot be such a feature.
+    `types` maps lower-case column names to DuckDB types; `split` is an SQL expression for `split_`; `also`
+    names columns to keep unchanged.
+    Raises UsageError for a column whose type does not fit its feature.
     """
     skip = spec.on_error == "skip"
     columns = [f"{_label(_label_text(spec))} AS label_"]
@@ -84,19 +87,19 @@ def select(
 
 
 def columns(spec: DatasetSpec, *, with_split: bool) -> list[str]:
-    """Names of the columns of `select`, but for `reject_`."""
+    """Names of the columns of `select`, without `reject_`."""
     names = ["label_", *(["split_"] if with_split else [])]
     names += ["probability_"] if spec.probability is not None else []
     return names + [f"f{index}" for index in range(len(spec.columns))]
 
 
 def sum_counts(counts: str) -> str:
-    """Counts by value, those of equal values added up."""
+    """Counts summed by value."""
     return f"SELECT value, CAST(sum(count) AS BIGINT) AS count FROM ({counts}) GROUP BY value"
 
 
 def ids(vocabulary: Path, unknown: int) -> str:
-    """For `numbered` (position, value) the id of each value, in the order of positions."""
+    """The id of each value of the table `numbered` (position, value), in the order of positions."""
     known = f"(SELECT value, id FROM read_parquet({literal(str(vocabulary))})) AS known"
     found = f"SELECT position, COALESCE(id, {unknown}) AS id FROM numbered LEFT JOIN {known} USING (value)"
     return f"SELECT CAST(id AS INTEGER) AS id FROM ({found}) ORDER BY position"
@@ -110,8 +113,8 @@ def copy(query: str, path: Path, compression: str = "zstd") -> str:
 def vocabulary(parts: Iterable[tuple[str, int]], first: int) -> str:
     """Values with their ids, from `first`, by descending count and then in byte order.
 
-    `parts` are queries of counts with the least count that earns an id. Values of a later part follow those
-    of the earlier ones.
+    `parts` are queries of counts, each with the minimum count of a value. Values of a later part follow
+    those of earlier ones.
     """
     kept = [
         f"SELECT value, count, {part} AS part FROM (\n{counts}\n) WHERE count >= {least} AND value <> ''"
@@ -127,27 +130,27 @@ def vocabulary(parts: Iterable[tuple[str, int]], first: int) -> str:
     return f"SELECT value, CAST({order} + {first - 1} AS INTEGER) AS id, count FROM ({values}) ORDER BY id"
 
 
-def unfit(spec: DatasetSpec, query: str, types: Mapping[str, str], split: str | None) -> str:
-    """Row number of the first row of `query` that `on_error: skip` would leave out, and why."""
+def first_bad_row(spec: DatasetSpec, query: str, types: Mapping[str, str], split: str | None) -> str:
+    """Number of the first row of `query` that `on_error: skip` would leave out, and why."""
     skipping = spec.model_copy(update={"on_error": "skip"})
     why = f"{_reject(skipping, types, split)} AS wukongctl_why, row(*COLUMNS(*)) AS wukongctl_whole"
     rows = f"SELECT row_number() OVER () AS wukongctl_row, {why} FROM (\n{query}\n)"
-    # Asked for all columns, DuckDB looks at all: what it cannot read has no number among the rows.
+    # With all columns selected, DuckDB reads all, and lines that it cannot read have no row number.
     found = "wukongctl_row, wukongctl_why, wukongctl_whole"
     return f"SELECT {found} FROM ({rows}) WHERE wukongctl_why IS NOT NULL LIMIT 1"
 
 
-def _beyond(number: str, group: config.Numeric) -> str:
-    """SQL: what a number is that the feature's float32 cannot hold, NULL for one that it can."""
+def _overflow(number: str, group: config.Numeric) -> str:
+    """SQL: why the feature's float32 cannot hold a number, NULL if it can."""
     cases = f"WHEN isinf({number}) THEN 'infinite'"
-    if group.transform == "none" and not group.standardize:  # else the result counts, not the number read
+    if group.transform == "none" and not group.standardize:  # else only the result must fit
         large = f"NOT isnan({number}) AND abs({number}) > {FLOAT32_LARGEST!r}"
-        cases += f" WHEN {large} THEN 'larger than float32 holds'"
+        cases += f" WHEN {large} THEN 'too large for float32'"
     return f"CASE {cases} END"
 
 
 def storing_rejects(query: str, limit: int) -> str:
-    """`query` with every `read_csv` noting the lines it cannot read, at most `limit`, instead of failing."""
+    """`query` with every `read_csv` storing the lines it cannot read, at most `limit`, instead of failing."""
     result, start = "", 0
     for call in READ_CSV.finditer(query):
         end = closing(query, call.end())
@@ -159,13 +162,13 @@ def storing_rejects(query: str, limit: int) -> str:
 
 
 def csv_calls(query: str) -> Iterator[str]:
-    """What stands between the parentheses of every `read_csv`."""
+    """The arguments of every `read_csv`."""
     for call in READ_CSV.finditer(query):
         yield query[call.end() : closing(query, call.end())]
 
 
 def closing(query: str, start: int) -> int:
-    """Where the parenthesis that opened before `start` closes, quoted text aside."""
+    """Position of the parenthesis that closes the one opened before `start`, outside quoted text."""
     depth, quote = 1, ""
     for position in range(start, len(query)):
         character = query[position]
@@ -181,30 +184,31 @@ def closing(query: str, start: int) -> int:
 
 
 def _reject(spec: DatasetSpec, types: Mapping[str, str], split: str | None) -> str:
-    """Why a row is left out, or NULL; it looks at every number, so that all passes leave out the same."""
+    """Why a row is left out, or NULL; checks every number, so that all passes leave out the same rows."""
     label = _label_text(spec)
     cases = [f"WHEN {_label(label)} IS NULL THEN concat('the label must be 0 or 1, found ', {_found(label)})"]
     if split is not None:
-        said = literal("it has no time to be split by")
+        reason = literal("the time it is split by is missing")
         if isinstance(spec.split, config.ByColumn):
             found = _found(identifier(spec.split.column))
-            said = f"concat('the split must be `train`, `valid` or `test`, found ', {found})"
-        cases.append(f"WHEN ({split}) IS NULL THEN {said}")
+            reason = f"concat('the split must be `train`, `valid` or `test`, found ', {found})"
+        cases.append(f"WHEN ({split}) IS NULL THEN {reason}")
     for name, group in spec.columns:
         if isinstance(group, config.Numeric):
             number = _raw(name, group, types[name.lower()], skip=True)
             column = identifier(name)
-            said = literal(f"`{name}` is ")
+            start = literal(f"`{name}` is ")
             if types[name.lower()] == "VARCHAR":
                 wrong = f"trim({column}) <> '' AND TRY_CAST(trim({column}) AS DOUBLE) IS NULL"
-                cases.append(f"WHEN {wrong} THEN concat({said}, {_found(column)}, ', which is not a number')")
-            beyond = _beyond(number, group)
-            cases.append(f"WHEN {beyond} IS NOT NULL THEN concat({said}, {beyond})")
+                what = f"concat({start}, {_found(column)}, ', which is not a number')"
+                cases.append(f"WHEN {wrong} THEN {what}")
+            overflow = _overflow(number, group)
+            cases.append(f"WHEN {overflow} IS NOT NULL THEN concat({start}, {overflow})")
     return f"CASE {' '.join(cases)} END"
 
 
 def _found(expression: str) -> str:
-    return f"COALESCE('`' || CAST({expression} AS VARCHAR) || '`', 'nothing')"
+    return f"COALESCE('`' || CAST({expression} AS VARCHAR) || '`', 'a missing value')"
 
 
 def _label_text(spec: DatasetSpec) -> str:
@@ -220,20 +224,20 @@ def _raw(
 ) -> str:
     """A column of DuckDB type `kind` as text, list of text or double; NULL where missing.
 
-    With `skip`, a text that is no number is NULL as well.
+    With `skip`, a text that is not a number is NULL as well.
     """
     column = identifier(name)
     if isinstance(group, config.Sequence):
         return f"list_filter({_items(name, group, kind)}, lambda item: trim(item) <> '')"
     if NESTED.search(kind):
         hint = "make it a `sequence`" if LIST.search(kind) else "select one of its fields in the SQL"
-        raise UsageError(f"feature `{name}` is `{group.type}` and its column holds {kind}", hint=hint)
+        raise UsageError(f"feature `{name}` is `{group.type}`, but its column holds {kind}", hint=hint)
     is_text = kind == "VARCHAR"
     if isinstance(group, config.Numeric):
         cast = "TRY_CAST" if skip else "CAST"
         number = f"{cast}(NULLIF(trim({column}), '') AS DOUBLE)" if is_text else f"CAST({column} AS DOUBLE)"
         return f"NULLIF({number}, 'nan'::DOUBLE)" if kind in MAY_BE_NAN else number
-    if kind in ("FLOAT", "DOUBLE"):  # one id for 0.0 and -0.0, none for what is no number
+    if kind in ("FLOAT", "DOUBLE"):  # one id for 0.0 and -0.0, none for NaN
         return f"CAST(CASE WHEN NOT isnan({column}) THEN {column} + 0 END AS VARCHAR)"
     return column if is_text else f"CAST({column} AS VARCHAR)"
 
@@ -246,5 +250,5 @@ def _items(name: str, group: config.Sequence, kind: str) -> str:
     if NESTED.search(kind):
         raise UsageError(f"sequence `{name}` holds {kind}", hint="select a flat list or a text in the SQL")
     if group.separator is None:
-        raise UsageError(f"sequence `{name}` holds {kind} and no list", hint="give its `separator`")
+        raise UsageError(f"sequence `{name}` holds {kind}, not a list", hint="set its `separator`")
     return f"string_split(CAST({column} AS VARCHAR), {literal(group.separator)})"

@@ -1,16 +1,17 @@
-"""What SQL says, by DuckDB's own parser: the columns and functions of an expression, and where a column of a
-SELECT comes from. Nothing is bound or run, so no file need be there.
+"""SQL analysed with DuckDB's own parser: the columns and functions of an expression, and where a column of a
+SELECT comes from. Nothing is bound or run, so no file needs to exist.
 """
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 from typing import Any, NamedTuple
 
 import duckdb
 
 ALL = "*"
-"""Stands for columns that only the data could name: of `*`, `COLUMNS(…)` or `#1`."""
+"""Columns that only the data could name: those of `*`, `COLUMNS(…)` or `#1`."""
 VOLATILE = frozenset({"random", "uuid", "uuidv4", "uuidv7", "gen_random_uuid", "nextval", "currval"})
 CLOCK = frozenset(
     {
@@ -30,20 +31,23 @@ CLOCK = frozenset(
 )
 TEXT = frozenset({"VARCHAR", "TEXT", "STRING", "CHAR", "BPCHAR"})
 JOINING = frozenset({"concat", "concat_ws", "||", "format", "printf"})
-"""Functions that spell their arguments out."""
+"""Functions of the text of their arguments."""
 SERIALIZED = "SELECT json_serialize_sql($1, skip_empty := true, skip_null := true, skip_default := true)"
 Node = dict[str, Any]
 
 
 class Reads(NamedTuple):
-    """Of an expression: lower-case columns, with `ALL` for stars; the columns every star leaves out;
-    functions; whether it looks at other rows; and which columns it hands on as they are."""
+    """What an expression reads. Names are in lower case."""
 
     columns: frozenset[str] = frozenset()
+    """With `ALL` for stars."""
     excluded: frozenset[str] = frozenset()
+    """Columns that every star excludes."""
     functions: frozenset[str] = frozenset()
     windows: bool = False
+    """Whether it reads other rows."""
     plain: frozenset[str] = frozenset()
+    """Columns that it returns unchanged."""
 
     def reads(self, column: str) -> bool:
         """Whether it reads `column`, or may."""
@@ -65,16 +69,16 @@ def _parser() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(config={"threads": 1})
 
 
-def ask(question: str, text: str) -> str:
-    """The answer of a DuckDB without data to a SELECT of one value, of which `text` is the parameter."""
-    ((answer,),) = _parser().cursor().execute(question, [text]).fetchall()
-    return answer
+def value_of(select: str, parameter: str) -> str:
+    """The one value that a SELECT without tables returns for its `parameter`."""
+    ((value,),) = _parser().cursor().execute(select, [parameter]).fetchall()
+    return value
 
 
 def parse(query: str) -> Node | None:
-    """The tree of one SELECT; None for text that is none, of which DuckDB says more when it runs."""
-    made = json.loads(ask(SERIALIZED, query))
-    return None if made["error"] or len(made["statements"]) != 1 else made["statements"][0]["node"]
+    """The tree of one SELECT; None for other text, which fails with a better message when it runs."""
+    parsed = json.loads(value_of(SERIALIZED, query))
+    return None if parsed["error"] or len(parsed["statements"]) != 1 else parsed["statements"][0]["node"]
 
 
 def reads(text: str) -> Reads:
@@ -83,23 +87,23 @@ def reads(text: str) -> Reads:
 
 
 def origins(tree: Node, column: str) -> Reads:
-    """What the lower-case `column` of the SELECT `tree` is made of: columns of its tables, and functions."""
+    """The columns and functions from which a SELECT derives a `column`, given in lower case."""
     return _Lineage({}).of(tree, column)
 
 
-def spelled(value: Any) -> frozenset[str]:
-    """Columns of which a tree takes the text: those it puts together, or casts to VARCHAR."""
-    taken: set[str] = set()
+def read_as_text(value: Any) -> frozenset[str]:
+    """Columns whose text a tree reads: those it concatenates or casts to VARCHAR."""
+    found: set[str] = set()
     for node in nodes(value):
         if node.get("class") == "CAST" and node["type_expr"].get("type_name", "").upper() in TEXT:
-            taken |= _named([node["child"]])
+            found |= _named([node["child"]])
         elif node.get("class") == "FUNCTION" and node["function_name"].lower() in JOINING:
-            taken |= _named(argument["expression"] for argument in node.get("arguments", ()))
-    return frozenset(taken)
+            found |= _named(argument["expression"] for argument in node.get("arguments", ()))
+    return frozenset(found)
 
 
 def used(tree: Node) -> frozenset[str]:
-    """Columns with which a SELECT does more than hand them on, under whatever name."""
+    """Columns that a SELECT does not just return, under whatever name."""
     items = [item for node in nodes(tree) for item in node.get("select_list", ())]
     plain = {id(item) for item in items}
     refs = (n for n in nodes(tree) if n.get("class") == "COLUMN_REF" and id(n) not in plain)
@@ -112,22 +116,22 @@ def used(tree: Node) -> frozenset[str]:
 
 
 def _aliases(item: Node) -> Iterator[tuple[str, str]]:
-    """New and old name of each column that an entry of a SELECT's list hands on under another one."""
+    """New and old name of each column that an item of a SELECT list renames."""
     if item.get("class") == "COLUMN_REF" and "alias" in item:
         yield item["alias"].lower(), item["column_names"][-1].lower()
     for entry in item.get("rename_list", ()):
         yield entry["value"].lower(), entry["key"]["column"].lower()
 
 
-def typed(value: Any) -> frozenset[str]:
-    """Columns of an expression that is cast to text at the end, of which it does more than spell them out."""
+def read_by_type(value: Any) -> frozenset[str]:
+    """Columns of which an expression, cast to text in the end, reads more than their text."""
     match value.get("class"):
         case "COLUMN_REF":
             return frozenset()
         case "CAST" if value["type_expr"].get("type_name", "").upper() in TEXT:
-            return typed(value["child"])
+            return read_by_type(value["child"])
         case "FUNCTION" if value["function_name"].lower() in JOINING | {"row"}:
-            parts = (typed(argument["expression"]) for argument in value.get("arguments", ()))
+            parts = (read_by_type(argument["expression"]) for argument in value.get("arguments", ()))
             return frozenset().union(*parts)
     return _reads(value).columns
 
@@ -139,13 +143,12 @@ def expression(text: str) -> Node | None:
 
 
 def _named(expressions: Iterable[Node]) -> set[str]:
-    known = {"COLUMN_REF", "STAR"}
-    named = (e.get("column_names", [ALL])[-1].lower() for e in expressions if e.get("class") in known)
-    return set(named)
+    named = (e for e in expressions if e.get("class") in ("COLUMN_REF", "STAR"))
+    return {e.get("column_names", [ALL])[-1].lower() for e in named}
 
 
 def nodes(value: Any) -> Iterator[Node]:
-    """Every object of a tree, the outermost first."""
+    """Every object of a tree, from the outside in."""
     if isinstance(value, dict):
         yield value
         for part in value.values():
@@ -156,7 +159,7 @@ def nodes(value: Any) -> Iterator[Node]:
 
 
 def _reads(value: Any, bound: frozenset[str] = frozenset()) -> Reads:
-    """What a tree reads; `bound` are the parameters of lambdas around it."""
+    """What a tree reads; `bound` are the parameters of enclosing lambdas."""
     if isinstance(value, list):
         return _union(_reads(part, bound) for part in value)
     if not isinstance(value, dict):
@@ -168,35 +171,30 @@ def _reads(value: Any, bound: frozenset[str] = frozenset()) -> Reads:
             return Reads() if name in bound else Reads(frozenset({name}))
         case "LAMBDA":
             bound |= _reads(value["lhs"]).columns
-            value = value["expr"]
-            return _reads(value, bound)
+            return _reads(value["expr"], bound)
         case "STAR":
             excluded = frozenset(str(name).lower() for name in value.get("exclude_list", ()))
             own = Reads(frozenset({ALL}), excluded)
         case "POSITIONAL_REFERENCE":
             own = Reads(frozenset({ALL}))
-        case "WINDOW":
-            own = Reads(functions=frozenset({value["function_name"].lower()}), windows=True)
-        case "FUNCTION":
-            own = Reads(functions=frozenset({value["function_name"].lower()}))
+        case "WINDOW" | "FUNCTION":
+            function = value["function_name"].lower()
+            own = Reads(functions=frozenset({function}), windows=value["class"] == "WINDOW")
     return own | _union(_reads(part, bound) for part in value.values())
 
 
-def _union(several: Iterator[Reads]) -> Reads:
-    result = Reads()
-    for reads in several:
-        result |= reads
-    return result
+def _union(parts: Iterable[Reads]) -> Reads:
+    return reduce(or_, parts, Reads())
 
 
 class _Lineage:
-    """Where columns come from, given the trees of the CTEs in scope."""
+    """Origins of columns, given the trees of the CTEs in scope."""
 
     def __init__(self, known: Mapping[str, Node]) -> None:
         self.known = known
 
     def of(self, node: Node, column: str) -> Reads:
-        """Of a query's column."""
+        """Origins of a query's column."""
         own = {entry["key"].lower(): entry["value"] for entry in node.get("cte_map", {}).get("map", ())}
         inner = {name: cte.get("query_node") or cte["query"]["node"] for name, cte in own.items()}
         scope = _Lineage({**self.known, **inner}) if inner else self
@@ -204,12 +202,11 @@ class _Lineage:
             return _union(scope.of(child, column) for child in node["children"])
         if node["type"] != "SELECT_NODE":
             return Reads(frozenset({column}), plain=frozenset({column}))
-        made = [scope._item(item, column) for item in node["select_list"]]
-        found = [expression for expression in made if expression is not None]
-        return _union(scope._through(expression, node) for expression in found)
+        items = (scope._item(item, column) for item in node["select_list"])
+        return _union(scope._through(item, node) for item in items if item is not None)
 
     def _item(self, item: Node, column: str) -> Any:
-        """The expression that gives `column` in an entry of the SELECT's list, if that does."""
+        """The expression or column behind `column` in an item of the SELECT list, if it is there."""
         if item.get("class") == "STAR":
             replaced = {e["key"].lower(): e["value"] for e in item.get("replace_list", ())}
             renamed = {e["value"].lower(): e["key"]["column"].lower() for e in item.get("rename_list", ())}
@@ -221,14 +218,14 @@ class _Lineage:
         return item if starred or name.lower() == column else None
 
     def _through(self, expression: Any, node: Node) -> Reads:
-        """What an expression over the tables of `node` reads, followed into these tables."""
+        """What an expression reads, followed into the tables of `node`."""
         if isinstance(expression, str):
             return self._table(node["from_table"], expression)
         if expression.get("class") == "COLUMN_REF":
             return self._table(node["from_table"], expression["column_names"][-1].lower())
         own = _reads(expression)
         inner = [self._table(node["from_table"], name) for name in own.columns if name != ALL]
-        return _union(iter([own._replace(columns=own.columns & {ALL}), *inner]))._replace(plain=frozenset())
+        return _union([own._replace(columns=own.columns & {ALL}), *inner])._replace(plain=frozenset())
 
     def _table(self, table: Node, column: str) -> Reads:
         match table["type"]:
@@ -237,9 +234,8 @@ class _Lineage:
             case "SUBQUERY":
                 return self.of(table["subquery"]["node"], column)
             case "BASE_TABLE" if table["table_name"].lower() in self.known:
-                known = {
-                    name: node for name, node in self.known.items() if name != table["table_name"].lower()
-                }
-                return _Lineage(known).of(self.known[table["table_name"].lower()], column)
+                known = dict(self.known)
+                query = known.pop(table["table_name"].lower())  # within itself, the name is another table
+                return _Lineage(known).of(query, column)
             case _:
                 return Reads(frozenset({column}), plain=frozenset({column}))

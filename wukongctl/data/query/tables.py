@@ -1,4 +1,4 @@
-"""A file nobody has described yet → the SQL that reads it, with the names and types of its columns."""
+"""A file without a recipe → the SQL that reads it, with the names and types of its columns."""
 
 import csv
 import re
@@ -21,7 +21,7 @@ NOT_TABLES = (
     (0, b"\xff\xd8\xff", "a JPEG image", SAVE),
     (0, b"GIF8", "a GIF image", SAVE),
     (0, b"%PDF-", "a PDF document", "export its tables as CSV"),
-    (0, b"\x7fELF", "a program", SAVE),
+    (0, b"\x7fELF", "an executable", SAVE),
     (
         0,
         b"SQLite format 3\0",
@@ -31,36 +31,36 @@ NOT_TABLES = (
     (0, b"\x93NUMPY", "a NumPy array", "convert it, for example with `pandas.DataFrame(…).to_parquet(…)`"),
     (0, b"ARROW1", "an Arrow file", "convert it, for example with `pandas.read_feather(…).to_parquet(…)`"),
     (0, b"ORC", "an ORC file", "convert it, for example with `pandas.read_orc(…).to_parquet(…)`"),
-    (0, b"BZh", "compressed by bzip2", "decompress it with `bunzip2`"),
-    (0, b"\xfd7zXZ", "compressed by xz", "decompress it with `unxz`"),
-    (0, b"<!", "a page of HTML", "download the table itself"),
-    (0, b"<html", "a page of HTML", "download the table itself"),
+    (0, b"BZh", "compressed with bzip2", "decompress it with `bunzip2`"),
+    (0, b"\xfd7zXZ", "compressed with xz", "decompress it with `unxz`"),
+    (0, b"<!", "an HTML page", "download the table itself"),
+    (0, b"<html", "an HTML page", "download the table itself"),
     (0, b"<?xml", "XML", SAVE),
     (257, b"ustar", "a tar archive", "unpack it with `tar -xf`"),
 )
-"""Offset and bytes by which files of other kinds are known, what they are, and what to do."""
+"""Magic bytes of other kinds of files, with their offset, what they are, and what to do."""
 CONTROLS = re.compile(rb"[\x00\x03-\x08\x0e-\x1a\x7f]")
-"""Bytes that no text has; some logs separate values by 1 or 2."""
-LEAST_CONTROLS, CONTROL_SHARE = 3, 0.005
-"""Different ones, and their share of the bytes, in a file that is no text."""
-ALIKE = 0.5
-"""The least share of lines that have as many columns as most."""
-LINES_OF_TITLE = 20
-"""Lines in which a header is looked for."""
+"""Bytes that do not occur in text; some logs separate values by 1 or 2."""
+MIN_CONTROLS, CONTROL_SHARE = 3, 0.005
+"""Distinct control bytes, and their share of all bytes, in a binary file."""
+MIN_REGULAR = 0.5
+"""Minimum share of lines with the most common number of columns."""
+TITLE_LINES = 20
+"""The header is one of the first so many lines."""
 
 
 class Table(NamedTuple):
-    """How to read a file, as a FROM item with its placeholder, and its columns: name → DuckDB type."""
+    """The FROM item that reads a file, and its columns: name → DuckDB type."""
 
     source: str
     columns: dict[str, str]
     notes: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
-    """What a person should look at."""
+    """Remarks on what the user should check."""
 
 
 class _SniffedCsv(NamedTuple):
-    """How a CSV file is written; `quote` and `escape` are empty where it has none."""
+    """The dialect of a CSV file; `quote` and `escape` are empty where it has none."""
 
     delimiter: str
     quote: str
@@ -69,7 +69,7 @@ class _SniffedCsv(NamedTuple):
 
 
 def describe(engine: Engine, path: Path, name: str) -> Table:
-    """The table whose first (or only) file is `path`, and which the placeholder `'{name}'` stands for.
+    """The table of the placeholder `'{name}'`, whose first (or only) file is `path`.
 
     Raises RunFailed for a file that cannot be read as a table, UsageError for one that is empty or
     of another kind.
@@ -82,9 +82,9 @@ def describe(engine: Engine, path: Path, name: str) -> Table:
             hint = f"{advice}, then run `wukongctl datasets init` on the table"
             raise UsageError(f"`{path}` is {kind}, not a table", hint=hint)
     controls = CONTROLS.findall(start)
-    is_text = encodings.of_start(start) is not None or len(set(controls)) < LEAST_CONTROLS
+    is_text = encodings.of_start(start) is not None or len(set(controls)) < MIN_CONTROLS
     if not is_text and not start.startswith(b"PAR1") and len(controls) > CONTROL_SHARE * len(start):
-        raise UsageError(f"`{path}` is not a table: it holds bytes that are not text", hint=SAVE)
+        raise UsageError(f"`{path}` is not a table: it contains binary data", hint=SAVE)
     if start.startswith(b"PAR1"):
         return _typed(engine, f"read_parquet('{{{name}}}')")
     if start.lstrip()[:1] in (b"{", b"[") and ".csv" not in path.suffixes:
@@ -93,17 +93,17 @@ def describe(engine: Engine, path: Path, name: str) -> Table:
 
 
 def require_table(path: Path) -> None:
-    """UsageError for a text whose lines do not look like rows, as that of a program or a letter does not."""
+    """UsageError for a text file, such as a program or a letter, whose lines do not look like rows."""
     try:
         texts = [text for text in quotes.sample(path) if text.strip()]
     except (OSError, EOFError):
         return
     for delimiter in lines.DELIMITERS:
         widths = Counter(len(row) for row in csv.reader(texts, delimiter=delimiter))
-        if sum(n for width, n in widths.most_common(1) if width > 1) >= ALIKE * sum(widths.values()):
+        if sum(n for width, n in widths.most_common(1) if width > 1) >= MIN_REGULAR * sum(widths.values()):
             return
     raise UsageError(
-        f"`{path}` is not a table: its lines have no columns in common, by `,` `;` `|` or tabs", hint=SAVE
+        f"`{path}` is not a table: its lines do not split into columns at `,` `;` `|` or tabs", hint=SAVE
     )
 
 
@@ -122,15 +122,15 @@ def _typed(engine: Engine, source: str) -> Table:
 
 
 def _csv(engine: Engine, path: Path, name: str) -> Table:
-    """All columns as text: the recipe says which are numbers, and no later row can contradict a guess."""
-    place, sample = f"'{{{name}}}'", sql.literal(str(path))
-    written, doubts = encodings.options(path), []
-    if "encoding=" not in written and not encodings.is_utf8(path):
+    """All columns as text: the recipe says which are numbers, and no later row can contradict it."""
+    sample = sql.literal(str(path))
+    options, doubts = encodings.options(path), []
+    if "encoding=" not in options and not encodings.is_utf8(path):
         latin, doubt = encodings.fallback(path)
-        written, doubts = written + latin, [f"`{path.name}`: {doubt}"]
-    delimiter, mark, escape, has_header = _sniffed(engine, path, written, doubts)
+        options, doubts = options + latin, [f"`{path.name}`: {doubt}"]
+    delimiter, mark, escape, has_header = _sniffed(engine, path, options, doubts)
     title = _title(path, delimiter, mark)
-    dialect = f"delim={_text(delimiter)}, quote={sql.literal(mark)}, escape={sql.literal(escape)}{written}"
+    dialect = f"delim={_text(delimiter)}, quote={sql.literal(mark)}, escape={sql.literal(escape)}{options}"
     if title:
         dialect += f", skip={len(title)}"
         doubts += _skipped(path, title)
@@ -140,46 +140,46 @@ def _csv(engine: Engine, path: Path, name: str) -> Table:
     if odd is not None:
         raise RunFailed(f"`{path.name}:{odd[0]}`: {odd[1]}", hint="fix the line, then try again")
     header = (has_header or bool(title)) and _is_header(cells)
-    given = [cell if header and cell else f"column_{i + 1}" for i, cell in enumerate(cells)]
-    names = _unique(given)
+    titles = [cell if header and cell else f"column_{i + 1}" for i, cell in enumerate(cells)]
+    names = _unique(titles)
     columns = ", ".join(f"{sql.literal(column)}: 'VARCHAR'" for column in names)
-    reader = f"read_csv({place}, {dialect}, header={'true' if header else 'false'}, auto_detect=false,"
+    reader = f"read_csv('{{{name}}}', {dialect}, header={'true' if header else 'false'}, auto_detect=false,"
     source = f"{reader}\n{_wrapped(f'columns={{{columns}}})')}"
-    notes = [] if header else ["no header found in the file: name its columns here, in their order"]
-    doubts += _repeated(given, names)
+    notes = [] if header else ["no header found: name the columns here, in order"]
+    doubts += _repeated(titles, names)
     return Table(source, dict.fromkeys(names, "VARCHAR"), tuple(notes), tuple(doubts))
 
 
-def _sniffed(engine: Engine, path: Path, written: str, doubts: list[str]) -> _SniffedCsv:
-    """How the file is written; adds to `doubts` what its quote leaves open."""
+def _sniffed(engine: Engine, path: Path, options: str, doubts: list[str]) -> _SniffedCsv:
+    """The dialect of the file; adds remarks on its quotes to `doubts`."""
     sniff = (
         "SELECT Delimiter, Quote, Escape, HasHeader "
-        f"FROM sniff_csv({sql.literal(str(path))}, sample_size={quotes.SAMPLE}{written}"
+        f"FROM sniff_csv({sql.literal(str(path))}, sample_size={quotes.SAMPLE}{options}"
     )
     ((delimiter, quote, escape, has_header),) = engine.rows(f"{sniff})")
-    texts = quotes.sample(path, "latin-1" if "latin-1" in written else "utf-8")
+    texts = quotes.sample(path, "latin-1" if "latin-1" in options else "utf-8")
     if quote == "'" and not quotes.is_apostrophe(texts, delimiter, escape):
         ((delimiter, _, _, has_header),) = engine.rows(f"{sniff}, quote='\"')")
         quote = '"' if any('"' in text for text in texts) else "(empty)"
     if quote == "'":
-        doubts.append(f"`{path.name}`: values stand in `'`, as in `'a, b'`, which is no part of them")
-    # A quoted cell may well come after the sample, unless it is a log that no spreadsheet has written.
+        doubts.append(f"`{path.name}`: values are quoted with `'`, as in `'a, b'`")
+    # A quoted value may follow after the sample, except in logs, which are not separated by commas.
     quoted = quote != "(empty)" or delimiter == ","
     mark = (quote if quote != "(empty)" else '"') if quoted else ""
     merged = quotes.spanning(texts, delimiter, mark) if mark else None
     if merged is not None:
         first, last, value = merged
         doubts.append(
-            f"`{path.name}:{first}`: lines {first} to {last} are read as one row, as a value spans them: "
-            f"`{value}`; if they are rows of their own, write `quote=''` and `escape=''`"
+            f"`{path.name}:{first}`: lines {first} to {last} are read as one row, because a quoted value "
+            f"spans them: `{value}`; if they are separate rows, set `quote=''` and `escape=''`"
         )
     return _SniffedCsv(delimiter, mark, escape if mark and escape == "\\" else mark, bool(has_header))
 
 
 def _title(path: Path, delimiter: str, quote: str) -> tuple[str, ...]:
-    """The lines that stand above the header."""
+    """The lines above the header."""
     with lines.opened(path) as file:
-        texts = [line.decode("utf-8", "replace").rstrip("\r\n") for line in islice(file, LINES_OF_TITLE)]
+        texts = [line.decode("utf-8", "replace").rstrip("\r\n") for line in islice(file, TITLE_LINES)]
     if len(delimiter) != 1 or any(quote and text.count(quote) % 2 for text in texts):
         return ()
     quoting = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
@@ -192,15 +192,15 @@ def _title(path: Path, delimiter: str, quote: str) -> tuple[str, ...]:
 
 def _skipped(path: Path, title: tuple[str, ...]) -> Iterator[str]:
     """A remark, unless blank lines are all that is skipped."""
-    said = next((text.strip() for text in title if text.strip()), None)
-    if said is None:
+    first = next((text.strip() for text in title if text.strip()), None)
+    if first is None:
         return
     which = "the first line is" if len(title) == 1 else f"the first {len(title)} lines are"
-    yield f"`{path.name}`: {which} no header and skipped: `{said[:WIDTH]}`"
+    yield f"`{path.name}`: {which} not the header and skipped: `{first[:WIDTH]}`"
 
 
 def _is_header(cells: list[str | None]) -> bool:
-    """Whether a first row names columns: no numbers among them, unless they just count."""
+    """Whether a first row names columns: it has no numbers, or they just count from 0."""
     filled = [cell for cell in cells if cell]
     counting = filled == [str(index) for index in range(len(cells))]
     numbers = any(re.fullmatch(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?", cell) for cell in filled)
@@ -208,7 +208,7 @@ def _is_header(cells: list[str | None]) -> bool:
 
 
 def _unique(names: list[str]) -> list[str]:
-    """Names that differ even where case does not count, without control characters."""
+    """Names that differ regardless of case, without control characters."""
     result: list[str] = []
     taken: set[str] = set()
     for name in names:
@@ -221,17 +221,17 @@ def _unique(names: list[str]) -> list[str]:
     return result
 
 
-def _repeated(given: list[str], names: list[str]) -> Iterator[str]:
-    """Of each column whose name another one before it has, what it is called instead."""
+def _repeated(titles: list[str], names: list[str]) -> Iterator[str]:
+    """A remark for each column renamed because an earlier one has its name."""
     seen: dict[str, int] = {}
-    for number, (cell, name) in enumerate(zip(given, names, strict=True), start=1):
+    for number, (cell, name) in enumerate(zip(titles, names, strict=True), start=1):
         first = seen.setdefault(cell.lower(), number)
         if first != number:
-            yield f"columns {first} and {number} are both called `{cell}`: the later one is read as `{name}`"
+            yield f"columns {first} and {number} are both named `{cell}`: the second is read as `{name}`"
 
 
 def _wrapped(text: str) -> str:
-    """Broken between entries only: a name may hold blanks."""
+    """Wrapped between entries only: a name may contain spaces."""
     lines = [" "]
     for part in re.split(r"(?<=', )|(?<=, )(?=')", text):
         if len(lines[-1]) + len(part) > WIDTH:

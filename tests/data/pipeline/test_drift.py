@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wukongctl.data.pipeline.near_misses import alike
+from wukongctl.data.pipeline.drift import near_misses
 
 
 @pytest.mark.parametrize(
@@ -27,17 +27,17 @@ from wukongctl.data.pipeline.near_misses import alike
         ("７", "7"),
     ],
 )
-def test_spellings_of_one_value(unknown: str, known: str) -> None:
-    assert alike([unknown], pa.array([None, "", "zebra", known])) == {unknown: known}
+def test_near_misses_are_spellings_of_one_value(unknown: str, known: str) -> None:
+    assert near_misses([unknown], pa.array([None, "", "zebra", known])) == {unknown: known}
 
 
-def test_the_closest_wins_and_strangers_have_none() -> None:
+def test_the_closest_spelling_wins_and_other_values_have_none() -> None:
     values = pa.array([None, "", "1", "True", "TRUE "])
-    assert alike(["true", "giraffe", "", "-"], values) == {"true": "True"}
+    assert near_misses(["true", "giraffe", "", "-"], values) == {"true": "True"}
 
 
 @given(st.lists(st.text(max_size=8), max_size=5), st.lists(st.text(max_size=8), max_size=5))
-def test_any_text_is_compared(unknown: list[str], known: list[str]) -> None:
-    found = alike(unknown, pa.array(known, pa.string()))
+def test_any_text_can_be_compared(unknown: list[str], known: list[str]) -> None:
+    found = near_misses(unknown, pa.array(known, pa.string()))
     assert set(found) <= set(unknown)
     assert set(found.values()) <= set(known)
