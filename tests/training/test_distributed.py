@@ -19,7 +19,6 @@ from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
-from wukongctl.data.schema import Batch
 from wukongctl.training import checkpoint
 from wukongctl.training.distributed import World
 from wukongctl.training.train import train
@@ -167,13 +166,11 @@ def test_a_killed_process_is_replaced_and_nothing_changes(
 
 @pytest.mark.parametrize(("rows", "size"), [(10, 1), (10, 3), (9, 3), (1, 2), (2, 4)])
 def test_shares_hold_every_example_once_and_have_one_length(rows: int, size: int) -> None:
-    batch = Batch(torch.arange(rows).reshape(rows, 1), torch.zeros(rows, 0), torch.arange(float(rows)))
+    batch = torch.arange(rows).reshape(rows, 1)
     shares = [World(rank, size).shard(batch) for rank in range(size)]
-    assert len({len(share.labels) for share, _ in shares}) == 1
-    counted = [share.ids[: max(count, 0)] for share, count in shares]
-    assert torch.equal(torch.cat(counted), batch.ids)
-    whole = torch.cat([share.labels for share, _ in shares])[:rows]
-    assert torch.equal(whole, batch.labels)
+    assert len({len(share) for share, _ in shares}) == 1
+    assert torch.equal(torch.cat([share[: max(count, 0)] for share, count in shares]), batch)
+    assert torch.equal(torch.cat([share for share, _ in shares])[:rows], batch)
 
 
 def test_recipes_that_processes_cannot_follow_are_refused() -> None:

@@ -1,5 +1,6 @@
 """Where a recipe runs. No GPU is needed: what torch says of one is replaced."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
 
 
 def test_without_a_gpu_auto_is_the_processor_and_cuda_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,10 +42,24 @@ def test_with_a_gpu_one_process_takes_it_and_several_do_not() -> None:
 
 
 @pytest.mark.usefixtures("gpu")
-def test_precision_is_that_of_the_device() -> None:
-    asked = hardware.execution(recipe(precision="bfloat16"))
+@pytest.mark.parametrize("precision", ["bfloat16", "tf32"])
+def test_precision_is_that_of_the_device(precision: str) -> None:
+    asked = hardware.execution(recipe(precision=precision))
     assert asked.precision == "float32"
-    assert asked.notes == ("this cuda has no bfloat16 instructions: `precision` falls back to float32",)
+    assert asked.notes == (f"this GPU has no {precision} instructions: `precision` falls back to float32",)
+
+
+def test_tf32_is_for_gpus_and_asks_torch_for_it() -> None:
+    asked = hardware.execution(recipe(precision="tf32", device="cpu"))
+    assert asked.notes == ("this CPU has no tf32 instructions: `precision` falls back to float32",)
+    before = torch.get_float32_matmul_precision()
+    try:
+        dataclasses.replace(asked, precision="tf32").apply()
+        assert torch.get_float32_matmul_precision() == "high"
+        asked.apply()
+        assert torch.get_float32_matmul_precision() == "highest"
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def test_a_batch_moves_whole() -> None:

@@ -11,7 +11,7 @@ from wukongctl.training.optimizers import (
     LazyAdam,
     RowwiseAdagrad,
     _group,
-    _group_on_gpu,
+    _group_without_waiting,
     build,
     round_stochastically,
     sum_rows,
@@ -76,17 +76,24 @@ def test_summed_rows_equal_a_coalesced_gradient(ids: list[int], high: int) -> No
     rows = torch.tensor(ids, dtype=torch.int64) * high
     values = torch.arange(len(ids) * 2, dtype=torch.float32).view(-1, 2)
     gradient = torch.sparse_coo_tensor(rows[None], values, (41 * high + 1, 2), check_invariants=True)
-    found, summed = sum_rows(gradient)
+    found, summed, _ = sum_rows(gradient)
     expected = gradient.coalesce()
     assert torch.equal(found, expected.indices()[0])
     torch.testing.assert_close(summed, expected.values())
 
 
 @given(ids=st.lists(st.integers(0, 40), min_size=1, max_size=60))
-def test_a_gpu_groups_rows_as_a_processor_does(ids: list[int]) -> None:
+def test_a_gpu_groups_rows_as_a_cpu_does_and_repeats_the_last(ids: list[int]) -> None:
     rows = torch.tensor(ids, dtype=torch.int64)
-    for here, there in zip(_group(rows), _group_on_gpu(rows), strict=True):
-        assert torch.equal(here, there)
+    distinct, order, starts = _group(rows)
+    padded, same_order, padded_starts, place = _group_without_waiting(rows)
+    n = len(distinct)
+    assert torch.equal(padded[:n], distinct)
+    assert torch.equal(same_order, order)
+    assert torch.equal(padded_starts[:n], starts)
+    assert (padded_starts[n:] == len(ids)).all()
+    assert (padded[n:] == distinct[-1]).all()
+    assert place.tolist() == [min(index, n - 1) for index in range(len(ids))]
 
 
 @pytest.mark.parametrize("name", ["rowwise_adagrad", "lazy_adam"])

@@ -13,7 +13,7 @@ from wukongctl.config.spec import Fraction, Mistake, NonNegativeFloat, PositiveF
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
-Precision = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "tf32", "bfloat16"]
 NETWORK_KEYS: dict[str, str | None] = {
     "optimizer": "a tree has no weights to update: see `model.learning_rate`",
     "schedule": "`model.learning_rate` is the same for all trees",
@@ -26,8 +26,12 @@ NETWORK_KEYS: dict[str, str | None] = {
     "precision": None,
     "embedding_dtype": None,
     "compile": None,
+    "data_on": None,
+    "readers": None,
 }
 """Keys of a training recipe that say nothing to LightGBM, and what does."""
+LATER_KEYS: dict[str, object] = {"group": None, "data_on": "auto", "readers": 1}
+"""Keys that recipes did not always have, and what they meant then."""
 
 
 class AdamSpec(Spec):
@@ -202,10 +206,15 @@ class TrainingSpec(Spec):
     """CPU threads; one per physical core when omitted."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device; `auto` uses a GPU where torch finds one. Multi-process training runs on CPU only."""
+    data_on: Literal["auto", "host", "device"] = "auto"
+    """Where the train split lies while a GPU trains: in the host's memory, a batch at a time, or whole on the
+    GPU; `auto` where it fits. The examples and their order are the same."""
+    readers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Threads that decode Parquet. The examples and their order are the same."""
     precision: Precision = "float32"
-    """`bfloat16` computes matrix products in bfloat16 where the device supports it; weights, logits, loss
-    and optimizers stay float32."""
-    embedding_dtype: Precision = "float32"
+    """`bfloat16` computes matrix products in bfloat16 where the device supports it, `tf32` in TensorFloat-32
+    on a GPU that has it; weights, logits, loss and optimizers stay float32."""
+    embedding_dtype: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16` halves the memory of embedding tables, with updates in float32 and stochastic rounding.
     Not with `adam` embeddings."""
     compile: bool = False
@@ -223,8 +232,8 @@ class TrainingSpec(Spec):
         """What LightGBM does not use is no part of its resolved recipe."""
         content = serialize(self)
         unused = set() if self.is_network else {*NETWORK_KEYS, "device"}
-        if self.group is None:  # a run without groups is the same run as before there was this key
-            unused.add("group")
+        # A run without a key that came later is the same run as before there was this key.
+        unused |= {key for key, default in LATER_KEYS.items() if getattr(self, key) == default}
         return {key: value for key, value in content.items() if key not in unused}
 
     def _mistakes(self) -> Iterator[Mistake]:

@@ -5,13 +5,15 @@ Row groups are packed into one int32 matrix (float columns as their bits), so th
 permutations depend only on (seed, epoch, window), so a resumed reader yields the batches of an uninterrupted
 one.
 
-A thread reads the next window ahead. In multi-process training each rank reads the whole split and takes its
+Threads read the next windows ahead. In multi-process training each rank reads the whole split and takes its
 shard of every batch, so that batches do not depend on the number of ranks; reading is some fifty times faster
 than training.
 """
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,20 +31,46 @@ from wukongctl.errors import UsageError
 BLOCK = 2048
 """Rows packed at a time."""
 WINDOW = 4
-"""Row groups shuffled together; two windows are in memory at a time."""
+"""Row groups shuffled together; two windows or more are in memory at a time."""
 
 
 class RowGroup(NamedTuple):
-    """One row group of one file."""
+    """One row group of one file; `start` is its first row in the split."""
 
     path: Path
     index: int
+    start: int
     rows: int
+
+
+class Source(NamedTuple):
+    """What a batch has for each row: `width` numbers of `dtype`, which `read` fills in for a row group."""
+
+    read: Callable[[RowGroup, np.ndarray], None]
+    width: int
+    dtype: type[np.integer]
+
+
+class Window(NamedTuple):
+    """Row groups that are shuffled together, while they are read."""
+
+    rows: Tensor
+    """(rows, width), in file order."""
+    order: "Future[Tensor] | None"
+    """The order to take them in; that of the files without."""
+    reading: list["Future[None]"]
+
+    def result(self) -> tuple[Tensor, Tensor | None]:
+        """The rows and their order, when all is read; raises what reading raised."""
+        for future in self.reading:
+            future.result()
+        return self.rows, None if self.order is None else self.order.result()
 
 
 class BatchReader:
     """Batches of one split; the last one of an epoch may be short.
 
+    `threads` decode row groups; the batches are the same for any number.
     Raises UsageError for a split that does not exist, RunFailed for missing or damaged files.
     """
 
@@ -55,6 +83,7 @@ class BatchReader:
         batch_size: int,
         shuffle: bool,
         seed: int,
+        threads: int = 1,
     ) -> None:
         infos = {str(name): info for name, info in manifest.splits.items()}
         if split not in infos:
@@ -62,12 +91,12 @@ class BatchReader:
             raise UsageError(f"dataset `{manifest.dataset}` has no split `{split}`", hint=hint)
         info = infos[split]
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
-        self.rows = info.rows
-        self._columns = Columns(manifest, with_probability=info.bayes_logloss is not None)
+        self.rows, self.threads = info.rows, threads
+        self.columns = Columns(manifest, with_probability=info.bayes_logloss is not None)
         self._groups: list[RowGroup] = []
         for file in info.files:
             check_file(folder / file.path, file.bytes)
-            self._groups += _row_groups(folder / file.path)
+            self._groups += _row_groups(folder / file.path, sum(group.rows for group in self._groups))
         if sum(group.rows for group in self._groups) != self.rows:
             raise damaged(folder / split, f"does not have the {self.rows:,} rows of its manifest")
 
@@ -78,34 +107,57 @@ class BatchReader:
 
     def epoch(self, epoch: int, start_step: int = 0) -> Iterator[Batch]:
         """The batches of `epoch` from `start_step` on; earlier row groups are not read."""
-        pending = torch.empty((0, self._columns.width), dtype=torch.int32)
-        for packed, order, first in self._windows_from(epoch, start_step * self.batch_size):
+        for rows in self.packed(epoch, start_step):
+            yield self.columns.batch(rows)
+
+    def packed(self, epoch: int, start_step: int = 0) -> Iterator[Tensor]:
+        """The same batches as packed rows, (B, width) int32; `columns.batch` unpacks them, on any device."""
+        return self._batches(epoch, start_step, Source(self.columns.read, self.columns.width, np.int32))
+
+    def places(self, epoch: int, start_step: int = 0) -> Iterator[Tensor]:
+        """The same batches as (B,) int64 row numbers of the split in file order; no file is read."""
+        numbers = self._batches(epoch, start_step, Source(_number_rows, 1, np.int64))
+        return (rows.squeeze(1) for rows in numbers)
+
+    def in_file_order(self) -> Iterator[Tensor]:
+        """All rows of the split, packed, a row group at a time."""
+        for group in self._groups:
+            rows = np.empty((group.rows, self.columns.width), np.int32)
+            self.columns.read(group, rows)
+            yield torch.from_numpy(rows)
+
+    def _batches(self, epoch: int, start_step: int, source: Source) -> Iterator[Tensor]:
+        """(B, width) of what `source` has for the rows of each batch."""
+        pending: Tensor | None = None
+        for rows, order, first in self._windows_from(epoch, start_step * self.batch_size, source):
             start = first
-            while start < len(packed):
-                stop = min(start + self.batch_size - len(pending), len(packed))
-                taken = _take(packed, order, start, stop)
-                pending = torch.cat((pending, taken)) if len(pending) else taken
+            while start < len(rows):
+                stop = min(start + self.batch_size - (0 if pending is None else len(pending)), len(rows))
+                taken = _take(rows, order, start, stop)
+                pending = taken if pending is None else torch.cat((pending, taken))
                 start = stop
                 if len(pending) == self.batch_size:
-                    yield self._columns.batch(pending)
-                    pending = pending[:0]
-        if len(pending):
-            yield self._columns.batch(pending)
+                    yield pending
+                    pending = None
+        if pending is not None:
+            yield pending
 
-    def _windows_from(self, epoch: int, position: int) -> Iterator[tuple[Tensor, Tensor | None, int]]:
-        """Each loaded window, its order and the row to start at; the next one is read ahead."""
+    def _windows_from(
+        self, epoch: int, position: int, source: Source
+    ) -> Iterator[tuple[Tensor, Tensor | None, int]]:
+        """Each loaded window, its order and the row to start at; the next ones are read ahead."""
         windows = self._windows(epoch)
         ends = np.cumsum([sum(group.rows for group in window) for window in windows])
         first = int(np.searchsorted(ends, position, side="right"))
         skip = position - (int(ends[first - 1]) if first else 0)
-        with ThreadPoolExecutor(1, "batches") as reader:
-            ahead = None
-            for index in range(first, len(windows)):
-                packed, order = ahead.result() if ahead else self._load(windows[index], epoch, index)
-                ahead = None
-                if index + 1 < len(windows):
-                    ahead = reader.submit(self._load, windows[index + 1], epoch, index + 1)
-                yield packed, order, skip
+        with ThreadPoolExecutor(self.threads, "batches") as pool:
+            coming = (self._load(pool, windows[i], (epoch, i), source) for i in range(first, len(windows)))
+            # A window for every few threads, which share its row groups.
+            ahead = deque(itertools.islice(coming, 1 + (self.threads - 1) // WINDOW))
+            while ahead:
+                rows, order = ahead.popleft().result()
+                ahead.extend(itertools.islice(coming, 1))
+                yield rows, order, skip
                 skip = 0
 
     def _windows(self, epoch: int) -> list[list[RowGroup]]:
@@ -117,18 +169,19 @@ class BatchReader:
             for start in range(0, len(order), WINDOW)
         ]
 
-    def _load(self, window: list[RowGroup], epoch: int, index: int) -> tuple[Tensor, Tensor | None]:
-        """The packed rows of a window, (rows, width) int32, and their order."""
-        rows = sum(group.rows for group in window)
-        matrix = np.empty((rows, self._columns.width), np.int32)
-        start = 0
-        for group in window:
-            self._columns.read(group, matrix[start : start + group.rows])
-            start += group.rows
-        packed = torch.from_numpy(matrix)
-        if not self.shuffle:
-            return packed, None
-        return packed, torch.from_numpy(self._generator(epoch, index).permutation(rows))
+    def _load(
+        self, pool: ThreadPoolExecutor, window: Sequence[RowGroup], position: tuple[int, int], source: Source
+    ) -> Window:
+        """Begin to read a window, at `position` (epoch, index)."""
+        counts = [group.rows for group in window]
+        rows = np.empty((sum(counts), source.width), source.dtype)
+        parts = np.split(rows, np.cumsum(counts)[:-1])
+        reading = [pool.submit(source.read, group, part) for group, part in zip(window, parts, strict=True)]
+        order = pool.submit(self._order, position, len(rows)) if self.shuffle else None
+        return Window(torch.from_numpy(rows), order, reading)
+
+    def _order(self, position: tuple[int, int], rows: int) -> Tensor:
+        return torch.from_numpy(self._generator(*position).permutation(rows))
 
     def _generator(self, *position: int) -> np.random.Generator:
         return np.random.default_rng([self.seed % (1 << 63), *position])
@@ -167,7 +220,7 @@ class Columns:
                 packed[start : start + BLOCK, position] = bits[start : start + BLOCK]
 
     def batch(self, rows: Tensor) -> Batch:
-        """Unpack (B, width) int32 rows."""
+        """Unpack (B, width) int32 rows, where they are."""
         dense, label = self.ids, self.ids + self.dense
         floats = rows[:, dense:].contiguous().view(torch.float32)
         return Batch(
@@ -206,11 +259,18 @@ def _take(packed: Tensor, order: Tensor | None, start: int, stop: int) -> Tensor
     return packed[start:stop] if order is None else packed.index_select(0, order[start:stop])
 
 
-def _row_groups(path: Path) -> list[RowGroup]:
+def _number_rows(group: RowGroup, numbers: np.ndarray) -> None:
+    numbers[:, 0] = np.arange(group.start, group.start + group.rows)
+
+
+def _row_groups(path: Path, start: int) -> list[RowGroup]:
     try:
         metadata = pq.read_metadata(path)
     except (pa.ArrowException, OSError) as error:
         raise damaged(path, f"cannot be read: {str(error).splitlines()[0]}") from None
+    rows = [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
+    starts = itertools.accumulate(rows, initial=start)
     return [
-        RowGroup(path, index, metadata.row_group(index).num_rows) for index in range(metadata.num_row_groups)
+        RowGroup(path, index, first, count)
+        for index, (first, count) in enumerate(zip(starts, rows, strict=False))
     ]

@@ -100,8 +100,9 @@ class FinalMLP(Model):
         kinds = [(name in schema.dense) + (name in schema.piecewise) for name in names]
         order = sorted(range(len(names)), key=kinds.__getitem__)
         places = [self.embeddings.n + order.index(index) for index in range(len(names))]
-        first = len(contexts[0])
-        self.contexts = (places[:first], places[first:])
+        # Buffers: indexing by a list would copy it to the device at every forward pass.
+        for name, part in (("places1", places[: len(contexts[0])]), ("places2", places[len(contexts[0]) :])):
+            self.register_buffer(name, torch.tensor(part, dtype=torch.int64), persistent=False)
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, C) ids and (B, M) dense values → (B,) logits."""
@@ -109,7 +110,7 @@ class FinalMLP(Model):
         e = X[:, : self.embeddings.n].flatten(1)  # (B, N D)
         inputs = [e, e]
         if self.gates:
-            contexts = [X[:, places].flatten(1) for places in self.contexts]
+            contexts = [X.index_select(1, places).flatten(1) for places in (self.places1, self.places2)]
             inputs = [gate(context) * e for gate, context in zip(self.gates, contexts, strict=True)]
         first, second = (stream(x) for stream, x in zip(self.streams, inputs, strict=True))
         return self.fusion(first, second)  # (B,)

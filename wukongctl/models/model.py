@@ -1,9 +1,12 @@
 """What every ranking model is: a batch in, one logit per example out, and what that costs."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
+from wukongctl.models.embeddings import frozen_vectors
 from wukongctl.models.layers import logit_weights
 
 
@@ -32,3 +35,15 @@ class Model(nn.Module, ABC):
         As biases start at zero, a factor on these weights is one on the first logits.
         """
         return logit_weights(self)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Model":
+        """As of every module, but features that share frozen vectors share them on the new device too."""
+        frozen = frozen_vectors(self)
+        moved = {id(part.vectors): fn(part.vectors) for part in frozen}
+        of = [moved[id(part.vectors)] for part in frozen]
+        for part in frozen:
+            part.vectors = torch.empty(0)
+        super()._apply(fn, recurse)
+        for part, vectors in zip(frozen, of, strict=True):
+            part.vectors = vectors
+        return self

@@ -1,5 +1,6 @@
 """Where the time of a training step goes."""
 
+import itertools
 import os
 from collections import defaultdict
 from collections.abc import Generator, Iterator
@@ -14,11 +15,11 @@ from wukongctl.config.training import TrainingSpec
 from wukongctl.data import manifest as manifests
 from wukongctl.data.atomic import write_atomic
 from wukongctl.data.batches import BatchReader
-from wukongctl.data.schema import Batch
 from wukongctl.errors import UsageError
 from wukongctl.models.counts import count
-from wukongctl.training import hardware
+from wukongctl.training import feeds, hardware
 from wukongctl.training.distributed import ALONE
+from wukongctl.training.feeds import Feed, Share
 from wukongctl.training.hardware import Execution, Stopwatch, matmul_peak
 from wukongctl.training.parallel import ParallelModel
 from wukongctl.training.plan import new_model
@@ -50,7 +51,7 @@ def bench(recipe: TrainingSpec, *, data: Path, steps: int, trace: Path | None = 
     reader = BatchReader(
         folder, manifest, "train", batch_size=recipe.batch_size, shuffle=recipe.shuffle, seed=recipe.seed
     )
-    batches = _cycle(reader)
+    batches = _cycle(feeds.choose(reader, recipe, execution, ALONE))
     for _ in range(WARM_UP):
         update(next(batches), 1.0)
     phases = Phases()
@@ -58,10 +59,10 @@ def bench(recipe: TrainingSpec, *, data: Path, steps: int, trace: Path | None = 
     examples = 0
     for step in range(steps):
         with phases("loader"):
-            batch = next(batches)
+            share = next(batches)
         with _traced(trace) if step == steps - 1 else nullcontext():
-            update(batch, 1.0)
-        examples += len(batch.labels)
+            update(share, 1.0)
+        examples += share.rows
     batches.close()
     return _report(recipe, execution, phases, examples, count(model).gflop) | {
         "evaluation_examples_per_cpu_second": _evaluation_rate(update, reader),
@@ -121,9 +122,8 @@ def _report(
 def _evaluation_rate(update: Update, reader: BatchReader, batches: int = 4) -> float:
     """Examples scored per second of processor time."""
     update.model.eval()
-    source, examples, cpu = _cycle(reader), 0, 0.0
-    for _ in range(batches):
-        batch = next(source)
+    source, examples, cpu = reader.epoch(0), 0, 0.0
+    for batch in itertools.islice(source, batches):
         watch = Stopwatch()
         with update.execution.autocast:
             update.model(batch)
@@ -141,11 +141,9 @@ def _loader_rate(reader: BatchReader, most: int = 1_000_000) -> float:
     return rows / max(watch.cpu_seconds, 1e-9)
 
 
-def _cycle(reader: BatchReader) -> Generator[Batch]:
-    epoch = 0
-    while True:
-        yield from reader.epoch(epoch)
-        epoch += 1
+def _cycle(feed: Feed) -> Generator[Share]:
+    for epoch in itertools.count():
+        yield from feed.epoch(epoch)
 
 
 @contextmanager

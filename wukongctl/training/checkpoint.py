@@ -3,13 +3,18 @@
 import logging
 import pickle
 import zipfile
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from wukongctl.data.atomic import write_atomic
 from wukongctl.errors import RunFailed
+from wukongctl.training.hardware import synchronize
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +37,34 @@ def load(path: Path) -> State:
     except (OSError, RuntimeError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0]
     raise RunFailed(f"checkpoint `{path}` is damaged: {reason}")
+
+
+def on_host(state: State) -> State:
+    """The state with its tensors copied to the host: all copies run at once, then one wait."""
+    leaves, structure = tree_flatten(state)
+    copies = [leaf.to("cpu", non_blocking=True) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+    for device in {leaf.device for leaf in leaves if isinstance(leaf, Tensor)}:
+        synchronize(device)
+    return tree_unflatten(copies, structure)
+
+
+class Writer:
+    """Writes checkpoints one after the other, in a thread, while training goes on."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, "checkpoints")
+        self._writing: Future[object] | None = None
+
+    def submit(self, write: Callable[[], object]) -> None:
+        """Begin to write when the one before is written; raises RunFailed if that failed."""
+        self.wait()
+        self._writing = self._pool.submit(write)
+
+    def wait(self) -> None:
+        """Until all is on disk; raises RunFailed if it could not be written."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
 
 
 class CheckpointFolder:

@@ -15,7 +15,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from wukongctl.data.schema import Batch
 from wukongctl.errors import RunFailed, WukongError
 
 T = TypeVar("T")
@@ -33,22 +32,19 @@ class World:
         """Whether this process is the one that writes and reports."""
         return self.rank == 0
 
-    def shard(self, batch: Batch) -> tuple[Batch, int]:
-        """This process's examples of a batch, and how many of them count.
+    def shard(self, batch: Tensor) -> tuple[Tensor, int]:
+        """This process's rows of a batch, (B, …), and how many of them count.
 
         All shards have the same length, as collectives require: the last ones are padded with copies of the
-        last example.
+        last row.
         """
-        rows = len(batch.labels)
+        rows = len(batch)
         if self.size == 1:
             return batch, rows
         length = -(-rows // self.size)
         start = min(self.rank * length, rows)
         places = torch.arange(self.rank * length, (self.rank + 1) * length).clamp_(max=rows - 1)
-        mine = batch._replace(
-            ids=batch.ids[places], dense=batch.dense[places], labels=batch.labels[places], probability=None
-        )
-        return mine, min(length, rows - start)
+        return batch[places], min(length, rows - start)
 
     def all_gather(self, part: Tensor, rows: int) -> Tensor:
         """(rows,) values of a whole batch, in order, from those that each process has for its shard."""
@@ -65,6 +61,12 @@ class World:
         total = torch.tensor(values, dtype=torch.float64)
         dist.all_reduce(total)
         return total.tolist()
+
+    def sum_tensor(self, value: Tensor) -> Tensor:
+        """A tensor summed over all processes, in place, without waiting for its device."""
+        if self.size > 1:
+            dist.all_reduce(value)
+        return value
 
     def largest(self, value: int) -> int:
         """The greatest value that any process has."""

@@ -20,7 +20,7 @@ from wukongctl.training.groups import read_groups, require_column
 from wukongctl.training.metrics import METRICS
 from wukongctl.training.run_folder import RunFolder
 from wukongctl.training.scores import Measurable, Scores
-from wukongctl.training.scoring import EVALUATION_BATCH, score, summarize
+from wukongctl.training.scoring import evaluation_batch, score, summarize
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,12 @@ def _finite(logits: np.ndarray) -> bool:
 def _reader(trained: FinishedRun, split: str) -> BatchReader:
     _require_split(trained.manifest, split)
     return BatchReader(
-        trained.dataset, trained.manifest, split, batch_size=EVALUATION_BATCH, shuffle=False, seed=0
+        trained.dataset,
+        trained.manifest,
+        split,
+        batch_size=evaluation_batch(trained.execution.device),
+        shuffle=False,
+        seed=0,
     )
 
 

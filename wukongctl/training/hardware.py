@@ -36,8 +36,9 @@ class Execution:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
     def apply(self) -> None:
-        """Set the process's threads and how it keeps memory."""
+        """Set the process's threads, how it multiplies float32 on a GPU, and how it keeps memory."""
         torch.set_num_threads(self.threads)
+        torch.set_float32_matmul_precision("high" if self.precision == "tf32" else "highest")
         keep_freed_memory()
 
 
@@ -46,8 +47,10 @@ def execution(recipe: TrainingSpec, *, processes: int = 1) -> Execution:
     notes = []
     device = chosen_device(recipe, processes)
     precision, compiled = recipe.precision, recipe.compile
-    if precision == "bfloat16" and not has_bfloat16(device):
-        notes.append(f"this {device.type} has no bfloat16 instructions: `precision` falls back to float32")
+    has_it = {"bfloat16": has_bfloat16, "tf32": has_tf32}.get(precision)
+    if has_it is not None and not has_it(device):
+        kind = "CPU" if device == CPU else "GPU"
+        notes.append(f"this {kind} has no {precision} instructions: `precision` falls back to float32")
         precision = "float32"
     if compiled and not has_compiler():
         notes.append("no C++ compiler that works (`CXX`, g++, clang++): `compile` falls back to false")
@@ -91,6 +94,16 @@ def has_bfloat16(device: torch.device = CPU) -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
+def has_tf32(device: torch.device) -> bool:
+    """Whether the device multiplies float32 with TensorFloat-32: NVIDIA's since compute capability 8.0."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on a GPU."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+
+
 def has_compiler() -> bool:
     """Whether torch.compile would find a C++ compiler, with its library's headers."""
     chosen = os.environ.get("CXX")
@@ -108,7 +121,7 @@ def _compiles(compiler: str) -> bool:
 
 def random_state(device: torch.device) -> torch.Tensor:
     """State of the generator that a run on `device` draws from."""
-    return torch.get_rng_state() if device == CPU else torch.cuda.get_rng_state(device)
+    return torch.get_rng_state() if device == CPU else torch.get_device_module(device).get_rng_state(device)
 
 
 def set_random_state(device: torch.device, state: torch.Tensor) -> None:
@@ -116,7 +129,13 @@ def set_random_state(device: torch.device, state: torch.Tensor) -> None:
     if device == CPU:
         torch.set_rng_state(state)
     else:
-        torch.cuda.set_rng_state(state, device)
+        torch.get_device_module(device).set_rng_state(state, device)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done all it was asked for."""
+    if device != CPU:
+        torch.get_device_module(device).synchronize(device)
 
 
 class Stopwatch:
@@ -158,20 +177,21 @@ def matmul_peak(
     torch.set_num_threads(threads)
     try:
         sizes = (1024, 1536) if device == CPU else (4096, 8192)
-        return max(_matmul_rate(size, getattr(torch, precision), device, cpu_time=cpu_time) for size in sizes)
+        dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        return max(_matmul_rate(size, dtype, device, cpu_time=cpu_time) for size in sizes)
     finally:
         torch.set_num_threads(before)
 
 
 @torch.inference_mode()
 def _matmul_rate(size: int, dtype: torch.dtype, device: torch.device, *, cpu_time: bool) -> float:
-    left = torch.ones(size, size, dtype=dtype, device=device)
+    # Random: on a GPU constant operands take less power, and run faster than any training does.
+    left = torch.randn(size, size, dtype=dtype, device=device)
     out = torch.empty_like(left)
     times = []
     for _ in range(8):
         watch = Stopwatch()
         torch.matmul(left, left, out=out)
-        if device != CPU:
-            torch.cuda.synchronize(device)
+        synchronize(device)
         times.append(watch.cpu_seconds if cpu_time else watch.seconds)
     return 2 * size**3 / min(times[1:])

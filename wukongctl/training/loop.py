@@ -12,25 +12,26 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+from torch import Tensor
 
 from wukongctl.config.dataset import SplitName
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.batches import BatchReader
 from wukongctl.data.manifest import Manifest
-from wukongctl.data.schema import Batch
 from wukongctl.errors import Interrupted, RunFailed
 from wukongctl.models.counts import count
 from wukongctl.signals import StopRequest, stop_requests
-from wukongctl.training import checkpoint, divergence, hardware, schedules
+from wukongctl.training import checkpoint, divergence, feeds, hardware, schedules
 from wukongctl.training.distributed import World
+from wukongctl.training.feeds import Share
 from wukongctl.training.groups import recipe_groups
-from wukongctl.training.hardware import Execution, Stopwatch, utilization
+from wukongctl.training.hardware import CPU, Execution, Stopwatch, utilization
 from wukongctl.training.metrics import in_brief, measure
 from wukongctl.training.parallel import ParallelModel
 from wukongctl.training.plan import new_model, require_two_rows, total_examples, total_steps
 from wukongctl.training.run_folder import RunFolder
 from wukongctl.training.run_record import RunResult, SplitMetrics, Status
-from wukongctl.training.scoring import EVALUATION_BATCH, summarize
+from wukongctl.training.scoring import evaluation_batch, summarize
 from wukongctl.training.update import Update
 from wukongctl.training.warnings import warnings_of
 
@@ -113,19 +114,24 @@ class Trainer:
                 data,
                 manifest,
                 split,
-                batch_size=recipe.batch_size if split == "train" else EVALUATION_BATCH,
+                batch_size=recipe.batch_size if split == "train" else evaluation_batch(execution.device),
                 shuffle=recipe.shuffle and split == "train",
                 seed=recipe.seed,
+                threads=recipe.readers,
             )
             for split in manifest.splits
         }
+        self.feed = feeds.choose(self.readers["train"], recipe, execution, world)
         self.steps_per_epoch = self.readers["train"].steps_per_epoch
         require_two_rows(recipe, self.readers["train"].rows, recipe.accumulate * world.size)
         self.total_examples = total_examples(recipe, self.readers["train"].rows)
         self.total_steps = total_steps(recipe, self.readers["train"].rows)
         self.log_every = max(1, self.total_steps // LOG_LINES)
         self.checkpoints = checkpoint.CheckpointFolder(folder.checkpoints, keep=recipe.checkpoint.keep)
+        self.writer = checkpoint.Writer()
         self.position = Position()
+        self.losses: list[Tensor] = []
+        """Of the steps since they were last read."""
 
     def fit(self) -> RunResult:
         """Train to the end.
@@ -138,8 +144,10 @@ class Trainer:
         self.model.train()
         clock = Stopwatch()
         with stop_requests() as stop:
-            for batch in self._batches():
-                self._step(batch)
+            for share in self._shares():
+                self._step(share)
+                if self._reads_losses():
+                    self._read_losses()
                 self.position.seconds = time.monotonic() - started
                 self.position.train_seconds += clock.seconds
                 self.position.cpu_seconds += clock.cpu_seconds
@@ -177,34 +185,48 @@ class Trainer:
         exhausted = self.position.watch.exhausted(self.recipe.early_stopping)
         return exhausted or self.position.step >= self.total_steps
 
-    def _batches(self) -> Iterator[Batch]:
+    def _shares(self) -> Iterator[Share]:
         """Batches from the current position to the last step, or until patience runs out."""
         while not self._done:
             epoch, start = divmod(self.position.step, self.steps_per_epoch)
-            for batch in self.readers["train"].epoch(epoch, start):
-                yield batch.rows(0, self.total_examples - self.position.examples)
+            for share in self.feed.epoch(epoch, start, self.total_examples - self.position.examples):
+                yield share
                 if self._done:
                     return
 
-    def _step(self, batch: Batch) -> None:
+    def _step(self, share: Share) -> None:
         """One update of all weights."""
         position = self.position
         scale = schedules.factor(
             self.recipe.schedule, position.step, self.total_steps, position.watch.plateau
         )
         self.world.seed(self.recipe.seed, position.step)
-        loss = self.update(batch, scale)
+        self.losses.append(self.update(share, scale))
         position.step += 1
-        position.examples += len(batch.labels)
-        if math.isfinite(loss):
-            position.loss_sum += loss
-            position.loss_steps += 1
-            position.skipped_in_a_row = 0
-            return
-        position.skipped += 1
-        position.skipped_in_a_row += 1
-        if position.skipped_in_a_row > self.recipe.divergence.skip_steps:
-            self._fail_diverged(f"loss is {loss}")
+        position.examples += share.rows
+
+    def _reads_losses(self) -> bool:
+        """Whether to wait for the device now: on a CPU always, on a GPU where the losses are needed anyway.
+
+        So training on a GPU notices divergence up to a logging interval late.
+        """
+        return self.execution.device == CPU or self._logs or self._validates
+
+    def _read_losses(self) -> None:
+        """Take in the losses of the steps since the last reading."""
+        position = self.position
+        losses = torch.stack(self.losses).cpu().tolist() if self.losses else []
+        self.losses.clear()
+        for loss in losses:
+            if math.isfinite(loss):
+                position.loss_sum += loss
+                position.loss_steps += 1
+                position.skipped_in_a_row = 0
+                continue
+            position.skipped += 1
+            position.skipped_in_a_row += 1
+            if position.skipped_in_a_row > self.recipe.divergence.skip_steps:
+                self._fail_diverged(f"loss is {loss}")
 
     def _fail_diverged(self, what: str) -> NoReturn:
         self.folder.write_result(self._result("diverged", {}).model_copy(update={"reason": what}))
@@ -222,13 +244,22 @@ class Trainer:
 
     def _after_step(self) -> None:
         """Log and evaluate when due."""
-        position = self.position
-        last = position.step == self.total_steps
-        if position.step % self.log_every == 0 or last:
+        if self._logs:
             self._log()
-        every = self.recipe.evaluate_every or self.steps_per_epoch
-        if "valid" in self.readers and (position.step % every == 0 or last):
+        if self._validates:
             self._validate()
+
+    @property
+    def _logs(self) -> bool:
+        """Whether the metrics of training are logged after this step."""
+        return self.position.step % self.log_every == 0 or self.position.step == self.total_steps
+
+    @property
+    def _validates(self) -> bool:
+        """Whether the validation split is evaluated after this step."""
+        every = self.recipe.evaluate_every or self.steps_per_epoch
+        due = self.position.step % every == 0 or self.position.step == self.total_steps
+        return due and "valid" in self.readers
 
     def _validate(self) -> None:
         position = self.position
@@ -276,6 +307,7 @@ class Trainer:
 
     def _leave_if_asked(self, signal_number: int | None) -> None:
         if signal_number is not None and not self._done:
+            self.world.on_rank_zero(self.writer.wait)
             raise Interrupted(
                 f"stopped at step {self.position.step} of {self.total_steps}, "
                 f"state saved in `{self.folder.path}`",
@@ -284,17 +316,27 @@ class Trainer:
             )
 
     def _save(self) -> None:
+        self._read_losses()
         state = {
             "model": self.parallel.state_dict(),
             "optimizers": self.update.state_dict(),
             "rng": hardware.random_state(self.execution.device),
             "position": asdict(self.position),
         }
-        self.world.on_rank_zero(lambda: self.checkpoints.save(self.position.step, state))
+        step = self.position.step
+        self._write_checkpoint(state, lambda whole: self.checkpoints.save(step, whole))
 
     def _save_best(self) -> None:
         state = {"model": self.parallel.state_dict(), "step": self.position.step}
-        self.world.on_rank_zero(lambda: checkpoint.save(self.folder.best, state))
+        self._write_checkpoint(state, lambda whole: checkpoint.save(self.folder.best, whole))
+
+    def _write_checkpoint(self, state: checkpoint.State, write: Callable[[checkpoint.State], object]) -> None:
+        """On a GPU the state is copied to the host and written while training goes on."""
+        if self.execution.device == CPU:
+            self.world.on_rank_zero(lambda: write(state))
+            return
+        whole = checkpoint.on_host(state)
+        self.world.on_rank_zero(lambda: self.writer.submit(lambda: write(whole)))
 
     def _resume(self) -> None:
         state = self.checkpoints.latest()
@@ -338,6 +380,7 @@ class Trainer:
 
     def _measure_best(self, splits: list[SplitName]) -> dict[str, SplitMetrics]:
         """The metrics of the best weights on some splits."""
+        self.world.on_rank_zero(self.writer.wait)
         self.parallel.load_state_dict(checkpoint.load(self.folder.best)["model"])
         return {str(split): self._evaluate(split) for split in splits}
 

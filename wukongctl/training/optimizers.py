@@ -28,7 +28,12 @@ class RowOptimizer(Optimizer):
     With `l2`, λ/2 ‖w‖² of every row that the batch used is part of the loss; other rows do not shrink.
     Tables in bfloat16 are updated in float32 and rounded stochastically: rounding to nearest would drop
     every update below 1/256 of a weight, this way each arrives in expectation.
+
+    On a GPU nothing here waits for the device: all shapes follow from the size of the batch.
     """
+
+    found_inf: Tensor | None = None
+    """() float32 on the device, 1 to leave the next step out; the convention of torch's own optimizers."""
 
     def __init__(self, params: Sequence[Tensor], defaults: dict[str, Any]) -> None:
         super().__init__(params, defaults)
@@ -55,15 +60,21 @@ class RowOptimizer(Optimizer):
             self.state[table] = {name: value.to(table.device, copy=True) for name, value in state.items()}
 
     def _update(self, table: Tensor, gradient: Tensor, group: GroupOptions) -> None:
-        rows, summed = sum_rows(gradient)
+        rows, summed, place = sum_rows(gradient)
         stored = table.index_select(0, rows)
         weights = stored.float() if stored.dtype == torch.bfloat16 else stored
         if group["l2"]:
             summed.add_(weights, alpha=group["l2"])
         weights = weights - self._change(rows, summed, self.state[table], group)
-        table.index_copy_(
-            0, rows, round_stochastically(weights) if stored.dtype == torch.bfloat16 else weights
-        )
+        if stored.dtype == torch.bfloat16:
+            weights = round_stochastically(weights, place)
+        self._replace(table, rows, stored, weights)
+
+    def _replace(self, table: Tensor, rows: Tensor, old: Tensor, new: Tensor) -> None:
+        """Write `new` over `old` in some rows, unless this step is left out."""
+        if self.found_inf is not None:
+            new = torch.where(self.found_inf.bool(), old, new)
+        table.index_copy_(0, rows, new)
 
     @abstractmethod
     def _new_state(self, table: Tensor) -> OptimizerState:
@@ -88,8 +99,9 @@ class RowwiseAdagrad(RowOptimizer):
     def _change(
         self, rows: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]
     ) -> Tensor:
-        accumulated = state["sum"].index_select(0, rows) + gradient.square().mean(1)
-        state["sum"].index_copy_(0, rows, accumulated)
+        before = state["sum"].index_select(0, rows)
+        accumulated = before + gradient.square().mean(1)
+        self._replace(state["sum"], rows, before, accumulated)
         return gradient * (group["lr"] / (accumulated.sqrt() + group["eps"])).unsqueeze(1)
 
 
@@ -103,38 +115,49 @@ class LazyAdam(RowOptimizer):
 
     def _new_state(self, table: Tensor) -> OptimizerState:
         moments = {name: torch.zeros(table.shape, device=table.device) for name in ("mean", "square")}
-        return {"step": torch.zeros(()), **moments}
+        return {"step": torch.zeros((), device=table.device), **moments}
 
     def _change(
         self, rows: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]
     ) -> Tensor:
         first, second = group["betas"]
-        state["step"] += 1
-        step = state["step"].item()
-        mean = state["mean"].index_select(0, rows).lerp_(gradient, 1 - first)
-        square = state["square"].index_select(0, rows).lerp_(gradient.square(), 1 - second)
-        state["mean"].index_copy_(0, rows, mean)
-        state["square"].index_copy_(0, rows, square)
+        state["step"] += 1 if self.found_inf is None else 1 - self.found_inf
+        step = state["step"].double()
+        mean_before = state["mean"].index_select(0, rows)
+        square_before = state["square"].index_select(0, rows)
+        mean = mean_before.lerp(gradient, 1 - first)
+        square = square_before.lerp(gradient.square(), 1 - second)
+        self._replace(state["mean"], rows, mean_before, mean)
+        self._replace(state["square"], rows, square_before, square)
         scale = group["lr"] * (1 - second**step) ** 0.5 / (1 - first**step)
         return mean.mul_(scale).div_(square.sqrt_().add_(group["eps"]))
 
 
-def sum_rows(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """A sparse gradient (R, D) → the rows it touches, ascending, and the sum for each, (rows, D) float32.
+def sum_rows(gradient: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    """A sparse gradient (R, D) → the rows it touches, ascending, the sum for each, (rows, D) float32, and
+    which place holds each row's sum where the last row is repeated.
+
+    Not on a CPU, whose rows are distinct. On a GPU as many rows come back as went in, since to count the
+    distinct ones the host would have to wait: the last row is repeated with the same sum, so writing it more
+    than once does no harm.
+    """
+    indices, values = gradient._indices()[0], gradient._values().float()
+    if not len(indices):
+        return indices, values, None
+    if indices.device.type == "cpu":
+        rows, order, starts = _group(indices)
+        # Its bags are the duplicates of a row: gathers and sums in one pass.
+        return rows, embedding_bag(order, values, starts, mode="sum"), None
+    rows, order, starts, place = _group_without_waiting(indices)
+    return rows, embedding_bag(order, values, starts, mode="sum").index_select(0, place), place
+
+
+def _group(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows with duplicates → distinct ones ascending, positions row by row, where each row's begin.
 
     Row number and position share one 64-bit key: NumPy sorts those four times as fast as torch finds
     unique rows, and the order inside a sum is always that of the batch.
     """
-    indices, values = gradient._indices()[0], gradient._values()
-    if not len(indices):
-        return indices, values.float()
-    rows, order, starts = (_group if indices.device.type == "cpu" else _group_on_gpu)(indices)
-    # Its bags are the duplicates of a row: gathers and sums in one pass.
-    return rows, embedding_bag(order, values.float(), starts, mode="sum")
-
-
-def _group(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows with duplicates → distinct ones ascending, positions row by row, where each row's begin."""
     indices = rows.numpy()
     bits = int(len(indices) - 1).bit_length()
     keys = (indices << bits) | np.arange(len(indices))
@@ -145,16 +168,22 @@ def _group(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return torch.from_numpy(sorted_rows[starts]), torch.from_numpy(order), torch.from_numpy(starts)
 
 
-def _group_on_gpu(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The same without leaving the device."""
+def _group_without_waiting(rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The same with shapes (n,) for n rows, the last distinct one repeated, and the place of each."""
     in_order, order = rows.sort(stable=True)
-    distinct, counts = torch.unique_consecutive(in_order, return_counts=True)
-    return distinct, order, counts.cumsum(0) - counts
+    is_first = torch.ones_like(in_order, dtype=torch.bool)
+    is_first[1:] = in_order[1:] != in_order[:-1]
+    group = is_first.cumsum(0) - 1
+    places = torch.arange(len(rows), device=rows.device)
+    starts = torch.searchsorted(group, places)  # n where there is no such group: an empty bag
+    place = torch.minimum(places, group[-1])
+    return in_order.index_select(0, starts.index_select(0, place)), order, starts, place
 
 
-def round_stochastically(weights: Tensor) -> Tensor:
-    """float32 → bfloat16, up or down with the odds that keep the expectation."""
+def round_stochastically(weights: Tensor, place: Tensor | None = None) -> Tensor:
+    """float32 → bfloat16, up or down with the odds that keep the expectation; equal places, equal noise."""
     noise = torch.randint(0, 1 << 16, weights.shape, dtype=torch.int32, device=weights.device)
+    noise = noise if place is None else noise.index_select(0, place)
     return ((weights.view(torch.int32) + noise) & -(1 << 16)).view(torch.float32).to(torch.bfloat16)
 
 

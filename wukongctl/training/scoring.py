@@ -11,14 +11,19 @@ from torch import Tensor, nn
 from wukongctl.data.batches import BatchReader
 from wukongctl.data.schema import Batch
 from wukongctl.training.distributed import ALONE, World
-from wukongctl.training.hardware import Execution
+from wukongctl.training.hardware import CPU, Execution
 from wukongctl.training.metrics import summed
 from wukongctl.training.scores import Scores
 from wukongctl.training.streaming import StreamingScores
 
-EVALUATION_BATCH = 8192
+EVALUATION_BATCH, EVALUATION_BATCH_ON_GPU = 8192, 65536
 EXACT_ROWS = 20_000_000
 """Above, metrics are summed up batch by batch: all scores would take some 30 bytes a row to measure."""
+
+
+def evaluation_batch(device: torch.device) -> int:
+    """Examples scored at a time."""
+    return EVALUATION_BATCH if device == CPU else EVALUATION_BATCH_ON_GPU
 
 
 def summarize(
@@ -44,7 +49,7 @@ def summarize(
                 sums = StreamingScores(
                     summed(has_probability=has_probability), has_probability=has_probability
                 )
-            sums.add(logits.numpy(), batch.labels.numpy(), known)
+            sums.add(logits.cpu().numpy(), batch.labels.numpy(), known)
     assert sums is not None, "splits are not empty"
     return sums
 
@@ -66,7 +71,7 @@ def score(
             if batch.probability is not None:
                 probability.append(batch.probability)
     return Scores(
-        torch.cat(logits).numpy(),
+        torch.cat(logits).cpu().numpy(),  # the only wait for a GPU
         torch.cat(labels).numpy(),
         torch.cat(probability).numpy() if probability else None,
         groups,
@@ -84,15 +89,15 @@ def _evaluating(model: nn.Module, execution: Execution) -> Iterator[None]:
 def _scored(
     model: nn.Module, reader: BatchReader, execution: Execution, world: World
 ) -> Iterator[tuple[Tensor, Batch]]:
-    """The logits of each batch, (B,) float32 whatever the precision of the run, and the batch.
+    """The logits of each batch, (B,) float32 on the device of the run, and the batch on the host.
 
     Each process of a world scores its share of every batch; all of them get all logits.
     """
-    for batch in reader.epoch(0):
-        mine, _ = world.shard(batch)
+    for rows in reader.packed(0):
+        mine, _ = world.shard(rows)
+        batch = reader.columns.batch(mine.to(execution.device))
         # FBGEMM's kernels for sharded tables know no inference mode.
-        with torch.inference_mode() if world.size == 1 else torch.no_grad():
-            with execution.autocast:
-                scored = model(mine.to(execution.device))
-            scored = scored.float().cpu()
-        yield world.all_gather(scored, len(batch.labels)), batch
+        with torch.inference_mode() if world.size == 1 else torch.no_grad(), execution.autocast:
+            scored = model(batch)
+        stays = world.size == 1 and execution.device == CPU
+        yield world.all_gather(scored.float(), len(rows)), batch if stays else reader.columns.batch(rows)

@@ -1,5 +1,6 @@
 """One batch → one update of all weights."""
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.schema import Batch
 from wukongctl.models.embeddings import look_up_outside_of_graphs
+from wukongctl.training.feeds import Share
 from wukongctl.training.hardware import CPU, Execution
 from wukongctl.training.parallel import ParallelModel, load_optimizer, whole_optimizer
 
@@ -46,8 +48,9 @@ class Update:
         self.batch_size, self.forward = recipe.batch_size, model.forward
         self.compiled = _compiled(model.forward, execution) if execution.compile else model.forward
 
-    def __call__(self, batch: Batch, scale: float) -> float:
-        """Update all weights at `scale` times the recipe's rates; the batch's mean loss before it.
+    def __call__(self, share: Share, scale: float) -> Tensor:
+        """Update all weights at `scale` times the recipe's learning rates; the batch's mean loss before it,
+        () float64 on the device. Reading it is the only wait for a GPU, and left to the caller.
 
         Where the recipe says so, an update that is not finite is left out, and the loss is NaN.
         """
@@ -55,11 +58,16 @@ class Update:
             for group in optimizer.param_groups:
                 group["lr"] = self.base_rates[name] * scale
             optimizer.zero_grad(set_to_none=True)
-        mine, counted = self.world.shard(batch.to(self.execution.device))
-        rows = len(batch.labels)
-        (loss,) = self.world.sum([sum(self._backward(p, counted, rows) for p in split(mine, self.pieces))])
-        if self.skips and not (math.isfinite(loss) and self._finite()):
-            return math.nan
+        mine, counted, rows = share
+        losses = [self._backward(piece, counted, rows) for piece in split(mine, self.pieces)]
+        loss = self.world.sum_tensor(functools.reduce(torch.add, losses))
+        if self.skips:
+            is_finite = loss.isfinite() & self._finite()
+            loss = loss.where(is_finite, math.nan)
+            if self.execution.device != CPU:
+                self._leave_out(~is_finite)
+            elif not is_finite:
+                return loss
         if self.clip_norm is not None:
             clip_grad_norm_(self._dense_weights(), self.clip_norm)
         for name, optimizer in self.optimizers.items():
@@ -76,7 +84,12 @@ class Update:
         for name, optimizer in self.optimizers.items():
             load_optimizer(optimizer, state[name])
 
-    def _backward(self, piece: Batch, counted: int, rows: int) -> float:
+    def _leave_out(self, when: Tensor) -> None:
+        """Let the optimizers leave the next step out by a flag on the device."""
+        for optimizer in self.optimizers.values():
+            optimizer.found_inf = when.float()
+
+    def _backward(self, piece: Batch, counted: int, rows: int) -> Tensor:
         """Add the gradient of the first `counted` examples of a piece; their share of the loss of `rows`."""
         # Not for the smaller batch at the end of the data, whose shape would be compiled as well.
         forward = self.compiled if rows == self.batch_size else self.forward
@@ -87,14 +100,14 @@ class Update:
             loss = binary_cross_entropy_with_logits(logits, labels, reduction="sum") / rows
         with self.phase("backward"):
             (loss * self.world.size).backward()  # gradients are means over processes, this is a sum
-        return loss.item()
+        return loss.detach().double()
 
-    def _finite(self) -> bool:
+    def _finite(self) -> Tensor:
         """Whether all gradients are finite."""
         weights = [w for optimizer in self.optimizers.values() for w in optimizer.param_groups[0]["params"]]
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         values = [gradient._values() if gradient.is_sparse else gradient for gradient in gradients]
-        return all(bool(torch.isfinite(value.sum())) for value in values)
+        return torch.stack([value.sum() for value in values]).isfinite().all()
 
     def _dense_weights(self) -> list[Tensor]:
         return [weight for group in self.optimizers["dense"].param_groups for weight in group["params"]]
