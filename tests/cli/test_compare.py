@@ -175,7 +175,7 @@ def test_a_run_given_twice_is_told(wukong: Wukong, runs: list[str], tmp_path: Pa
         (("flops", "gflop_per_example"), "has no `flops.gflop_per_example`"),
         (("data", "fingerprint"), "has no `data.fingerprint`"),
         (("seed",), "has no `seed`"),
-        (("recipe", "data"), "has no recipe that this wukongctl understands"),
+        (("recipe", "data"), "has no recipe that this version of wukongctl can read"),
     ],
 )
 def test_a_run_that_tells_too_little(

@@ -219,7 +219,7 @@ def test_a_finished_run_is_found_by_its_recipe(wukong: Wukong, ready: Path) -> N
             f"`mine.yaml` is a recipe, not a run folder\nhint: its run is `{run}`"
             in wukong(*start.split()).err
         )
-    assert f"name one of them, such as `{run}`" in wukong("evaluate", "runs").err
+    assert f"name one, such as `{run}`" in wukong("evaluate", "runs").err
     assert hinted(wukong("train", run)) == ["train", f"{run}/recipe.yaml", "--out", "runs"]
 
 

@@ -168,7 +168,7 @@ def test_training_on_changed_data_is_refused(wukong: Wukong, recipe: Path, tmp_p
     result = wukong("train", recipe)
     assert result.code == 2
     assert "data.fingerprint" in result.err
-    (command,) = re.findall(r"`wukongctl (train .*? --force)` starts it again", result.err)
+    (command,) = re.findall(r"`wukongctl (train .*? --force)` starts it over", result.err)
     assert wukong(*command.split(), "--json").json["run"] == trained["run"]
 
 

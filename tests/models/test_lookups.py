@@ -24,8 +24,8 @@ def told(*lists: list[Named]) -> list[tuple[str, KeyPath]]:
 def test_a_feature_is_meant_once_in_each_list() -> None:
     twice = told([("a?", ("y", 0)), ("ab", ("y", 1))], [("ab", ("z", 0)), ("a*", ("z", 1))])
     assert twice == [
-        ("`ab` means `ab`, which `a?` means already", ("model", "y", 1)),
-        ("`a*` means `ab`, which `ab` means already", ("model", "z", 1)),
+        ("`ab` names `ab`, which `a?` names already", ("model", "y", 1)),
+        ("`a*` names `ab`, which `ab` names already", ("model", "z", 1)),
     ]
 
 

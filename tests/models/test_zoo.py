@@ -139,7 +139,7 @@ def test_one_kind_of_features_is_enough(name: str, kind: str) -> None:
     schema = KINDS[kind]
     keys = {key: CONFIGURATIONS[name][key] for key in CONFIGURATIONS[name].keys() - NAMING}
     if schema.embeddings + bool(schema.numeric) == 1 and keys == CONFIGURATIONS["dlrm"]:
-        with pytest.raises(UsageError, match="this dataset gives it one embedding"):
+        with pytest.raises(UsageError, match="this dataset has one embedding"):
             make(keys, schema)
         return
     model = make(keys, schema)

@@ -194,7 +194,7 @@ def test_a_signal_stops_it_and_the_same_command_starts_over(
     with pytest.raises(UsageError, match="no trained weights yet"):
         open_run(folder.path, data=data)
     again, straight = run(spec, data, tmp_path), run(spec, data, tmp_path / "straight")
-    assert "starting again" in caplog.text
+    assert "starting over" in caplog.text
     assert again.folder == folder.path
     assert not again.was_complete
     assert lines(again) == lines(straight)

@@ -27,7 +27,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_gpu_auto_is_the_processor_and_cuda_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert hardware.execution(recipe()).device == hardware.CPU
-    with pytest.raises(UsageError, match="finds no GPU"):
+    with pytest.raises(UsageError, match="needs a GPU"):
         hardware.execution(recipe(device="cuda"))
 
 

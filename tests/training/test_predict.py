@@ -104,7 +104,9 @@ def test_a_table_joined_anew_or_sql_that_changed_is_noticed_before_a_row_is_scor
     before = users.read_text()
     users.write_text(before.replace("12,FR", "12,DE"))
     try:
-        with pytest.raises(CheckFailed, match=r"does not give 100 rows .* `country` in \d+ of them") as error:
+        with pytest.raises(
+            CheckFailed, match=r"does not reproduce .* 100 training rows: `country` in \d+ of them"
+        ) as error:
             made.predict(made.file)
     finally:
         users.write_text(before)
@@ -119,7 +121,7 @@ def test_other_weights_than_those_of_the_run_are_noticed(made: Made) -> None:
     logits = pq.read_table(kept)["logit"].to_numpy()
     try:
         pq.write_table(pa.table({"logit": logits + np.float32(0.2)}), kept)
-        with pytest.raises(CheckFailed, match=r"gives other scores .* differ by up to 0\.2"):
+        with pytest.raises(CheckFailed, match=r"does not reproduce its scores .* differ by up to 0\.2"):
             made.predict(made.file)
         kept.unlink()
         made.predict(made.file)  # a run of an older version
@@ -206,7 +208,7 @@ def test_predictions_of_another_run_are_not_overwritten(other: str, made: Made, 
         out.write_text("notes")
     before = out.read_bytes()
     with pytest.raises(
-        UsageError, match="of another run, `twin`" if other == "run" else "not known"
+        UsageError, match="of another run, `twin`" if other == "run" else "not a file of predictions"
     ) as caught:
         predict(made.run, **score)
     assert "--force" in str(caught.value.hint)
@@ -220,7 +222,7 @@ def test_csv_predictions_are_overwritten_and_other_csv_files_are_not(made: Made,
     for _ in range(2):
         assert predict(made.run, [made.file], data=made.data, out=out)["rows"] == len(LINES)
     out.write_text("id,price\n1,2\n")
-    with pytest.raises(UsageError, match="not known"):
+    with pytest.raises(UsageError, match="not a file of predictions"):
         predict(made.run, [made.file], data=made.data, out=out)
     assert out.read_text() == "id,price\n1,2\n"
 

@@ -26,7 +26,7 @@ def test_a_tracker_that_is_missing_is_named_and_changes_nothing(
     tracked = train(recipe(), data=data, out=tmp_path / "tracked", report=silent, track=(name,))
     assert_same_run(plain, tracked)
     said = (tracked.folder / "log.txt").read_text()
-    assert said.count(f"{name} is off for the rest of this run") == 1
+    assert said.count(f"{name} is disabled for the rest of this run") == 1
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="needs the extra `tensorboard`")

@@ -282,7 +282,7 @@ def test_weights_of_another_version_are_a_usage_error(data: Path, tmp_path: Path
     state = checkpoint.load(best)
     state["model"]["renamed"] = state["model"].popitem()[1]
     checkpoint.save(best, state)
-    with pytest.raises(UsageError, match="does not hold the weights that this wukongctl expects"):
+    with pytest.raises(UsageError, match="does not have the weights that this version"):
         open_run(outcome.folder, data=data)
 
 

@@ -12,7 +12,7 @@ from wukongctl.config.training import TrainingSpec
 from wukongctl.models import build
 from wukongctl.training.distributed import World
 from wukongctl.training.feeds import Share
-from wukongctl.training.hardware import Execution, cgroup_processors, execution, usable_threads
+from wukongctl.training.hardware import Execution, cgroup_cpus, execution, usable_threads
 from wukongctl.training.optimizers import wants_sparse
 from wukongctl.training.parallel import ParallelModel
 from wukongctl.training.update import Update, split
@@ -105,7 +105,7 @@ def test_threads_are_those_of_the_recipe_or_of_the_machine(tmp_path: Path) -> No
     assert execution(spec).threads == 3
     assert usable_threads() >= 1
     quota = tmp_path / "cpu.max"
-    assert cgroup_processors(quota) is None
+    assert cgroup_cpus(quota) is None
     for text, processors in {"max 100000": None, "150000 100000": 2, "50000 100000": 1}.items():
         quota.write_text(text)
-        assert cgroup_processors(quota) == processors
+        assert cgroup_cpus(quota) == processors

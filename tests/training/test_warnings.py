@@ -165,9 +165,9 @@ def test_chance_is_no_miscalibration_and_a_base_rate_that_moved_is_said() -> Non
     moved = splits(test=split(2_000, 400))
     (found,) = warnings(facts(**moved, test={"calibration": 1.4}))
     assert found.message.endswith("1.40 on test; that share is 0.300 in train and 0.200 in test")
-    assert "base rate moved" in found.hint
+    assert "base rate changed" in found.hint
     (other,) = warnings(facts(**moved, test={"calibration": 0.7}))  # not the way that the rate went
-    assert "base rate moved" not in other.hint
+    assert "base rate changed" not in other.hint
 
 
 def test_what_few_updates_explain_is_not_said_again() -> None:
@@ -182,7 +182,7 @@ def test_what_few_updates_explain_is_not_said_again() -> None:
 
 def test_predictions_that_rank_but_are_worse_than_the_base_rate_are_too_extreme() -> None:
     for auc, expected in (
-        (0.6, "too extreme: regularize it"),
+        (0.6, "overconfident: regularize it"),
         (0.59, "then try lower learning rates: `--set opt"),
     ):
         (found,) = warnings(facts(test={"normalized_entropy": 1.01, "auc": auc}))
@@ -201,7 +201,7 @@ def test_a_model_that_is_not_trained_by_updates_has_the_rules_that_apply() -> No
     hints = "".join(warning.hint for warning in warnings(given))
     assert not re.search("optimizer|batch_size|epochs|dropout", hints)
     for patience, hint in (
-        (None, f"stop it in time, `--set early_stopping.patience=20`, or {SMALLER}"),
+        (None, f"stop early, `--set early_stopping.patience=20`, or {SMALLER}"),
         (5, SMALLER),
     ):
         stopping = TREES | {"early_stopping": {"patience": patience}}
@@ -225,8 +225,8 @@ def test_hints_do_not_contradict_each_other(recipe: dict[str, Any] | None) -> No
 
 def test_no_fewer_passes_are_asked_for_while_they_help() -> None:
     improving = facts(train_loss=0.1, validations=validations(0.55, 0.53, 0.51, 0.5))
-    assert not any("fewer passes" in warning.hint for warning in warnings(improving))
-    assert any("fewer passes" in warning.hint for warning in warnings(facts(train_loss=0.1)))
+    assert not any("fewer epochs" in warning.hint for warning in warnings(improving))
+    assert any("fewer epochs" in warning.hint for warning in warnings(facts(train_loss=0.1)))
 
 
 def test_commands_name_the_folder_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,7 +265,7 @@ def test_messages_and_numbers_say_the_same() -> None:
         a={"unknown": {"train": 0.0, "test": 0.7}}, b={"unknown": {"train": 0.0, "test": 0.9}}
     )
     (found,) = warnings(facts(statistics=features))
-    assert found.message.startswith("`b` (and 1 more) has values outside its vocabulary in 0% of train, 90%")
+    assert found.message.startswith("`b` (and 1 more) is out of vocabulary in 0% of train, 90%")
     assert list(found.numbers["features"]) == ["a", "b"]
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from wukongctl.config.training import TrainingSpec
-    from wukongctl.training.trackers import Name
+    from wukongctl.training.trackers import TrackerName
     from wukongctl.training.train import CompleteRun
 
 
@@ -23,7 +23,7 @@ def run_recipe(
     out: Path,
     resume: bool = False,
     force: bool = False,
-    track: "tuple[Name, ...]" = (),
+    track: "tuple[TrackerName, ...]" = (),
     skip_test: bool = False,
 ) -> "CompleteRun":
     """Train one recipe with a progress bar."""

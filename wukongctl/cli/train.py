@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wukongctl.config.training import TrainingSpec
     from wukongctl.data.manifest import Manifest
     from wukongctl.models.counts import Counts
-    from wukongctl.training.trackers import Name
+    from wukongctl.training.trackers import TrackerName
 
 EXAMPLES = """\b
 Examples:
@@ -74,7 +74,7 @@ def train(
     seeds: int | None,
     resume: bool,
     force: bool,
-    track: tuple["Name", ...],
+    track: tuple["TrackerName", ...],
     skip_test: bool,
     dry_run: bool,
 ) -> None:

@@ -58,11 +58,11 @@ def build(
 ) -> Model:
     """The model that a recipe describes, for the columns of a dataset.
 
-    `sparse` asks for sparse gradients of the embedding table. `vectors` are the frozen ones, (rows, dim)
+    `sparse` requests sparse gradients of the embedding table. `vectors` are the frozen ones, (rows, dim)
     per table of `schema.vector_dims`; without them a model that needs some can be counted, not run.
     Works under `torch.device("meta")`.
-    Raises Mismatch, with the keys, when the recipe does not fit the data, UsageError when a matrix would have
-    more bytes than torch can count and for LightGBM, which is not a network.
+    Raises Mismatch, with the keys, if the recipe does not fit the data, UsageError for LightGBM, which is not
+    a network, and if a matrix would have more bytes than torch can count.
     """
     if isinstance(spec, LightGBMSpec):
         raise UsageError("model `lightgbm` is not a network: it has no steps to time and no FLOPs to count")
@@ -72,7 +72,7 @@ def build(
         if "overflow" not in str(error):
             raise
         raise UsageError(
-            "a matrix of this model has more than 2^63 bytes", hint="make the widths in the recipe smaller"
+            "a matrix of this model has more than 2^63 bytes", hint="reduce the widths in the recipe"
         ) from None
     with torch.no_grad():
         for weight in model.last_weights():

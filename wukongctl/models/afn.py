@@ -2,8 +2,8 @@
 
     neuron_h = exp(Σ_i w_hi ln |x_i|) = Π_i |x_i|^w_hi          element-wise over the width
 
-BatchNorm stands after the logarithm and after the exponential. AFN+ adds an MLP, on embeddings of its
-own unless told otherwise, and a linear layer over the two logits.
+BatchNorm follows the logarithm and the exponential. AFN+ adds an MLP, by default on its own embeddings, and
+a linear layer over the two logits.
 
 Shapes: B batch, N embeddings (numeric ones included), D width, H logarithmic neurons.
 """
@@ -18,14 +18,14 @@ from wukongctl.models.layers import MLP, linear, logit_weights
 from wukongctl.models.model import Model
 
 SMALLEST = 1e-5
-"""|x| below this counts as this, so that the logarithm stays finite."""
+"""Lower bound of |x|, which keeps the logarithm finite."""
 
 
 class LogarithmicLayer(nn.Module):
     """(B, N, D) → (B, D, H).
 
-    The neurons stand last, where the product leaves them: BatchNorm over any other dimension, with statistics
-    over B and D all the same, takes most of a step of AFN+.
+    The neurons are the last dimension, as the product leaves them: BatchNorm over any other dimension, with
+    the same statistics over B and D, takes most of a step of AFN+.
     """
 
     def __init__(self, n: int, width: int, neurons: int) -> None:
@@ -51,7 +51,7 @@ class AFN(Model):
 
     def __init__(self, spec: AFNSpec, schema: Schema, *, sparse: bool = False) -> None:
         super().__init__()
-        # The two sets of embeddings of AFN+ are the halves of one table: one look-up, one gradient.
+        # The two sets of embeddings of AFN+ are the halves of one table: one lookup, one gradient.
         self.sets = 2 if spec.own_embeddings and spec.hidden is not None else 1
         std = spec.embedding_init or spec.width**-0.5
         self.embeddings = FieldEmbeddings(
@@ -88,5 +88,5 @@ class AFN(Model):
         return parts
 
     def last_weights(self) -> list[Tensor]:
-        """Of AFN+ those of `output` alone: the logits of its two halves are inputs of that layer."""
+        """For AFN+ only those of `output`: the logits of its two halves are inputs of that layer."""
         return logit_weights(self if self.mlp is None else self.output)

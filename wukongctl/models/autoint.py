@@ -3,9 +3,9 @@
     layer(X) = ReLU(LN(softmax(Q Kᵀ) V + W_r X))        Q, K, V = X W_q, X W_k, X W_v, in several heads
 
 Attention is written with plain products, so that every multiply-accumulate can be counted. Three
-options turn AutoInt+ towards Wukong, as in appendix F (Table 4) of arXiv 2403.02545: `value_hidden` and
-`layer_hidden` put MLPs on all embeddings at once where a layer has maps of single embeddings, and
-`pyramid` compresses the result of the first layer to fewer rows.
+options make AutoInt+ more like Wukong, as in appendix F (Table 4) of arXiv 2403.02545: `value_hidden` and
+`layer_hidden` replace the maps of single embeddings by MLPs on all embeddings, and `pyramid` compresses the
+output of the first layer to fewer rows.
 
 Shapes: B batch, N embeddings entering a layer, D their width, A attention width, H heads.
 """
@@ -89,9 +89,9 @@ class AttentionLayer(nn.Module):
 class AutoInt(Model):
     """Batch → (B,) logits. `hidden` adds the MLP of AutoInt+, `linear` a linear model.
 
-    `parallel`: the MLP reads the embeddings and adds its logit to that of the attention. `stacked`: it
-    reads the result of the attention and the embeddings, and its logit is the only one; the counts of
-    Table 5 of arXiv 2403.02545 agree with this form.
+    `parallel`: the MLP reads the embeddings, and its logit is added to that of the attention. `stacked`: it
+    reads the output of the attention and the embeddings, and has the only logit; the counts of Table 5 of
+    arXiv 2403.02545 agree with this form.
     """
 
     def __init__(self, spec: AutoIntSpec, schema: Schema, *, sparse: bool = False) -> None:

@@ -1,7 +1,7 @@
 """FLOPs and parameters of a model by formula, in the paper's convention.
 
 Training FLOP = 6 x MAC of matrix products (2 per multiply-accumulate; forward plus two backward
-products), one example, embedding look-ups 0, decimal prefixes. The paper never states it; its tables
+products), one example, embedding lookups 0, decimal prefixes. The paper never states it; its tables
 follow it to rounding.
 """
 
@@ -24,7 +24,7 @@ class Counts:
     dense_params: int
     embedding_params: int
     frozen_values: int = 0
-    """Numbers in pretrained vectors, each table once: no parameters, nothing learns them."""
+    """Values of pretrained vectors, each table once; they are not trained, so not parameters."""
 
     @property
     def gflop(self) -> float:
@@ -38,7 +38,7 @@ class Counts:
 
 
 def to_dict(counts: Counts | None) -> dict[str, Any]:
-    """The keys of a dry run; null for a model that has no FLOPs."""
+    """The keys of a dry run; null for a model without FLOPs."""
     if counts is None:
         return {"gflop_per_example": None, "params": {"dense": None, "embedding": None}}
     params = {"dense": counts.dense_params, "embedding": counts.embedding_params}

@@ -38,8 +38,8 @@ class CrossNet(nn.Module):
 class DCNv2(Model):
     """Batch → (B,) logits.
 
-    `cross`: the cross network and a linear output alone. `stacked`: the MLP reads what the cross
-    network made. `parallel`: both read the embeddings, a linear output reads both.
+    `cross`: only the cross network and a linear output. `stacked`: the MLP reads the output of the cross
+    network. `parallel`: both read the embeddings, a linear output reads both.
     """
 
     def __init__(self, spec: DCNv2Spec, schema: Schema, *, sparse: bool = False) -> None:

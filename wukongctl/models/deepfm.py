@@ -31,5 +31,5 @@ class DeepFM(Model):
         return linear + pair_sum(X) + self.mlp(X.flatten(1)).squeeze(1)
 
     def macs(self) -> dict[str, int]:
-        """Multiply-accumulates per example; the FM's pairs are no matrix product."""
+        """Multiply-accumulates per example; the FM's pairs are not a matrix product."""
         return self.embeddings.macs() | {"mlp": self.mlp.macs()}

@@ -19,7 +19,7 @@ class DLRM(Model):
     """Bottom MLP on numeric features, interaction, top MLP; batch → (B,) logits.
 
     `interaction="cat"` concatenates the embeddings instead of taking dot products, as the tuned
-    configurations on sets without numeric features do.
+    configurations for datasets without numeric features do.
     """
 
     def __init__(self, spec: DLRMSpec, schema: Schema, *, sparse: bool = False) -> None:
@@ -66,6 +66,6 @@ class DLRM(Model):
 
 
 def _no_pairs() -> Mismatch:
-    what = "model `dlrm` takes dot products of pairs, and this dataset gives it one embedding"
+    what = "model `dlrm` takes dot products of pairs, but this dataset has one embedding"
     hint = "add `--set model.interaction=cat`"
     return Mismatch([Mistake(what, ("model", "name"), hint, others=(("data",),))])

@@ -1,6 +1,6 @@
-"""Features → embeddings: ids through one table for all features, numeric ones by vectors of their own.
+"""Features → embeddings: ids through one table for all features, numeric ones by a vector each.
 
-Pretrained vectors stay as they are; a learned linear map brings them to the common width.
+Pretrained vectors are frozen; a learned linear map projects them to the common width.
 
 B batch, C id columns, M numeric columns, N embeddings, D width, R rows of the table, V frozen dimension.
 """
@@ -20,15 +20,15 @@ from wukongctl.models.numbers import BottomEmbedding, NumericEmbedding, Piecewis
 class Embeddings(nn.Module):
     """(B, C) ids → (B, N, D): one row per categorical column, the mean of its values per sequence.
 
-    All features share one (R, D) table, each at its own offset: one look-up instead of C, and one
+    All features share one (R, D) table, each at its own offset: one lookup instead of C, and one
     sparse gradient. Id 0 means missing: an ordinary, learned row for a categorical column, left out of
     the mean for a sequence.
 
-    Features of a frozen table are looked up there instead (`FrozenVectors`), and keep their place.
+    Features of a frozen table are looked up there instead (`FrozenVectors`), in the same order.
 
-    `features` says which ones, in order; by default all once. Naming one again gives it another
-    embedding, from rows of its own. `linear` adds a column that starts at zero, the feature weights of
-    a linear model; the result is then (B, N, D + 1).
+    `features` are their names, in order; by default all once. A repeated name gets another embedding,
+    from its own rows. `linear` adds a column that starts at zero, the feature weights of a linear model;
+    the result is then (B, N, D + 1).
     """
 
     def __init__(
@@ -48,21 +48,21 @@ class Embeddings(nn.Module):
         self.n = len(every)
         self.segments = segments_of(lookups)
         rows = max((lookup.start + lookup.rows for lookup in lookups), default=1)
-        # Made empty: PyTorch would fill it with numbers that are then thrown away.
+        # Allocated empty: PyTorch would initialize it, and `initialize` does so again.
         empty = torch.empty(rows, width + linear)
         self.table = nn.Embedding(rows, width + linear, sparse=sparse, _weight=empty)
         initialize(self.table.weight, init_std or width**-0.5, linear=linear)
-        # Not persistent: they follow from the dataset's manifest, which a checkpoint names.
+        # Not persistent: they follow from the dataset's manifest.
         offsets = [lookup.start for lookup in lookups for _ in lookup.columns]
         self.register_buffer("offsets", torch.tensor(offsets, dtype=torch.int64), persistent=False)
         columns = [column for lookup in lookups for column in lookup.columns]
-        whole = columns == list(range(schema.id_columns))
+        all_columns = columns == list(range(schema.id_columns))
         self.register_buffer(
-            "columns", None if whole else torch.tensor(columns, dtype=torch.int64), persistent=False
+            "columns", None if all_columns else torch.tensor(columns, dtype=torch.int64), persistent=False
         )
         self.frozen = nn.ModuleList(FrozenVectors(found, width + linear, linear=linear) for found in frozen)
         self.frozen_macs = sum(lookup.vector_dim for lookup in frozen) * (width + linear)
-        order = sorted(range(self.n), key=lambda place: every[place].vector_dim > 0)  # as they are computed
+        order = sorted(range(self.n), key=lambda place: every[place].vector_dim > 0)  # as computed
         places = None if order == sorted(order) else [order.index(place) for place in range(self.n)]
         self.register_buffer(
             "places", None if places is None else torch.tensor(places, dtype=torch.int64), persistent=False
@@ -102,10 +102,10 @@ class Embeddings(nn.Module):
 
 class FrozenVectors(nn.Module):
     """(B, C) ids → (B, 1, D): the pretrained vector of one feature, or the mean of a sequence's, times a
-    learned matrix without bias. Features that share vectors have each their own matrix, as in BARS.
+    learned matrix without bias. Features that share vectors each have their own matrix, as in BARS.
 
-    The (R, V) vectors are no parameters: no optimiser moves them, no checkpoint holds them (the dataset
-    does), and they may be a memory-mapped file. Until `fill_vectors` they are shapes without memory.
+    The (R, V) vectors are not parameters: they are not trained, they are part of the dataset, not of
+    checkpoints, and may be memory-mapped. Until `fill_vectors` they are on the meta device.
     """
 
     def __init__(self, lookup: Lookup, width: int, *, linear: bool) -> None:
@@ -115,7 +115,7 @@ class FrozenVectors(nn.Module):
         vectors = torch.empty(lookup.rows, lookup.vector_dim, device="meta")
         self.register_buffer("vectors", vectors, persistent=False)
         self.projection = project(lookup.vector_dim, width, bias=False)
-        if linear:  # the feature's part in a linear model starts at zero, as learned weights do
+        if linear:  # the weights of the linear model start at zero
             with torch.no_grad():
                 self.projection.weight[-1].zero_()
 
@@ -130,9 +130,9 @@ class FieldEmbeddings(nn.Module):
     """Every feature of a batch as an embedding: (B, N, D), ids first, then numeric features.
 
     Numeric feature j is x_j w_j, and piecewise ones follow (`PiecewiseEmbedding`); with `bottom`, the hidden
-    layers of a `BottomEmbedding`, all of them are one embedding instead. Each name in `repeated` gives that
-    feature one embedding more, after all others and in the same order of kinds. `linear` is that of
-    `Embeddings`, for numeric features too.
+    layers of a `BottomEmbedding`, they are one embedding together. Each name in `repeated` gives that feature
+    another embedding, after all others and in the same order of kinds. `linear` is as in `Embeddings`, also
+    for numeric features.
     """
 
     def __init__(
@@ -185,7 +185,7 @@ class FieldEmbeddings(nn.Module):
 
     def macs(self) -> dict[str, int]:
         """Multiply-accumulates per example: of the bottom MLP, of frozen vectors and of piecewise features;
-        x_j w_j is no matrix product."""
+        x_j w_j is not a matrix product."""
         bottom = self.numeric
         parts = {"embeddings.numeric": bottom.mlp.macs()} if isinstance(bottom, BottomEmbedding) else {}
         cut = {"piecewise": self.piecewise, "repeated_piecewise": self.repeated_piecewise}
@@ -211,17 +211,17 @@ def _piecewise(
 
 
 def embedding_tables(model: nn.Module) -> list[Tensor]:
-    """The weights of all tables of a model; the other parameters are its dense ones."""
+    """The weights of all tables of a model; its other parameters are dense."""
     return [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
 
 
 def frozen_vectors(model: nn.Module) -> list[FrozenVectors]:
-    """The frozen look-ups of a model; those of one table share its vectors."""
+    """The frozen lookups of a model; those of one table share its vectors."""
     return [module for module in model.modules() if isinstance(module, FrozenVectors)]
 
 
 def fill_vectors(model: nn.Module, vectors: Mapping[int, Tensor]) -> None:
-    """Give each frozen look-up the vectors of its table; they are not copied."""
+    """Set the vectors of each frozen lookup, without a copy."""
     for frozen in frozen_vectors(model):
         given, expected = vectors[frozen.table], frozen.vectors.shape
         if given.shape != expected:
@@ -230,16 +230,16 @@ def fill_vectors(model: nn.Module, vectors: Mapping[int, Tensor]) -> None:
 
 
 def store_tables(model: nn.Module, dtype: torch.dtype) -> None:
-    """Keep the tables of a model in `dtype`; what is looked up stays float32."""
+    """Store the tables of a model in `dtype`; looked-up rows are float32."""
     for module in model.modules():
         if isinstance(module, nn.Embedding):
             module.weight.data = module.weight.data.to(dtype)
 
 
 def look_up_outside_of_graphs(model: nn.Module) -> None:
-    """For a model to be compiled: torch.compile cannot trace sparse gradients, and would gain nothing here.
+    """Exclude lookups from compilation: torch.compile cannot trace sparse gradients.
 
-    As a decorator this would import the compiler, half of the start of a command that only scores.
+    A decorator would import the compiler, half of the start-up time of a command that only scores.
     """
     for module in model.modules():
         if isinstance(module, Embeddings):
@@ -247,6 +247,6 @@ def look_up_outside_of_graphs(model: nn.Module) -> None:
 
 
 def _masked_mean(vectors: Tensor, ids: Tensor) -> Tensor:
-    """(B, L, D) → (B, 1, D), over the positions whose id is not 0; zero where there is none."""
+    """(B, L, D) → (B, 1, D), over the positions with a nonzero id; zero if there are none."""
     mask = (ids > 0).unsqueeze(-1).to(vectors.dtype)  # (B, L, 1)
     return (vectors * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True).clamp(min=1)

@@ -2,7 +2,7 @@
 
     g_i   = 2 sigmoid(MLP_i(context_i))                             feature selection
     o_i   = stream_i(g_i * e)
-    logit = w_1ᵀ o_1 + w_2ᵀ o_2 + b + Σ_h o_1hᵀ W_h o_2h            heads h cut o_1 and o_2 in pieces
+    logit = w_1ᵀ o_1 + w_2ᵀ o_2 + b + Σ_h o_1hᵀ W_h o_2h            heads h split o_1 and o_2
 
 Shapes: B batch, N embeddings (numeric ones included), D width, H heads.
 """
@@ -36,7 +36,7 @@ class Fusion(nn.Module):
         """(B, first), (B, second) → (B,)."""
         left = first.unflatten(1, (self.heads, 1, -1))  # (B, H, 1, first / H)
         right = second.unflatten(1, (self.heads, -1, 1))  # (B, H, second / H, 1)
-        # One product per head with the batch as its rows: W_h is not copied for each example.
+        # One product per head, with the batch as rows: W_h is not copied for each example.
         mapped = torch.matmul(left.squeeze(2).transpose(0, 1), self.weight).transpose(0, 1)
         bilinear = torch.matmul(mapped.unsqueeze(2), right).sum((1, 2, 3))  # (B,)
         return (self.first(first) + self.second(second)).squeeze(1) + bilinear
@@ -47,11 +47,11 @@ class Fusion(nn.Module):
 
 
 class Gate(nn.Module):
-    """2 sigmoid(MLP(context)): (B, context) → (B, N D), 1 where the MLP says 0.
+    """2 sigmoid(MLP(context)): (B, context) → (B, N D).
 
     Without a context the MLP reads `width` learned numbers, the same for every example. As in FuxiCTR they
-    start at zero, like the biases, so behind a hidden layer only the last bias has a gradient; that is all
-    a constant needs (decision 0130).
+    start at zero, like the biases, so after a hidden layer only the last bias has a gradient, which suffices
+    for a constant (decision 0130).
     """
 
     def __init__(self, context: int, hidden: Sequence[int], outputs: int, *, width: int) -> None:
@@ -69,7 +69,7 @@ class Gate(nn.Module):
 class FinalMLP(Model):
     """Batch → (B,) logits; `selection: null` leaves out the gates.
 
-    A context names features; they enter through one more embedding of their own.
+    A context is a list of features, each with a further embedding.
     """
 
     def __init__(self, spec: FinalMLPSpec, schema: Schema, *, sparse: bool = False) -> None:
@@ -127,12 +127,12 @@ class FinalMLP(Model):
         return parts | {"fusion": self.fusion.macs()}
 
     def last_weights(self) -> list[Tensor]:
-        """Those of the linear forms and of the bilinear one."""
+        """The weights of the linear and the bilinear forms."""
         return [*super().last_weights(), self.fusion.weight]
 
 
 def _contexts(selection: FeatureSelection | None, names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The features in the context of each gate, patterns resolved; raises Mismatch for unknown ones."""
+    """The features in the context of each gate, patterns expanded; raises Mismatch for unknown ones."""
     if selection is None:
         return [], []
     require_features(selection.named_features, names, ("model", "selection"))

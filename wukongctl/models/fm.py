@@ -52,5 +52,5 @@ def pair_sum(X: Tensor) -> Tensor:
 
 
 def split_linear(X: Tensor) -> tuple[Tensor, Tensor]:
-    """Embeddings made with `linear` → (B, N, D) vectors and the (B,) sum of the feature weights."""
+    """Embeddings with `linear` → (B, N, D) vectors and the (B,) sum of the feature weights."""
     return X[..., :-1], X[..., -1].sum(1)

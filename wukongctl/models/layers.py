@@ -53,8 +53,8 @@ class MLP(nn.Module):
 class Dropout(nn.Module):
     """Zeroes each value with probability `p` and scales the others by 1 / (1 - p), while training.
 
-    On a processor `nn.Dropout` draws a random number of its own for every value, which takes longer than the
-    matrix products around it. Here one draw of 64 bits decides four values, so `p` is rounded to 2^-16.
+    On CPU `nn.Dropout` draws a random number for every value, which takes longer than the matrix products
+    around it. Here one draw of 64 bits decides four values, so `p` is rounded to 2^-16.
     """
 
     LEVELS = 1 << 16
@@ -77,9 +77,9 @@ class Dropout(nn.Module):
 
 
 class Linear(nn.Linear):
-    """A linear map whose gradient of weights is quick in bfloat16 on a processor.
+    """A linear layer with a fast weight gradient in bfloat16 on CPU.
 
-    Gᵀ X straight from G reaches 45 % of what AMX can do, from a transposed copy of G all of it.
+    Gᵀ X from G itself reaches 45 % of the peak of AMX, from a transposed copy of G all of it.
     """
 
     BLOCK = 32
@@ -100,7 +100,7 @@ class Linear(nn.Linear):
 
 
 class _CopiedGradient(torch.autograd.Function):
-    """X Wᵀ + b under autocast; backward, the gradient is transposed before it is multiplied."""
+    """X Wᵀ + b under autocast; the backward pass transposes the gradient before multiplying."""
 
     @staticmethod
     def forward(ctx: Any, X: Tensor, W: Tensor, b: Tensor | None) -> Tensor:
@@ -112,15 +112,15 @@ class _CopiedGradient(torch.autograd.Function):
     def backward(ctx: Any, G: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:  # type: ignore[override]
         X, W = ctx.saved_tensors
         wants_input, _, wants_bias = ctx.needs_input_grad
-        # Side by side from blocks of rows: `G.t().contiguous()` takes twice as long.
+        # Block by block: `G.t().contiguous()` takes twice as long.
         Gt = torch.cat([block.t() for block in G.split(Linear.BLOCK)], dim=1)
         return G @ W if wants_input else None, Gt @ X, G.sum(0) if wants_bias else None
 
 
 class Logit(nn.Linear):
-    """A linear map to one number, never in less than the precision of its weights.
+    """A linear layer with one output, computed in the precision of its weights.
 
-    Logits rounded to bfloat16 would tie, and AUC counts ties; with one column there is no time to win.
+    Logits rounded to bfloat16 would tie, which changes AUC; one column saves no time.
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 as in nn.Linear
@@ -129,7 +129,7 @@ class Logit(nn.Linear):
             return super().forward(input)
         X = input.to(self.weight.dtype)
         if torch.compiler.is_compiling() and torch.is_autocast_enabled(input.device.type):
-            # A graph in which autocast is switched is not found again in torch's cache.
+            # torch does not cache a graph that switches autocast.
             product = (X * self.weight).sum(-1, keepdim=True)
             return product if self.bias is None else product + self.bias
         with torch.autocast(input.device.type, enabled=False):
@@ -151,10 +151,10 @@ def logit_weights(module: nn.Module) -> list[Tensor]:
 
 
 def for_products(X: Tensor) -> Tensor:
-    """X in the precision in which autocast multiplies, unchanged without it.
+    """X in the precision of autocast's products; unchanged without autocast.
 
-    Converted once here, not by every product; and element-wise operations that would mix two precisions
-    take several times as long.
+    Converted once here, not by every product; and element-wise operations on mixed precisions take several
+    times as long.
     """
     device = X.device.type
     if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
@@ -170,8 +170,8 @@ def row_weights(rows: int, n: int) -> nn.Parameter:
 def mix_rows(weights: Tensor, X: Tensor) -> Tensor:
     """(rows, N) weights times each example of (B, N, D) → (B, rows, D).
 
-    Not `weights @ X`: that copies X twice to make one large product, and takes up to five times as long.
-    Of a single embedding, though, einsum makes no product at all, and counters of products would miss it.
+    Not `weights @ X`, which copies X twice for one large product and takes up to five times as long. For a
+    single embedding, though, einsum makes no product, and counters of products would miss it.
     """
     if X.shape[1] == 1:
         return weights @ X

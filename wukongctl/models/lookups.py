@@ -1,4 +1,4 @@
-"""Which id columns and which rows of a table make each embedding of a model."""
+"""The id columns and table rows of each embedding of a model."""
 
 import fnmatch
 from collections.abc import Iterator, Sequence
@@ -17,17 +17,17 @@ def id_features(schema: Schema) -> tuple[str, ...]:
 
 
 def matching(wanted: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Features named in a recipe, patterns such as `device_*` replaced by what they match, in order.
+    """Features named in a recipe, in order, with patterns such as `device_*` expanded.
 
-    `require_features` is for those that are none, or are meant twice.
+    `require_features` rejects unknown and duplicate ones.
     """
-    return [each for name in wanted for each in _meant(name, names)]
+    return [each for name in wanted for each in _expand(name, names)]
 
 
 def require_features(lists: Sequence[Sequence[Named]], names: Sequence[str], section: KeyPath) -> None:
-    """Mismatch for each entry that means no feature of the data, or one that its list has already.
+    """Raise Mismatch if an entry names no feature of the data, or one that its list already has.
 
-    `lists` hold names or patterns with the keys that give them, from `section` of the recipe.
+    `lists` are names or patterns with their keys, in `section` of the recipe.
     """
     mistakes = [mistake for named in lists for mistake in _feature_mistakes(named, names, section)]
     if mistakes:
@@ -35,29 +35,29 @@ def require_features(lists: Sequence[Sequence[Named]], names: Sequence[str], sec
 
 
 def _feature_mistakes(named: Sequence[Named], names: Sequence[str], section: KeyPath) -> Iterator[Mistake]:
-    meant_by: dict[str, str] = {}
+    named_by: dict[str, str] = {}
     for name, path in named:
-        meant, where = _meant(name, names), (*section, *path)
-        if not any(each in names for each in meant):
+        expanded, where = _expand(name, names), (*section, *path)
+        if not any(each in names for each in expanded):
             hint = did_you_mean(name, names) or f"it can name {', '.join(names)}"
-            what = "is not a feature" if meant else "matches no feature"
+            what = "is not a feature" if expanded else "matches no feature"
             wrong = f"the model names `{name}`, which {what} of the data"
             yield Mistake(wrong, where, hint, others=(("data",),))
-        for each in meant:
-            if each in meant_by:
-                yield Mistake(f"`{name}` means `{each}`, which `{meant_by[each]}` means already", where)
-            meant_by.setdefault(each, name)
+        for each in expanded:
+            if each in named_by:
+                yield Mistake(f"`{name}` names `{each}`, which `{named_by[each]}` names already", where)
+            named_by.setdefault(each, name)
 
 
-def _meant(name: str, names: Sequence[str]) -> list[str]:
-    """The features that a pattern matches; what is no pattern, as it stands."""
+def _expand(name: str, names: Sequence[str]) -> list[str]:
+    """The features that a pattern matches; a name that is not a pattern, unchanged."""
     pattern = name not in names and any(character in name for character in "*?[")
     return [each for each in names if fnmatch.fnmatchcase(each, name)] if pattern else [name]
 
 
 @dataclass(frozen=True)
 class Lookup:
-    """The id columns of one embedding, and the rows of the table they are looked up in.
+    """The id columns of one embedding, and its rows of the table.
 
     A learned table has `vector_dim` 0.
     """
@@ -71,7 +71,7 @@ class Lookup:
 
 
 def lookups_of(schema: Schema, features: Sequence[str]) -> list[Lookup]:
-    """One per feature; features that share a table share rows, but those of the n-th time are its own."""
+    """One per feature; features that share a table share rows, but each repetition has its own."""
     found = _id_columns(schema)
     starts: dict[tuple[int, int], int] = {}
     end, lookups = 0, []

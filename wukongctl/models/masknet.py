@@ -41,7 +41,7 @@ class MaskBlock(nn.Module):
 
 
 class FieldNorm(nn.Module):
-    """LayerNorm over the width with weights of its own for each embedding: (B, N, D) → (B, N, D)."""
+    """LayerNorm over the width with separate weights for each embedding: (B, N, D) → (B, N, D)."""
 
     def __init__(self, n: int, width: int) -> None:
         super().__init__()
@@ -75,9 +75,9 @@ class MaskNet(Model):
             else [(embedded, spec.block_width)] * spec.blocks
         )
         self.blocks = nn.ModuleList(MaskBlock(spec, embedded, inputs, outputs) for inputs, outputs in shapes)
-        made = [outputs for _, outputs in shapes]
+        widths = [outputs for _, outputs in shapes]
         self.output = (
-            MLP(made[-1], (), 1) if self.serial else MLP(sum(made), spec.hidden, 1, dropout=spec.dropout)
+            MLP(widths[-1], (), 1) if self.serial else MLP(sum(widths), spec.hidden, 1, dropout=spec.dropout)
         )
 
     def forward(self, batch: Batch) -> Tensor:

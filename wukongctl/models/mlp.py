@@ -1,4 +1,4 @@
-"""A plain MLP on the concatenated embeddings and numeric values: the baseline without interactions."""
+"""An MLP on the concatenated embeddings and numeric values: the baseline without explicit interactions."""
 
 import torch
 from torch import Tensor

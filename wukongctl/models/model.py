@@ -1,4 +1,4 @@
-"""What every ranking model is: a batch in, one logit per example out, and what that costs."""
+"""The interface of ranking models: a batch in, one logit per example out, and the cost."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -13,26 +13,24 @@ from wukongctl.models.layers import logit_weights
 class Model(nn.Module, ABC):
     """Batch → (B,) logits, from its section of a recipe and a dataset's columns: `Wukong(spec, schema)`.
 
-    `sparse` asks for sparse gradients of the embedding table.
+    `sparse` requests sparse gradients of the embedding table.
     """
 
     @abstractmethod
     def macs(self) -> dict[str, int]:
-        """Multiply-accumulates of matrix products per example, by part; look-ups count 0.
+        """Multiply-accumulates of matrix products per example, by part; lookups count 0.
 
-        A part has the dotted name of the module or parameter that does its work, or a name of its own where
-        none does.
+        A part has the dotted name of its module or parameter, or another name if there is none.
         """
 
     def counted_under(self) -> dict[str, str]:
-        """Dotted names of modules and parameters → the part of `macs` they belong to, where that has a name
-        of its own."""
+        """Dotted names of modules and parameters → their part of `macs`, where it has another name."""
         return {}
 
     def last_weights(self) -> list[Tensor]:
-        """The weights in which the logit is linear; pair sums such as those of FM have none.
+        """The weights in which the logit is linear; pair sums such as FM's have none.
 
-        As biases start at zero, a factor on these weights is one on the first logits.
+        As biases start at zero, scaling these weights scales the initial logits.
         """
         return logit_weights(self)
 

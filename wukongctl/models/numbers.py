@@ -1,10 +1,10 @@
-"""Numeric features as models read them: as values for an MLP, or as an embedding each.
+"""Numeric features as inputs of models: values for an MLP, or one embedding each.
 
-A piecewise feature with T pieces comes as one position u in [0, T], -1 where missing. Its encoding (Gorishniy
-et al. 2022, arXiv 2203.05556) has the components min(max(u - t, 0), 1) for t = 0 … T - 1: 1 for the pieces
-below the value, 0 for those above, the share of the one that it is in.
+A piecewise feature with T pieces is one position u in [0, T], -1 if missing. Its encoding (Gorishniy et al.
+2022, arXiv 2203.05556) has the components min(max(u - t, 0), 1) for t = 0 … T - 1: 1 for the pieces below the
+value, 0 for those above, a fraction for its own.
 
-B batch, M dense columns, P piecewise ones, T pieces of the one with most, S inputs of an MLP, D width.
+B batch, M dense columns, P piecewise ones, T largest number of pieces, S inputs of an MLP, D width.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from wukongctl.models.layers import MLP
 
 
 class DenseInputs(nn.Module):
-    """(B, M) dense values → (B, S), what an MLP reads: numbers as they are, then the components of each
-    piecewise feature and one that is 1 where it is missing."""
+    """(B, M) dense values → (B, S) inputs of an MLP: numbers unchanged, then the components of each piecewise
+    feature and one that is 1 if it is missing."""
 
     owners: Tensor
     offsets: Tensor
@@ -31,12 +31,12 @@ class DenseInputs(nn.Module):
         self.n = self.scalars + sum(schema.pieces) + len(schema.pieces)
         places = range(self.scalars, len(schema.dense))
         owners = [[place] * (pieces + 1) for place, pieces in zip(places, schema.pieces, strict=True)]
-        # The last component of each is that of missing: min(max(-u, 0), 1).
+        # The last component of each is 1 if missing: min(max(-u, 0), 1).
         offsets = [[*range(pieces), 0] for pieces in schema.pieces]
         signs = [[1] * pieces + [-1] for pieces in schema.pieces]
-        self._keep("owners", owners, torch.int64)
-        self._keep("offsets", offsets, torch.float32)
-        self._keep("signs", signs, torch.float32)
+        self._register("owners", owners, torch.int64)
+        self._register("offsets", offsets, torch.float32)
+        self._register("signs", signs, torch.float32)
 
     def forward(self, dense: Tensor) -> Tensor:
         """(B, M) → (B, S)."""
@@ -46,14 +46,14 @@ class DenseInputs(nn.Module):
         components = (positions * self.signs - self.offsets).clamp(0, 1)
         return torch.cat([dense[:, : self.scalars], components], dim=1)
 
-    def _keep(self, name: str, values: Sequence[Sequence[int]], dtype: torch.dtype) -> None:
+    def _register(self, name: str, values: Sequence[Sequence[int]], dtype: torch.dtype) -> None:
         self.register_buffer(name, torch.tensor([*chain(*values)], dtype=dtype), persistent=False)
 
 
 class NumericEmbedding(nn.Module):
     """(B, M) values → (B, M, D): value x_j times a learned vector w_j, as in factorization machines.
 
-    `columns` says which values, in which order and how often; by default each once.
+    `columns` are the indices of the values, in order; they may repeat.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class NumericEmbedding(nn.Module):
 
 class PiecewiseEmbedding(nn.Module):
     """(B, M) positions → (B, P, D): the components of a feature times a learned (T, D) matrix, plus a bias;
-    a vector of its own where the feature is missing.
+    a separate vector if the feature is missing.
 
-    `columns` says which columns of the batch; `pieces` how many each of them has. Features with fewer than T
-    have rows of the matrix that nothing reads. New embeddings have the variance of others at every value.
+    `columns` are the columns of the batch, `pieces` the number of pieces of each. Matrix rows beyond a
+    feature's pieces are unused. Initial embeddings have the variance of others at every value.
     """
 
     def __init__(

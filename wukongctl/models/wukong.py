@@ -49,8 +49,8 @@ class AttentiveProjection(nn.Module):
 class WukongLayer(nn.Module):
     """One layer of the stack: (B, N, D) → (B, n_F + n_L, D).
 
-    The output of every part named in `ablate` is replaced by zeros; its cost and its weights stay, so
-    that only what it contributes is missing (the paper's Figure 4).
+    The output of every part named in `ablate` is replaced by zeros; its cost and its weights stay (the
+    paper's Figure 4).
     """
 
     def __init__(self, spec: WukongSpec, sizes: LayerSizes, n: int) -> None:
@@ -61,7 +61,7 @@ class WukongLayer(nn.Module):
         self.n_F, self.n_L = n_F, n_L
         self.columns = n if spec.projection == "none" else k
         self.attention = AttentiveProjection(spec, n, k) if spec.projection == "attentive" else None
-        # Y is kept transposed: the products of X with Y, W_L and W_R are then one matrix product.
+        # Y is stored transposed: the products of X with Y, W_L and W_R are then one matrix product.
         self.projection = row_weights(k, n) if spec.projection == "static" else None
         self.lcb = row_weights(n_L, n)
         self.residual = None if n == n_F + n_L else row_weights(n_F + n_L, n)
@@ -76,12 +76,12 @@ class WukongLayer(nn.Module):
         compressed = products[0]  # (B, n_L, D)
         skip = X if self.residual is None else products[1]  # (B, n_F + n_L, D)
         interactions = self._fm(X, products[-1])  # (B, N, K)
-        made = self.mlp(self.fm_norm(interactions.flatten(1)))  # (B, n_F D)
-        made = made.unflatten(1, (self.n_F, self.width))  # (B, n_F, D)
-        made, compressed = self._kept("fmb", made), self._kept("lcb", compressed)
-        return self.norm(torch.cat([made, compressed], dim=1) + self._kept("residual", skip))
+        fmb = self.mlp(self.fm_norm(interactions.flatten(1)))  # (B, n_F D)
+        fmb = fmb.unflatten(1, (self.n_F, self.width))  # (B, n_F, D)
+        fmb, compressed = self._ablate("fmb", fmb), self._ablate("lcb", compressed)
+        return self.norm(torch.cat([fmb, compressed], dim=1) + self._ablate("residual", skip))
 
-    def _kept(self, part: Literal["fmb", "lcb", "residual"], X: Tensor) -> Tensor:
+    def _ablate(self, part: Literal["fmb", "lcb", "residual"], X: Tensor) -> Tensor:
         return torch.zeros_like(X) if part in self.ablate else X
 
     def _fm(self, X: Tensor, projected: Tensor) -> Tensor:
@@ -109,8 +109,10 @@ class WukongLayer(nn.Module):
 
 
 class GroupEmbedding(nn.Module):
-    """Features of little importance as few embeddings: each looked up in a narrow table, side by side
-    through one MLP. (B, C) ids → (B, embeddings, D)."""
+    """Less important features as a few embeddings: narrow lookups, concatenated, through one MLP.
+
+    (B, C) ids → (B, embeddings, D).
+    """
 
     def __init__(self, spec: WukongSpec, group: Group, schema: Schema, *, sparse: bool) -> None:
         super().__init__()
@@ -131,7 +133,7 @@ class Wukong(Model):
 
     Numeric features pass through a bottom MLP that yields `dense_embeddings` more rows; a feature may have
     several embeddings, and the features of a group share those of the group.
-    Raises Mismatch when the recipe names features that the data does not have.
+    Raises Mismatch if the recipe names features that the data does not have.
     """
 
     def __init__(self, spec: WukongSpec, schema: Schema, *, sparse: bool = False) -> None:
@@ -165,8 +167,8 @@ class Wukong(Model):
         """(B, C) ids and (B, M) dense values → (B,) logits."""
         rows = [self.embeddings(batch.ids), *(group(batch.ids) for group in self.groups)]
         if self.bottom is not None:
-            made = self.bottom(self.dense(batch.dense))
-            rows.append(made.unflatten(1, (-1, self.width)))  # (B, dense_embeddings, D)
+            dense = self.bottom(self.dense(batch.dense))
+            rows.append(dense.unflatten(1, (-1, self.width)))  # (B, dense_embeddings, D)
         rows = [for_products(row) for row in rows]
         X = rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)  # (B, N, D)
         for layer in self.layers:
@@ -174,7 +176,7 @@ class Wukong(Model):
         return self.head(X.flatten(1)).squeeze(1)  # (B,)
 
     def macs(self) -> dict[str, int]:
-        """Multiply-accumulates per example, by part; embedding look-ups count 0."""
+        """Multiply-accumulates per example, by part; embedding lookups count 0."""
         parts = self.embeddings.macs("embeddings")
         if self.bottom is not None:
             parts["bottom"] = self.bottom.macs()
@@ -188,13 +190,13 @@ class Wukong(Model):
         return parts | {"head": self.head.macs()}
 
     def counted_under(self) -> dict[str, str]:
-        """What makes and normalizes X Xᵀ Y is counted as the part `fm` of its layer."""
+        """The computation and normalization of X Xᵀ Y is counted as the part `fm` of its layer."""
         layers = [f"layers.{index}" for index in range(len(self.layers))]
         return {f"{layer}.{name}": f"{layer}.fm" for layer in layers for name in ("projection", "fm_norm")}
 
 
 def _single_features(spec: WukongSpec, ids: Sequence[str]) -> list[str]:
-    """Features outside of groups, then one entry for each further embedding of a feature."""
+    """Features outside groups, then one entry for each further embedding of a feature."""
     grouped = {name for group in spec.groups for name in matching(group.features, ids)}
     repeated = [
         name

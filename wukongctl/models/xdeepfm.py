@@ -3,9 +3,9 @@
     X^k_h = Σ_{i,j} W^k_{h,ij} (X^0_i * X^{k-1}_j) + b^k_h          one order higher per layer
 
 The sum over pairs is one matrix product of W^k (H_k x N H_{k-1}) with the element-wise products, so it
-is counted; the products themselves are element-wise and count nothing, like all such work.
+is counted; element-wise operations are not.
 
-Shapes: B batch, N embeddings (numeric ones included), D width, H rows made by a layer.
+Shapes: B batch, N embeddings (numeric ones included), D width, H output rows of a layer.
 """
 
 import itertools

@@ -1,7 +1,7 @@
-"""Memory that a step frees is kept for the next one, in large pages.
+"""Keep freed memory for the next step, in huge pages.
 
-A step allocates and frees the same hundred tensors of some megabytes. The C library would give them back to
-the kernel and fetch them again, page by page and each page zeroed: a tenth of the time of a step.
+A step allocates and frees the same hundred tensors of a few megabytes. By default the C library returns them
+to the kernel, which maps and zeroes them again page by page: a tenth of the time of a step.
 """
 
 import ctypes
@@ -11,14 +11,14 @@ import os
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 LARGEST_INT = 2**31 - 1
 LARGEST_MMAP_THRESHOLD = 32 << 20
-"""What the C library accepts; larger tensors are still mapped one by one, in large pages."""
-LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"
-"""torch then asks for large pages; it reads the variable when it first allocates."""
+"""The limit of the C library; larger tensors are still mapped one by one, in huge pages."""
+HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
+"""Makes torch ask for huge pages; read at its first allocation."""
 
 
 def keep_freed_memory() -> None:
-    """For the rest of this process. Nothing where the C library is not glibc; what users set is left."""
-    os.environ.setdefault(LARGE_PAGES, "1")
+    """For the rest of this process, with glibc only. Does not override the user's settings."""
+    os.environ.setdefault(HUGE_PAGES, "1")
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
         mallopt(M_TRIM_THRESHOLD, LARGEST_INT)

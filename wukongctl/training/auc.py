@@ -1,4 +1,4 @@
-"""AUC, over all rows or within groups of them, exact and without a loop over rows."""
+"""Exact AUC, over all rows or within groups, without a loop over rows."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -6,30 +6,30 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating]
+FloatArray = NDArray[np.floating]
 Ties = tuple[NDArray[np.int64], NDArray[np.int64]]
-"""Positives and negatives of some distinct scores, ascending."""
+"""Positives and negatives at each of some distinct scores, ascending."""
 Z95 = 1.959963984540054
 BLOCK = 1 << 15
-"""Rows handled at a time where temporaries of all rows would cost more than the arithmetic."""
+"""Rows per block: temporaries of all rows would cost more than the arithmetic."""
 
 
-def auc(scores: Floats, labels: Floats) -> float:
-    """Area under the ROC curve, ties counted half. Raises ValueError when a class is absent."""
+def auc(scores: FloatArray, labels: FloatArray) -> float:
+    """Area under the ROC curve, ties counted half. Raises ValueError if a class is absent."""
     return placements(scores, labels).auc
 
 
-def gauc(scores: Floats, labels: Floats, groups: NDArray[np.integer]) -> float | None:
-    """Mean AUC of the groups (users, say) that have both classes, weighted by their rows; ties count half.
+def gauc(scores: FloatArray, labels: FloatArray, groups: NDArray[np.integer]) -> float | None:
+    """Mean AUC of the groups (such as users) that have both classes, weighted by rows; ties count half.
 
-    As in Zhu et al. 2017 (arXiv 1706.06978). None when no group has both classes.
+    As in Zhu et al. 2017 (arXiv 1706.06978). None if no group has both classes.
     """
     areas, rows = group_areas(scores, labels, groups)
     return float(np.average(areas, weights=rows)) if len(areas) else None
 
 
 def group_areas(
-    scores: Floats, labels: Floats, groups: NDArray[np.integer]
+    scores: FloatArray, labels: FloatArray, groups: NDArray[np.integer]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """AUC and number of rows of each group that has both classes, ordered by group."""
     order = np.lexsort((scores, groups))
@@ -37,7 +37,7 @@ def group_areas(
     first = np.flatnonzero(np.concatenate(([True], groups[1:] != groups[:-1])))
     sizes = np.diff(np.append(first, len(groups)))
     positives = np.add.reduceat(clicked.astype(np.int64), first)
-    # Ranks from 1 inside each group, tied scores sharing their mean: Mann and Whitney's sum of ranks.
+    # Ranks from 1 within each group, mean rank for ties: the Mann-Whitney rank sum.
     new = np.concatenate(([True], (scores[1:] != scores[:-1]) | (groups[1:] != groups[:-1])))
     tied = np.flatnonzero(new)
     lengths = np.diff(np.append(tied, len(scores)))
@@ -50,7 +50,7 @@ def group_areas(
 
 @dataclass(frozen=True)
 class Placements:
-    """The share of the other class that each example beats, ties counted half: mean and variance by class."""
+    """Mean and variance, by class, of the share of the other class that an example outranks; ties half."""
 
     auc: float
     positives: int
@@ -60,9 +60,9 @@ class Placements:
 
     @classmethod
     def of(cls, ties: Iterable[Ties], positives: int, negatives: int) -> "Placements":
-        """From the (positives, negatives) of each distinct score, ascending, in any number of pieces.
+        """From the (positives, negatives) of each distinct score, ascending, in any number of blocks.
 
-        Counts are integers, so the AUC is exact. Raises ValueError when a class is absent.
+        Counts are integers, so the AUC is exact. Raises ValueError if a class is absent.
         """
         if positives == 0 or negatives == 0:
             raise ValueError("AUC needs examples of both classes")
@@ -92,10 +92,10 @@ class Placements:
         return max(0.0, self.auc - half), min(1.0, self.auc + half)
 
 
-def placements(scores: Floats, labels: Floats) -> Placements:
-    """From (rows,) scores and labels; raises ValueError when a class is absent.
+def placements(scores: FloatArray, labels: FloatArray) -> Placements:
+    """From (rows,) scores and labels; raises ValueError if a class is absent.
 
-    Block by block, which keeps all counts in the cache.
+    Block by block, which keeps the counts in cache.
     """
     keys = _sorted_keys(scores, labels)
     positives = int(np.count_nonzero(keys & np.uint64(1)))
@@ -103,8 +103,8 @@ def placements(scores: Floats, labels: Floats) -> Placements:
     return Placements.of(ties, positives, len(keys) - positives)
 
 
-def _sorted_keys(scores: Floats, labels: Floats) -> NDArray[np.uint64]:
-    """Score and label of each example as one 64-bit number, ascending: one sort in place does everything."""
+def _sorted_keys(scores: FloatArray, labels: FloatArray) -> NDArray[np.uint64]:
+    """Score and label of each example as one 64-bit number, sorted in place."""
     keys = np.empty(len(scores), np.uint64)
     for start in range(0, len(scores), BLOCK):
         part = slice(start, start + BLOCK)
@@ -118,7 +118,7 @@ def _sorted_keys(scores: Floats, labels: Floats) -> NDArray[np.uint64]:
 
 
 def _blocks_of_ties(keys: NDArray[np.uint64]) -> Iterator[NDArray[np.uint64]]:
-    """Consecutive parts of sorted keys; equal scores stay together."""
+    """Consecutive blocks of sorted keys; equal scores stay together."""
     start = 0
     while start < len(keys):
         last = keys[min(start + BLOCK, len(keys)) - 1] | np.uint64(1)

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes."""
+"""Profile of a training step."""
 
 import itertools
 import os
@@ -26,22 +26,20 @@ from wukongctl.training.plan import new_model
 from wukongctl.training.update import Update
 
 QUIET = "99"
-"""For the profiler's library, which otherwise writes lines of its own (`USDT:…`) to stderr."""
+"""Log level of the profiler's library, which otherwise writes `USDT:…` lines to stderr."""
 WARM_UP = 3
-"""Steps before the clock starts: first touches of memory, kernels chosen, or compiled."""
+"""Untimed steps, in which memory is first touched and kernels are chosen or compiled."""
 
 
 def bench(recipe: TrainingSpec, *, data: Path, steps: int, trace: Path | None = None) -> dict[str, Any]:
     """Train `steps` steps of `recipe` without a run folder, and time each phase.
 
-    `trace` gets a Chrome trace of the last step (chrome://tracing, Perfetto). Rates are per second of
-    processor time, which other processes do not disturb; `seconds` is wall time. Raises UsageError.
+    `trace` gets a Chrome trace of the last step (chrome://tracing, Perfetto). Rates are per CPU-second,
+    which other processes do not affect; `seconds` is wall time. Raises UsageError.
     """
     execution = hardware.execution(recipe)
     if execution.device != hardware.CPU:
-        raise UsageError(
-            "`bench` counts processor time, and a GPU's is not in it", hint="add `--set device=cpu`"
-        )
+        raise UsageError("`bench` measures CPU time and does not support GPUs", hint="add `--set device=cpu`")
     execution.apply()
     torch.manual_seed(recipe.seed)
     folder = data / recipe.data
@@ -120,7 +118,7 @@ def _report(
 
 @torch.inference_mode()
 def _evaluation_rate(update: Update, reader: BatchReader, batches: int = 4) -> float:
-    """Examples scored per second of processor time."""
+    """Examples scored per CPU-second."""
     update.model.eval()
     source, examples, cpu = reader.epoch(0), 0, 0.0
     for batch in itertools.islice(source, batches):
@@ -132,7 +130,7 @@ def _evaluation_rate(update: Update, reader: BatchReader, batches: int = 4) -> f
 
 
 def _loader_rate(reader: BatchReader, most: int = 1_000_000) -> float:
-    """Rows read per second of processor time, over an epoch or `most` rows."""
+    """Rows read per CPU-second, over an epoch or `most` rows."""
     watch, rows = Stopwatch(), 0
     for batch in reader.epoch(0):
         rows += len(batch.labels)
@@ -148,7 +146,7 @@ def _cycle(feed: Feed) -> Generator[Share]:
 
 @contextmanager
 def _traced(path: Path | None) -> Iterator[None]:
-    """Profile the context into a Chrome trace, when there is a path."""
+    """Profile the context into a Chrome trace, if there is a path."""
     if path is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""Checkpoints that are either whole or absent."""
+"""Atomic checkpoints."""
 
 import logging
 import pickle
@@ -27,7 +27,7 @@ def save(path: Path, state: State) -> None:
 
 
 def load(path: Path) -> State:
-    """Read a checkpoint; raises RunFailed when it is damaged. Never executes code from the file."""
+    """Read a checkpoint; raises RunFailed if it is damaged. Never executes code from the file."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # torch writes checksums but does not look at them
@@ -82,9 +82,9 @@ class CheckpointFolder:
         return path
 
     def latest(self) -> State | None:
-        """The newest readable state; a damaged one is passed over while an older one is whole.
+        """The newest readable state; damaged ones are skipped.
 
-        Raises RunFailed when there are checkpoints and none can be read.
+        Raises RunFailed if there are checkpoints and none can be read.
         """
         problem: RunFailed | None = None
         for path in self._newest_first():
@@ -94,10 +94,10 @@ class CheckpointFolder:
                 problem = problem or error
                 continue
             if problem is not None:
-                log.warning("%s; going on from `%s`, the one before", problem.message, path.name)
+                log.warning("%s; resuming from `%s` instead", problem.message, path.name)
             return state
         if problem is not None:
-            problem.hint = "add `--force` to start this run again"
+            problem.hint = "add `--force` to start this run over"
             raise problem
         return None
 

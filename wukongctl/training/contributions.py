@@ -1,4 +1,4 @@
-"""What each example adds to a metric of one run, so that two runs can be compared on the same rows."""
+"""Per-example contributions to a metric, with which two runs are compared on the same rows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Contributions:
 
 
 def auc_contributions(scores: Scores) -> Contributions | None:
-    """None when a class is absent.
+    """Contributions to AUC; None if a class is absent.
 
     O(rows log rows) by ranks (Sun and Xu 2014, doi:10.1109/LSP.2014.2337313).
     """
@@ -47,21 +47,21 @@ def auc_contributions(scores: Scores) -> Contributions | None:
 
 
 def gauc_contributions(scores: Scores) -> Contributions | None:
-    """None without groups, or when none of them has both classes.
+    """Contributions to gAUC; None without groups, or if none has both classes.
 
-    gAUC is a ratio of two sums over groups. The value of a group is that ratio and its own influence on it,
-    rows x (its AUC - gAUC) / mean rows: the mean is the gAUC, and the variance of a mean over groups is that
-    of the linearized ratio. Groups are what is sampled, so rows of one group may depend on each other.
+    gAUC is a ratio of two sums over groups. The value of a group is that ratio plus its influence on it,
+    rows x (its AUC - gAUC) / mean rows: the mean is the gAUC, and the variance of the mean is that of the
+    linearized ratio. Groups are the sampling unit, so rows within a group may be dependent.
     """
     if scores.groups is None:
         return None
     areas, rows = group_areas(scores.logits, scores.labels, scores.groups)
     if not len(areas):
         return None
-    whole = float(np.average(areas, weights=rows))
-    return Contributions((whole + rows * (areas - whole) / rows.mean(),), (1.0,))
+    overall = float(np.average(areas, weights=rows))
+    return Contributions((overall + rows * (areas - overall) / rows.mean(),), (1.0,))
 
 
 def mean_contributions(per_example: PerExample) -> Callable[[Scores], Contributions]:
-    """Those of a mean of values."""
+    """Contributions to the mean of a per-example value."""
     return lambda scores: Contributions((scores.values(per_example),), (1.0,))

@@ -1,7 +1,7 @@
-"""The processes of one run, as torchrun starts them: who they are, and what they tell each other.
+"""The processes of a run under torchrun, and their collectives.
 
-A step's batch is the same whatever their number: each process works on its share of it, so the same recipe
-follows the same loss curve on one process or on many, and a run may go on with another number of them.
+The batch of a step does not depend on their number: each rank processes its shard of it, so a recipe has the
+same loss curve on one process or many, and a run may resume with a different number.
 """
 
 import os
@@ -29,7 +29,7 @@ class World:
 
     @property
     def is_rank_zero(self) -> bool:
-        """Whether this process is the one that writes and reports."""
+        """Whether this is the process that writes and reports."""
         return self.rank == 0
 
     def shard(self, batch: Tensor) -> tuple[Tensor, int]:
@@ -69,7 +69,7 @@ class World:
         return value
 
     def largest(self, value: int) -> int:
-        """The greatest value that any process has."""
+        """The largest value on any rank."""
         if self.size == 1:
             return value
         greatest = torch.tensor(value)
@@ -77,17 +77,17 @@ class World:
         return int(greatest)
 
     def seed(self, seed: int, step: int) -> None:
-        """Random numbers of a step, dropout above all, that differ between processes.
+        """Seed the random numbers of a step, mainly dropout, differently on each rank.
 
-        One process leaves them to the generator, whose state is in the checkpoint; for several, that
-        would tie the checkpoint to their number.
+        A single process uses the generator, whose state is in the checkpoint; with several, that would tie
+        the checkpoint to their number.
         """
         if self.size > 1:
             (mixed,) = np.random.SeedSequence([seed, step, self.rank]).generate_state(1, np.uint64)
             torch.manual_seed(int(mixed >> np.uint64(1)))
 
     def copy_buffers(self, model: nn.Module) -> None:
-        """Give every process the first one's statistics of batch norm."""
+        """Broadcast the batch-norm statistics of rank 0."""
         if self.size > 1:
             saved = model.state_dict(keep_vars=True)
             for name, buffer in model.named_buffers():
@@ -95,7 +95,7 @@ class World:
                     dist.broadcast(buffer, src=0)
 
     def on_rank_zero(self, action: Callable[[], T]) -> T | None:
-        """Act on rank 0 while the other processes wait; they get None, and its error if it fails."""
+        """Run `action` on rank 0 while the other ranks wait; they get None, or its error if it fails."""
         if self.size == 1:
             return action()
         result, failure = None, None
@@ -104,12 +104,12 @@ class World:
                 result = action()
             except WukongError as error:
                 failure = error
-        told = [None if failure is None else (failure.message, failure.hint, failure.exit_code)]
-        dist.broadcast_object_list(told, src=0)
+        broadcast = [None if failure is None else (failure.message, failure.hint, failure.exit_code)]
+        dist.broadcast_object_list(broadcast, src=0)
         if failure is not None:
             raise failure
-        if told[0] is not None:
-            message, hint, exit_code = told[0]
+        if broadcast[0] is not None:
+            message, hint, exit_code = broadcast[0]
             error = WukongError(message, hint=hint)
             error.exit_code = exit_code
             raise error
@@ -121,7 +121,7 @@ class World:
         if self.size > 1 and abs(high * self.size - low**2) > 0.5:
             raise RunFailed(
                 f"the processes of this run do not see the same {what}",
-                hint="the folder of `--out` must be one that all machines share",
+                hint="`--out` must be a folder that all machines share",
             )
 
 
@@ -130,9 +130,9 @@ ALONE = World()
 
 @contextmanager
 def joined() -> Iterator[World]:
-    """The world that torchrun describes in the environment; alone without it.
+    """The world that torchrun describes in the environment; a single process without it.
 
-    Raises RunFailed when another process of the run is lost.
+    Raises RunFailed if another process of the run is lost.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "MASTER_ADDR" not in os.environ:
         yield ALONE
@@ -144,7 +144,7 @@ def joined() -> Iterator[World]:
             raise
         raise RunFailed(
             "lost contact with another process of this run",
-            hint="start it again, or let `torchrun --max-restarts` do so: its last checkpoint is kept",
+            hint="start it again, or use `torchrun --max-restarts`: it resumes from its last checkpoint",
         ) from error
     finally:
         if dist.is_initialized():
@@ -154,7 +154,7 @@ def joined() -> Iterator[World]:
 def _join() -> World:
     store, rank, size = next(dist.rendezvous("env://"))
     if os.environ.get("GROUP_WORLD_SIZE") == "1":
-        # After a restart on one machine the store still holds the addresses of the dead.
+        # After a restart on one machine, the store still has the addresses of dead processes.
         store = dist.PrefixStore(f"restart-{os.environ.get('TORCHELASTIC_RESTART_COUNT')}", store)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
     return World(rank, size)

@@ -1,4 +1,4 @@
-"""What to change after a run diverged: first the numbers that models read, then the rates."""
+"""What to change after a run diverged: unscaled inputs first, then the learning rates."""
 
 from pathlib import Path
 
@@ -6,12 +6,12 @@ from wukongctl.data import next_steps
 from wukongctl.data.manifest import Feature, Manifest
 
 LARGE = 1e3
-"""Standardized numbers seldom come near it."""
+"""Standardized numbers are seldom this large."""
 SLOWER = "lower `optimizer.dense.lr` and `optimizer.embedding.lr`, or lengthen `schedule.warmup`"
 
 
 def remedy(manifest: Manifest, dataset: Path) -> str:
-    """A hint: the largest number of train if one is far too large for a network, else the learning rates."""
+    """A hint: the feature with the largest values if they are too large for a network, else lower rates."""
     read = {name: _largest(manifest, name) for name in manifest.schema().numeric}
     name = max(read, key=read.__getitem__, default=None)
     if name is None or read[name] < LARGE:
@@ -32,7 +32,7 @@ def _scaled(feature: Feature, largest: float) -> str:
 
 
 def _largest(manifest: Manifest, name: str) -> float:
-    """The greatest magnitude of a number in train, as models read it."""
+    """The largest magnitude of a feature in train, as models read it."""
     known = manifest.statistics.features.get(name) if manifest.statistics is not None else None
     ends = (known.minimum, known.maximum) if known is not None else ()
     return max((abs(end) for end in ends if end is not None), default=0.0)

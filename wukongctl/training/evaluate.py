@@ -1,4 +1,4 @@
-"""A finished run → metrics with intervals, and predictions."""
+"""Metrics of a finished run with intervals, and its predictions."""
 
 import logging
 from pathlib import Path
@@ -30,10 +30,10 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score `split` with the best weights of `run`; optionally write predictions as Parquet.
 
-    `group`, a categorical column, takes the place of the recipe's: the gAUC over its values is measured too.
-    Of very many rows the AUC comes with a bound on its error, unless predictions or groups need all scores
-    anyway. Raises UsageError when the run is not finished, the prepared data is not what it was trained on,
-    or there is no such column.
+    `group`, a categorical column, overrides the recipe's: gAUC over its values is computed too. For very many
+    rows, the AUC comes with a bound on its error, unless predictions or groups need all scores anyway.
+    Raises UsageError if the run is not finished, the prepared data is not what it was trained on, or there is
+    no such column.
     """
     trained = open_run(run, data=data)
     groups = _groups(trained, split, group)
@@ -46,7 +46,7 @@ def evaluate(
 
 
 def _with_intervals(scored: Measurable) -> dict[str, Any]:
-    """Metric → value, None where it cannot be measured; beside some their 95 % interval, `<metric>_ci`."""
+    """Metric → value, None if undefined; `<metric>_ci` is the 95 % interval of some."""
     found: dict[str, Any] = {}
     for metric in METRICS.values():
         if not metric.applies_to(scored):
@@ -69,14 +69,14 @@ def _groups(trained: FinishedRun, split: str, column: str | None) -> NDArray[np.
 
 
 def predictions(run: Path, split: str, *, data: Path) -> Scores:
-    """Scores of every row of `split`, read from `run` where an earlier call left them.
+    """Scores of every row of `split`.
 
-    They are kept in `predictions/<split>.parquet` of the run folder, beside the weights they come from, so
-    that comparing runs again needs neither data nor model.
+    Cached in `predictions/<split>.parquet` of the run folder, so that comparing runs again needs neither data
+    nor model.
     """
-    kept = RunFolder(run).predictions / f"{split}.parquet"
-    if kept.is_file():
-        return _read(kept)
+    cache = RunFolder(run).predictions / f"{split}.parquet"
+    if cache.is_file():
+        return _read(cache)
     trained = open_run(run, data=data)
     scores = score(trained.model, _reader(trained, split), trained.execution)
     if not _finite(scores.logits):
@@ -85,11 +85,11 @@ def predictions(run: Path, split: str, *, data: Path) -> Scores:
             f"`{run}` predicts values that are not finite",
             hint=f"train its recipe with lower learning rates: {lower}",
         )
-    if RunFolder(run).result() is not None:  # else better weights may come
+    if RunFolder(run).result() is not None:  # an unfinished run may still improve
         try:
-            _write(kept, scores)
-        except WukongError as error:  # a folder of someone else's, or a full disk: the scores are there
-            log.info("predictions are not kept: %s", error.message)
+            _write(cache, scores)
+        except WukongError as error:  # a read-only folder or a full disk
+            log.info("predictions are not cached: %s", error.message)
     return scores
 
 
@@ -101,9 +101,7 @@ def _read(path: Path) -> Scores:
         table = pa.table({})
     whole = {"logit", "label"} <= set(table.column_names)
     if not whole or not _finite(table["logit"].to_numpy()):
-        raise RunFailed(
-            f"`{path}` is damaged", hint=f"delete it; it is written again from `{path.parents[1]}`"
-        )
+        raise RunFailed(f"`{path}` is damaged", hint=f"delete it; it is regenerated from `{path.parents[1]}`")
     known = "probability" in table.column_names
     return Scores(
         table["logit"].to_numpy(),

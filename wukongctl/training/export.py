@@ -1,9 +1,9 @@
 """A finished run → exported models that score without wukongctl: torch.export, and ONNX on request.
 
-A program takes `ids` (B, C) int32 and `dense` (B, M) float32, any number of rows, and gives `logit` and
-`prediction`, (B,) float32. `signature.json` says which columns these are, where each feature's vocabulary
-is, and how numbers are transformed; the vocabularies are copied beside it. Every program is loaded again
-and must give the scores of the run before anything is shown.
+An exported program takes `ids` (B, C) int32 and `dense` (B, M) float32, any number of rows, and returns
+`logit` and `prediction`, (B,) float32. `signature.json` describes these columns, the vocabulary of each
+feature and how numbers are transformed; the vocabularies are copied beside it. Every program is loaded again
+and must reproduce the scores of the run before `out` appears.
 """
 
 import json
@@ -26,11 +26,11 @@ from wukongctl.training.finished_run import FinishedRun, open_run
 from wukongctl.training.run_folder import RunFolder
 
 TOLERANCE = 1e-4
-"""Largest difference of a logit: other kernels sum in another order."""
+"""Largest difference of a logit: the order of summation depends on the kernels."""
 CHECKED_ROWS = 1024
 SIGNATURE = "signature.json"
-Scores = tuple[Tensor, Tensor]
-Program = Callable[[Tensor, Tensor], Scores]
+Outputs = tuple[Tensor, Tensor]
+Program = Callable[[Tensor, Tensor], Outputs]
 
 
 class Scorer(nn.Module):
@@ -40,8 +40,8 @@ class Scorer(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, ids: Tensor, dense: Tensor) -> Scores:
-        """Logits and probabilities; labels play no part."""
+    def forward(self, ids: Tensor, dense: Tensor) -> Outputs:
+        """Logits and probabilities; labels are not used."""
         logits = self.model(Batch(ids, dense, labels=ids[:, 0])).float()
         return logits, torch.sigmoid(logits)
 
@@ -49,8 +49,8 @@ class Scorer(nn.Module):
 def export(run: Path, *, data: Path, out: Path, onnx: bool = False, force: bool = False) -> dict[str, Any]:
     """Write the best weights of `run` as `out/model.pt2`, with `onnx` also as `out/model.onnx`.
 
-    `out` appears whole or not at all; `force` replaces what is there. Raises UsageError for a run that is
-    not finished, a folder in the way or a missing extra, CheckFailed for a program with other scores.
+    `out` is written atomically; `force` replaces an earlier export. Raises UsageError for an unfinished run,
+    an existing folder or a missing extra, CheckFailed for a program with other scores than the run.
     """
     if onnx:
         _require_onnx()
@@ -81,7 +81,7 @@ def export(run: Path, *, data: Path, out: Path, onnx: bool = False, force: bool 
 
 
 def _training_precision(trained: FinishedRun) -> str:
-    """What it was trained in; in runs that did not write it down, what the recipe asks for."""
+    """The recorded precision; that of the recipe for runs of older versions."""
     execution = trained.info.execution
     return trained.recipe.precision if execution is None else execution.precision
 
@@ -117,7 +117,7 @@ def _export_onnx(scorer: Scorer, sample: Batch, path: Path) -> float:
     session = onnxruntime.InferenceSession(path)
     wanted = {node.name for node in session.get_inputs()}
 
-    def program(ids: Tensor, dense: Tensor) -> Scores:
+    def program(ids: Tensor, dense: Tensor) -> Outputs:
         inputs = {"ids": ids.numpy(), "dense": dense.numpy()}
         logits, predictions = session.run(None, {name: inputs[name] for name in wanted})
         return torch.from_numpy(logits), torch.from_numpy(predictions)
@@ -127,7 +127,7 @@ def _export_onnx(scorer: Scorer, sample: Batch, path: Path) -> float:
 
 def _program(scorer: Scorer, sample: Batch) -> torch.export.ExportedProgram:
     rows = torch.export.Dim("rows", min=1)
-    # Two rows: export takes a dimension of one for a constant.
+    # Two rows: export treats a dimension of one as constant.
     inputs = tuple(column[:1].repeat(2, 1) for column in (sample.ids, sample.dense))
     with torch.no_grad():
         return torch.export.export(scorer, inputs, dynamic_shapes=({0: rows}, {0: rows}))
@@ -139,17 +139,21 @@ def _difference(scorer: Scorer, program: Program, sample: Batch, path: Path) -> 
     for rows in {1, len(sample.labels)}:
         expected, _ = scorer(sample.ids[:rows], sample.dense[:rows])
         logits, predictions = program(sample.ids[:rows], sample.dense[:rows])
-        apart = float((logits - expected).abs().max())
-        if not apart <= TOLERANCE or not torch.allclose(predictions, torch.sigmoid(expected), atol=TOLERANCE):
-            raise CheckFailed(f"`{path.name}` gives other scores than the run: logits differ by {apart:.2g}")
-        largest = max(largest, apart)
+        difference = float((logits - expected).abs().max())
+        if not difference <= TOLERANCE or not torch.allclose(
+            predictions, torch.sigmoid(expected), atol=TOLERANCE
+        ):
+            raise CheckFailed(
+                f"`{path.name}` does not reproduce the scores of the run: logits differ by {difference:.2g}"
+            )
+        largest = max(largest, difference)
     return largest
 
 
 def _signature(trained: FinishedRun, folder: Path) -> dict[str, Any]:
-    """What the columns of `ids` and `dense` are; copies the vocabularies they come from.
+    """Describe the columns of `ids` and `dense`, and copy their vocabularies.
 
-    `select` is the SQL that makes features of raw rows, None where the recipe has none.
+    `select` is the SQL that turns raw rows into features, None if the recipe has none.
     """
     manifest = trained.manifest
     looked_up = [feature for feature in manifest.features if feature.table is not None and feature.of is None]
@@ -170,7 +174,7 @@ def _signature(trained: FinishedRun, folder: Path) -> dict[str, Any]:
         "inputs": {
             "ids": [
                 *schema.categorical,
-                *(f"{s.name}[{place}]" for s in schema.sequences for place in range(s.max_len)),
+                *(f"{s.name}[{index}]" for s in schema.sequences for index in range(s.max_len)),
             ],
             "dense": list(schema.dense),
         },
@@ -182,7 +186,7 @@ def _signature(trained: FinishedRun, folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch's exporters tell their own developers."""
+    """Suppress the warnings of torch's exporters, which are for their developers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -194,7 +198,9 @@ def _require_free(out: Path, *, force: bool) -> None:
     if not (out / SIGNATURE).is_file():
         raise UsageError(f"`{out}` exists and is not an export", hint="name another folder with `--out`")
     if not force:
-        raise UsageError(f"`{out}` exists", hint="add `--force` to replace it, or name another `--out`")
+        raise UsageError(
+            f"`{out}` already exists", hint="add `--force` to replace it, or name another `--out`"
+        )
 
 
 def _require_onnx() -> None:

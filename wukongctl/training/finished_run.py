@@ -1,4 +1,4 @@
-"""A finished run, opened for use: its best weights, and the prepared data it was trained on."""
+"""A finished run: its best weights and the prepared data it was trained on."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,9 @@ from wukongctl.training.trees import Trees
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """The best weights of a run in evaluation mode, and what they were made from.
+    """A run with its best weights in evaluation mode.
 
-    `model` gives the logits of a batch, on the device of `execution`, whatever it is made of.
+    `model` returns the logits of a batch, on the device of `execution`.
     """
 
     run: Path
@@ -35,9 +35,9 @@ class FinishedRun:
 
 
 def open_run(run: Path, *, data: Path) -> FinishedRun:
-    """The best weights of `run`, whose dataset is prepared in the folder `data`.
+    """Open `run`, whose dataset is prepared in the folder `data`.
 
-    Raises UsageError when the run is not finished, or the prepared data is not what it was trained on.
+    Raises UsageError if the run is not finished, or the prepared data is not what it was trained on.
     """
     folder = RunFolder(run)
     info = folder.info()
@@ -78,7 +78,7 @@ def _load(model: Model, best: Path) -> None:
         model.load_state_dict(weights)
     except RuntimeError:
         raise UsageError(
-            f"`{best}` does not hold the weights that this wukongctl expects", hint=OTHER_VERSION
+            f"`{best}` does not have the weights that this version of wukongctl expects", hint=OTHER_VERSION
         ) from None
 
 
@@ -87,6 +87,6 @@ def _recipe(info: RunInfo, run: Path) -> TrainingSpec:
         return info.training_spec()
     except ValueError:
         raise UsageError(
-            f"`{run / 'run.json'}` has no recipe that this wukongctl understands",
+            f"`{run / 'run.json'}` has no recipe that this version of wukongctl can read",
             hint=OTHER_VERSION,
         ) from None

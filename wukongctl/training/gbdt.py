@@ -1,4 +1,4 @@
-"""Training of the LightGBM baseline, on the rows, splits and encoded values that the networks see."""
+"""Training of the LightGBM baseline, on the same rows, splits and encoded values as the networks."""
 
 import json
 import logging
@@ -33,13 +33,13 @@ log = logging.getLogger(__name__)
 
 READ_ROWS = 1 << 16
 WATCHED = {"auc": "auc", "binary_logloss": "logloss"}
-"""LightGBM's names of the metrics that a recipe can watch → ours."""
+"""LightGBM's names of metrics → ours."""
 
 
 class TreeTrainer:
     """One run: `fit` grows all trees.
 
-    It never goes on from the middle: LightGBM would not come to the same model, and it seldom takes minutes.
+    It cannot resume: LightGBM would not reproduce the same model, and training seldom takes minutes.
     """
 
     counts = None
@@ -59,11 +59,11 @@ class TreeTrainer:
     ) -> None:
         assert isinstance(recipe.model, LightGBMSpec)
         self.lightgbm = trees.require()
-        self.recipe, self.page, self.manifest, self.data = recipe, recipe.model, manifest, data
+        self.recipe, self.spec, self.manifest, self.data = recipe, recipe.model, manifest, data
         self.folder, self.execution, self.track, self.report = folder, execution, track, report
         self.design = Design(manifest, vectors.load(data, manifest))
         self.rows = min(manifest.splits["train"].rows, recipe.max_examples or manifest.splits["train"].rows)
-        self.log_every = max(1, self.page.num_iterations // LOG_LINES)
+        self.log_every = max(1, self.spec.num_iterations // LOG_LINES)
         self.watch = Watch()
         self.watches = "valid" in manifest.splits and recipe.early_stopping.patience is not None
         self.step = 0
@@ -71,10 +71,10 @@ class TreeTrainer:
         self.held_out = [split for split in manifest.splits if split not in skipped]
 
     def complete(self, result: RunResult) -> RunResult:
-        """A finished run's result with the splits that were left out when it ended."""
+        """The result of a finished run, with the splits that it skipped."""
         missing = [split for split in self.held_out if split not in result.metrics]
         if missing:
-            metrics = result.metrics | self._measured(missing)
+            metrics = result.metrics | self._measure(missing)
             result = self._write(result.model_copy(update={"metrics": metrics}))
         return result
 
@@ -90,13 +90,13 @@ class TreeTrainer:
     def fit(self) -> RunResult:
         """Grow the trees, save them, and evaluate them on every held-out split.
 
-        Raises Interrupted when a signal asks to stop, RunFailed when LightGBM rejects data or parameters.
+        Raises Interrupted on a signal, RunFailed if LightGBM rejects data or parameters.
         """
-        log.info("started: up to %d trees on %d rows", self.page.num_iterations, self.rows)
+        log.info("started: up to %d trees on %d rows", self.spec.num_iterations, self.rows)
         started, clock = time.monotonic(), Stopwatch()
         try:
             with stop_requests() as stop:
-                booster = self._grown(stop)
+                booster = self._grow(stop)
         except self.lightgbm.basic.LightGBMError as error:
             raise RunFailed(f"LightGBM: {str(error).splitlines()[0]}") from None
         best = self.watch.best_step if self.watches else self.step
@@ -106,7 +106,7 @@ class TreeTrainer:
         log.info("complete with %d trees, best %d: %s", self.step, best, metrics)
         return result
 
-    def _grown(self, stop: StopRequest) -> Any:
+    def _grow(self, stop: StopRequest) -> Any:
         """The booster after the last tree."""
         parameters = self._parameters()
         train = self._dataset("train", parameters, stop)
@@ -114,22 +114,22 @@ class TreeTrainer:
         if "valid" in self.manifest.splits:
             booster.add_valid(self._dataset("valid", parameters, stop, reference=train), "valid")
         started = time.monotonic()
-        while self.step < self.page.num_iterations and not self.watch.exhausted(self.recipe.early_stopping):
-            self._leave_if_asked(stop)
+        while self.step < self.spec.num_iterations and not self.watch.exhausted(self.recipe.early_stopping):
+            self._stop_if_requested(stop)
             exhausted = booster.update()
             self.step = booster.current_iteration()
             if exhausted:
-                log.warning("after %d trees no leaf can be split any further", self.step)
+                log.warning("stopped after %d trees: no leaf can be split", self.step)
                 break
             self._after_tree(booster, time.monotonic() - started)
         return booster
 
     def _parameters(self) -> dict[str, Any]:
-        """LightGBM's parameters; everything that is not here keeps LightGBM's default."""
-        page = self.page.to_dict()
-        del page["name"], page["categorical"]
-        return page | {
-            "max_depth": self.page.max_depth or -1,
+        """LightGBM's parameters; others keep its defaults."""
+        parameters = self.spec.to_dict()
+        del parameters["name"], parameters["categorical"]
+        return parameters | {
+            "max_depth": self.spec.max_depth or -1,
             "objective": "binary",
             "metric": list(WATCHED),
             "seed": self.recipe.seed,
@@ -142,13 +142,13 @@ class TreeTrainer:
     def _dataset(
         self, split: SplitName, parameters: dict[str, Any], stop: StopRequest, reference: Any = None
     ) -> Any:
-        """One split, binned. A share of the train split is what a network would see of it first."""
+        """One split, binned. With `max_examples`, the rows of train that a network would see first."""
         rows = self.rows if split == "train" else self.manifest.splits[split].rows
         shuffle = self.recipe.shuffle and rows < self.manifest.splits[split].rows
         reader = self._reader(split, READ_ROWS, shuffle=shuffle)
         matrix, labels, start = self.design.empty(rows), np.empty(rows, np.float32), 0
         for batch in reader.epoch(0):
-            self._leave_if_asked(stop)
+            self._stop_if_requested(stop)
             wanted = batch.rows(0, rows - start)
             span = slice(start, start + len(wanted.labels))
             self.design.fill(matrix[span], wanted)
@@ -161,7 +161,7 @@ class TreeTrainer:
             labels,
             reference=reference,
             feature_name=self.design.names,
-            categorical_feature=self.design.categorical if self.page.categorical == "native" else [],
+            categorical_feature=self.design.categorical if self.spec.categorical == "native" else [],
             params=parameters,
         )
         return dataset.construct()
@@ -173,7 +173,7 @@ class TreeTrainer:
 
     def _after_tree(self, booster: Any, seconds: float) -> None:
         """Log and validate when due."""
-        last = self.step == self.page.num_iterations
+        last = self.step == self.spec.num_iterations
         if "valid" in self.manifest.splits and (self.step % (self.recipe.evaluate_every or 1) == 0 or last):
             metrics = {WATCHED[name]: value for _, name, value, _ in booster.eval_valid()}
             self._append({"split": "valid", **metrics})
@@ -183,19 +183,19 @@ class TreeTrainer:
             loss = next(value for _, name, value, _ in booster.eval_train() if WATCHED[name] == "logloss")
             self._append({"split": "train", "examples": self.rows, "loss": loss})
             speed = self.rows * self.step / max(seconds, 1e-9)
-            self.report(TrainingProgress(self.step, self.page.num_iterations, speed, loss, self.watch.best))
+            self.report(TrainingProgress(self.step, self.spec.num_iterations, speed, loss, self.watch.best))
 
     def _append(self, record: dict[str, Any]) -> None:
         record = {"step": self.step, **record}
         self.folder.append_metrics((json.dumps(record) + "\n").encode())
         self.track(record)
 
-    def _leave_if_asked(self, stop: StopRequest) -> None:
+    def _stop_if_requested(self, stop: StopRequest) -> None:
         if stop.signal_number is not None:
             raise Interrupted(
-                f"stopped at tree {self.step} of {self.page.num_iterations}",
+                f"stopped at tree {self.step} of {self.spec.num_iterations}",
                 signal_number=stop.signal_number,
-                hint="run the same command again to start over: trees are not kept before the last one",
+                hint="run the same command again to start over: `lightgbm` has no checkpoints",
             )
 
     def _result(self, best: int, clock: Stopwatch, seconds: float) -> RunResult:
@@ -208,15 +208,15 @@ class TreeTrainer:
             trees=best,
             examples=self.rows,
             passes=self.rows / self.manifest.splits["train"].rows,
-            metrics=self._measured(self.held_out),
+            metrics=self._measure(self.held_out),
             seconds=seconds,
             examples_per_second=self.rows / max(seconds, 1e-9),
             train_seconds=train_seconds,
             cpu_seconds=cpu_seconds,
         )
 
-    def _measured(self, splits: list[SplitName]) -> dict[str, SplitMetrics]:
-        """The metrics of the kept trees on some splits."""
+    def _measure(self, splits: list[SplitName]) -> dict[str, SplitMetrics]:
+        """The metrics of the saved trees on some splits."""
         model = trees.load(self.folder.trees, self.data, self.manifest, self.execution.threads)
         selfcheck.keep(self.folder, self.data, self.manifest, model, self.execution)
         readers = {str(split): self._reader(split, EVALUATION_BATCH) for split in splits}

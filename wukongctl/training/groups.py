@@ -15,7 +15,7 @@ from wukongctl.errors import UsageError
 
 
 def require_column(manifest: Manifest, name: str) -> None:
-    """UsageError unless `name` is a categorical column of the dataset."""
+    """Raise UsageError unless `name` is a categorical column of the dataset."""
     columns = manifest.schema().categorical
     if name not in columns:
         hint = did_you_mean(name, columns) or f"it has {', '.join(columns)}"
@@ -23,7 +23,7 @@ def require_column(manifest: Manifest, name: str) -> None:
 
 
 def require_group(recipe: TrainingSpec, manifest: Manifest) -> None:
-    """Mismatch unless the recipe's `group`, where it has one, is a categorical column of the dataset."""
+    """Raise Mismatch unless the recipe's `group`, if any, is a categorical column of the dataset."""
     if recipe.group is None:
         return
     try:
@@ -35,7 +35,7 @@ def require_group(recipe: TrainingSpec, manifest: Manifest) -> None:
 def recipe_groups(
     recipe: TrainingSpec, dataset: Path, manifest: Manifest, split: str
 ) -> NDArray[np.int32] | None:
-    """The groups of the recipe's `group`; None where it has none."""
+    """The groups of the recipe's `group`; None without one."""
     return None if recipe.group is None else read_groups(dataset, manifest, split, recipe.group)
 
 

@@ -1,4 +1,4 @@
-"""What this machine offers a run, and what a recipe becomes on it."""
+"""Execution settings of a recipe on this machine: device, threads, precision, compilation."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from wukongctl.config.training import Precision, TrainingSpec
 from wukongctl.errors import UsageError
 from wukongctl.training.allocator import keep_freed_memory
 
-# Taken before anyone sets it: OMP_NUM_THREADS if given, else one per physical core this process may use.
+# Read before anyone changes it: OMP_NUM_THREADS if set, else one per physical core of this process.
 _TORCH_THREADS = torch.get_num_threads()
 CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 CPU = torch.device("cpu")
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Execution:
-    """How a run computes here. `notes` say what the recipe asks for and this machine does not have."""
+    """Execution settings of a run. `notes` list what the recipe asks for and this machine lacks."""
 
     threads: int
     precision: Precision
@@ -32,7 +32,7 @@ class Execution:
 
     @property
     def autocast(self) -> torch.autocast:
-        """Matrix products in bfloat16 while it lasts, if that is the precision."""
+        """Context with matrix products in bfloat16, if that is the precision."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
 
     def apply(self) -> None:
@@ -43,7 +43,7 @@ class Execution:
 
 
 def execution(recipe: TrainingSpec, *, processes: int = 1) -> Execution:
-    """The recipe's wishes, cut down to what this machine has; raises UsageError for an absent GPU."""
+    """The recipe's settings, as far as this machine supports them; raises UsageError for a missing GPU."""
     notes = []
     device = chosen_device(recipe, processes)
     precision, compiled = recipe.precision, recipe.compile
@@ -53,20 +53,20 @@ def execution(recipe: TrainingSpec, *, processes: int = 1) -> Execution:
         notes.append(f"this {kind} has no {precision} instructions: `precision` falls back to float32")
         precision = "float32"
     if compiled and not has_compiler():
-        notes.append("no C++ compiler that works (`CXX`, g++, clang++): `compile` falls back to false")
+        notes.append("no working C++ compiler (`CXX`, g++, clang++): `compile` falls back to false")
         compiled = False
     return Execution(recipe.threads or usable_threads(), precision, compiled, tuple(notes), device)
 
 
 def chosen_device(recipe: TrainingSpec, processes: int) -> torch.device:
-    """Where a recipe trains; raises UsageError when that cannot be."""
+    """The device that a recipe trains on; raises UsageError if it is not available."""
     if recipe.device == "cuda" and processes > 1:
         raise UsageError(
             "multi-process training runs on CPU only", hint="add `--set device=cpu`, or start one process"
         )
     if recipe.device == "cuda" and not torch.cuda.is_available():
         raise UsageError(
-            "the recipe says `device: cuda`, and torch finds no GPU here",
+            "`device: cuda` needs a GPU, and torch finds none",
             hint="add `--set device=cpu`, or install a CUDA build of torch",
         )
     on_gpu = recipe.is_network and recipe.device != "cpu" and processes == 1 and torch.cuda.is_available()
@@ -74,12 +74,12 @@ def chosen_device(recipe: TrainingSpec, processes: int) -> torch.device:
 
 
 def usable_threads() -> int:
-    """Torch's own choice, but never more than the processors that a container may use."""
-    return max(1, min(_TORCH_THREADS, cgroup_processors() or _TORCH_THREADS))
+    """Torch's default, but at most the CPUs that the container may use."""
+    return max(1, min(_TORCH_THREADS, cgroup_cpus() or _TORCH_THREADS))
 
 
-def cgroup_processors(quota: Path = CGROUP_QUOTA) -> int | None:
-    """Processors' worth of time granted by the control group, rounded up; None without a limit."""
+def cgroup_cpus(quota: Path = CGROUP_QUOTA) -> int | None:
+    """CPUs granted by the cgroup, rounded up; None without a limit."""
     try:
         granted, period = quota.read_text().split()
         return -(-int(granted) // int(period))
@@ -88,7 +88,7 @@ def cgroup_processors(quota: Path = CGROUP_QUOTA) -> int | None:
 
 
 def has_bfloat16(device: torch.device = CPU) -> bool:
-    """Whether the device multiplies bfloat16 itself; emulation is slower than float32."""
+    """Whether the device multiplies bfloat16 natively; emulation is slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
@@ -105,13 +105,13 @@ def free_memory(device: torch.device) -> int:
 
 
 def has_compiler() -> bool:
-    """Whether torch.compile would find a C++ compiler, with its library's headers."""
+    """Whether torch.compile would find a C++ compiler with the standard headers."""
     chosen = os.environ.get("CXX")
     return any(_compiles(name) for name in ([chosen] if chosen else ["g++", "clang++"]))
 
 
 def _compiles(compiler: str) -> bool:
-    """Found out before training, since a failure in its first step would end the run."""
+    """Checked before training: a failure in the first step would end the run."""
     if shutil.which(compiler) is None:
         return False
     command = [compiler, "-fsyntax-only", "-x", "c++", "-"]
@@ -139,7 +139,7 @@ def synchronize(device: torch.device) -> None:
 
 
 class Stopwatch:
-    """Wall and processor seconds since it was made."""
+    """Wall and CPU time since its creation."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter(), time.process_time()
@@ -151,7 +151,7 @@ class Stopwatch:
 
     @property
     def cpu_seconds(self) -> float:
-        """Processor time of all threads of this process."""
+        """CPU time of all threads of this process."""
         return time.process_time() - self._started[1]
 
 
@@ -169,9 +169,9 @@ def utilization(flops_per_second: float, execution: Execution) -> dict[str, floa
 def matmul_peak(
     precision: Precision, threads: int, *, cpu_time: bool = False, device: torch.device = CPU
 ) -> float:
-    """FLOP per second of the best of some square matrix products, a fraction of a second's work.
+    """FLOP per second of the fastest of some square matrix products; takes a fraction of a second.
 
-    With `cpu_time` per second of processor time: what other processes take does not count then.
+    With `cpu_time`, per CPU-second, which other processes do not affect.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

@@ -1,4 +1,4 @@
-"""What to do about a warning, as options that work when typed."""
+"""Hints of warnings: options that work when typed."""
 
 import math
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ from wukongctl.data import next_steps
 from wukongctl.training.run_facts import RunFacts
 
 FEW_UPDATES = 100
-"""Adam moves a weight by about its rate in each update: in fewer, it hardly leaves where it started."""
+"""Adam moves a weight by about the learning rate per update: with fewer, weights hardly change."""
 SMALLEST_BATCH = 16
-"""Below this, gradients are mostly noise: a hint asks for more passes instead."""
+"""Below this, gradients are mostly noise: hints suggest more epochs instead."""
 
 
 def more_updates(facts: RunFacts) -> str:
-    """Smaller batches, for as many in a pass; where these would be too small, more passes instead."""
+    """Smaller batches; if these would be too small, more epochs."""
     recipe, rows = facts.recipe, facts.splits["train"].rows
     wanted = max(min(facts.examples, rows) // FEW_UPDATES, SMALLEST_BATCH)
     batch = min(recipe.batch_size, 1 << (wanted.bit_length() - 1))
@@ -28,12 +28,12 @@ def more_updates(facts: RunFacts) -> str:
     if lasting := _patience(recipe, rows, settings):
         settings["early_stopping.patience"] = lasting
     if not settings:
-        return "it left updates out: see `divergence` in its recipe"
+        return "updates were skipped: see `divergence` in the recipe"
     return f"make at least {FEW_UPDATES}: {options(settings)}"
 
 
 def _patience(recipe: TrainingSpec, rows: int, settings: Mapping[str, int]) -> int | None:
-    """The patience that lasts for enough updates even if no evaluation improves on the first; None where the
+    """The patience that allows enough updates even if only the first evaluation improves; None if the
     recipe's does."""
     patience = recipe.early_stopping.patience
     if patience is None:
@@ -44,25 +44,25 @@ def _patience(recipe: TrainingSpec, rows: int, settings: Mapping[str, int]) -> i
 
 
 def slower(recipe: TrainingSpec) -> str:
-    """Both learning rates at a third."""
+    """A third of both learning rates."""
     rates = {"dense": recipe.optimizer.dense.lr, "embedding": recipe.optimizer.embedding.lr}
     return options({f"optimizer.{name}.lr": f"{rate / 3:.1g}" for name, rate in rates.items()})
 
 
 def regularize(facts: RunFacts) -> str:
-    """Dropout where the model has it, or a penalty on embeddings; of trees, fewer or smaller ones."""
+    """Dropout if the model has it, else an L2 penalty on embeddings; for trees, fewer or smaller ones."""
     if isinstance(facts.recipe.model, LightGBMSpec):
         return _smaller_trees(facts.recipe, facts.recipe.model)
     dropout = getattr(facts.recipe.model, "dropout", None)
     settings: dict[str, object] = {"optimizer.embedding.l2": 10 * facts.recipe.optimizer.embedding.l2 or 1e-3}
     if dropout is not None and dropout < 0.2:
         settings = {"model.dropout": 0.2}
-    fewer = ", or train fewer passes" if facts.passes > 1 and not facts.improves else ""
+    fewer = ", or train fewer epochs" if facts.passes > 1 and not facts.improves else ""
     return f"regularize it, {options(settings)}{fewer}"
 
 
 def _smaller_trees(recipe: TrainingSpec, trees: LightGBMSpec) -> str:
-    """Trees of half the leaves with twice the rows; where nothing stops them yet, first to stop in time."""
+    """Half the leaves with twice the rows; without early stopping, that first."""
     smaller = options(
         {
             "model.num_leaves": max(2, trees.num_leaves // 2),
@@ -71,16 +71,16 @@ def _smaller_trees(recipe: TrainingSpec, trees: LightGBMSpec) -> str:
     )
     if recipe.early_stopping.patience:
         return f"grow smaller trees, {smaller}"
-    return f"stop it in time, {options({'early_stopping.patience': 20})}, or grow smaller trees, {smaller}"
+    return f"stop early, {options({'early_stopping.patience': 20})}, or grow smaller trees, {smaller}"
 
 
 def show(facts: RunFacts) -> str:
-    """The command that shows the run's dataset."""
+    """The command that shows the dataset."""
     return f"`{next_steps.to_show(facts.recipe.data, facts.data or next_steps.default_folder())}`"
 
 
 def options(settings: Mapping[str, object]) -> str:
-    """Options as one types them."""
+    """Command-line options that set keys."""
     return f"`{' '.join(f'--set {key}={value}' for key, value in settings.items())}`"
 
 

@@ -39,12 +39,12 @@ log = logging.getLogger(__name__)
 
 LOG_LINES = 200
 EXPLODED_STEPS = 10
-"""A loss is taken for exploded after as many steps: AFN+, for one, may leap once at the very start."""
+"""A large loss counts as diverged only after this many steps: AFN+, for one, may spike at the start."""
 
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Where a run stands, for progress displays."""
+    """Progress of a run."""
 
     step: int
     steps: int
@@ -55,19 +55,19 @@ class TrainingProgress:
 
 @dataclass
 class Position:
-    """Everything besides tensors that a resumed run must know."""
+    """The state of a run besides tensors, saved in checkpoints."""
 
     step: int = 0
     examples: int = 0
     seconds: float = 0.0
     train_seconds: float = 0.0
-    """Reading and updating alone, without evaluations, checkpoints and logging."""
+    """Time of reading and updating, without evaluations, checkpoints and logging."""
     cpu_seconds: float = 0.0
-    """Processor time of the same."""
+    """CPU time of reading and updating."""
     loss_sum: float = 0.0
     loss_steps: int = 0
     exploded_steps: int = 0
-    """Steps of the last logging intervals in a row whose mean loss was above `divergence.max_loss`."""
+    """Steps in the latest consecutive logging intervals whose mean loss exceeds `divergence.max_loss`."""
     metrics_bytes: int = 0
     skipped: int = 0
     skipped_in_a_row: int = 0
@@ -136,7 +136,7 @@ class Trainer:
     def fit(self) -> RunResult:
         """Train to the end.
 
-        Raises Interrupted after saving when a signal asks to stop, RunFailed when the loss is not finite.
+        Raises Interrupted on a signal, after saving a checkpoint, and RunFailed if the loss is not finite.
         """
         self._resume()
         started = time.monotonic() - self.position.seconds
@@ -156,12 +156,12 @@ class Trainer:
                 if due or signal_number is not None:
                     self._save()
                     last_saved = time.monotonic()
-                self._leave_if_asked(signal_number)
+                self._stop_if_requested(signal_number)
                 clock = Stopwatch()
         return self._finish()
 
     def complete(self, result: RunResult) -> RunResult:
-        """A finished run's result with the splits that were left out when it ended."""
+        """The result of a finished run, with the splits that it skipped."""
         missing = [split for split in self._held_out if split not in result.metrics]
         if missing:
             metrics = result.metrics | self._measure_best(missing)
@@ -305,14 +305,14 @@ class Trainer:
         due = every is not None and self.position.step % every == 0
         return due or time.monotonic() - last_saved >= self.recipe.checkpoint.every_seconds
 
-    def _leave_if_asked(self, signal_number: int | None) -> None:
+    def _stop_if_requested(self, signal_number: int | None) -> None:
         if signal_number is not None and not self._done:
             self.world.on_rank_zero(self.writer.wait)
             raise Interrupted(
                 f"stopped at step {self.position.step} of {self.total_steps}, "
                 f"state saved in `{self.folder.path}`",
                 signal_number=signal_number,
-                hint="run the same command again to go on",
+                hint="run the same command again to resume",
             )
 
     def _save(self) -> None:
@@ -340,8 +340,8 @@ class Trainer:
 
     def _resume(self) -> None:
         state = self.checkpoints.latest()
-        if state is not None and not self._best_is_whole(state):
-            log.warning("the best weights are missing or damaged: starting again")
+        if state is not None and not self._best_is_intact(state):
+            log.warning("the best weights are missing or damaged: starting over")
             state = None
         if state is not None:
             self.parallel.load_state_dict(state["model"])
@@ -354,8 +354,8 @@ class Trainer:
         self.world.require_same(self.position.step, "checkpoint")
         self.folder.cut_metrics(self.position.metrics_bytes)
 
-    def _best_is_whole(self, state: checkpoint.State) -> bool:
-        """Whether the best weights that a checkpoint speaks of are there; the run can make them again."""
+    def _best_is_intact(self, state: checkpoint.State) -> bool:
+        """Whether the best weights that a checkpoint refers to can be read."""
         if state["position"]["watch"]["best"] is None:
             return True
         try:
@@ -366,7 +366,7 @@ class Trainer:
 
     def _finish(self) -> RunResult:
         """Evaluate the best weights once on every held-out split and write result.json."""
-        if "valid" not in self.readers:  # nothing to select by: the last weights are the ones
+        if "valid" not in self.readers:  # nothing to select by: the last weights are the best
             self.position.watch.best_step = self.position.step
             self._save_best()
         measured = self._measure_best(self._held_out)
@@ -402,6 +402,6 @@ class Trainer:
         return result.model_copy(update={"skipped_steps": position.skipped}) if position.skipped else result
 
     def _utilization(self) -> dict[str, float]:
-        """Of one process, of the mean over all."""
+        """Mean over processes."""
         seconds = max(self.position.train_seconds, 1e-9) * self.world.size
         return utilization(self.counts.gflop * 1e9 * self.position.examples / seconds, self.execution)

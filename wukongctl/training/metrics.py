@@ -1,7 +1,7 @@
-"""The metrics: each is one entry of METRICS, from which files, tables and comparisons take it.
+"""The metrics: one entry of METRICS each, used by files, tables and comparisons.
 
-To add one, write the entry; a mean over examples needs no more than its value for one example. A recipe can
-watch those that `EarlyStopping.metric` allows.
+To add one, write the entry; a mean over examples needs only its value for one example. A recipe can watch
+those that `EarlyStopping.metric` allows.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -26,27 +26,27 @@ Need: TypeAlias = Literal["both classes", "groups", "probability"]
 
 @dataclass(frozen=True)
 class Metric:
-    """A number that says how good the scores of a split are."""
+    """A measure of the scores of a split."""
 
     name: str
-    """Key in JSON files and of recipes."""
+    """Key in JSON files and recipes."""
     title: str
     """Heading in tables."""
     value: Callable[[Measurable], float | None]
-    """From all scores, or from sums over them where these are enough; None when it cannot be measured."""
+    """From all scores, or from sums over them; None if undefined."""
     higher_is_better: bool | None = None
-    """None: neither; the best value is in between."""
+    """None if the best value is in between."""
     format: str = ".5f"
     means: tuple[PerExample, ...] = ()
-    """Values of examples whose means `value` asks for."""
+    """Per-example values whose means `value` uses."""
     needs: tuple[Need, ...] = ()
     interval: Callable[[Measurable], tuple[float, float]] | None = None
-    """95 % interval, where `value` is not None."""
+    """95 % interval, for a `value` that is not None."""
     contributions: Callable[[Scores], Contributions | None] | None = None
-    """What each example, or group of them, adds: what runs are compared by. None: it is not compared."""
+    """Contributions of examples or groups, to compare runs by; None if runs are not compared by it."""
 
     def applies_to(self, scored: Measurable) -> bool:
-        """Whether what it needs beside logits and labels is known."""
+        """Whether the inputs it needs besides logits and labels are known."""
         unknown = {"groups": not scored.has_groups, "probability": not scored.has_probability}
         return not any(unknown.get(need, False) for need in self.needs)
 
@@ -55,11 +55,11 @@ class Metric:
         return after - before if self.higher_is_better else before - after
 
     def best(self, values: Iterable[float]) -> float:
-        """The best of some values, at least one."""
+        """The best of one or more values."""
         return max(values) if self.higher_is_better else min(values)
 
     def index_of_best(self, values: Sequence[float]) -> int:
-        """Where the best value is, the first of equals."""
+        """Index of the best value, the first of ties."""
         return values.index(self.best(values))
 
     def ranked(self, items: Iterable[T], value: Callable[[T], float]) -> list[T]:
@@ -67,7 +67,7 @@ class Metric:
         return sorted(items, key=value, reverse=bool(self.higher_is_better))
 
     def text(self, value: float) -> str:
-        """As tables show it."""
+        """Formatted for tables."""
         return format(value, self.format)
 
 
@@ -149,11 +149,11 @@ METRICS: dict[str, Metric] = {
     metric.name: metric for metric in (AUC, GAUC, LOGLOSS, NORMALIZED_ENTROPY, CALIBRATION, EXCESS_LOGLOSS)
 }
 COMPARED: tuple[Metric, ...] = tuple(metric for metric in METRICS.values() if metric.contributions)
-"""Those by which runs are compared, and averaged over seeds."""
+"""Metrics that runs are compared by, and that are averaged over seeds."""
 
 
 def measure(scored: Measurable) -> SplitMetrics:
-    """Every metric of one split, those that cannot be measured left out, and its number of rows."""
+    """Number of rows and every metric of a split, without undefined ones."""
     found: SplitMetrics = {"rows": scored.rows}
     for metric in METRICS.values():
         if metric.applies_to(scored) and (value := metric.value(scored)) is not None:
@@ -164,7 +164,7 @@ def measure(scored: Measurable) -> SplitMetrics:
 
 
 def summed(*, has_probability: bool) -> tuple[PerExample, ...]:
-    """The values of examples that all metrics together need sums of."""
+    """The per-example values that the metrics need sums of."""
     wanted = (metric for metric in METRICS.values() if has_probability or "probability" not in metric.needs)
     return tuple(dict.fromkeys(per_example for metric in wanted for per_example in metric.means))
 

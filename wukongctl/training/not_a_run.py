@@ -1,4 +1,4 @@
-"""Something else where a run folder was asked for: what it is, and how to get to a run of it."""
+"""Errors for paths that are not run folders, with the way to a run."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from wukongctl.training.run_folder import RunFolder
 
 
 def not_a_run(path: Path, data: Path | None = None) -> UsageError:
-    """The failure of a command that needs a run folder and got `path`; datasets are looked for in `data`."""
+    """The error of a command that needs a run folder and got `path`; `data` is the folder of datasets."""
     data = data or next_steps.default_folder()
     if path.suffix in library.ENDINGS or str(path) in library.names():
         return _a_recipe(str(path), data)
@@ -18,19 +18,19 @@ def not_a_run(path: Path, data: Path | None = None) -> UsageError:
         hint = f"run `{next_steps.to_train(path.resolve().name, path.resolve().parent)}`"
         return UsageError(f"`{path}` is a prepared dataset, not a run folder", hint=hint)
     if runs := _runs(path):
-        hint = f"name one of them, such as `{runs[-1]}`"
-        return UsageError(f"`{path}` holds run folders and is none itself", hint=hint)
+        hint = f"name one, such as `{runs[-1]}`"
+        return UsageError(f"`{path}` is a folder of run folders", hint=hint)
     if not path.exists() and next_steps.is_known(str(path), data):
         return UsageError(f"`{path}` is a dataset, not a run folder", hint=next_steps.to_get(str(path), data))
     hint = "run `wukongctl runs ls` to see those you have"
     if not _runs(_default()):
-        hint = "`wukongctl train` makes one"
+        hint = "`wukongctl train` creates one"
     what = f"`{path}` is not a run folder" if path.exists() else f"there is no `{path}`"
     return UsageError(what, hint=hint)
 
 
 def _a_recipe(name: str, data: Path) -> UsageError:
-    """Of a recipe that was trained already the hint is its run, else how to train it."""
+    """The hint is the recipe's run, or the command that trains it."""
     what = f"`{name}` is a recipe, not a run folder"
     try:
         path = recipes.find(name, data)
@@ -47,7 +47,7 @@ def _a_recipe(name: str, data: Path) -> UsageError:
 
 
 def _default() -> Path:
-    """Where run folders are when no option says otherwise."""
+    """The default folder of runs."""
     return Path(os.environ.get("WUKONGCTL_RUNS") or "runs")
 
 

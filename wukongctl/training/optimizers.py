@@ -1,7 +1,7 @@
 """One optimizer for dense weights, one for the embedding tables.
 
 The row-wise optimizers here update only the rows that a batch used, once each, from the sum of their
-gradients: a step costs what the batch costs, however large the table.
+gradients: the cost of a step does not depend on the size of the table.
 """
 
 from abc import abstractmethod
@@ -23,7 +23,7 @@ GroupOptions = dict[str, Any]
 
 
 class RowOptimizer(Optimizer):
-    """Base of optimizers on sparse gradients: finds the rows, sums their gradients, writes them back.
+    """Base of optimizers for sparse gradients: finds the rows, sums their gradients, writes them back.
 
     With `l2`, λ/2 ‖w‖² of every row that the batch used is part of the loss; other rows do not shrink.
     Tables in bfloat16 are updated in float32 and rounded stochastically: rounding to nearest would drop
@@ -78,13 +78,13 @@ class RowOptimizer(Optimizer):
 
     @abstractmethod
     def _new_state(self, table: Tensor) -> OptimizerState:
-        """What is remembered of a table."""
+        """Initial state of a table."""
 
     @abstractmethod
     def _change(
         self, rows: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]
     ) -> Tensor:
-        """What to take off `rows` of the table, (rows, D); moves the state on."""
+        """What to subtract from `rows` of the table, (rows, D); updates the state."""
 
 
 class RowwiseAdagrad(RowOptimizer):
@@ -106,7 +106,7 @@ class RowwiseAdagrad(RowOptimizer):
 
 
 class LazyAdam(RowOptimizer):
-    """Adam on the rows a batch used; the moments of other rows stand still (as torch's SparseAdam)."""
+    """Adam on the rows a batch used; the moments of other rows do not change (as in torch's SparseAdam)."""
 
     def __init__(
         self, params: Sequence[Tensor], *, lr: float, betas: tuple[float, float], eps: float, l2: float = 0.0
@@ -199,7 +199,7 @@ def build(spec: OptimizerSpec, model: Model) -> dict[str, Optimizer]:
 
 
 def dense(spec: OptimizerSpec, model: Model) -> Optimizer:
-    """The optimizer of all parameters but those of tables."""
+    """The optimizer of all parameters except tables."""
     of_tables = {id(table) for table in embedding_tables(model)}
     return _adam([weight for weight in model.parameters() if id(weight) not in of_tables], spec.dense)
 

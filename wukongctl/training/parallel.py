@@ -1,7 +1,7 @@
-"""A model over the processes of a run: dense weights by DDP or FSDP2, tables whole or sharded.
+"""A model across the processes of a run: dense weights by DDP or FSDP2, tables replicated or sharded.
 
-States are those of the same model in one process, whole, on the first process: a checkpoint does not know
-how many processes wrote it, and any number may go on from it. Every process must take part in making one.
+States are unsharded, as in a single process, and complete on rank 0: a checkpoint does not depend on the
+number of processes that wrote it, and any number may resume from it. All ranks must take part in saving.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,13 +21,13 @@ from wukongctl.training import optimizers
 from wukongctl.training.distributed import World
 from wukongctl.training.sharding import ShardedRowwiseAdagrad, ShardedTable, shard_tables
 
-State = dict[str, Any]
+StateDict = dict[str, Any]
 
 
 class ParallelModel:
-    """What one process holds of a model. `forward` gives logits; gradients are means over processes.
+    """One rank's part of a model. `forward` returns logits; gradients are means over ranks.
 
-    Raises UsageError for a recipe that several processes cannot follow.
+    Raises UsageError for a recipe that does not support several processes.
     """
 
     def __init__(self, model: Model, recipe: TrainingSpec, world: World) -> None:
@@ -41,45 +41,46 @@ class ParallelModel:
                 "`accumulate` needs a single process: several already split each batch",
                 hint="add `--set accumulate=1`",
             )
-        plan, embedding = recipe.distributed.embeddings, recipe.optimizer.embedding
-        if plan != "replicated" and isinstance(embedding, RowwiseAdagradSpec):
-            self.sharded = shard_tables(model, plan, embedding, world)
+        sharding, embedding = recipe.distributed.embeddings, recipe.optimizer.embedding
+        if sharding != "replicated" and isinstance(embedding, RowwiseAdagradSpec):
+            self.sharded = shard_tables(model, sharding, embedding, world)
         if recipe.distributed.dense == "fsdp":
             fully_shard(model)
         else:
             self.forward = _ddp(model)
 
     def optimizers(self, spec: OptimizerSpec) -> dict[str, Any]:
-        """{"dense": …, "embedding": …}, as `optimizers.build` makes them."""
+        """{"dense": …, "embedding": …}, as from `optimizers.build`."""
         if not self.sharded or not isinstance(spec.embedding, RowwiseAdagradSpec):
             return dict(optimizers.build(spec, self.model))
         embedding = ShardedRowwiseAdagrad(list(self.sharded.values()), spec.embedding)
         return {"dense": optimizers.dense(spec, self.model), "embedding": embedding}
 
-    def state_dict(self) -> State:
-        """Weights and statistics."""
-        whole = {name: _whole(value) for name, value in self.model.state_dict().items()}
-        return whole | {name: table.gather() for name, table in self.sharded.items()}
+    def state_dict(self) -> StateDict:
+        """Weights and batch-norm statistics."""
+        full = {name: _unsharded(value) for name, value in self.model.state_dict().items()}
+        return full | {name: table.gather() for name, table in self.sharded.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take this process's part of a whole state."""
+        """Load this rank's shard of an unsharded state."""
         for name, table in self.sharded.items():
             table.load(state[name])
         own = self.model.state_dict()
         self.model.load_state_dict({name: _like(value, state[name]) for name, value in own.items()})
 
 
-def whole_optimizer(optimizer: Any) -> State:
-    """An optimizer's state with nothing sharded."""
+def unsharded_state(optimizer: Any) -> StateDict:
+    """An optimizer's state, unsharded."""
     state = optimizer.state_dict()
     entries = {
-        index: {key: _whole(value) for key, value in entry.items()} for index, entry in state["state"].items()
+        index: {key: _unsharded(value) for key, value in entry.items()}
+        for index, entry in state["state"].items()
     }
     return {**state, "state": entries}
 
 
-def load_optimizer(optimizer: Any, state: State) -> None:
-    """The inverse of `whole_optimizer`."""
+def load_optimizer(optimizer: Any, state: StateDict) -> None:
+    """The inverse of `unsharded_state`."""
     optimizer.load_state_dict(state)
     for group in optimizer.param_groups:
         for weight in group.get("params", ()):
@@ -90,20 +91,20 @@ def load_optimizer(optimizer: Any, state: State) -> None:
 
 
 def _ddp(model: nn.Module) -> DistributedDataParallel:
-    # Frozen vectors and offsets are the same everywhere; only what a checkpoint holds need be sent around.
+    # Frozen vectors and offsets are the same on all ranks; only buffers in checkpoints need broadcasting.
     saved = model.state_dict().keys()
     ignored = [name for name, _ in model.named_buffers() if name not in saved]
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, ignored)
     return DistributedDataParallel(model)
 
 
-def _whole(value: Any) -> Any:
+def _unsharded(value: Any) -> Any:
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
-def _like(own: Tensor, whole: Tensor) -> Tensor:
-    """`whole` as `own` is: divided in the same way, or not at all."""
-    if isinstance(own, DTensor) and not isinstance(whole, DTensor):
+def _like(own: Tensor, full: Tensor) -> Tensor:
+    """`full`, sharded like `own`."""
+    if isinstance(own, DTensor) and not isinstance(full, DTensor):
         with torch.no_grad():
-            return distribute_tensor(whole, own.device_mesh, own.placements)
-    return whole
+            return distribute_tensor(full, own.device_mesh, own.placements)
+    return full

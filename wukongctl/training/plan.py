@@ -1,4 +1,4 @@
-"""What a recipe trains on its data: the model, and how many examples and steps."""
+"""The model of a recipe, and its number of examples and steps."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def new_model(recipe: TrainingSpec, manifest: Manifest, data: Path) -> Model:
 
 
 def require_two_rows(recipe: TrainingSpec, rows: int, pieces: int) -> None:
-    """BatchNorm has no variance of one row; raises Mismatch when some piece of a batch has only one."""
+    """Raise Mismatch if a piece of a batch has a single row, of which BatchNorm has no variance."""
     if not recipe.model.needs_two_rows:
         return
     total = total_examples(recipe, rows)
@@ -36,7 +36,7 @@ def require_two_rows(recipe: TrainingSpec, rows: int, pieces: int) -> None:
     if any(0 < batch < 2 * pieces for batch in batches):
         what = (
             f"`batch_norm` needs two rows in every piece of a batch, and {rows:,} rows in batches of "
-            f"{recipe.batch_size:,} leave a single one"
+            f"{recipe.batch_size:,} leave a single row"
         )
         hint = f"try `--set batch_size={recipe.batch_size + 1}`"
         raise Mismatch([Mistake(what, ("batch_size",), hint, others=(("model",),))])

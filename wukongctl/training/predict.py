@@ -1,4 +1,4 @@
-"""New rows → scores, in the order of the rows, in bounded memory."""
+"""Score new rows, in order and in bounded memory."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +19,8 @@ from wukongctl.training.scoring import EVALUATION_BATCH
 
 SCHEMA = pa.schema({"logit": pa.float32(), "prediction": pa.float32()})
 WRITTEN_BY = b"wukongctl.run"
-"""The key of Parquet's metadata that says whose predictions a file holds."""
+"""Key in the Parquet metadata: the run that wrote the predictions."""
 CSV_HEADER = b'"logit","prediction"'
-Report = Callable[[int], None]
 
 
 def predict(
@@ -34,18 +33,18 @@ def predict(
     source: Path | None = None,
     allow_unknown: bool = False,
     force: bool = False,
-    report: Report = lambda _rows: None,
+    report: Callable[[int], None] = lambda _rows: None,
 ) -> dict[str, Any]:
     """Score the rows of `files` with the best weights of `run`; one row of `out` per row, in order.
 
-    `out` is Parquet or CSV by its name, and whole or absent; unless `force`, it replaces nothing but earlier
-    predictions of the same run. `report` hears of the rows done so far.
-    Raises UsageError for files that are not there or lack columns, RunFailed for rows that cannot be read,
-    CheckFailed where rows of training would not get their scores again, and, unless `allow_unknown`, where
-    most values of a feature are unknown, missing or out of range that were not in training.
+    `out`, Parquet or CSV by its suffix, is written atomically; without `force` it may replace only earlier
+    predictions of the same run. `report` is called with the number of rows so far.
+    Raises UsageError for files that are missing or lack columns, RunFailed for rows that cannot be read,
+    CheckFailed if the self-check fails and, without `allow_unknown`, if most values of a feature are out of
+    vocabulary, missing or out of range, unlike in training.
     """
     if out.suffix.lower() not in (".parquet", ".csv"):
-        raise UsageError(f"cannot tell how to write `{out}`", hint="name it `.parquet` or `.csv`")
+        raise UsageError(f"cannot write `{out}`: unknown file type", hint="name it `.parquet` or `.csv`")
     if not force:
         _require_own(out, run)
     started, rows, total = time.monotonic(), 0, 0.0
@@ -103,11 +102,11 @@ def _scored(
 
 
 def _require_known(reader: RowReader) -> None:
-    """CheckFailed where values are so strange to the run that scores would say nothing."""
+    """Raise CheckFailed if the values of a feature are too unlike those in training."""
     alarms = reader.alarms()
     if not alarms:
         return
-    hint = "write them as the training file does, or add `--allow-unknown` to score the rows all the same"
+    hint = "write them as in the training file, or add `--allow-unknown` to score the rows anyway"
     if len(alarms) == 1:
         raise CheckFailed(alarms[0], hint=hint)
     raise CheckFailed(
@@ -118,7 +117,7 @@ def _require_known(reader: RowReader) -> None:
 
 
 def _require_own(out: Path, run: Path) -> None:
-    """UsageError where `out` is anything else than predictions of `run`."""
+    """Raise UsageError if `out` exists and has other content than predictions of `run`."""
     if not out.exists():
         return
     hint = "name another file with `--out`, or add `--force` to replace it"
@@ -128,11 +127,11 @@ def _require_own(out: Path, run: Path) -> None:
         metadata = None
     written_by = (metadata or {}).get(WRITTEN_BY, b"").decode()
     if out.suffix.lower() == ".csv" and _first_line(out) == CSV_HEADER:
-        return  # a CSV file does not say whose it is, and was named by hand
+        return  # a CSV file does not record its run
     if not written_by:
-        raise UsageError(f"`{out}` exists and is not known to hold predictions of `{run}`", hint=hint)
+        raise UsageError(f"`{out}` exists and is not a file of predictions", hint=hint)
     if written_by != _id(run):
-        raise UsageError(f"`{out}` holds predictions of another run, `{written_by}`", hint=hint)
+        raise UsageError(f"`{out}` has predictions of another run, `{written_by}`", hint=hint)
 
 
 def _first_line(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""What `run.json` says of a run: its recipe and data, its cost, and the code and machine it runs on."""
+"""The content of `run.json`: recipe, data, cost, code and machine of a run."""
 
 import ast
 import hashlib
@@ -29,7 +29,7 @@ from wukongctl.training.run_record import (
 
 PACKAGE = Path(wukongctl.__file__).parent
 STEPS = ("wukongctl.config.completion", "wukongctl.data.prepare", "wukongctl.training.train")
-"""What makes a number of a recipe: its keys are completed, its data prepared, its model trained."""
+"""Modules that determine the numbers of a recipe: keys are completed, data prepared, the model trained."""
 PACKAGES = ("torch", "numpy", "pyarrow", "duckdb")
 
 
@@ -41,7 +41,7 @@ def describe(
     execution: Execution,
     world_size: int,
 ) -> RunInfo:
-    """The content of run.json; `counts` are None for a model that has no FLOPs."""
+    """The content of run.json; `counts` are None for a model without FLOPs."""
     return RunInfo(
         format_version=FORMAT_VERSION,
         run=folder.path.name,
@@ -95,9 +95,9 @@ def _versions(packages: tuple[str, ...]) -> dict[str, str]:
 
 @cache
 def code_digest(package: Path = PACKAGE) -> str:
-    """Hash of the source that decides a run's numbers: every module of ours that `STEPS` import.
+    """Hash of the source that determines a run's numbers: every module of this package that `STEPS` import.
 
-    That leaves out commands, reports, exports and the drafting of recipes.
+    Commands, reports, exports and the drafting of recipes are not part of it.
     """
     digest = hashlib.sha256()
     for path in imported_files(package, *STEPS):
@@ -107,9 +107,9 @@ def code_digest(package: Path = PACKAGE) -> str:
 
 
 def imported_files(package: Path, *modules: str) -> list[Path]:
-    """The files of modules and of those that they import from their package, at any depth, in order.
+    """The files of `modules` and of all modules of `package` that they import, recursively, sorted.
 
-    With a module come the packages around it; imports for type checkers alone do not count.
+    Includes the parent packages of each module; TYPE_CHECKING imports do not count.
     """
     found: set[Path] = set()
     waiting = [*modules]
@@ -124,7 +124,7 @@ def imported_files(package: Path, *modules: str) -> list[Path]:
 
 
 def _file(package: Path, module: str) -> Path | None:
-    """None for a name that is no module, as what `from module import name` may import."""
+    """None for a name that is not a module, such as a function that is imported."""
     path = package.joinpath(*module.split(".")[1:])
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 

@@ -1,4 +1,4 @@
-"""The facts about a run and its dataset that warnings are made from."""
+"""Facts about a run and its dataset, from which warnings are derived."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ MetricsLine = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Validation:
-    """The watched metric on valid after so many updates."""
+    """The watched metric on valid after `step` updates."""
 
     step: int
     value: float
@@ -26,7 +26,7 @@ class Validation:
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What the rules look at. `metrics` are those of the held-out splits in result.json."""
+    """Input of the rules. `metrics` are those of the held-out splits in result.json."""
 
     recipe: TrainingSpec
     splits: Mapping[SplitName, Split]
@@ -37,18 +37,18 @@ class RunFacts:
     """None for a model that is not trained by updates."""
     validations: tuple[Validation, ...] = ()
     data: Path | None = None
-    """The folder of prepared datasets, where it is known."""
+    """The folder of prepared datasets, if known."""
     train_loss: float | None = None
-    """Mean over the pass that ended with the weights that were kept; of trees, the loss of those kept."""
+    """Mean over the epoch that ended with the best weights; for trees, the loss of the best ones."""
 
     @property
     def passes(self) -> float:
-        """Over train."""
+        """Epochs over train."""
         return self.examples / self.splits["train"].rows
 
     @property
     def improves(self) -> bool:
-        """Whether the last validation is the best one."""
+        """Whether the last validation is the best."""
         values = [seen.value for seen in self.validations]
         return bool(values) and values[-1] == METRICS[self.recipe.early_stopping.metric].best(values)
 
@@ -67,9 +67,9 @@ def gather(
     by_updates: bool = True,
     data: Path | None = None,
 ) -> RunFacts:
-    """`lines` are those of metrics.jsonl, `result` is what result.json will say.
+    """`lines` are those of metrics.jsonl, `result` the future content of result.json.
 
-    Without updates, as of trees, a step is a tree: validations follow one another too closely to judge by.
+    Without updates, a step is a tree: validations are too close to each other to judge by.
     """
     lines = list(lines)
     metric = recipe.early_stopping.metric
@@ -104,9 +104,9 @@ def _loss_at(lines: Iterable[MetricsLine], last: int) -> float | None:
 
 
 def _train_loss(lines: Iterable[MetricsLine], last: int, steps: int) -> float | None:
-    """Mean loss of about the `steps` updates, one pass, that end at step `last`; None without a line of them.
+    """Mean loss of about the `steps` updates, one epoch, up to step `last`; None if no line has any.
 
-    Each line holds the mean of the steps since the one before it.
+    Each line has the mean of the steps since the line before.
     """
     total, counted, before = 0.0, 0, 0
     for line in lines:

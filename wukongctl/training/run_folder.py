@@ -1,4 +1,4 @@
-"""The run folder: what ran is written down before it runs, and nothing is ever half written.
+"""The run folder. Inputs are recorded before the first step, and files are written atomically.
 
 runs/<name>-<hash8>/
     recipe.yaml     resolved, runnable as is
@@ -6,9 +6,9 @@ runs/<name>-<hash8>/
     metrics.jsonl   one line per logging interval and evaluation
     checkpoints/    step-*.pt to resume from, best.pt for evaluation; of LightGBM lightgbm.txt alone
     result.json     at the end (`RunResult`)
-    predictions/    one row per example of a split, once `compare` has asked for them
-    selfcheck.parquet  scores of a few raw rows, with which `predict` checks itself
-    log.txt         what the user was told
+    predictions/    one row per example of a split, cached by `compare`
+    selfcheck.parquet  scores of a few raw rows, for the self-check of `predict`
+    log.txt         the log
 """
 
 import json
@@ -37,17 +37,17 @@ from wukongctl.training.run_record import (
 )
 
 IDENTITY_KEYS = ("recipe_digest", "data.fingerprint")
-"""Keys of run.json that a finished run is the answer to."""
+"""Keys of run.json that identify a finished run."""
 NUMERIC_KEYS = (*IDENTITY_KEYS, "code_digest", "versions.wukongctl", "versions.torch")
-"""Those that its numbers depend on, rounding aside."""
+"""Keys that its numbers depend on, except for rounding."""
 RESUME_KEYS = (*NUMERIC_KEYS, "execution")
-"""Those that a resumed run must not silently mix."""
+"""Keys that must not change when a run is resumed."""
 
 
 class RunFolder:
     """Paths of one run, its lock, and the files beside the checkpoints.
 
-    With `writes` off, as in all processes of a run but the first, every method that writes does nothing.
+    Without `writes`, as on all ranks but 0, methods that write do nothing.
     """
 
     def __init__(self, path: Path, *, writes: bool = True) -> None:
@@ -65,7 +65,7 @@ class RunFolder:
         return cls(out / f"{recipe.run_name}-{recipe.digest()[:8]}", writes=writes)
 
     def lock(self) -> FileLock:
-        """A held lock on the folder; raises UsageError when another process trains in it."""
+        """Lock the folder; raises UsageError if another process trains in it."""
         lock = FileLock(self.path / ".lock", timeout=0)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -73,25 +73,25 @@ class RunFolder:
         except Timeout:
             raise UsageError(
                 f"another process is training in `{self.path}`",
-                hint="wait for it, or change the recipe or `--out` to start a run of its own",
+                hint="wait for it, or change the recipe or `--out`",
             ) from None
         except OSError as error:
             raise cannot_write(self.path, error) from None
         return lock
 
     def info(self) -> RunInfo | None:
-        """What `run.json` says, None when there is none; raises UsageError when it is damaged."""
+        """The content of `run.json`, None if there is none; raises UsageError if it is damaged."""
         text = self._read(INFO)
         return None if text is None else parse_info(text, self.path / INFO)
 
     def result(self) -> RunResult | None:
-        """What `result.json` says, None when there is none; raises UsageError when it is damaged."""
+        """The content of `result.json`, None if there is none; raises UsageError if it is damaged."""
         text = self._read(RESULT)
         return None if text is None else parse_result(text, self.path / RESULT)
 
     @property
     def is_complete(self) -> bool:
-        """Whether the run ended as it should; raises UsageError when its result is damaged."""
+        """Whether the run is complete; raises UsageError if its result is damaged."""
         result = self.result()
         return result is not None and result.status == "complete"
 
@@ -103,7 +103,7 @@ class RunFolder:
             return None
         except (OSError, ValueError) as error:
             raise UsageError(
-                f"cannot read `{path}`: {error}", hint="`train --force` starts the run again"
+                f"cannot read `{path}`: {error}", hint="`train --force` starts the run over"
             ) from error
 
     def write_info(self, info: RunInfo) -> None:
@@ -121,16 +121,16 @@ class RunFolder:
         write_atomic(self.path / name, lambda file: file.write(text.encode()))
 
     def write_recipe(self, recipe: TrainingSpec) -> None:
-        """The resolved recipe, so that the run can be repeated from its folder alone."""
+        """Write the resolved recipe, from which the run can be repeated."""
         if not self.writes:
             return
-        # Default rules of a later version must not fill in keys that are left out, as `logit_scale: 1` is.
+        # Default rules of a later version must not apply to omitted keys, such as `logit_scale: 1`.
         text = to_yaml({"defaults": "fixed"} | recipe.to_dict())
         write_atomic(self.path / "recipe.yaml", lambda file: file.write(text.encode()))
 
     @contextmanager
     def logging(self) -> Iterator[None]:
-        """Copy what the package logs to log.txt while the context lasts."""
+        """Context in which the log of the package is copied to log.txt."""
         if not self.writes:
             yield
             return
@@ -166,7 +166,7 @@ class RunFolder:
             os.truncate(self.metrics, min(length, self.metrics.stat().st_size))
 
     def clear(self) -> None:
-        """Forget an earlier run of the same recipe, results first, so that a kill leaves no lie behind."""
+        """Delete an earlier run of the same recipe, results first: a kill must not leave a stale result."""
         for name in (RESULT, INFO, "metrics.jsonl", "log.txt", "recipe.yaml"):
             (self.path / name).unlink(missing_ok=True)
         for path in (*self.predictions.glob("*.parquet"), *self.checkpoints.glob("*.pt")):
@@ -175,7 +175,7 @@ class RunFolder:
         self.selfcheck.unlink(missing_ok=True)
 
     def refuse_if_different(self, info: RunInfo, data: Path, keys: tuple[str, ...] = RESUME_KEYS) -> None:
-        """Raises UsageError naming each of `keys` that differs from the run begun in this folder."""
+        """Raise UsageError naming each of `keys` that differs from the run in this folder."""
         begun = self.info()
         if begun is None:
             return
@@ -188,8 +188,8 @@ class RunFolder:
         if changes:
             command = f"{next_steps.to_resume(self.path, data)} --force"
             raise UsageError(
-                f"`{self.path}` was begun under other conditions ({'; '.join(changes)})",
-                hint=f"`{command}` starts it again; or restore what changed",
+                f"`{self.path}` was started under different conditions ({'; '.join(changes)})",
+                hint=f"`{command}` starts it over; or restore what changed",
             )
 
 

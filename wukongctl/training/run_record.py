@@ -1,7 +1,7 @@
-"""What a run writes down about itself: `run.json` before the first step, `result.json` at the end.
+"""The records of a run: `run.json` before the first step, `result.json` at the end.
 
-Keys are added, never renamed; a key that is unknown here, of a newer version, is kept when a file is written
-again. Keys that older versions did not write are optional.
+Keys are added, never renamed. Unknown keys, of newer versions, are kept when a file is rewritten; keys that
+older versions did not write are optional.
 """
 
 from pathlib import Path
@@ -29,9 +29,9 @@ def _number(value: object) -> int | float:
 Number = Annotated[int | float, PlainValidator(_number)]
 """A union would name its members in errors."""
 SplitMetrics: TypeAlias = dict[str, Number]
-"""Metric → value, and the number of rows; what could not be measured is left out."""
+"""Metric → value, and the number of rows; undefined metrics are omitted."""
 Status: TypeAlias = Literal["complete", "pruned", "diverged"]
-"""`pruned`: a search gave the run up."""
+"""`pruned`: a search stopped the run early."""
 
 
 R = TypeVar("R", bound="_Record")
@@ -43,7 +43,7 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of the file: the keys that were given, with those that are unknown here."""
+        """The content of the file: the keys that were set, and unknown ones."""
         return self.model_dump(mode="json", exclude_unset=True)
 
 
@@ -57,11 +57,11 @@ class TrainedOn(_Record):
     dataset: str
     fingerprint: str
     bayes_logloss: dict[str, float] | None = None
-    """Split → LogLoss of the true probabilities, where these are known."""
+    """Split → LogLoss of the true probabilities, if known."""
 
 
 class Flops(_Record):
-    """GFLOP per example, None for a model that has no FLOPs, such as LightGBM."""
+    """GFLOP per example; None for a model without FLOPs, such as LightGBM."""
 
     convention: str | None = None
     gflop_per_example: Gflop | None
@@ -69,14 +69,14 @@ class Flops(_Record):
 
 
 class Params(_Record):
-    """Numbers of parameters, None for a model that has none."""
+    """Numbers of parameters; None for a model without parameters."""
 
     dense: int | None = None
     embedding: int | None = None
 
 
 class ExecutionRecord(_Record):
-    """How a run computed: see `hardware.Execution`."""
+    """Execution settings of a run: see `hardware.Execution`."""
 
     device: str | None = None
     threads: int
@@ -86,17 +86,17 @@ class ExecutionRecord(_Record):
 
 
 class RunInfo(_Record):
-    """`run.json`: what a run is made from."""
+    """`run.json`: the inputs of a run."""
 
     format_version: int
     run: str
-    """Name of the run folder when it was made."""
+    """Name of the run folder at creation."""
     model: str
     curve: str | None = None
     """Label that scaling reports group runs by; None means the model's name."""
     seed: int | None = None
     recipe: dict[str, Any]
-    """As it was resolved; `training_spec` reads it."""
+    """The resolved recipe; see `training_spec`."""
     recipe_digest: str | None = None
     data: TrainedOn
     flops: Flops
@@ -116,27 +116,27 @@ class RunInfo(_Record):
 
     @property
     def gflop(self) -> float | None:
-        """Training GFLOP per example; None for a model that has none."""
+        """Training GFLOP per example; None for a model without FLOPs."""
         return self.flops.gflop_per_example
 
     @property
     def recipe_name(self) -> str:
-        """What its recipe calls itself; `<data>-<model>` when it has no name."""
+        """The name of its recipe; `<data>-<model>` by default."""
         return self.recipe.get("name") or f"{self.data.dataset}-{self.model}"
 
     def bayes_logloss(self, split: str) -> float | None:
-        """Of the rows of a split, where it is known."""
+        """LogLoss of the true probabilities of a split, if known."""
         return (self.data.bayes_logloss or {}).get(split)
 
     def training_spec(self) -> TrainingSpec:
-        """The recipe; raises ValueError when it is not one that this version understands."""
+        """The recipe; raises ValueError if this version cannot read it."""
         return TrainingSpec.from_dict(self.recipe)
 
 
 class RunWarning(_Record):
-    """One remark on a run: a stable code, a sentence with the numbers, and what to do about it.
+    """A warning about a run: a stable code, a message and a hint.
 
-    Further keys hold the numbers of the message, for programs.
+    Further keys have the numbers of the message, for programs.
     """
 
     code: str
@@ -150,7 +150,7 @@ class RunWarning(_Record):
 
 
 class RunResult(_Record):
-    """`result.json`: what came out of a run."""
+    """`result.json`: the outcome of a run."""
 
     status: Status
     step: int = 0
@@ -160,7 +160,7 @@ class RunResult(_Record):
     """The metric that chose the weights, such as `valid auc`; None without a validation split."""
     trees: int | None = None
     examples: int = 0
-    """Training examples seen, repeats counted."""
+    """Training examples seen, including repeats."""
     passes: float | None = None
     """Over the train split."""
     metrics: dict[str, SplitMetrics] = {}
@@ -168,9 +168,9 @@ class RunResult(_Record):
     seconds: float = 0.0
     examples_per_second: float | None = None
     train_seconds: float | None = None
-    """Reading and updating alone, without evaluations, checkpoints and logging."""
+    """Time of reading and updating, without evaluations, checkpoints and logging."""
     cpu_seconds: float | None = None
-    """CPU time of the same."""
+    """CPU time of reading and updating."""
     mfu: float | None = None
     gflops_per_second: float | None = None
     peak_gflops_per_second: float | None = None
@@ -180,7 +180,7 @@ class RunResult(_Record):
 
 
 def parse_info(text: str, path: Path) -> RunInfo:
-    """`run.json`; raises UsageError that names the file, and the key that is missing or wrong."""
+    """Parse `run.json`; raises UsageError naming the file and the missing or wrong key."""
     version = _parse(_Versioned, text, path).format_version
     if version != FORMAT_VERSION:
         raise UsageError(
@@ -191,7 +191,7 @@ def parse_info(text: str, path: Path) -> RunInfo:
 
 
 def parse_result(text: str, path: Path) -> RunResult:
-    """`result.json`; raises UsageError that names the file, and the key that is missing or wrong."""
+    """Parse `result.json`; raises UsageError naming the file and the missing or wrong key."""
     return _parse(RunResult, text, path)
 
 

@@ -1,4 +1,4 @@
-"""How learning rates change: a factor on the recipe's rates, a pure function of the step but for plateau."""
+"""Schedules: a factor on the learning rates, a pure function of the step except for `plateau`."""
 
 import math
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Watch:
     plateau: float = 1.0
 
     def update(self, value: float, step: int, stopping: EarlyStopping, schedule: ScheduleSpec) -> bool:
-        """Take in one evaluation; True when it is the best so far."""
+        """Record an evaluation; True if it is the best so far."""
         metric = METRICS[stopping.metric]
         if self.best is None or metric.gain(self.best, value) > stopping.min_delta:
             self.best, self.best_step, self.stale = value, step, 0

@@ -1,4 +1,4 @@
-"""Scores of one split, in file order: what its metrics are computed from."""
+"""Scores of one split, in file order, from which its metrics are computed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wukongctl.training import auc
-from wukongctl.training.auc import Z95, Floats, Placements
+from wukongctl.training.auc import Z95, FloatArray, Placements
 
-PerExample: TypeAlias = Callable[[Floats, Floats, Floats | None], NDArray[np.float64]]
-"""logits, labels and, where known, true probabilities, all (rows,) → a value of each example."""
+PerExample: TypeAlias = Callable[[FloatArray, FloatArray, FloatArray | None], NDArray[np.float64]]
+"""logits, labels and, if known, true probabilities, all (rows,) → a value per example."""
 
 
 class Measurable(Protocol):
-    """What a metric can be computed from: all scores, or sums over them."""
+    """Input of a metric: all scores, or sums over them."""
 
     @property
     def rows(self) -> int:
@@ -58,13 +58,13 @@ class Measurable(Protocol):
 
     @property
     def auc_error_bound(self) -> float | None:
-        """Largest possible distance of the AUC to the exact one; None where it is exact."""
+        """Bound on the error of the AUC; None if it is exact."""
         ...
 
 
 @dataclass(frozen=True)
 class Scores:
-    """logits, labels, probability: (rows,) float32; groups: (rows,) ids, where asked for."""
+    """logits, labels, probability: (rows,) float32; groups: (rows,) ids, if requested."""
 
     logits: NDArray[np.float32]
     labels: NDArray[np.float32]
@@ -121,13 +121,13 @@ class Scores:
         return None if self.groups is None else auc.gauc(self.logits, self.labels, self.groups)
 
 
-def losses(logits: Floats, labels: Floats, _: Floats | None = None) -> NDArray[np.float64]:
+def losses(logits: FloatArray, labels: FloatArray, _: FloatArray | None = None) -> NDArray[np.float64]:
     """(rows,) negative log-likelihood of each label, stable for any finite logit."""
     logits = logits.astype(np.float64)
     return np.logaddexp(0, logits) - labels * logits
 
 
-def excess_losses(logits: Floats, _: Floats, probability: Floats | None) -> NDArray[np.float64]:
+def excess_losses(logits: FloatArray, _: FloatArray, probability: FloatArray | None) -> NDArray[np.float64]:
     """(rows,) KL divergence from the true click probability, which must be known, to the predicted one."""
     assert probability is not None
     p = probability.astype(np.float64)
@@ -136,6 +136,6 @@ def excess_losses(logits: Floats, _: Floats, probability: Floats | None) -> NDAr
     return losses(logits, p) - entropy
 
 
-def predictions(logits: Floats, _: Floats, __: Floats | None = None) -> NDArray[np.float64]:
+def predictions(logits: FloatArray, _: FloatArray, __: FloatArray | None = None) -> NDArray[np.float64]:
     """(rows,) predicted probabilities, stable for any finite logit."""
     return np.exp(-np.logaddexp(0, -logits.astype(np.float64)))

@@ -1,4 +1,4 @@
-"""A model over a split: scores in file order, or sums over them."""
+"""Score a split with a model: scores in file order, or sums over them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +34,7 @@ def summarize(
     *,
     groups: NDArray[np.int32] | None = None,
 ) -> Scores | StreamingScores:
-    """What the metrics of a split are computed from: its scores, or sums over them when there are many.
+    """The scores of a split, or sums over them if there are many, to compute metrics from.
 
     With `groups`, (rows,) ids in file order, always its scores.
     """
@@ -62,7 +62,7 @@ def score(
     *,
     groups: NDArray[np.int32] | None = None,
 ) -> Scores:
-    """Run the model over a split in evaluation mode, and put it back in the mode it was in."""
+    """Score a split in evaluation mode, and restore the model's mode."""
     logits, labels, probability = [], [], []
     with _evaluating(model, execution):
         for scored, batch in _scored(model, reader, execution, world):

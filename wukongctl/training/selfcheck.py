@@ -1,7 +1,7 @@
-"""`predict` checks itself first: on raw rows of the training file, whose scores are kept with the run.
+"""The self-check of `predict`: it must reproduce the scores of a sample of raw training rows.
 
-The dataset holds the rows, raw and as training had them (`data/pipeline/sample.py`); the run holds the
-scores that its best weights gave them, `selfcheck.parquet`.
+The dataset has the rows, raw and encoded (`data/pipeline/sample.py`); the run has the scores by its best
+weights, `selfcheck.parquet`.
 """
 
 import logging
@@ -30,16 +30,16 @@ if TYPE_CHECKING:  # training reads no raw rows, and needs no DuckDB
 log = logging.getLogger(__name__)
 
 TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2}
-"""Of logits, absolute and relative: other threads and kernels sum in another order."""
+"""Of logits, absolute and relative: the order of summation depends on threads and kernels."""
 
 
 class FeatureDifference(NamedTuple):
-    """A feature whose values differ from those in training."""
+    """A feature with other values than in training."""
 
     feature: str
     rows: int
     first: int
-    """Position of the first of them in the sample."""
+    """Index of the first of them in the sample."""
     actual: Any
     expected: Any
 
@@ -47,7 +47,7 @@ class FeatureDifference(NamedTuple):
 def keep(
     folder: RunFolder, dataset: Path, manifest: Manifest, model: nn.Module, execution: "Execution"
 ) -> None:
-    """Write the scores of the sampled rows by the best weights into the run; without a sample, nothing."""
+    """Write the scores of the sampled rows, if there are any, into the run folder."""
     if manifest.raw is None or not manifest.raw.sampled or not folder.writes:
         return
     logits = _logits(model, _batch(_encoded(dataset), manifest), execution)
@@ -59,36 +59,36 @@ def keep(
 
 
 def require(trained: "FinishedRun", reader: "RowReader") -> None:
-    """CheckFailed unless `reader` and the weights do to the sampled rows what they did in training."""
+    """Raise CheckFailed unless `reader` and the weights reproduce features and scores of the sampled rows."""
     raw = trained.manifest.raw
     if raw is None or not raw.sampled:
-        log.info("no rows are kept with `%s`: predict cannot check itself", trained.dataset)
+        log.info("`%s` has no sampled rows: no self-check", trained.dataset)
         return
     expected = _encoded(trained.dataset)
     path = trained.dataset / SAMPLE_RAW
     actual = pa.concat_tables(list(reader.tables(path, columns="raw"))).select(expected.column_names)
     differences = list(_differences(actual, expected))
     if differences:
-        raise _other_values(trained, differences, path)
-    kept = RunFolder(trained.run).selfcheck
-    if not kept.is_file():
-        log.info("`%s` keeps no scores: predict has checked the values of features alone", trained.run)
+        raise _changed_features(trained, differences, path)
+    scores = RunFolder(trained.run).selfcheck
+    if not scores.is_file():
+        log.info("`%s` has no scores of the sampled rows: only features were checked", trained.run)
         return
-    _require_scores(trained, _batch(actual, trained.manifest), kept)
+    _require_scores(trained, _batch(actual, trained.manifest), scores)
 
 
-def _require_scores(trained: "FinishedRun", rows: Batch, kept: Path) -> None:
-    before = _read(kept)["logit"].to_numpy()
-    now = _logits(trained.model, rows, trained.execution)
+def _require_scores(trained: "FinishedRun", rows: Batch, scores: Path) -> None:
+    expected = _read(scores)["logit"].to_numpy()
+    actual = _logits(trained.model, rows, trained.execution)
     allowed = TOLERANCE.get(trained.execution.precision, max(TOLERANCE.values()))
-    apart = np.abs(now - before) - allowed * np.abs(before)
-    if len(now) != len(before) or not apart.max() <= allowed:
+    excess = np.abs(actual - expected) - allowed * np.abs(expected)
+    if len(actual) != len(expected) or not excess.max() <= allowed:
         versions = trained.info.versions
         raise CheckFailed(
-            f"`{trained.run}` gives other scores than at the end of its training: on "
-            f"{len(now)} rows, logits differ by up to {np.abs(now - before).max():.3g}",
-            hint=f"use what it was trained with, wukongctl {versions.get('wukongctl')} and torch "
-            f"{versions.get('torch')}, or train again",
+            f"`{trained.run}` does not reproduce its scores from training: on {len(actual)} rows, logits "
+            f"differ by up to {np.abs(actual - expected).max():.3g}",
+            hint=f"use wukongctl {versions.get('wukongctl')} and torch {versions.get('torch')}, as in "
+            "training, or train again",
         )
 
 
@@ -134,22 +134,24 @@ def _same(actual: Any, expected: Any) -> bool:
     return actual == expected
 
 
-def _other_values(trained: "FinishedRun", differences: list[FeatureDifference], path: Path) -> CheckFailed:
+def _changed_features(
+    trained: "FinishedRun", differences: list[FeatureDifference], path: Path
+) -> CheckFailed:
     listed = "; ".join(
-        f"`{found.feature}` in {found.rows} of them, {_cell(path, found)}{found.actual} for {found.expected}"
+        f"`{found.feature}` in {found.rows} of them, {_cell(path, found)}{found.actual}, not {found.expected}"
         for found in differences
     )
     rows = pq.read_metadata(path).num_rows
     return CheckFailed(
-        f"the SELECT of dataset `{trained.manifest.dataset}` does not give {rows} rows of its own raw file "
-        f"the values that they had in training: {listed}",
-        hint="look for a joined file that changed, or for SQL that depends on the day or on chance; "
+        f"the SELECT of dataset `{trained.manifest.dataset}` does not reproduce the features of {rows} "
+        f"training rows: {listed}",
+        hint="check for a joined file that changed, or SQL that is not deterministic; "
         "or give files with the columns of the SELECT (`--columns selected`)",
     )
 
 
 def _cell(path: Path, found: FeatureDifference) -> str:
-    """The raw value, where a column of that name is there."""
+    """The raw value, if there is a column of that name."""
     table = _read(path)
     if found.feature not in table.column_names:
         return ""

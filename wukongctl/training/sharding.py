@@ -1,9 +1,9 @@
-"""Embedding tables divided among processes by TorchRec, in place of a table that each process holds whole.
+"""Embedding tables sharded across processes by TorchRec, instead of replicated.
 
-Needs the extra `distributed` (torchrec and fbgemm-gpu-cpu). Every feature's table is sharded by itself: by
-rows, by columns, whole tables to processes, or as TorchRec's planner sees fit. Rows are updated inside the
-backward pass by FBGEMM's exact row-wise AdaGrad, the same rule as `optimizers.RowwiseAdagrad`; but where
-columns are divided, each process has accumulators of its own for its columns.
+Needs the extra `distributed` (torchrec and fbgemm-gpu-cpu). The table of each feature is sharded by rows, by
+columns, by assigning whole tables to processes, or as TorchRec's planner chooses. Rows are updated in the
+backward pass by FBGEMM's exact row-wise AdaGrad, the same rule as `optimizers.RowwiseAdagrad`, except that
+with column sharding each process has its own accumulators.
 """
 
 import itertools
@@ -21,16 +21,16 @@ from wukongctl.errors import UsageError
 from wukongctl.models.embeddings import Embeddings
 from wukongctl.training.distributed import World
 
-Plan = Literal["row_wise", "table_wise", "column_wise", "planner"]
+Sharding = Literal["row_wise", "table_wise", "column_wise", "planner"]
 ALIGNMENT = 4
-"""FBGEMM wants rows of whole multiples of 16 bytes."""
+"""FBGEMM needs rows of a multiple of 16 bytes."""
 
 
 class ShardedTable(nn.Module):
-    """(B, C) rows → (B, C, D), as `nn.Embedding` would, from tables that lie on several processes.
+    """(B, C) rows → (B, C, D), like `nn.Embedding`, from tables sharded across processes.
 
     `starts` are the first rows of the tables in the one they replace, `columns` the table of each id
-    column. Parameters are hidden from torch: they belong neither to DDP nor to the dense optimizer.
+    column. Parameters are hidden from torch, to keep them out of DDP and the dense optimizer.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class ShardedTable(nn.Module):
         starts: list[int],
         columns: list[int],
         *,
-        plan: Plan,
+        sharding: Sharding,
         optimizer: RowwiseAdagradSpec,
         world: World,
     ) -> None:
@@ -49,7 +49,7 @@ class ShardedTable(nn.Module):
         self.edges = [*starts, self.rows]
         self.keys = [f"c{column}" for column in range(len(columns))]
         self.register_buffer("offsets", torch.tensor([starts[t] for t in columns]), persistent=False)
-        self._hidden = (_sharded(self.edges, columns, self.width, plan, optimizer, world),)
+        self._hidden = (_sharded(self.edges, columns, self.width, sharding, optimizer, world),)
         self.load(table.weight.detach())
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -59,17 +59,17 @@ class ShardedTable(nn.Module):
         ids = (rows - self.offsets).t().reshape(-1)  # (C B), column by column
         lengths = torch.ones_like(ids, dtype=torch.int32)
         found = self._hidden[0](KeyedJaggedTensor(self.keys, ids, lengths=lengths))
-        by_key = found.wait()  # their order is not ours
+        by_key = found.wait()  # in TorchRec's order
         return torch.stack([by_key[key] for key in self.keys], dim=1)
 
     @property
     def fused_optimizer(self) -> Any:
-        """TorchRec's handle on the updates that the backward pass makes."""
+        """TorchRec's optimizer, which updates rows in the backward pass."""
         return self._hidden[0].fused_optimizer
 
     @torch.no_grad()
     def gather(self) -> Tensor:
-        """(R, D) weights on the first process, (0, D) on the others. Every process must call it."""
+        """(R, D) weights on rank 0, (0, D) on other ranks. All ranks must call it."""
         full = torch.empty(self.rows if self.world.is_rank_zero else 0, self.width)
         for start, stop, sharded in self._tables():
             sharded.gather(0, full[start:stop] if self.world.is_rank_zero else None)
@@ -77,7 +77,7 @@ class ShardedTable(nn.Module):
 
     @torch.no_grad()
     def load(self, full: Tensor) -> None:
-        """Take this process's part of (R, D) weights."""
+        """Load this rank's shard of (R, D) weights."""
         for start, stop, sharded in self._tables():
             for shard in sharded.local_shards():
                 (row, column), (rows, columns) = shard.metadata.shard_offsets, shard.metadata.shard_sizes
@@ -85,7 +85,7 @@ class ShardedTable(nn.Module):
 
     @torch.no_grad()
     def gather_sums(self) -> Tensor:
-        """(R, S) squared-gradient sums on the first process, S = 1 unless columns are divided."""
+        """(R, S) squared-gradient sums on rank 0; S = 1 without column sharding."""
         slices = max((piece for _, piece, _ in self._sums()), default=0) + 1
         slices = self.world.largest(slices)
         full = torch.zeros(self.rows, slices)
@@ -96,7 +96,7 @@ class ShardedTable(nn.Module):
 
     @torch.no_grad()
     def load_sums(self, full: Tensor) -> None:
-        """Take this process's part of (R, S) sums; the mean over S where columns are divided otherwise."""
+        """Load this rank's shard of (R, S) sums; their mean over S if columns were sharded differently."""
         for start, piece, sums in self._sums():
             part = full[start : start + len(sums)]
             sums.copy_(part[:, piece] if piece < part.shape[1] and part.shape[1] > 1 else part.mean(1))
@@ -107,35 +107,35 @@ class ShardedTable(nn.Module):
             yield start, stop, state[f"embedding_bags.t{index}.weight"]
 
     def _sums(self) -> Iterator[tuple[int, int, Tensor]]:
-        """First row, piece of the columns, and sums of each part that lies here."""
+        """First row, column piece and sums of each local shard."""
         state = self.fused_optimizer.state_dict()["state"]
         for index, (start, stop) in enumerate(itertools.pairwise(self.edges)):
             found = state.get(f"embedding_bags.t{index}.weight", {}).get(f"t{index}.momentum1")
             for shard in () if found is None else found.local_shards():
-                # Pieces of columns stand one after the other, each with all the table's rows.
+                # Column pieces are stacked, each with all rows of the table.
                 piece, row = divmod(shard.metadata.shard_offsets[0], stop - start)
                 yield start + row, piece, shard.tensor
 
 
 class ShardedRowwiseAdagrad:
-    """The embedding optimizer of sharded tables; its state is that of `optimizers.RowwiseAdagrad`."""
+    """The embedding optimizer of sharded tables, with the state of `optimizers.RowwiseAdagrad`."""
 
     def __init__(self, tables: list[ShardedTable], spec: RowwiseAdagradSpec) -> None:
         self.tables = tables
         self.param_groups: list[dict[str, Any]] = [{"lr": spec.lr, "eps": spec.eps}]
 
     def zero_grad(self, *, set_to_none: bool = True) -> None:  # noqa: ARG002 the signature of torch's
-        """Hand the learning rate to the kernels; they keep no gradients."""
+        """Pass the learning rate to the kernels, which keep no gradients."""
         for table in self.tables:
             for group in table.fused_optimizer.param_groups:
                 group["lr"] = self.param_groups[0]["lr"]
             table.fused_optimizer.zero_grad()
 
     def step(self) -> None:
-        """Nothing is left to do: the backward pass has updated the rows."""
+        """Nothing to do: the backward pass updates the rows."""
 
     def state_dict(self) -> dict[str, Any]:
-        """As one process would have it; whole on the first. Every process must call it."""
+        """The state of a single process, complete on rank 0. All ranks must call it."""
         state = {}
         for index, table in enumerate(self.tables):
             sums = table.gather_sums()
@@ -151,20 +151,22 @@ class ShardedRowwiseAdagrad:
 
 
 def shard_tables(
-    model: nn.Module, plan: Plan, optimizer: RowwiseAdagradSpec, world: World
+    model: nn.Module, sharding: Sharding, optimizer: RowwiseAdagradSpec, world: World
 ) -> dict[str, ShardedTable]:
-    """Replace every embedding table of a model; the replacements by the name of their weight.
+    """Replace every embedding table of a model; returns the new ones by the name of their weight.
 
-    Raises UsageError without TorchRec, or for a width that FBGEMM cannot take.
+    Raises UsageError without TorchRec, or for a width that FBGEMM does not support.
     """
     _require_torchrec()
     found: dict[str, ShardedTable] = {}
     for name, module in list(model.named_modules()):
         if isinstance(module, Embeddings):
-            _require_width(module.table.embedding_dim, plan, world)
+            _require_width(module.table.embedding_dim, sharding, world)
             starts = sorted(set(module.offsets.tolist())) or [0]
             columns = [starts.index(offset) for offset in module.offsets.tolist()]
-            sharded = ShardedTable(module.table, starts, columns, plan=plan, optimizer=optimizer, world=world)
+            sharded = ShardedTable(
+                module.table, starts, columns, sharding=sharding, optimizer=optimizer, world=world
+            )
             module.add_module("table", sharded)
             found[f"{name}.table.weight"] = sharded
     return found
@@ -180,25 +182,30 @@ def _require_torchrec() -> None:
             f"sharded embedding tables need TorchRec: {str(error).splitlines()[0]}",
             hint="see `Distributed training` in the docs, or add `--set distributed.embeddings=replicated`",
         ) from error
-    # Advice and deprecations meant for TorchRec, not for who uses it.
+    # Warnings for TorchRec's developers, not for its users.
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", r"`torch\.distributed\.", FutureWarning)
 
 
-def _require_width(width: int, plan: Plan, world: World) -> None:
-    parts = world.size if plan == "column_wise" else 1
+def _require_width(width: int, sharding: Sharding, world: World) -> None:
+    parts = world.size if sharding == "column_wise" else 1
     if width % (ALIGNMENT * parts):
         raise UsageError(
-            f"`distributed.embeddings: {plan}` on {world.size} processes needs rows of a multiple of "
-            f"{ALIGNMENT * parts} columns, and these have {width}",
+            f"`distributed.embeddings: {sharding}` on {world.size} processes needs an embedding width that "
+            f"is a multiple of {ALIGNMENT * parts}, not {width}",
             hint="change `model.width`, or add `--set distributed.embeddings=replicated`",
         )
 
 
 def _sharded(
-    edges: list[int], columns: list[int], width: int, plan: Plan, optimizer: RowwiseAdagradSpec, world: World
+    edges: list[int],
+    columns: list[int],
+    width: int,
+    sharding: Sharding,
+    optimizer: RowwiseAdagradSpec,
+    world: World,
 ) -> Any:
-    """TorchRec's sharded collection of the tables between `edges`, weights not yet set."""
+    """TorchRec's sharded collection of the tables between `edges`, with weights not yet set."""
     from fbgemm_gpu.split_embedding_configs import EmbOptimType
     from torchrec.distributed.embeddingbag import EmbeddingBagCollectionSharder
     from torchrec.distributed.types import ShardingEnv
@@ -207,7 +214,7 @@ def _sharded(
 
     class Sharder(EmbeddingBagCollectionSharder):
         def sharding_types(self, compute_device_type: str) -> list[str]:  # noqa: ARG002
-            """All of them: TorchRec offers rows only for CUDA, though its CPU kernels can do it."""
+            """All types: TorchRec offers row-wise only for CUDA, though its CPU kernels support it."""
             return super().sharding_types("cuda")
 
     tables = [
@@ -228,28 +235,27 @@ def _sharded(
     sharder = Sharder(fused_params=fused)
     return sharder.shard(
         module,
-        _plan(module, sharder, plan, world),
+        _plan(module, sharder, sharding, world),
         ShardingEnv.from_process_group(dist.group.WORLD),
         torch.device("cpu"),
     )
 
 
-def _plan(module: Any, sharder: Any, plan: Plan, world: World) -> Any:
-    """Which part of which table lies where."""
+def _plan(module: Any, sharder: Any, sharding: Sharding, world: World) -> Any:
+    """TorchRec's sharding plan."""
     from torchrec.distributed import sharding_plan as plans
 
-    if plan == "planner":
+    if sharding == "planner":
         return _planned(module, sharder, world)
-    everyone = list(range(world.size))
     parts = {}
     load = [0] * world.size
     for config in sorted(module.embedding_bag_configs(), key=lambda config: -config.num_embeddings):
-        match plan:
+        match sharding:
             case "row_wise":
                 parts[config.name] = plans.row_wise(compute_kernel="fused")
             case "column_wise":
-                parts[config.name] = plans.column_wise(ranks=everyone, compute_kernel="fused")
-            case "table_wise":  # the largest table left to the process that has the fewest rows
+                parts[config.name] = plans.column_wise(ranks=list(range(world.size)), compute_kernel="fused")
+            case "table_wise":  # the largest remaining table to the rank with the fewest rows
                 owner = load.index(min(load))
                 load[owner] += config.num_embeddings
                 parts[config.name] = plans.table_wise(rank=owner, compute_kernel="fused")
@@ -264,7 +270,7 @@ def _planned(module: Any, sharder: Any, world: World) -> Any:
 
     constraint = ParameterConstraints(
         sharding_types=["row_wise", "table_wise"],
-        compute_kernels=["fused"],  # these update exactly
+        compute_kernels=["fused"],  # only these update exactly
     )
     planner = EmbeddingShardingPlanner(
         topology=Topology(world_size=world.size, compute_device="cpu"),

@@ -1,21 +1,21 @@
-"""Sums over more scores than fit in memory: memory and time per score do not grow with their number."""
+"""Sums over more scores than fit in memory, in constant memory."""
 
 from collections.abc import Iterable
 
 import numpy as np
 
-from wukongctl.training.auc import Z95, Floats, Placements
+from wukongctl.training.auc import Z95, FloatArray, Placements
 from wukongctl.training.scores import PerExample, predictions
 
 BINS = 100_000
 
 
 class StreamingScores:
-    """What `Scores` measures, from sums and a histogram: exact but for the AUC, whose error is bounded.
+    """The measurements of `Scores` from sums and a histogram: exact except AUC, whose error is bounded.
 
-    Scores count in equal bins of probability, and pairs of one bin count half. Each of those counts between
-    nothing and one in the exact AUC, so that one lies within `auc_error_bound`, whatever the scores. `summed`
-    are the values whose means can be asked for; those of unknown probabilities are left out.
+    Scores are counted in equal bins of probability; pairs within a bin count half. In the exact AUC each of
+    them counts between 0 and 1, so it is within `auc_error_bound`, whatever the scores. `summed` are the
+    per-example values whose means are available.
     """
 
     has_groups = False
@@ -27,8 +27,8 @@ class StreamingScores:
         self._sums = dict.fromkeys(summed, 0.0)
         self._squares = dict.fromkeys(self._sums, 0.0)
 
-    def add(self, logits: Floats, labels: Floats, probability: Floats | None = None) -> None:
-        """Take in (rows,) logits, labels and, where known, true probabilities."""
+    def add(self, logits: FloatArray, labels: FloatArray, probability: FloatArray | None = None) -> None:
+        """Add (rows,) logits, labels and, if known, true probabilities."""
         for per_example in self._sums:
             values = per_example(logits, labels, probability)
             self._sums[per_example] += float(values.sum())
@@ -61,7 +61,7 @@ class StreamingScores:
 
     @property
     def placements(self) -> Placements | None:
-        """Of the binned scores; None when only one class is present."""
+        """Of the binned scores; None if only one class is present."""
         negatives, positives = self._counts
         if not (negatives.any() and positives.any()):
             return None
@@ -69,7 +69,7 @@ class StreamingScores:
 
     @property
     def auc_error_bound(self) -> float | None:
-        """Half the share of pairs that fall into one bin; None when only one class is present."""
+        """Half the share of pairs within one bin; None if only one class is present."""
         negatives, positives = self._counts.astype(np.float64)
         pairs = float(positives.sum() * negatives.sum())
         return float(np.dot(positives, negatives)) / 2 / pairs if pairs else None

@@ -1,4 +1,4 @@
-"""TensorBoard and MLflow beside metrics.jsonl. Whatever fails there is said once and never stops a run."""
+"""TensorBoard and MLflow. Their failures are logged once and never stop a run."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -11,22 +11,22 @@ from wukongctl.training.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 
-Name = Literal["tensorboard", "mlflow"]
+TrackerName = Literal["tensorboard", "mlflow"]
 Record = dict[str, Any]
 Write = Callable[[Record], None]
 """Takes one line of metrics.jsonl: `step`, `split` and values."""
 
 
 class Trackers:
-    """Sends every line of metrics.jsonl to the trackers that were asked for and work."""
+    """Sends every line of metrics.jsonl to the requested trackers, until they fail."""
 
-    def __init__(self, names: Sequence[Name], recipe: TrainingSpec, folder: RunFolder) -> None:
+    def __init__(self, names: Sequence[TrackerName], recipe: TrainingSpec, folder: RunFolder) -> None:
         self.names, self.recipe, self.folder = (names if folder.writes else ()), recipe, folder
-        self._writers: dict[Name, Write] = {}
+        self._writers: dict[TrackerName, Write] = {}
         self._opened = False
 
     def write(self, record: Record) -> None:
-        """Pass on one line."""
+        """Send one line."""
         if not self._opened:
             self._opened = True
             for name in self.names:
@@ -34,7 +34,7 @@ class Trackers:
         for name, write in list(self._writers.items()):
             self._try(name, partial(write, record))
 
-    def _open(self, name: Name, step: int) -> None:
+    def _open(self, name: TrackerName, step: int) -> None:
         match name:
             case "tensorboard":
                 self._writers[name] = _tensorboard(self.folder.path / "tensorboard", step)
@@ -43,19 +43,19 @@ class Trackers:
             case _:
                 assert_never(name)
 
-    def _try(self, name: Name, action: Callable[[], None]) -> None:
+    def _try(self, name: TrackerName, action: Callable[[], None]) -> None:
         try:
             action()
         except Exception as error:
             self._writers.pop(name, None)
             reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
-            log.warning("%s is off for the rest of this run: %s", name, reason[0])
+            log.warning("%s is disabled for the rest of this run: %s", name, reason[0])
 
 
 def _tensorboard(path: Path, step: int) -> Write:
     from torch.utils.tensorboard import SummaryWriter
 
-    # Points from `step` on were written by a run that did not keep them.
+    # Points from `step` on belong to steps that will be repeated.
     writer = SummaryWriter(str(path), purge_step=step)
 
     def write(record: Record) -> None:

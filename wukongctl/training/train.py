@@ -1,4 +1,4 @@
-"""One recipe → one finished run folder."""
+"""Train one recipe into a run folder."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ from wukongctl.training.metrics import METRICS
 from wukongctl.training.provenance import describe
 from wukongctl.training.run_folder import IDENTITY_KEYS, NUMERIC_KEYS, RESUME_KEYS, RunFolder
 from wukongctl.training.run_record import RunInfo, RunResult
-from wukongctl.training.trackers import Name, Trackers, Write
+from wukongctl.training.trackers import TrackerName, Trackers, Write
 
 log = logging.getLogger(__name__)
 
@@ -38,14 +38,14 @@ class CompleteRun:
 
 
 class _AnyTrainer(Protocol):
-    """One run, ready to begin."""
+    """One run, ready to start."""
 
     resumes: bool
     """Whether `fit` continues from the last checkpoint rather than starting over."""
 
     @property
     def counts(self) -> Counts | None:
-        """FLOPs and parameters, where the model has them."""
+        """FLOPs and parameters, if the model has them."""
         ...
 
     def fit(self) -> RunResult:
@@ -53,7 +53,7 @@ class _AnyTrainer(Protocol):
         ...
 
     def complete(self, result: RunResult) -> RunResult:
-        """A finished run's result with the splits that were left out; itself where none was."""
+        """The result of a finished run, with the splits that it skipped; unchanged if there are none."""
         ...
 
 
@@ -64,16 +64,16 @@ def train(
     out: Path,
     resume: bool = False,
     force: bool = False,
-    track: Sequence[Name] = (),
+    track: Sequence[TrackerName] = (),
     skip_test: bool = False,
     report: Callable[[TrainingProgress], None],
 ) -> CompleteRun:
     """Train `recipe` on the prepared dataset `data/<name>`, in `out/<run>`.
 
-    The same recipe finds the same folder: a finished run is returned as it is, a started one continues from
-    its last checkpoint. Under torchrun, all processes train one run. `resume` requires that there is a run to
-    resume; `force` starts again. LightGBM keeps no checkpoints: its runs always start again.
-    `skip_test` leaves the test split alone: a later call without it evaluates it.
+    The same recipe has the same folder: a finished run is returned unchanged, an unfinished one resumes from
+    its last checkpoint. Under torchrun, all processes train one run. `resume` requires a run to resume;
+    `force` starts over, and so does LightGBM, which has no checkpoints.
+    With `skip_test` the test split is not evaluated; a later call without it evaluates it.
     Raises UsageError, RunFailed or Interrupted.
     """
     if not recipe.is_network:
@@ -119,16 +119,16 @@ def _train(
         return CompleteRun(folder.path, folder.info() or info, result, was_complete=result is finished)
     begun = folder.info()
     if begun is not None and not trainer.resumes:
-        log.warning("model `lightgbm` cannot go on from the middle: starting again")
+        log.warning("model `lightgbm` cannot resume: starting over")
         folder.clear()
     same_world = begun is None or begun.world_size == world.size
-    # Another number of processes rounds differently anyway.
+    # A different number of processes rounds differently anyway.
     folder.refuse_if_different(info, dataset.parent, RESUME_KEYS if same_world else NUMERIC_KEYS)
     folder.write_recipe(recipe)
     folder.write_info(info)
     with folder.logging():
         for note in execution.notes:
-            log.info("%s", note)  # the command line has said so before
+            log.info("%s", note)  # already printed by the command line
         if begun is not None and not same_world:
             log.warning("started with %s processes, resumed with %d", begun.world_size, world.size)
         try:
@@ -142,7 +142,7 @@ def _train(
 
 
 def _require_watchable(recipe: TrainingSpec, manifest: Manifest) -> None:
-    """UsageError where a metric that needs both classes is watched on a validation split of one class."""
+    """Raise UsageError if the watched metric needs both classes and the validation split has one."""
     valid, metric = manifest.splits.get("valid"), METRICS[recipe.early_stopping.metric]
     if valid is None or valid.has_both_classes or "both classes" not in metric.needs:
         return
@@ -150,8 +150,8 @@ def _require_watchable(recipe: TrainingSpec, manifest: Manifest) -> None:
     raise UsageError(
         f"every label in `valid` of `{manifest.dataset}` is {label} ({valid.rows:,} rows): there is no "
         f"{metric.title} for `early_stopping` to watch",
-        hint="watch the loss, `--set early_stopping.metric=logloss`; or give the dataset's `split` another "
-        "ratio, key or rule, and prepare it with `--force`",
+        hint="watch the loss, `--set early_stopping.metric=logloss`; or change the dataset's `split`, and "
+        "prepare it with `--force`",
     )
 
 

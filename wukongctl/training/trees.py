@@ -1,4 +1,4 @@
-"""A LightGBM model as everything else here sees a model: a batch in, one logit per example out."""
+"""A LightGBM model with the interface of networks: a batch in, one logit per example out."""
 
 import hashlib
 from pathlib import Path
@@ -14,17 +14,17 @@ from wukongctl.data.schema import Batch
 from wukongctl.errors import RunFailed, UsageError
 from wukongctl.training.design import Design
 
-SEAL_BYTES = len("sha256=\n") + 64
+CHECKSUM_BYTES = len("sha256=\n") + 64
 INSTALL = "run `pip install 'lightgbm>=4.5,<5'`"
 
 
 def require() -> Any:
-    """The module `lightgbm`; raises UsageError where it is not installed or cannot be loaded."""
+    """The module `lightgbm`; raises UsageError if it is not installed or cannot be loaded."""
     try:
         import lightgbm
     except ImportError:
         raise UsageError("model `lightgbm` needs the extra `gbdt`", hint=INSTALL) from None
-    except OSError as error:  # its library wants OpenMP's, which slim images lack
+    except OSError as error:  # it needs the OpenMP library, which slim images lack
         raise UsageError(
             f"LightGBM cannot be loaded: {error}",
             hint="install your system's OpenMP library (`apt-get install libgomp1`, `brew install libomp`)",
@@ -33,7 +33,7 @@ def require() -> Any:
 
 
 class Trees(nn.Module):
-    """Trained trees and the columns that they read. There are no parameters: nothing here learns."""
+    """Trained trees and the columns that they read; there are no parameters."""
 
     def __init__(self, booster: Any, design: Design, threads: int) -> None:
         super().__init__()
@@ -48,25 +48,25 @@ class Trees(nn.Module):
 
 
 def save(path: Path, booster: Any, trees: int) -> None:
-    """Write the first `trees` in LightGBM's text format, and a checksum that it passes over, atomically."""
+    """Write the first `trees` in LightGBM's text format, with a checksum that it ignores, atomically."""
     content = booster.model_to_string(num_iteration=trees).encode()
-    write_atomic(path, lambda file: file.write(content + _seal(content)))
+    write_atomic(path, lambda file: file.write(content + _checksum(content)))
 
 
 def load(path: Path, dataset: Path, manifest: Manifest, threads: int) -> Trees:
-    """Read what `save` wrote; `dataset` is the folder of the prepared data that it was trained on.
+    """Read what `save` wrote; `dataset` is the folder of the prepared data it was trained on.
 
-    Raises UsageError without LightGBM, RunFailed when the file is damaged.
+    Raises UsageError without LightGBM, RunFailed if the file is damaged.
     """
     lightgbm = require()
     design = Design(manifest, vectors.load(dataset, manifest))
-    sealed = path.read_bytes()
-    content = sealed[:-SEAL_BYTES]
-    # LightGBM itself ends the process when it reads what it did not write.
-    if sealed != content + _seal(content):
+    saved = path.read_bytes()
+    content = saved[:-CHECKSUM_BYTES]
+    # LightGBM itself aborts the process on a damaged file.
+    if saved != content + _checksum(content):
         raise RunFailed(f"`{path}` is damaged", hint="train it again with `--force`")
     return Trees(lightgbm.Booster(model_str=content.decode()), design, threads)
 
 
-def _seal(content: bytes) -> bytes:
+def _checksum(content: bytes) -> bytes:
     return f"sha256={hashlib.sha256(content).hexdigest()}\n".encode()

@@ -17,16 +17,16 @@ from wukongctl.data.schema import Batch
 from wukongctl.models.embeddings import look_up_outside_of_graphs
 from wukongctl.training.feeds import Share
 from wukongctl.training.hardware import CPU, Execution
-from wukongctl.training.parallel import ParallelModel, load_optimizer, whole_optimizer
+from wukongctl.training.parallel import ParallelModel, load_optimizer, unsharded_state
 
-QUICK_TO_COMPILE: dict[str, str | int | bool | Callable[..., Any]] = {  # torch's type for its options
+CPU_COMPILE_OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {  # torch's type for its options
     "cpp_wrapper": True,
     "cpp.vec_isa_ok": True,
     "cpp_cache_precompile_headers": False,
 }
-"""For processors, half the processor time of torch's defaults and the same kernels: all of a graph in one
-file, whose headers take most of its time; no trial of every vector instruction set that the processor names;
-no precompiled headers, which cost more than they save until the fourth model."""
+"""The kernels of torch's defaults in half the CPU time: one file per graph, since headers take most of the
+time; no probing of vector instruction sets; no precompiled headers, which pay off only from the fourth model
+on."""
 
 
 class Update:
@@ -35,7 +35,7 @@ class Update:
     def __init__(self, recipe: TrainingSpec, model: ParallelModel, execution: Execution) -> None:
         self.model, self.world, self.execution = model.model, model.world, execution
         self.phase: Callable[[str], AbstractContextManager[object]] = nullcontext
-        """Entered with the name of what comes next; `bench` puts a stopwatch here."""
+        """Context manager of each phase, by its name; `bench` times them."""
         self.pieces, self.clip_norm = recipe.accumulate, recipe.optimizer.clip_norm
         self.skips = recipe.divergence.skip_steps > 0
         self.optimizers = model.optimizers(recipe.optimizer)
@@ -43,7 +43,7 @@ class Update:
             name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()
         }
         if execution.compile:
-            torch.compiler.reset()  # an earlier run of this process would count against its limit
+            torch.compiler.reset()  # earlier runs in this process count against its limit
             look_up_outside_of_graphs(model.model)
         self.batch_size, self.forward = recipe.batch_size, model.forward
         self.compiled = _compiled(model.forward, execution) if execution.compile else model.forward
@@ -77,7 +77,7 @@ class Update:
 
     def state_dict(self) -> dict[str, Any]:
         """State of the optimizers, by name."""
-        return {name: whole_optimizer(optimizer) for name, optimizer in self.optimizers.items()}
+        return {name: unsharded_state(optimizer) for name, optimizer in self.optimizers.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The inverse of `state_dict`."""
@@ -91,7 +91,7 @@ class Update:
 
     def _backward(self, piece: Batch, counted: int, rows: int) -> Tensor:
         """Add the gradient of the first `counted` examples of a piece; their share of the loss of `rows`."""
-        # Not for the smaller batch at the end of the data, whose shape would be compiled as well.
+        # Not for the smaller last batch, whose shape would be compiled as well.
         forward = self.compiled if rows == self.batch_size else self.forward
         with self.phase("forward"):
             with self.execution.autocast:
@@ -114,8 +114,8 @@ class Update:
 
 
 def _compiled(forward: Callable[[Batch], Tensor], execution: Execution) -> Callable[[Batch], Tensor]:
-    # Static shapes: kernels must not depend on which batch came first, or resuming would show.
-    options = QUICK_TO_COMPILE if execution.device == CPU else None
+    # Static shapes: otherwise kernels depend on the first batch, and a resumed run has other numbers.
+    options = CPU_COMPILE_OPTIONS if execution.device == CPU else None
     return torch.compile(forward, dynamic=False, options=options)
 
 

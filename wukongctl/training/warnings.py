@@ -1,7 +1,7 @@
-"""When a finished run is not worth having, or too good to be true: facts in, warnings out.
+"""Warnings about runs that are useless or too good to be true.
 
-Each rule is a function of the facts, and its thresholds stand here with their reasons. A false alarm is as
-bad as silence, so a rule says nothing where chance, or another warning, explains what it sees.
+Each rule is a function of the facts; its thresholds are here, with their reasons. A false alarm is as bad as
+a missed one, so a rule does not warn of what chance or another warning explains.
 """
 
 import json
@@ -46,32 +46,32 @@ Code: TypeAlias = Literal[
 ]
 
 RANKS = 0.6
-"""An AUC with which predictions worse than the base rate are those of a model too sure of itself."""
+"""From this AUC on, a model with predictions worse than the base rate is overconfident."""
 PERFECT_AUC = 0.9999
-"""Clicks cannot be predicted so well, except from a column that was written down after them."""
+"""Clicks are not this predictable, except from a column that was recorded after them."""
 BY_CHANCE = 20
-"""Rows of each class from which on a perfect ranking is no accident."""
+"""Rows per class from which on a perfect ranking is not chance."""
 FEW_OF_A_CLASS = 200
 """With 200 positives an AUC of .75 is known to ± .035; models usually differ by a tenth of that."""
 UNSEEN = 0.5
-"""So much larger a share of unseen values than in train: the feature says nothing of most rows."""
+"""Increase over train in the out-of-vocabulary share: the feature is useless for most rows."""
 JUMP = 0.2
-"""So much larger a share of unseen values in one held-out split than in the other: they are not alike."""
+"""Difference in the out-of-vocabulary share between the held-out splits: they are not alike."""
 OVERFIT = 2.0
-"""How many times more of the base rate's loss is saved in training than on held-out rows. The training loss
-is a mean over a pass, with dropout on, and so an overestimate: twice as much is really more."""
+"""Ratio of the gain over the base rate in training to that on held-out rows. The training loss is a mean over
+an epoch, with dropout, and so an overestimate."""
 LEAST_GAP = 0.05
-"""Least difference of the two, as a share of the base rate's loss; smaller ones may be noise."""
+"""Smallest difference of the two gains, relative to the base rate's loss; smaller ones may be noise."""
 WORTH = 1e-3
-"""Least change of AUC, or relative change of LogLoss, that the literature calls a gain."""
+"""Smallest change of AUC, or relative change of LogLoss, that the literature calls a gain."""
 NOISE = 0.1
 """Times 1/sqrt(rows of the rarer class): about the standard error between two evaluations of one model."""
 SETTLING = 5.0
-"""Factor on the least gain where rates decay to zero: there the last evaluation is the best by design."""
+"""Factor on the smallest gain if the learning rate decays to zero: the last evaluation is best by design."""
 MISCALIBRATED = 0.1
-"""Largest distance from 1 of the mean prediction over the share of positives."""
+"""Largest deviation from 1 of the ratio of mean prediction to base rate."""
 CHANCE = 2.0
-"""Standard errors of the share of positives that are put down to chance."""
+"""Standard errors of the base rate that are attributed to chance."""
 
 
 def warnings_of(
@@ -85,8 +85,8 @@ def warnings_of(
 ) -> list[RunWarning]:
     """The warnings of a finished run, for its result.json.
 
-    `data` is the folder of prepared datasets.
-    `by_updates` is False for a model that is not trained by updates. Processes that write no folder get none.
+    `data` is the folder of prepared datasets, `by_updates` False for a model that is not trained by updates.
+    Processes that write no folder get none.
     """
     if not folder.writes:
         return []
@@ -96,23 +96,23 @@ def warnings_of(
 
 
 def warnings(facts: RunFacts) -> list[RunWarning]:
-    """Every warning about a run, the gravest first."""
+    """Every warning about a run, the most serious first."""
     return [warning for rule in RULES for warning in rule(facts)]
 
 
 def leaking_feature(facts: RunFacts) -> Iterator[RunWarning]:
-    """A feature that tells the label alone."""
+    """A feature that leaks the label."""
     features = facts.statistics.features if facts.statistics is not None else {}
     found = {name: each.auc for name, each in features.items() if each.auc and each.auc >= LEAK_AUC}
     if found:
-        told = listed([f"`{name}` alone gives AUC {auc:.4f}" for name, auc in found.items()])
+        message = listed([f"`{name}` alone gives AUC {auc:.4f}" for name, auc in found.items()])
         names = listed([f"`{name}`" for name in found])
-        hint = f"if only known after the label, take {names} out of the dataset recipe and prepare it again"
-        yield _warning("leaking_feature", told, hint, features=found)
+        hint = f"if known only after the label, remove {names} from the dataset recipe and prepare it again"
+        yield _warning("leaking_feature", message, hint, features=found)
 
 
 def near_perfect(facts: RunFacts) -> Iterator[RunWarning]:
-    """A ranking that only a leak explains."""
+    """A ranking that only leakage explains."""
     found = {
         name: auc
         for name in facts.held_out
@@ -121,13 +121,13 @@ def near_perfect(facts: RunFacts) -> Iterator[RunWarning]:
         and min(_classes(facts.splits[name])) >= BY_CHANCE
     }
     if found:
-        message = f"{on_each('AUC is', found, '.5f')}: some feature almost surely gives the label away"
-        hint = f"{show(facts)} lists the AUC of each feature alone"
+        message = f"{on_each('AUC is', found, '.5f')}: some feature almost certainly leaks the label"
+        hint = f"{show(facts)} lists the AUC of each feature"
         yield _warning("near_perfect", message, hint, auc=found)
 
 
 def few_updates(facts: RunFacts) -> Iterator[RunWarning]:
-    """Weights that hardly moved."""
+    """Too few updates to move the weights."""
     if facts.updates is None or not _hardly_moved(facts):
         return
     count = "1 update" if facts.updates == 1 else f"{facts.updates} updates"
@@ -137,7 +137,7 @@ def few_updates(facts: RunFacts) -> Iterator[RunWarning]:
 
 
 def no_better_than_base_rate(facts: RunFacts) -> Iterator[RunWarning]:
-    """Predictions that are worth less than the share of positives."""
+    """Predictions no better than the base rate."""
     found = {
         name: entropy
         for name in facts.held_out
@@ -149,18 +149,18 @@ def no_better_than_base_rate(facts: RunFacts) -> Iterator[RunWarning]:
         f"{on_each('normalized entropy is', found, '.4f')}: no better than predicting the share of positives"
     )
     ranks = min(facts.metrics[name].get("auc", 0.0) for name in found) >= RANKS
-    hint = f"look at the inputs with {show(facts)}"
+    hint = f"check the inputs with {show(facts)}"
     if _hardly_moved(facts):
         hint = more_updates(facts)
     elif ranks:
-        hint = f"it ranks, but its predictions are too extreme: {regularize(facts)}"
+        hint = f"the ranking is useful, but predictions are overconfident: {regularize(facts)}"
     elif facts.updates is not None:
         hint += f", then try lower learning rates: {slower(facts.recipe)}"
     yield _warning("no_better_than_base_rate", message, hint, normalized_entropy=found)
 
 
 def rare_classes(facts: RunFacts) -> Iterator[RunWarning]:
-    """Held-out splits in which too few rows of a class make any AUC a guess."""
+    """Held-out splits with too few rows of a class to measure AUC."""
     found: dict[Code, dict[SplitName, dict[str, float]]] = {}
     for name in facts.held_out:
         positives, negatives = _classes(facts.splits[name])
@@ -173,35 +173,35 @@ def rare_classes(facts: RunFacts) -> Iterator[RunWarning]:
             code: Code = "few_positives" if positives <= negatives else "few_negatives"
             found.setdefault(code, {})[name] = numbers
     for code, splits in found.items():
-        told = listed([_of_classes(name, numbers) for name, numbers in splits.items()])
+        classes = listed([_class_counts(name, numbers) for name, numbers in splits.items()])
         if code == "one_class":
-            message = f"{told}: there is no AUC"
+            message = f"{classes}: there is no AUC"
             hint = "change `split` in the dataset recipe so that every split has both classes"
         else:
-            message = f"{told}, with 95 % intervals too wide to compare models by"
+            message = f"{classes}, with 95 % intervals too wide to compare models"
             hint = f"give {listed(list(splits))} more rows in `split` of the dataset recipe"
         yield _warning(code, message, hint, splits=splits)
 
 
 def unseen_values(facts: RunFacts) -> Iterator[RunWarning]:
-    """Features whose values are unknown far more often in one split than in another."""
+    """Features that are out of vocabulary far more often in one split than in another."""
     features = facts.statistics.features if facts.statistics is not None else {}
     found = {name: each.unknown for name, each in features.items() if each.unknown and _jumps(each.unknown)}
     if not found:
         return
     name, shares = max(found.items(), key=lambda item: max(item[1].values()))
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    told = ", ".join(f"{share:.0%} of {split}" for split, share in shares.items())
-    message = f"`{name}`{more} has values outside its vocabulary in {told}"
+    where = ", ".join(f"{share:.0%} of {split}" for split, share in shares.items())
+    message = f"`{name}`{more} is out of vocabulary in {where}"
     hint = (
-        "check that all rows write it alike, or split otherwise; leave it out if its values do not recur: "
-        f"{show(facts)}"
+        "check that all rows spell its values alike, or change the split; leave it out if its values do not "
+        f"recur: {show(facts)}"
     )
     yield _warning("unseen_values", message, hint, features={key: dict(found[key]) for key in found})
 
 
 def overfit(facts: RunFacts) -> Iterator[RunWarning]:
-    """A model that knows its training rows far better than any others."""
+    """A model far better on training rows than on held-out ones."""
     name = next((name for name in ("valid", "test") if name in facts.metrics), None)
     held_out = None if name is None else facts.metrics[name].get("normalized_entropy")
     if facts.train_loss is None or name is None or held_out is None or _hardly_moved(facts):
@@ -224,7 +224,7 @@ def overfit(facts: RunFacts) -> Iterator[RunWarning]:
 
 
 def best_first(facts: RunFacts) -> Iterator[RunWarning]:
-    """Training that only did harm after its first evaluation."""
+    """Training that got worse after its first evaluation."""
     seen, best = facts.validations, _best(facts)
     if len(seen) < 2 or best != 0 or _hardly_moved(facts):
         return
@@ -241,9 +241,9 @@ def best_first(facts: RunFacts) -> Iterator[RunWarning]:
 
 
 def still_improving(facts: RunFacts) -> Iterator[RunWarning]:
-    """Training of several passes that ended while they still paid.
+    """Training of several epochs that ended while still improving.
 
-    Of one pass nothing follows: whether a second one would help, no evaluation inside it can say.
+    Evaluations within a single epoch cannot tell whether a second one would help.
     """
     seen, best = facts.validations, _best(facts)
     explained = _hardly_moved(facts) or _leaks(facts)
@@ -274,7 +274,7 @@ def miscalibrated(facts: RunFacts) -> Iterator[RunWarning]:
     if not found:
         return
     rates = {name: split.positives / split.rows for name, split in facts.splits.items()}
-    message = on_each("the mean prediction over the share of positives is", found, ".2f")
+    message = on_each("the ratio of mean prediction to share of positives is", found, ".2f")
     hint = "do not use its predictions as probabilities; "
     if facts.updates is None or any(True for _ in overfit(facts)):
         hint += regularize(facts)
@@ -284,9 +284,7 @@ def miscalibrated(facts: RunFacts) -> Iterator[RunWarning]:
     if moved:
         shares = listed([f"{rates[name]:.3f} in {name}" for name in moved])
         message += f"; that share is {rates['train']:.3f} in train and {shares}"
-        hint = (
-            f"the base rate moved: train on rows nearer to {moved[-1]}, or shift the predictions to its rate"
-        )
+        hint = f"the base rate changed: train on rows more like {moved[-1]}, or recalibrate the predictions"
     positives = {name: rates[name] for name in ("train", *found)}
     yield _warning("miscalibrated", message, hint, calibration=found, positives=positives)
 
@@ -303,13 +301,13 @@ RULES: tuple[Callable[[RunFacts], Iterator[RunWarning]], ...] = (
     still_improving,
     miscalibrated,
 )
-"""The gravest first."""
+"""The most serious first."""
 
 
 def auc_half_width(auc: float, positives: int, negatives: int) -> float:
-    """Half the 95 % interval of an AUC, about as DeLong's, which needs all scores.
+    """Half the 95 % interval of an AUC; close to DeLong's, which needs all scores.
 
-    Hanley and McNeil 1982 (doi:10.1148/radiology.143.1.7063747), for scores normal in each class.
+    Hanley and McNeil 1982 (doi:10.1148/radiology.143.1.7063747), for scores that are normal in each class.
     """
     from scipy.special import ndtri, owens_t
 
@@ -323,12 +321,12 @@ def _warning(code: Code, message: str, hint: str, **numbers: object) -> RunWarni
 
 
 def _hardly_moved(facts: RunFacts) -> bool:
-    """Which explains nearly everything else."""
+    """Whether the weights hardly changed, which explains most other warnings."""
     return facts.updates is not None and facts.updates < FEW_UPDATES
 
 
 def _leaks(facts: RunFacts) -> bool:
-    """Whether a feature gives the label away: training longer would only hide it better."""
+    """Whether a feature leaks the label."""
     return any(True for rule in (leaking_feature, near_perfect) for _ in rule(facts))
 
 
@@ -336,7 +334,7 @@ def _classes(split: Split) -> tuple[int, int]:
     return split.positives, split.rows - split.positives
 
 
-def _of_classes(name: SplitName, numbers: Mapping[str, float]) -> str:
+def _class_counts(name: SplitName, numbers: Mapping[str, float]) -> str:
     """`valid has 48 positives in 5,000 rows: AUC 0.633 ± 0.085`."""
     rows, positives = int(numbers["rows"]), int(numbers["positives"])
     if "auc" not in numbers:
@@ -371,13 +369,13 @@ def _worth(facts: RunFacts) -> float:
 
 
 def _best(facts: RunFacts) -> int | None:
-    """Where the best evaluation stands, the first of equals."""
+    """Index of the best evaluation, the first of ties."""
     values = [each.value for each in facts.validations]
     return METRICS[facts.recipe.early_stopping.metric].index_of_best(values) if values else None
 
 
 def _calibration(facts: RunFacts, name: SplitName) -> float | None:
-    """The mean prediction over the share of positives, where it is off."""
+    """The ratio of mean prediction to base rate, if it is off."""
     ratio, split = facts.metrics[name].get("calibration"), facts.splits[name]
     rate = split.positives / split.rows
     if ratio is None or abs(ratio - 1) <= MISCALIBRATED:
@@ -387,7 +385,7 @@ def _calibration(facts: RunFacts, name: SplitName) -> float | None:
 
 
 def _moved(before: float, after: float, ratio: float) -> bool:
-    """Whether the share of positives itself moved as far, the way that the predictions are off."""
+    """Whether the base rate changed enough, in the direction in which the predictions are off."""
     return (
         before > 0 < after
         and (before / after - 1) * (ratio - 1) > 0
