@@ -141,8 +141,8 @@ class _Operators(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if not _is_view(func):
-            self._count(func, _tensors((args, kwargs)), _tensors(result))
+        if not is_view(func):
+            self._count(func, tensors_in((args, kwargs)), tensors_in(result))
         return result
 
     def _count(self, func: Any, read: list[Tensor], written: list[Tensor]) -> None:
@@ -157,11 +157,12 @@ class _Operators(TorchDispatchMode):
             self.totals.elementwise[name] += max((t.numel() for t in (*read, *written)), default=0)
 
 
-def _is_view(func: Any) -> bool:
+def is_view(func: Any) -> bool:
     """Whether the output shares memory with an input that the operator does not write to."""
     returned = func._schema.returns
     return any(r.alias_info is not None and not r.alias_info.is_write for r in returned)
 
 
-def _tensors(tree: Iterable[Any] | Any) -> list[Tensor]:
+def tensors_in(tree: Iterable[Any] | Any) -> list[Tensor]:
+    """The tensors in nested tuples, lists and dictionaries."""
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]

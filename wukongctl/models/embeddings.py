@@ -54,6 +54,7 @@ class Embeddings(nn.Module):
         initialize(self.table.weight, init_std or width**-0.5, linear=linear)
         # Not persistent: they follow from the dataset's manifest.
         offsets = [lookup.start for lookup in lookups for _ in lookup.columns]
+        self.first_rows = tuple(offsets)  # in Python, for models on the meta device
         self.register_buffer("offsets", torch.tensor(offsets, dtype=torch.int64), persistent=False)
         columns = [column for lookup in lookups for column in lookup.columns]
         all_columns = columns == list(range(schema.id_columns))

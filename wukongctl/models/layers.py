@@ -1,7 +1,9 @@
 """Layers that several models share. Shapes: B batch, N embeddings, D width."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -157,9 +159,25 @@ def for_products(X: Tensor) -> Tensor:
     times as long.
     """
     device = X.device.type
+    if device == "meta":
+        dtype = _PRODUCTS_ON_META.get()
+        return X if dtype is None else X.to(dtype)
     if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
         return X
     return X.to(torch.get_autocast_dtype(device))
+
+
+_PRODUCTS_ON_META: ContextVar[torch.dtype | None] = ContextVar("products_on_meta", default=None)
+
+
+@contextmanager
+def products_on_meta(dtype: torch.dtype) -> Iterator[None]:
+    """The precision of `for_products` on the meta device, which has no autocast to ask; to count memory."""
+    token = _PRODUCTS_ON_META.set(dtype)
+    try:
+        yield
+    finally:
+        _PRODUCTS_ON_META.reset(token)
 
 
 def row_weights(rows: int, n: int) -> nn.Parameter:
