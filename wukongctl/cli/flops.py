@@ -1,17 +1,19 @@
 """`wukongctl flops`: FLOPs, parameters and memory of recipes, without data."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from wukongctl.cli import options
 from wukongctl.cli.output import Output
+from wukongctl.cost.gpus import GPUS
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from wukongctl.config.training import TrainingSpec
+    from wukongctl.cost.cluster import ClusterPlan
     from wukongctl.cost.flops import FlopReport, ModuleCount
     from wukongctl.data.schema import Schema
 
@@ -24,6 +26,7 @@ Examples:
   wukongctl flops my.yaml --max-gflop 0.5        # exit 3 when it costs more
   wukongctl flops my.yaml --examples 146e9       # PF-days of a whole run
   wukongctl flops criteo/wukong --solve gflop=2 > larger.yaml
+  wukongctl flops paper/table2/criteo-tb/dlrm --gpus 8 --gpu h100    # memory and time of a step, on paper
 """
 
 
@@ -41,6 +44,11 @@ Examples:
 @click.option(
     "--solve", metavar="gflop=X", help="Print RECIPE, a Wukong, scaled to X training GFLOP per example."
 )
+@click.option("--gpus", type=click.IntRange(1), metavar="N", help="Estimate memory and step time on N GPUs.")
+@click.option("--gpu", type=click.Choice(list(GPUS)), help="GPU to estimate for; one without `--gpus`.")
+@click.option(
+    "--embedding-params", type=float, metavar="N", help="Scale the embedding tables to N weights in total."
+)
 @options.common
 def flops(
     output: Output,
@@ -52,22 +60,25 @@ def flops(
     max_gflop: float | None,
     examples: float | None,
     solve: str | None,
+    gpus: int | None,
+    gpu: str | None,
+    embedding_params: float | None,
 ) -> None:
     """Count FLOPs per example, parameters and bytes of each RECIPE; FLOPs by formula, checked by tracing.
 
     Embedding parameters come from the prepared dataset if there is one, otherwise from its recipe.
     """
-    from dataclasses import replace
-
     from wukongctl.config.loading import locate_problems
-    from wukongctl.cost.flops import analyze
-    from wukongctl.cost.published import published
     from wukongctl.data import recipes as training
 
     tables = [("--by-module", by_module), ("--max-gflop", max_gflop), ("--examples", examples)]
-    options.exclusive(("--solve", solve), *tables, ("--mode forward", mode == "forward"))
+    sizes = [("--gpus", gpus), ("--gpu", gpu), ("--embedding-params", embedding_params)]
+    options.exclusive(("--solve", solve), *tables, ("--mode forward", mode == "forward"), *sizes)
     _require_positive("--max-gflop", max_gflop)
     _require_positive("--examples", examples)
+    _require_positive("--embedding-params", embedding_params)
+    if gpus is not None and gpu is None:
+        raise click.UsageError(f"`--gpus` needs `--gpu`, one of {', '.join(GPUS)}")
     paths = {recipe: training.find(recipe, data) for recipe in recipes}
     specs = {recipe: training.load(path, data, overrides) for recipe, path in paths.items()}
     for recipe, path in paths.items():
@@ -80,23 +91,67 @@ def flops(
         with locate_problems(paths[recipes[0]], overrides):
             _solve(output, specs, data, solve)
         return
-    reports = []
+    reports, plans = [], {}
     for recipe, spec in _counted(output, specs).items():
-        schema, known, bounded = _schema(spec, data)
-        if bounded:
-            output.warn(
-                f"`{recipe}`: dataset `{spec.data}` is not prepared: counted with the maximum number of bins "
-                f"of {', '.join(bounded)}"
-            )
         with locate_problems(paths[recipe], overrides):
-            counted = analyze(recipe, spec, schema, embedding_rows_known=known)
-        reports.append(counted if overrides else replace(counted, published=published(paths[recipe])))
+            schema, known = _schema_of_size(output, recipe, spec, data, embedding_params)
+            reports.append(_report(paths[recipe], recipe, spec, schema, known, overrides))
+            if gpu is not None:
+                plans[recipe] = _plan(spec, schema, known, gpu, gpus or 1)
     wanted = None if examples is None else int(examples)
     output.result(
-        [report.to_dict(wanted) for report in reports],
-        lambda console: _show(console, reports, mode, by_module, wanted),
+        [report.to_dict(wanted) | _planned(plans.get(report.recipe), wanted) for report in reports],
+        lambda console: _show(console, reports, plans, mode, by_module, wanted),
     )
     _gate(reports, mode, max_gflop)
+
+
+def _schema_of_size(
+    output: Output, recipe: str, spec: "TrainingSpec", data: Path, embedding_params: float | None
+) -> "tuple[Schema, bool]":
+    """The dataset's columns, and whether its embedding rows are known; scaled where that is asked for."""
+    schema, known, bounded = _schema(spec, data)
+    if bounded:
+        output.warn(
+            f"`{recipe}`: dataset `{spec.data}` is not prepared: counted with the maximum number of bins "
+            f"of {', '.join(bounded)}"
+        )
+    if embedding_params is None:
+        return schema, known
+    from wukongctl.cost.sizes import with_embedding_params
+
+    return with_embedding_params(spec, schema, int(embedding_params)), True
+
+
+def _report(
+    path: Path, recipe: str, spec: "TrainingSpec", schema: "Schema", known: bool, overrides: tuple[str, ...]
+) -> "FlopReport":
+    from dataclasses import replace
+
+    from wukongctl.cost.flops import analyze
+    from wukongctl.cost.published import published
+
+    counted = analyze(recipe, spec, schema, embedding_rows_known=known)
+    return counted if overrides else replace(counted, published=published(path))
+
+
+def _plan(spec: "TrainingSpec", schema: "Schema", known: bool, gpu: str, gpus: int) -> "ClusterPlan":
+    from wukongctl.cost.cluster import ClusterPlan
+    from wukongctl.cost.traced import TracedModel
+    from wukongctl.errors import UsageError
+
+    if not known:
+        raise UsageError(
+            f"the recipe of dataset `{spec.data}` does not tell how large its tables are",
+            hint="prepare the dataset, or add `--embedding-params 1e9`",
+        )
+    return ClusterPlan(spec, TracedModel(spec, schema), GPUS[gpu], gpus)
+
+
+def _planned(plan: "ClusterPlan | None", examples: int | None) -> dict[str, Any]:
+    from wukongctl.cli.cluster import cluster_to_dict
+
+    return {} if plan is None else {"cluster": cluster_to_dict(plan, examples)}
 
 
 def _counted(output: Output, specs: "dict[str, TrainingSpec]") -> "dict[str, TrainingSpec]":
@@ -169,8 +224,14 @@ def _gflop(report: "FlopReport", mode: str) -> float:
 
 
 def _show(
-    console: "Console", reports: "list[FlopReport]", mode: str, by_module: bool, examples: int | None
+    console: "Console",
+    reports: "list[FlopReport]",
+    plans: "dict[str, ClusterPlan]",
+    mode: str,
+    by_module: bool,
+    examples: int | None,
 ) -> None:
+    from wukongctl.cli.cluster import show_cluster
     from wukongctl.models.counts import CONVENTION
 
     for report in reports if by_module else ():
@@ -179,6 +240,9 @@ def _show(
     if any(report.published for report in reports):
         _show_published(console, reports)
     console.print(f"convention: {CONVENTION}", soft_wrap=True)
+    for recipe, plan in plans.items():
+        console.print()
+        show_cluster(console, recipe, plan, examples)
 
 
 def _show_summary(console: "Console", reports: "list[FlopReport]", mode: str, examples: int | None) -> None:
