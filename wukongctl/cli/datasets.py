@@ -154,12 +154,12 @@ def init(
         "recipe": made.text,
         "label": {"column": made.label.column.name, "expression": made.label.expression},
         "columns": [{"name": r.column.name, "use": r.kind, "note": r.note} for r in made.roles],
-        "doubts": list(made.doubts),
+        "doubts": list(made.remarks),
     }
     output.result(content, lambda console: console.out(made.text.removesuffix("\n"), highlight=False))
-    for doubt in made.doubts:
-        output.warn(doubt)
-    if made.doubts:
+    for remark in made.remarks:
+        output.warn(remark)
+    if made.remarks:
         output.note("edit the recipe where these guesses are wrong")
     target = f"{made.name}.yaml"
     output.note(f"save it as {target} in this folder, then run `wukongctl prepare ./{target}`")

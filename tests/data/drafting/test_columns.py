@@ -1,4 +1,4 @@
-"""Columns judged by their values, whatever they are called: codes, times, labels with slips, copies."""
+"""Columns judged by their values: codes, times, labels with errors, duplicates."""
 
 import datetime
 import random
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.data.drafting.made import Table, prepared, spec_of, uses, write
+from tests.data.drafting.drafts import Table, prepared, spec_of, uses, write
 from wukongctl.config.dataset import ByHash, ByTime
 from wukongctl.data.drafting.draft import draft
 
@@ -30,7 +30,7 @@ def table(**more: list[Any]) -> Table:
     }
 
 
-def test_numbers_with_zeros_in_front_are_codes() -> None:
+def test_numbers_with_leading_zeros_are_codes() -> None:
     pick = random.Random(2)
     some = [pick.randrange(10**5) for _ in range(150)]
     codes = table(
@@ -48,19 +48,19 @@ def test_numbers_with_zeros_in_front_are_codes() -> None:
 
 @pytest.mark.parametrize("unit", [0, 1, 10**3, 10**6])
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
-def test_numbers_that_are_times_divide_by_time(unit: int, ending: str, tmp_path: Path) -> None:
+def test_numeric_times_split_by_time(unit: int, ending: str, tmp_path: Path) -> None:
     times = [START + datetime.timedelta(hours=5 * i) for i in range(ROWS)]
     random.Random(0).shuffle(times)
     numbers = [int(t.timestamp()) * unit if unit else int(t.strftime("%Y%m%d")) for t in times]
     write(table(event=numbers), Path(f"t{ending}"))
-    made = draft(f"t{ending}")
-    rule = spec_of(made).split
+    result = draft(f"t{ending}")
+    rule = spec_of(result).split
     assert isinstance(rule, ByTime)
     assert rule.column == "event"
-    assert sum(split.rows for split in prepared(made, tmp_path).splits.values()) == ROWS
+    assert sum(split.rows for split in prepared(result, tmp_path).splits.values()) == ROWS
 
 
-def test_numbers_that_only_could_be_times_stay_what_they_are() -> None:
+def test_other_large_integers_are_not_times() -> None:
     pick = random.Random(0)
     some = [pick.randrange(10**9, 2 * 10**9) for _ in range(200)]
     days = [20230000 + pick.randrange(1300) for _ in range(150)]
@@ -72,26 +72,26 @@ def test_numbers_that_only_could_be_times_stay_what_they_are() -> None:
         ),
         Path("t.csv"),
     )
-    made = draft("t.csv")
-    assert not isinstance(spec_of(made).split, ByTime)
-    assert "left out" not in uses(made).values()
+    result = draft("t.csv")
+    assert not isinstance(spec_of(result).split, ByTime)
+    assert "left out" not in uses(result).values()
 
 
 @pytest.mark.parametrize(("no", "yes"), [(0, 1), ("no", "yes"), ("False", "True")])
-def test_a_label_with_slips_leaves_their_rows_out(no: object, yes: object, tmp_path: Path) -> None:
+def test_rows_with_invalid_labels_are_left_out(no: object, yes: object, tmp_path: Path) -> None:
     known = table()
     known["clicked"] = [yes if y else no for y in known["clicked"]]
     for row, value in ((7, "maybe"), (30, "?!"), (31, "maybe")):
         known["clicked"][row] = value
     positives = known["clicked"].count(yes)
     write(known, Path("t.csv"))
-    made = draft("t.csv")
-    (said,) = (doubt for doubt in made.doubts if "maybe" in doubt)
+    result = draft("t.csv")
+    (said,) = (remark for remark in result.remarks if "maybe" in remark)
     assert (
         "`maybe` (2 rows, first in line 9), `?!` (1 row, first in line 32): these rows are left out" in said
     )
-    assert said in made.text.replace("\n# ", " ")
-    splits = prepared(made, tmp_path).splits.values()
+    assert said in result.text.replace("\n# ", " ")
+    splits = prepared(result, tmp_path).splits.values()
     assert (sum(s.rows for s in splits), sum(s.positives for s in splits)) == (ROWS - 3, positives)
 
 
@@ -108,30 +108,30 @@ def test_a_label_with_slips_leaves_their_rows_out(no: object, yes: object, tmp_p
         (("good", "bad"), True),
     ],
 )
-def test_a_guessed_rule_is_a_warning(values: tuple[Any, ...], *, is_guess: bool) -> None:
+def test_an_assumed_label_rule_has_a_remark(values: tuple[Any, ...], *, is_guess: bool) -> None:
     pick = random.Random(0)
     write(table() | {"clicked": [pick.choice(values) for _ in range(ROWS)]}, Path("t.csv"))
-    made = draft("t.csv")
-    assert any("taken as positive" in doubt for doubt in made.doubts) == is_guess
-    assert ("taken as positive" in made.text.replace("\n# ", " ")) == is_guess
+    result = draft("t.csv")
+    assert any("assuming that" in remark for remark in result.remarks) == is_guess
+    assert ("assuming that" in result.text.replace("\n# ", " ")) == is_guess
 
 
-def test_copies_of_rows_stay_together(tmp_path: Path) -> None:
+def test_duplicate_rows_stay_in_one_split(tmp_path: Path) -> None:
     known = table()
     rows = [row for row in zip(*known.values(), strict=True) for _ in range(3)]
     random.Random(0).shuffle(rows)
     write(dict(zip(known, map(list, zip(*rows, strict=True)), strict=True)), Path("t.csv"))
-    made = draft("t.csv")
-    rule = spec_of(made).split
+    result = draft("t.csv")
+    rule = spec_of(result).split
     assert isinstance(rule, ByHash)
     assert rule.key == "CAST(row(colour, share) AS VARCHAR)"
-    assert "67% of the rows repeat another one, its label included" in made.text
-    assert all(split.rows % 3 == 0 for split in prepared(made, tmp_path).splits.values())
+    assert "67% of rows duplicate another one, including the label" in result.text
+    assert all(split.rows % 3 == 0 for split in prepared(result, tmp_path).splits.values())
 
 
-def test_copies_that_cannot_stay_together_are_counted() -> None:
+def test_duplicates_across_splits_have_a_remark() -> None:
     rows = [(f"v{i % 4}", int(i % 4 == 0)) for i in range(ROWS)]
     random.Random(0).shuffle(rows)
     colours, clicks = map(list, zip(*rows, strict=True))
     write({"colour": colours, "clicked": clicks}, Path("t.csv"))
-    assert "100% of the test rows are copies of train rows" in draft("t.csv").text.replace("\n# ", " ")
+    assert "100% of test rows have a duplicate in train" in draft("t.csv").text.replace("\n# ", " ")

@@ -1,4 +1,4 @@
-"""`datasets init`: what is guessed of a table, and that the printed recipe prepares and trains as it is."""
+"""`datasets init`: what it guesses, and that the recipe prepares and trains as printed."""
 
 import datetime
 import gzip
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.data.drafting.made import Table, doubts, prepared, spec_of, trained, uses, write
+from tests.data.drafting.drafts import Table, prepared, remarks, spec_of, trained, uses, write
 from wukongctl.config.dataset import ByHash, ByTime, DatasetSpec
 from wukongctl.config.loading import validate
 from wukongctl.config.positions import parse
@@ -29,7 +29,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def shop(rows: int = 400) -> Table:
-    """Something of every kind."""
+    """A column of every kind."""
     pick = random.Random(0)
     users = [f"u{pick.randrange(40)}" for _ in range(rows)]
     start = datetime.datetime(2024, 3, 1)
@@ -64,8 +64,8 @@ def shop(rows: int = 400) -> Table:
 )
 def test_every_format_gives_the_same_guesses_and_trains(name: str, tmp_path: Path) -> None:
     write(shop(), tmp_path / name)
-    made = draft(name)
-    assert uses(made) == {
+    result = draft(name)
+    assert uses(result) == {
         "impression_id": "left out",
         "user_id": "categorical",
         "hour": "categorical",
@@ -75,11 +75,11 @@ def test_every_format_gives_the_same_guesses_and_trains(name: str, tmp_path: Pat
         "country": "left out",
         "nothing": "left out",
     }
-    assert made.label.column.name == "clicked"
-    spec = spec_of(made)
+    assert result.label.column.name == "clicked"
+    spec = spec_of(result)
     assert isinstance(spec.split, ByTime)
     assert spec.split.column == "shown_at"
-    manifest = prepared(made, tmp_path)
+    manifest = prepared(result, tmp_path)
     assert [split.rows for split in manifest.splits.values()] == [320, 40, 40]
     assert sum(split.positives for split in manifest.splits.values()) == sum(shop()["clicked"])
 
@@ -111,9 +111,9 @@ def lines(header: str, row: str, rows: int = 40) -> str:
 def test_labels(tmp_path: Path, values: list[Any], expression: str, positives: int) -> None:
     rows = [(values[i % len(values)], f"v{i % 3}") for i in range(40)]
     text(tmp_path / "t.csv", "y,a\n" + "".join(f"{y},{a}\n" for y, a in rows))
-    made = draft("t.csv", label="Y")
-    assert spec_of(made).label == expression
-    manifest = prepared(made, tmp_path)
+    result = draft("t.csv", label="Y")
+    assert spec_of(result).label == expression
+    manifest = prepared(result, tmp_path)
     assert sum(split.positives for split in manifest.splits.values()) == positives
     assert sum(split.rows for split in manifest.splits.values()) == sum(y != "" for y, _ in rows)
 
@@ -123,17 +123,17 @@ def test_labels(tmp_path: Path, values: list[Any], expression: str, positives: i
     [
         ("", None, "is empty"),
         ("\n\n", None, "is empty"),
-        ("label,a\n", None, "has a header and no rows"),
+        ("label,a\n", None, "has a header but no rows"),
         ("label,a\n1,x\n0,y\n", None, "has 2 rows, a dataset needs at least 10"),
         (lines("a,b", "x{i},1.5"), None, "no column of `t.csv` looks like a label"),
-        (lines("label,b", "1,{i}"), "label", "`label` cannot be a label: it holds one value only"),
-        (lines("name,b", "n{i},{i}"), "name", "it holds 40 different texts"),
+        (lines("label,b", "1,{i}"), "label", "`label` cannot be the label: it has only one value"),
+        (lines("name,b", "n{i},{i}"), "name", "it has 40 distinct texts"),
         (lines("click,b", "{label},{i}"), "clik", "has no column `clik`"),
         (lines("click", "{label}"), None, "`t.csv` has one column, `click`; a dataset needs a label and"),
         (lines("other", "{label}"), "label", "`t.csv` has one column, `other`; a dataset needs a label and"),
     ],
 )
-def test_tables_that_are_no_dataset(tmp_path: Path, content: str, label: str | None, words: str) -> None:
+def test_tables_that_cannot_be_a_dataset(tmp_path: Path, content: str, label: str | None, words: str) -> None:
     text(tmp_path / "t.csv", content)
     with pytest.raises(UsageError) as failure:
         draft("t.csv", label=label)
@@ -143,12 +143,12 @@ def test_tables_that_are_no_dataset(tmp_path: Path, content: str, label: str | N
 @pytest.mark.parametrize(
     "name", ["absent.csv", "", ".", "x" * 300, "it's.csv", "a{b}.csv", "s3://bucket/a.csv"]
 )
-def test_files_that_are_none(name: str) -> None:
+def test_missing_files_are_errors(name: str) -> None:
     with pytest.raises(UsageError):
         draft(name)
 
 
-def test_files_of_other_kinds_are_called_what_they_are(tmp_path: Path) -> None:
+def test_files_of_other_formats_are_named_as_such(tmp_path: Path) -> None:
     (tmp_path / "c.csv").write_text("label,a\n" + "1,5\n0,6\n" * 9)
     for kind, ending in (("zip", ".zip"), ("tar", ".tar"), ("gztar", ".tar.gz")):
         shutil.make_archive("packed", kind, tmp_path, "c.csv")
@@ -179,7 +179,7 @@ NOISE = random.Random(0).randbytes(5000)
     ],
     ids=range(7),
 )
-def test_no_line_is_at_fault_in_what_is_no_table(content: bytes, words: str, tmp_path: Path) -> None:
+def test_the_error_for_other_formats_names_no_line(content: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(UsageError, match=words) as caught:
         draft("t.csv")
@@ -199,46 +199,46 @@ def test_damaged_files_are_one_line_errors(tmp_path: Path) -> None:
         assert "\n" not in str(failure.value)
 
 
-def test_latin_1_semicolons_and_windows_line_ends(tmp_path: Path) -> None:
+def test_latin_1_with_semicolons_and_crlf(tmp_path: Path) -> None:
     content = lines("Größe;Stadt;Klick", "{i};Köln{label};{label}").replace("\n", "\r\n")
     (tmp_path / "t.csv").write_bytes(content.encode("latin-1"))
-    made = draft("t.csv", label="Klick")
-    assert "encoding='latin-1'" in made.text
-    features = {feature.name for feature in prepared(made, tmp_path).features}
+    result = draft("t.csv", label="Klick")
+    assert "encoding='latin-1'" in result.text
+    features = {feature.name for feature in prepared(result, tmp_path).features}
     assert features == {"Stadt", "Größe", "Größe_bin"}
 
 
-def test_a_column_that_gives_the_label_away_is_left_out(tmp_path: Path) -> None:
+def test_a_column_that_leaks_the_label_is_left_out(tmp_path: Path) -> None:
     rows = "".join(f"{i % 2},p{i % 2},v{i % 7}\n" for i in range(400))
     text(tmp_path / "t.csv", f"click,bought,a\n{rows}")
-    made = draft("t.csv")
-    assert uses(made)["bought"] == "left out"
-    assert "tells the label" in made.text
+    result = draft("t.csv")
+    assert uses(result)["bought"] == "left out"
+    assert "leaks the label" in result.text
 
 
 def test_time_as_a_number_and_rows_without_a_label(tmp_path: Path) -> None:
     text(tmp_path / "t.csv", lines("ts,click,a", "17000{i:05},{label},v{i}", 60) + "1700000061,,v1\n")
-    made = draft("t.csv")
-    spec = spec_of(made)
+    result = draft("t.csv")
+    spec = spec_of(result)
     assert isinstance(spec.split, ByTime)
-    assert "rows without a label" in made.text
-    assert sum(split.rows for split in prepared(made, tmp_path).splits.values()) == 60
+    assert "rows without a label" in result.text
+    assert sum(split.rows for split in prepared(result, tmp_path).splits.values()) == 60
 
 
-def test_whole_numbers_that_a_double_cannot_tell_apart_are_ids(tmp_path: Path) -> None:
+def test_integers_beyond_double_precision_are_ids(tmp_path: Path) -> None:
     rows = [f"{i % 2},{2**63 + i % 50},{10**15 + i % 50}\n" for i in range(400)]
     text(tmp_path / "t.csv", "click,campaign,metres\n" + "".join(rows))
     assert uses(draft("t.csv")) == {"campaign": "categorical", "metres": "numeric"}
 
 
 @pytest.mark.parametrize(("days", "open_"), [(12, True), (28, False)])
-def test_dates_that_may_be_read_two_ways_are_said_to_be(tmp_path: Path, days: int, *, open_: bool) -> None:
+def test_ambiguous_dates_have_a_remark(tmp_path: Path, days: int, *, open_: bool) -> None:
     rows = "".join(f"{i % days + 1:02}/{i % 12 + 1:02}/2024,{i % 2},v{i % 5}\n" for i in range(120))
     text(tmp_path / "t.csv", f"when,click,a\n{rows}")
-    made = draft("t.csv")
-    assert "strptime" in made.text
-    said = "every `when` fits %m/%d/%Y as well as %d/%m/%Y: the day is taken to come first"
-    assert (doubts(made), said in made.text) == ((said,) if open_ else (), open_)
+    result = draft("t.csv")
+    assert "strptime" in result.text
+    said = "every `when` fits both %d/%m/%Y and %m/%d/%Y: assuming that the day comes first"
+    assert (remarks(result), said in result.text) == ((said,) if open_ else (), open_)
 
 
 @pytest.mark.parametrize(
@@ -254,16 +254,18 @@ def test_dates_that_may_be_read_two_ways_are_said_to_be(tmp_path: Path, days: in
         (["$ 1,234", "$7.5"], "`$ 1,234` in `n` is 1234", 7.5, 1234),
     ],
 )
-def test_numbers_as_people_write_them_are_numbers(
+def test_numbers_in_other_notations_are_numbers(
     tmp_path: Path, written: list[str], read: str, low: float, high: float
 ) -> None:
-    """Never a sequence of `3` and `25`."""
+    """`3,25` is not a sequence of `3` and `25`."""
     table: Table = {"click": [i % 2 for i in range(90)], "n": (written * 90)[:90]}
     write(table, tmp_path / "t.csv")
-    made = draft("t.csv")
-    assert [(role.kind, role.column.low, role.column.high) for role in made.roles] == [("numeric", low, high)]
-    assert doubts(made)[0] == f"numbers are read as people write them: {read}"
-    statistics = prepared(made, tmp_path).statistics
+    result = draft("t.csv")
+    assert [(role.kind, role.column.low, role.column.high) for role in result.roles] == [
+        ("numeric", low, high)
+    ]
+    assert remarks(result)[0] == f"read as numbers: {read}"
+    statistics = prepared(result, tmp_path).statistics
     assert statistics is not None
     assert statistics.features["n"].missing["train"] == 0
 
@@ -274,8 +276,8 @@ def test_lists_of_numbers_stay_lists(tmp_path: Path) -> None:
     assert uses(draft("t.csv")) == {"n": "sequence"}
 
 
-def test_markers_of_missing_values_are_counted_and_said(tmp_path: Path) -> None:
-    """Among numbers nobody means a value by them; among texts some do."""
+def test_markers_of_missing_values_have_remarks(tmp_path: Path) -> None:
+    """They are missing values among numbers, and may be values among texts."""
     table: Table = {
         "click": ["NULL" if i == 5 else i % 2 for i in range(100)],
         "age": ["NULL" if i % 10 == 0 else 20 + i for i in range(100)],
@@ -286,8 +288,8 @@ def test_markers_of_missing_values_are_counted_and_said(tmp_path: Path) -> None:
         "plain": [f"v{i % 7}" for i in range(100)],
     }
     write(table, tmp_path / "t.csv")
-    made = draft("t.csv")
-    assert uses(made) == {
+    result = draft("t.csv")
+    assert uses(result) == {
         "age": "numeric",
         "user_id": "categorical",
         "price": "numeric",
@@ -295,14 +297,14 @@ def test_markers_of_missing_values_are_counted_and_said(tmp_path: Path) -> None:
         "nothing": "left out",
         "plain": "categorical",
     }
-    assert doubts(made) == (
+    assert remarks(result) == (
         "read as missing: 1 × `NULL` in `click`, 10 × `NULL` in `age`, 4 × `\\N` in `user_id`, "
         "5 × `-` and 5 × `None` in `price`",
-        "kept as values of their own: 20 × `-` and 20 × `NA` in `country`; where one means missing, "
+        "kept as values: 20 × `-` and 20 × `NA` in `country`; if one means missing, "
         "select for example `NULLIF(NULLIF(trim(\"country\"), '-'), 'NA')`",
     )
-    assert all(doubt in made.text.replace("\n# ", " ") for doubt in made.doubts)
-    manifest = prepared(made, tmp_path)
+    assert all(remark in result.text.replace("\n# ", " ") for remark in result.remarks)
+    manifest = prepared(result, tmp_path)
     assert sum(split.rows for split in manifest.splits.values()) == 99
     assert manifest.statistics is not None
     for name, share in (("age", 0.1), ("user_id", 0.04), ("price", 0.1), ("country", 0)):
@@ -317,25 +319,25 @@ def test_a_label_with_a_decimal_comma_keeps_its_rows(tmp_path: Path) -> None:
         "a": [f"v{i % 7}" for i in range(100)],
     }
     write(table, tmp_path / "t.csv")
-    made = draft("t.csv")
-    assert made.label.expression == '"rating" >= 4'
-    manifest = prepared(made, tmp_path)
+    result = draft("t.csv")
+    assert result.label.expression == '"rating" >= 4'
+    manifest = prepared(result, tmp_path)
     assert sum(split.rows for split in manifest.splits.values()) == 99
     assert sum(split.positives for split in manifest.splits.values()) == 33
 
 
-def test_tags_with_blanks_after_their_commas_prepare_without_them(tmp_path: Path) -> None:
+def test_blanks_after_separators_are_stripped(tmp_path: Path) -> None:
     write(shop() | {"tags": [tags.replace("|", ", ") for tags in shop()["tags"]]}, tmp_path / "t.csv")
-    made = draft("t.csv")
-    assert 'separator: ","' in made.text
-    prepared(made, tmp_path)
+    result = draft("t.csv")
+    assert 'separator: ","' in result.text
+    prepared(result, tmp_path)
     values = pq.read_table(tmp_path / "data/t/vocab/tags.parquet")["value"].to_pylist()
     assert sorted(values) == ["blue", "new", "red", "sale"]
 
 
-def test_columns_of_one_name_are_said_to_be(tmp_path: Path) -> None:
+def test_columns_of_one_name_have_a_remark(tmp_path: Path) -> None:
     text(tmp_path / "t.csv", lines("click,a,A,a", "{label},v{i},1,w{i}"))
-    assert doubts(draft("t.csv")) == (
+    assert remarks(draft("t.csv")) == (
         "columns 2 and 3 are both named `A`: the second is read as `A_2`",
         "columns 2 and 4 are both named `a`: the second is read as `a_3`",
     )
@@ -351,17 +353,17 @@ def test_lists_structs_and_bytes_of_parquet(tmp_path: Path) -> None:
         "a": [f"v{i % 4}" for i in range(rows)],
     }
     write(table, tmp_path / "t.parquet")
-    made = draft("t.parquet")
-    assert uses(made) == {"items": "sequence", "pair": "left out", "raw": "left out", "a": "categorical"}
-    assert prepared(made, tmp_path).features[1].max_len == 2
+    result = draft("t.parquet")
+    assert uses(result) == {"items": "sequence", "pair": "left out", "raw": "left out", "a": "categorical"}
+    assert prepared(result, tmp_path).features[1].max_len == 2
 
 
 def test_a_pattern_of_files_and_a_name(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     for part in range(3):
         text(tmp_path / f"logs/part-{part}.csv", lines("click,a", "{label},v{i}"))
-    made = draft("logs/part-*.csv", name="mine")
-    manifest = prepared(made, tmp_path)
+    result = draft("logs/part-*.csv", name="mine")
+    manifest = prepared(result, tmp_path)
     assert manifest.dataset == "mine"
     assert sum(split.rows for split in manifest.splits.values()) == 120
     assert len(manifest.sources) == 3
@@ -379,14 +381,14 @@ def test_a_column_that_is_both_renamed_and_converted(ending: str, tmp_path: Path
     assert sum(split.rows for split in manifest.splits.values()) == 60
 
 
-def test_the_only_column_is_a_feature_even_if_it_is_a_time(tmp_path: Path) -> None:
+def test_a_time_is_a_feature_if_it_is_the_only_column(tmp_path: Path) -> None:
     write({"day": ["2024-01-01"] * 30, "click": [i % 2 for i in range(30)]}, tmp_path / "t.csv")
-    made = draft("t.csv")
-    assert uses(made) == {"day": "categorical"}
-    assert sum(split.rows for split in prepared(made, tmp_path).splits.values()) == 30
+    result = draft("t.csv")
+    assert uses(result) == {"day": "categorical"}
+    assert sum(split.rows for split in prepared(result, tmp_path).splits.values()) == 30
 
 
-def test_what_was_prepared_trains(tmp_path: Path) -> None:
+def test_a_prepared_draft_trains(tmp_path: Path) -> None:
     write(shop(), tmp_path / "shop.csv")
     result = trained(prepared(draft("shop.csv"), tmp_path), tmp_path)
     assert 0 < result["metrics"]["test"]["logloss"] < 2
@@ -430,45 +432,45 @@ def tables(draw: st.DrawFn) -> Table:
     return dict([*list(table.items())[:position], ("click", list(clicks)), *list(table.items())[position:]])
 
 
-def survives(table: Table, ending: str, folder: Path) -> None:
-    """The printed recipe prepares every row, and a model learns something finite from it."""
-    path = folder / f"made{ending}"
+def assert_prepares_and_trains(table: Table, ending: str, folder: Path) -> None:
+    """The printed recipe prepares every row, and a model trained on it has a finite loss."""
+    path = folder / f"result{ending}"
     write(table, path)
-    made = draft(path.name)
-    assert made.label.column.name == "click"
-    manifest = prepared(made, folder)
+    result = draft(path.name)
+    assert result.label.column.name == "click"
+    manifest = prepared(result, folder)
     rows = sum(split.rows for split in manifest.splits.values())
     assert rows == len(table["click"])
     assert sum(split.positives for split in manifest.splits.values()) == rows // 2
     own = [feature for feature in manifest.features if feature.type != "bin"]
-    assert len(own) == sum(use != "left out" for use in uses(made).values())
+    assert len(own) == sum(use != "left out" for use in uses(result).values())
     assert 0 <= trained(manifest, folder)["metrics"]["test"]["logloss"] < 100
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(table=tables(), ending=st.sampled_from([".csv", ".tsv", ".parquet", ".json", ".jsonl", ".csv.gz"]))
 def test_any_ordinary_table_prepares_and_trains_as_printed(tmp_path: Path, table: Table, ending: str) -> None:
-    survives(table, ending, tmp_path)
+    assert_prepares_and_trains(table, ending, tmp_path)
 
 
 @pytest.mark.slow
 @settings(settings.get_profile("fresh"), max_examples=300, suppress_health_check=list(HealthCheck))
 @given(table=tables(), ending=st.sampled_from([".csv", ".tsv", ".parquet", ".json", ".jsonl", ".csv.gz"]))
 def test_many_ordinary_tables_prepare_and_train_as_printed(tmp_path: Path, table: Table, ending: str) -> None:
-    survives(table, ending, tmp_path)
+    assert_prepares_and_trains(table, ending, tmp_path)
 
 
-def test_a_few_other_numbers_in_a_label_of_0_and_1_are_slips(tmp_path: Path) -> None:
+def test_a_few_other_numbers_in_a_label_of_0_and_1_are_errors(tmp_path: Path) -> None:
     pick = random.Random(0)
     y = [2, *(int(pick.random() < 0.6) for _ in range(999))]
     write({"y": y, "a": [*range(100)] * 10}, Path("t.csv"))
-    made = draft("t.csv")
-    assert made.label.expression == '"y"'
+    result = draft("t.csv")
+    assert result.label.expression == '"y"'
     said = (
-        "`y` is `0` or `1`, but for `2` (1 row, first in line 2): these rows are left out; `--positive` keeps"
+        "`y` is `0` or `1` except for `2` (1 row, first in line 2): these rows are left out; keep them with"
     )
-    assert said in "".join(made.doubts)
-    assert sum(split.rows for split in prepared(made, tmp_path).splits.values()) == 999
+    assert said in "".join(result.remarks)
+    assert sum(split.rows for split in prepared(result, tmp_path).splits.values()) == 999
     kept = prepared(draft("t.csv", positive=["1", "2"]), tmp_path)
     assert sum(split.rows for split in kept.splits.values()) == 1000
     assert sum(split.positives for split in kept.splits.values()) == sum(value > 0 for value in y)
@@ -482,18 +484,18 @@ def test_counts_stay_counts() -> None:
 
 
 @pytest.mark.parametrize(("days", "open_"), [(12, True), (28, False)])
-def test_years_of_two_digits_are_years_of_this_age(tmp_path: Path, days: int, *, open_: bool) -> None:
+def test_two_digit_years_are_recent(tmp_path: Path, days: int, *, open_: bool) -> None:
     """DuckDB alone would read 03/04/24 as the 24th of April of the year 3."""
     rows = "".join(f"{i % days + 1:02}/{i // 28 % 12 + 1:02}/24,{i % 2},v{i % 5}\n" for i in range(360))
     text(tmp_path / "t.csv", f"when,click,a\n{rows}")
-    made = draft("t.csv")
-    assert "strptime(\"when\", '%d/%m/%y')" in made.text
-    assert ("fits %m/%d/%y as well" in "".join(made.doubts)) == open_
-    assert set(prepared(made, tmp_path).splits) == {"train", "valid", "test"}
+    result = draft("t.csv")
+    assert "strptime(\"when\", '%d/%m/%y')" in result.text
+    assert ("and %m/%d/%y: assuming" in "".join(result.remarks)) == open_
+    assert set(prepared(result, tmp_path).splits) == {"train", "valid", "test"}
 
 
 @pytest.mark.parametrize("written", ["%d/%m/%Y", "%m/%d/%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%m/%d/%Y %I:%M %p"])
-def test_times_as_people_write_them_divide_by_time(written: str, tmp_path: Path) -> None:
+def test_times_in_common_formats_split_by_time(written: str, tmp_path: Path) -> None:
     start, pick = datetime.datetime(2024, 1, 1), random.Random(0)
     times = [(start + datetime.timedelta(hours=6 * i)).strftime(written) for i in range(400)]
     rows = [(pick.randrange(2), f"u{i % 9}", time) for i, time in enumerate(times)]
@@ -501,9 +503,9 @@ def test_times_as_people_write_them_divide_by_time(written: str, tmp_path: Path)
     write(
         dict(zip(("click", "user", "time"), map(list, zip(*rows, strict=True)), strict=True)), Path("t.csv")
     )
-    made = draft("t.csv")
-    assert f"strptime(\"time\", '{written}')" in made.text
-    spec = validate(parse(made.text, "t.yaml"), DatasetSpec)
+    result = draft("t.csv")
+    assert f"strptime(\"time\", '{written}')" in result.text
+    spec = validate(parse(result.text, "t.yaml"), DatasetSpec)
     assert isinstance(spec.split, ByTime)
     prepared = prepare(spec, Options(tmp_path, out=tmp_path / "out"))
     assert sum(split.rows for split in prepared.splits.values()) == 400
@@ -513,11 +515,11 @@ def test_numbers_with_nan_are_numbers_and_sizes_are_not(tmp_path: Path) -> None:
     sizes = ["300_250", "728_90", "160_600"]
     rows = [f"{i % 2},{'NaN' if i % 9 == 4 else i * 1.5},{sizes[i % 3]}" for i in range(90)]
     (tmp_path / "clicks.csv").write_text("\n".join(["click,price,slot", *rows]) + "\n")
-    made = {role.column.name: role.kind for role in draft("clicks.csv").roles}
-    assert made == {"price": "numeric", "slot": "categorical"}
+    result = {role.column.name: role.kind for role in draft("clicks.csv").roles}
+    assert result == {"price": "numeric", "slot": "categorical"}
 
 
-def test_what_was_not_as_expected_is_said() -> None:
+def test_dirty_values_have_remarks() -> None:
     pick = random.Random(0)
     table: Table = {
         "click": [pick.randrange(2) for _ in range(400)],
@@ -526,14 +528,14 @@ def test_what_was_not_as_expected_is_said() -> None:
     table["n"][7] = "much"
     write(table, Path("t.csv"))
     content = Path("t.csv").read_bytes()
-    assert "; numbers but for 1" in draft("t.csv").text
+    assert "; numeric except in 1 row" in draft("t.csv").text
     Path("t.csv").write_bytes(content.replace(b"much", b"\xff"))
     assert any(
-        "`t.csv`: not UTF-8, so read as Latin-1: line 9 is" in doubt for doubt in draft("t.csv").doubts
+        "`t.csv`: not UTF-8, so read as Latin-1: line 9 is" in remark for remark in draft("t.csv").remarks
     )
 
 
-def test_nested_values_are_not_called_empty() -> None:
+def test_nested_columns_are_left_out_by_type() -> None:
     click = [i % 3 % 2 for i in range(60)]
     at = [datetime.datetime(2024, 1, 1 + i % 28) for i in range(60)]
     pq.write_table(
@@ -549,11 +551,11 @@ def test_nested_values_are_not_called_empty() -> None:
         "t.parquet",
     )
     notes = {role.column.name: role.note for role in draft("t.parquet").roles}
-    assert notes["s"].startswith("it holds STRUCT")
-    assert notes["l"].startswith("it holds BIGINT[][]")
+    assert notes["s"].startswith("STRUCT")
+    assert notes["l"].startswith("BIGINT[][]")
 
 
-def test_tables_with_nested_lists_are_divided_by_a_hash(tmp_path: Path) -> None:
+def test_tables_with_nested_lists_are_split_by_hash(tmp_path: Path) -> None:
     rows = 200
     table = pa.table(
         {
@@ -564,6 +566,6 @@ def test_tables_with_nested_lists_are_divided_by_a_hash(tmp_path: Path) -> None:
         }
     )
     pq.write_table(table, tmp_path / "t.parquet")
-    made = draft("t.parquet")
-    assert isinstance(spec_of(made).split, ByHash)
-    assert set(prepared(made, tmp_path).splits) == {"train", "valid", "test"}
+    result = draft("t.parquet")
+    assert isinstance(spec_of(result).split, ByHash)
+    assert set(prepared(result, tmp_path).splits) == {"train", "valid", "test"}

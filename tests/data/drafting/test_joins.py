@@ -1,4 +1,4 @@
-"""Drafts over several tables: every row kept, in its order, with what its user and its item are."""
+"""Drafts over several tables: every row is kept, in order, with the columns of its user and item."""
 
 import random
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.data.drafting.made import Table, prepared, spec_of, uses, write
+from tests.data.drafting.drafts import Table, prepared, spec_of, uses, write
 from wukongctl.data.drafting.draft import draft
 from wukongctl.data.drafting.joins import Join, parsed
 from wukongctl.errors import UsageError
@@ -20,7 +20,7 @@ ROWS = 3500
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Events of users and items, of whom the tables know all but a few."""
+    """Events of users and items, most of which have a row in their table."""
     monkeypatch.chdir(tmp_path)
     pick = random.Random(0)
     write(events(pick), Path("events.csv"))
@@ -46,10 +46,10 @@ def users() -> Table:
     }
 
 
-def test_rows_keep_their_order_and_get_what_their_keys_say(tmp_path: Path) -> None:
-    """Leading zeros are text on both sides, an integer finds the text of it, equal names are told apart."""
-    made = draft("events.csv", join=["users.csv:user_id", "items.parquet:item=id"])
-    assert uses(made) == {
+def test_joined_rows_keep_their_order(tmp_path: Path) -> None:
+    """Keys match as text with leading zeros, integers match their text, equal names are made unique."""
+    result = draft("events.csv", join=["users.csv:user_id", "items.parquet:item=id"])
+    assert uses(result) == {
         "user_id": "categorical",
         "item": "categorical",
         "score": "numeric",
@@ -58,15 +58,15 @@ def test_rows_keep_their_order_and_get_what_their_keys_say(tmp_path: Path) -> No
         "price": "numeric",
     }
     assert re.search(
-        r"# 98.\d% of rows have their `user_id` in users.csv; the rest lack its columns", made.text
+        r"# 98.\d% of rows match a `user_id` in users.csv; the rest lack its columns", result.text
     )
-    assert "# every `item` is in items.parquet" in made.text
-    assert list(spec_of(made).files) == ["events.csv", "users.csv", "items.parquet"]
-    by_order = re.sub(r"split: .*", "split: {by: order, ratio: {train: 8, valid: 1, test: 1}}", made.text)
+    assert "# every `item` is in items.parquet" in result.text
+    assert list(spec_of(result).files) == ["events.csv", "users.csv", "items.parquet"]
+    by_order = re.sub(r"split: .*", "split: {by: order, ratio: {train: 8, valid: 1, test: 1}}", result.text)
     plain = by_order.replace("encoding: scalar+bins", "standardize: false").replace(
         "transform: log1p", "transform: none"
     )
-    manifest = prepared(made._replace(text=plain), tmp_path)
+    manifest = prepared(result._replace(text=plain), tmp_path)
     assert sum(split.rows for split in manifest.splits.values()) == ROWS
     train = pq.read_table(next((tmp_path / "data/events/train").glob("*.parquet"))).to_pydict()
     city = pq.read_table(tmp_path / "data/events/vocab/city.parquet").to_pydict()
@@ -83,11 +83,11 @@ def test_rows_keep_their_order_and_get_what_their_keys_say(tmp_path: Path) -> No
 
 def test_few_matches_are_a_warning() -> None:
     write({name: values[::2] for name, values in users().items()}, Path("some.csv"))
-    made = draft("events.csv", join=["some.csv:user_id"])
-    assert [doubt for doubt in made.doubts if "have their `user_id` in some.csv" in doubt]
+    result = draft("events.csv", join=["some.csv:user_id"])
+    assert [remark for remark in result.remarks if "match a `user_id` in some.csv" in remark]
 
 
-def test_a_key_in_several_rows_is_refused_with_a_command_that_helps(tmp_path: Path) -> None:
+def test_a_duplicate_key_is_an_error_with_a_working_fix(tmp_path: Path) -> None:
     twice = {name: [*values, *values[:3]] for name, values in users().items()}
     write(twice, Path("users.csv"))
     with pytest.raises(
@@ -103,16 +103,16 @@ def test_a_key_in_several_rows_is_refused_with_a_command_that_helps(tmp_path: Pa
 @pytest.mark.parametrize(
     ("join", "words", "hint"),
     [
-        ("users.csv", "is no file with a key", "FILE:KEY"),
-        ("users.csv:", "is no file with a key", "FILE:KEY"),
-        ("users.csv:user_id=", "is no file with a key", "FILE:KEY"),
+        ("users.csv", "is not FILE:KEY", "--join users.csv:user_id"),
+        ("users.csv:", "is not FILE:KEY", "--join users.csv:user_id"),
+        ("users.csv:user_id=", "is not FILE:KEY", "--join users.csv:user_id"),
         ("absent.csv:user_id", "there is no file `absent.csv`", ""),
-        ("users.csv:user", "`users.csv` has no column `user` to join by", "user_id"),
-        ("users.csv:userid=user_id", "`events.csv` has no column `userid` to join by", "user_id"),
-        ("users.csv:item=user_id", "no `item` is found in `users.csv`", "HERE=THERE"),
+        ("users.csv:user", "`users.csv` has no column `user` to join on", "user_id"),
+        ("users.csv:userid=user_id", "`events.csv` has no column `userid` to join on", "user_id"),
+        ("users.csv:item=user_id", "no `item` matches in `users.csv`", "HERE=THERE"),
     ],
 )
-def test_joins_that_cannot_be(join: str, words: str, hint: str) -> None:
+def test_invalid_joins_are_errors(join: str, words: str, hint: str) -> None:
     with pytest.raises(UsageError) as failure:
         draft("events.csv", join=[join])
     assert words in str(failure.value)
@@ -127,5 +127,5 @@ def test_joins_that_cannot_be(join: str, words: str, hint: str) -> None:
         (r"C:\a.csv:k", Join(r"C:\a.csv", "k", "k")),
     ],
 )
-def test_joins_as_they_are_typed(text: str, expected: Join) -> None:
+def test_joins_are_parsed(text: str, expected: Join) -> None:
     assert parsed(text) == expected

@@ -1,4 +1,4 @@
-"""Which texts are lists: never a category of natural language, always a column of tags."""
+"""Which texts are lists: tags are, categories in natural language are not."""
 
 import random
 from collections import Counter
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wukongctl.data.drafting.lists import Listed, listed
+from wukongctl.data.drafting.lists import ListFormat, list_format
 
 CATEGORIES = """\
 Not in universe|Never married|Married-civilian spouse present|Married-spouse absent|Divorced|Widowed
@@ -42,7 +42,7 @@ SEPARATORS = ("|", ";", ",", ", ", " ")
 )
 def test_categories_in_words_are_never_split(names: set[str], *, blank: bool, seed: int) -> None:
     pick = random.Random(seed)
-    assert listed({f"{' ' * blank}{name}": pick.randrange(1, 5000) for name in sorted(names)}) is None
+    assert list_format({f"{' ' * blank}{name}": pick.randrange(1, 5000) for name in sorted(names)}) is None
 
 
 @settings(deadline=None)
@@ -57,12 +57,12 @@ def test_columns_of_tags_are_lists(
     separator: str, tags: set[str], most: int, *, is_sorted: bool, seed: int
 ) -> None:
     pick = random.Random(seed)
-    known = [f"t{tag}" for tag in sorted(tags)]  # never a word that joins others
+    known = [f"t{tag}" for tag in sorted(tags)]  # never a function word
     texts: Counter[str] = Counter()
     for _ in range(3000):
         chosen = pick.sample(known, pick.randint(1, most))
         texts[separator.join(sorted(chosen) if is_sorted else chosen)] += 1
-    found = listed(texts)
+    found = list_format(texts)
     assert found is not None
     assert found.separator == separator.strip() or found.separator == separator
     assert most - 1 <= found.items <= most
@@ -70,7 +70,7 @@ def test_columns_of_tags_are_lists(
 
 @pytest.mark.parametrize(("separator", "fixed"), [("|", False), ("|", True), (" ", True), (",", False)])
 def test_long_histories_are_lists(separator: str, *, fixed: bool) -> None:
-    """Items in the order of time, nearly every text another one, possibly all cut off at twenty."""
+    """Nearly unique texts in order of time, possibly all truncated to twenty items."""
     pick = random.Random(0)
     texts = {
         separator.join(
@@ -79,7 +79,7 @@ def test_long_histories_are_lists(separator: str, *, fixed: bool) -> None:
         ): 1
         for _ in range(1000)
     }
-    found = listed(texts)
+    found = list_format(texts)
     assert found is not None
     assert (found.separator, found.items >= 20) == (separator, True)
 
@@ -94,20 +94,20 @@ def test_long_histories_are_lists(separator: str, *, fixed: bool) -> None:
         lambda pick: f"{pick.uniform(40, 60):.2f},{pick.uniform(-5, 5):.2f}",  # coordinates
         lambda pick: " ".join(f"{pick.randrange(100):02}" for _ in range(5)),  # telephone numbers
         lambda pick: f"{pick.randrange(1, 29)} {pick.choice(['Jan', 'Feb', 'Mar'])} 2024",
-        lambda pick: pick.choice(["a|b", "c"]),  # nothing is gained
+        lambda pick: pick.choice(["a|b", "c"]),  # too few texts
     ],
 )
-def test_what_has_separators_and_is_no_list(text: object) -> None:
+def test_texts_with_separators_that_are_not_lists(text: object) -> None:
     pick = random.Random(0)
     assert callable(text)
-    assert listed(Counter(text(pick) for _ in range(2000))) is None
+    assert list_format(Counter(text(pick) for _ in range(2000))) is None
 
 
-def test_nothing_is_no_list() -> None:
-    assert listed({}) is None
-    assert listed({"|": 3, "||": 2, " ": 1, ",": 1, ";": 1, "^": 1, "|;|": 1}) is None
+def test_empty_texts_are_not_lists() -> None:
+    assert list_format({}) is None
+    assert list_format({"|": 3, "||": 2, " ": 1, ",": 1, ";": 1, "^": 1, "|;|": 1}) is None
 
 
-def test_items_are_those_of_a_long_row() -> None:
+def test_items_are_the_95th_percentile() -> None:
     texts = {"a": 90, "b": 5, "a|b": 3, "b|a|c": 1, "c|a": 1, "c|b|a|d": 1, "d|c": 2, "a|d|b": 1}
-    assert listed(texts) == Listed("|", 2)
+    assert list_format(texts) == ListFormat("|", 2)

@@ -1,4 +1,4 @@
-"""Columns of objects: said with the SQL that makes columns of their parts, which is pasted here."""
+"""Columns of objects: the SQL of the remark is run here."""
 
 import json
 import random
@@ -43,7 +43,7 @@ def written(ending: str) -> Path:
 
 
 def pasted(path: Path, text: str, remark: str) -> list[dict[str, Any]]:
-    """The rows with the SELECT of the remark in place of the recipe's."""
+    """The rows with the SELECT of the remark instead of the recipe's."""
     found = re.search(r"select `\*, (.*)`$", remark)
     assert found is not None
     rows = text.split("rows: |")[1].split("\nsplit:", maxsplit=1)[0].split("\n#", maxsplit=1)[0]
@@ -57,14 +57,14 @@ def pasted(path: Path, text: str, remark: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("ending", ["parquet", "jsonl", "csv"])
-def test_the_sql_of_the_remark_selects_the_parts(
+def test_the_sql_of_the_remark_selects_the_fields(
     ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = written(ending)
-    made = draft(path.name)
-    (said,) = [doubt for doubt in made.doubts if "holds objects" in doubt]
-    found = pasted(path, made.text, said)
+    result = draft(path.name)
+    (said,) = [remark for remark in result.remarks if "holds objects" in remark]
+    found = pasted(path, result.text, said)
     parts = [row["props"] for row in records()]
     assert [row["props_colour"] for row in found] == [part["colour"] for part in parts]
     assert [int(row["props_size no"]) for row in found] == [part["size no"] for part in parts]
@@ -72,18 +72,18 @@ def test_the_sql_of_the_remark_selects_the_parts(
         assert [row["props_geo_lat"] for row in found] == [part["geo"]["lat"] for part in parts]
 
 
-def test_a_list_of_objects_is_a_list_of_each_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_of_objects_gives_a_list_per_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     rows = [{"items": [{"id": i % 5}, {"id": 7}], "a": f"v{i % 9}", "click": i % 7 % 2} for i in range(ROWS)]
     pq.write_table(pa.Table.from_pylist(rows), "t.parquet")
-    made = draft("t.parquet")
-    (said,) = [doubt for doubt in made.doubts if "holds lists of objects" in doubt]
-    found = pasted(Path("t.parquet"), made.text, said)
+    result = draft("t.parquet")
+    (said,) = [remark for remark in result.remarks if "holds lists of objects" in remark]
+    found = pasted(Path("t.parquet"), result.text, said)
     assert [row["items_id"] for row in found] == [[i % 5, 7] for i in range(ROWS)]
 
 
-def test_texts_in_braces_are_no_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_in_braces_are_not_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     rows = "".join(f"{{v{i % 9}}},{i % 7 % 2}\n" for i in range(ROWS))
     Path("t.csv").write_text(f"a,click\n{rows}")
-    assert not [doubt for doubt in draft("t.csv").doubts if "object" in doubt]
+    assert not [remark for remark in draft("t.csv").remarks if "object" in remark]

@@ -1,4 +1,4 @@
-"""Made tables of many kinds: which features, which label and which split a careful colleague would choose."""
+"""Tables of many kinds, with the features, label and split that an expert would choose."""
 
 import datetime
 import random
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 import pytest
 
-from tests.data.drafting.made import Table, doubts, prepared, spec_of, uses, write
+from tests.data.drafting.drafts import Table, prepared, remarks, spec_of, uses, write
 from wukongctl.config.dataset import ByHash, ByOrder, ByTime, SplitRule
 from wukongctl.data.drafting.draft import Draft, draft
 
@@ -76,7 +76,7 @@ def hospital(pick: random.Random) -> Table:
 
 
 def devices(pick: random.Random) -> Table:
-    """The same few rows again and again, in no time: the case `hash_key_contains_label`."""
+    """Few distinct rows and no time: the case `hash_key_contains_label`."""
     hours = [pick.randrange(24) for _ in range(ROWS)]
     return {
         "hour": hours,
@@ -93,7 +93,7 @@ def by_device(pick: random.Random) -> Table:
 
 
 def ratings(pick: random.Random) -> Table:
-    """Users who come again, tags, a JSON list, a long history, and words in titles."""
+    """Recurring users, tags, a JSON list, a long history, and titles of several words."""
     tags = ["drama", "comedy", "war", "sci-fi", "noir", "kids"]
     return {
         "user_id": [f"u{pick.randrange(200)}" for _ in range(ROWS)],
@@ -116,7 +116,7 @@ def ratings(pick: random.Random) -> Table:
 
 
 def leaking(pick: random.Random) -> Table:
-    """What is filled, or above 0, only after a click; a later score; the label by another name."""
+    """Columns filled or nonzero only after a click, a later score, and a copy of the label."""
     clicks = [int(pick.random() < 0.2) for _ in range(ROWS)]
     return {
         "item": [f"i{pick.randrange(80)}" for _ in range(ROWS)],
@@ -131,7 +131,7 @@ def leaking(pick: random.Random) -> Table:
 
 
 def dirty(pick: random.Random) -> Table:
-    """Odd markers among numbers, and days as people write them."""
+    """Markers among numbers, and dates in a common format."""
     day = datetime.date(2023, 1, 1)
     return {
         "day": [(day + datetime.timedelta(days=i // 12)).strftime("%d-%b-%Y").upper() for i in range(ROWS)],
@@ -147,7 +147,7 @@ def dirty(pick: random.Random) -> Table:
 
 
 def numbered(pick: random.Random) -> Table:
-    """Numbers of rows in four writings, and none of them a feature."""
+    """Three kinds of row numbers, which are not features."""
     return {
         "Unnamed: 0": list(range(ROWS)),
         "key": pick.sample(range(1, ROWS + 1), ROWS),
@@ -159,7 +159,7 @@ def numbered(pick: random.Random) -> Table:
 
 
 def sessions(pick: random.Random) -> Table:
-    """Some views each of many visits: those of one are alike."""
+    """Visits of several views each."""
     return {
         "session_id": [f"s{i // 8:05}" for i in range(ROWS)],
         "page": [f"p{pick.randrange(60)}" for _ in range(ROWS)],
@@ -169,7 +169,7 @@ def sessions(pick: random.Random) -> Table:
 
 
 def sample(pick: random.Random) -> Table:
-    """200 rows of a large log, too few for any id to come again."""
+    """200 rows of a large log, too few for ids to repeat."""
     return {
         "user_id": pick.sample(range(1, 7000), 200),
         "movie_id": [pick.randrange(1, 4000) for _ in range(200)],
@@ -180,7 +180,7 @@ def sample(pick: random.Random) -> Table:
 
 
 def late(pick: random.Random) -> Table:
-    """A log by the nanosecond, a date that is something else's, and numbers of wild sizes."""
+    """A time in nanoseconds, a date of another event, and numbers of very different scales."""
     start = 1_600_000_000_000_000_000
     return {
         "birth_date": [f"19{pick.randrange(50, 99)}-0{pick.randrange(1, 9)}-11" for _ in range(ROWS)],
@@ -193,7 +193,7 @@ def late(pick: random.Random) -> Table:
 
 
 class Expected(NamedTuple):
-    """The right draft."""
+    """The expected draft."""
 
     table: Callable[[random.Random], Table]
     label: str
@@ -313,83 +313,83 @@ def drafted(table: Callable[[random.Random], Table], ending: str = ".csv") -> Dr
 
 @pytest.mark.parametrize("expected", EXPECTED, ids=lambda expected: expected.table.__name__)
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
-def test_the_right_recipe(expected: Expected, ending: str) -> None:
-    made = drafted(expected.table, ending)
-    spec = spec_of(made)
-    assert (uses(made), spec.label, spec.split) == (expected.uses, expected.label, expected.split)
+def test_the_expected_recipe(expected: Expected, ending: str) -> None:
+    result = drafted(expected.table, ending)
+    spec = spec_of(result)
+    assert (uses(result), spec.label, spec.split) == (expected.uses, expected.label, expected.split)
 
 
 @pytest.mark.parametrize("table", [by_device, ratings, dirty, late], ids=lambda table: table.__name__)
-def test_it_prepares_as_printed(table: Callable[[random.Random], Table], tmp_path: Path) -> None:
-    made = drafted(table)
-    manifest = prepared(made, tmp_path)
+def test_the_recipe_prepares_as_printed(table: Callable[[random.Random], Table], tmp_path: Path) -> None:
+    result = drafted(table)
+    manifest = prepared(result, tmp_path)
     assert sum(split.rows for split in manifest.splits.values()) == ROWS
     assert all(0 < split.positives < split.rows for split in manifest.splits.values())
 
 
-def said(made: Draft) -> str:
-    return made.text.replace("\n# ", " ")
+def comments(result: Draft) -> str:
+    return result.text.replace("\n# ", " ")
 
 
-def notes(made: Draft) -> dict[str, str]:
-    return {role.column.name: role.note for role in made.roles}
+def notes(result: Draft) -> dict[str, str]:
+    return {role.column.name: role.note for role in result.roles}
 
 
-def test_what_is_left_out_is_left_out_for_a_reason() -> None:
-    made = notes(drafted(leaking))
-    assert made["click_id"] == "it is filled only where the label is 1: known only afterwards"
-    assert made["reason"] == "it is filled only where the label is 0: known only afterwards"
-    assert made["dwell_time"] == "it is other than 0 only where the label is 1: known only afterwards"
-    assert made["state"].startswith("it tells the label")
-    made = notes(drafted(hospital))
-    assert made["age_code"] == "it tells the same as `age`, value by value"
-    assert made["patient_nbr"].startswith("each of them is in one split only")
-    made = notes(drafted(numbered))
-    assert made["Unnamed: 0"] == "the number of the row, as pandas and others write it"
-    assert made["key"] == "it numbers the rows: whole numbers without a gap, each once"
-    assert made["seq"] == "it numbers the rows: it rises from each to the next"
+def test_left_out_columns_have_a_reason() -> None:
+    result = notes(drafted(leaking))
+    assert result["click_id"] == "filled only where the label is 1: known only after the label"
+    assert result["reason"] == "filled only where the label is 0: known only after the label"
+    assert result["dwell_time"] == "nonzero only where the label is 1: known only after the label"
+    assert result["state"].startswith("leaks the label")
+    result = notes(drafted(hospital))
+    assert result["age_code"] == "duplicates `age`, one-to-one"
+    assert result["patient_nbr"].startswith("the split key")
+    result = notes(drafted(numbered))
+    assert result["Unnamed: 0"] == "row number, as written by pandas or R"
+    assert result["key"] == "row number: consecutive integers, each once"
+    assert result["seq"] == "row number: increases from row to row"
 
 
-def test_what_may_be_known_only_afterwards_is_said() -> None:
-    made = drafted(leaking)
-    assert "`score` alone nearly tells the label (AUC 0.99" in said(made)
-    assert "is it known before?" in "".join(made.doubts)
-    assert "`duration` (AUC 0." in said(drafted(bank))
+def test_possible_leakage_has_a_remark() -> None:
+    result = drafted(leaking)
+    assert "`score` alone predicts the label (AUC 0.99" in comments(result)
+    assert "is it known before the label?" in "".join(result.remarks)
+    assert "`duration` (AUC 0." in comments(drafted(bank))
 
 
-def test_numbers_that_stand_apart_are_said_with_the_sql_that_makes_them_missing(tmp_path: Path) -> None:
-    made = drafted(bank)
-    assert "`pdays` stands apart from the others (0 to 27)" in said(made)
+def test_sentinels_have_a_remark_with_sql_to_drop_them(tmp_path: Path) -> None:
+    result = drafted(bank)
+    assert "`pdays` is far from the other values (0 to 27)" in comments(result)
     change = """NULLIF("pdays", '999') AS "pdays\""""
-    assert change in said(made)
-    text = made.text.replace("SELECT * FROM", f"SELECT * REPLACE ({change}) FROM")
-    statistics = prepared(made._replace(text=text), tmp_path).statistics
+    assert change in comments(result)
+    text = result.text.replace("SELECT * FROM", f"SELECT * REPLACE ({change}) FROM")
+    statistics = prepared(result._replace(text=text), tmp_path).statistics
     assert statistics is not None
     assert statistics.features["pdays"].missing["train"] == pytest.approx(0.9, abs=0.03)
-    assert "-999 in" in said(drafted(dirty))
-    assert not [doubt for doubt in drafted(numbered).doubts if "stands apart" in doubt]
+    assert "-999 in" in comments(drafted(dirty))
+    assert not [remark for remark in drafted(numbered).remarks if "far from the other" in remark]
 
 
-def test_both_sentinels_of_a_column_are_said_and_take_no_part_in_its_shape(tmp_path: Path) -> None:
+def test_sentinels_at_both_ends_do_not_affect_the_transform(tmp_path: Path) -> None:
     pick = random.Random(0)
     ages: list[float] = [pick.choice([-1, 999]) if i % 20 == 0 else pick.randint(18, 79) for i in range(ROWS)]
     spent = [999 if i % 20 == 0 else -1 if i % 21 == 0 else pick.lognormvariate(3, 1) for i in range(ROWS)]
     held = [pick.choice([-99, -1]) if i % 9 == 0 else pick.randrange(40) for i in range(ROWS)]
     table = {"age": ages, "spent": spent, "held": held, "click": [pick.randrange(2) for _ in range(ROWS)]}
     write(table, Path("t.csv"))
-    made = draft("t.csv")
+    result = draft("t.csv")
     for name in ("age", "spent"):
-        assert f"NULLIF(NULLIF(\"{name}\", '999'), '-1') AS \"{name}\"" in said(made)
-    assert "NULLIF(NULLIF(\"held\", '-99'), '-1') AS \"held\"" in said(made)
-    assert "of `age` stand apart from the others (18 to 79)" in said(made)
-    assert "log1p" not in made.text  # -1 would be 0 to it
+        assert f"NULLIF(NULLIF(\"{name}\", '999'), '-1') AS \"{name}\"" in comments(result)
+    assert "NULLIF(NULLIF(\"held\", '-99'), '-1') AS \"held\"" in comments(result)
+    assert "of `age` are far from the other values (18 to 79)" in comments(result)
+    assert "log1p" not in result.text  # -1 would be 0 to it
     change = ", ".join(
         f'{NULLIF} AS "{name}"'
         for name in ("age", "spent", "held")
         for NULLIF in [f"NULLIF(NULLIF(\"{name}\", '{-99 if name == 'held' else 999}'), '-1')"]
     )
-    text = made.text.replace("SELECT * FROM", f"SELECT * REPLACE ({change}) FROM")
-    statistics = prepared(made._replace(text=text), tmp_path).statistics
+    text = result.text.replace("SELECT * FROM", f"SELECT * REPLACE ({change}) FROM")
+    statistics = prepared(result._replace(text=text), tmp_path).statistics
     assert statistics is not None
     assert statistics.features["age"].missing["train"] == pytest.approx(0.05, abs=0.01)
     assert statistics.features["held"].missing["train"] == pytest.approx(0.11, abs=0.02)
@@ -402,38 +402,38 @@ def test_a_sentinel_does_not_make_numbers_skewed() -> None:
     assert "log1p" not in draft("t.csv").text
 
 
-def test_few_positives_are_said_at_both_steps(tmp_path: Path) -> None:
+def test_few_positives_are_reported_by_init_and_prepare(tmp_path: Path) -> None:
     pick = random.Random(0)
     table = {"a": [f"v{pick.randrange(9)}" for _ in range(ROWS)], "b": [pick.random() for _ in range(ROWS)]}
     write(table | {"click": [int(i % 100 == 0) for i in range(ROWS)]}, Path("t.csv"))
-    made = draft("t.csv")
-    few = f"only {ROWS // 100} of {ROWS:,} rows are positive, about {ROWS * 8 // 1000} to train on"
-    assert few in said(made)
-    manifest = prepared(made, tmp_path)
+    result = draft("t.csv")
+    few = f"only {ROWS // 100} of {ROWS:,} rows are positive, about {ROWS * 8 // 1000} in train"
+    assert few in comments(result)
+    manifest = prepared(result, tmp_path)
     (problem,) = manifest.problems
     assert f"only {manifest.splits['train'].positives} positives in `train`" in problem
     write(table | {"click": [int(i % 2 == 0) for i in range(ROWS)]}, Path("t.csv"))
-    assert "rows are positive" not in said(draft("t.csv"))
+    assert "rows are positive" not in comments(draft("t.csv"))
 
 
-def test_ids_that_come_once_in_a_small_table_stay() -> None:
-    """Two of them go together value by value, which says nothing where each value is there once."""
+def test_unique_ids_of_a_small_table_are_features() -> None:
+    """Unique columns are one-to-one whatever they mean."""
     for rows in (30, 200):
         names = ("user_id", "movie_id", "account", "sku")
         table: Table = {name: [f"{name}{i * 7}" for i in range(rows)] for name in names}
         table["age"] = [i * 31 % 97 for i in range(rows)]
         table["click"] = [i % 3 % 2 for i in range(rows)]
         write(table, Path("t.csv"))
-        made = draft("t.csv")
-        assert {uses(made)[name] for name in names} == {"categorical"}
-        assert f"{rows} rows are too few to judge columns or models by" in made.doubts
+        result = draft("t.csv")
+        assert {uses(result)[name] for name in names} == {"categorical"}
+        assert f"{rows} rows are too few to judge columns or compare models" in result.remarks
 
 
-def test_markers_among_numbers_are_missing_and_said() -> None:
-    made = drafted(dirty)
-    assert doubts(made)[0].startswith("read as missing: ")
+def test_markers_among_numbers_are_missing() -> None:
+    result = drafted(dirty)
+    assert remarks(result)[0].startswith("read as missing: ")
     for marker in ("`\N{EM DASH}`", "`#DIV/0!` in `price`", "`on request` in `weight`"):
-        assert marker in doubts(made)[0]
+        assert marker in remarks(result)[0]
 
 
 def test_infinite_numbers_are_missing(tmp_path: Path) -> None:
@@ -441,21 +441,21 @@ def test_infinite_numbers_are_missing(tmp_path: Path) -> None:
         "ratio": [float("inf") if i % 40 == 0 else i / 7 for i in range(ROWS)]
     }
     write(table, tmp_path / "t.parquet")
-    made = draft("t.parquet")
-    assert uses(made)["ratio"] == "numeric"
-    assert "100 × `inf` in `ratio`" in said(made)
-    statistics = prepared(made, tmp_path).statistics
+    result = draft("t.parquet")
+    assert uses(result)["ratio"] == "numeric"
+    assert "100 × `inf` in `ratio`" in comments(result)
+    statistics = prepared(result, tmp_path).statistics
     assert statistics is not None
     assert statistics.features["ratio"].missing["train"] == pytest.approx(0.025, abs=0.01)
 
 
-def test_a_table_too_small_to_judge_is_said_to_be() -> None:
-    made = drafted(sample)
-    assert "200 rows are too few to judge columns or models by" in made.doubts
-    assert notes(made)["user_id"] == "200 values; too few rows to tell whether they come again"
+def test_a_small_table_has_a_remark() -> None:
+    result = drafted(sample)
+    assert "200 rows are too few to judge columns or compare models" in result.remarks
+    assert notes(result)["user_id"] == "200 values; too few rows to tell whether they repeat"
 
 
-def test_json_lists_are_read_as_lists(tmp_path: Path) -> None:
+def test_json_lists_are_sequences(tmp_path: Path) -> None:
     manifest = prepared(drafted(ratings), tmp_path)
     values = pq.read_table(tmp_path / "data/t/vocab/colours.parquet").column("value").to_pylist()
     assert sorted(values) == ["blue", "red", "x y"]
@@ -463,8 +463,8 @@ def test_json_lists_are_read_as_lists(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [".parquet", ".csv"])
-def test_vectors_are_numbers(ending: str, tmp_path: Path) -> None:
-    """Of a list column, and of texts such as `[0.5, -1.25]`; as many features as a vector has numbers."""
+def test_vectors_are_numeric_features(ending: str, tmp_path: Path) -> None:
+    """In list columns and texts such as `[0.5, -1.25]`: one feature per number."""
     pick = random.Random(0)
     vectors = [[round(pick.gauss(0, 1), 4) for _ in range(8)] for _ in range(ROWS)]
     ragged = [vector[: pick.randint(1, 8)] for vector in vectors]
@@ -472,38 +472,40 @@ def test_vectors_are_numbers(ending: str, tmp_path: Path) -> None:
     table = {"click": [int(v[0] > 0) for v in vectors], "emb": emb}
     table["some"] = ragged if ending == ".parquet" else [str(vector) for vector in ragged]
     write(table, tmp_path / f"t{ending}")
-    made = draft(f"t{ending}")
-    assert uses(made) == {"emb": "vector", "some": OUT}
-    assert "list_avg" in notes(made)["some"]
-    features = {feature.name: feature.type for feature in prepared(made, tmp_path).features}
+    result = draft(f"t{ending}")
+    assert uses(result) == {"emb": "vector", "some": OUT}
+    assert "list_avg" in notes(result)["some"]
+    features = {feature.name: feature.type for feature in prepared(result, tmp_path).features}
     assert features == {f"emb_{i}": "numeric" for i in range(1, 9)}
 
 
-def test_a_time_that_is_not_used_is_said() -> None:
+def test_a_time_with_missing_values_has_a_remark() -> None:
     table = sessions(random.Random(0))
     del table["session_id"]
     table["seen_at"] = [None if i % 50 == 0 else f"2024-05-{1 + i % 28:02}" for i in range(ROWS)]
     write(table, Path("t.csv"))
-    assert "`seen_at` is a time, but 2.0% of the rows lack it" in said(draft("t.csv"))
+    assert "`seen_at` is a time, but missing in 2.0% of rows" in comments(draft("t.csv"))
 
 
-def test_people_who_come_again_are_in_all_splits_and_that_is_said() -> None:
-    assert "each `user_id` is in several splits; with `key: user_id`" in said(drafted(ratings))
+def test_users_in_several_splits_have_a_remark() -> None:
+    assert "each `user_id` is in several splits: to test on new ones, use `key: user_id`" in comments(
+        drafted(ratings)
+    )
 
 
 @pytest.mark.parametrize("table", [expected.table for expected in EXPECTED], ids=lambda table: table.__name__)
 def test_the_split_does_not_depend_on_the_label(table: Callable[[random.Random], Table]) -> None:
-    """With other labels the same rows go the same way."""
-    made = drafted(table)
-    label = made.label.column.name
-    spec = spec_of(made)
+    """The key does not read the label."""
+    result = drafted(table)
+    label = result.label.column.name
+    spec = spec_of(result)
     if isinstance(spec.split, ByHash):
         assert f'"{label}"' not in spec.split.key
         assert label not in spec.split.key.replace("(", " ").replace(")", " ").replace(",", " ").split()
 
 
-def test_few_rows_of_one_label_prove_nothing() -> None:
-    """Where nine rows in ten are negative, forty are so together now and then."""
+def test_few_rows_of_one_label_are_no_evidence_of_leakage() -> None:
+    """If nine rows in ten are negative, forty together may all be."""
     pick = random.Random(0)
     clicks = [int(i % 10 == 0) for i in range(ROWS)]
     table: Table = {
@@ -516,7 +518,7 @@ def test_few_rows_of_one_label_prove_nothing() -> None:
     assert uses(draft("t.csv")) == {"price": "numeric", "coupon": "left out", "gift": "categorical"}
 
 
-def test_three_clicks_tell_nothing_of_a_column() -> None:
+def test_three_positives_are_no_evidence_of_leakage() -> None:
     pick = random.Random(0)
     clicks = [int(i in (7, 70, 141)) for i in range(200)]
     write(
@@ -525,7 +527,7 @@ def test_three_clicks_tell_nothing_of_a_column() -> None:
     assert uses(draft("t.csv", label="click"))["a"] == "numeric"
 
 
-def test_what_people_search_for_is_no_session() -> None:
+def test_a_search_query_is_not_a_session() -> None:
     pick = random.Random(0)
     table: Table = {
         "query": [f"word{pick.randrange(500)} shoes" for _ in range(ROWS)],
@@ -533,8 +535,8 @@ def test_what_people_search_for_is_no_session() -> None:
         "clicked": [pick.randrange(2) for _ in range(ROWS)],
     }
     write(table, Path("t.csv"))
-    made = draft("t.csv")
-    assert uses(made)["query"] == "categorical"
-    assert spec_of(made).split == by_hash("CAST(row(query, bid) AS VARCHAR)")
+    result = draft("t.csv")
+    assert uses(result)["query"] == "categorical"
+    assert spec_of(result).split == by_hash("CAST(row(query, bid) AS VARCHAR)")
     write({"query_id": table.pop("query"), **table}, Path("t.csv"))
     assert spec_of(draft("t.csv")).split == by_hash("query_id")

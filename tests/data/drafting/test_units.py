@@ -1,4 +1,4 @@
-"""Numbers with units or in brackets: said with the SQL that reads them, which is pasted and run here."""
+"""Numbers with units or in brackets: the SQL of the remark is run here."""
 
 import random
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.drafting.made import Table, uses, write
+from tests.data.drafting.drafts import Table, uses, write
 from wukongctl.data.drafting.draft import Draft, draft
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
@@ -31,11 +31,13 @@ def drafted(values: list[str]) -> Draft:
     return draft("t.csv")
 
 
-def pasted(made: Draft, remark: str) -> list[float | None]:
+def pasted(result: Draft, remark: str) -> list[float | None]:
     """The column as the SQL of the remark reads it."""
     found = re.search(r"select `(.*) AS \"x\"`", remark)
     assert found is not None
-    text = f'SELECT {found[1]} AS "x" FROM ({made.text.split("rows: |")[1].split("split:")[0].split("#")[0]})'
+    text = (
+        f'SELECT {found[1]} AS "x" FROM ({result.text.split("rows: |")[1].split("split:")[0].split("#")[0]})'
+    )
     engine = Engine("t", {"t.csv": Path("t.csv")}, spill=Path(), search=Path())
     try:
         return [value for (value,) in engine.rows(sql.source(text))]
@@ -43,8 +45,8 @@ def pasted(made: Draft, remark: str) -> list[float | None]:
         engine.close()
 
 
-def remark(made: Draft) -> str:
-    (said,) = [doubt for doubt in made.doubts if "`x`" in doubt]
+def remark(result: Draft) -> str:
+    (said,) = [remark for remark in result.remarks if "`x`" in remark]
     return said
 
 
@@ -63,17 +65,17 @@ def remark(made: Draft) -> str:
 def test_the_sql_of_the_remark_reads_the_numbers(
     written: Callable[[int], str], read: Callable[[int], float]
 ) -> None:
-    made = drafted([written(i) for i in range(ROWS)])
-    assert uses(made)["x"] != "numeric"
-    assert pasted(made, remark(made)) == pytest.approx([read(i) for i in range(ROWS)])
+    result = drafted([written(i) for i in range(ROWS)])
+    assert uses(result)["x"] != "numeric"
+    assert pasted(result, remark(result)) == pytest.approx([read(i) for i in range(ROWS)])
 
 
-def test_several_units_are_named_and_get_a_factor_each() -> None:
-    made = drafted([f"{i}{'GB' if i % 3 else 'MB'}" for i in range(ROWS)])
-    said = remark(made)
-    assert "the factor of each unit (`GB` and `MB`) in place of 1" in said
+def test_several_units_have_a_factor_each() -> None:
+    result = drafted([f"{i}{'GB' if i % 3 else 'MB'}" for i in range(ROWS)])
+    said = remark(result)
+    assert "the factor of each unit (`GB` and `MB`) instead of 1" in said
     said = said.replace("'%GB' THEN 1", "'%GB' THEN 1000")
-    assert pasted(made, said) == [i * 1000 if i % 3 else i for i in range(ROWS)]
+    assert pasted(result, said) == [i * 1000 if i % 3 else i for i in range(ROWS)]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_several_units_are_named_and_get_a_factor_each() -> None:
         lambda i: f"2024-01-{1 + i % 28:02}",
     ],
 )
-def test_codes_are_not_called_numbers(written: Callable[[int], str]) -> None:
+def test_codes_are_not_numbers(written: Callable[[int], str]) -> None:
     assert not [
-        doubt for doubt in drafted([written(i) for i in range(ROWS)]).doubts if "is a number" in doubt
+        remark for remark in drafted([written(i) for i in range(ROWS)]).remarks if "is a number" in remark
     ]

@@ -135,7 +135,7 @@ def test_init_measures_what_the_files_hold(tmp_path: Path, monkeypatch: pytest.M
     assert findings(draft(str(tmp_path))) == findings(made)
     uses = {role.column.name: role.kind for role in made.roles}
     assert uses == {"rate": "numeric", "late": "categorical"}
-    assert any("`late` is not in `part-0.parquet` (1 of 2 files)" in doubt for doubt in made.doubts)
+    assert any("`late` is not in `part-0.parquet` (1 of 2 files)" in doubt for doubt in made.remarks)
 
 
 def test_a_column_of_later_files_is_read_and_said_to_be_missing(tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
-"""A table that nobody has described → its first recipe.
+"""A table → a first recipe for it.
 
-In this order:
-
-    writing  how its texts write missing values and numbers
-    profile  what its columns hold
-    guess    which is the label, which the time, and what the others can be
-    page     the text of a recipe
-    draft    the recipe, tried and written with its reasons
+measured   the table, read once: what its columns hold
+  notation   how its texts write missing values and numbers
+  profile    values, numbers, times and lists of each column
+  joins      several tables as one
+labels     the label column or expression
+guess      the time column, and the role of every other column
+screening  duplicate columns, label leakage, sentinels
+splitting  split rules, tried on the measured rows
+recipe     the YAML, with its reasons as comments
+draft      all of this in turn
 """

@@ -1,8 +1,9 @@
-"""A first recipe for a table nobody has described: measured, guessed, tried, and written with its reasons."""
+"""Draft a first recipe for a table: measure, guess, try the split, and write it down with the reasons."""
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -11,17 +12,17 @@ from wukongctl.config.dataset import DatasetSpec, is_pattern
 from wukongctl.config.loading import validate
 from wukongctl.config.positions import parse
 from wukongctl.data.acquire import patterns
-from wukongctl.data.acquire.sources import by_name
-from wukongctl.data.drafting import guess, joins, objects, page, selecting, splitting, suspects, trying, units
-from wukongctl.data.drafting.counting import LOOKED_AT
+from wukongctl.data.acquire.sources import FilePaths, by_name
+from wukongctl.data.drafting import guess, joins, objects, screening, selection, splitting, units
+from wukongctl.data.drafting.counting import MEASURED
 from wukongctl.data.drafting.guess import Role
 from wukongctl.data.drafting.labels import Label
+from wukongctl.data.drafting.measured import MeasuredTable
 from wukongctl.data.drafting.profile import Column
-from wukongctl.data.drafting.reading import Reading
+from wukongctl.data.drafting.quoting import sql_name
 from wukongctl.data.drafting.recipe import Recipe
-from wukongctl.data.drafting.selecting import Selection
-from wukongctl.data.drafting.splitting import SplitGuess
-from wukongctl.data.drafting.trying import SplitTrial
+from wukongctl.data.drafting.selection import Selection
+from wukongctl.data.drafting.splitting import SplitGuess, SplitTrial
 from wukongctl.data.pipeline.description import LEAST_TO_JUDGE, LEAST_TO_LEARN
 from wukongctl.data.query import sql, tables
 from wukongctl.data.query.engine import Engine
@@ -30,17 +31,17 @@ from wukongctl.errors import RunFailed, UsageError
 
 SPLITS = ("train", "valid")
 SHOWN = 6
-"""Columns that one remark names."""
+"""Columns in a remark."""
 
 
 class Draft(NamedTuple):
-    """A recipe as text, what became of each column, and what the values leave open."""
+    """A recipe as text, its label, the role of every other column, and remarks that need attention."""
 
     name: str
     text: str
     label: Label
     roles: tuple[Role, ...]
-    doubts: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
 def draft(
@@ -51,42 +52,39 @@ def draft(
     positive: Sequence[str] = (),
     join: Sequence[str] = (),
 ) -> Draft:
-    """A recipe for the table (or the folder or pattern of tables) `file`, to be saved in the current folder.
+    """A recipe for the table `file`, or for a folder or pattern of tables, to be saved in the current folder.
 
-    `label` is a column, or SQL that gives 0 or 1; `positive` are the values of the column that are 1; each
-    `join` is a side table with its key, `FILE:KEY` or `FILE:KEY_IN_FILE=KEY_THERE`.
-    Raises UsageError for a table that cannot be a dataset, RunFailed for a file that cannot be read.
+    `label` is a column, or SQL that is 0 or 1; `positive` are the values of the column that are 1; each
+    `join` is a side table with its key, `FILE:KEY` or `FILE:KEY_IN_FILE=KEY_THERE`. Raises UsageError for a
+    table that cannot be a dataset, RunFailed for a file that cannot be read.
     """
-    chosen = name if name is not None else _name(file)
+    name = name if name is not None else _name(file)
     file = patterns.of_folder(Path(file)) if _is_folder(file) else file
     sides = [joins.parsed(text) for text in join]
-    places = {}
+    paths: dict[str, FilePaths] = {}
     for path in dict.fromkeys([file, *(side.file for side in sides)]):
         if re.search(r"[{}'\x00-\x1f]", path):
             raise UsageError(
-                f"`{path}` has characters in its name that SQL cannot hold", hint="rename the file"
+                f"the file name `{path}` has characters that SQL cannot have", hint="rename the file"
             )
-        places[path] = _place(path)
+        paths[path] = _find(path)
     with tempfile.TemporaryDirectory() as folder:
-        engine = Engine(chosen, places, spill=Path(folder), search=Path())
+        engine = Engine(name, paths, spill=Path(folder), search=Path())
         try:
-            known = {path: _described(engine, path, _first(place)) for path, place in places.items()}
-            reading = Reading(engine, file, known[file], [(side, known[side.file]) for side in sides])
-            return _Drafting(chosen, reading, reading.label(label, positive)).draft()
+            known = {path: _describe(engine, path, found) for path, found in paths.items()}
+            table = MeasuredTable(engine, file, known[file], [(side, known[side.file]) for side in sides])
+            return _Drafting(name, table, table.label(label, positive)).draft()
         finally:
             engine.close()
 
 
-def _described(engine: Engine, path: str, first: Path) -> Table:
+def _describe(engine: Engine, path: str, found: FilePaths) -> Table:
+    first = found if isinstance(found, Path) else found[0]
     try:
         return tables.describe(engine, first, path)
     except RunFailed:
-        tables.require_table(first)  # no line is at fault in what is none
+        tables.require_table(first)  # an error that names a line is misleading for a file that is not a table
         raise
-
-
-def _first(place: Path | tuple[Path, ...]) -> Path:
-    return place if isinstance(place, Path) else place[0]
 
 
 def _is_folder(file: str) -> bool:
@@ -96,12 +94,10 @@ def _is_folder(file: str) -> bool:
         return False
 
 
-def _place(file: str) -> Path | tuple[Path, ...]:
-    """The file, or those that fit the pattern, as the recipe will find them from this folder."""
+def _find(file: str) -> FilePaths:
+    """The file, or those that match the pattern, as the recipe will find them from this folder."""
     try:
-        if Path(file).is_file():
-            return Path(file)
-        found = by_name(Path(), file) if is_pattern(file) else None
+        found = Path(file) if Path(file).is_file() else by_name(Path(), file) if is_pattern(file) else None
     except OSError:  # a name too long for the file system
         found = None
     if not found:
@@ -115,121 +111,113 @@ def _name(file: str) -> str:
 
 
 class _Drafting:
-    def __init__(self, name: str, reading: Reading, label: Label) -> None:
-        self.engine, self.file, self.name, self.reading = reading.engine, reading.file, name, reading
-        self.columns, self.label = reading.columns, label
-        rest = [column for column in self.columns if column not in label.read]
+    def __init__(self, name: str, table: MeasuredTable, label: Label) -> None:
+        self.engine, self.file, self.name, self.table = table.engine, table.file, name, table
+        self.columns, self.label = table.columns, label
+        rest = [column for column in self.columns if column not in label.inputs]
         self.time, self.partial = guess.time(rest), guess.partial_time(rest)
-        self.names = reading.names(label)
-        self.answered = (0, 0)
+        self.names = table.names(label)
+        self.positives, self.labeled = 0, 0
 
     def draft(self) -> Draft:
         roles = self._roles()
-        told: list[str] = []
+        remarks: list[str] = []
         if any(role.kind != "left out" for role in roles):
-            roles, told = self._judged(roles)
+            roles, remarks = self._screened(roles)
         rule = self._split(roles)
-        if rule.grouped:
-            roles = self._without_group(roles, rule.grouped)
-        roles, apart = self._without_sentinels(roles)
+        if rule.group:
+            roles = self._without_group(roles, rule.group)
+        roles, sentinels = self._without_sentinels(roles)
         recipe = self._recipe(roles, rule)
-        told += [*self._few_positives(), *apart, *self._unread(roles)]
-        doubts = (*self._doubts(roles), *rule.doubts, *told)
-        text = recipe.changed(doubts=told).text()
-        spec = validate(parse(text, f"{self.name}.yaml"), DatasetSpec)  # a mistake of ours, not of the user's
+        remarks += [*self._few_positives(), *sentinels, *self._unused_fields(roles)]
+        text = replace(recipe, remarks=remarks).text()
+        spec = validate(parse(text, f"{self.name}.yaml"), DatasetSpec)  # fails only for a bug of ours
         self.engine.types(sql.source(spec.rows or ""))
-        return Draft(self.name, text, self.label, tuple(roles), doubts)
+        reading = (*self._table_remarks(roles), *filter(None, [self.label.remark]))
+        return Draft(self.name, text, self.label, tuple(roles), (*reading, *rule.remarks, *remarks))
 
     def _roles(self) -> list[Role]:
-        others = [c for c in self.columns if c not in self.label.read and c is not self.time]
+        others = [c for c in self.columns if c not in self.label.inputs and c is not self.time]
         roles = [guess.role(column) for column in others]
         if all(role.kind == "left out" for role in roles):
-            # Better a poor feature than none.
-            usable = [c for c in others if c.filled and not c.is_nested and c.type != "BLOB"]
-            roles = [
-                Role(r.column, "categorical", r.note) if r.column in usable and not r.column.is_list else r
-                for r in roles
-            ]
-        if all(role.kind == "left out" for role in roles) and self.time is not None:
-            self.time = None  # the only column that holds anything is worth more as a feature
+            # A poor feature is better than none.
+            usable = [c for c in others if c.filled and not (c.is_nested or c.is_list or c.type == "BLOB")]
+            roles = [role._replace(kind="categorical") if role.column in usable else role for role in roles]
+        if any(role.kind != "left out" for role in roles):
+            return roles
+        if self.time is not None:
+            self.time = None  # the only usable column is better as a feature
             return self._roles()
-        if all(role.kind == "left out" for role in roles):
-            raise UsageError(
-                f"no column of `{self.file}` can be a feature",
-                hint="a table needs at least one column beside the label and the time",
-            )
-        return roles
+        raise UsageError(
+            f"no column of `{self.file}` can be a feature",
+            hint="a table needs at least one column besides the label and the time",
+        )
 
-    def _judged(self, roles: Sequence[Role]) -> tuple[list[Role], list[str]]:
-        """`roles` without columns that are another one, or the label, once more; and what is to be said."""
-        said: list[str] = []
-        out, alike = suspects.doubles(self.engine, roles)
-        roles = [_noted(role, alike.get(role.column.name)) for role in roles]
-        said += [_alike(alike)] if alike else []
-        positives, rows = self.answered = self._answered(roles)
+    def _screened(self, roles: Sequence[Role]) -> tuple[list[Role], list[str]]:
+        """`roles` without duplicates and columns that leak the label, and remarks."""
+        remarks: list[str] = []
+        out, one_to_one = screening.duplicates(self.engine, roles)
+        roles = [_with_note(role, one_to_one.get(role.column.name)) for role in roles]
+        if one_to_one:
+            listed = [f"`{name}` is {why}" for name, why in one_to_one.items()]
+            more = f", and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+            remarks.append(f"{', '.join(listed[:SHOWN])}{more}: one of them may be enough")
+        self._measure_labels(roles)
         for role in roles:
             column = role.column
             if role.kind in ("left out", "vector") or column.name in out:
                 continue
-            expression = self.reading.value(column)
-            known = suspects.telling(self.engine, column, expression)
-            why, doubt = suspects.told(column, known, positives, rows)
+            evidence = screening.evidence(self.engine, column, self.table.value(column))
+            why, remark = screening.leakage(column, evidence, self.positives, self.labeled)
             out |= {column.name: why} if why is not None else {}
-            said += [doubt] if doubt is not None else []
-        kept = [role for role in roles if role.kind != "left out" and role.column.name not in out]
-        if not kept:
-            return list(roles), [*said, *(f"`{name}`: {why}" for name, why in out.items())]
-        return [
-            role._replace(kind="left out", note=out[role.column.name]) if role.column.name in out else role
-            for role in roles
-        ], said
+            remarks += [remark] if remark is not None else []
+        if all(role.kind == "left out" or role.column.name in out for role in roles):
+            return list(roles), [*remarks, *(f"`{name}`: {why}" for name, why in out.items())]
+        return [_left_out(role, out.get(role.column.name)) for role in roles], remarks
 
-    def _answered(self, roles: Sequence[Role]) -> tuple[int, int]:
-        """Make the table of labels. Positives and rows that have one."""
-        selection = self._selection(roles)
-        selection.known = selection.answered = ""
-        label = f"SELECT TRY_CAST(({self._expression()}) AS DOUBLE) AS y FROM ({selection.text(LOOKED_AT)})"
-        return suspects.answer(self.engine, label)
+    def _measure_labels(self, roles: Sequence[Role]) -> None:
+        """Create the table of labels, and count the positives and the rows with a label."""
+        rows = replace(self._selection(roles), where="", outer_where="").text(MEASURED)
+        label = f"SELECT TRY_CAST(({self._expression()}) AS DOUBLE) AS y FROM ({rows})"
+        self.positives, self.labeled = screening.measure_labels(self.engine, label)
 
     def _few_positives(self) -> Iterator[str]:
-        """A remark where the rarer label has few rows; of small tables all is said already."""
-        positives, rows = self.answered
-        rarer = min(positives, rows - positives)
+        """A remark if the rarer class has few rows; small tables have their own."""
+        rows, rarer = self.labeled, min(self.positives, self.labeled - self.positives)
         train, valid = (int(rarer * splitting.RATIO[name] / sum(splitting.RATIO.values())) for name in SPLITS)
         few = train < LEAST_TO_LEARN or valid < LEAST_TO_JUDGE
-        if self.reading.is_whole and rows >= guess.SMALL and few:
-            what = "positive" if rarer == positives else "negative"
+        if self.table.is_complete and rows >= guess.SMALL and few:
+            kind = "positive" if rarer == self.positives else "negative"
             yield (
-                f"only {rarer:,} of {rows:,} rows are {what}, about {train:,} to train on and {valid:,} in "
-                "each held-out split: too few to tell models apart"
+                f"only {rarer:,} of {rows:,} rows are {kind}, about {train:,} in train and {valid:,} in each "
+                "held-out split: too few to compare models"
             )
 
-    def _unread(self, roles: Sequence[Role]) -> Iterator[str]:
-        """What texts and structs hold that SQL could make features of."""
+    def _unused_fields(self, roles: Sequence[Role]) -> Iterator[str]:
+        """Remarks on texts and structs from which SQL could select features."""
         for role in roles:
             if role.kind in ("categorical", "left out"):
-                said = objects.remark(self.reading.counts, role.column) or (
-                    None if role.column.is_nested else units.remark(self.reading.counts, role.column)
-                )
-                if said is not None:
-                    yield said
+                remark = objects.remark(self.table.counts, role.column)
+                if remark is None and not role.column.is_nested:
+                    remark = units.remark(self.table.counts, role.column)
+                if remark is not None:
+                    yield remark
 
     def _without_group(self, roles: Sequence[Role], name: str) -> list[Role]:
-        """What is in one split only cannot be learned for another, unless it is the only feature."""
-        why = "each of them is in one split only, so nothing learned from it helps in another"
-        rest = [role for role in roles if role.kind != "left out" and role.column.name != name]
-        return [
-            role._replace(kind="left out", note=why) if rest and role.column.name == name else role
-            for role in roles
-        ]
+        """`roles` without the column that splits, unless it is the only feature."""
+        if all(role.kind == "left out" or role.column.name == name for role in roles):
+            return list(roles)
+        why = "the split key: its values in train do not occur in other splits"
+        return [_left_out(role, why if role.column.name == name else None) for role in roles]
 
     def _split(self, roles: Sequence[Role]) -> SplitGuess:
         out = {role.column.name for role in roles if role.kind == "left out" and "label" in role.note}
-        free = [c for c in self.columns if c not in self.label.read and c.name not in out]
-        rules = splitting.rules(self.reading.counts, free, roles, self._parts(roles), self.time, self.partial)
-        rule = trying.first_good(self.engine, self.reading.rows, rules, partial(self._trial, roles))
+        free = [c for c in self.columns if c not in self.label.inputs and c.name not in out]
+        counts, names = self.table.counts, self._parts(roles)
+        rules = splitting.proposals(counts, free, roles, names, self.time, self.partial)
+        rule = splitting.first_good(self.engine, self.table.rows, rules, partial(self._trial, roles))
         if rule is None:
-            raise UsageError(f"`{self.file}` has too few different rows to be divided into splits")
+            raise UsageError(f"`{self.file}` has too few distinct rows to be divided into splits")
         return rule
 
     def _trial(self, roles: Sequence[Role], rule: SplitGuess) -> SplitTrial:
@@ -237,87 +225,77 @@ class _Drafting:
         return SplitTrial(spec, self._selection(roles, rule).text)
 
     def _recipe(self, roles: Sequence[Role], rule: SplitGuess) -> Recipe:
-        seen = f"{self.reading.rows:,} rows"
+        rows, table = f"{self.table.rows:,} rows", self.table.table
         return Recipe(
             name=self.name,
             title=Path(self.file).name,
-            seen=seen if self.reading.is_whole else f"the first {seen}",
+            measured=rows if self.table.is_complete else f"the first {rows}",
             files=list(self.engine.paths),
-            said=(*self.reading.table.notes, *self._read(roles)),
-            rows=self._selection(roles, rule).text(self.reading.table.source, self.reading.order),
+            table_remarks=(*table.notes, *self._table_remarks(roles)),
+            rows=self._selection(roles, rule).text(table.source, self.table.order),
             label=self._expression(),
-            label_said=(self.label.doubt or self.label.note,),
+            label_remark=self.label.remark,
             rule=rule,
             roles=roles,
             names=self._parts(roles),
         )
 
     def _expression(self) -> str:
-        """The label's expression over the columns of the SELECT, without needless quotes."""
+        """The label's expression over the columns of the SELECT."""
         if self.label.columns:
             return self.label.expression
         name = self.label.column.name
-        return self.label.expression.replace(sql.identifier(name), page.sql_name(self.names[name]))
+        return self.label.expression.replace(sql.identifier(name), sql_name(self.names[name]))
 
     def _selection(self, roles: Sequence[Role], rule: SplitGuess | None = None) -> Selection:
-        vectors = [role.column for role in roles if role.kind == "vector"]
-        added = {
-            column.name: [
-                f"{value} AS {page.sql_name(name)}"
-                for name, value in selecting.vector(
-                    column.name, _vector_of(column), column.vector, self.names
-                ).items()
-            ]
-            for column in vectors
-        }
         return Selection(
             names=self.names,
-            changes=self.reading.conversions(self.label, self.time),
-            added=added,
-            known=self.reading.with_label(self.label),
-            answered=f"({self.label.expression}) IS NOT NULL" if self.label.columns else "",
-            numbered=rule is not None and rule.numbered,
+            changes=self.table.conversions(self.label, self.time),
+            added={
+                column.name: [f"{value} AS {sql_name(name)}" for name, value in self._vector(column).items()]
+                for column in _vectors(roles)
+            },
+            where=self.table.has_label(self.label),
+            outer_where=f"({self.label.expression}) IS NOT NULL" if self.label.columns else "",
+            with_row_number=rule is not None and rule.needs_row_number,
         )
 
     def _parts(self, roles: Sequence[Role]) -> dict[str, list[str]]:
         """Column → its names in the SELECT."""
-        parts = {old: [new] for old, new in self.names.items()}
-        for column in (role.column for role in roles if role.kind == "vector"):
-            parts[column.name] = list(selecting.vector(column.name, "", column.vector, self.names))
-        return parts
+        vectors = {column.name: list(self._vector(column)) for column in _vectors(roles)}
+        return {old: [new] for old, new in self.names.items()} | vectors
 
-    def _doubts(self, roles: Sequence[Role]) -> tuple[str, ...]:
-        return (*self._read(roles), *filter(None, [self.label.doubt]))
+    def _vector(self, column: Column) -> dict[str, str]:
+        """Name → SQL of each number of a vector."""
+        numbers = (
+            sql.identifier(column.name) if column.reader is None else f"CAST({column.reader} AS DOUBLE[])"
+        )
+        return selection.vector(column.name, numbers, column.vector, self.names)
 
-    def _read(self, roles: Sequence[Role]) -> tuple[str, ...]:
+    def _table_remarks(self, roles: Sequence[Role]) -> tuple[str, ...]:
         out = {role.column.name for role in roles if role.kind == "left out"}
-        return self.reading.remarks(out, self.time)
+        return self.table.remarks(out, self.time)
 
     def _without_sentinels(self, roles: Sequence[Role]) -> tuple[list[Role], list[str]]:
-        """Amounts as they are without their sentinels, and what is to be said of these."""
-        changes, said, known = self.reading.conversions(self.label, self.time), [], []
+        """`roles` with numeric columns as they are without sentinels, and remarks on these."""
+        changes = self.table.conversions(self.label, self.time)
+        remarks, known = [], []
         for role in roles:
             column = role.column
-            found = suspects.sentinels(self.reading.counts, column) if role.kind == "numeric" else None
+            found = screening.sentinels(self.table.counts, column) if role.kind == "numeric" else None
             if found is not None:
-                said.append(found.remark(column, changes.get(column.name, sql.identifier(column.name))))
+                remarks.append(found.remark(column, changes.get(column.name, sql.identifier(column.name))))
             known.append(role if found is None else role._replace(column=found.others))
-        return known, said
+        return known, remarks
 
 
-def _alike(known: Mapping[str, str]) -> str:
-    """One remark for all features that go with another one."""
-    listed = [f"`{name}` {why}" for name, why in known.items()]
-    more = f", and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
-    return f"{', '.join(listed[:SHOWN])}{more}: one of them may be enough"
+def _vectors(roles: Sequence[Role]) -> list[Column]:
+    return [role.column for role in roles if role.kind == "vector"]
 
 
-def _noted(role: Role, more: str | None) -> Role:
-    return role if more is None else role._replace(note="; ".join(filter(None, [role.note, more])))
+def _left_out(role: Role, why: str | None) -> Role:
+    return role if why is None else role._replace(kind="left out", note=why)
 
 
-def _vector_of(column: Column) -> str:
-    """SQL of a list of numbers."""
-    if column.reader is None:
-        return sql.identifier(column.name)
-    return f"CAST({column.reader} AS DOUBLE[])"
+def _with_note(role: Role, note: str | None) -> Role:
+    return role if note is None else role._replace(note="; ".join(filter(None, [role.note, note])))

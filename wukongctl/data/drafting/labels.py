@@ -1,4 +1,4 @@
-"""Which column is the label, and the SQL that makes 0 or 1 of it: as a person says, or by name and values."""
+"""The label: a column, and the SQL that makes it 0 or 1, as the user says or by name and values."""
 
 import json
 import re
@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from wukongctl.config.suggestions import did_you_mean
-from wukongctl.data.drafting import page
-from wukongctl.data.drafting.guess import CODES, FEW_ODD, snake
+from wukongctl.data.drafting.guess import CODES, FEW_TEXTS, snake
 from wukongctl.data.drafting.profile import FEW, Column
+from wukongctl.data.drafting.quoting import sql_name
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
 from wukongctl.errors import UsageError, WukongError
@@ -28,81 +28,78 @@ POSITIVE = (
 NEGATIVE = re.compile(
     r"(no|n|none|never|false|f|0|neg|negative|benign|bad)|(not?|non|un)[ _-].*", re.IGNORECASE
 )
-PLAIN = (("0", "1"), ("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"))
-"""Values that say no and yes without a doubt."""
+NO_YES = (("0", "1"), ("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"))
+"""Pairs of values that are certainly negative and positive."""
 GRADES = re.compile(r"(^|_)(rating|stars?|score|grade)s?$")
 MOST_CLASSES = 20
-"""Texts of more different values are no label by themselves."""
+"""Largest number of distinct texts in a label."""
 LEAST_ROWS = 20
-"""A rarer value is no class that could be learned."""
+"""Least rows of a value that can be the positive class."""
 SHOWN = 6
-MOST_SLIPS, FEW_SLIPS = 2, 0.01
-"""Different numbers beside 0 and 1, and their share of the rows, that are slips; more are counts."""
+MOST_ERRORS, ERROR_SHARE = 2, 0.01
+"""Most distinct numbers besides 0 and 1, and their largest share of rows, that are errors and not counts."""
 
 
 class Label(NamedTuple):
-    """The column that tells clicks, and the SQL that makes 0 or 1 of it."""
+    """The label column, and SQL that is 0 or 1."""
 
     column: Column
     expression: str
-    note: str
-    doubt: str = ""
-    """What a person should look at."""
-    odd: tuple[str, ...] = ()
-    """Values that are no answer: slips beside 0 and 1, whose rows are left out."""
+    remark: str = ""
+    invalid: tuple[str, ...] = ()
+    """Values besides the two classes, whose rows are dropped."""
     columns: tuple[Column, ...] = ()
-    """All columns that the SQL reads, where it is the person's own."""
+    """All columns of the SQL, if the user wrote it."""
 
     @property
-    def answers(self) -> list[str]:
-        """The values that are not `odd`."""
-        return [value for value in self.column.values if value not in self.odd]
+    def valid(self) -> list[str]:
+        """The values of the two classes."""
+        return [value for value in self.column.values if value not in self.invalid]
 
     @property
-    def read(self) -> tuple[Column, ...]:
-        """The columns that the label is made of, which cannot be features."""
+    def inputs(self) -> tuple[Column, ...]:
+        """The columns that the label depends on, which cannot be features."""
         return self.columns or (self.column,)
 
 
 def named(columns: Sequence[Column], wanted: str) -> Column | None:
-    """The column of that name, whatever its case if there is only one."""
+    """The column of that name, ignoring case if no name is equal."""
     exact = next((c for c in columns if c.name == wanted), None)
     return exact or next((c for c in columns if c.name.lower() == wanted.lower()), None)
 
 
 def _unknown(columns: Sequence[Column], wanted: str, file: str) -> UsageError:
-    """The error for a label that is no column."""
     names = [c.name for c in columns]
     hint = did_you_mean(wanted, names) or f"it has {', '.join(f'`{name}`' for name in names)}"
     return UsageError(f"`{file}` has no column `{wanted}`", hint=hint)
 
 
 def of_column(column: Column, positive: Sequence[str]) -> Label:
-    """The label that a person named; UsageError if the column cannot be one."""
-    made = _as_given(column, positive) if positive else _as_label(column, sure=True)
-    if made is None:
+    """The label from a column that the user named; UsageError if it cannot be one."""
+    label = _with_positive(column, positive) if positive else _from_values(column, is_named=True)
+    if label is None:
         raise UsageError(
-            f"`{column.name}` cannot be a label: it holds {_held(column)}",
-            hint="name a column of two values or of numbers with `--label`; or say which values are "
-            "positive, as in `--label answer --positive yes`",
+            f"`{column.name}` cannot be the label: it has {_contents(column)}",
+            hint="choose a column of two values or of numbers with `--label`, or name the positive values, "
+            "as in `--label answer --positive yes`",
         )
-    return made
+    return label
 
 
 def of_sql(engine: Engine, columns: Sequence[Column], text: str, positive: Sequence[str], file: str) -> Label:
-    """The label by SQL over columns; UsageError where it names none."""
+    """The label from SQL over columns; UsageError if it names none."""
     ((parsed,),) = engine.rows(f"SELECT json_serialize_sql({sql.literal(f'SELECT {text}')})")
     statement = json.loads(str(parsed))
-    read = [named(columns, name) for name in _column_names(statement)]
-    known = tuple(dict.fromkeys(column for column in read if column is not None))
-    if not known:
+    found = [named(columns, name) for name in _column_names(statement)]
+    inputs = tuple(dict.fromkeys(column for column in found if column is not None))
+    if not inputs:
         raise _unknown(columns, text, file)
     if positive:
         raise UsageError(
-            "`--positive` is for a label that is a column",
+            "`--positive` requires a label that is a column",
             hint="write the comparison into the SQL of `--label`",
         )
-    return Label(known[0], text, "", columns=known)
+    return Label(inputs[0], text, columns=inputs)
 
 
 def _column_names(node: object) -> Iterator[str]:
@@ -117,7 +114,7 @@ def _column_names(node: object) -> Iterator[str]:
             yield from _column_names(part)
 
 
-def require_both(engine: Engine, label: Label, query: str) -> None:
+def require_both_classes(engine: Engine, label: Label, query: str) -> None:
     """UsageError unless the label is 1 in some rows of `query`, and 0 in the others."""
     values = f"SELECT CAST(({label.expression}) AS DOUBLE) AS y FROM (\n{query}\n)"
     try:
@@ -131,32 +128,31 @@ def require_both(engine: Engine, label: Label, query: str) -> None:
         )
 
 
-def guessed(columns: Sequence[Column], positive: Sequence[str], file: str) -> Label:
-    """The label by names and values; UsageError where nothing can be one."""
-    for column, sure in _likely(columns):
-        made = _as_label(column, sure=sure)
-        if made is None:
-            continue
-        given = _as_given(column, positive, guessed=True) if positive else made
-        if given is not None:
-            return given
+def guess(columns: Sequence[Column], positive: Sequence[str], file: str) -> Label:
+    """The label by names and values; UsageError if no column can be one."""
+    for column, is_named in _likely(columns):
+        label = _from_values(column, is_named=is_named)
+        if label is not None and positive:
+            label = _with_positive(column, positive, is_guess=True)
+        if label is not None:
+            return label
     raise UsageError(
-        f"no column of `{file}` looks like a label, such as one of 0 and 1",
-        hint=f"name it with `--label`, a column or SQL{_example(columns)}; "
+        f"no column of `{file}` looks like a label",
+        hint=f"name a column or SQL with `--label`{_example(columns)}; "
         f"the columns are {', '.join(f'`{c.name}`' for c in columns)}",
     )
 
 
 def _example(columns: Sequence[Column]) -> str:
-    """SQL that would be a label, of grades if there are any."""
+    """An example of SQL for a label, if there is a column of grades."""
     grades = [c for c in columns if c.is_integer and 3 <= c.distinct <= 11 and c.low >= 0 and c.high <= 10]
     if not grades:
         return ""
-    return f" such as `--label '{page.sql_name(grades[0].name)} >= {_number(0.8 * grades[0].high)}'`"
+    return f", for example `--label '{sql_name(grades[0].name)} >= {_number(0.8 * grades[0].high)}'`"
 
 
 def _likely(columns: Sequence[Column]) -> Iterable[tuple[Column, bool]]:
-    """Columns by how much they look like the label, and whether their name or place says so."""
+    """Columns, the most likely label first, and whether name or position says so."""
     ends = [*columns[-1:], *columns[:1]]
     yield from ((c, True) for name in LABELS for c in columns if snake(c.name) == name)
     outcomes = {c: snake(c.name) for c in columns if c.distinct <= MOST_CLASSES or snake(c.name) in COUNTED}
@@ -170,16 +166,16 @@ def _likely(columns: Sequence[Column]) -> Iterable[tuple[Column, bool]]:
         yield column, column is last and two_texts
 
 
-def _as_given(column: Column, positive: Sequence[str], *, guessed: bool = False) -> Label | None:
-    """The label that is 1 for the values that a person gave."""
+def _with_positive(column: Column, positive: Sequence[str], *, is_guess: bool = False) -> Label | None:
+    """The label that is 1 for the values `positive`."""
     listed = list(dict.fromkeys(value.strip() for value in positive))
     absent = [value for value in listed if value not in column.values and column.distinct <= FEW]
     if absent:
-        label = "the label column `{}`, as guessed," if guessed else "`{}`"
-        other = "; name another column with `--label`" if guessed else ""
+        inferred = "the inferred label column " if is_guess else ""
+        other = "; name another column with `--label`" if is_guess else ""
         raise UsageError(
-            f"{label.format(column.name)} has no value `{absent[0]}`",
-            hint=f"it has {_shown(column.values)}{other}",
+            f"{inferred}`{column.name}` has no value `{absent[0]}`",
+            hint=f"it has {_listed(column.values)}{other}",
         )
     if column.distinct < 2 or column.is_nested or column.is_list:
         return None
@@ -188,133 +184,121 @@ def _as_given(column: Column, positive: Sequence[str], *, guessed: bool = False)
     if column.is_number and column.type != "BOOLEAN":
         text, texts = name, listed
     compared = f"= {texts[0]}" if len(texts) == 1 else f"IN ({', '.join(texts)})"
-    return Label(column, f"{text} {compared}", "")
+    return Label(column, f"{text} {compared}")
 
 
-def _as_label(column: Column, *, sure: bool) -> Label | None:
-    """How `column` becomes 0 or 1; None if it cannot, or if it takes more trust than its name earns."""
+def _from_values(column: Column, *, is_named: bool) -> Label | None:
+    """The label by the values of `column`; None if these, with `is_named`, are not evidence enough."""
     name = sql.identifier(column.name)
     if column.type == "BOOLEAN":
-        return Label(column, name, "true is a click") if column.distinct == 2 else None
+        return Label(column, name) if column.distinct == 2 else None
     if column.is_number and column.distinct >= 2:
-        return _of_numbers(column, name, sure=sure)
+        return _of_numbers(column, name, is_named=is_named)
     if not 2 <= column.distinct <= MOST_CLASSES or len(column.values) != column.distinct:
         return None
-    return _of_texts(column, name, sure=sure)
+    return _of_texts(column, name, is_named=is_named)
 
 
-def _of_texts(column: Column, name: str, *, sure: bool) -> Label | None:
-    plain = _plain(column)
-    if plain is not None:
-        no, yes = plain
-        odd = tuple(value for value in column.values if value not in plain)
+def _of_texts(column: Column, name: str, *, is_named: bool) -> Label | None:
+    pair = _no_and_yes(column)
+    if pair is not None:
+        no, yes = pair
+        invalid = tuple(value for value in column.values if value not in pair)
         expression = name if (no, yes) == ("0", "1") else f"trim({name}) = {sql.literal(yes)}"
-        return Label(column, expression, "", odd=odd)
+        return Label(column, expression, invalid=invalid)
     known = [value for value in column.values if value.lower() in POSITIVE]
-    if len(known) == 1 and (sure or column.distinct == 2):
-        doubt = _taken(column, known[0], "by its meaning")
-        return Label(column, f"trim({name}) = {sql.literal(known[0])}", "", doubt)
-    if not sure or 3 * column.distinct > column.filled:
+    if len(known) == 1 and (is_named or column.distinct == 2):
+        positive, why = known[0], "by its meaning"
+    elif not is_named or 3 * column.distinct > column.filled:
         return None
-    positive, why = _positive(column)
-    return Label(
-        column,
-        f"trim({name}) = {sql.literal(positive)}",
-        f"a guess: {why} value is positive",
-        _taken(column, positive, why),
+    else:
+        positive, why = _positive(column)
+    others = _listed([value for value in column.values if value != positive])
+    remark = (
+        f"`{column.name}`: assuming that `{positive}` ({why}) is positive and {others} negative; "
+        "change it with `--positive`"
     )
+    return Label(column, f"trim({name}) = {sql.literal(positive)}", remark)
 
 
-def _taken(column: Column, positive: str, why: str) -> str:
-    """What a person should check of a value that is taken for the event."""
-    others = _shown([value for value in column.values if value != positive])
-    return (
-        f"`{column.name}`: {why} `{positive}` is taken as positive, {others} as negative; "
-        "`--positive` says otherwise"
-    )
-
-
-def _plain(column: Column) -> tuple[str, str] | None:
-    """The two values of a column that plainly say no and yes, if nearly every row has one of them."""
-    for no, yes in PLAIN:
+def _no_and_yes(column: Column) -> tuple[str, str] | None:
+    """The values that certainly mean no and yes, if nearly every row has one of them."""
+    for no, yes in NO_YES:
         pair = {value.lower(): value for value in column.values if value.lower() in (no, yes)}
         rows = sum(n for v, n in zip(column.values, column.frequencies, strict=True) if v in pair.values())
-        if len(pair) == 2 and rows >= (1 - FEW_ODD) * column.filled:
+        if len(pair) == 2 and rows >= (1 - FEW_TEXTS) * column.filled:
             return pair[no], pair[yes]
     return None
 
 
 def _positive(column: Column) -> tuple[str, str]:
-    """The value that most likely stands for the event, and in a word why."""
+    """The value that is most likely positive, and why."""
     values = column.values
     if len(values) == 2:
         other = [value for value in values if not NEGATIVE.fullmatch(value)]
         above = [value for value in values if value.startswith((">", "+"))]
-        for found, why in ((other, "the other"), (above, "the larger")):
+        for found, why in ((other, "the only one that is not negative"), (above, "the larger one")):
             if len(found) == 1:
                 return found[0], why
-        return values[1], "the rarer"
+        return values[1], "the rarer one"
     large = [value for value, rows in zip(values, column.frequencies, strict=True) if rows >= LEAST_ROWS]
-    return (large or values)[-1], "the rarest"
+    return (large or values)[-1], "the rarest one"
 
 
-def _of_numbers(column: Column, name: str, *, sure: bool) -> Label | None:
+def _of_numbers(column: Column, name: str, *, is_named: bool) -> Label | None:
     if (column.distinct, column.low, column.high) == (2, 0, 1):
-        return Label(column, name, "")
-    slips = _slips(column)
-    if slips:
-        return Label(column, name, "", odd=slips)
-    made = _by_rule(column, name, sure=sure)
-    if made is None:
+        return Label(column, name)
+    if errors := _errors(column):
+        return Label(column, name, invalid=errors)
+    rule = _comparison(column, is_named=is_named)
+    if rule is None:
         return None
-    rule = made.expression.replace(name, page.sql_name(column.name))
-    return made._replace(doubt=f"{made.note}; `{rule}` is taken as positive; `--label` says otherwise")
+    comparison, why = rule
+    remark = (
+        f"assuming that `{sql_name(column.name)} {comparison}` is positive ({why}); change it with `--label`"
+    )
+    return Label(column, f"{name} {comparison}", remark)
 
 
-def _slips(column: Column) -> tuple[str, ...]:
-    """Numbers in a label of 0 and 1 that are so few that they are mistakes rather than counts."""
+def _errors(column: Column) -> tuple[str, ...]:
+    """Numbers in a label of 0 and 1 that are so few that they are errors rather than counts."""
     if len(column.values) != column.distinct or set(column.values[:2]) != {"0", "1"}:
         return ()
     rows = sum(column.frequencies[2:])
     return (
-        column.values[2:] if column.distinct <= 2 + MOST_SLIPS and rows <= FEW_SLIPS * column.filled else ()
+        column.values[2:]
+        if column.distinct <= 2 + MOST_ERRORS and rows <= ERROR_SHARE * column.filled
+        else ()
     )
 
 
-def _by_rule(column: Column, name: str, *, sure: bool) -> Label | None:
-    """A comparison that most likely makes 0 or 1 of numbers."""
-    if column.distinct == 2:
-        if not sure and column.low != -1:
-            return None
-        return Label(
-            column, f"{name} = {_number(column.high)}", "a guess: the larger of two values is a click"
-        )
-    if not sure:
+def _comparison(column: Column, *, is_named: bool) -> tuple[str, str] | None:
+    """The comparison that most likely holds for positives, and why."""
+    if column.distinct == 2 and (is_named or column.low == -1):
+        return f"= {_number(column.high)}", "the larger of two values"
+    if column.distinct == 2 or not is_named:
         return None
     if GRADES.search(snake(column.name)) or (
         column.is_integer and 3 <= column.high <= 10 and column.low >= 0
     ):
-        least = _number(0.8 * column.high)
-        return Label(
-            column, f"{name} >= {least}", f"a guess: grades go from {column.low:g} to {column.high:g}"
-        )
+        return f">= {_number(0.8 * column.high)}", f"grades from {column.low:g} to {column.high:g}"
     if column.low == 0 and column.median == 0:
-        return Label(column, f"{name} > 0", "a guess: anything above 0 is a click")
+        return "> 0", "most values are 0"
     if column.low == 0 and column.is_integer and set(column.values[:2]) == {"0", "1"}:
-        odd = ", ".join(f"`{value}`" for value in column.values[2:5])
-        return Label(column, f"{name} > 0", f"a guess: 0 and 1 tell clicks, but there are others: {odd}")
-    return Label(column, f"{name} > {_number(column.median)}", "a guess: above the median is a click")
+        others = ", ".join(f"`{value}`" for value in column.values[2:5])
+        return "> 0", f"most values are 0 or 1, others are {others}"
+    return f"> {_number(column.median)}", "above the median"
 
 
-def _held(column: Column) -> str:
+def _contents(column: Column) -> str:
     if column.is_nested or column.is_list:
         return column.type
     if column.distinct <= 1:
-        return "one value only" if column.distinct else "nothing"
-    return f"{column.distinct:,} different texts"
+        return "only one value" if column.distinct else "no values"
+    return f"{column.distinct:,} distinct texts"
 
 
-def _shown(values: Sequence[str]) -> str:
+def _listed(values: Sequence[str]) -> str:
     more = f", and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
     return ", ".join(f"`{value}`" for value in values[:SHOWN]) + more
 

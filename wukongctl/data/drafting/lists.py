@@ -1,7 +1,7 @@
-"""Is a text one value, or several with something between them? `Action|Comedy` is two, `Never married` one.
+"""Whether texts are lists of values: `Action|Comedy` is two values, `Never married` one.
 
-A separator alone is no evidence. In lists the same parts come again in other combinations, there are far
-fewer parts than whole texts, texts have different numbers of them, and where a part stands says little.
+A separator alone is no evidence. In lists, parts recur in other combinations and positions, there are far
+fewer parts than texts, and texts have different numbers of them.
 """
 
 import re
@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 SEPARATORS = ("|", "^", ";", ",", " ")
 SURE = "|^;"
-"""Hardly ever part of a name: less evidence is enough."""
+"""Rarely part of a name, so less evidence is needed."""
 SAMPLE = 3000
-"""Different texts that are looked at."""
+"""Distinct texts sampled."""
 LEAST_TEXTS = 6
-"""Of fewer different texts nothing is gained by taking them apart."""
+"""Splitting fewer distinct texts gains nothing."""
 LEAST_SHARE = 0.1
-"""Rows, or different texts, that must have the separator."""
+"""Least share of rows, or of distinct texts, with the separator."""
 WORDS = frozenset(
     [
         *("a", "an", "and", "as", "at", "but", "by", "de", "di", "du", "for", "from", "in", "is", "la", "le"),
@@ -26,39 +26,39 @@ WORDS = frozenset(
         *("with", "without"),
     ]
 )
-"""Words that join others: texts with these are language."""
+"""Function words: texts with these are natural language."""
 LONG = 8
-"""Lists of one length are cut-off histories if they are at least so long; `11|22|33` may be one key."""
+"""Lists of one fixed length are truncated histories from this length on; `11|22|33` may be one key."""
 NUMERIC = re.compile(r"[-+]?\d+(\.\d+)?")
 
 
-class Listed(NamedTuple):
-    """What stands between the values of a text, and how many values a long one (95th percentile) has."""
+class ListFormat(NamedTuple):
+    """The separator of a column of lists, and the 95th percentile of their lengths."""
 
     separator: str
     items: int
 
 
 class _Split(NamedTuple):
-    """Different texts, each as its parts, with the rows that have it."""
+    """The parts of each distinct text → its rows."""
 
     parts: dict[tuple[str, ...], int]
 
     @property
-    def several(self) -> list[tuple[str, ...]]:
+    def multiple(self) -> list[tuple[str, ...]]:
         return [parts for parts in self.parts if len(parts) > 1]
 
 
-def listed(texts: Mapping[str, int]) -> Listed | None:
-    """How `texts`, with the rows that have each, are lists; None if they are single values."""
+def list_format(texts: Mapping[str, int]) -> ListFormat | None:
+    """The format of `texts` (text → rows) as lists; None if they are single values."""
     if len(texts) < LEAST_TEXTS:
         return None
     for separator in SEPARATORS:
         if not _is_used(texts, separator):
             continue
-        split = _taken_apart(texts, separator)
-        if _is_list(split, separator) and (separator != " " or _is_free_of_language(split)):
-            return Listed(separator, _long(split))
+        split = _split(texts, separator)
+        if _is_list(split, separator) and (separator != " " or _is_not_language(split)):
+            return ListFormat(separator, _length(split))
     return None
 
 
@@ -68,7 +68,7 @@ def _is_used(texts: Mapping[str, int], separator: str) -> bool:
     return len(have) >= LEAST_SHARE * len(texts) or rows >= LEAST_SHARE * sum(texts.values())
 
 
-def _taken_apart(texts: Mapping[str, int], separator: str) -> _Split:
+def _split(texts: Mapping[str, int], separator: str) -> _Split:
     parts: dict[tuple[str, ...], int] = {}
     for text, rows in texts.items():
         found = tuple(filter(None, (part.strip() for part in text.split(separator))))
@@ -77,25 +77,27 @@ def _taken_apart(texts: Mapping[str, int], separator: str) -> _Split:
 
 
 def _is_list(split: _Split, separator: str) -> bool:
-    several = split.several
-    if len(several) < LEAST_TEXTS // 2:
-        return False
-    return _recurs(split, is_sure=separator in SURE) and _varies(split) and _moves(several)
+    return (
+        len(split.multiple) >= LEAST_TEXTS // 2
+        and _recurs(split, is_sure=separator in SURE)
+        and _varies(split)
+        and _moves(split.multiple)
+    )
 
 
 def _recurs(split: _Split, *, is_sure: bool) -> bool:
-    """Whether parts come again in other combinations, so that there are far fewer of them than texts."""
+    """Whether parts recur in other combinations, so that there are far fewer of them than texts."""
     texts = Counter(part for parts in split.parts for part in set(parts))
     occurrences = sum(texts.values())
-    again = sum(count for count in texts.values() if count > 1)
+    recurring = sum(count for count in texts.values() if count > 1)
     if is_sure:
-        return again >= 0.5 * occurrences and len(texts) <= 0.7 * occurrences
+        return recurring >= 0.5 * occurrences and len(texts) <= 0.7 * occurrences
     long = occurrences >= LONG * len(split.parts) and 2 * len(texts) <= occurrences
-    return again >= 0.8 * occurrences and (long or len(texts) <= 0.6 * len(split.parts))
+    return recurring >= 0.8 * occurrences and (long or len(texts) <= 0.6 * len(split.parts))
 
 
 def _varies(split: _Split) -> bool:
-    """Whether texts, or the rows that have them, have different numbers of parts; or very many."""
+    """Whether texts, or their rows, have different numbers of parts, or very many."""
     texts, rows = Counter[int](), Counter[int]()
     for parts, count in split.parts.items():
         if parts:
@@ -106,10 +108,10 @@ def _varies(split: _Split) -> bool:
     return commonest >= LONG or not one_length
 
 
-def _moves(several: list[tuple[str, ...]]) -> bool:
-    """Whether most parts that come again stand first in some texts and later in others."""
-    first, later = Counter(parts[0] for parts in several), Counter[str]()
-    for parts in several:
+def _moves(lists: list[tuple[str, ...]]) -> bool:
+    """Whether most recurring parts come first in some texts and later in others."""
+    first, later = Counter(parts[0] for parts in lists), Counter[str]()
+    for parts in lists:
         later.update(set(parts[1:]))
     known = [part for part in first.keys() | later.keys() if first[part] + later[part] > 1]
     weight = sum(first[part] + later[part] for part in known)
@@ -117,36 +119,36 @@ def _moves(several: list[tuple[str, ...]]) -> bool:
     return weight > 0 and moving >= 0.3 * weight
 
 
-def _is_free_of_language(split: _Split) -> bool:
-    """Between blanks more is needed: no words that join others, and an order that means nothing."""
-    several = split.several
-    words = Counter(part.lower() for parts in several for part in parts)
+def _is_not_language(split: _Split) -> bool:
+    """For blanks as separator: no function words, and an order without meaning."""
+    lists = split.multiple
+    words = Counter(part.lower() for parts in lists for part in parts)
     if all(NUMERIC.fullmatch(word) for word in words):
         return True
     if sum(words[word] for word in WORDS) > 0.01 * sum(words.values()):
         return False
     alone = {parts[0] for parts in split.parts if len(parts) == 1}
-    often = {part for part, count in Counter(p for parts in several for p in parts).items() if count > 1}
-    stand_alone = sum(part in alone for part in often) >= 0.5 * len(often)
-    return stand_alone and (_is_sorted(several) or _is_exchanged(several))
+    often = {part for part, count in Counter(p for parts in lists for p in parts).items() if count > 1}
+    alone_too = sum(part in alone for part in often) >= 0.5 * len(often)
+    return alone_too and (_is_sorted(lists) or _is_exchanged(lists))
 
 
-def _is_sorted(several: list[tuple[str, ...]]) -> bool:
-    """Whether parts stand in the order of the alphabet, which five texts are hardly by chance."""
-    return len(several) >= 5 and all(list(parts) == sorted(parts) for parts in several)
+def _is_sorted(lists: list[tuple[str, ...]]) -> bool:
+    """Whether parts are in alphabetical order, which five texts hardly are by chance."""
+    return len(lists) >= 5 and all(list(parts) == sorted(parts) for parts in lists)
 
 
-def _is_exchanged(several: list[tuple[str, ...]]) -> bool:
-    """Whether pairs of parts that meet several times come in both orders."""
+def _is_exchanged(lists: list[tuple[str, ...]]) -> bool:
+    """Whether recurring pairs of parts come in both orders."""
     orders: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
-    for parts in several:
+    for parts in lists:
         for one, other in combinations(dict.fromkeys(parts[:20]), 2):
             orders[min(one, other), max(one, other)][one > other] += 1
-    met = [both for both in orders.values() if sum(both) > 1]
-    return bool(met) and sum(min(both) > 0 for both in met) >= 0.4 * len(met)
+    recurring = [both for both in orders.values() if sum(both) > 1]
+    return bool(recurring) and sum(min(both) > 0 for both in recurring) >= 0.4 * len(recurring)
 
 
-def _long(split: _Split) -> int:
+def _length(split: _Split) -> int:
     lengths = sorted((len(parts), rows) for parts, rows in split.parts.items())
     wanted, seen = 0.95 * sum(split.parts.values()), 0
     for length, rows in lengths:

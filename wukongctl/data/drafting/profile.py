@@ -1,11 +1,11 @@
-"""What the columns of a table hold: how many values, which of them are numbers, times or lists."""
+"""What columns hold: numbers of values, and whether these are numbers, times or lists."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from wukongctl.data.drafting import lists
-from wukongctl.data.drafting.counting import LOOKED_AT, ValueCounts
+from wukongctl.data.drafting.counting import MEASURED, ValueCounts
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
 
@@ -19,30 +19,30 @@ TIME_FORMATS = tuple(
     for date in DATES
     for time in ("", " %H:%M:%S", " %H:%M", ":%H:%M:%S", ", %H:%M", " %I:%M:%S %p", " %I:%M %p")
 )
-"""How dates are written apart from ISO 8601; where two fit all values, the first is taken."""
+"""Date formats other than ISO 8601; if several fit all values, the first is used."""
 DATE_LIKE = re.compile(
     r"\d[./-]\d{1,2}[./-]\d\d|\b\d{8}\b|\d.*(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)|"
     r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec).*\d",
     re.IGNORECASE,
 )
-"""What any of these has: asking DuckDB of all formats takes a while."""
+"""Matches all of these: a cheap test before DuckDB tries every format."""
 FEW = 50
-"""Up to so many different values are kept."""
+"""Most frequent values kept."""
 FIRST = 3
-"""Values that a format of times is tried on before it is on all."""
+"""Values on which time formats are tried before all values."""
 DAY = r"20[0-3]\d{5}"
 PADDED = 0.01
-"""Share of whole numbers with a zero in front from which that is no slip; a slip has other digits as well."""
+"""Least share of integers with leading zeros that makes them codes, unless all have one length."""
 LARGEST = 1e30
-"""Numbers beyond this leave float32 sooner or later."""
+"""Larger numbers may overflow float32."""
 LONGEST_VECTOR = 256
-"""A list of numbers that is longer is not worth a column for each."""
-# For DuckDB `300_250` is a number: to a person it is a code.
+"""Longer vectors are not worth a column per number."""
+# DuckDB takes `300_250` for a number, but it is a code.
 NUMBER = "CASE WHEN NOT contains({0}, '_') THEN TRY_CAST({0} AS DOUBLE) END"
 DENSE_LIST = re.compile(r"\b(FLOAT|DOUBLE|DECIMAL\(\d+,[1-9]\d*\))\[\d*\]$")
 TEXTS = ("VARCHAR", "JSON")
 READERS = ("TRY_CAST(TRY_CAST({} AS JSON) AS VARCHAR[])", "TRY_CAST({} AS VARCHAR[])")
-"""SQL that makes a list of `["a", "b"]`, and of `['a', 'b']` or `[a, b]`."""
+"""SQL that parses `["a", "b"]`, and `['a', 'b']` or `[a, b]`."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class Column:
     type: str
     rows: int
     filled: int
-    """Values that are neither missing nor empty."""
+    """Values that are neither missing nor blank."""
     distinct: int
-    """Different ones."""
+    """Distinct values."""
     numbers: int = 0
     """Values that are finite numbers."""
     integers: int = 0
@@ -64,58 +64,58 @@ class Column:
     mean: float = 0.0
     median: float = 0.0
     times: int = 0
-    """Values that are dates or times as ISO 8601 writes them."""
+    """Values that are ISO 8601 dates or times."""
     format: str | None = None
-    """How they are written, where ISO 8601 is not it."""
+    """Format of dates or times that are not ISO 8601."""
     other_format: str | None = None
-    """Another format that all values fit, with day and month exchanged."""
+    """The format with day and month swapped, if it fits all values too."""
     length: float = 0.0
-    """Mean characters of a value."""
+    """Mean length of a value in characters."""
     values: tuple[str, ...] = ()
-    """The most frequent ones, all if there are at most FEW…"""
+    """The FEW most frequent values…"""
     frequencies: tuple[int, ...] = ()
-    """… and how many rows have each."""
+    """… and their rows."""
     separator: str | None = None
-    """What stands between several values in one text."""
+    """Separator of texts that are lists."""
     reader: str | None = None
-    """SQL that makes a list of a text such as `["a", "b"]`."""
+    """SQL that parses texts such as `["a", "b"]` to lists."""
     items: int = 0
-    """For lists: how many values a long one (95th percentile) has."""
+    """95th percentile of the lengths of lists."""
     vector: int = 0
-    """Numbers in each row, where a list has as many everywhere and not all are whole."""
+    """Length of the vectors in a column of number lists of one length, not all integers."""
     is_even: bool = False
-    """Whether all lists are of one length."""
+    """Whether all lists have one length."""
     is_dense: bool = False
-    """Whether a list holds numbers of which not all are whole: amounts, not things."""
+    """Whether lists hold numbers that are not all integers: amounts, not ids."""
     is_padded: bool = False
-    """Whether whole numbers begin with zeros, as `01005` does: codes, which would be others without them."""
+    """Whether integers have leading zeros, as `01005`, so that they are codes."""
     is_days: bool = False
-    """Whether every value is a day as eight digits, `20240131`."""
+    """Whether every value is a date in eight digits, `20240131`."""
     is_rising: bool = False
-    """Whether whole numbers rise from row to row."""
+    """Whether integers increase from row to row."""
     has_negative_sentinel: bool = False
-    """Whether a number such as -1 is among amounts and stands for something else."""
+    """Whether a number such as -1 among amounts is a sentinel."""
     pattern: int = 0
-    """A digest of which rows have equal values, whatever these are."""
+    """A digest of which rows have equal values."""
 
     @property
     def is_list(self) -> bool:
-        """A flat list or array, as Parquet and JSON have them, or a text that SQL makes one of."""
+        """A flat list or array, or text that SQL can parse to one."""
         return self.reader is not None or bool(sql.LIST.search(self.type))
 
     @property
     def is_nested(self) -> bool:
-        """A value with parts, other than a flat list."""
+        """A nested type other than a flat list."""
         return bool(sql.NESTED.search(self.type)) and not self.is_list
 
     @property
     def is_number(self) -> bool:
-        """Whether every value is a finite number that float32 can hold."""
+        """Whether every value is a finite number in the range of float32."""
         return 0 < self.numbers == self.filled and max(-self.low, self.high) < LARGEST
 
     @property
     def is_integer(self) -> bool:
-        """Whether every value is a whole number."""
+        """Whether every value is an integer."""
         return self.is_number and self.integers == self.filled
 
     @property
@@ -125,33 +125,33 @@ class Column:
 
     @property
     def missing(self) -> float:
-        """Share of rows without a value."""
+        """Share of rows with a missing value."""
         return 1 - self.filled / self.rows if self.rows else 0.0
 
 
-def flat(types: Mapping[str, str]) -> list[str]:
-    """The columns that hold single values."""
+def flat_columns(types: Mapping[str, str]) -> list[str]:
+    """Columns of single values, which are neither lists nor nested."""
     return [name for name, kind in types.items() if not sql.NESTED.search(kind)]
 
 
 def measure(engine: Engine, counts: ValueCounts, types: Mapping[str, str], rows: int) -> tuple[Column, ...]:
-    """The columns of the rows looked at, of which there are `rows`."""
-    single = set(flat(types))
+    """The columns of the `rows` measured rows."""
+    flat = set(flat_columns(types))
     columns = []
     for name, kind in types.items():
         column = Column(name, kind, rows, 0, 0)
-        if name in single:
-            columns.append(_closer(engine, counts, _measured(engine, counts, column)))
+        if name in flat:
+            columns.append(_with_values(engine, counts, _with_numbers(engine, counts, column)))
         else:
             columns.append(_with_items(engine, column, sql.identifier(name)))
     return tuple(columns)
 
 
-def _measured(engine: Engine, counts: ValueCounts, column: Column) -> Column:
-    """Its values in numbers."""
+def _with_numbers(engine: Engine, counts: ValueCounts, column: Column) -> Column:
+    """`column` with counts and moments of its values."""
     number = NUMBER.format("v")
     day = f"CASE WHEN regexp_full_match(v, '{DAY}') THEN try_strptime(v, '%Y%m%d') END"
-    asked = (
+    aggregates = (
         "sum(n) FILTER (v IS NOT NULL), count(v), sum(n) FILTER (x IS NOT NULL), sum(n) FILTER (isnan(y)), "
         "sum(n) FILTER (x = floor(x)), min(x), max(x), sum(n * x) / sum(n) FILTER (x IS NOT NULL), "
         f"sum(n) FILTER (x IS NULL AND year(TRY_CAST(v AS TIMESTAMP)) >= {sql.FIRST_YEAR}), "
@@ -162,15 +162,15 @@ def _measured(engine: Engine, counts: ValueCounts, column: Column) -> Column:
     )
     finite = "CASE WHEN isfinite(y) AND abs(y) < 1e300 THEN y END"
     source = (
-        f"SELECT *, {finite} AS x FROM (SELECT v, n, first, {number} AS y FROM {counts.table(column.name)})"
+        f"SELECT *, {finite} AS x FROM (SELECT v, n, first, {number} AS y FROM {counts.tables[column.name]})"
     )
-    (answers,) = engine.rows(f"SELECT {asked} FROM ({source})")
-    filled, distinct, numbers, nans, integers, low, high, mean, times, length, pattern, *written = (
+    (answers,) = engine.rows(f"SELECT {aggregates} FROM ({source})")
+    filled, distinct, numbers, nans, integers, low, high, mean, times, length, pattern, *shape = (
         x or 0 for x in answers
     )
-    days, digits, padded, is_even = written
+    days, digits, padded, is_even = shape
     if numbers and numbers + nans == filled:
-        filled = numbers  # among numbers `nan` is a missing one
+        filled = numbers  # `nan` among numbers is a missing value
     return replace(
         column,
         filled=int(filled),
@@ -188,30 +188,30 @@ def _measured(engine: Engine, counts: ValueCounts, column: Column) -> Column:
     )
 
 
-def _closer(engine: Engine, counts: ValueCounts, column: Column) -> Column:
-    """Its most frequent values; of numbers the median and whether they rise; of texts what they stand for."""
+def _with_values(engine: Engine, counts: ValueCounts, column: Column) -> Column:
+    """`column` with its frequent values and, for texts, the format of times or lists."""
     if not column.filled:
         return column
-    known = counts.most_frequent(column.name, FEW)
-    column = replace(column, values=tuple(v for v, _ in known), frequencies=tuple(n for _, n in known))
+    values, frequencies = zip(*counts.most_frequent(column.name, FEW), strict=True)
+    column = replace(column, values=values, frequencies=frequencies)
     if column.is_number:
-        return _ordered(engine, counts.table(column.name), column)
+        return _with_order(engine, counts.tables[column.name], column)
     if column.times == column.filled or column.type not in TEXTS:
         return column
-    written = _time_formats(engine, counts.table(column.name), column)
-    if written:
-        return replace(column, format=written[0], other_format=_exchanged(written), times=column.filled)
+    formats = _time_formats(engine, counts.tables[column.name], column)
+    if formats:
+        return replace(column, format=formats[0], other_format=_swapped(formats), times=column.filled)
     return _as_list(engine, counts, column)
 
 
 def without(counts: ValueCounts, column: Column, values: Sequence[str]) -> Column:
-    """The amounts of a column of numbers as they are without some of its values."""
+    """A numeric column as it is without some of its values."""
     listed = ", ".join(map(sql.literal, values))
     number = (
-        f"SELECT TRY_CAST(v AS DOUBLE) AS x, n FROM {counts.table(column.name)} WHERE v NOT IN ({listed})"
+        f"SELECT TRY_CAST(v AS DOUBLE) AS x, n FROM {counts.tables[column.name]} WHERE v NOT IN ({listed})"
     )
-    asked = f"SELECT sum(n), min(x), max(x), sum(n * x) / sum(n) FROM ({number})"
-    ((filled, low, high, mean),) = counts.engine.rows(asked)
+    query = f"SELECT sum(n), min(x), max(x), sum(n * x) / sum(n) FROM ({number})"
+    ((filled, low, high, mean),) = counts.engine.rows(query)
     median = _median(counts.engine, number, int(filled))
     negative = any(value.startswith("-") for value in values)
     return replace(
@@ -226,14 +226,15 @@ def without(counts: ValueCounts, column: Column, values: Sequence[str]) -> Colum
 
 
 def _median(engine: Engine, number: str, filled: int) -> float:
-    """Of the numbers `x`, each in `n` rows, of a query."""
+    """Median of the numbers `x`, each in `n` rows, of a query."""
     sums = f"SELECT x, sum(n) OVER (ORDER BY x) AS c FROM ({number}) WHERE isfinite(x)"
     both = ", ".join(f"min(x) FILTER (2 * c {reached} {filled})" for reached in (">=", ">"))
     ((lower, upper),) = engine.rows(f"SELECT {both} FROM ({sums})")
     return (float(lower) + float(upper)) / 2
 
 
-def _ordered(engine: Engine, table: str, column: Column) -> Column:
+def _with_order(engine: Engine, table: str, column: Column) -> Column:
+    """`column` with its median, and whether it increases from row to row."""
     number = f"SELECT TRY_CAST(v AS DOUBLE) AS x, n, first FROM {table} WHERE v IS NOT NULL"
     rising = False
     if column.is_integer and column.is_unique:
@@ -243,51 +244,52 @@ def _ordered(engine: Engine, table: str, column: Column) -> Column:
 
 
 def _time_formats(engine: Engine, table: str, column: Column) -> list[str]:
-    """The formats in which all values are times: asked of some first, whom most fit none."""
-    some = column.values[:FIRST]
-    if not all(DATE_LIKE.search(value) for value in some):
+    """The formats that fit all values, tried on a few first, which most formats do not fit."""
+    first = column.values[:FIRST]
+    if not all(DATE_LIKE.search(value) for value in first):
         return []
-    listed = ", ".join(f"({sql.literal(text)}, 1)" for text in some)
-    likely = _fitting(engine, TIME_FORMATS, f"(VALUES {listed}) AS t(v, n)", len(some))
+    listed = ", ".join(f"({sql.literal(text)}, 1)" for text in first)
+    likely = _fitting(engine, TIME_FORMATS, f"(VALUES {listed}) AS t(v, n)", len(first))
     return _fitting(engine, likely, table, column.filled) if likely else []
 
 
 def _fitting(engine: Engine, formats: Sequence[str], table: str, wanted: int) -> list[str]:
-    """Those of `formats` in which `wanted` values are times."""
-    times = [f"try_strptime(v, {sql.literal(written)})" for written in formats]
-    asked = ", ".join(f"sum(n) FILTER (year({time}) >= {sql.FIRST_YEAR})" for time in times)
-    (found,) = engine.rows(f"SELECT {asked} FROM {table}")
+    """Those of `formats` that fit `wanted` values."""
+    times = [f"try_strptime(v, {sql.literal(text)})" for text in formats]
+    aggregates = ", ".join(f"sum(n) FILTER (year({time}) >= {sql.FIRST_YEAR})" for time in times)
+    (found,) = engine.rows(f"SELECT {aggregates} FROM {table}")
     return [f for f, count in zip(formats, found, strict=True) if count == wanted]
 
 
-def _exchanged(formats: Sequence[str]) -> str | None:
-    """The format that differs from the first one in the order of day and month, if it is among them."""
+def _swapped(formats: Sequence[str]) -> str | None:
+    """The first format with day and month swapped, if it is among `formats`."""
     other = formats[0].replace("%d", "%_").replace("%m", "%d").replace("%_", "%m")
     return other if other in formats[1:] else None
 
 
 def _as_list(engine: Engine, counts: ValueCounts, column: Column) -> Column:
-    """The same with what makes a list of its texts, if they are lists."""
+    """`column` with the reader or separator of its texts, if they are lists."""
     if all(value.startswith("[") and value.endswith("]") for value in column.values):
         for reader in READERS:
             unread = f"v IS NOT NULL AND {reader.format('v')} IS NULL"
             if counts.most_frequent(column.name, 1, unread):
                 continue
-            made = _with_items(engine, column, reader.format(sql.identifier(column.name)))
-            # A few of one length are intervals such as `[70, 80]`.
-            if made.items > 1 and (made.vector or column.distinct > FEW or not made.is_even):
-                return replace(made, reader=reader.format(sql.identifier(column.name)))
+            parsed = reader.format(sql.identifier(column.name))
+            listed = _with_items(engine, column, parsed)
+            # A few lists of one length are intervals such as `[70, 80]`.
+            if listed.items > 1 and (listed.vector or column.distinct > FEW or not listed.is_even):
+                return replace(listed, reader=parsed)
             break
-    found = lists.listed(counts.some(column.name, lists.SAMPLE))
+    found = lists.list_format(counts.sample(column.name, lists.SAMPLE))
     return replace(column, separator=found.separator, items=found.items) if found else column
 
 
 def _with_items(engine: Engine, column: Column, value: str) -> Column:
-    """A list column with its lengths, and whether its numbers are amounts; `value` is SQL of the list."""
+    """`column` with the lengths of its lists and whether they are vectors; `value` is SQL of the list."""
     if not sql.LIST.search(column.type) and column.type not in TEXTS:
-        ((filled,),) = engine.rows(f"SELECT count({value}) FROM {LOOKED_AT}")
+        ((filled,),) = engine.rows(f"SELECT count({value}) FROM {MEASURED}")
         return replace(column, filled=int(filled), distinct=int(filled))
-    asked = (
+    aggregates = (
         "count(l), approx_quantile(len(l), 0.95), min(len(l)) FILTER (len(l) > 0), max(len(l)), min(len(l))"
     )
     if column.type in TEXTS:
@@ -295,10 +297,10 @@ def _with_items(engine: Engine, column: Column, value: str) -> Column:
         whole = (
             "list_transform(l, lambda x: CAST(TRY_CAST(x AS DOUBLE) = floor(TRY_CAST(x AS DOUBLE)) AS INT))"
         )
-        asked += (
+        aggregates += (
             f", count(*) FILTER (list_count({numbers}) < len(l)), count(*) FILTER (list_min({whole}) = 0)"
         )
-    (answers,) = engine.rows(f"SELECT {asked} FROM (SELECT {value} AS l FROM {LOOKED_AT})")
+    (answers,) = engine.rows(f"SELECT {aggregates} FROM (SELECT {value} AS l FROM {MEASURED})")
     filled, items, least, most, shortest, *odd = (x or 0 for x in answers)
     dense = bool(DENSE_LIST.search(column.type)) if not odd else odd[0] == 0 < odd[1]
     return replace(

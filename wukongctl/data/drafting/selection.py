@@ -1,4 +1,4 @@
-"""The SELECT of a recipe: a table's columns as they are meant, under names that a recipe can have."""
+"""The SELECT of a recipe: columns converted as needed, under names that a recipe accepts."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,53 +8,51 @@ from wukongctl.config.dataset import RESERVED_COLUMNS
 from wukongctl.data.query import sql
 
 LINE = 80
-"""Characters of a list of SQL that stay on one line."""
-WHY = "-- rows without a label teach nothing"
+"""Longest SQL list on one line."""
+NO_LABEL = "-- drop rows without a label"
 ROW = "row_number"
-"""The column of the number of the row, where rows are divided by it."""
+"""Column with the row number, for a split by it."""
 
 
 @dataclass
 class Selection:
-    """What is selected of a table; `text` puts it over any FROM item with these columns."""
+    """What is selected; `text` applies it to any FROM item with these columns."""
 
     names: dict[str, str]
-    """Every column of the table → its name in the SELECT."""
+    """Column → its name in the SELECT."""
     changes: dict[str, str] = field(default_factory=dict)
-    """Column → the SQL that is selected for it."""
+    """Column → SQL that replaces it."""
     added: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Column → the SQL items that are selected in place of it."""
-    known: str = ""
-    """SQL over columns of the table that a row must fulfil to be a row."""
-    answered: str = ""
-    """The same over columns of the SELECT."""
-    numbered: bool = False
-    """Whether the number of the row is a column too."""
+    """Column → SQL items that replace it."""
+    where: str = ""
+    """SQL condition on columns of the table: rows with a label."""
+    outer_where: str = ""
+    """The same on columns of the SELECT."""
+    with_row_number: bool = False
 
     def text(self, source: str, order: str = "") -> str:
-        """SQL; `order` is a column of `source` to sort by, which is not selected."""
+        """SQL; `order` is a column of `source` to sort by, which is dropped."""
         items = [self._star(order), *(item for parts in self.added.values() for item in parts)]
-        items += (
-            [f"row_number() OVER ({f'ORDER BY {order}' if order else ''}) AS {ROW}"] if self.numbered else []
-        )
+        if self.with_row_number:
+            items.append(f"row_number() OVER ({f'ORDER BY {order}' if order else ''}) AS {ROW}")
         broken = len(items) > 1 and sum(map(len, items)) > LINE
         listed = ",\n  ".join(_filled(items)) if broken else ", ".join(items)
         text = f"SELECT {listed}\nFROM {source}" if listed != "*" else f"SELECT * FROM {source}"
-        text += f"\nWHERE {self.known} {WHY}" if self.known else ""
+        text += f"\nWHERE {self.where} {NO_LABEL}" if self.where else ""
         text += f"\nORDER BY {order}" if order else ""
-        if not self.answered:
+        if not self.outer_where:
             return text
         inner = text.replace("\n", "\n  ")
-        return f"SELECT * FROM (\n  {inner}\n)\nWHERE {self.answered} {WHY}"
+        return f"SELECT * FROM (\n  {inner}\n)\nWHERE {self.outer_where} {NO_LABEL}"
 
     def _star(self, order: str) -> str:
-        """`*` with what is changed of it."""
+        """`*` with its changes."""
         changes = {name: new for name, new in self.changes.items() if name not in self.added}
         renames = {old: new for old, new in self.names.items() if old != new and old not in self.added}
-        both = changes.keys() & renames.keys()  # DuckDB takes a column in one list only
-        gone = [name for name in self.names if name in both or name in self.added]
+        both = changes.keys() & renames.keys()  # DuckDB allows a column in one list only
+        excluded = [name for name in self.names if name in both or name in self.added]
         lists = {
-            "EXCLUDE": [*([order] if order else []), *map(sql.identifier, gone)],
+            "EXCLUDE": [*([order] if order else []), *map(sql.identifier, excluded)],
             "REPLACE": [f"{new} AS {sql.identifier(n)}" for n, new in changes.items() if n not in both],
             "RENAME": [
                 f"{sql.identifier(old)} AS {sql.identifier(new)}"
@@ -63,18 +61,18 @@ class Selection:
             ],
         }
         star = "*" + "".join(f" {word} ({_items(items)})" for word, items in lists.items() if items)
-        again = (f"{changes[old]} AS {sql.identifier(renames[old])}" for old in self.names if old in both)
-        return ", ".join([star, *again])
+        renamed = (f"{changes[old]} AS {sql.identifier(renames[old])}" for old in self.names if old in both)
+        return ", ".join([star, *renamed])
 
 
 def _items(items: Sequence[str]) -> str:
-    """A list of SQL, on lines of its own where it is long."""
+    """An SQL list, one item per line if it is long."""
     line = ", ".join(items)
     return line if len(line) <= LINE else "\n    " + ",\n    ".join(items)
 
 
 def _filled(items: Sequence[str]) -> list[str]:
-    """`items` as lines, several on one where they are short."""
+    """`items` as lines, with several short ones on one."""
     lines = [items[0]]
     for item in items[1:]:
         if lines[-1] is items[0] or len(lines[-1]) + len(item) > LINE:
@@ -85,7 +83,7 @@ def _filled(items: Sequence[str]) -> list[str]:
 
 
 def names(columns: Sequence[str], label: Sequence[str]) -> dict[str, str]:
-    """Column → its name in the SELECT: its own, unless that is reserved or no text file can hold it."""
+    """Column → its name in the SELECT: its own, unless reserved or unprintable."""
     found: dict[str, str] = {}
     taken = {column.lower() for column in columns}
     for column in columns:
@@ -99,12 +97,12 @@ def names(columns: Sequence[str], label: Sequence[str]) -> dict[str, str]:
 
 def vector(column: str, value: str, size: int, taken: Mapping[str, str]) -> dict[str, str]:
     """Name → SQL of each number of a list of `size` numbers, `value`."""
-    known, made = {name.lower() for name in taken.values()}, {}
+    known, items = {name.lower() for name in taken.values()}, {}
     for position in range(1, size + 1):
         name = _unique(f"{column[:50]}_{position}", known, "")
         known.add(name.lower())
-        made[name] = f"{value}[{position}]"
-    return made
+        items[name] = f"{value}[{position}]"
+    return items
 
 
 def _unique(name: str, taken: set[str], own: str) -> str:

@@ -1,4 +1,4 @@
-"""Made tables, and what becomes of their drafts."""
+"""Tables written to files, and their drafts prepared and trained."""
 
 import csv
 import gzip
@@ -47,12 +47,12 @@ def write(table: Table, path: Path) -> None:
     path.write_bytes(gzip.compress(data) if path.name.endswith(".gz") else data)
 
 
-def spec_of(made: Draft) -> DatasetSpec:
-    return validate(parse(made.text, "made.yaml"), DatasetSpec)
+def spec_of(result: Draft) -> DatasetSpec:
+    return validate(parse(result.text, "result.yaml"), DatasetSpec)
 
 
-def prepared(made: Draft, folder: Path) -> Manifest:
-    return prepare(spec_of(made), Options(folder, out=folder / "data", force=True))
+def prepared(result: Draft, folder: Path) -> Manifest:
+    return prepare(spec_of(result), Options(folder, out=folder / "data", force=True))
 
 
 def trained(manifest: Manifest, folder: Path) -> dict[str, Any]:
@@ -78,10 +78,10 @@ def trained(manifest: Manifest, folder: Path) -> dict[str, Any]:
     return outcome.result.to_dict()
 
 
-def doubts(made: Draft) -> tuple[str, ...]:
-    """What is said of the values, but not that the table, or its positives, are few."""
-    return tuple(doubt for doubt in made.doubts if "too few to" not in doubt)
+def remarks(result: Draft) -> tuple[str, ...]:
+    """Remarks, except that there are few rows or positives."""
+    return tuple(remark for remark in result.remarks if "too few to" not in remark)
 
 
-def uses(made: Draft) -> dict[str, str]:
-    return {role.column.name: role.kind for role in made.roles}
+def uses(result: Draft) -> dict[str, str]:
+    return {role.column.name: role.kind for role in result.roles}
