@@ -176,7 +176,7 @@ def test_more_values_than_fit_in_memory_are_cut_nearly_as_well(
 ) -> None:
     recipe = days(tmp_path)
     exact = run(recipe, tmp_path, tmp_path / "exact")
-    monkeypatch.setattr(bins, "GROUPS", 200)
+    monkeypatch.setattr(bins, "MAX_GROUPS", 200)
     grouped = run(recipe, tmp_path, tmp_path / "grouped")
     values = np.array([x for x in columns(tmp_path / "exact", exact)["train"]["b"] if x is not None])
     std = exact.features[1].std or 1.0

@@ -46,8 +46,10 @@ def published(spec: DatasetSpec, folder: Path, rows: Splits) -> DatasetSpec:
         name: RawFile(md5=digests(folder / name).md5) if file.md5 or file.sha256 else file
         for name, file in spec.files.items()
     }
-    counts = splits.shipped(spec, {name: len(part) for name, part in rows.items()})  # pyrefly: ignore
-    positives = splits.shipped(spec, {n: sum(row["label"] for row in part) for n, part in rows.items()})
+    counts = splits.published_counts(spec, {name: len(part) for name, part in rows.items()})  # pyrefly: ignore
+    positives = splits.published_counts(
+        spec, {n: sum(row["label"] for row in part) for n, part in rows.items()}
+    )
     expect = {name: ExpectedCounts(rows=counts[name], positives=positives[name]) for name in spec.expect}
     return spec.model_copy(update={"files": files, "expect": expect})
 

@@ -21,7 +21,7 @@ from wukongctl.data.acquire import sources
 from wukongctl.data.acquire.sources import FilePaths
 from wukongctl.data.batches import Columns
 from wukongctl.data.manifest import Manifest, RawRows
-from wukongctl.data.pipeline import diagnosis, encode, lookup, new_rows, numbers, reading, spool, vocabulary
+from wukongctl.data.pipeline import bad_rows, encode, lookup, new_rows, numbers, reading, spool, vocabulary
 from wukongctl.data.pipeline.drift import ValueDrift
 from wukongctl.data.pipeline.lookup import LookupTable
 from wukongctl.data.pipeline.new_rows import NewRows
@@ -64,7 +64,7 @@ class RowReader:
         # New rows have no label: a constant takes its place. Every row gets a score, so bad rows are errors.
         self.spec = spec.model_copy(update={"label": "0", "probability": None, "on_error": "fail"})
         self.columns = Columns(manifest, with_probability=False)
-        self.encoders = numbers.of_manifest(manifest.features)
+        self.encoders = numbers.from_manifest(manifest.features)
         self.vocabularies = _vocabularies(dataset, self.spec)
         self.drift = ValueDrift(self.spec, self.vocabularies, manifest.statistics)
         scales = [(feature.mean, feature.std) for feature in manifest.features if feature.of is None]
@@ -162,7 +162,7 @@ class RowReader:
             select = rewriting.rewritten(raw.select, raw.source)
             names = [name for name, _ in self.spec.columns]
             return new_rows.transformed(engine, select, raw, source, names, decimal=decimal)
-        except rewriting.Unwritable as reason:
+        except rewriting.NotRowByRow as reason:
             raise UsageError(
                 f"the SELECT of dataset `{self.spec.name}` cannot run on `{path}`: {reason}",
                 hint=SELECTED,
@@ -198,7 +198,7 @@ class RowReader:
                 yield pa.table(part.columns, names=schema.names).cast(schema)
                 done += part.num_rows
         except ConversionFailed as failure:
-            raise diagnosis.unfit(engine, self.spec, rows.query, types) or failure from None
+            raise bad_rows.first(engine, self.spec, rows.query, types) or failure from None
 
     def _ids(self, batch: pa.RecordBatch) -> dict[int, np.ndarray]:
         """Feature → ids of the distinct values of a batch."""

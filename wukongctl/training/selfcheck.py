@@ -1,6 +1,6 @@
 """The self-check of `predict`: it must reproduce the scores of a sample of raw training rows.
 
-The dataset has the rows, raw and encoded (`data/pipeline/sample.py`); the run has the scores by its best
+The dataset has the rows, raw and encoded (`data/pipeline/raw_rows.py`); the run has the scores by its best
 weights, `selfcheck.parquet`.
 """
 

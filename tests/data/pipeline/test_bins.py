@@ -32,7 +32,7 @@ def cuts(column: list[float], limit: int) -> list[float]:
 
 
 def heavy_of(counts: Counter[float], limit: int) -> tuple[set[float], Fraction]:
-    """The values with the rows of a bin, and the rows of a bin of the others."""
+    """The values with at least the rows of a bin, and the rows of a bin of the others."""
     heavy: set[float] = set()
     while True:
         share = Fraction(sum(n for v, n in counts.items() if v not in heavy), limit - len(heavy))
@@ -47,7 +47,7 @@ def quantile_ends(rows: list[float], wanted: int) -> set[float]:
 
 
 def groups_of(column: list[float], limit: int) -> list[list[float]]:
-    """The rule in plain Python: heavy values alone, quantiles of the rows of each stretch between them."""
+    """The rule in plain Python: a bin for each frequent value, quantiles of the stretches between them."""
     counts = Counter(sorted(value + 0.0 for value in column))
     if len(counts) <= limit:
         return [[value] for value in counts]
@@ -81,7 +81,7 @@ def test_keys_have_the_order_of_the_numbers(column: list[float]) -> None:
 @given(column=COLUMNS, limit=LIMITS)
 @example(column=[0.0] * 9 + [1.0, 2.0, 3.0], limit=3)
 @example(column=[1.0, *[2.0] * 50, 3.0, *[4.0] * 50, 5.0, 6.0, 7.0, 8.0], limit=5)
-def test_bins_are_those_of_the_rule(column: list[float], limit: int) -> None:
+def test_bins_follow_the_rule(column: list[float], limit: int) -> None:
     expected = groups_of(column, limit)
     edges = cuts(column, limit)
     assert len(edges) + 1 == len(expected) <= limit
@@ -90,7 +90,7 @@ def test_bins_are_those_of_the_rule(column: list[float], limit: int) -> None:
 
 
 @given(column=COLUMNS, limit=LIMITS, new=COLUMNS)
-def test_ids_follow_the_order_of_values_and_none_is_beyond(
+def test_ids_are_in_the_order_of_values_and_within_bounds(
     column: list[float], limit: int, new: list[float]
 ) -> None:
     edges = cuts(column, limit)
@@ -112,7 +112,7 @@ def test_without_heavy_values_the_bins_are_numpys_quantiles(limit: int) -> None:
     assert sizes.max() - sizes.min() <= 1
 
 
-def test_a_value_of_most_rows_leaves_the_bins_to_the_others() -> None:
+def test_a_frequent_value_leaves_the_other_bins_to_the_rest() -> None:
     column = [0.0] * 9200 + [float(100 + i) for i in range(800)]
     edges = cuts(column, 9)
     assert len(edges) == 8
@@ -164,7 +164,7 @@ def test_breakpoints_are_the_least_value_and_the_quantiles() -> None:
     assert bins.breakpoints(values, values, counts, 8).tolist() == expected
 
 
-def test_few_values_are_breakpoints_each() -> None:
+def test_few_values_are_all_breakpoints() -> None:
     values, counts = counted([3.0, 1.0, 1.0, 7.0])
     edges = bins.breakpoints(values, values, counts, 48)
     assert edges.tolist() == [1.0, 3.0, 7.0]

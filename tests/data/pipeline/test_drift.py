@@ -1,4 +1,4 @@
-"""An unknown value and the known one it resembles."""
+"""Unknown values and the known ones they resemble."""
 
 import pyarrow as pa
 import pytest

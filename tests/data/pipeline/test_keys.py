@@ -1,4 +1,4 @@
-"""A split by hash goes by what the label has no part in, and comes out the same every time."""
+"""The key of a split by hash does not read the label and is deterministic."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ def keyed(key: str, rows: str = f"FROM {TABLE}", **changes: Any) -> DatasetSpec:
 
 
 @pytest.mark.parametrize(
-    ("key", "changes", "said"),
+    ("key", "changes", "message"),
     [
         ("CAST(row(*COLUMNS(*)) AS VARCHAR)", {}, "reads `label`, which the label reads too"),
         ("row(*COLUMNS('.*'))", {}, "reads `label`"),
@@ -47,12 +47,12 @@ def keyed(key: str, rows: str = f"FROM {TABLE}", **changes: Any) -> DatasetSpec:
         ("lag(a) OVER (ORDER BY a)", {}, "reads other rows"),
     ],
 )
-def test_a_key_that_tells_the_label_or_changes_is_refused(
-    tmp_path: Path, key: str, changes: dict[str, Any], said: str
+def test_a_key_that_reads_the_label_or_is_volatile_is_refused(
+    tmp_path: Path, key: str, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(Mismatch, match="the key ") as caught:
         run(keyed(key, **changes), tmp_path, tmp_path / "out")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert caught.value.mistakes[0].path == ("split", "key")
 
 
@@ -76,8 +76,8 @@ def test_other_keys_are_allowed(key: str, changes: dict[str, Any]) -> None:
     assert not list(keys.notes(spec))
 
 
-def test_a_key_made_of_the_same_column_as_the_label_is_a_warning(tmp_path: Path) -> None:
-    """It may be right: the day of a click, and whether a sale came within a week of it."""
+def test_a_key_derived_from_the_column_of_the_label_is_reported(tmp_path: Path) -> None:
+    """This can be intended: the day of a click, and whether a sale followed within a week."""
     rows = [f"{i % 2},a{i % 7},{i % 28 + 1}" for i in range(200)]
     (tmp_path / "clicks.csv").write_text("\n".join(["bought,a,day", *rows]) + "\n")
     query = f"SELECT a, day::INT % 3 AS part, bought = '1' AND day <> '5' AS label FROM {TABLE}"
@@ -87,7 +87,7 @@ def test_a_key_made_of_the_same_column_as_the_label_is_a_warning(tmp_path: Path)
     assert "`day`" in prepared.problems[0]
 
 
-def test_hints_name_keys_that_work(tmp_path: Path) -> None:
+def test_suggested_keys_are_valid(tmp_path: Path) -> None:
     rows = [f"{i * 7 % 3 // 2},u{i % 97},{i % 24}" for i in range(400)]
     (tmp_path / "clicks.csv").write_text("\n".join(["label,user id,hour", *rows]) + "\n")
     features = [{"type": "categorical", "columns": ["user id", "hour"]}]
@@ -102,7 +102,7 @@ def test_hints_name_keys_that_work(tmp_path: Path) -> None:
 
 
 def test_equal_features_stay_together(tmp_path: Path) -> None:
-    """24 hours x 4 devices with both labels each: each combination is in one split."""
+    """24 hours x 4 devices, each with both labels: each combination is in one split."""
     rows = [f"{i * 7 % 11 % 2},{i % 24},{i // 24 % 4}" for i in range(96 * 5)]
     (tmp_path / "clicks.csv").write_text("\n".join(["label,hour,device", *rows]) + "\n")
     spec = keyed("row(hour, device)", features=[{"type": "categorical", "columns": ["hour", "device"]}])
@@ -113,7 +113,7 @@ def test_equal_features_stay_together(tmp_path: Path) -> None:
     assert not pairs[0] & pairs[2]
 
 
-def test_every_recipe_that_ships_has_a_key_without_its_label() -> None:
+def test_keys_of_shipped_recipes_do_not_read_the_label() -> None:
     hashed = 0
     for name in library.names("datasets"):
         spec = load(library.find(name, "datasets"), DatasetSpec)

@@ -1,4 +1,4 @@
-"""Frozen vectors: three formats of file, keys of any kind, and what is refused."""
+"""Pretrained vectors: three file formats, keys of any type, and errors."""
 
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,7 @@ def test_keys_become_the_text_of_the_column(key: np.ndarray, text: list[str], tm
         ("nan.h5", {}, RunFailed, "`nan.h5` contains a non-finite vector"),
     ],
 )
-def test_what_is_wrong_with_a_file_is_said(
+def test_a_bad_file_is_an_error_with_the_reason(
     file: str, changes: dict[str, Any], kind: type[WukongError], message: str, tmp_path: Path
 ) -> None:
     (tmp_path / "clicks.csv").write_text("label,a,s\n1,5,\n0,7,\n1,5,\n")

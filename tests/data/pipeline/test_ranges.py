@@ -68,7 +68,7 @@ def test_another_unit_is_an_alarm(
     assert found.notes() == [message]
 
 
-def test_a_tenth_outside_is_a_note_and_the_largest_values_alone_are_none(
+def test_a_fifth_outside_is_a_note_and_the_largest_values_alone_are_not(
     check: Check, prices: np.ndarray
 ) -> None:
     some = np.concatenate([prices[:80], np.full(20, 1e7)])

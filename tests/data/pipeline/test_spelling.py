@@ -1,4 +1,4 @@
-"""Texts of a CSV file reach categories as they are spelled, whatever DuckDB takes the column for."""
+"""Categories keep the spelling of a CSV file, whatever type DuckDB infers."""
 
 import gzip
 from pathlib import Path
@@ -15,7 +15,7 @@ GUIDE = "read_csv('{clicks.csv}', header = true, quote = '\"')"
 """As in docs/guides/dataset-recipes.md: no types."""
 READ = GUIDE.replace(")", ", sample_size = 2048)")
 EARLY = 3_000
-"""More rows than DuckDB guesses by."""
+"""More rows than DuckDB samples for types."""
 PAIRS = [
     pytest.param("123", "00123", id="zeros"),
     pytest.param("1.5", "1.50", id="decimals"),
@@ -47,7 +47,7 @@ def vocabulary(out: Path, prepared: Manifest, column: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("first", "second"), PAIRS)
-def test_a_late_spelling_is_a_value_of_its_own(tmp_path: Path, first: str, second: str) -> None:
+def test_a_different_spelling_is_a_different_value(tmp_path: Path, first: str, second: str) -> None:
     write(tmp_path, first, second)
     prepared = run(recipe(), tmp_path, tmp_path / "out")
     assert vocabulary(tmp_path / "out", prepared, "code") == [first, second]
@@ -55,7 +55,7 @@ def test_a_late_spelling_is_a_value_of_its_own(tmp_path: Path, first: str, secon
 
 
 @pytest.mark.parametrize("source", [GUIDE, "'{clicks.csv}'"])
-def test_the_guide_s_own_recipe(tmp_path: Path, source: str) -> None:
+def test_the_recipe_of_the_guide(tmp_path: Path, source: str) -> None:
     lines = [f"{'123' if i < 30_000 else '00123'},{i % 2}" for i in range(31_000)]
     (tmp_path / "clicks.csv").write_text("\n".join(["code,label", *lines]) + "\n")
     prepared = run(recipe(f"SELECT * FROM {source}"), tmp_path, tmp_path / "out")
@@ -74,7 +74,7 @@ def test_the_guide_s_own_recipe(tmp_path: Path, source: str) -> None:
         (f"SELECT label, concat('shop ', CAST(code AS VARCHAR)) AS shop FROM {READ}", None),
     ],
 )
-def test_however_the_select_hands_it_on(tmp_path: Path, rows: str, column: str | None) -> None:
+def test_spelling_is_kept_through_the_select(tmp_path: Path, rows: str, column: str | None) -> None:
     write(tmp_path, "123", "00123")
     if column is None:
         with pytest.raises(RunFailed, match=r"^`clicks.csv:3003`: `code` is `00123`"):
@@ -84,7 +84,7 @@ def test_however_the_select_hands_it_on(tmp_path: Path, rows: str, column: str |
     assert vocabulary(tmp_path / "out", prepared, column) == ["123", "00123"]
 
 
-def test_numbers_that_the_select_reckons_with_keep_their_types(tmp_path: Path) -> None:
+def test_numbers_that_the_select_computes_with_keep_their_types(tmp_path: Path) -> None:
     write(tmp_path, "123", "00123")
     rows = f"SELECT code, n * 2 AS twice, n >= 4 AS label FROM {READ}"
     features = [
@@ -111,10 +111,10 @@ def test_numbers_that_the_select_reckons_with_keep_their_types(tmp_path: Path) -
         (f"FROM {READ}", {"split": {"by": "hash", "key": "code % 10", "ratio": {"train": 1}}}),
     ],
 )
-def test_a_column_that_is_used_as_a_number_too_is_looked_through(
+def test_a_column_also_used_as_a_number_is_checked(
     tmp_path: Path, rows: str, changes: dict[str, Any]
 ) -> None:
-    """The place, both spellings, and SQL that works for either meaning."""
+    """With the location, both spellings, and working SQL for both meanings."""
     write(tmp_path, "123", "00123")
     with pytest.raises(RunFailed) as caught:
         run(recipe(rows, **changes), tmp_path, tmp_path / "out")
@@ -123,19 +123,19 @@ def test_a_column_that_is_used_as_a_number_too_is_looked_through(
         "(dataset `own`)"
     )
     assert caught.value.hint is not None
-    for said in ("types = {'code': 'VARCHAR'}", "types = {'code': 'BIGINT'}"):
-        assert f"add `{said}`" in caught.value.hint
+    for option in ("types = {'code': 'VARCHAR'}", "types = {'code': 'BIGINT'}"):
+        assert f"add `{option}`" in caught.value.hint
     meant = rows.replace("sample_size = 2048", "sample_size = 2048, types = {'code': 'BIGINT'}")
     assert run(recipe(meant, **changes), tmp_path, tmp_path / "out").splits["train"].rows
 
 
-def test_numbers_whose_text_the_type_keeps_may_be_used_as_both(tmp_path: Path) -> None:
+def test_numbers_whose_type_keeps_their_text_may_be_both(tmp_path: Path) -> None:
     write(tmp_path, "123", "7")
     prepared = run(recipe(f"SELECT * FROM {READ} WHERE code > 0"), tmp_path, tmp_path / "out")
     assert vocabulary(tmp_path / "out", prepared, "code") == ["123", "7"]
 
 
-def test_sequences_and_keys_go_by_the_text(tmp_path: Path) -> None:
+def test_sequences_and_keys_use_the_text(tmp_path: Path) -> None:
     lines = [f"{i % 5},{i % 2},{value}" for i, value in enumerate(["7"] * EARLY + ["07", "7"] * 100)]
     (tmp_path / "clicks.csv").write_text("\n".join(["tag,label,user", *lines]) + "\n")
     features = [
@@ -149,7 +149,7 @@ def test_sequences_and_keys_go_by_the_text(tmp_path: Path) -> None:
 
 
 def test_a_flag_that_is_a_number_and_a_category(tmp_path: Path) -> None:
-    """Text would be no number: the type stays, and values that it keeps are fine."""
+    """As text it would not be a number: the type stays, and values that it keeps are allowed."""
     lines = [f"{'true' if i % 3 else 'false'},{i % 2}" for i in range(60)]
     (tmp_path / "clicks.csv").write_text("\n".join(["flag,label", *lines]) + "\n")
     rows = f"SELECT flag, flag AS kind, label FROM {READ}"
@@ -163,7 +163,7 @@ def test_a_flag_that_is_a_number_and_a_category(tmp_path: Path) -> None:
 
 
 def test_two_files_and_gzip(tmp_path: Path) -> None:
-    """A later file that spells otherwise what the first one has DuckDB guess by."""
+    """A later file with a spelling that changes under the type inferred from the first."""
     for file, value in (("part-0.csv.gz", "7"), ("part-1.csv.gz", "007")):
         text = "code,label\n" + "".join(f"{value},{i % 2}\n" for i in range(50))
         (tmp_path / file).write_bytes(gzip.compress(text.encode()))

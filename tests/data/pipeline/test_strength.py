@@ -1,4 +1,4 @@
-"""AUCs of single features against scikit-learn, and the leaks they are there to find."""
+"""AUCs of single features against scikit-learn, and the leaks they reveal."""
 
 from pathlib import Path
 from typing import Any
@@ -18,20 +18,20 @@ from wukongctl.data.pipeline import strength
 
 
 def written(folder: Path, name: SplitName, table: pa.Table, *, files: int = 1, row_group: int = 500) -> Split:
-    """A split as `prepare` leaves it, in so many files."""
+    """A split as `prepare` writes it, in so many files."""
     (folder / name).mkdir(parents=True, exist_ok=True)
-    step, made = -(-table.num_rows // files), []
+    step, written = -(-table.num_rows // files), []
     for index in range(files):
         path = f"{name}/part-{index:05}.parquet"
         part = table.slice(index * step, step)
         pq.write_table(part, folder / path, row_group_size=row_group)
-        made.append(DataFile(path=path, rows=part.num_rows, bytes=(folder / path).stat().st_size))
+        written.append(DataFile(path=path, rows=part.num_rows, bytes=(folder / path).stat().st_size))
     positives = int(np.asarray(table["label"]).sum())
-    return Split(rows=table.num_rows, positives=positives, files=tuple(made))
+    return Split(rows=table.num_rows, positives=positives, files=tuple(written))
 
 
 def rows(seed: int, count: int = 2000) -> pa.Table:
-    """Clicks, with columns that know nothing, something and everything of them."""
+    """Clicks, with columns that say nothing, something and everything about them."""
     rng = np.random.default_rng(seed)
     click = rng.random(count) < 0.3
     noisy = np.where(rng.random(count) < 0.2, ~click, click)
@@ -60,7 +60,7 @@ NAMES = rows(0, 1).column_names[1:]
 LEAKS = ("click_id", "null_where_not", "dwell", "sign", "either_end", "basket")
 
 
-def test_columns_that_are_filled_only_where_clicked_have_an_auc_of_one(tmp_path: Path) -> None:
+def test_columns_filled_only_where_clicked_have_an_auc_of_one(tmp_path: Path) -> None:
     splits = {name: written(tmp_path, name, rows(seed)) for seed, name in enumerate(("train", "valid"))}
     found = strength.measure(tmp_path, splits, NAMES)
     assert list(found) == NAMES
@@ -83,7 +83,7 @@ def test_a_category_is_ranked_by_its_rates_in_train(tmp_path: Path) -> None:
     assert strength.measure(tmp_path, splits, ["nothing"])["nothing"] == pytest.approx(expected)
 
 
-def test_files_and_row_groups_play_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_and_row_groups_do_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strength, "ROWS", 900)
     found = []
     for files, row_group in ((1, 10_000), (3, 70)):
@@ -97,7 +97,7 @@ def test_files_and_row_groups_play_no_part(tmp_path: Path, monkeypatch: pytest.M
     assert all(found[0][name] > 0.99 for name in LEAKS)
 
 
-def test_a_sample_is_taken_from_the_whole_of_a_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_sampled_from_the_whole_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strength, "ROWS", 80)
     table = rows(0, 1000).append_column("place", pa.array(np.arange(1000, dtype=np.float32)))
     sample = strength._Sample(tmp_path, written(tmp_path, "train", table, files=2, row_group=77))
@@ -117,12 +117,12 @@ def test_without_a_held_out_split_of_both_classes_train_is_halved(tmp_path: Path
     assert strength.measure(tmp_path, {"train": splits["valid"]}, NAMES) == {}
 
 
-def test_of_a_handful_of_rows_nothing_is_said(tmp_path: Path) -> None:
+def test_too_few_rows_give_no_auc(tmp_path: Path) -> None:
     splits = {name: written(tmp_path, name, rows(3, 30)) for name in ("train", "valid")}
     assert strength.measure(tmp_path, splits, NAMES) == {}
 
 
-def test_long_lists_are_read_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_lists_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     splits = {name: written(tmp_path, name, rows(seed)) for seed, name in enumerate(("train", "test"))}
     whole = strength.measure(tmp_path, splits, ["basket", "tags"])
     monkeypatch.setattr(strength, "ITEMS", 400)
@@ -132,13 +132,13 @@ def test_long_lists_are_read_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @given(scores=st.lists(st.integers(0, 5), min_size=2, max_size=60), flip=st.integers(1, 59))
-def test_auc_is_scikit_learns(scores: list[int], flip: int) -> None:
+def test_auc_equals_that_of_scikit_learn(scores: list[int], flip: int) -> None:
     labels = np.arange(len(scores)) < min(flip, len(scores) - 1)
     found = strength.auc(np.array(scores, float), labels)
     assert found == pytest.approx(roc_auc_score(labels, scores))
 
 
-def test_a_leak_is_in_the_manifest_and_among_its_notes(tmp_path: Path) -> None:
+def test_a_leak_is_reported_in_the_manifest(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     lines = [
         f"{int(c)},{rng.integers(5)},{'k' + str(i) if c else ''}" for i, c in enumerate(rng.random(600) < 0.4)

@@ -1,4 +1,4 @@
-"""Row groups, files and digests do not depend on how rows arrive."""
+"""Row groups, files and digests do not depend on the batches of rows."""
 
 import math
 from pathlib import Path
@@ -30,17 +30,17 @@ def table(start: int, rows: int) -> pa.Table:
 
 
 def write(folder: Path, sizes: list[int], row_group: int, per_file: int) -> SplitWriter:
-    made = SplitWriter(folder, "train", SCHEMA, row_group=row_group, per_file=per_file)
+    writer = SplitWriter(folder, "train", SCHEMA, row_group=row_group, per_file=per_file)
     start = 0
     for size in sizes:
-        made.write(table(start, size))
+        writer.write(table(start, size))
         start += size
-    return made
+    return writer
 
 
 @settings(max_examples=30, deadline=None)
 @given(sizes=st.lists(st.integers(0, 40), min_size=1, max_size=8), per_file=st.integers(1, 3))
-def test_any_arrival_gives_the_same_files_and_digests(
+def test_batching_does_not_change_files_and_digests(
     sizes: list[int], per_file: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("writer")
@@ -72,10 +72,10 @@ def test_digests_do_not_depend_on_row_groups_but_on_every_value_and_length(tmp_p
     assert small.close().digests == large.close().digests
     moved = []
     for name, lists in (("c", [[1], [2, 3]]), ("d", [[1, 2], [3]])):
-        made = SplitWriter(tmp_path / name, "train", SCHEMA)
-        made.write(
+        writer = SplitWriter(tmp_path / name, "train", SCHEMA)
+        writer.write(
             pa.table({"label": [0, 1], "a": [1, 2], "s": lists, "probability": [0.5, 0.5]}, schema=SCHEMA)
         )
-        moved.append({column: digest for column, _, digest in made.close().digests})
+        moved.append({column: digest for column, _, digest in writer.close().digests})
     assert moved[0]["s"] != moved[1]["s"]
     assert moved[0]["a"] == moved[1]["a"]

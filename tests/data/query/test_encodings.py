@@ -1,4 +1,4 @@
-"""Text files of other encodings, line ends and names: read right, or an error with a command that works."""
+"""Text files of other encodings, line endings and names: read correctly, or an error with a working hint."""
 
 import codecs
 import gzip
@@ -25,7 +25,7 @@ def table(cities: tuple[str, ...] = CITIES, end: str = "\n") -> str:
 
 
 def describe(path: Path) -> tuple[Table, list[tuple[str, ...]]]:
-    """What `init` makes of a file, and all its rows."""
+    """A file as `init` reads it, and all its rows."""
     with Engine("own", {"p": path}, spill=path.parent, search=path.parent) as engine:
         found = tables.describe(engine, path, "p")
         return found, engine.rows(f"SELECT * FROM {found.source}")
@@ -56,20 +56,20 @@ READ = [
 
 
 @pytest.mark.parametrize(("kind", "content"), READ, ids=[kind for kind, _ in READ])
-def test_every_row_is_read_right(tmp_path: Path, kind: str, content: bytes) -> None:
+def test_every_row_is_read_correctly(tmp_path: Path, kind: str, content: bytes) -> None:
     path = tmp_path / "c.csv"
     path.write_bytes(content)
     found, rows = describe(path)
     assert list(found.columns) == ["user", "city", "clicked"]
     assert rows == expected()
-    assert [said for said in found.doubts if "skipped" in said] == [
-        said for said in found.doubts if kind.startswith(("title", "comments"))
+    assert [doubt for doubt in found.doubts if "skipped" in doubt] == [
+        doubt for doubt in found.doubts if kind.startswith(("title", "comments"))
     ]
     assert bool(found.doubts) == kind.startswith(("title", "comments"))
 
 
 @pytest.mark.parametrize("kind", ["utf-16", "cr", "gzip", "title"])
-def test_the_recipe_of_init_prepares_it(tmp_path: Path, kind: str) -> None:
+def test_the_drafted_recipe_can_be_prepared(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "c.csv"
     path.write_bytes(dict(READ)[kind])
     found, _ = describe(path)
@@ -84,7 +84,7 @@ def test_the_recipe_of_init_prepares_it(tmp_path: Path, kind: str) -> None:
     assert columns(tmp_path / "out", prepared)["train"]["label"][:4] == [0, 1, 0, 1]
 
 
-def test_latin_1_is_read_and_said_with_an_example(tmp_path: Path) -> None:
+def test_latin_1_is_read_with_a_remark(tmp_path: Path) -> None:
     cities = ("Köln", "São Paulo", "plain")
     path = tmp_path / "c.csv"
     path.write_bytes(table(cities).encode("latin-1"))
@@ -103,22 +103,22 @@ WRONG = [
 
 
 @pytest.mark.skipif(shutil.which("iconv") is None, reason="the hint is a command of iconv")
-@pytest.mark.parametrize(("kind", "content", "said"), WRONG, ids=[kind for kind, *_ in WRONG])
+@pytest.mark.parametrize(("kind", "content", "message"), WRONG, ids=[kind for kind, *_ in WRONG])
 def test_other_encodings_name_the_command_that_converts(
-    tmp_path: Path, kind: str, content: bytes, said: str
+    tmp_path: Path, kind: str, content: bytes, message: str
 ) -> None:
     (tmp_path / "c.csv").write_bytes(content)
     with pytest.raises(RunFailed, match="which DuckDB cannot read") as caught:
         describe(tmp_path / "c.csv")
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).startswith(message)
     command = (caught.value.hint or "").partition("`")[2].rstrip("`")
     subprocess.run(command, shell=True, check=True, cwd=tmp_path)
     wanted = ("Köln", "5 €") if kind == "cp1252" else CITIES
     assert describe(tmp_path / "c.utf8.csv")[1] == expected(wanted)
 
 
-def test_one_bad_byte_leaves_the_file_utf_8(tmp_path: Path) -> None:
-    """No mojibake in the other lines: the bad one is named, and the command drops its byte."""
+def test_a_file_with_one_bad_byte_is_still_utf_8(tmp_path: Path) -> None:
+    """The other lines are not decoded as Latin-1: the bad one is named, and the command drops its byte."""
     path = tmp_path / "c.csv"
     path.write_bytes(table().encode() + b"u1,M\xfcnchen,0\n")
     with pytest.raises(RunFailed) as caught:
@@ -139,7 +139,7 @@ def test_one_bad_byte_leaves_the_file_utf_8(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("arguments", ["header = true, quote = '\"'", "all_varchar = true, delim = ','"])
-def test_prepare_says_how_to_read_it(tmp_path: Path, content: bytes, advice: str, arguments: str) -> None:
+def test_prepare_hints_at_how_to_read_it(tmp_path: Path, content: bytes, advice: str, arguments: str) -> None:
     (tmp_path / "clicks.csv").write_bytes(content)
     spec = own(rows=f"SELECT city AS a, clicked AS label FROM read_csv('{{clicks.csv}}', {arguments})")
     with pytest.raises(RunFailed) as caught:
@@ -149,7 +149,7 @@ def test_prepare_says_how_to_read_it(tmp_path: Path, content: bytes, advice: str
 
 
 @pytest.mark.parametrize("kind", ["utf-16", "cr", "gzip", "zstd"])
-def test_lines_are_found_whatever_the_bytes(tmp_path: Path, kind: str) -> None:
+def test_lines_are_found_in_any_encoding(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "c.csv"
     path.write_bytes(dict(READ)[kind])
     with lines.opened(path) as file:
@@ -176,5 +176,5 @@ def test_lines_are_found_whatever_the_bytes(tmp_path: Path, kind: str) -> None:
         ([], 0),
     ],
 )
-def test_what_stands_above_a_header(rows: list[list[str]], above: int) -> None:
+def test_titles_above_a_header_are_counted(rows: list[list[str]], above: int) -> None:
     assert encodings.title(rows) == above

@@ -19,8 +19,8 @@ SPLIT = {"by": "order", "ratio": {"train": 1, "test": 1}}
 def tables(folder: Path, header: str, *, rows: int = 40) -> None:
     """`o1.csv` with columns label, a, c, and `o2.csv` with those of `header`."""
     for file, names in (("o1.csv", "label,a,c"), ("o2.csv", header)):
-        made = [{"label": str(i % 2), "a": f"a{i % 3}", "c": "x"} for i in range(rows)]
-        lines = [",".join(row.get(name, "z") for name in names.split(",")) for row in made]
+        table = [{"label": str(i % 2), "a": f"a{i % 3}", "c": "x"} for i in range(rows)]
+        lines = [",".join(row.get(name, "z") for name in names.split(",")) for row in table]
         (folder / file).write_text("\n".join([names, *lines]) + "\n")
 
 
@@ -41,7 +41,7 @@ def pattern(arguments: str) -> Any:
         f"header => true, columns := {NAMED.partition('=')[2]}",
     ],
 )
-def test_names_of_the_recipe_over_other_names_of_a_file_are_an_error(
+def test_a_header_that_differs_from_the_first_file_is_an_error(
     tmp_path: Path, header: str, arguments: str
 ) -> None:
     tables(tmp_path, header)
@@ -52,7 +52,7 @@ def test_names_of_the_recipe_over_other_names_of_a_file_are_an_error(
 
 
 @pytest.mark.parametrize(
-    ("header", "said"),
+    ("header", "message"),
     [
         ("label,c,a", "column 2 is `c`, but `a` in the `columns` of the recipe"),
         ("label,b,c", None),
@@ -62,22 +62,22 @@ def test_names_of_the_recipe_over_other_names_of_a_file_are_an_error(
     ],
 )
 @pytest.mark.parametrize("arguments", ["header=true, auto_detect=false", "skip=1, header=false"])
-def test_one_file_is_held_to_the_names_of_the_recipe(
-    tmp_path: Path, header: str, said: str | None, arguments: str
+def test_a_header_must_match_the_columns_of_the_recipe(
+    tmp_path: Path, header: str, message: str | None, arguments: str
 ) -> None:
-    """Unless the recipe calls columns by names of its own."""
+    """Unless the recipe uses other names."""
     rows = "".join(f"{i % 2},a{i % 3},a{i % 5}\n" for i in range(40))
     (tmp_path / "clicks.csv").write_text(f"{header}\n{rows}")
     spec = own(rows=f"FROM read_csv('{{clicks.csv}}', {arguments}, {NAMED})", split=SPLIT)
-    if said is None:
+    if message is None:
         assert run(spec, tmp_path, tmp_path / "out").splits["train"].rows == 20
         return
     with pytest.raises(UsageError) as caught:
         run(spec, tmp_path, tmp_path / "out")
-    assert str(caught.value) == f"`clicks.csv:1`: {said}"
+    assert str(caught.value) == f"`clicks.csv:1`: {message}"
 
 
-def test_a_list_of_files_is_held_to_the_same(tmp_path: Path) -> None:
+def test_headers_of_a_list_of_files_must_match(tmp_path: Path) -> None:
     tables(tmp_path, "a,label,c")
     query = f"FROM read_csv(['{{o1.csv}}', '{{o2.csv}}'], header=true, auto_detect=false, {NAMED})"
     with pytest.raises(UsageError, match=r"^`o2.csv:1`"):
@@ -99,8 +99,8 @@ RENAMED = "SELECT y AS label, a, c FROM read_csv({}, skip=1, names=['y', 'a', 'c
         (RENAMED, "'{{o*.csv}}'", "label,b,c"),
     ],
 )
-def test_headers_that_are_skipped_must_agree(tmp_path: Path, query: str, files: str, header: str) -> None:
-    """However the SQL names the files, and its columns."""
+def test_skipped_headers_must_match(tmp_path: Path, query: str, files: str, header: str) -> None:
+    """With any syntax for the files and the columns."""
     tables(tmp_path, header)
     named = files.replace("{{", "{").replace("}}", "}").replace("{folder}", str(tmp_path))
     found: Any = {"o*.csv": {}} if "{o" in named else {}
@@ -112,7 +112,7 @@ def test_headers_that_are_skipped_must_agree(tmp_path: Path, query: str, files: 
     assert prepared["test"] == prepared["train"]
 
 
-def test_a_comment_that_is_skipped_may_differ(tmp_path: Path) -> None:
+def test_skipped_comments_may_differ(tmp_path: Path) -> None:
     tables(tmp_path, "a,label,c")
     for file in ("o1.csv", "o2.csv"):
         (tmp_path / file).write_text(f"# {file}, as of today, whole\n" + (tmp_path / file).read_text())
@@ -134,7 +134,7 @@ def test_other_formats_are_matched_by_name(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", ["header=true", "header=true, all_varchar=true", "delim=','"])
-def test_names_of_the_files_are_matched(tmp_path: Path, arguments: str) -> None:
+def test_columns_are_matched_by_name_without_recipe_names(tmp_path: Path, arguments: str) -> None:
     tables(tmp_path, "a,label,c")
     prepared = columns(tmp_path / "out", run(pattern(arguments), tmp_path, tmp_path / "out"))
     assert prepared["test"] == prepared["train"]
@@ -143,7 +143,7 @@ def test_names_of_the_files_are_matched(tmp_path: Path, arguments: str) -> None:
         run(pattern(arguments), tmp_path, tmp_path / "other")
 
 
-def test_quotes_case_a_mark_and_compression_make_no_difference(tmp_path: Path) -> None:
+def test_quotes_case_byte_order_mark_and_compression_do_not_matter(tmp_path: Path) -> None:
     tables(tmp_path, "label,a,c")
     rest = (tmp_path / "o2.csv").read_text().partition("\n")[2]
     (tmp_path / "o2.csv").write_bytes(f'\ufeffLabel,"a", C\n{rest}'.encode())
@@ -163,7 +163,7 @@ def test_lines_without_a_header_are_not_compared(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("header", ["a,label,c", "label,b,c"])
-def test_a_first_recipe_is_not_guessed_over_them(
+def test_init_refuses_files_with_different_headers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, header: str
 ) -> None:
     tables(tmp_path, header)
@@ -175,7 +175,7 @@ def test_a_first_recipe_is_not_guessed_over_them(
     )
 
 
-def test_of_many_columns_the_first_that_differs_is_named(tmp_path: Path) -> None:
+def test_the_first_different_of_many_columns_is_named(tmp_path: Path) -> None:
     names = [f"c{i}" for i in range(20)]
     for file, header in (("o1.csv", ["label", "a", *names]), ("o2.csv", ["label", "a", *names[:15], "z"])):
         (tmp_path / file).write_text(f"{','.join(header)}\n")
@@ -201,10 +201,10 @@ def test_of_many_columns_the_first_that_differs_is_named(tmp_path: Path) -> None
         ),
     ],
 )
-def test_a_name_that_two_columns_have_is_an_error_where_the_recipe_means_one(
+def test_a_repeated_column_name_is_an_error_if_the_recipe_uses_it(
     tmp_path: Path, arguments: str, changes: dict[str, Any], *, allowed: bool
 ) -> None:
-    """DuckDB would quietly take the first."""
+    """DuckDB would silently read the first."""
     line = 1 + arguments.count("skip")
     rows = "".join(f"{i % 2},x{i % 3},y,z{i}\n" for i in range(40))
     (tmp_path / "clicks.csv").write_text("made today\n" * (line - 1) + f"label,a,c,A\n{rows}")

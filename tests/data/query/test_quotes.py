@@ -1,4 +1,4 @@
-"""The quote of a CSV file: no row may vanish between two apostrophes, and real quotes must be read."""
+"""The quote character of a CSV file: apostrophes must not merge rows, and real quotes must be read."""
 
 import csv
 import io
@@ -24,7 +24,7 @@ def written(rows: list[str], folder: Path, header: str = "click,a,b") -> Path:
 
 
 def read(path: Path) -> tuple[list[list[str]], tuple[str, ...]]:
-    """The rows of a file as `datasets init` has them read, and what is said of it."""
+    """The rows of a file as `datasets init` reads them, and its remarks."""
     engine = Engine("t", {path.name: path}, spill=path.parent, search=path.parent)
     try:
         table = tables.describe(engine, path, path.name)
@@ -62,19 +62,19 @@ def test_apostrophes_are_part_of_values(odd: list[str], place: int, tmp_path: Pa
         ([*PLAIN[:58], "1,'a, b',red", "0,'a, b',red"], {"a, b", *(f"v{i}" for i in range(7))}),
     ],
 )
-def test_values_that_stand_in_apostrophes(rows: list[str], values: set[str], tmp_path: Path) -> None:
-    found, said = read(written(rows, tmp_path))
+def test_values_quoted_with_apostrophes(rows: list[str], values: set[str], tmp_path: Path) -> None:
+    found, doubts = read(written(rows, tmp_path))
     assert len(found) == 60
     assert {row[1] for row in found} == values
     assert {row[2] for row in found} == {"red"}
-    assert said == ("`t.csv`: values are quoted with `'`, as in `'a, b'`",)
+    assert doubts == ("`t.csv`: values are quoted with `'`, as in `'a, b'`",)
 
 
 def test_both_quotes_in_one_file(tmp_path: Path) -> None:
     """`"` holds a delimiter, so `'` is part of the values."""
-    found, said = read(written([f"{i % 2},\"v, {i % 7}\",'red'" for i in range(60)], tmp_path))
+    found, doubts = read(written([f"{i % 2},\"v, {i % 7}\",'red'" for i in range(60)], tmp_path))
     assert found == [[str(i % 2), f"v, {i % 7}", "'red'"] for i in range(60)]
-    assert said == ()
+    assert doubts == ()
 
 
 def test_an_apostrophe_after_the_sample_is_part_of_its_value(tmp_path: Path) -> None:
@@ -82,9 +82,9 @@ def test_an_apostrophe_after_the_sample_is_part_of_its_value(tmp_path: Path) -> 
     assert len(read(written(rows, tmp_path))[0]) == len(rows)
 
 
-def test_rows_between_two_lone_quotes_are_said_to_be_one(tmp_path: Path) -> None:
-    _, said = read(written([*PLAIN, '1,",red', '0,",red'], tmp_path))
-    assert said[0].startswith("`t.csv:62`: lines 62 to 63 are read as one row")
+def test_rows_merged_by_two_stray_quotes_are_reported(tmp_path: Path) -> None:
+    _, doubts = read(written([*PLAIN, '1,",red', '0,",red'], tmp_path))
+    assert doubts[0].startswith("`t.csv:62`: lines 62 to 63 are read as one row")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_rows_between_two_lone_quotes_are_said_to_be_one(tmp_path: Path) -> None
         "'{t.csv}'",
     ],
 )
-def test_a_recipe_that_leaves_the_quote_to_duckdb_loses_no_row(source: str, tmp_path: Path) -> None:
+def test_a_recipe_without_a_quote_loses_no_row(source: str, tmp_path: Path) -> None:
     path = written([*PLAIN, "1,',red", "0,',red"], tmp_path)
     engine = Engine("t", {path.name: path}, spill=tmp_path, search=tmp_path)
     with pytest.raises(UsageError, match=r"`t.csv:62`: DuckDB detects `'` .* lines 62 to 63") as caught:
@@ -107,7 +107,7 @@ def test_a_recipe_that_leaves_the_quote_to_duckdb_loses_no_row(source: str, tmp_
     engine.close()
 
 
-def test_preparation_asks_which_quote_is_meant(tmp_path: Path) -> None:
+def test_prepare_refuses_an_ambiguous_quote(tmp_path: Path) -> None:
     written([*PLAIN, "1,',red", "0,',red"], tmp_path)
     select = "SELECT * FROM read_csv('{t.csv}', all_varchar=true%s)"
     recipe: dict[str, Any] = {"files": {"t.csv": {}}, "label": "click"}
@@ -124,8 +124,8 @@ TABLES = st.integers(2, 4).flatmap(
 
 
 @given(rows=TABLES)
-def test_what_a_csv_writer_wrote_is_read_back(rows: list[list[str]]) -> None:
-    """Of a file in which `"` encloses values, `'` is said to only if it reads as many rows, equally wide."""
+def test_output_of_a_csv_writer_is_read_back(rows: list[list[str]]) -> None:
+    """In a file quoted with `"`, `'` is detected only if it reads as many rows, equally wide."""
     buffer = io.StringIO()
     csv.writer(buffer).writerows(rows)
     texts = buffer.getvalue().replace("\r\n", "\n").splitlines(keepends=True)

@@ -20,7 +20,7 @@ from wukongctl.data.query.engine import Engine
 from wukongctl.errors import UsageError
 
 BEYOND = 1 << 60
-"""Neighbours here are one and the same double."""
+"""Adjacent integers here are the same double."""
 
 
 def write(folder: Path, *parts: dict[str, Any]) -> tuple[Path, ...]:
@@ -85,7 +85,7 @@ def test_every_value_is_kept_in_its_row(
         ([{"a": 1}], [{"a": 1, "b": 2}], "STRUCT"),
     ],
 )
-def test_what_no_type_holds_is_an_error_with_sql_that_works(
+def test_values_that_no_type_holds_are_an_error_with_working_sql(
     tmp_path: Path, first: list[Any], second: list[Any], kinds: str
 ) -> None:
     labels = [{"label": [i % 2 for i in range(len(part))]} for part in (first, second)]
@@ -94,16 +94,16 @@ def test_what_no_type_holds_is_an_error_with_sql_that_works(
     with pytest.raises(UsageError, match="no type holds all its values exactly") as caught:
         run(spec, tmp_path, tmp_path / "out")
     assert kinds in str(caught.value)
-    said = "\n".join(filter(None, [caught.value.hint, *(p.hint for p in caught.value.problems)]))
-    statement = said.partition("in the SQL: `")[2].rstrip("`")
-    files = yaml.safe_load(said.partition("read it as text: `files: ")[2].partition("`, and")[0])
+    hints = "\n".join(filter(None, [caught.value.hint, *(p.hint for p in caught.value.problems)]))
+    statement = hints.partition("in the SQL: `")[2].rstrip("`")
+    files = yaml.safe_load(hints.partition("read it as text: `files: ")[2].partition("`, and")[0])
     assert "'{part-0.parquet}'" in statement
     chosen = recipe(files=files, rows=statement, split=spec.split.to_dict())
     prepared = run(chosen, tmp_path, tmp_path / "out")
     assert sum(split.rows for split in prepared.splits.values()) == len(first) + len(second)
 
 
-def test_ids_after_an_empty_chunk_of_pandas_are_prepared_apart(tmp_path: Path) -> None:
+def test_ids_after_an_empty_chunk_of_pandas_stay_distinct(tmp_path: Path) -> None:
     """299 users have 299 ids, in `init` as in `prepare`."""
     users = HASHES * 4
     first = {"a": [math.nan] * 100, "label": [i % 2 for i in range(100)]}
@@ -116,11 +116,11 @@ def test_ids_after_an_empty_chunk_of_pandas_are_prepared_apart(tmp_path: Path) -
     assert len(set(found[100:])) == 299
 
 
-def findings(made: Draft) -> list[tuple[str, str, str]]:
-    return [(role.column.name, role.kind, role.note) for role in made.roles]
+def findings(drafted: Draft) -> list[tuple[str, str, str]]:
+    return [(role.column.name, role.kind, role.note) for role in drafted.roles]
 
 
-def test_init_measures_what_the_files_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_init_profiles_the_values_of_all_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = 600
     rates = [(i * 37 % 450) / 1000 for i in range(rows)]
     labels = [i * 7 % 3 // 2 for i in range(rows)]
@@ -130,15 +130,15 @@ def test_init_measures_what_the_files_hold(tmp_path: Path, monkeypatch: pytest.M
         {"rate": rates, "clicked": labels, "late": [f"v{i * 11 % 13 % 9}" for i in range(rows)]},
     )
     monkeypatch.chdir(tmp_path)
-    made = draft("part-*.parquet")
+    drafted = draft("part-*.parquet")
     # Several threads add up a mean in any order, so its last bit varies.
-    assert findings(draft(str(tmp_path))) == findings(made)
-    uses = {role.column.name: role.kind for role in made.roles}
+    assert findings(draft(str(tmp_path))) == findings(drafted)
+    uses = {role.column.name: role.kind for role in drafted.roles}
     assert uses == {"rate": "numeric", "late": "categorical"}
-    assert any("`late` is not in `part-0.parquet` (1 of 2 files)" in doubt for doubt in made.remarks)
+    assert any("`late` is not in `part-0.parquet` (1 of 2 files)" in doubt for doubt in drafted.remarks)
 
 
-def test_a_column_of_later_files_is_read_and_said_to_be_missing(tmp_path: Path) -> None:
+def test_a_column_of_some_files_is_read_with_a_remark(tmp_path: Path) -> None:
     write(
         tmp_path,
         {"label": [0, 1], "unused": [1, 1]},
@@ -159,7 +159,7 @@ def test_a_column_of_later_files_is_read_and_said_to_be_missing(tmp_path: Path) 
         "parquet_scan(['part-0.parquet', 'part-1.parquet'])",
     ],
 )
-def test_however_the_sql_names_the_files(tmp_path: Path, source: str) -> None:
+def test_any_syntax_for_files_is_supported(tmp_path: Path, source: str) -> None:
     write(tmp_path, {"a": [0, 1, 0], "label": [0, 1, 1]}, {"a": [0.25, 0.5, 0.25], "label": [0, 1, 1]})
     spec = recipe(
         rows=f"SELECT * FROM {source}",
@@ -180,11 +180,11 @@ def test_folders_by_day_may_differ(tmp_path: Path) -> None:
     assert read(tmp_path, paths, query) == [(1.0, "01"), (0.5, "02")]
 
 
-def test_files_alike_are_read_as_written(tmp_path: Path) -> None:
-    """Whatever the order of their columns, or what pandas notes in them."""
+def test_files_with_equal_schemas_are_read_as_written(tmp_path: Path) -> None:
+    """With any order of columns and any pandas metadata."""
     paths = write(tmp_path, {"a": [1], "b": ["x"]}, {"b": ["y"], "a": [2]})
-    noted = pq.read_table(paths[1]).replace_schema_metadata({"pandas": "{}"})
-    pq.write_table(noted, paths[1])
+    table = pq.read_table(paths[1]).replace_schema_metadata({"pandas": "{}"})
+    pq.write_table(table, paths[1])
     with Engine("own", {"p": paths}, spill=tmp_path, search=tmp_path) as engine:
         query = f"FROM read_parquet([{', '.join(repr(str(path)) for path in paths)}])"
         assert engine.schemas.unified(query) == query
@@ -216,11 +216,11 @@ def parts(draw: st.DrawFn) -> list[pa.Array]:
 
 @given(parts())
 @settings(max_examples=40, deadline=None)
-def test_numbers_of_any_types_are_the_same_or_refused(given_parts: list[pa.Array]) -> None:
-    wanted = list(itertools.chain.from_iterable(part.to_pylist() for part in given_parts))
+def test_numbers_of_mixed_types_are_read_exactly_or_refused(columns: list[pa.Array]) -> None:
+    wanted = list(itertools.chain.from_iterable(part.to_pylist() for part in columns))
     refused, rows = "", []
     with tempfile.TemporaryDirectory() as folder:
-        paths = write(Path(folder), *({"x": part} for part in given_parts))
+        paths = write(Path(folder), *({"x": part} for part in columns))
         try:
             rows = [x for (x,) in read(Path(folder), paths)]
         except UsageError as error:
@@ -237,15 +237,15 @@ def test_numbers_of_any_types_are_the_same_or_refused(given_parts: list[pa.Array
             assert found == value
 
 
-def test_duckdb_still_rounds_by_itself(tmp_path: Path) -> None:
-    """What this module is for; once it fails, the module may go."""
+def test_duckdb_itself_still_rounds(tmp_path: Path) -> None:
+    """The reason for this module, which can be deleted once this fails."""
     paths = [str(path) for path in write(tmp_path, {"x": [0, 1]}, {"x": [0.25, 0.4]})]
     assert duckdb.sql(f"SELECT x FROM read_parquet({paths})").fetchall()[2:] == [(0,), (0,)]
 
 
 @pytest.mark.parametrize("kind", [pa.float64(), pa.float32()])
 def test_nan_in_parquet_is_missing(tmp_path: Path, kind: pa.DataType) -> None:
-    """DuckDB's bounds of a Parquet column know of none, and `NULLIF` with them."""
+    """DuckDB's bounds of a Parquet column ignore NaN, and so would `NULLIF`."""
     write(tmp_path, {"a": pa.array([7, math.nan, 1, 2, math.nan, 3], kind), "label": [0, 1, 0, 1, 0, 1]})
     spec = recipe(features=[{"type": "numeric", "columns": ["a"], "standardize": False}])
     prepared = run(spec, tmp_path, tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Quoting: whatever a recipe names or a path holds stays data."""
+"""Quoting: names of a recipe and paths cannot become SQL."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What expressions read and where columns come from, by DuckDB's parser."""
+"""What expressions read, and the origins of columns."""
 
 import pytest
 
@@ -64,7 +64,7 @@ def test_stars_may_read_the_label(expression: str, *, reads_label: bool) -> None
         ("SELECT 1 AS one FROM t", "one", set()),
     ],
 )
-def test_where_a_column_comes_from(query: str, column: str, origins: set[str]) -> None:
+def test_origins_of_a_column(query: str, column: str, origins: set[str]) -> None:
     tree = syntax.parse(query)
     assert tree is not None
     assert syntax.origins(tree, column).columns == origins

@@ -23,7 +23,7 @@ from wukongctl.data.drafting.quoting import sql_name
 from wukongctl.data.drafting.recipe import Recipe
 from wukongctl.data.drafting.selection import Selection
 from wukongctl.data.drafting.splitting import SplitGuess, SplitTrial
-from wukongctl.data.pipeline.description import LEAST_TO_JUDGE, LEAST_TO_LEARN
+from wukongctl.data.pipeline.description import MIN_HELD_OUT, MIN_TRAIN
 from wukongctl.data.query import sql, tables
 from wukongctl.data.query.engine import Engine
 from wukongctl.data.query.tables import Table
@@ -185,7 +185,7 @@ class _Drafting:
         """A remark if the rarer class has few rows; small tables have their own."""
         rows, rarer = self.labeled, min(self.positives, self.labeled - self.positives)
         train, valid = (int(rarer * splitting.RATIO[name] / sum(splitting.RATIO.values())) for name in SPLITS)
-        few = train < LEAST_TO_LEARN or valid < LEAST_TO_JUDGE
+        few = train < MIN_TRAIN or valid < MIN_HELD_OUT
         if self.table.is_complete and rows >= guess.SMALL and few:
             kind = "positive" if rarer == self.positives else "negative"
             yield (

@@ -1,13 +1,16 @@
-"""Tables → ids, numbers and vocabularies in Parquet: stages that are whole or absent, part by part.
+"""Tables → ids, numbers and vocabularies in Parquet, by stages that can be interrupted and resumed.
 
-`flow` runs them in this order, on the parts that `parts` plans, where `executors` says; each gets a `job`:
+`flow` runs the stages on the parts that `parts` plans; each gets a `job`, here or on a cluster:
 
-    reading      raw rows → a `spool` on disk; `splits` gives each its split, `rejects` keeps bad ones
-    count        spool → how often each value occurs in train
-    vocabulary   counts → ids; `pretrained` vectors in their order
-    encode       spool → ids by `lookup` in memory or `spill` on disk, put into Parquet by `writer`
-    shuffle      train rows in a random order
-    description  what the stages left → the manifest
+    reading      raw rows → a `spool` on disk; `splits` gives each its split, `bad_rows` finds bad ones
+    count        spool → occurrences of each value in train
+    vocabulary   counts → ids; `pretrained` vectors in the same order
+    numbers      counts → mean, deviation and the edges of `bins`
+    encode       spool → ids by `lookup`, written to Parquet by `writer`, or in random order by `shuffle`
+    raw_rows     how `predict` reads a new raw file, with a sample to check itself
+    strength     the AUC of each feature alone
+    description  all of it → the manifest
 
-Where one fails, `diagnosis` finds the value and the line at fault.
+Planning checks the recipe's SQL: `keys` of a split by hash, `joins`, and the `spelling` of categories. New
+rows of `predict` are read by `new_rows`, and compared with training by `drift` and `ranges`.
 """

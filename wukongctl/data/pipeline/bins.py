@@ -1,17 +1,17 @@
-"""Where the range of a number is cut: quantile bins, breakpoints of pieces, the buckets of `log2`.
+"""Edges between the bins or pieces of a number: quantiles, breakpoints, the buckets of `log2`.
 
-All work on the distinct values of train in ascending order. Very many of them are grouped first (`GROUPS`),
-each group by its least and greatest value, `low` and `high`; groups of one value are the rule.
+All functions take the distinct values of train in ascending order, as groups with a least and a greatest
+value, `low` and `high`. A group has one value unless there are very many (`MAX_GROUPS`).
 """
 
 import numpy as np
 
 from wukongctl.data.manifest import SPECIAL_IDS
 
-GROUPS = 1 << 20
-"""More distinct values than this are grouped by their leading bits, so that memory stays bounded."""
-LEAST_SMALL = -100
-"""`log2`: below, whole numbers share a bin."""
+MAX_GROUPS = 1 << 20
+"""More distinct values than this are grouped by their leading bits, to bound memory."""
+LOG2_LEAST = -100
+"""`log2`: smaller numbers share a bin."""
 
 
 def keys(values: np.ndarray) -> np.ndarray:
@@ -25,23 +25,25 @@ def values_of(keys: np.ndarray) -> np.ndarray:
 
 
 def cuts(low: np.ndarray, high: np.ndarray, counts: np.ndarray, limit: int) -> np.ndarray:
-    """Between neighbouring bins, halfway from the last value of one to the first of the next; at most
-    `limit` - 1. A value belongs to the bin above a cut if it is greater."""
+    """At most `limit` - 1 cuts, halfway between the last value of a bin and the first of the next.
+
+    A value above a cut belongs to the next bin.
+    """
     last = bin_ends(counts, limit)[:-1]
     below, above = high[last], low[last + 1]
-    # Halves are added, as a sum could overflow; next to each other, both could round to `above`.
+    # Halves are added, as a sum could overflow; for adjacent floats, the middle could round to `above`.
     return np.clip(below / 2 + above / 2, below, np.nextafter(above, -np.inf))
 
 
 def breakpoints(low: np.ndarray, high: np.ndarray, counts: np.ndarray, limit: int) -> np.ndarray:
-    """The least value and the greatest of each bin: the ends of at most `limit` pieces."""
+    """The least value, and the greatest of each bin: the ends of at most `limit` pieces."""
     return np.unique(np.concatenate([low[:1], high[bin_ends(counts, limit)]]))
 
 
 def log2_cuts(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """Cuts between the buckets that train has: floor(ln(x)²) where x > 2, else x without its fraction.
+    """Cuts between the buckets in train: floor(ln(x)²) where x > 2, else x without its fraction.
 
-    A value whose bucket train does not have falls in the next one below that it has.
+    A value of a bucket that is not in train belongs to the next lower one.
     """
     if not len(low):
         return np.empty(0)
@@ -51,35 +53,35 @@ def log2_cuts(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 
 
 def ids(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """The id of each value's bin, int32: 2 plus how many cuts are below it."""
+    """The id of each value's bin, int32: 2 plus the number of cuts below it."""
     return (np.searchsorted(edges, values, side="left") + SPECIAL_IDS).astype(np.int32)
 
 
 def positions(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Where each value stands among breakpoints, float32: 0 at the first, 1 at the second, linear between.
+    """The position of each value among breakpoints, float32: 0 at the first, 1 at the second, linear between.
 
-    Beyond the ends it is that of the end. Component t of the encoding is min(max(position - t, 0), 1).
+    Values beyond an end have its position. Component t of the encoding is min(max(position - t, 0), 1).
     """
     if len(edges) < 2:
         return np.zeros(len(values), np.float32)
     piece = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
     start, stop = edges[piece] / 2, edges[piece + 1] / 2  # halved, as the difference could overflow
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        share = np.nan_to_num((values / 2 - start) / (stop - start))
-    return (piece + np.clip(share, 0, 1)).astype(np.float32)
+        fraction = np.nan_to_num((values / 2 - start) / (stop - start))
+    return (piece + np.clip(fraction, 0, 1)).astype(np.float32)
 
 
 def bin_ends(counts: np.ndarray, limit: int) -> np.ndarray:
     """The position of the last value of each bin, ascending; at most `limit` of them.
 
-    A value with as many rows as a bin would get is a bin of its own. The others are cut at their quantiles,
-    between such values: NumPy's `inverted_cdf` over the rows of the stretch, each stretch with as many of
-    the remaining bins as it has of the remaining rows. Whole numbers throughout, so that no sum is rounded.
+    A value with at least the rows of a bin is a bin of its own. The stretches between such values share the
+    remaining bins in proportion to their rows, and are cut at quantiles (NumPy's `inverted_cdf`). Integers
+    throughout, so that nothing is rounded.
     """
     if len(counts) <= limit:
         return np.arange(len(counts))
     heavy = _heavy(counts, limit)
-    below = np.cumsum(np.where(heavy, 0, counts))  # rows of the light values up to each
+    below = np.cumsum(np.where(heavy, 0, counts))  # rows of the other values up to each
     bins, rows = limit - int(heavy.sum()), int(below[-1])
     ends: list[int] = []
     first = 0
@@ -97,7 +99,7 @@ def bin_ends(counts: np.ndarray, limit: int) -> np.ndarray:
 
 
 def _heavy(counts: np.ndarray, limit: int) -> np.ndarray:
-    """Which values have at least the rows of a bin, once those that have are taken out."""
+    """Which values have at least the rows of a bin, without the rows of such values."""
     heavy = np.zeros(len(counts), bool)
     while True:
         bins, rows = limit - int(heavy.sum()), int(counts[~heavy].sum())
@@ -108,14 +110,14 @@ def _heavy(counts: np.ndarray, limit: int) -> np.ndarray:
 
 
 def _nearest(numerator: int, denominator: int) -> int:
-    """The whole number nearest to a fraction, the greater of two."""
+    """The integer nearest to a fraction, rounding halves up."""
     return (2 * numerator + denominator) // (2 * denominator)
 
 
 def _log2_starts(highest: float) -> np.ndarray:
     """The least value of each bucket but the first, up to that of `highest`."""
-    whole = np.arange(LEAST_SMALL, 3, dtype=np.float64)
-    # A fraction goes towards zero: -1.5 counts as -1, which therefore begins above -2.
+    whole = np.arange(LOG2_LEAST, 3, dtype=np.float64)
+    # Fractions round towards zero: -1.5 counts as -1, whose bucket begins above -2.
     small = np.where(whole <= 0, np.nextafter(whole - 1, np.inf), whole)
     steps = np.arange(1, int(np.log(max(highest, 2.0)) ** 2) + 2, dtype=np.float64)
     above = np.nextafter(2.0, np.inf)
@@ -123,4 +125,5 @@ def _log2_starts(highest: float) -> np.ndarray:
 
 
 def _flipped(bits: np.ndarray) -> np.ndarray:
+    """Float bits to integers in the same order, and back."""
     return bits ^ ((bits >> 63) & np.int64(0x7FFF_FFFF_FFFF_FFFF))

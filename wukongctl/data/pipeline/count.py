@@ -1,7 +1,7 @@
-"""Second stage: how often each value occurs in the train rows of a part, and moments of its numbers.
+"""Occurrences of each value in the train rows of a part, and moments of its numbers.
 
-Leaves `counts/<part>/f<feature>.parquet` (value, count; in no order) and `moments.json`. Numbers to be cut
-into bins or pieces are there as integers in the same order (`bins.keys`).
+Writes `counts/<part>/f<feature>.parquet` (value, count; unordered) and `moments.json`. Numbers to encode as
+bins or pieces are counted as integers in the same order (`bins.keys`).
 """
 
 import math
@@ -28,7 +28,7 @@ NUMBERS = pa.schema([("value", pa.int64()), ("count", pa.int64())])
 
 
 class Moments(NamedTuple):
-    """How many numbers, their mean and their variance."""
+    """Count, mean and variance of numbers."""
 
     count: int
     mean: float
@@ -36,7 +36,7 @@ class Moments(NamedTuple):
 
 
 class PartMoments(Spec):
-    """Moments per feature to standardize."""
+    """Moments by feature to standardize."""
 
     features: dict[int, Moments]
 
@@ -45,31 +45,30 @@ def count(job: PrepareJob, part: Part, report: Report = silent) -> None:
     """Count the values of `part`, unless that is done."""
     if job.counts(part).is_dir():
         return
-    cut = {index for index, _, _ in job.spec.encoded}
-    valued = [
+    encoded = {index for index, _, _ in job.spec.encoded}
+    counted = [
         index
         for index, (_, group) in enumerate(job.spec.columns)
-        if index in cut or not isinstance(group, Numeric)
+        if index in encoded or not isinstance(group, Numeric)
     ]
     with stage(job.counts(part)) as folder, job.engine(part.name) as engine:
-        for step, feature in enumerate(valued):
-            report(Progress(STAGE, step, len(valued)))
-            # Streamed into an aggregate that spills to disk: only one feature is in memory at a time.
-            found = _numbers(job, part, feature) if feature in cut else _occurrences(job, part, feature)
-            kind = NUMBERS if feature in cut else OCCURRENCES
-            with engine.registered("occurrences", kind, found):
+        for step, feature in enumerate(counted):
+            report(Progress(STAGE, step, len(counted)))
+            # Streamed into an aggregate that spills to disk, one feature at a time.
+            schema, values = (NUMBERS, _numbers) if feature in encoded else (OCCURRENCES, _occurrences)
+            with engine.registered("occurrences", schema, values(job, part, feature)):
                 summed = sql.sum_counts("SELECT value, count FROM occurrences")
                 engine.execute(sql.copy(summed, folder / file_name(feature), "lz4"))
         save(folder / MOMENTS, PartMoments(features=_moments(job, part)))
 
 
 def file_name(feature: int) -> str:
-    """The counts of one feature in the folder of a part."""
+    """The file of the counts of one feature."""
     return f"f{feature}.parquet"
 
 
 def merged(moments: Iterable[Moments]) -> Moments:
-    """The moments of all numbers, from those of their parts."""
+    """The moments of all numbers from those of their parts."""
     known = list(moments)
     total = sum(part.count for part in known)
     mean = sum(part.count * part.mean for part in known) / (total or 1)
@@ -78,7 +77,7 @@ def merged(moments: Iterable[Moments]) -> Moments:
 
 
 def _occurrences(job: PrepareJob, part: Part, feature: int) -> Iterator[pa.RecordBatch]:
-    """Values and their counts, batch by batch."""
+    """Values and their counts, by batch."""
     for column in _train(job, part, feature):
         values = column.flatten() if isinstance(column, pa.ListArray) else column
         codes = values.indices.drop_null().to_numpy()
@@ -88,7 +87,7 @@ def _occurrences(job: PrepareJob, part: Part, feature: int) -> Iterator[pa.Recor
 
 
 def _numbers(job: PrepareJob, part: Part, feature: int) -> Iterator[pa.RecordBatch]:
-    """Keys of numbers and their counts, batch by batch."""
+    """Keys of numbers and their counts, by batch."""
     for column in _train(job, part, feature):
         found, counts = np.unique(bins.keys(column.drop_null().to_numpy()), return_counts=True)
         yield pa.RecordBatch.from_arrays([pa.array(found), pa.array(counts)], schema=NUMBERS)
@@ -100,27 +99,31 @@ def _moments(job: PrepareJob, part: Part) -> dict[int, Moments]:
     for feature, (name, group) in enumerate(job.spec.columns):
         if isinstance(group, Numeric) and group.standardize:
             with np.errstate(invalid="ignore", over="ignore"):
-                found[feature] = _of(column.drop_null().to_numpy() for column in _train(job, part, feature))
+                found[feature] = _of_batches(
+                    column.drop_null().to_numpy() for column in _train(job, part, feature)
+                )
             if not math.isfinite(found[feature].mean + found[feature].variance):
                 raise InfiniteValue(f"`{name}` has infinite values")
     return found
 
 
-def _of(batches: Iterable[np.ndarray]) -> Moments:
-    """Moments of all numbers, taken of what each is beyond the first one: of times around 1.7e9 that are
-    seconds apart, sums of the numbers themselves would keep too few digits."""
+def _of_batches(batches: Iterable[np.ndarray]) -> Moments:
+    """Moments of all numbers, computed of their differences from the first one.
+
+    Sums of timestamps around 1.7e9 that are seconds apart would lose too many digits.
+    """
     first, found = None, []
     for numbers in batches:
         if len(numbers):
             first = float(numbers[0]) if first is None else first
-            beyond = numbers - first
-            found.append(Moments(len(numbers), float(beyond.mean()), float(beyond.var())))
-    whole = merged(found)
-    return whole._replace(mean=whole.mean + (first or 0.0))
+            shifted = numbers - first
+            found.append(Moments(len(numbers), float(shifted.mean()), float(shifted.var())))
+    total = merged(found)
+    return total._replace(mean=total.mean + (first or 0.0))
 
 
 def _train(job: PrepareJob, part: Part, feature: int) -> Iterator[pa.Array]:
-    """One feature of the train rows of `part`, by batch."""
+    """One column of the train rows of `part`, by batch."""
     row, names = 0, [f"f{feature}", *(["split_"] if part.expression else [])]
     for batch in spool.read(job.rows(part), names):
         if part.expression:

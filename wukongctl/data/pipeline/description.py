@@ -1,4 +1,4 @@
-"""The manifest of what the stages left: features, splits, statistics, fingerprint."""
+"""The manifest of a prepared dataset: features, splits, statistics, fingerprint, remarks."""
 
 import hashlib
 import json
@@ -15,10 +15,10 @@ from wukongctl.config.dataset import Categorical, DatasetSpec, Numeric, Sequence
 from wukongctl.data import statistics
 from wukongctl.data.acquire.sources import Resolved
 from wukongctl.data.manifest import SPECIAL_IDS, Feature, Manifest, Split, Versions
-from wukongctl.data.pipeline import pretrained, rejects, splits, vocabulary
+from wukongctl.data.pipeline import bad_rows, pretrained, splits, vocabulary
 from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.pipeline.numbers import Encoders
-from wukongctl.data.pipeline.raw_rows import Noted
+from wukongctl.data.pipeline.raw_rows import RawInput
 from wukongctl.data.pipeline.vocabulary import Vocabulary
 from wukongctl.data.pipeline.writer import Written
 from wukongctl.data.schema import schema_from_recipe
@@ -27,41 +27,39 @@ VERSIONS = Versions(
     wukongctl=wukongctl.__version__, duckdb=duckdb.__version__, pyarrow=version(pyarrow.__name__)
 )
 Vectors = dict[int, pretrained.WrittenVectors]
-"""Frozen tables, by their position among tables."""
-
-
-LEAST_TO_LEARN, LEAST_TO_JUDGE = 200, 50
-"""Rows of the rarer class in train, and in a split that is held out, from which on nothing is said."""
+"""By position of the embedding table."""
+MIN_TRAIN, MIN_HELD_OUT = 200, 50
+"""Rows of the rarer class in train and in a held-out split; fewer are remarked on."""
 
 
 @dataclass(frozen=True)
-class EncodedData:
-    """What the stages gave; `written` are the pieces of each split, `splits` what they make together."""
+class Prepared:
+    """The results of all stages; `written` has the pieces of each split, `splits` their sums."""
 
     vocabularies: dict[int, Vocabulary]
     encoders: Encoders
     written: dict[SplitName, list[Written]]
     splits: dict[SplitName, Split]
     vectors: Vectors
-    failed: tuple[str, ...]
+    mismatches: tuple[str, ...]
     rejected: int
-    noted: Noted
+    raw_input: RawInput
     aucs: dict[str, float]
-    """Of each feature alone (see `strength`)."""
+    """By feature (see `strength`)."""
 
 
-def describe(job: PrepareJob, raw: Resolved, outcome: EncodedData, limit_rows: int | None) -> Manifest:
+def describe(job: PrepareJob, raw: Resolved, prepared: Prepared, limit_rows: int | None) -> Manifest:
     """The manifest of a preparation."""
     spec = job.spec
     described = statistics.describe(
         [name for name, _ in spec.columns],
         {
             name: statistics.merged(piece.tallies for piece in pieces)
-            for name, pieces in outcome.written.items()
+            for name, pieces in prepared.written.items()
         },
-        {spec.columns[index][0]: entry.statistics for index, entry in outcome.vocabularies.items()},
-        {name: split.positives / split.rows for name, split in outcome.splits.items()},
-        outcome.aucs,
+        {spec.columns[index][0]: entry.statistics for index, entry in prepared.vocabularies.items()},
+        {name: split.positives / split.rows for name, split in prepared.splits.items()},
+        prepared.aucs,
     )
     return Manifest(
         dataset=spec.name,
@@ -71,23 +69,23 @@ def describe(job: PrepareJob, raw: Resolved, outcome: EncodedData, limit_rows: i
         recipe=spec.to_dict(),
         recipe_digest=spec.content_digest(),
         sql_sha256=_sql_digest(job),
-        features=_features(spec, outcome),
-        splits=outcome.splits,
+        features=_features(spec, prepared),
+        splits=prepared.splits,
         sources=raw.sources,
-        verified=_verified(spec, raw, outcome, limit_rows),
-        problems=(*raw.problems, *outcome.failed, *job.notes, *_notes(spec, outcome)),
-        rejected=outcome.rejected,
+        verified=_verified(spec, raw, prepared, limit_rows),
+        problems=(*raw.problems, *prepared.mismatches, *job.notes, *_notes(spec, prepared)),
+        rejected=prepared.rejected,
         statistics=described,
         limit_rows=limit_rows,
-        raw=outcome.noted.raw,
-        obstacle=outcome.noted.obstacle,
+        raw=prepared.raw_input.raw,
+        obstacle=prepared.raw_input.obstacle,
         versions=VERSIONS,
-        fingerprint=fingerprint(outcome, spec),
+        fingerprint=fingerprint(prepared, spec),
     )
 
 
-def _verified(spec: DatasetSpec, raw: Resolved, outcome: EncodedData, limit_rows: int | None) -> bool | None:
-    if outcome.failed or raw.problems or (limit_rows and spec.expect):
+def _verified(spec: DatasetSpec, raw: Resolved, prepared: Prepared, limit_rows: int | None) -> bool | None:
+    if prepared.mismatches or raw.problems or (limit_rows and spec.expect):
         return False
     return True if spec.expect or any(source.verified for source in raw.sources) else None
 
@@ -97,15 +95,15 @@ def _sql_digest(job: PrepareJob) -> str:
     return hashlib.sha256(queries.encode()).hexdigest()
 
 
-def _features(spec: DatasetSpec, outcome: EncodedData) -> tuple[Feature, ...]:
-    vocabularies, vectors = outcome.vocabularies, outcome.vectors
+def _features(spec: DatasetSpec, prepared: Prepared) -> tuple[Feature, ...]:
+    vocabularies, vectors = prepared.vocabularies, prepared.vectors
     tables = vocabulary.tables(spec)
     dims = schema_from_recipe(spec).vector_dims
     features = []
     for index, (name, group) in enumerate(spec.columns):
         match group:
             case Numeric():
-                encoder = outcome.encoders[index]
+                encoder = prepared.encoders[index]
                 feature = Feature(
                     name=name,
                     type="numeric",
@@ -126,11 +124,11 @@ def _features(spec: DatasetSpec, outcome: EncodedData) -> tuple[Feature, ...]:
                     padding=group.padding if isinstance(group, Sequence) else None,
                 )
         features.append(feature)
-    return (*features, *_encoded(spec, outcome.encoders, tables))
+    return (*features, *_encoded(spec, prepared.encoders, tables))
 
 
 def _encoded(spec: DatasetSpec, encoders: Encoders, tables: Mapping[int, int]) -> Iterator[Feature]:
-    """The columns beside numeric features."""
+    """The encoded columns of numeric features."""
     for index, name, group in spec.encoded:
         of, edges = spec.columns[index][0], encoders[index].edges or ()
         if group.is_piecewise:
@@ -140,84 +138,84 @@ def _encoded(spec: DatasetSpec, encoders: Encoders, tables: Mapping[int, int]) -
             yield Feature(name=name, type="bin", of=of, edges=edges, rows=rows, table=tables[index])
 
 
-def fingerprint(outcome: EncodedData, spec: DatasetSpec) -> str:
+def fingerprint(prepared: Prepared, spec: DatasetSpec) -> str:
     """SHA-256 over the encoded values of each split, part and column in row order, vocabularies, vectors."""
     content: dict[str, Any] = {
         "splits": [
             [name, piece.split.rows, piece.digests]
-            for name, pieces in sorted(outcome.written.items())
+            for name, pieces in sorted(prepared.written.items())
             for piece in pieces
         ],
-        "vocabularies": [[spec.columns[i][0], v.sha256] for i, v in sorted(outcome.vocabularies.items())],
+        "vocabularies": [[spec.columns[i][0], v.sha256] for i, v in sorted(prepared.vocabularies.items())],
     }
     if spec.encoded:
-        content["edges"] = [[name, outcome.encoders[index].edges] for index, name, _ in spec.encoded]
-    if outcome.vectors:
-        content["vectors"] = [[table, file.digest] for table, file in sorted(outcome.vectors.items())]
+        content["edges"] = [[name, prepared.encoders[index].edges] for index, name, _ in spec.encoded]
+    if prepared.vectors:
+        content["vectors"] = [[table, file.digest] for table, file in sorted(prepared.vectors.items())]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _notes(spec: DatasetSpec, outcome: EncodedData) -> list[str]:
-    """What a person should know although no check failed."""
-    rows = "1 bad row was" if outcome.rejected == 1 else f"{outcome.rejected:,} bad rows were"
-    notes = [f"{rows} left out: see `{rejects.FILE}`"] if outcome.rejected else []
-    notes += _one_class(outcome.splits)
+def _notes(spec: DatasetSpec, prepared: Prepared) -> list[str]:
+    """Remarks on a dataset that passed all checks."""
+    rows = "1 bad row was" if prepared.rejected == 1 else f"{prepared.rejected:,} bad rows were"
+    notes = [f"{rows} left out: see `{bad_rows.FILE}`"] if prepared.rejected else []
+    notes += _one_class(prepared.splits)
     if not spec.files and spec.generator is None:
         notes.append("the recipe lists no `files`: changes to what its SQL reads will go unnoticed")
-    notes += _constant(spec, outcome)
+    notes += _constant(spec, prepared)
     notes += [
         f"`{name}` alone gives AUC {auc:.4f}: leave it out if it is known only after the label"
-        for name, auc in outcome.aucs.items()
+        for name, auc in prepared.aucs.items()
         if auc >= statistics.LEAK_AUC
     ]
     notes += [
         f"`{file.path}`: values of train without a vector, which is zero: {file.without:,}"
-        for file in outcome.vectors.values()
+        for file in prepared.vectors.values()
         if file.without
     ]
     if splits.valid_is_test(spec):
         notes.append("`valid` is the test split, as in BARS: a model chosen on it has seen the test labels")
-    return [*notes, *_few_of_a_class(outcome.splits)]
+    return [*notes, *_few_of_a_class(prepared.splits)]
 
 
 def _one_class(splits: Mapping[SplitName, Split]) -> Iterator[str]:
-    """Of each split whose labels are all the same: what that means, and what to change."""
+    """A remark for each split with one class."""
     train = splits["train"]
     if not train.has_both_classes:
         yield f"every label in `train` is {int(train.positives > 0)}: nothing can be learned from it"
         return
     for name, split in splits.items():
         if not split.has_both_classes:
-            said = f"every label in `{name}` is {int(split.positives > 0)} ({split.rows:,} rows)"
-            yield f"{said}: AUC is undefined; change the ratio, key or rule of `split`"
+            what = f"every label in `{name}` is {int(split.positives > 0)} ({split.rows:,} rows)"
+            yield f"{what}: AUC is undefined; change the ratio, key or rule of `split`"
 
 
 def _few_of_a_class(splits: Mapping[SplitName, Split]) -> Iterator[str]:
-    """One remark for the splits whose rarer class has few rows, if it has any."""
+    """One remark for all splits with few rows of the rarer class."""
     few = []
     for name, split in splits.items():
-        positive = 2 * split.positives <= split.rows
-        count = split.positives if positive else split.rows - split.positives
-        if 0 < count < (LEAST_TO_LEARN if name == "train" else LEAST_TO_JUDGE):
-            few.append(f"{count} {'positives' if positive else 'negatives'} in `{name}`")
+        negatives = split.rows - split.positives
+        count = min(split.positives, negatives)
+        if 0 < count < (MIN_TRAIN if name == "train" else MIN_HELD_OUT):
+            few.append(f"{count} {'negatives' if negatives < split.positives else 'positives'} in `{name}`")
     if few:
         yield (
-            f"only {', '.join(few)}: too few to compare models; have at least {LEAST_TO_LEARN} in train and "
-            f"{LEAST_TO_JUDGE} in each held-out split"
+            f"only {', '.join(few)}: too few to compare models; have at least {MIN_TRAIN} in train and "
+            f"{MIN_HELD_OUT} in each held-out split"
         )
 
 
-def _constant(spec: DatasetSpec, outcome: EncodedData) -> list[str]:
-    """Features that say the same of every row of train."""
-    tallies = statistics.merged(piece.tallies for piece in outcome.written["train"])
+def _constant(spec: DatasetSpec, prepared: Prepared) -> list[str]:
+    """Remarks on features with one value, or none, in train."""
+    tallies = statistics.merged(piece.tallies for piece in prepared.written["train"])
     notes = []
     for index, (name, group) in enumerate(spec.columns):
-        tally, vocabulary = tallies[name], outcome.vocabularies.get(index)
+        tally, entry = tallies[name], prepared.vocabularies.get(index)
         if tally.missing == tally.rows:
             notes.append(f"`{name}` is missing in every row of `train`: nothing can be learned from it")
         elif isinstance(group, Sequence) or tally.missing:
             continue
-        elif tally.minimum == tally.maximum and (vocabulary is None or vocabulary.statistics.seen == 1):
+        elif tally.minimum == tally.maximum and (entry is None or entry.statistics.seen == 1):
             notes.append(
                 f"`{name}` has the same value in every row of `train`: nothing can be learned from it"
             )

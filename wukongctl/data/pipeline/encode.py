@@ -1,12 +1,10 @@
-"""Third stage: the spooled rows of a part → Parquet files of ids and numbers, in order and in bounded memory.
+"""The spooled rows of a part → Parquet files of ids and numbers, in order and in bounded memory.
 
-The distinct values of each batch are looked up: in memory (`lookup`) or, where a vocabulary is too large for
-that, on disk (`spill`). A row's id is then a matter of its code.
+Only the distinct values of each batch are looked up; the codes of the rows then select their ids.
 """
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +12,7 @@ import pyarrow as pa
 
 from wukongctl.config.dataset import DatasetSpec, Numeric, Sequence, SplitName
 from wukongctl.config.spec import Spec
-from wukongctl.data.pipeline import lookup, numbers, reading, shuffle, spill, spool, vocabulary
+from wukongctl.data.pipeline import lookup, numbers, reading, shuffle, spool
 from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.pipeline.numbers import Encoders
 from wukongctl.data.pipeline.parts import Part
@@ -30,7 +28,7 @@ SAVED = "encoded.json"
 
 
 class Encoded(Spec):
-    """What the encoding of one part gave."""
+    """What was written of one part."""
 
     splits: dict[SplitName, Written]
 
@@ -47,7 +45,7 @@ def encode(
     final = job.encoded(part)
     if (final / SAVED).is_file():
         return
-    rows = reading.result(job, part).rows
+    total = reading.result(job, part).rows
     with stage(final) as folder, job.engine(part.name) as engine:
         columns = schema(job.spec)
         special = special_ids(job.spec, vocabularies)
@@ -56,10 +54,10 @@ def encode(
         row = 0
         with closing(_batches(job, part, engine, vocabularies, encoders)) as batches:
             for batch in batches:
-                for name, taken in divided(batch, part.route, row, columns):
-                    (scatter if scatter and name == "train" else writers[name]).write(taken)
+                for name, rows in divided(batch, part.route, row, columns):
+                    (scatter if scatter and name == "train" else writers[name]).write(rows)
                 row += batch.num_rows
-                report(Progress("encoding", row, rows, "rows"))
+                report(Progress("encoding", row, total, "rows"))
         if scatter:
             scatter.close()
             del writers["train"]
@@ -69,7 +67,7 @@ def encode(
 
 
 def result(job: PrepareJob, part: Part) -> Encoded:
-    """What `encode` gave."""
+    """What `encode` wrote."""
     saved = load(job.encoded(part) / SAVED, Encoded)
     assert saved is not None
     return saved
@@ -82,22 +80,25 @@ def special_ids(spec: DatasetSpec, vocabularies: Mapping[int, Vocabulary]) -> di
 
 def schema(spec: DatasetSpec) -> pa.Schema:
     """Columns of the Parquet files."""
+    probability = [pa.field("probability", pa.float32())] if spec.probability is not None else []
+    return pa.schema([pa.field("label", pa.uint8()), *feature_schema(spec), *probability])
+
+
+def feature_schema(spec: DatasetSpec) -> pa.Schema:
+    """Columns of the features, followed by those of encoded numbers."""
     own, added = numbers.fields(spec)
     numeric = {field.name: field for field in own}
-    fields = [pa.field("label", pa.uint8())]
+    fields = []
     for name, group in spec.columns:
         kind = pa.list_(pa.int32()) if isinstance(group, Sequence) else pa.int32()
         fields.append(numeric.get(name) or pa.field(name, kind))
-    fields += added
-    if spec.probability is not None:
-        fields.append(pa.field("probability", pa.float32()))
-    return pa.schema(fields)
+    return pa.schema([*fields, *added])
 
 
 def divided(
     batch: pa.RecordBatch, route: Route, row: int, columns: pa.Schema
 ) -> Iterator[tuple[SplitName, pa.Table]]:
-    """The parts of a batch that begins at `row` of its stream, by split, under the final column names."""
+    """The rows of a batch by split, with the final column names; `row` is the number of its first row."""
     names = [name for name in batch.schema.names if name != "split_"]
     table = pa.table([batch.column(name) for name in names], names=columns.names).cast(columns)
     if route.ends:
@@ -124,15 +125,13 @@ def _scatter(job: PrepareJob, part: Part, folder: Path, columns: pa.Schema) -> s
 def _batches(
     job: PrepareJob, part: Part, engine: Engine, vocabularies: Mapping[int, Vocabulary], encoders: Encoders
 ) -> Generator[pa.RecordBatch]:
-    """The rows of `part` with ids for values."""
-    rows, folder = job.rows(part), job.work / vocabulary.FOLDER
-    small, large = lookup.divide(vocabularies, engine.memory)
-    ids = {index: table.ids(_distinct(rows, index)) for index, table in lookup.load(small, folder).items()}
-    for index, entry in large.items():
-        ids[index] = spill.ids(engine, _distinct(rows, index), entry, folder / entry.file, job.work)
+    """The rows of `part`, encoded."""
+    rows = job.rows(part)
+    values = {index: _distinct(rows, index) for index in vocabularies}
+    ids = lookup.ids(engine, vocabularies, values, job.work)
     batches = spool.read(rows, sql.columns(job.spec, with_split=part.expression is not None))
-    known = ((batch, {index: next(found) for index, found in ids.items()}) for batch in batches)
-    return reading.in_order(partial(_encoded, spec=job.spec, encoders=encoders), known, engine.threads)
+    items = ((batch, {index: next(found) for index, found in ids.items()}) for batch in batches)
+    return reading.in_order(lambda item: encoded(*item, job.spec, encoders), items, engine.threads)
 
 
 def _distinct(rows: Path, feature: int) -> Iterator[pa.Array]:
@@ -140,21 +139,15 @@ def _distinct(rows: Path, feature: int) -> Iterator[pa.Array]:
     return (spool.distinct(batch.column(0)) for batch in spool.read(rows, [f"f{feature}"]))
 
 
-def _encoded(
-    item: tuple[pa.RecordBatch, Mapping[int, np.ndarray]], spec: DatasetSpec, encoders: Encoders
-) -> pa.RecordBatch:
-    return encoded(*item, spec, encoders)
-
-
 def encoded(
     batch: pa.RecordBatch, ids: Mapping[int, np.ndarray], spec: DatasetSpec, encoders: Encoders
 ) -> pa.RecordBatch:
-    """A spooled batch in the order of `schema`, with ids for values and encoded numbers; `split_` stays.
+    """A spooled batch with ids for values and encoded numbers, in the order of `schema`; keeps `split_`.
 
-    By feature, `ids` has one for each distinct value of the batch, and last that of no value.
+    By feature, `ids` has the id of each distinct value of the batch, and last that of a missing value.
     """
     columns = {name: batch.column(name) for name in batch.schema.names}
-    beside = {
+    added = {
         f"e{index}": numbers.encoded(columns[f"f{index}"], group, encoders[index])
         for index, _, group in spec.encoded
     }
@@ -167,7 +160,7 @@ def encoded(
             columns[f"f{index}"] = (
                 _items(column, found, group) if isinstance(group, Sequence) else _ids(column, found)
             )
-    columns |= beside
+    columns |= added
     if "probability_" in columns:
         columns["probability_"] = columns.pop("probability_").cast(pa.float32())
     return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))

@@ -1,21 +1,20 @@
 """The pipeline behind `prepare`: plan parts, read and count each, build vocabularies, encode each, assemble.
 
-Stages leave their results in the work folder and are skipped when these are there, so that a killed run is
-taken up where it was:
+Each stage leaves its result in the work folder and is skipped if it is there, so that an interrupted run
+resumes:
 
-    parts.json                     which rows there are, and how they are divided over splits
-    rows/<part>/                   those rows in a compact form
+    parts.json                     the parts of the rows, and how they are divided over splits
+    rows/<part>/                   their rows in a compact form
     counts/<part>/                 occurrences of each value in train rows
     vocab/                         value → id
-    edges.json                     where numbers are cut into bins or pieces
+    edges.json                     edges of the bins or pieces of numbers
     encoded/<part>/<split>/        Parquet
-    shuffled/                      train in random order, where the recipe asks for it
-    dataset/                       the above in its final places, with the manifest
+    shuffled/                      train in random order, if the recipe asks for it
+    dataset/                       all of it in the final places, with the manifest
 """
 
 import hashlib
 import json
-import logging
 import secrets
 from dataclasses import replace
 from functools import partial
@@ -25,41 +24,33 @@ from typing import NamedTuple
 from wukongctl.config.dataset import SPLITS, ByColumn, DatasetSpec, Numeric, Sequence, SplitName
 from wukongctl.config.spec import Mismatch, Mistake
 from wukongctl.data.acquire.sources import Resolved
-from wukongctl.data.manifest import SAMPLE_ENCODED, SAMPLE_RAW, Manifest, RawRows, Split
+from wukongctl.data.manifest import SAMPLE_ENCODED, SAMPLE_RAW, Manifest, Split
 from wukongctl.data.options import Options
 from wukongctl.data.pipeline import (
+    bad_rows,
     count,
-    diagnosis,
     encode,
     numbers,
     parts,
     pretrained,
     raw_rows,
     reading,
-    rejects,
-    sample,
     shuffle,
+    splits,
     strength,
     vocabulary,
 )
-from wukongctl.data.pipeline.description import VERSIONS, EncodedData, Vectors, describe
-from wukongctl.data.pipeline.executors import executor
-from wukongctl.data.pipeline.job import GENERATED, PrepareJob
-from wukongctl.data.pipeline.numbers import Encoders
+from wukongctl.data.pipeline.description import VERSIONS, Prepared, Vectors, describe
+from wukongctl.data.pipeline.job import GENERATED, PrepareJob, executor
 from wukongctl.data.pipeline.parts import PartPlan
-from wukongctl.data.pipeline.raw_rows import Noted
 from wukongctl.data.pipeline.vocabulary import Vocabulary
 from wukongctl.data.pipeline.writer import InfiniteValue, Written, joined
 from wukongctl.data.progress import Progress, Report
 from wukongctl.data.stages import ASSEMBLING, DATASET, begin, load, save
-from wukongctl.data.synthetic import generate
 from wukongctl.errors import CheckFailed, RunFailed, UsageError, WukongError
 
-log = logging.getLogger(__name__)
-
-RAW_ROWS = "raw.json"
 LAYOUT = 6
-"""Of the work folder: what another version left there is not taken up."""
+"""Version of the work folder; other versions are not resumed."""
 
 
 def run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Manifest:
@@ -68,79 +59,59 @@ def run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Manif
     paths = {**raw.paths, **_generated(spec, options, work)}
     job = PrepareJob(spec, paths, options.recipe_dir, work, options.memory_limit, options.threads)
     job = _planned(job, options)
-    each = executor(options.engine)
+    run_stage = executor(options.engine)
     try:
-        each(reading.STAGE, reading.read, job, job.parts, options.report)
-        read = [reading.result(job, part) for part in job.parts]
-        job = replace(job, parts=parts.bounded(spec, job.parts, [rows.rows for rows in read]))
-        each(count.STAGE, count.count, job, [part for part in job.parts if part.trains], options.report)
+        run_stage(reading.STAGE, reading.read, job, job.parts, options.report)
+        rows = [reading.result(job, part).rows for part in job.parts]
+        job = replace(job, parts=parts.bounded(spec, job.parts, rows))
+        run_stage(count.STAGE, count.count, job, [part for part in job.parts if part.trains], options.report)
         vocabularies = vocabulary.build(job, options.report)
         encoders = numbers.build(job, options.report)
         encoding = partial(encode.encode, vocabularies=vocabularies, encoders=encoders)
-        each("encoding", encoding, job, job.parts, options.report)
+        run_stage("encoding", encoding, job, job.parts, options.report)
     except InfiniteValue as failure:
         raise _first_infinite(job) or failure from None
     pieces = _pieces(job, options, vocabularies)
-    whole = {name: joined([piece.written for piece in found]) for name, found in pieces.items()}
-    kept, failed = _checked(job, options, whole)
-    pieces = {name: pieces[name] for name in kept}
-    noted = _noted(job, vocabularies, encoders)
+    kept, mismatches = _checked(job, options, pieces)
+    raw_input = raw_rows.describe(job, vocabularies, encoders)
     _assemble(job, pieces, kept, vocabularies)
-    vectors = _vectors(job, vocabularies, options.report)
-    written = {name: [piece.written for piece in found] for name, found in pieces.items()}
-    aucs = strength.measure(job.work / DATASET, kept, [name for name, _ in spec.columns])
-    outcome = EncodedData(
-        vocabularies, encoders, written, kept, vectors, tuple(failed), _rejected(job), noted, aucs
+    prepared = Prepared(
+        vocabularies=vocabularies,
+        encoders=encoders,
+        written={name: [piece.written for piece in pieces[name]] for name in kept},
+        splits=kept,
+        vectors=_vectors(job, vocabularies, options.report),
+        mismatches=tuple(mismatches),
+        rejected=_rejected(job),
+        raw_input=raw_input,
+        aucs=strength.measure(job.work / DATASET, kept, [name for name, _ in spec.columns]),
     )
-    return describe(job, raw, outcome, options.limit_rows)
-
-
-def _noted(job: PrepareJob, vocabularies: dict[int, Vocabulary], encoders: Encoders) -> Noted:
-    """What `predict` must know of the raw file, and the rows it checks itself with; asked once."""
-    saved = load(job.work / RAW_ROWS, Noted)
-    if saved is None:
-        saved = raw_rows.note(job)
-        if saved.raw is not None:
-            sampled = _sampled(job, saved.raw, vocabularies, encoders)
-            saved = Noted(raw=saved.raw.model_copy(update={"sampled": sampled}))
-        save(job.work / RAW_ROWS, saved)
-    return saved
-
-
-def _sampled(job: PrepareJob, raw: RawRows, vocabularies: dict[int, Vocabulary], encoders: Encoders) -> int:
-    try:
-        return sample.take(job, raw, vocabularies, encoders, job.work)
-    except WukongError as error:
-        log.info("no sample rows for the self-check of `predict`: %s", error.message)
-        return 0
+    return describe(job, raw, prepared, options.limit_rows)
 
 
 def _first_infinite(job: PrepareJob) -> RunFailed | None:
-    """Where the first number stands that is larger than float32 holds."""
+    """The error for the first number that float32 cannot hold."""
     with job.engine("diagnosis") as engine:
-        found = (diagnosis.unfit(engine, job.spec, part.query, part.types) for part in job.parts)
-        return next((failure for failure in found if failure is not None), None)
+        errors = (bad_rows.first(engine, job.spec, part.query, part.types) for part in job.parts)
+        return next((error for error in errors if error is not None), None)
 
 
 def _key(spec: DatasetSpec, options: Options, raw: Resolved) -> str:
-    """Of all that decides what the stages hold; never the same twice where the raw files are not known."""
+    """Digest of all that the stages depend on; a new one each time if the raw files are not known."""
     sources = [(source.file, source.sha256) for source in raw.sources]
     if not sources and spec.generator is None:
         return secrets.token_hex()
-    content = [
-        spec.content_digest(),
-        options.limit_rows,
-        sources,
-        VERSIONS.to_dict(),
-        parts.PART_BYTES,
-        LAYOUT,
-    ]
+    digest = spec.content_digest()
+    content = [digest, options.limit_rows, sources, VERSIONS.to_dict(), parts.PART_BYTES, LAYOUT]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _generated(spec: DatasetSpec, options: Options, work: Path) -> dict[str, Path]:
+    """The file of generated rows, if the recipe has a generator."""
     if spec.generator is None:
         return {}
+    from wukongctl.data.synthetic import generate  # most recipes have files instead
+
     path = work / f"{GENERATED}.parquet"
     if not path.is_file():
         rows = min(spec.generator.rows, options.limit_rows or spec.generator.rows)
@@ -151,13 +122,13 @@ def _generated(spec: DatasetSpec, options: Options, work: Path) -> dict[str, Pat
 
 
 def _planned(job: PrepareJob, options: Options) -> PrepareJob:
-    saved = load(job.work / "parts.json", PartPlan)
-    if saved is None:
+    plan = load(job.work / "parts.json", PartPlan)
+    if plan is None:
         options.report(Progress("inspecting raw files"))
         with job.engine("plan") as engine:
-            saved = parts.plan(engine, job.spec, options.limit_rows)
-        save(job.work / "parts.json", saved)
-    return replace(job, parts=saved.parts, notes=saved.notes, paths=parts.with_runs(job.paths, saved.parts))
+            plan = parts.plan(engine, job.spec, options.limit_rows)
+        save(job.work / "parts.json", plan)
+    return replace(job, parts=plan.parts, notes=plan.notes, paths=parts.with_runs(job.paths, plan.parts))
 
 
 class Piece(NamedTuple):
@@ -178,36 +149,36 @@ def _pieces(
     if job.spec.shuffle is not None:
         special = encode.special_ids(job.spec, vocabularies)
         columns = encode.schema(job.spec)
-        pieces["train"] = [
-            Piece(*shuffle.gather(job, job.spec.shuffle.seed, columns, special, options.report))
-        ]
+        shuffled = shuffle.gather(job, job.spec.shuffle.seed, columns, special, options.report)
+        pieces["train"] = [Piece(*shuffled)]
     return {name: found for name, found in pieces.items() if found}
 
 
 def _checked(
-    job: PrepareJob, options: Options, written: dict[SplitName, Split]
+    job: PrepareJob, options: Options, pieces: dict[SplitName, list[Piece]]
 ) -> tuple[dict[SplitName, Split], list[str]]:
-    """The splits that exist, and counts that differ from the published ones.
+    """The splits that exist, and mismatches with the published counts.
 
-    Raises WukongError for an empty split, CheckFailed for a count unless checks are off.
+    Raises WukongError for an empty split, CheckFailed for a mismatch unless checks are off.
     """
+    found = {name: joined([piece.written for piece in pieces[name]]) for name in pieces}
     if isinstance(job.spec.split, ByColumn):
-        written = {name: split for name, split in written.items() if split.rows or name == "train"}
-    for name, split in written.items():
+        found = {name: split for name, split in found.items() if split.rows or name == "train"}
+    for name, split in found.items():
         if not split.rows:
             raise _empty(job.spec, name, options.limit_rows)
-    problems = [] if options.limit_rows is not None else diagnosis.count_problems(job.spec, written)
+    problems = [] if options.limit_rows is not None else splits.count_problems(job.spec, found)
     if problems and options.verify:
         raise CheckFailed(
             f"dataset `{job.spec.name}` does not have the published counts",
             hint="add `--no-verify` to continue and record the mismatch in the manifest",
             problems=tuple(problems),
         )
-    return written, [str(problem) for problem in problems]
+    return found, [str(problem) for problem in problems]
 
 
 def _empty(spec: DatasetSpec, name: SplitName, limit_rows: int | None) -> WukongError:
-    """What to change where a split has no rows: the rule that leaves it none, or the file that holds none."""
+    """The error for a split without rows, with the key to change."""
     what = f"split `{name}` of dataset `{spec.name}` is empty"
     if limit_rows is not None:
         return UsageError(f"{what} under `--limit-rows {limit_rows}`", hint="raise it, or omit it")
@@ -225,18 +196,16 @@ def _assemble(
     kept: dict[SplitName, Split],
     vocabularies: dict[int, Vocabulary],
 ) -> None:
-    """Move the results of all stages into `dataset/`; may be repeated after a kill."""
+    """Move the results of all stages into `dataset/`; can be repeated after an interruption."""
     folder = job.work / DATASET
     folder.mkdir(exist_ok=True)
     (job.work / ASSEMBLING).touch()
     for name, split in kept.items():
-        (folder / name).mkdir(parents=True, exist_ok=True)
         sources = [piece.folder / file.path for piece in pieces[name] for file in piece.written.split.files]
         for source, target in zip(sources, split.files, strict=True):
             _move(source, folder / target.path)
     for file in (SAMPLE_RAW, SAMPLE_ENCODED):
         if (job.work / file).is_file():
-            (folder / file).parent.mkdir(exist_ok=True)
             _move(job.work / file, folder / file)
     (folder / vocabulary.FOLDER).mkdir(exist_ok=True)
     for index, entry in vocabularies.items():
@@ -245,8 +214,14 @@ def _assemble(
             _move(job.work / vocabulary.FOLDER / entry.file, folder / vocabulary.file_name(name))
 
 
+def _move(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_file() or not target.is_file():
+        source.rename(target)
+
+
 def _vectors(job: PrepareJob, vocabularies: dict[int, Vocabulary], report: Report) -> Vectors:
-    """Write the frozen vectors of each table that has some into the dataset."""
+    """Write the pretrained vectors of each table that has some into the dataset."""
     tables, folder = vocabulary.tables(job.spec), job.work / DATASET
     written: Vectors = {}
     for index, (name, group) in enumerate(job.spec.columns):
@@ -263,15 +238,10 @@ def _vectors(job: PrepareJob, vocabularies: dict[int, Vocabulary], report: Repor
 
 
 def _rejected(job: PrepareJob) -> int:
-    """How many rows were left out of all parts; their sample is put into the dataset."""
-    count = sum(reading.result(job, part).rejected for part in job.parts)
-    rejects.require(job.spec, count)
-    if count:
-        samples = [job.rows(part) / rejects.FILE for part in job.parts]
-        rejects.join(samples, job.work / DATASET / rejects.FILE)
-    return count
-
-
-def _move(source: Path, target: Path) -> None:
-    if source.is_file() or not target.is_file():
-        source.rename(target)
+    """How many rows of all parts were left out; writes their sample into the dataset."""
+    rejected = sum(reading.result(job, part).rejected for part in job.parts)
+    bad_rows.require_few(job.spec, rejected)
+    if rejected:
+        samples = [job.rows(part) / bad_rows.FILE for part in job.parts]
+        bad_rows.join(samples, job.work / DATASET / bad_rows.FILE)
+    return rejected

@@ -1,21 +1,30 @@
-"""What the stages of a preparation need, wherever they run: a job crosses to other processes and machines."""
+"""What a stage needs to prepare a part, and where stages run: here, part by part, or on a Ray cluster.
 
+A stage is a function of a job and a part that leaves its result in the job's work folder. A cluster therefore
+needs only that folder, the raw files and this package in the same places on every machine.
+"""
+
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from wukongctl.config.dataset import DatasetSpec
+from wukongctl.data.options import EngineName
 from wukongctl.data.pipeline.parts import Part
+from wukongctl.data.progress import Progress, Report, silent
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import DISABLED, Engine
 from wukongctl.data.query.lines import paths_of
+from wukongctl.errors import UsageError, WukongError
 
 GENERATED = "synthetic"
-"""The view over the rows that the tool generates itself."""
+"""The view of generated rows."""
 
 
 @dataclass(frozen=True)
 class PrepareJob:
-    """A recipe, its raw files and parts, and the folder in which stages leave their results."""
+    """A recipe, its raw files and parts, and the folder of results."""
 
     spec: DatasetSpec
     paths: dict[str, Path | tuple[Path, ...]]
@@ -26,12 +35,12 @@ class PrepareJob:
     threads: int | None = None
     parts: tuple[Part, ...] = ()
     notes: tuple[str, ...] = ()
-    """What planning found that a person should know."""
+    """Remarks of planning."""
 
-    def engine(self, spill: str = "") -> Engine:
-        """A fresh DuckDB; `spill` keeps the temporary files of concurrent ones apart."""
+    def engine(self, spill: str) -> Engine:
+        """A new DuckDB; `spill` separates the temporary files of concurrent ones."""
         folder = self.work / "spill" / spill
-        folder.mkdir(parents=True, exist_ok=True)  # DuckDB would make the last level only
+        folder.mkdir(parents=True, exist_ok=True)  # DuckDB would create the last level only
         engine = Engine(
             self.spec.name,
             self.paths,
@@ -48,15 +57,15 @@ class PrepareJob:
         return engine
 
     def rows(self, part: Part) -> Path:
-        """Where the raw rows of a part stand in compact form, once they do."""
+        """Folder of the rows of a part in compact form."""
         return self.work / "rows" / part.name
 
     def counts(self, part: Part) -> Path:
-        """Where the counts of a part stand, once they do."""
+        """Folder of the counts of a part."""
         return self.work / "counts" / part.name
 
     def encoded(self, part: Part) -> Path:
-        """Where the encoded rows of a part stand, once they do."""
+        """Folder of the encoded rows of a part."""
         return self.work / "encoded" / part.name
 
     def bytes(self, part: Part) -> int:
@@ -65,6 +74,71 @@ class PrepareJob:
         return sum(path.stat().st_size for name in names for path in paths_of(self.paths[name]))
 
     def path(self, name: str) -> Path:
-        """Where the raw file `name`, which is no pattern, is."""
+        """The raw file `name`, which is not a pattern."""
         (path,) = paths_of(self.paths[name])
         return path
+
+
+Stage = Callable[[PrepareJob, Part, Report], None]
+StageExecutor = Callable[[str, Stage, PrepareJob, Iterable[Part], Report], None]
+"""Runs the stage of that name on each part; raises what the first failing part raised."""
+
+
+def executor(name: EngineName) -> StageExecutor:
+    """The executor of that name; UsageError for Ray if it is not installed."""
+    if name == "local":
+        return _run_locally
+    try:
+        import ray  # pyrefly: ignore[missing-import] (an extra)
+    except ImportError:
+        hint = "install it with `pip install 'wukongctl[ray]'`"
+        raise UsageError("`--engine ray` needs Ray", hint=hint) from None
+    return _RayExecutor(ray)
+
+
+def _run_locally(_name: str, stage: Stage, job: PrepareJob, parts: Iterable[Part], report: Report) -> None:
+    """One part after the other, each on all threads."""
+    parts = list(parts)
+    for number, part in enumerate(parts, start=1):
+        suffix = f" (part {number} of {len(parts)})" if len(parts) > 1 else ""
+
+        def report_part(progress: Progress, suffix: str = suffix) -> None:
+            report(progress._replace(stage=progress.stage + suffix))
+
+        stage(job, part, report_part)
+
+
+class _RayExecutor:
+    """Each part is a task that reserves as many CPUs as the job may use threads."""
+
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+        if not ray.is_initialized():
+            ray.init(log_to_driver=False, include_dashboard=False, logging_level="ERROR")
+
+    def __call__(
+        self, name: str, stage: Stage, job: PrepareJob, parts: Iterable[Part], report: Report
+    ) -> None:
+        task = self._ray.remote(num_cpus=job.threads or 1, max_retries=2)(_run_part)
+        shared = self._ray.put((stage, job))
+        pending = [task.remote(shared, part) for part in parts]
+        total = len(pending)
+        report(Progress(name, 0, total))
+        while pending:
+            done, pending = self._ray.wait(pending)
+            for error in self._ray.get(done):
+                if error is not None:
+                    for other in pending:
+                        self._ray.cancel(other)
+                    raise error
+            report(Progress(name, total - len(pending), total))
+
+
+def _run_part(shared: tuple[Stage, PrepareJob], part: Part) -> WukongError | None:
+    """Runs in a worker. Returns the error, as Ray would wrap one that is raised."""
+    stage, job = shared
+    try:
+        stage(job, part, silent)
+    except WukongError as error:
+        return error
+    return None

@@ -1,7 +1,7 @@
-"""The key of a split by hash: a function of its row alone, in which the label has no part.
+"""The key of a split by hash must be a function of its row that does not read the label.
 
-A key that holds the label sends rows that differ in nothing else to different splits: what train says of such
-rows is then the opposite of what the other splits say.
+With a key that reads the label, rows that differ only in their label go to different splits: for such rows,
+train then shows the opposite of the other splits.
 """
 
 import re
@@ -13,15 +13,15 @@ from wukongctl.config.spec import Mismatch, Mistake
 from wukongctl.data.query import sql, syntax
 from wukongctl.data.query.syntax import ALL, CLOCK, VOLATILE, Reads
 
-PLACE = ("split", "key")
+PATH = ("split", "key")
 NAMED = 6
-"""Features that a hint names; of more, it names what to leave out."""
+"""Up to so many features a hint lists all; of more, it names those to exclude."""
 PERSON = re.compile(r"user|session|visitor|customer|client|patient|member|account|household|cookie", re.I)
-"""What often comes in many rows that belong together."""
+"""Columns that often identify many rows of one person."""
 
 
 class _Sides(NamedTuple):
-    """The key and the label: what they read of the SELECT, and what that is made of."""
+    """What the key and the label read of the SELECT, and from what that is derived."""
 
     key: Reads
     label: Reads
@@ -30,13 +30,13 @@ class _Sides(NamedTuple):
 
 
 def require(spec: DatasetSpec) -> None:
-    """Mismatch for a key that reads what the label reads, or that is not a function of its row."""
+    """Mismatch for a key that reads columns of the label, or that is not a function of its row."""
     if mistakes := [mistake for sides in _sides(spec) for mistake in _mistakes(spec, sides)]:
         raise Mismatch(mistakes[:1])
 
 
 def notes(spec: DatasetSpec) -> Iterator[str]:
-    """A warning for a key that the SELECT makes of what it makes the label of."""
+    """A remark on a key that the SELECT derives from a column of the label."""
     for sides in _sides(spec):
         shared = sorted((sides.key_origins.columns & sides.label_origins.columns) - {ALL})
         if shared:
@@ -64,41 +64,41 @@ def _origins(tree: syntax.Node | None, side: Reads) -> Reads:
 
 
 def _mistakes(spec: DatasetSpec, sides: _Sides) -> Iterator[Mistake]:
-    whole = ALL in sides.key.columns
+    reads_all = ALL in sides.key.columns
     shared = [column for column in sorted(sides.label.columns - {ALL}) if sides.key.reads(column)]
-    sources = sides.label_origins.columns & (sides.label_origins if whole else sides.key_origins).columns
-    made = [column for column in sorted(sources - {ALL}) if sides.key.reads(column)]
-    for column in (shared or made)[:1]:
+    sources = sides.label_origins.columns & (sides.label_origins if reads_all else sides.key_origins).columns
+    derived = [column for column in sorted(sources - {ALL}) if sides.key.reads(column)]
+    for column in (shared or derived)[:1]:
         what = "which the label reads too" if shared else "from which the SELECT derives the label"
-        said = f"the key reads `{column}`, {what}: rows would be split by their label"
-        yield Mistake(said, PLACE, _hint(spec, sorted({*sides.label.columns, *made} - {ALL})))
+        message = f"the key reads `{column}`, {what}: rows would be split by their label"
+        yield Mistake(message, PATH, _hint(spec, sorted({*sides.label.columns, *derived} - {ALL})))
     functions = sides.key.functions | sides.key_origins.functions
     for name in sorted(functions & VOLATILE):
-        said = f"the key calls `{name}()`, which returns a different value every time"
-        yield Mistake(said, PLACE, _hint(spec))
+        message = f"the key calls `{name}()`, which returns a different value every time"
+        yield Mistake(message, PATH, _hint(spec))
     for name in sorted((functions | sides.key.columns) & CLOCK):
-        yield Mistake(f"the key calls `{name}`, which depends on when it runs", PLACE, _hint(spec))
+        yield Mistake(f"the key calls `{name}`, which depends on when it runs", PATH, _hint(spec))
     if sides.key.windows:
-        said = "the key reads other rows; it must be a function of one row"
-        yield Mistake(said, PLACE, "make it a column of the SELECT")
+        message = "the key reads other rows; it must be a function of one row"
+        yield Mistake(message, PATH, "make it a column of the SELECT")
 
 
 def _hint(spec: DatasetSpec, label: Sequence[str] = ()) -> str:
-    """Keys to type instead."""
+    """Keys to use instead."""
     names = [name for name, group in spec.columns if not isinstance(group, Numeric)]
     names = names or [name for name, _ in spec.columns]
     listed = ", ".join(map(_name, names))
     if len(names) > NAMED and label:
         listed = f"*COLUMNS(* EXCLUDE ({', '.join(map(_name, label))}))"
-    said = f"hash the features instead, `key: 'row({listed})'`"
+    hint = f"hash the features instead, `key: 'row({listed})'`"
     person = next((name for name in names if PERSON.search(name)), None)
     if person is None or person == names[0] == names[-1]:
-        return said
+        return hint
     name = _name(person)
     scalar = name if name.isidentifier() else f"'{name}'"
-    return f"{said}; or one of them, to keep its rows in one split: `key: {scalar}`"
+    return f"{hint}; or one of them, to keep its rows in one split: `key: {scalar}`"
 
 
 def _name(column: str) -> str:
-    """A column as SQL inside a single-quoted text of YAML."""
+    """A column as SQL in a single-quoted YAML string."""
     return column if column.isidentifier() else sql.identifier(column).replace("'", "''")

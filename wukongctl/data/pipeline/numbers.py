@@ -1,6 +1,6 @@
-"""Numeric features: what train says of each (mean, deviation, edges), and the columns that this makes of it.
+"""Numeric features: mean, deviation and edges from train, and the columns encoded with them.
 
-Preparation builds encoders from the counts of all parts; whoever encodes new rows takes them from a manifest.
+Preparation builds encoders from the counts of all parts; for new rows they are read from a manifest.
 """
 
 import math
@@ -24,21 +24,21 @@ from wukongctl.data.stages import load, save
 
 SAVED = "edges.json"
 SIGNIFICANT_DIGITS = 9
-"""Means and deviations are rounded to this: beyond it, sums over threads differ from run to run."""
-LEAST_DEVIATION = 1e-12
-"""Smaller ones are rounding, by which the values of other splits must not be multiplied."""
+"""Means and deviations are rounded to these: beyond, sums over threads differ from run to run."""
+MIN_DEVIATION = 1e-12
+"""Smaller ones are due to rounding and must not scale the values of other splits."""
 KEEPS_NULL = {b"missing": b"null"}
-"""Metadata of a Parquet column in which a missing value stays NULL; elsewhere it becomes 0."""
+"""Metadata of a Parquet column that keeps NULL for a missing value; in others it becomes 0."""
 BATCH_ROWS = 1 << 16
 
 
 class Encoder(NamedTuple):
-    """What train says of one feature."""
+    """The parameters of one feature, from train."""
 
     mean: float | None = None
     std: float | None = None
     edges: tuple[float, ...] | None = None
-    """Cuts between bins or breakpoints of pieces, of numbers before they are standardized."""
+    """Cuts between bins or breakpoints of pieces, before standardization."""
 
 
 Encoders = dict[int, Encoder]
@@ -46,13 +46,13 @@ Encoders = dict[int, Encoder]
 
 
 class Edges(Spec):
-    """By the position of the feature."""
+    """Edges by the position of the feature."""
 
     features: dict[int, tuple[float, ...]]
 
 
 def build(job: PrepareJob, report: Report) -> Encoders:
-    """From the counts of all parts."""
+    """Encoders from the counts of all parts."""
     scales, edges = _scales(job), _edges(job, report)
     return {
         index: Encoder(*scales.get(index, (None, None)), edges.get(index))
@@ -61,8 +61,8 @@ def build(job: PrepareJob, report: Report) -> Encoders:
     }
 
 
-def of_manifest(features: Iterable[Feature]) -> Encoders:
-    """Those that a prepared dataset was encoded by."""
+def from_manifest(features: Iterable[Feature]) -> Encoders:
+    """The encoders of a prepared dataset."""
     own = [feature for feature in features if feature.of is None]
     edges = {feature.of: feature.edges for feature in features if feature.of is not None}
     return {
@@ -73,7 +73,7 @@ def of_manifest(features: Iterable[Feature]) -> Encoders:
 
 
 def scalar(column: pa.Array, encoder: Encoder) -> pa.Array:
-    """The float32 that a number becomes; NULL stays."""
+    """Numbers as float32, standardized if the encoder says so; keeps NULL."""
     values = column.fill_null(0).to_numpy()
     if encoder.mean is not None and encoder.std is not None:
         values = (column.fill_null(encoder.mean).to_numpy() - encoder.mean) / encoder.std
@@ -81,7 +81,7 @@ def scalar(column: pa.Array, encoder: Encoder) -> pa.Array:
 
 
 def encoded(column: pa.Array, group: Numeric, encoder: Encoder) -> pa.Array:
-    """The column beside it: ids of bins, 0 where missing, or positions among breakpoints, NULL stays."""
+    """The encoded column: ids of bins, 0 if missing, or positions among breakpoints, which keep NULL."""
     edges = np.array(encoder.edges or (), np.float64)
     values = column.fill_null(0).to_numpy().astype(np.float64, copy=False)
     if group.is_piecewise:
@@ -92,7 +92,7 @@ def encoded(column: pa.Array, group: Numeric, encoder: Encoder) -> pa.Array:
 
 
 def fields(spec: DatasetSpec) -> tuple[list[pa.Field], list[pa.Field]]:
-    """The Parquet columns of numbers as such, and those added beside them."""
+    """The Parquet columns of numbers, and those of encoded numbers."""
     own = [
         pa.field(name, pa.float32(), metadata=None if group.encoding == "scalar" else KEEPS_NULL)
         for name, group in spec.numeric
@@ -107,7 +107,7 @@ def fields(spec: DatasetSpec) -> tuple[list[pa.Field], list[pa.Field]]:
 
 
 def _edges(job: PrepareJob, report: Report) -> dict[int, tuple[float, ...]]:
-    """Edges of the features that have some; they are kept for a preparation taken up again."""
+    """Edges of the features to encode; saved in the work folder."""
     saved = load(job.work / SAVED, Edges)
     if saved is not None or not job.spec.encoded:
         return saved.features if saved is not None else {}
@@ -130,10 +130,9 @@ def _edges(job: PrepareJob, report: Report) -> dict[int, tuple[float, ...]]:
 
 
 def _distinct(engine: Engine, files: list[Path]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Least and greatest value and number of rows of each group of equal values, ascending."""
-    listed = ", ".join(sql.literal(str(file)) for file in files)
-    engine.execute(f"CREATE OR REPLACE TEMP VIEW numbers AS FROM read_parquet([{listed}])")
-    dropped = next(bits for bits in range(0, 64, 4) if _groups(engine, bits) <= bins.GROUPS)
+    """Least value, greatest value and number of rows of each group of values, ascending."""
+    engine.execute(f"CREATE OR REPLACE TEMP VIEW numbers AS FROM read_parquet({sql.files(files)})")
+    dropped = next(bits for bits in range(0, 64, 4) if _groups(engine, bits) <= bins.MAX_GROUPS)
     summed = (
         "SELECT min(value) AS low, max(value) AS high, CAST(sum(count) AS BIGINT) AS count "
         f"FROM numbers GROUP BY value >> {dropped} ORDER BY low"
@@ -145,13 +144,13 @@ def _distinct(engine: Engine, files: list[Path]) -> tuple[np.ndarray, np.ndarray
 
 
 def _groups(engine: Engine, dropped: int) -> int:
-    """How many groups there are of values equal but for their last bits."""
+    """The number of distinct values without their last bits."""
     ((groups,),) = engine.rows(f"SELECT count(DISTINCT value >> {dropped}) FROM numbers")
     return groups
 
 
 def _scales(job: PrepareJob) -> dict[int, tuple[float, float]]:
-    """Mean and deviation over the train rows of all parts, of the features to standardize."""
+    """Mean and deviation of the features to standardize, over the train rows of all parts."""
     loaded = [load(job.counts(part) / count.MOMENTS, count.PartMoments) for part in job.parts if part.trains]
     each = [part.features for part in loaded if part is not None]
     moments = {feature: count.merged(part[feature] for part in each) for feature in (each or [{}])[0]}
@@ -159,11 +158,6 @@ def _scales(job: PrepareJob) -> dict[int, tuple[float, float]]:
 
 
 def _scale(mean: float, deviation: float) -> tuple[float, float]:
-    """What to subtract and to divide by, rounded: the mean to digits of the deviation, not to its own."""
-    divisor = _divisor(deviation)
+    """Rounded mean and deviation; the mean to the digits of the deviation, which is 1 for a single value."""
+    divisor = float(f"{deviation:.{SIGNIFICANT_DIGITS}g}") if deviation >= MIN_DEVIATION else 1.0
     return round(mean, SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(divisor))), divisor
-
-
-def _divisor(deviation: float) -> float:
-    """What to divide by: 1 where train has one value, give or take what is left of rounding."""
-    return float(f"{deviation:.{SIGNIFICANT_DIGITS}g}") if deviation >= LEAST_DEVIATION else 1.0

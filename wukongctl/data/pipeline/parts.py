@@ -1,8 +1,8 @@
-"""The rows of a recipe as parts that are counted and encoded apart, each from its own raw files.
+"""The rows of a recipe as parts, which are counted and encoded separately from their own raw files.
 
 A SELECT that reads a list of files row by row, `read_csv(['{day_0.gz}', '{day_1.gz}'])`, is divided into runs
-of that list; any other SELECT is one part. The parts depend on the recipe and the sizes of the files alone,
-so that one thread, many, or a cluster give the same rows in the same order.
+of that list; any other SELECT is one part. Parts depend only on the recipe and the sizes of the files, so
+that one thread, many, or a cluster produce the same rows in the same order.
 """
 
 import re
@@ -20,19 +20,19 @@ from wukongctl.config.dataset import (
     boundaries,
 )
 from wukongctl.config.spec import Mismatch, Mistake, Spec
-from wukongctl.data.pipeline import diagnosis, joined, keys, spelling, splits
+from wukongctl.data.pipeline import bad_rows, joins, keys, spelling, splits
 from wukongctl.data.pipeline.splits import Route
 from wukongctl.data.query import headers, lines, quotes, sql
 from wukongctl.data.query.engine import Engine
 from wukongctl.errors import RunFailed, UsageError
 
 PART_BYTES = 256 << 20
-"""Neighbouring files of a list share a part until they are this large together."""
+"""Consecutive files of a list share a part until they have this size together."""
 FILE_LIST = re.compile(r"\[\s*'\{[^{}']+\}'(?:\s*,\s*'\{[^{}']+\}')+\s*,?\s*\]")
 RUN = re.compile(r"(.+)\[(\d+):(\d+)\]")
-"""The name of some of the files behind a pattern."""
+"""The name of a run of files of a pattern."""
 ROW_BY_ROW = frozenset({"PROJECTION", "FILTER", "READ_CSV", "READ_CSV_AUTO", "READ_PARQUET", "READ_JSON"})
-"""Operators whose result over several files is the results over each, one after the other."""
+"""Operators whose result over several files is the concatenation of those over each."""
 
 
 class Part(Spec):
@@ -46,13 +46,13 @@ class Part(Spec):
     names: tuple[SplitName, ...]
     """The splits these rows fall into."""
     expression: str | None = None
-    """SQL giving the position in `names`…"""
+    """SQL for the position in `names`, or"""
     ends: tuple[int, ...] = ()
-    """… or the row of this part at which each split ends, once that is known."""
+    """the row of this part at which each split ends, once known."""
 
     @property
     def name(self) -> str:
-        """The folder of this part's results."""
+        """The folder name of its results."""
         return f"{self.index:05d}"
 
     @property
@@ -62,38 +62,38 @@ class Part(Spec):
 
     @property
     def trains(self) -> bool:
-        """Whether any of these rows may be train rows."""
+        """Whether some of these rows may be train rows."""
         return self.names[0] == "train" and (not self.ends or self.ends[0] > 0)
 
     def select(self, spec: DatasetSpec) -> str:
-        """These rows under the fixed names of `sql`."""
+        """SQL of these rows with the column names of `sql.select`."""
         return sql.select(spec, self.query, self.types, self.expression)
 
 
 class PartPlan(Spec):
-    """All parts in order; the train rows come first wherever order divides them."""
+    """All parts in order, train rows first."""
 
     parts: tuple[Part, ...]
     notes: tuple[str, ...] = ()
-    """What a person should know of the rows as they are read."""
+    """Remarks on the raw rows."""
 
 
 def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> PartPlan:
-    """Divide the rows of `spec`. Raises Mismatch for what the SELECT lacks."""
+    """Divide the rows of `spec`. Raises Mismatch for columns that the SELECT lacks."""
     parts: list[Part] = []
-    said: list[str] = []
-    for written, rule in _streams(spec):
-        headers.require_same(engine, written)
-        headers.require_unique(engine, written, _mentioned(spec, written))
-        quotes.require_plausible(engine, written)
-        text = spelling.kept(engine, spec, written)
+    notes: list[str] = []
+    for query, rule in _streams(spec):
+        headers.require_same(engine, query)
+        headers.require_unique(engine, query, _mentioned(spec, query))
+        quotes.require_plausible(engine, query)
+        text = spelling.preserve(engine, spec, query)
         whole = sql.source(text, limit)
         try:
             types = _types(engine, spec, whole)
             route = splits.route(rule, engine, whole, skip=spec.on_error == "skip")
         except RunFailed as failure:
-            raise diagnosis.earliest(engine, spec, whole, failure) from None
-        said += joined.notes(engine, text)
+            raise bad_rows.earliest(engine, spec, whole, failure) from None
+        notes += joins.notes(engine, text)
         for piece in _divided(engine, text, whole):
             parts.append(
                 Part(
@@ -104,26 +104,20 @@ def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> PartPlan:
                     expression=route.expression,
                 )
             )
-    return PartPlan(
-        parts=tuple(parts), notes=(*_lacking(engine, spec), *keys.notes(spec), *dict.fromkeys(said))
-    )
-
-
-def _lacking(engine: Engine, spec: DatasetSpec) -> Iterator[str]:
-    """Of each column that the recipe mentions and only some Parquet files have: where it is missing."""
     mentioned = " ".join(_mentioned(spec, query) for query in spec.queries)
-    return (note for name, note in engine.schemas.notes.items() if headers.mentions(mentioned, name))
+    missing = [note for name, note in engine.schemas.notes.items() if headers.mentions(mentioned, name)]
+    return PartPlan(parts=tuple(parts), notes=(*missing, *keys.notes(spec), *dict.fromkeys(notes)))
 
 
 def _mentioned(spec: DatasetSpec, query: str) -> str:
-    """All of the recipe that may name a column of a raw file."""
+    """All SQL of the recipe that may name a column of a raw file."""
     for arguments in sql.csv_calls(query):
         query = query.replace(arguments, "")
     return " ".join([query, *(text for _, text in _expressions(spec, {}))])
 
 
 def bounded(spec: DatasetSpec, parts: Iterable[Part], rows: Iterable[int]) -> tuple[Part, ...]:
-    """`parts` with the ends of their splits, where these follow the order of `rows`, given for each part."""
+    """`parts`, which have so many `rows`, with the ends of their splits if these go by row order."""
     rule, known = spec.split, list(zip(parts, rows, strict=True))
     divided = {part.index: count for part, count in known if len(part.names) > 1}
     if divided and not sum(divided.values()):
@@ -144,7 +138,7 @@ def bounded(spec: DatasetSpec, parts: Iterable[Part], rows: Iterable[int]) -> tu
 
 
 def _streams(spec: DatasetSpec) -> list[tuple[str, SplitRule | SplitName]]:
-    """The recipe's SELECTs with their rules, noting unreadable lines where those are to be skipped."""
+    """The recipe's SELECTs with their rules, storing unreadable lines if those are skipped."""
     streams = splits.streams(spec)
     if spec.on_error == "fail":
         return streams
@@ -159,18 +153,18 @@ def _types(engine: Engine, spec: DatasetSpec, query: str) -> dict[str, str]:
         raise Mismatch([Mistake(error.message, (where,), error.hint)]) from None
     known = {name.lower(): kind for name, kind in types.items()}
     if len(known) == 1 and any(name.lower() not in known for name, _ in spec.columns):
-        _require_even(engine, spec, query)
+        _require_regular(engine, spec, query)
     _require_named(engine, spec, types)
     return known
 
 
 def _require_named(engine: Engine, spec: DatasetSpec, types: Mapping[str, str]) -> None:
-    """Mismatch for each expression of the recipe that makes no sense of columns of these `types`."""
+    """Mismatch for each expression of the recipe that is not valid over columns of these `types`."""
     columns = (f"CAST(NULL AS {kind}) AS {sql.identifier(name)}" for name, kind in types.items())
-    nothing, mistakes = f"SELECT {', '.join(columns)}", []
+    row, mistakes = f"SELECT {', '.join(columns)}", []
     for where, expression in _expressions(spec, types):
         try:
-            engine.types(f"SELECT (\n{expression}\n) FROM (\n{nothing}\n)")
+            engine.types(f"SELECT (\n{expression}\n) FROM (\n{row}\n)")
         except UsageError as error:
             mistakes.append(Mistake(error.message, where, error.hint))
     if mistakes:
@@ -178,7 +172,7 @@ def _require_named(engine: Engine, spec: DatasetSpec, types: Mapping[str, str]) 
 
 
 def _expressions(spec: DatasetSpec, types: Mapping[str, str]) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """SQL over the columns of the SELECT, by its place in the recipe; of features, those it does not give."""
+    """Path in the recipe and SQL of each expression over the SELECT, and of features that it lacks."""
     yield ("label",), spec.label
     if spec.probability is not None:
         yield ("probability",), spec.probability
@@ -194,22 +188,21 @@ def _expressions(spec: DatasetSpec, types: Mapping[str, str]) -> Iterator[tuple[
                 yield ("features", index, "columns", position), sql.identifier(name)
 
 
-def _require_even(engine: Engine, spec: DatasetSpec, query: str) -> None:
-    """RunFailed for the line that makes DuckDB take a CSV file for one of a single column."""
+def _require_regular(engine: Engine, spec: DatasetSpec, query: str) -> None:
+    """RunFailed for a line that makes DuckDB read a CSV file as a single column."""
     for arguments in sql.csv_calls(query):
         for name in sql.PLACEHOLDER.findall(arguments):
             for path in lines.paths_of(engine.paths[name]):
                 odd = lines.odd_line(path, lines.DELIMITERS)
                 if odd is not None:
-                    raise RunFailed(
-                        f"`{path.name}:{odd[0]}`: {odd[1]} (dataset `{spec.name}`)", hint=lines.SKIP
-                    )
+                    what = f"`{path.name}:{odd[0]}`: {odd[1]} (dataset `{spec.name}`)"
+                    raise RunFailed(what, hint=lines.SKIP)
 
 
 def with_runs(
     paths: Mapping[str, Path | tuple[Path, ...]], parts: Iterable[Part]
 ) -> dict[str, Path | tuple[Path, ...]]:
-    """`paths` and those of the runs `name[start:stop]` that parts read."""
+    """`paths`, and those of the runs `name[start:stop]` that parts read."""
     found = {name for part in parts for name in sql.PLACEHOLDER.findall(part.query)} - set(paths)
     runs = {name: RUN.fullmatch(name) for name in found}
     return dict(paths) | {
@@ -218,12 +211,12 @@ def with_runs(
 
 
 def _divided(engine: Engine, text: str, nested: str) -> list[str]:
-    """`text` once for each run of its file list, if that gives the same rows."""
+    """`text` for each run of its file list, if that returns the same rows."""
     pieces = _by_list(engine, text) or _by_pattern(engine, text)
     if not pieces or not engine.operators(nested) <= ROW_BY_ROW:
         return [text]
-    known = with_runs(engine.paths, [_bare(piece) for piece in pieces])
-    with engine.reading(known):
+    reading = [Part(index=0, query=piece, types={}, names=()) for piece in pieces]
+    with engine.reading(with_runs(engine.paths, reading)):
         kinds = engine.types(nested)
         try:
             same = all(engine.types(sql.source(piece)) == kinds for piece in pieces)
@@ -255,14 +248,10 @@ def _by_pattern(engine: Engine, text: str) -> list[str]:
 
 
 def _runs(sizes: list[int]) -> Iterator[tuple[int, int]]:
-    """Start and stop of runs of neighbours that are large enough together."""
+    """Start and stop of runs that are large enough."""
     start = size = 0
     for stop, more in enumerate(sizes, start=1):
         size += more
         if size >= PART_BYTES or stop == len(sizes):
             yield start, stop
             start, size = stop, 0
-
-
-def _bare(query: str) -> Part:
-    return Part(index=0, query=query, types={}, names=())

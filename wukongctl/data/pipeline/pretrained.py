@@ -1,6 +1,6 @@
-"""Pretrained vectors as they come (HDF5, NumPy, Parquet) → `vectors/<feature>.npy`, row r the vector of id r.
+"""Pretrained vectors (HDF5, NumPy, Parquet) → `vectors/<feature>.npy`, whose row r is the vector of id r.
 
-Read and written in chunks: millions of vectors need no memory in proportion.
+Vectors are read and written in chunks, so that memory does not grow with their number.
 """
 
 import hashlib
@@ -20,41 +20,36 @@ pc: Any = pyarrow.compute
 """Its functions are generated on import, where type checkers cannot see them."""
 FOLDER = "vectors"
 CHUNK = 1 << 18
-"""Vectors held in memory at a time."""
+"""Vectors in memory at a time."""
 
 
 class WrittenVectors(NamedTuple):
-    """What became of a file of vectors."""
+    """The vectors of one table."""
 
     path: str
     """Relative to the dataset's folder."""
     digest: str
     without: int
-    """Values of the vocabulary that have no vector: theirs is zero."""
+    """Number of values without a vector, which get zeros."""
 
 
 def keys(path: Path, pretrained: Pretrained) -> pa.Array:
-    """The values that have a vector, as text, in the order of the file.
+    """The values with a vector, as text, in the order of the file.
 
-    Raises UsageError for a file or name that does not fit, RunFailed for a damaged file or a repeated key.
+    Raises UsageError for an unknown type of file or name, RunFailed for a damaged file or a repeated key.
     """
     found = pa.concat_arrays([_text(chunk) for (chunk,) in _chunks(path, [pretrained.key])])
     counts = pc.value_counts(found)
     if len(counts) < len(found):
-        twice = next(entry["values"] for entry in counts if entry["counts"].as_py() > 1)
-        raise RunFailed(f"`{path.name}` has two vectors for `{twice}`")
+        repeated = next(entry["values"] for entry in counts if entry["counts"].as_py() > 1)
+        raise RunFailed(f"`{path.name}` has two vectors for `{repeated}`")
     return found
-
-
-def beyond(keys: pa.Array, values: pa.Array) -> pa.Array:
-    """Those of `keys` that are not among `values`."""
-    return keys.filter(pc.invert(pc.is_in(keys, value_set=values)))
 
 
 def write(
     path: Path, pretrained: Pretrained, values: pa.Array, first: int, rows: int, folder: Path, name: str
 ) -> WrittenVectors:
-    """Write the vectors of `values`, whose ids count from `first`: (rows, dim) float32, zeros elsewhere."""
+    """Write the vectors of `values`, whose ids start at `first`: (rows, dim) float32, zeros elsewhere."""
     target = folder / name
     target.parent.mkdir(exist_ok=True)
     table = np.lib.format.open_memmap(
@@ -85,7 +80,7 @@ def _checked(vectors: np.ndarray, pretrained: Pretrained, path: Path) -> np.ndar
 
 
 def _text(found: np.ndarray) -> pa.Array:
-    """Keys of any kind as the text that the same value has in a column."""
+    """Keys of any type as the text of the same value in a column."""
     if found.dtype.kind == "f" and (found == np.trunc(found)).all():
         found = found.astype(np.int64)
     if found.dtype.kind in "SO":
@@ -94,7 +89,7 @@ def _text(found: np.ndarray) -> pa.Array:
 
 
 def _chunks(path: Path, names: Sequence[str]) -> Iterator[list[np.ndarray]]:
-    """The arrays `names` of a file, side by side, some rows at a time."""
+    """The arrays `names` of a file, in chunks of rows."""
     readers = {".h5": _hdf5, ".hdf5": _hdf5, ".npz": _numpy, ".parquet": _parquet}
     if path.suffix not in readers:
         raise UsageError(
@@ -108,7 +103,7 @@ def _chunks(path: Path, names: Sequence[str]) -> Iterator[list[np.ndarray]]:
 
 
 def _hdf5(path: Path, names: Sequence[str]) -> Iterator[list[np.ndarray]]:
-    import h5py  # only two datasets need it
+    import h5py  # used by two datasets only
 
     with h5py.File(path, "r") as file:
         _require(path, names, list(file))

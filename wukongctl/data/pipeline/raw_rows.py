@@ -1,145 +1,222 @@
-"""What a later `predict` must know of the raw file to run the SELECT over another one.
+"""What a later `predict` needs to run the SELECT over a new raw file.
 
-A small sample of raw rows is kept with what preparation makes of them, so that `predict` can check itself.
+A few raw rows are kept with the dataset as well, so that `predict` can check itself:
+
+    sample/raw.parquet      the raw columns that the features need, of up to `SAMPLE_ROWS` rows
+    sample/encoded.parquet  the same rows, encoded
+
+The second file comes from the recipe's own SELECT over the raw file, with row numbers added; `predict` must
+produce the same from the first.
 """
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.spec import Spec
-from wukongctl.data.manifest import RawRows
+from wukongctl.data.manifest import SAMPLE_ENCODED, SAMPLE_RAW, RawRows
+from wukongctl.data.pipeline import encode, lookup, reading, spool
 from wukongctl.data.pipeline.job import GENERATED, PrepareJob
-from wukongctl.data.pipeline.new_rows import WINDOWS
+from wukongctl.data.pipeline.numbers import Encoders
 from wukongctl.data.pipeline.parts import Part
+from wukongctl.data.pipeline.vocabulary import Vocabulary
 from wukongctl.data.query import lines, rewriting, sql
-from wukongctl.data.query.engine import Engine
-from wukongctl.data.query.rewriting import Reader, Rewritten, Unwritable
-from wukongctl.data.query.row_files import JSON
+from wukongctl.data.query.engine import Engine, operators
+from wukongctl.data.query.rewriting import NotRowByRow, Rewritten
+from wukongctl.data.stages import load, save
 from wukongctl.errors import WukongError
 
-PROBED = 1000
-"""Rows looked at to see whether raw rows come out one for one."""
+log = logging.getLogger(__name__)
+
+SAVED = "raw.json"
+PROBED_ROWS = 1000
+"""Rows from which the sample is taken, and that are checked for rows repeated by a join."""
+SAMPLE_ROWS = 100
 SNIFFED = {"delim": 0, "quote": 1, "escape": 2, "dateformat": 3, "timestampformat": 4}
-"""Arguments of `read_csv` that DuckDB finds out by itself, by their place in the query for them."""
+"""Arguments of `read_csv` that DuckDB detects, with their position in the query for them."""
+AS_TEXT = ("HUGEINT", "UHUGEINT", "INTERVAL", "BIT", "TIME WITH TIME ZONE")
+"""Types that Parquet does not have, or not in full."""
 
 
-class Noted(Spec):
-    """What the stage found."""
+class RawInput(Spec):
+    """How the raw file is read, or why the SELECT cannot be run over another one."""
 
     raw: RawRows | None = None
     obstacle: str | None = None
 
 
-def note(job: PrepareJob) -> Noted:
-    """How the SELECT of the train rows reads its raw file, or why it is more than a transformation."""
+def describe(job: PrepareJob, vocabularies: Mapping[int, Vocabulary], encoders: Encoders) -> RawInput:
+    """Describe how the SELECT of the train rows reads its raw file, and write the sample, unless done."""
+    found = load(job.work / SAVED, RawInput)
+    if found is None:
+        found = _raw_input(job)
+        if found.raw is not None:
+            sampled = _try_sample(job, found.raw, vocabularies, encoders)
+            found = RawInput(raw=found.raw.model_copy(update={"sampled": sampled}))
+        save(job.work / SAVED, found)
+    return found
+
+
+def _raw_input(job: PrepareJob) -> RawInput:
     if GENERATED in job.paths:
-        return Noted(obstacle="its rows are generated, so there is no raw file")
-    part, obstacle = job.parts[0], ""
+        return RawInput(obstacle="its rows are generated, so there is no raw file")
+    obstacle = ""
     for source in range(len(job.spec.files) + 1):
         try:
             with job.engine("raw") as engine:
-                return Noted(raw=_noted(engine, job, part, source))
-        except Unwritable as reason:
+                return RawInput(raw=_raw_rows(engine, job, job.parts[0], source))
+        except NotRowByRow as reason:
             obstacle = obstacle or str(reason)
-            if str(reason) == rewriting.NO_MORE:
+            if str(reason) == rewriting.NOT_ONE_TO_ONE:
                 break
         except WukongError as error:
             obstacle = obstacle or error.message
-    return Noted(obstacle=obstacle)
+    return RawInput(obstacle=obstacle)
 
 
-def _noted(engine: Engine, job: PrepareJob, part: Part, source: int) -> RawRows:
+def _raw_rows(engine: Engine, job: PrepareJob, part: Part, source: int) -> RawRows:
     select = rewriting.rewritten(part.query, source)
     reader = select.reader
     columns = engine.types(f"SELECT * FROM {reader.text}")
     if select.joins:
-        _require_one_for_one(engine, select)
+        _require_one_to_one(engine, select)
     names = sql.PLACEHOLDER.findall(reader.text)
-    kind = _kind(reader, names)
-    sniffed = kind == "csv" and not {"columns", "all_varchar"} & reader.options.keys()
-    found = (
-        _sniffed(engine, select, names) if sniffed and reader.options.get("auto_detect") != "false" else {}
-    )
-    sides = [name for name in sql.PLACEHOLDER.findall(part.query) if name not in names]
+    is_sniffed = reader.kind == "csv" and not {"columns", "all_varchar"} & reader.options.keys()
+    detects = is_sniffed and names and reader.options.get("auto_detect") != "false"
+    options = {**(_sniffed(engine, select, names[0]) if detects else {}), **reader.options}
+    joined = [name for name in sql.PLACEHOLDER.findall(part.query) if name not in names]
     return RawRows(
-        kind=kind,
+        kind=reader.kind,
         columns=columns,
         needed=tuple(_needed(engine, job.spec, select, columns)),
-        options={**found, **reader.options} if kind != "parquet" else {},
-        sniffed=sniffed,
+        options=options if reader.kind != "parquet" else {},
+        sniffed=is_sniffed,
         select=part.query,
         source=source,
-        side={name: tuple(str(p.absolute()) for p in lines.paths_of(engine.paths[name])) for name in sides},
+        side={name: tuple(str(p.absolute()) for p in lines.paths_of(engine.paths[name])) for name in joined},
         folder=str(job.search.absolute()),
     )
 
 
-def _kind(reader: Reader, names: list[str]) -> Literal["csv", "parquet", "json"]:
-    """What the raw file holds; by its name, where the SELECT names no reader."""
-    name = names[0].lower().removesuffix(".gz").removesuffix(".zst") if names else ""
-    if reader.kind == "parquet" or (not reader.kind and name.endswith(".parquet")):
-        return "parquet"
-    return "json" if reader.kind == "json" or (not reader.kind and name.endswith(JSON)) else "csv"
-
-
-def _require_one_for_one(engine: Engine, select: Rewritten) -> None:
-    """Unwritable where several rows that training saw come from one row of the file."""
-    rows = rewriting.numbered(f"SELECT * FROM {select.reader.text}")
-    query = f"SELECT {select.number} FROM (\n{select.over(rows, text=select.filtered)}\n) LIMIT {PROBED}"
-    numbers = [number for (number,) in engine.rows(query)]
+def _require_one_to_one(engine: Engine, select: Rewritten) -> None:
+    """NotRowByRow if one row of the file becomes several rows in training."""
+    query = f"SELECT {select.number} FROM (\n{select.over(_numbered(select), text=select.filtered)}\n)"
+    numbers = [number for (number,) in engine.rows(f"{query} LIMIT {PROBED_ROWS}")]
     if len(set(numbers)) < len(numbers) or None in numbers:
-        raise Unwritable("its join repeats rows")
+        raise NotRowByRow("its join repeats rows")
+
+
+def _numbered(select: Rewritten) -> str:
+    """The raw rows with their numbers."""
+    return rewriting.numbered(f"SELECT * FROM {select.reader.text}")
 
 
 def _needed(
     engine: Engine, spec: DatasetSpec, select: Rewritten, columns: Mapping[str, str]
 ) -> Iterator[str]:
-    """The raw columns that the features are made of: those that DuckDB would read for them."""
+    """The raw columns that DuckDB would read for the features."""
     table = f"{rewriting.RAW}_columns"
     described = ", ".join(f"{sql.identifier(name)} {kind}" for name, kind in columns.items())
     engine.execute(f"CREATE OR REPLACE TEMP TABLE {table} ({described})")
     names = rewriting.identifiers([name for name, _ in spec.columns])
     query = f"SELECT {names} FROM (\n{select.over(f'SELECT * FROM {table}')}\n)"
     ((_, text),) = engine.rows(f"EXPLAIN (FORMAT json) {query}")
-    nodes = list(_nodes(json.loads(text)))
-    if WINDOWS & {node["name"].strip() for node in nodes}:
-        raise Unwritable("a window function reads other rows")
-    scans = [node["extra_info"] for node in nodes if table in str(node["extra_info"].get("Table", ""))]
-    used = {column for scan in scans for column in _listed(scan.get("Projections", []))}
+    plan = list(operators(json.loads(text)))
+    if rewriting.WINDOWS & {node["name"].strip() for node in plan}:
+        raise NotRowByRow("a window function reads other rows")
+    scans = [node["extra_info"] for node in plan if table in str(node["extra_info"].get("Table", ""))]
+    used: set[str] = set()
+    for projections in (scan.get("Projections", []) for scan in scans):
+        used |= {projections} if isinstance(projections, str) else set(projections)
     filters = " ".join(str(scan.get("Filters", "")) for scan in scans)
-    for name in columns:
-        if not scans or name in used or name in filters:
-            yield name
+    return (name for name in columns if not scans or name in used or name in filters)
 
 
-def _listed(projections: str | list[str]) -> list[str]:
-    return [projections] if isinstance(projections, str) else projections
-
-
-def _nodes(plan: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for node in plan:
-        yield node
-        yield from _nodes(node["children"])
-
-
-def _sniffed(engine: Engine, select: Rewritten, names: list[str]) -> dict[str, str]:
-    """What DuckDB finds out about a CSV file that the recipe does not say."""
-    if not names:
-        return {}
-    path = lines.paths_of(engine.paths[names[0]])[0]
-    given = [f"{name} = {value}" for name, value in select.reader.options.items() if name in SNIFFED]
-    arguments = ", ".join([sql.literal(str(path)), *given])
+def _sniffed(engine: Engine, select: Rewritten, name: str) -> dict[str, str]:
+    """The options of a CSV file that DuckDB detects."""
+    path = lines.paths_of(engine.paths[name])[0]
+    options = [f"{name} = {value}" for name, value in select.reader.options.items() if name in SNIFFED]
+    arguments = ", ".join([sql.literal(str(path)), *options])
     found = engine.try_rows(
         f"SELECT Delimiter, Quote, Escape, DateFormat, TimestampFormat FROM sniff_csv({arguments})"
     )
     if found is None:
         return {}
     (row,) = found[0]
-    values = {name: row[place] for name, place in SNIFFED.items()}
     return {
-        name: sql.literal("" if value == "(empty)" else str(value))
-        for name, value in values.items()
-        if value is not None
+        name: sql.literal("" if row[position] == "(empty)" else str(row[position]))
+        for name, position in SNIFFED.items()
+        if row[position] is not None
     }
+
+
+def _try_sample(
+    job: PrepareJob, raw: RawRows, vocabularies: Mapping[int, Vocabulary], encoders: Encoders
+) -> int:
+    try:
+        with job.engine("sample") as engine:
+            return _sample(engine, job, raw, vocabularies, encoders)
+    except WukongError as error:
+        log.info("no sample rows for the self-check of `predict`: %s", error.message)
+        return 0
+
+
+def _sample(
+    engine: Engine,
+    job: PrepareJob,
+    raw: RawRows,
+    vocabularies: Mapping[int, Vocabulary],
+    encoders: Encoders,
+) -> int:
+    """Write the two files of the sample into the work folder; returns their number of rows."""
+    part = job.parts[0]
+    select = rewriting.rewritten(part.query, raw.source)
+    filtered = select.over(_numbered(select), text=select.filtered)
+    rows = sql.select(job.spec, filtered, part.types, also=[select.number])
+    batch = _evenly_spaced(engine, job.spec, f"SELECT * FROM (\n{rows}\n) LIMIT {PROBED_ROWS}")
+    if not batch.num_rows:
+        return 0
+    numbers = batch.column(select.number).to_numpy()
+    batch = batch.take(pa.array(np.argsort(numbers)))
+    values = {index: iter([spool.distinct(batch.column(f"f{index}"))]) for index in vocabularies}
+    ids = lookup.ids(engine, vocabularies, values, job.work)
+    encoded = encode.encoded(batch, {index: next(found) for index, found in ids.items()}, job.spec, encoders)
+    names = [f"f{index}" for index in range(len(job.spec.columns))]
+    names += [f"e{index}" for index, _, _ in job.spec.encoded]
+    schema = encode.feature_schema(job.spec)
+    features = pa.table([encoded.column(name) for name in names], names=schema.names).cast(schema)
+    (job.work / SAMPLE_RAW).parent.mkdir(exist_ok=True)
+    pq.write_table(_raw_table(engine, select, raw, np.sort(numbers)), job.work / SAMPLE_RAW)
+    pq.write_table(features, job.work / SAMPLE_ENCODED)
+    return batch.num_rows
+
+
+def _evenly_spaced(engine: Engine, spec: DatasetSpec, query: str) -> pa.RecordBatch:
+    """Up to `SAMPLE_ROWS` of the rows that training keeps, in spool form."""
+    batch = next(iter(reading.compact(engine, query, spec)))
+    accepted = batch.column("label_").is_valid()
+    if "reject_" in batch.schema.names:
+        accepted = batch.column("reject_").is_null()
+    rows = np.flatnonzero(accepted.to_numpy(zero_copy_only=False))
+    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(SAMPLE_ROWS, len(rows))).astype(int))]
+    return batch.take(pa.array(chosen))
+
+
+def _raw_table(engine: Engine, select: Rewritten, raw: RawRows, numbers: np.ndarray) -> pa.Table:
+    """The needed columns of the raw rows with these ascending numbers."""
+    columns = []
+    for name in raw.needed:
+        column = sql.identifier(name)
+        text = f"CAST({column} AS VARCHAR) AS {column}"
+        columns.append(text if raw.columns[name] in AS_TEXT else column)
+    number = f"{rewriting.ROW}0"
+    rows = f"{_numbered(select)} LIMIT {numbers[-1]}"
+    wanted = ", ".join(map(str, numbers))
+    query = f"SELECT {', '.join(columns)} FROM (\n{rows}\n) WHERE {number} IN ({wanted}) ORDER BY {number}"
+    with engine.reader(query, PROBED_ROWS) as reader:
+        return pa.Table.from_batches(list(reader), reader.schema)

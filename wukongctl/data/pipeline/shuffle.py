@@ -1,8 +1,8 @@
 """Train rows in a seeded random order, in bounded memory.
 
-While a part is encoded, each train row is dealt to a random bucket on disk; then bucket after bucket is read
-from all parts, permuted and written. Every order of all rows is equally likely. Draws are a function of the
-seed, the part and the row, so that threads and batches do not matter.
+While a part is encoded, each train row goes to a random bucket on disk. Then the buckets of all parts are
+read one by one, permuted and written. All orders of all rows are equally likely, and depend only on the seed,
+not on threads or batches.
 """
 
 from collections.abc import Mapping
@@ -21,23 +21,23 @@ FOLDER = "shuffled"
 BUCKETS = "buckets"
 SAVED = "shuffled.json"
 BUCKET_BYTES = 128 << 20
-"""About how much raw text a bucket holds; its rows are in memory together."""
+"""Approximate raw text of a bucket, whose rows must fit in memory."""
 MAX_BUCKETS = 1024
 COMPRESSED = frozenset({".gz", ".zst", ".parquet"})
 EXPANSION = 6
-"""How many times larger the text of a compressed file is, roughly."""
+"""Approximate compression ratio of raw files."""
 LZ4 = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
 def buckets(job: PrepareJob) -> int:
-    """How many, from the sizes of the raw files alone."""
+    """The number of buckets, from the sizes of the raw files."""
     files = {path for place in job.paths.values() for path in paths_of(place)}
     sizes = (path.stat().st_size * (EXPANSION if path.suffix in COMPRESSED else 1) for path in files)
     return min(sum(sizes) // BUCKET_BYTES + 1, MAX_BUCKETS)
 
 
 class Scatter:
-    """Deals the train rows of one part out to buckets in `folder`."""
+    """Distributes the train rows of one part over buckets in `folder`."""
 
     def __init__(self, folder: Path, schema: pa.Schema, buckets: int, seed: int, part: int) -> None:
         self.folder, self.schema, self.buckets = folder, schema, buckets
@@ -46,18 +46,18 @@ class Scatter:
         folder.mkdir(parents=True)
 
     def write(self, table: pa.Table) -> None:
-        """Deal the next rows out."""
+        """Distribute the next rows."""
         bucket = (self._random.random(table.num_rows) * self.buckets).astype(np.uint16)
         order = np.argsort(bucket, kind="stable")
-        taken = table.take(pa.array(order))
+        rows = table.take(pa.array(order))
         start = 0
         for number, count in enumerate(np.bincount(bucket).tolist()):
             if count:
-                self._writer(number).write_table(taken.slice(start, count))
+                self._writer(number).write_table(rows.slice(start, count))
             start += count
 
     def close(self) -> None:
-        """Finish all buckets."""
+        """Close all buckets."""
         for writer in self._writers.values():
             writer.close()
 
@@ -69,14 +69,14 @@ class Scatter:
 
 
 def file_name(bucket: int) -> str:
-    """The rows of a bucket in the folder of a part."""
+    """The file of a bucket."""
     return f"{bucket:04d}.arrow"
 
 
 def gather(
     job: PrepareJob, seed: int, schema: pa.Schema, special: Mapping[str, tuple[int, int]], report: Report
 ) -> tuple[Path, Written]:
-    """Write the train rows of all parts in random order, unless that is done; where and what."""
+    """Write the train rows of all parts in random order, unless done; their folder and description."""
     final = job.work / FOLDER
     if not final.is_dir():
         with stage(final) as folder:

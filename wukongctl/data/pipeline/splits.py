@@ -1,4 +1,4 @@
-"""Which split each row belongs to, and how that is decided before the rows are read."""
+"""The split of each row, as SQL or row numbers, and the published counts of splits."""
 
 from collections.abc import Mapping
 from typing import NamedTuple, assert_never
@@ -15,23 +15,24 @@ from wukongctl.config.dataset import (
     boundaries,
     in_order,
 )
+from wukongctl.data.manifest import Split
 from wukongctl.data.query import lines, sql
 from wukongctl.data.query.engine import Engine
-from wukongctl.errors import UsageError
+from wukongctl.errors import Problem, UsageError
 
 
 class Route(NamedTuple):
-    """How the rows of one query are divided over `names`, of which the first is `train`."""
+    """How the rows of one query are divided over `names`."""
 
     names: tuple[SplitName, ...]
     expression: str | None = None
-    """SQL giving the position in `names`…"""
+    """SQL for the position in `names`, or"""
     ends: tuple[int, ...] = ()
-    """… or, for splits in file order, the row at which each split ends."""
+    """for splits in file order, the row at which each split ends."""
 
 
 def streams(spec: DatasetSpec) -> list[tuple[str, SplitRule | SplitName]]:
-    """The recipe's SELECTs, each with the rule that divides its rows or the split they are; train first."""
+    """The recipe's SELECTs, train first, each with its split or the rule that divides its rows."""
     if spec.rows is not None and spec.split is not None:
         return [(spec.rows, spec.split)]
     queries = dict(spec.splits or {})
@@ -43,7 +44,7 @@ def streams(spec: DatasetSpec) -> list[tuple[str, SplitRule | SplitName]]:
 
 
 def valid_is_test(spec: DatasetSpec) -> bool:
-    """Whether validation is the test split, as BARS has it for datasets that ship two splits."""
+    """Whether validation is the test split, as in BARS for datasets with two published splits."""
     return (
         spec.compat == "bars"
         and spec.splits is not None
@@ -53,8 +54,23 @@ def valid_is_test(spec: DatasetSpec) -> bool:
     )
 
 
-def shipped(spec: DatasetSpec, counts: Mapping[SplitName, int]) -> dict[str, int]:
-    """Rows (or positives) per split → the same per split of the owner, and the `total`."""
+def count_problems(spec: DatasetSpec, found: Mapping[SplitName, Split]) -> list[Problem]:
+    """Mismatches between the published counts and the prepared ones."""
+    all_rows = published_counts(spec, {name: split.rows for name, split in found.items()})
+    all_positives = published_counts(spec, {name: split.positives for name, split in found.items()})
+    problems = []
+    for name, expected in spec.expect.items():
+        rows, positives = all_rows.get(name, 0), all_positives.get(name, 0)
+        if rows != expected.rows:
+            problems.append(Problem(f"{name}: expected {expected.rows:,} rows, found {rows:,}"))
+        if expected.positives is not None and positives != expected.positives:
+            message = f"{name}: expected {expected.positives:,} positives, found {positives:,}"
+            problems.append(Problem(message))
+    return problems
+
+
+def published_counts(spec: DatasetSpec, counts: Mapping[SplitName, int]) -> dict[str, int]:
+    """Counts per split → counts per published split, and their `total`."""
     parts = dict(counts)
     if valid_is_test(spec):
         parts.pop("valid", None)
@@ -65,10 +81,10 @@ def shipped(spec: DatasetSpec, counts: Mapping[SplitName, int]) -> dict[str, int
 
 
 def route(rule: SplitRule | SplitName, engine: Engine, query: str, *, skip: bool = False) -> Route:
-    """Make `rule` concrete for the rows of `query`, finding the instants where that is needed.
+    """The route of the rows of `query` by `rule`; reads the time column if there is one.
 
-    With `skip`, rows without a time belong to no split; else the first of them is a RunFailed with its line.
-    Where splits follow the order of rows, they end where `parts.bounded` says, once the rows are read.
+    With `skip`, rows without a time belong to no split; otherwise the first of them is a RunFailed. Splits
+    by row order get their ends from `parts.bounded` once the rows are read.
     """
     match rule:
         case str():
@@ -91,7 +107,7 @@ def route(rule: SplitRule | SplitName, engine: Engine, query: str, *, skip: bool
 
 
 def _by_time(rule: ByTime, engine: Engine, query: str, *, skip: bool) -> Route:
-    """A split ends with the instant at which its cumulative share of rows is reached."""
+    """A split ends at the instant where its cumulative share of rows is reached."""
     names = in_order(rule.ratio)
     column = sql.identifier(rule.column)
     instants = f"SELECT {column} AS instant, count(*) AS rows FROM (\n{query}\n) GROUP BY instant"
@@ -122,7 +138,7 @@ def _by_time(rule: ByTime, engine: Engine, query: str, *, skip: bool) -> Route:
 
 
 def _require_order(engine: Engine, column: str) -> None:
-    """UsageError for instants in text that does not sort by time, as `10` before `9`; ISO 8601 does."""
+    """UsageError for text that does not sort by time, such as `10` before `9`; ISO 8601 does."""
     ((numbers, times, lengths, count),) = engine.rows(
         "SELECT count(TRY_CAST(instant AS DOUBLE)), "
         f"count(*) FILTER (year(TRY_CAST(instant AS TIMESTAMP)) >= {sql.FIRST_YEAR}), "
@@ -138,7 +154,7 @@ def _require_order(engine: Engine, column: str) -> None:
 
 
 def _require_years(engine: Engine, column: str) -> None:
-    """UsageError for times of antiquity: `03/04/24` cast to a time is a day of the year 3."""
+    """UsageError for ancient times: `03/04/24` cast to a timestamp is a day in the year 3."""
     ((year,),) = engine.rows("SELECT min(year(instant)) FROM instants")
     if year is not None and year < sql.FIRST_YEAR:
         name = sql.identifier(column)

@@ -1,9 +1,8 @@
-"""Rows on disk in a compact form, one file per column, for as long as a preparation works on them.
+"""Rows on disk in a compact form during a preparation, one file per column.
 
-A file is a sequence of Arrow streams of one batch each, since the values behind its codes are a batch's own.
-
-Text is kept as codes into the distinct values of its batch, so that whatever comes after touches a value once
-per batch and not once per row; lists of text likewise.
+Text, also in lists, is stored as codes into the distinct values of its batch, so that later stages process a
+value once per batch, not once per row. As each batch has its own distinct values, a file is a sequence of
+Arrow streams of one batch each.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,14 +16,14 @@ import pyarrow.compute
 pc: Any = pyarrow.compute
 """Its functions are generated on import, where type checkers cannot see them."""
 MAX_ROWS = 1 << 16
-"""Of a batch, such that a code takes two bytes."""
+"""Rows of a batch, such that codes take two bytes."""
 
 
 def append(folder: Path, batch: pa.RecordBatch) -> None:
     """Add one batch of at most `MAX_ROWS` rows to the files in `folder`."""
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         single = pa.RecordBatch.from_arrays([column], [name])
-        # Opened anew each time: there may be more columns than files that a process may hold open.
+        # Reopened each time: there may be more columns than files that a process can hold open.
         with (
             pa.OSFile(str(_file(folder, name)), "ab") as file,
             pa.ipc.new_stream(file, single.schema) as stream,
@@ -33,7 +32,7 @@ def append(folder: Path, batch: pa.RecordBatch) -> None:
 
 
 def read(folder: Path, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """Columns of the batches in `folder`, as they were added."""
+    """Columns of the batches in `folder`, in the order they were added."""
     for columns in zip(*(_column(_file(folder, name)) for name in names), strict=True):
         yield pa.RecordBatch.from_arrays(list(columns), list(names))
 
@@ -41,7 +40,7 @@ def read(folder: Path, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
 def _column(path: Path) -> Iterator[pa.Array]:
     start, end = 0, path.stat().st_size if path.is_file() else 0
     while start < end:
-        # Not mapped into memory: mapped pages would count as this process's own until it ends.
+        # Not memory-mapped: mapped pages would count as memory of this process until it ends.
         with pa.OSFile(str(path)) as file:
             file.seek(start)
             with pa.ipc.open_stream(file) as stream:
@@ -51,26 +50,26 @@ def _column(path: Path) -> Iterator[pa.Array]:
 
 
 def discard(folder: Path) -> None:
-    """Delete the rows of a spool; what else is in its folder stays."""
+    """Delete the rows in `folder`, but not its other files."""
     for path in folder.glob("*.arrow"):
         path.unlink()
 
 
 def coded(column: pa.Array, *, trimmed: bool = False) -> pa.Array:
-    """A column of text, or of lists of text, with codes for values; a NULL and a blank text are NULL.
+    """A column of text or lists of text as codes; NULL for blank text.
 
-    With `trimmed`, values of lists lose the blanks around them.
+    With `trimmed`, items of lists lose leading and trailing spaces.
     """
     if isinstance(column, pa.ListArray):
         items = column.flatten().dictionary_encode()
-        if trimmed:  # two codes may then stand for one value, as those of two batches do
+        if trimmed:  # two codes may then have the same value
             texts = pc.utf8_trim(items.dictionary, " ")
             items = pa.DictionaryArray.from_arrays(items.indices, texts, safe=False)
         return like(column, items)
     codes = column.dictionary_encode()
     narrow = codes.indices.cast(pa.uint16(), safe=False)
     texts = codes.dictionary
-    if pc.any(pc.ascii_is_space(texts)).as_py():  # rare, and found sooner than all are trimmed
+    if pc.any(pc.ascii_is_space(texts)).as_py():  # rare, and cheaper to test than to trim
         texts = pc.utf8_trim(texts, " ")
     blank = pc.equal(texts, "")
     if pc.any(blank).as_py():
@@ -84,7 +83,7 @@ def distinct(column: pa.Array) -> pa.Array:
 
 
 def like(lists: pa.ListArray, values: pa.Array) -> pa.ListArray:
-    """`values` in the lists of `lists`, which has as many."""
+    """Lists with the lengths of `lists` and as many `values`."""
     offsets = lists.offsets.to_numpy()
     # `flatten` starts at the first list even where the column is a slice.
     return pa.ListArray.from_arrays(pa.array(offsets - offsets[0]), values)

@@ -1,8 +1,8 @@
-"""How well each feature alone tells the label. An AUC near 1 is nearly always a leak.
+"""The AUC of each feature alone. One near 1 is nearly always label leakage.
 
-Each value of a feature is scored by the share of positives among its rows of train, and held-out rows are
-ranked by these scores. A missing value counts as a value: the commonest leak is a column that is filled only
-after the click. Rows are sampled and columns read one at a time, so that time and memory are bounded.
+Each value of a feature is scored by its rate of positives in train, and held-out rows are ranked by these
+scores. A missing value counts as a value: the most common leak is a column that is filled in after the click.
+Rows are sampled and columns read one at a time, which bounds time and memory.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,18 +18,17 @@ from wukongctl.data.manifest import Split
 
 HELD_OUT: tuple[SplitName, ...] = ("valid", "test")
 ROWS = 100_000
-"""Rows read of each split: with them an AUC of .98 is known to ± .001, were a tenth of them positive."""
+"""Rows sampled per split: an AUC of .98 is then known to ± .001 if a tenth of them are positive."""
 BLOCKS = 8
-"""They are taken in so many blocks, evenly over the split: rows are often in order of time or label."""
+"""Evenly spaced blocks of sampled rows: rows are often in order of time or label."""
 PRIOR_ROWS = 10.0
-"""Rows at the overall rate that are added to those of each value, so that rare values do not rank first."""
+"""Rows at the overall rate added to those of each value, so that rare values do not rank first."""
 EDGES = 64
-"""Numbers are cut at so many quantiles; one that is itself an edge, such as a frequent 0, has its own bin."""
+"""Quantiles that bin numbers; one equal to an edge, such as a frequent 0, has its own bin."""
 ITEMS = 1_000_000
-"""List items looked at; of longer columns, only some of the rows are."""
-
-LEAST = 20
-"""Rows of each class that an AUC needs: on a handful, a feature reaches 1 by chance."""
+"""List items read; longer columns are sampled by row."""
+MIN_CLASS_ROWS = 20
+"""Rows of each class for an AUC: with fewer, a feature reaches 1 by chance."""
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.integer]
@@ -38,23 +37,23 @@ Score = Callable[[pa.Array], Floats]
 
 
 def measure(folder: Path, splits: Mapping[SplitName, Split], names: Sequence[str]) -> dict[str, float]:
-    """Feature → AUC of the share of positives of its values, in the dataset in `folder`.
+    """Feature → its AUC in the dataset in `folder`.
 
-    Measured on the first of valid and test with enough rows of both classes or, without one, on every second
-    row of train by the rates of the others. Empty where there are too few rows.
+    Measured on the first of valid and test with enough rows of both classes. Without one, the even rows of
+    train give the rates and the odd ones are ranked. Empty if there are too few rows.
     """
     train = _Sample(folder, splits["train"])
-    mixed = [splits[name] for name in HELD_OUT if name in splits and _suffices(splits[name])]
-    held_out = _Sample(folder, mixed[0]) if mixed else train
-    fitted, ranked = (slice(None), slice(None)) if mixed else (slice(0, None, 2), slice(1, None, 2))
-    learned, asked = train.labels[fitted], held_out.labels[ranked]
-    if not (_enough(learned) and _enough(asked)):
+    suitable = [splits[name] for name in HELD_OUT if name in splits and _suffices(splits[name])]
+    held_out = _Sample(folder, suitable[0]) if suitable else train
+    fit, ranked = (slice(None), slice(None)) if suitable else (slice(0, None, 2), slice(1, None, 2))
+    fit_labels, labels = train.labels[fit], held_out.labels[ranked]
+    if not (_enough(fit_labels) and _enough(labels)):
         return {}
     found = {}
     for name in names:
         column = train.column(name)
-        other = held_out.column(name) if mixed else column
-        found[name] = _measured(_rows(column, fitted), learned, _rows(other, ranked), asked)
+        other = held_out.column(name) if suitable else column
+        found[name] = _auc_of(_rows(column, fit), fit_labels, _rows(other, ranked), labels)
     return found
 
 
@@ -67,17 +66,18 @@ def auc(scores: Floats, labels: Labels) -> float:
     return float(np.dot(positives, below + negatives / 2) / (positives.sum() * negatives.sum()))
 
 
-def _measured(column: pa.Array, learned: Labels, other: pa.Array, asked: Labels) -> float:
+def _auc_of(column: pa.Array, fit_labels: Labels, ranked: pa.Array, labels: Labels) -> float:
     if not pa.types.is_list(column.type):
-        return auc(_scorer(column, learned)(other), asked)
-    every, each = (slice(None, None, 1 + len(lists.values) // ITEMS) for lists in (column, other))
-    if not (_enough(learned[every]) and _enough(asked[each])):
-        every = each = slice(None)
-    return auc(_of_lists(_rows(column, every), learned[every])(_rows(other, each)), asked[each])
+        return auc(_scorer(column, fit_labels)(ranked), labels)
+    some, some_ranked = (slice(None, None, 1 + len(lists.values) // ITEMS) for lists in (column, ranked))
+    if not (_enough(fit_labels[some]) and _enough(labels[some_ranked])):
+        some = some_ranked = slice(None)
+    score = _list_scorer(_rows(column, some), fit_labels[some])
+    return auc(score(_rows(ranked, some_ranked)), labels[some_ranked])
 
 
 class _Sample:
-    """Blocks of rows of one split, by their numbers, so that files and row groups play no part."""
+    """Blocks of rows of one split, whatever its files and row groups."""
 
     def __init__(self, folder: Path, split: Split) -> None:
         self._files = [(folder / file.path, file.rows) for file in split.files]
@@ -91,12 +91,12 @@ class _Sample:
         """The sampled rows of one column."""
         pieces, first = [], 0
         for path, rows in self._files:
-            pieces += self._of_file(path, first, name)
+            pieces += self._read(path, first, name)
             first += rows
         return pa.concat_arrays(pieces)
 
-    def _of_file(self, path: Path, first: int, name: str) -> Iterator[pa.Array]:
-        """What the spans take of a file whose first row is number `first`; other row groups are not read."""
+    def _read(self, path: Path, first: int, name: str) -> Iterator[pa.Array]:
+        """The sampled rows of a file whose first row is number `first`; skips other row groups."""
         with pq.ParquetFile(path) as file:
             for index in range(file.num_row_groups):
                 last = first + file.metadata.row_group(index).num_rows
@@ -104,13 +104,13 @@ class _Sample:
                 if within := [(start, stop) for start, stop in within if start < stop]:
                     group = file.read_row_group(index, columns=[name], use_threads=False)
                     column = group.column(0).combine_chunks()
-                    # Copied, as a slice would keep the whole row group in memory.
+                    # A copy, as a slice would keep the whole row group in memory.
                     yield from (_rows(column, slice(start - first, stop - first)) for start, stop in within)
                 first = last
 
 
 def _scorer(column: pa.Array, labels: Labels) -> Score:
-    """Scores for rows of a column of ids or numbers, from the rows that `column` and `labels` give."""
+    """The scores of ids or numbers, fitted to the rows of `column` and `labels`."""
     if pa.types.is_integer(column.type):
         rates = _Rates(column.to_numpy(), labels, labels.mean())
         return lambda other: rates(other.to_numpy())
@@ -120,8 +120,8 @@ def _scorer(column: pa.Array, labels: Labels) -> Score:
     return lambda other: binned(_bins(_numbers(other), edges))
 
 
-def _of_lists(column: pa.Array, labels: Labels) -> Score:
-    """The mean rate of a list's items; empty lists have a rate of their own."""
+def _list_scorer(column: pa.Array, labels: Labels) -> Score:
+    """The scores of lists: the mean rate of their items; empty lists have a rate of their own."""
     items, owners = _items(column)
     empty = np.bincount(owners, minlength=len(column)) == 0
     rates = _Rates(items, labels[owners], labels.mean())
@@ -137,7 +137,7 @@ def _of_lists(column: pa.Array, labels: Labels) -> Score:
 
 
 class _Rates:
-    """Smoothed share of positives of each code; `prior`, that of all rows, for codes never seen."""
+    """Smoothed rate of positives of each code; `prior`, the overall rate, for unknown codes."""
 
     def __init__(self, codes: Codes, labels: Labels, prior: float) -> None:
         self._known, places = np.unique(codes, return_inverse=True)
@@ -151,7 +151,7 @@ class _Rates:
 
 
 def _numbers(column: pa.Array) -> Floats:
-    """Missing ones, where they are not 0 already, below all others."""
+    """Numbers as float64, missing ones below all others."""
     return column.fill_null(-np.inf).to_numpy().astype(np.float64)
 
 
@@ -171,8 +171,8 @@ def _rows(column: pa.Array, chosen: slice) -> pa.Array:
 
 
 def _suffices(split: Split) -> bool:
-    return min(split.positives, split.rows - split.positives) >= LEAST
+    return min(split.positives, split.rows - split.positives) >= MIN_CLASS_ROWS
 
 
 def _enough(labels: Labels) -> bool:
-    return min(labels.sum(), (~labels).sum()) >= LEAST
+    return min(labels.sum(), (~labels).sum()) >= MIN_CLASS_ROWS

@@ -1,17 +1,19 @@
-"""Second stage: counts → ids, from the train split alone: 2… by descending count, then in byte order.
+"""Counts of the train split → ids: 2… by descending count, then in byte order.
 
-Under `compat: bars` values start at 1, and the last id is out of vocabulary and missing. Values stream from
-file to file through DuckDB, which sorts on disk where memory is short: the disk bounds how many there are.
+Under `compat: bars` values start at 1, and the last id is for unknown and missing values. Values stream from
+file to file through DuckDB, which sorts on disk if memory is short.
 """
 
 import hashlib
 from collections.abc import Iterator
 from collections.abc import Sequence as Ordered
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 
 from wukongctl.config.dataset import Categorical, DatasetSpec, Sequence
@@ -25,6 +27,8 @@ from wukongctl.data.query.engine import Engine
 from wukongctl.data.stages import load, save, stage
 from wukongctl.data.statistics import Ranks, VocabularyStatistics
 
+pc: Any = pyarrow.compute
+"""Its functions are generated on import, where type checkers cannot see them."""
 FOLDER = "vocab"
 SAVED = "vocabularies.json"
 BATCH_ROWS = 1 << 16
@@ -35,10 +39,10 @@ class Vocabulary(Spec):
 
     file: str
     oov_last: bool = False
-    """Ids as BARS has them."""
+    """Whether ids are those of BARS."""
     values: int
     bytes: int
-    """Of the values alone, as text."""
+    """Size of the values as text."""
     sha256: str
     """SHA-256 of the lengths of the values, then of the values, in order."""
     statistics: VocabularyStatistics
@@ -55,7 +59,7 @@ class Vocabulary(Spec):
 
     @property
     def missing(self) -> int:
-        """Id of no value; 0 always pads sequences."""
+        """Id of a missing value; 0 always pads sequences."""
         return self.unknown if self.oov_last else 0
 
     @property
@@ -65,19 +69,18 @@ class Vocabulary(Spec):
 
 
 class Vocabularies(Spec):
-    """By the position of the feature that owns them, and of those that share them."""
+    """By the position of each feature that uses one."""
 
     features: dict[int, Vocabulary]
 
 
 def file_name(feature: str, folder: str = FOLDER, ending: str = "parquet") -> str:
-    """The vocabulary's file in a prepared dataset; characters that file names cannot hold are escaped."""
+    """The file of a feature in a prepared dataset, with special characters escaped."""
     return f"{folder}/{quote(feature, safe=' ,;=+()')}.{ending}"
 
 
 def tables(spec: DatasetSpec) -> dict[int, int]:
-    """Feature position → embedding table: categorical features first, then bins of numbers, then sequences
-    with their own."""
+    """Feature position → embedding table: first of categorical features, then bins, then sequences."""
     names = [name for name, _ in spec.columns]
     owners = [i for i, (_, group) in enumerate(spec.columns) if isinstance(group, Categorical)]
     owners += [i for i, _, group in spec.encoded if group.has_bins]
@@ -90,7 +93,7 @@ def tables(spec: DatasetSpec) -> dict[int, int]:
 
 
 def build(job: PrepareJob, report: Report) -> dict[int, Vocabulary]:
-    """Merge the counts of all parts into `vocab/`, unless that is done; vocabularies by feature."""
+    """Build all vocabularies in `vocab/` from the counts of all parts, unless done; by feature."""
     final = job.work / FOLDER
     if not final.is_dir():
         owners = _owners(job.spec)
@@ -131,11 +134,13 @@ def _build(job: PrepareJob, engine: Engine, owner: int, features: list[int], fol
     name, group = job.spec.columns[owner]
     assert isinstance(group, Categorical | Sequence)
     bars = job.spec.compat == "bars"
+    # BARS counts a shared vocabulary feature by feature.
+    counted = [[feature] for feature in features] if bars else [features]
     parts = [
-        (_counts(engine, position, _files(job, counted)), _min_count(job.spec, counted[0]))
-        for position, counted in enumerate([[feature] for feature in features] if bars else [features])
+        (_counts(engine, position, _files(job, each)), _min_count(job.spec, each[0]))
+        for position, each in enumerate(counted)
     ]
-    values = " UNION ".join(f"(SELECT value {query})" for query, _ in parts)  # of one part: itself
+    values = " UNION ".join(f"(SELECT value {query})" for query, _ in parts)
     ((seen,),) = engine.rows(f"SELECT count(*) FROM ({values})")
     path = folder / Path(file_name(name)).name
     engine.execute(sql.copy(sql.vocabulary(parts, 1 if bars else SPECIAL_IDS), path))
@@ -145,11 +150,10 @@ def _build(job: PrepareJob, engine: Engine, owner: int, features: list[int], fol
 
 
 def _counts(engine: Engine, position: int, files: list[Path]) -> str:
-    """A query of the counts in `files`, which are added up first if there are several."""
+    """A FROM clause of the counts in `files`, summed if there are several."""
     if len(files) == 1:
         return f"FROM read_parquet({sql.literal(str(files[0]))})"
-    listed = ", ".join(sql.literal(str(file)) for file in files)
-    summed = sql.sum_counts(f"SELECT value, count FROM read_parquet([{listed}])")
+    summed = sql.sum_counts(f"SELECT value, count FROM read_parquet({sql.files(files)})")
     engine.execute(f"CREATE OR REPLACE TABLE counts_{position} AS {summed}")
     return f"FROM counts_{position}"
 
@@ -165,10 +169,10 @@ def _files(job: PrepareJob, features: list[int]) -> list[Path]:
 
 
 def _extend(path: Path, keys: pa.Array) -> None:
-    """Add those of `keys` that train never showed, after its values."""
+    """Append those of `keys` that are not in train."""
     table = pq.read_table(path)
     known = table["value"].combine_chunks()
-    new = pretrained.beyond(keys, known)
+    new = keys.filter(pc.invert(pc.is_in(keys, value_set=known)))
     first = (table["id"][-1].as_py() if len(table) else SPECIAL_IDS - 1) + 1
     more = pa.table(
         {

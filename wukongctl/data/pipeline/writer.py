@@ -1,7 +1,7 @@
-"""Encoded rows → Parquet files of one split, with the counts and digests the manifest needs.
+"""Encoded rows → Parquet files of one split, with the counts and digests for the manifest.
 
-Rows are regrouped into row groups of a fixed size before anything is computed, so that results do not
-depend on how the rows arrived.
+Rows are regrouped into row groups of a fixed size before anything is computed, so that results do not depend
+on the batches.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ GROUPS_PER_FILE = 128
 
 
 class Written(Spec):
-    """What was written of one split, in one part or in all."""
+    """The files, digests and counts of one split, of one part or of all."""
 
     split: Split
     digests: tuple[tuple[str, str, str], ...]
@@ -33,13 +33,13 @@ class Written(Spec):
 
 
 class InfiniteValue(RunFailed):
-    """A number that float32 cannot hold; the pipeline finds out where it stands."""
+    """A number that float32 cannot hold; the pipeline looks for its line."""
 
 
 class SplitWriter:
     """Writes `<folder>/<split>/part-00000.parquet` and so on.
 
-    `special` names the ids of missing and of unknown values per column, where they are not 0 and 1.
+    `special` has the ids of missing and unknown values by column, where they are not 0 and 1.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class SplitWriter:
         self._pending, self._pending_rows = [pending.slice(whole)], pending.num_rows - whole
 
     def close(self) -> Written:
-        """Write what is pending, finish the last file, and tell what was written."""
+        """Write pending rows and close the last file."""
         if self._pending_rows:
             self._write_group(pa.concat_tables(self._pending))
         self._close_file()
@@ -115,7 +115,7 @@ class SplitWriter:
             self._close_file()
 
     def _filled(self, group: pa.Table) -> pa.Table:
-        """Count the values of each feature; then a missing number is 0, unless its column keeps NULL."""
+        """Count the values of each feature, then replace missing numbers by 0 unless a column keeps NULL."""
         for index, name in enumerate(self.schema.names):
             column = group[name].chunk(0)
             if name in self.tallies:
@@ -128,7 +128,7 @@ class SplitWriter:
         if isinstance(column, pa.ListArray):
             self._lengths[name].update(column.value_lengths().to_numpy().astype("<i4").data)
             column = column.flatten()
-        values = column.to_numpy(zero_copy_only=False)  # NULL is NaN, which is no number otherwise
+        values = column.to_numpy(zero_copy_only=False)  # NULL is NaN, which does not occur otherwise
         if values.dtype == np.float32 and np.isinf(values).any():
             row = self.rows + int(np.flatnonzero(np.isinf(values))[0]) + 1
             raise InfiniteValue(f"`{name}` is infinite in row {row:,} of split `{self.split}`")
@@ -144,7 +144,7 @@ class SplitWriter:
         return self._parquet
 
     def _wait(self) -> None:
-        """For the row group before; meanwhile the next one was counted and digested."""
+        """Wait for the previous row group, written while this one was counted and digested."""
         if self._writing is not None:
             self._writing.result()
 
@@ -160,7 +160,7 @@ class SplitWriter:
 
 
 def joined(pieces: Sequence[Written]) -> Split:
-    """One split out of pieces that were written apart, its files numbered in order."""
+    """One split from its pieces, with its files renumbered."""
     splits = [piece.split for piece in pieces]
     rows = sum(split.rows for split in splits)
     losses = [split.bayes_logloss * split.rows for split in splits if split.bayes_logloss is not None]
@@ -177,6 +177,6 @@ def joined(pieces: Sequence[Written]) -> Split:
 
 
 def entropy(probability: np.ndarray) -> float:
-    """Summed LogLoss, in nats, of predicting each click with its own true probability."""
+    """Sum of the LogLoss, in nats, of the true probability of each click."""
     p = np.clip(probability.astype(np.float64), 1e-12, 1 - 1e-12)
     return float(-(p * np.log(p) + (1 - p) * np.log1p(-p)).sum())

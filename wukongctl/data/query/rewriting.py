@@ -1,9 +1,8 @@
-"""A recipe's SELECT, written for one training file → the same transformation over any rows with its columns.
+"""A recipe's SELECT over its training file → the same transformation over any rows with its columns.
 
-DuckDB parses the SELECT and writes it back, so nothing here guesses at text. On the way from the raw rows to
-the result, whatever chooses or orders rows for training is taken out (WHERE, QUALIFY, DISTINCT, ORDER BY,
-LIMIT, SAMPLE; inner joins become left joins), and whatever makes one row of several is refused: rows to be
-scored come out as they went in, one for one.
+DuckDB parses the SELECT and writes it back. What selects or orders rows for training is removed (WHERE,
+QUALIFY, DISTINCT, ORDER BY, LIMIT, SAMPLE; inner joins become left joins), and what combines several rows is
+refused: each row to be scored must come out exactly once.
 """
 
 import copy
@@ -11,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import duckdb
 
@@ -19,10 +18,11 @@ from wukongctl.data.query import sql, syntax
 from wukongctl.data.query.syntax import Node, nodes
 
 RAW = "wukongctl_raw"
-"""What stands for the raw rows in a rewritten SELECT…"""
+"""The table of raw rows in a rewritten SELECT."""
 ROW = "wukongctl_row"
-"""… and the column that numbers them, at each level of nesting under a name of its own."""
-READERS = {
+"""The column of their numbers, followed by the level of nesting."""
+Kind = Literal["csv", "parquet", "json"]
+READERS: dict[str, Kind] = {
     "read_csv": "csv",
     "read_csv_auto": "csv",
     "read_parquet": "parquet",
@@ -33,146 +33,143 @@ READERS = {
     "read_ndjson": "json",
     "read_ndjson_auto": "json",
 }
-NO_MORE = "its rows do not correspond one to one to those of a file"
+JSON = (".json", ".jsonl", ".ndjson")
+WINDOWS = frozenset({"WINDOW", "STREAMING_WINDOW"})
+"""Operators that read other rows."""
+NOT_ONE_TO_ONE = "its rows do not correspond one to one to those of a file"
 NAMED_FILE = re.compile(r'"(\{[^{}"]+\})"')
-"""A placeholder that DuckDB has taken for the name of a table."""
+"""A placeholder that DuckDB wrote as the name of a table."""
 
 
-class Unwritable(Exception):
-    """Why a SELECT cannot be run row by row over another file."""
+class NotRowByRow(Exception):
+    """The reason why a SELECT cannot be run row by row over another file."""
 
 
 class Reader(NamedTuple):
     """The FROM item that reads the raw rows."""
 
     text: str
-    """As SQL, with its placeholder."""
-    kind: str
-    """`csv`, `parquet`, `json`, or `` where only DuckDB knows."""
+    """SQL with its placeholder."""
+    kind: Kind
     options: Mapping[str, str]
-    """Named arguments, in lower case → SQL of their values."""
+    """Name of each named argument in lower case → SQL of its value."""
 
 
 @dataclass(frozen=True)
 class Rewritten:
-    """A SELECT over `RAW`, which keeps rows; numbered, its result has `number` (from `ROW` + `0`)."""
+    """A SELECT over `RAW` that keeps all rows."""
 
     reader: Reader
     plain: str
     numbered: str
+    """The same with row numbers: the column `ROW` + `0` of `RAW`, as `number`."""
     number: str
     filtered: str
-    """Numbered, with everything left in that chooses rows: what training saw."""
+    """With row numbers, and with everything that selects rows: what training saw."""
     joins: bool
 
     def over(self, rows: str, *, text: str | None = None) -> str:
-        """`plain`, or another of the texts, with the subquery `rows` for the raw rows."""
+        """`plain`, or another of the texts, over the subquery `rows`."""
         return re.sub(rf"\b{RAW}\b", lambda _: f"(\n{rows}\n)", text or self.plain)
 
 
 @dataclass
 class _Path:
-    """What is met between the result and the raw rows."""
+    """What is between the result and the raw rows."""
 
     tree: Node
     levels: list[Node] = field(default_factory=list)
-    """SELECTs from the outermost in."""
+    """SELECTs from the outside in."""
     joins: list[tuple[Node, str]] = field(default_factory=list)
-    """Joins and the side on which the raw rows are."""
+    """Joins, with the side of the raw rows."""
     holders: list[tuple[Node, str]] = field(default_factory=list)
+    """Nodes, with the key of the next one."""
 
 
 def rewritten(query: str, source: int = 0) -> Rewritten:
-    """`query` over its reader number `source`, counted from the left among those that can hold the rows.
+    """`query` over its reader number `source`, counted from the left among those that may read the rows.
 
-    Raises Unwritable with the reason where rows would not come out one for one.
+    Raises NotRowByRow with the reason where rows would not come out one to one.
     """
     tree = _parse(query)
     leaves = list(_leaves(tree))
     if not leaves:
-        raise Unwritable("it reads no file")
+        raise NotRowByRow("it reads no file")
     if source >= len(leaves):
-        raise Unwritable(NO_MORE)
+        raise NotRowByRow(NOT_ONE_TO_ONE)
     leaf = leaves[source]
-    if isinstance(leaf, Unwritable):
+    if isinstance(leaf, NotRowByRow):
         raise leaf
     reader = _reader(leaf)
     _require_once(tree, leaf)
-    texts = [_written(tree, source, keep=keep, number=number) for keep, number in _VARIANTS]
-    (plain, _), (numbered, name), (filtered, _) = texts
+    plain, _ = _written(tree, source, keep=False, number=False)
+    numbered, name = _written(tree, source, keep=False, number=True)
+    filtered, _ = _written(tree, source, keep=True, number=True)
     return Rewritten(reader, plain, numbered, name, filtered, bool(leaf.path.joins))
 
 
-_VARIANTS = ((False, False), (False, True), (True, True))
-
-
 def is_plain(query: str) -> bool:
-    """Whether `query` is `SELECT * FROM` one file and nothing else, so that it changes no value."""
+    """Whether `query` is just `SELECT * FROM` one file."""
     try:
         tree = _parse(query)
         rewritten(query)
-    except Unwritable:
+    except NotRowByRow:
         return False
-    plain = {"type": "STAR", "exclude_list": [], "replace_list": [], "rename_list": [], "columns": False}
+    star = {"type": "STAR", "exclude_list": [], "replace_list": [], "rename_list": [], "columns": False}
+    selects = [node for node in nodes(tree) if node.get("type") == "SELECT_NODE"]
+    items = [item for node in selects for item in node["select_list"]]
     return not any(node.get("type") == "JOIN" for node in nodes(tree)) and all(
-        node.get(key) == value for node in _select_lists(tree) for key, value in plain.items()
+        item.get(key) == value for item in items for key, value in star.items()
     )
-
-
-def _select_lists(tree: Node) -> Iterator[Node]:
-    for node in nodes(tree):
-        if node.get("type") == "SELECT_NODE":
-            yield from node["select_list"]
 
 
 def _parse(query: str) -> Node:
     text = query.strip().rstrip(";")
-    tree = json.loads(_asked("SELECT json_serialize_sql(?)", text))
+    tree = json.loads(_value("SELECT json_serialize_sql(?)", text))
     if tree["error"] or len(tree["statements"]) != 1:
-        raise Unwritable("it is not a single SELECT")
+        raise NotRowByRow("it is not a single SELECT")
     return tree
 
 
 def _text(tree: Node) -> str:
-    text = _asked("SELECT json_deserialize_sql(?::JSON)", json.dumps(tree))
-    return NAMED_FILE.sub(r"'\1'", text)
+    return NAMED_FILE.sub(r"'\1'", _value("SELECT json_deserialize_sql(?::JSON)", json.dumps(tree)))
 
 
-def _asked(question: str, text: str) -> str:
+def _value(select: str, parameter: str) -> str:
     try:
-        return syntax.value_of(question, text)
+        return syntax.value_of(select, parameter)
     except duckdb.Error as error:
-        raise Unwritable("this version of DuckDB cannot parse it") from error
+        raise NotRowByRow("this version of DuckDB cannot parse it") from error
 
 
 class _Leaf(NamedTuple):
-    """A reader, the place that holds it, and what lies between it and the result."""
+    """A reader, and what is between it and the result."""
 
     node: Node
     path: _Path
 
 
-def _leaves(tree: Node) -> Iterator[_Leaf | Unwritable]:
-    """The readers that may hold the rows, from the left; the first obstacle on the way ends a branch."""
+def _leaves(tree: Node) -> Iterator[_Leaf | NotRowByRow]:
+    """The readers that may read the rows, from the left; the first obstacle ends a branch."""
     root = tree["statements"][0]
     yield from _in_query(root, "node", {}, _Path(tree))
 
 
-def _in_query(holder: Node, key: str, ctes: Mapping[str, Node], path: _Path) -> Iterator[_Leaf | Unwritable]:
+def _in_query(holder: Node, key: str, ctes: Mapping[str, Node], path: _Path) -> Iterator[_Leaf | NotRowByRow]:
     node = holder[key]
     if node["type"] != "SELECT_NODE":
         name = node.get("setop_type", "WITH RECURSIVE" if "RECURSIVE" in node["type"] else node["type"])
-        yield Unwritable(f"it combines rows with {name}")
+        yield NotRowByRow(f"it combines rows with {name}")
         return
     if node["group_expressions"] or node["group_sets"] or node["aggregate_handling"] != "STANDARD_HANDLING":
-        yield Unwritable("it groups rows")
+        yield NotRowByRow("it groups rows")
         return
     known = {**ctes, **{entry["key"].lower(): entry["value"] for entry in node["cte_map"]["map"]}}
     below = _Path(path.tree, [*path.levels, node], path.joins, path.holders)
     yield from _in_table(node, "from_table", known, below)
 
 
-def _in_table(holder: Node, key: str, ctes: Mapping[str, Node], path: _Path) -> Iterator[_Leaf | Unwritable]:
+def _in_table(holder: Node, key: str, ctes: Mapping[str, Node], path: _Path) -> Iterator[_Leaf | NotRowByRow]:
     table = holder[key]
     here = _Path(path.tree, path.levels, path.joins, [*path.holders, (holder, key)])
     match table["type"]:
@@ -189,13 +186,13 @@ def _in_table(holder: Node, key: str, ctes: Mapping[str, Node], path: _Path) -> 
         case "TABLE_FUNCTION" if table["function"]["function_name"] in READERS:
             yield _Leaf(table, here)
         case other:
-            yield Unwritable(f"its rows come from {other.replace('_', ' ').lower()}, not from a file")
+            yield NotRowByRow(f"its rows come from {other.replace('_', ' ').lower()}, not from a file")
 
 
-def _in_join(join: Node, ctes: Mapping[str, Node], path: _Path) -> Iterator[_Leaf | Unwritable]:
+def _in_join(join: Node, ctes: Mapping[str, Node], path: _Path) -> Iterator[_Leaf | NotRowByRow]:
     sides = {"INNER": ("left", "right"), "RIGHT": ("right",)}.get(join["join_type"], ("left",))
     if join["join_type"] == "OUTER" or join["ref_type"] == "POSITIONAL":
-        yield Unwritable("its join adds rows")
+        yield NotRowByRow("its join adds rows")
         return
     for side in sides:
         yield from _in_table(
@@ -207,12 +204,19 @@ def _reader(leaf: _Leaf) -> Reader:
     node, (holder, key) = leaf.node, leaf.path.holders[-1]
     text = _text(_bare(holder[key])).removeprefix("SELECT * FROM ")
     if node["type"] == "BASE_TABLE":
-        return Reader(text, "", {})
+        return Reader(text, _kind_of_files(sql.PLACEHOLDER.findall(text)), {})
     function = node["function"]
     options = {}
     for name, value in map(_argument, function["arguments"][1:]):
         options[name] = _text(_bare(None, {**value, "alias": ""})).removeprefix("SELECT ")
     return Reader(text, READERS[function["function_name"]], options)
+
+
+def _kind_of_files(names: list[str]) -> Kind:
+    name = names[0].lower().removesuffix(".gz").removesuffix(".zst") if names else ""
+    if name.endswith(".parquet"):
+        return "parquet"
+    return "json" if name.endswith(JSON) else "csv"
 
 
 def _argument(argument: Node) -> tuple[str, Node]:
@@ -235,22 +239,21 @@ def _bare(table: Node | None, expression: Node | None = None) -> Node:
 
 
 def _require_once(tree: Node, leaf: _Leaf) -> None:
-    """Unwritable where the file of `leaf` is read in two places: a row's values then depend on other rows."""
-    mine = _files(leaf.node)
+    """NotRowByRow if the file of `leaf` is read twice: a row's values may then depend on other rows."""
+    files = _files(leaf.node)
     readers = [node for node in nodes(tree) if node.get("type") in ("BASE_TABLE", "TABLE_FUNCTION")]
-    if sum(bool(mine & _files(node)) for node in readers) > 1:
-        raise Unwritable("it reads the raw file more than once")
+    if sum(bool(files & _files(node)) for node in readers) > 1:
+        raise NotRowByRow("it reads the raw file more than once")
     keys = [node["key"] for node in nodes(tree) if {"key", "value"} == node.keys()]
-    named = [key.lower() for key in keys if isinstance(key, str)]  # that of RENAME is an object
-    for name in named:
+    ctes = [key.lower() for key in keys if isinstance(key, str)]  # the key of RENAME is an object
+    for name in ctes:
         uses = sum(node.get("table_name", "").lower() == name for node in readers)
-        through = any(holder[key].get("table_name", "").lower() == name for holder, key in leaf.path.holders)
-        if through and uses > 1:
-            raise Unwritable(f"it reads `{name}` more than once")
+        if uses > 1 and any(h[key].get("table_name", "").lower() == name for h, key in leaf.path.holders):
+            raise NotRowByRow(f"it reads `{name}` more than once")
 
 
 def _files(node: Node) -> set[str]:
-    """What a reader reads: texts of its first argument, or its name."""
+    """The files of a reader: the texts of its first argument, or its name."""
     if node["type"] == "BASE_TABLE":
         return {node["table_name"]}
     arguments = node["function"]["arguments"][:1]
@@ -263,7 +266,7 @@ def _written(tree: Node, source: int, *, keep: bool, number: bool) -> tuple[str,
     leaf = list(_leaves(tree))[source]
     assert isinstance(leaf, _Leaf)
     if not keep:
-        _loosen(leaf.path)
+        _keep_all_rows(leaf.path)
     name = _number(leaf.path) if number else ""
     holder, key = leaf.path.holders[-1]
     function = leaf.node.get("function", {}).get("function_name", "")
@@ -275,11 +278,11 @@ def _written(tree: Node, source: int, *, keep: bool, number: bool) -> tuple[str,
     return _text(tree), name
 
 
-def _loosen(path: _Path) -> None:
-    """Take out what chooses or orders rows."""
+def _keep_all_rows(path: _Path) -> None:
+    """Remove what selects or orders rows."""
     for node in path.levels:
         inner = [join for join, _ in path.joins if join["ref_type"] == "CROSS"]
-        if not inner:  # else its condition is in WHERE
+        if not inner:  # whose condition is in WHERE
             node["where_clause"] = None
         node["qualify"] = node["sample"] = None
         node["modifiers"] = []
@@ -293,7 +296,7 @@ def _loosen(path: _Path) -> None:
 
 
 def _number(path: _Path) -> str:
-    """Hand the number of each raw row from level to level; its name in the result."""
+    """Add the number of each raw row to all levels; its name in the result."""
     column = copy.deepcopy(_parse(f"SELECT {ROW} AS alias")["statements"][0]["node"]["select_list"][0])
     for depth, node in enumerate(reversed(path.levels)):
         for star in (inner for inner in nodes(node["select_list"]) if inner.get("type") == "STAR"):
@@ -306,7 +309,7 @@ def _number(path: _Path) -> str:
 
 
 def numbered(rows: str) -> str:
-    """`rows` with their numbers, from 1, as a numbered SELECT wants them."""
+    """`rows` with the numbers, from 1, that a numbered SELECT reads."""
     return f"SELECT *, row_number() OVER () AS {ROW}0 FROM (\n{rows}\n)"
 
 

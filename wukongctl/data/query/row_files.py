@@ -1,11 +1,11 @@
-"""Files of new rows as DuckDB reads them: a name and a type for each column, and the SQL that gives them.
+"""Files of new rows: the SQL that reads them, and the name and type of each column.
 
-A file is read in one of two ways. `raw` reads one that is like the raw file of the recipe: its dialect, and
-the types that preparation read, whatever this file alone would suggest. `plain` reads one that holds the
-columns of the SELECT: texts as texts, Parquet and JSON by their own types.
+`raw` reads a file like the raw file of the recipe: with its dialect, and the types that preparation read,
+whatever this file alone would suggest. `plain` reads a file with the columns of the SELECT: text as text,
+Parquet and JSON with their own types.
 
-Headers of CSV files are read here rather than by DuckDB, whose sniffer takes a row of data for the header of
-a file with a ragged line, and quietly renames a column that is there twice.
+Headers of CSV files are read here rather than by DuckDB, which takes a data row for the header of a file with
+a ragged line, and silently renames repeated columns.
 """
 
 import csv
@@ -21,10 +21,10 @@ import pyarrow as pa
 from wukongctl.data.manifest import RawRows
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
+from wukongctl.data.query.rewriting import JSON
 from wukongctl.errors import RunFailed, UsageError
 
 DELIMITERS = {".csv": ",;|\t", ".tsv": "\t"}
-JSON = (".json", ".jsonl", ".ndjson")
 COMPRESSION = (".gz", ".zst")
 MAX_HEADER_BYTES = 1 << 22
 SET_HERE = re.compile(
@@ -32,13 +32,13 @@ SET_HERE = re.compile(
     r"quote|escape|new_line|skip|sample_size|hive_\w+|filename|union_by_name|ignore_errors|store_rejects|"
     r"rejects_\w+|files_to_sniff|compression|parallel|auto_type_candidates|normalize_names|encoding"
 )
-"""Arguments of a recipe's `read_csv` that depend on its file, or are given anew."""
+"""Arguments of a recipe's `read_csv` that depend on its file, or that are set here."""
 JSON_KEPT = ("format", "records", "maximum_object_size", "dateformat", "timestampformat")
 CONTROL = re.compile(r"[\x00-\x1f\x7f{}]")
 
 
 class RowSource(NamedTuple):
-    """A FROM item over the placeholder `'{rows}'` and its columns: name → DuckDB type."""
+    """A FROM item with the placeholder `'{rows}'`, and its columns: name → DuckDB type."""
 
     text: str
     columns: Mapping[str, str]
@@ -52,17 +52,17 @@ class Dialect(NamedTuple):
 
 
 def plain(engine: Engine, path: Path, wanted: Collection[str]) -> RowSource:
-    """A file with the columns of the SELECT.
+    """Read a file with the columns of the SELECT.
 
-    Raises UsageError for a file that is missing, of another kind, or whose header has one of the `wanted`
-    columns twice, RunFailed for one that cannot be read.
+    Raises UsageError for a file that is missing, of an unknown type, or with two of a `wanted` column,
+    RunFailed for one that cannot be read.
     """
     kind = _kind(path)
     if kind in DELIMITERS:
         start = _start(path)
         delimiter = max(DELIMITERS[kind], key=_first_line(start).count)
         names = _names(path, 0, _cells(start, 0, Dialect(delimiter, '"')), wanted)
-        # Texts stay texts: `007` and `7` are two values, whichever a column begins with.
+        # Text, as `007` and `7` are two values.
         columns = dict.fromkeys(names, "VARCHAR")
         return RowSource(_csv(start, Dialect(delimiter, '"'), 0, {}, columns, header=True), columns)
     text = "read_parquet('{rows}')" if kind == ".parquet" else "read_json('{rows}', sample_size = -1)"
@@ -70,7 +70,7 @@ def plain(engine: Engine, path: Path, wanted: Collection[str]) -> RowSource:
 
 
 def raw(engine: Engine, path: Path, recipe: RawRows) -> RowSource:
-    """A file like the raw one of `recipe`; raises what `plain` does."""
+    """Read a file like the raw one of `recipe`; raises what `plain` does."""
     kind = _kind(path, text=recipe.kind == "csv")
     if kind == ".parquet":
         return plain(engine, path, recipe.needed)
@@ -80,23 +80,21 @@ def raw(engine: Engine, path: Path, recipe: RawRows) -> RowSource:
 
 
 def _raw_json(engine: Engine, recipe: RawRows) -> RowSource:
-    there = {name.lower(): kind for name, kind in _typed(engine, "sample_size = -1").items()}
-    # Numbers with fractions where training saw whole ones must not be rounded by the reader.
+    found = engine.types("SELECT * FROM read_json('{rows}', sample_size = -1)")
+    types = {name.lower(): kind for name, kind in found.items()}
+    # The reader must not round fractions where training saw whole numbers.
     columns = {
-        name: there[name.lower()] if _is_whole(kind) else kind
+        name: types[name.lower()] if is_whole_type(kind) else kind
         for name, kind in recipe.columns.items()
-        if name.lower() in there
+        if name.lower() in types
     }
     kept = [f"{name} = {recipe.options[name]}" for name in JSON_KEPT if name in recipe.options]
     arguments = ", ".join([*(kept if recipe.kind == "json" else []), f"columns = {_struct(columns)}"])
     return RowSource(f"read_json('{{rows}}', {arguments})", columns)
 
 
-def _typed(engine: Engine, options: str) -> dict[str, str]:
-    return engine.types(f"SELECT * FROM read_json('{{rows}}', {options})")
-
-
-def _is_whole(kind: str) -> bool:
+def is_whole_type(kind: str) -> bool:
+    """Whether a DuckDB type holds only whole numbers."""
     return kind.endswith(("INT", "INTEGER"))
 
 
@@ -134,12 +132,12 @@ def _with_types(
     *,
     header: bool = True,
 ) -> RowSource:
-    """The columns under the types that training read; whole numbers as text where nobody asked for them."""
+    """The columns with the types of training; whole numbers as text unless the recipe sets their type."""
     kinds = {name.lower(): kind for name, kind in recipe.columns.items()}
     columns = {}
     for name in names:
         kind = kinds.get(name.lower(), "VARCHAR")
-        loose = sql.NESTED.search(kind) or ((recipe.sniffed or recipe.kind != "csv") and _is_whole(kind))
+        loose = sql.NESTED.search(kind) or ((recipe.sniffed or recipe.kind != "csv") and is_whole_type(kind))
         columns[name] = "VARCHAR" if loose else kind
     return RowSource(_csv(start, dialect, line, options, columns, header=header), columns)
 
@@ -177,12 +175,12 @@ def _struct(columns: Mapping[str, str]) -> str:
 
 
 def _unquoted(literal: str) -> str:
-    """The text of an SQL literal, with the escapes that `read_csv` knows."""
+    """The text of an SQL literal for `read_csv`."""
     return literal.strip()[1:-1].replace("''", "'").replace("\\t", "\t")
 
 
 def _kind(path: Path, *, text: bool = False) -> str:
-    """The ending of a file that says what it holds; empty for one that only a recipe of `text` files can."""
+    """The suffix of a file without compression; may be another or none if the recipe's files are `text`."""
     if not path.is_file():
         raise UsageError(f"there is no file `{path}`")
     suffixes = [suffix.lower() for suffix in path.suffixes]
@@ -212,7 +210,7 @@ def _first_line(start: bytes) -> str:
 
 
 def _is_utf8(start: bytes) -> bool:
-    """Whether text beyond ASCII is UTF-8; the last bytes may cut a character."""
+    """Whether text is UTF-8 and not ASCII; the last bytes may cut off a character."""
     try:
         return not start[:-4].decode("utf-8").isascii()
     except UnicodeDecodeError as error:
@@ -220,7 +218,7 @@ def _is_utf8(start: bytes) -> bool:
 
 
 def _cells(start: bytes, line: int, dialect: Dialect) -> list[str]:
-    """The values of record number `line`, from 0; quoted ones may hold line breaks."""
+    """The values of record number `line`, from 0; quoted ones may contain line breaks."""
     text = io.StringIO(start.decode("utf-8-sig", "replace"), newline="")
     for _ in range(line):
         text.readline()
@@ -239,28 +237,27 @@ def _cells(start: bytes, line: int, dialect: Dialect) -> list[str]:
 def _names(
     path: Path, line: int, cells: Iterable[str], wanted: Collection[str], known: Collection[str] = ()
 ) -> list[str]:
-    """The columns by the header's `cells`.
+    """The column names for the `cells` of a header.
 
-    A name that is there again, or that is empty, is the one of `known` that a recipe calls such a column;
-    else it gets a number.
+    A repeated or empty name is the one that the `known` columns of a recipe have for it, or gets a number.
     """
-    given = [cell.strip() for cell in cells]
+    header = [cell.strip() for cell in cells]
     columns = {name.lower(): name for name in known}
     times: Counter[str] = Counter()
     names: list[str | None] = []
-    for position, cell in enumerate(given):
+    for position, cell in enumerate(header):
         key = cell.lower()
         times[key] += 1
         names.append(_known(cell, position, times[key], columns))
     for name in wanted:
         doubled = times[name.lower()]
         if doubled > 1 and None in [
-            n for n, cell in zip(names, given, strict=True) if cell.lower() == name.lower()
+            n for n, cell in zip(names, header, strict=True) if cell.lower() == name.lower()
         ]:
             raise UsageError(f"`{path}:{line + 1}`: {doubled} columns are named `{name}`")
     taken: set[str] = set()
     result = []
-    for number, (cell, name) in enumerate(zip(given, names, strict=True)):
+    for number, (cell, name) in enumerate(zip(header, names, strict=True)):
         free = name is not None and name.lower() not in taken
         chosen = name if name is not None and free else f"column {number} {cell}".strip()
         taken.add(chosen.lower())
@@ -269,7 +266,7 @@ def _names(
 
 
 def _known(cell: str, position: int, time: int, columns: Mapping[str, str]) -> str | None:
-    """What the header's cell is called, the `time`-th of its name; None where that is not known."""
+    """The name of a header's cell, the `time`-th of its text; None if not known."""
     if not cell:
         candidates = [f"column_{position + 1}", f"column{position}", f"column{position:02}"]
     elif time > 1:

@@ -1,10 +1,10 @@
-"""Preparation on a local Ray of several processes; runs where the extra `ray` is installed."""
+"""Preparation on a local Ray cluster of several processes, if the extra `ray` is installed."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.data.pipeline.test_roads import days, write_days
+from tests.data.pipeline.test_flow import days, write_days
 from tests.data.test_prepare import run
 from wukongctl.data.pipeline import parts
 from wukongctl.errors import RunFailed, UsageError
@@ -26,16 +26,14 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's, not ours
 def test_a_cluster_gives_the_same_fingerprint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_days(tmp_path)
     monkeypatch.setattr(parts, "PART_BYTES", 2000)
-    here = run(days(), tmp_path, tmp_path / "here")
-    there = run(days(), tmp_path, tmp_path / "there", engine="ray", threads=1)
-    assert there.fingerprint == here.fingerprint
-    assert there.statistics == here.statistics
-    assert there.splits == here.splits
+    locally = run(days(), tmp_path, tmp_path / "locally")
+    on_ray = run(days(), tmp_path, tmp_path / "on_ray", engine="ray", threads=1)
+    assert on_ray.fingerprint == locally.fingerprint
+    assert on_ray.statistics == locally.statistics
+    assert on_ray.splits == locally.splits
 
 
-def test_what_fails_in_a_worker_is_told_as_if_it_failed_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_in_a_worker_is_raised_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_days(tmp_path)
     with (tmp_path / "day3.csv").open("a") as file:
         file.write("2,1,1,,,\n")

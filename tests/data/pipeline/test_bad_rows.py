@@ -1,4 +1,4 @@
-"""Bad rows: where they stand, and `on_error: skip`, which counts what it leaves out."""
+"""Bad rows: their location in errors, and their count and sample under `on_error: skip`."""
 
 import csv
 import gzip
@@ -52,7 +52,9 @@ def skipping(**changes: Any) -> Any:
 
 @pytest.mark.parametrize("split", [HASH, {"by": "order", "ratio": {"train": 3, "test": 1}}])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_bad_rows_are_left_out_counted_and_shown(tmp_path: Path, split: dict[str, Any], threads: int) -> None:
+def test_bad_rows_are_skipped_counted_and_sampled(
+    tmp_path: Path, split: dict[str, Any], threads: int
+) -> None:
     write(tmp_path, {})
     clean = run(skipping(split=split), tmp_path, tmp_path / "clean", threads=threads)
     assert clean.rejected == 0
@@ -88,7 +90,7 @@ def test_without_skip_each_is_an_error_with_its_line(tmp_path: Path, line: int) 
 
 
 @pytest.mark.parametrize("group", [{}, {"standardize": True}, {"transform": "log1p"}])
-def test_an_infinite_number_of_a_guessed_type_is_named_by_line(tmp_path: Path, group: dict[str, Any]) -> None:
+def test_an_infinite_number_of_an_inferred_type_has_a_line(tmp_path: Path, group: dict[str, Any]) -> None:
     lines = [f"{i % 2},{i}.5" for i in range(30)]
     lines[4] = "1,inf"
     (tmp_path / "clicks.csv").write_text("\n".join(["label,n", *lines]) + "\n")
@@ -98,7 +100,7 @@ def test_an_infinite_number_of_a_guessed_type_is_named_by_line(tmp_path: Path, g
         run(spec, tmp_path, tmp_path / "out")
 
 
-def test_nan_and_blank_are_missing_and_blank_lines_are_no_rows(tmp_path: Path) -> None:
+def test_nan_and_blank_are_missing_and_blank_lines_are_ignored(tmp_path: Path) -> None:
     lines = [f"{i % 2},{i % 7},{i}" for i in range(30)]
     lines[3], lines[4], lines[9] = "1,1,nan", "0,1,", ""
     (tmp_path / "clicks.csv").write_text("\n".join(["label,a,n", *lines]) + "\n")
@@ -124,7 +126,7 @@ def test_too_many_bad_rows_are_an_error(tmp_path: Path) -> None:
     assert "max_rejected" in str(caught.value.hint)
 
 
-def test_the_one_too_many_is_named_by_line(tmp_path: Path) -> None:
+def test_the_first_row_above_the_limit_has_a_line(tmp_path: Path) -> None:
     write(tmp_path, {3: BAD[3], 7: ("", ""), 21: BAD[21], 30: BAD[30]})
     with pytest.raises(RunFailed, match=r"are bad; `clicks\.csv:30`: `n` is `lots`"):
         run(skipping(max_rejected=1), tmp_path, tmp_path / "out")
@@ -165,7 +167,7 @@ def test_bad_rows_of_all_parts_count_together(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("rows", [3_000, 150_000])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_quote_that_never_ends_is_an_error_though_bad_rows_are_skipped(
+def test_an_unterminated_quote_is_an_error_even_if_rows_are_skipped(
     tmp_path: Path, rows: int, threads: int
 ) -> None:
     lines = [f"{i % 2},{i % 7},{i}" for i in range(rows)]
@@ -190,7 +192,7 @@ def test_lines_between_two_stray_quotes_all_count(tmp_path: Path) -> None:
         run(skipping(max_rejected=4), tmp_path, tmp_path / "other")
 
 
-def test_a_file_whose_pattern_cannot_be_guessed_names_the_odd_line(tmp_path: Path) -> None:
+def test_an_undetectable_dialect_names_the_odd_line(tmp_path: Path) -> None:
     spec = own(rows="FROM read_csv('{clicks.csv}', header=true, all_varchar=true, delim=',', quote='\"')")
     for text, what in (("1", "expected 2 columns, found 1"), ('1,"x', "unterminated quoted value")):
         rows = [f"{i % 2},{i}" for i in range(30)]
@@ -203,7 +205,7 @@ def test_a_file_whose_pattern_cannot_be_guessed_names_the_odd_line(tmp_path: Pat
 
 
 @pytest.mark.parametrize(("text", "found"), [("1", 1), ("1,2,3", 3)])
-def test_an_uneven_file_is_told_from_one_of_a_single_column(
+def test_an_irregular_file_is_not_read_as_a_single_column(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, found: int
 ) -> None:
     lines = [f"{i % 2},{i % 3}" for i in range(30)]
@@ -222,7 +224,7 @@ def test_an_uneven_file_is_told_from_one_of_a_single_column(
 
 
 @pytest.mark.parametrize("split", [HASH, {"by": "order", "ratio": {"train": 1, "test": 1}}])
-def test_a_file_without_rows_says_so(tmp_path: Path, split: dict[str, Any]) -> None:
+def test_a_file_without_rows_is_an_error(tmp_path: Path, split: dict[str, Any]) -> None:
     (tmp_path / "clicks.csv").write_text("label,a\n")
     with pytest.raises(RunFailed, match=r"of dataset `own` returns no rows"):
         run(own(split=split), tmp_path, tmp_path / "out")
@@ -261,10 +263,10 @@ KINDS = {
     ("kinds", "split"),
     [*((kinds, HASH) for kinds in itertools.permutations(KINDS, 2)), (("no label", "no UTF-8"), BY_TIME)],
 )
-def test_of_several_bad_lines_the_first_is_named(
+def test_the_first_of_several_bad_lines_is_named(
     tmp_path: Path, kinds: tuple[str, str], split: dict[str, Any]
 ) -> None:
-    """Whichever the pass over the file finds first: a reader, a cast, or the check of labels."""
+    """Whichever pass over the file finds it first: the reader, a cast, or the check of labels."""
     lines = [f"{i % 2},{i % 7},{i},{i}".encode() for i in range(10, 60)]
     lines[30], lines[40] = (KINDS[kind][0] for kind in kinds)
     (tmp_path / "clicks.csv").write_bytes(b"\n".join([b"label,a,n,t", *lines]) + b"\n")
@@ -278,8 +280,8 @@ def test_of_several_bad_lines_the_first_is_named(
     assert "on_error: skip" in str(caught.value.hint)
 
 
-def test_try_cast_makes_a_value_missing_as_sql_has_it(tmp_path: Path) -> None:
-    """DuckDB's CSV reader takes casts over from the query, and fails where TRY_CAST would not."""
+def test_try_cast_makes_a_value_missing(tmp_path: Path) -> None:
+    """DuckDB's CSV reader takes over casts of the query, and fails where TRY_CAST would not."""
     lines = [f"{i % 2},{'lots' if i == 2990 else i}" for i in range(3000)]
     (tmp_path / "clicks.csv").write_text("\n".join(["label,a", *lines]) + "\n")
     numeric = [{"type": "numeric", "columns": ["a"], "standardize": False}]
@@ -297,7 +299,7 @@ def test_try_cast_makes_a_value_missing_as_sql_has_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("split", [HASH, BY_TIME])
 @pytest.mark.parametrize(
-    ("expression", "value", "said"),
+    ("expression", "value", "message"),
     [
         ("CAST(trim(t) AS BIGINT)", "soon", "could not convert string 'soon' to INT64 in `CAST(trim(t) AS"),
         ("CAST(concat(t) AS BIGINT)", "it's", "could not convert string 'it"),
@@ -306,7 +308,7 @@ def test_try_cast_makes_a_value_missing_as_sql_has_it(tmp_path: Path) -> None:
     ],
 )
 def test_a_cast_of_the_recipe_that_fails_names_the_line(
-    tmp_path: Path, split: dict[str, Any], expression: str, value: str, said: str
+    tmp_path: Path, split: dict[str, Any], expression: str, value: str, message: str
 ) -> None:
     good = "2024-01-02" if value[:1] == "2" else "7"
     lines = [f"{i % 2},{value},{good}" for i in range(50)]
@@ -316,7 +318,7 @@ def test_a_cast_of_the_recipe_that_fails_names_the_line(
     features = [{"type": "categorical", "columns": ["a", "t"]}]
     with pytest.raises(RunFailed) as caught:
         run(own(rows=query, features=features, split=split), tmp_path, tmp_path / "out")
-    assert caught.value.message.startswith(f"`clicks.csv:32`: {said}")
+    assert caught.value.message.startswith(f"`clicks.csv:32`: {message}")
     assert "`TRY_CAST`" in str(caught.value.hint)
 
 
@@ -341,7 +343,7 @@ def test_a_filtered_row_is_named_by_number(tmp_path: Path) -> None:
         ("FROM read_parquet('{a}')", "FROM read_parquet('{a}')"),
     ],
 )
-def test_read_csv_notes_rejects(query: str, expected: str) -> None:
+def test_read_csv_stores_rejects(query: str, expected: str) -> None:
     assert sql.storing_rejects(query, 9) == expected
 
 

@@ -1,4 +1,4 @@
-"""Whatever road preparation takes, fast or slow, in one part or in many, the result is the same."""
+"""The result does not depend on parts, memory, batches or threads."""
 
 import random
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.data.test_prepare import columns, own, run
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.data.manifest import Manifest
-from wukongctl.data.pipeline import lookup, parts, reading, shuffle, spill, spool
+from wukongctl.data.pipeline import lookup, parts, reading, shuffle, spool
 from wukongctl.data.progress import Progress
 from wukongctl.data.query.engine import Engine
 
@@ -60,7 +60,7 @@ SPLITS = [
 
 
 @pytest.mark.parametrize("split", SPLITS, ids=["order", "hash", "time"])
-def test_parts_give_the_rows_that_one_gives(
+def test_many_parts_give_the_same_rows_as_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: dict[str, Any]
 ) -> None:
     write_days(tmp_path)
@@ -99,7 +99,7 @@ def parts_of(spec: DatasetSpec, folder: Path, monkeypatch: pytest.MonkeyPatch) -
         ("SELECT * {} UNION ALL FROM read_csv(['{{day0.csv}}', '{{day1.csv}}'], all_varchar=true)", 1),
     ],
 )
-def test_only_what_reads_row_by_row_is_divided(
+def test_only_row_by_row_selects_are_divided(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, select: str, count: int
 ) -> None:
     write_days(tmp_path)
@@ -113,17 +113,17 @@ def prepared(folder: Path, name: str, **changes: Any) -> Manifest:
 
 
 @pytest.mark.parametrize("compat", [None, "bars"])
-def test_vocabularies_too_large_for_memory_give_the_same(
+def test_lookup_on_disk_gives_the_same_ids(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compat: str | None
 ) -> None:
     write_days(tmp_path)
     fast = prepared(tmp_path, "fast", compat=compat)
     monkeypatch.setattr(reading, "BATCH_ROWS", 100)
-    monkeypatch.setattr(reading, "LEAST_BATCH_ROWS", 100)
-    monkeypatch.setattr(lookup, "SHARE", 1e-7)
+    monkeypatch.setattr(reading, "MIN_BATCH_ROWS", 100)
+    monkeypatch.setattr(lookup, "MEMORY_SHARE", 1e-7)
     used: list[int] = []
-    ids = spill.ids
-    monkeypatch.setattr(spill, "ids", lambda *rest: used.append(rest[2].values) or ids(*rest))
+    ids = lookup.ids_on_disk
+    monkeypatch.setattr(lookup, "ids_on_disk", lambda *rest: used.append(rest[2].values) or ids(*rest))
     slow = prepared(tmp_path, "slow", compat=compat)
     assert len(used) >= 3
     assert slow.fingerprint == fast.fingerprint
@@ -136,14 +136,14 @@ TEXTS = st.lists(st.none() | st.sampled_from(["a", "", "é", "long enough to be 
 
 @settings(max_examples=40, deadline=None)
 @given(batches=st.lists(st.lists(st.tuples(st.sampled_from("abcdé"), TEXTS)), max_size=4))
-def test_codes_stand_for_the_values_that_were_there(
+def test_spooled_codes_decode_to_the_same_values(
     batches: list[list[tuple[str, list[str | None]]]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("spool")
     for rows in batches:
         texts = pa.array([text for text, _ in rows], pa.string())
         lists = pa.array([items for _, items in rows], pa.list_(pa.string()))
-        # A slice, as DuckDB and filters may give one, does not start at its first value.
+        # A slice, as DuckDB and filters may return one, does not start at its first value.
         longer = pa.concat_arrays([pa.array([["x", "y"]], lists.type), lists])[1:]
         spool.append(folder, pa.record_batch([spool.coded(texts), spool.coded(longer)], ["f0", "f1"]))
     found = list(spool.read(folder, ["f1", "f0"]))
@@ -158,7 +158,7 @@ def test_codes_stand_for_the_values_that_were_there(
 
 
 def test_the_raw_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither counting, nor the ends of splits in the order of rows, nor encoding parses them again."""
+    """Counting, splits by row order and encoding do not parse them again."""
     write_days(tmp_path)
     run_queries: list[str] = []
     for verb in ("reader", "rows", "execute"):
@@ -167,12 +167,12 @@ def test_the_raw_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
             Engine, verb, lambda self, text, *rest, f=plain: run_queries.append(text) or f(self, text, *rest)
         )
     found = prepared(tmp_path, "out")
-    whole = [query for query in run_queries if "LIMIT" not in query]  # `predict` gets a few first rows
+    whole = [query for query in run_queries if "LIMIT" not in query]  # the sample for `predict`
     assert sum("day0.csv" in query for query in whole) == 1
     assert {name: split.rows for name, split in found.splits.items()} == {"train": 894, "test": 446}
 
 
-def test_untracked_files_are_never_taken_up_from_a_killed_run(tmp_path: Path) -> None:
+def test_an_interrupted_run_of_untracked_files_is_not_resumed(tmp_path: Path) -> None:
     write_days(tmp_path)
     spec = days(
         files={}, rows=f"FROM read_csv('{tmp_path}/day0.csv', header=true, all_varchar=true, delim=',')"
@@ -191,9 +191,7 @@ def test_untracked_files_are_never_taken_up_from_a_killed_run(tmp_path: Path) ->
     assert not (tmp_path / "out/.own.work").exists()
 
 
-def test_shuffled_train_rows_are_the_same_rows_in_an_order_of_the_seed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_shuffling_permutes_train_rows_by_the_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_days(tmp_path)
     monkeypatch.setattr(shuffle, "BUCKET_BYTES", 4000)
     plain = columns(tmp_path / "plain", prepared(tmp_path, "plain"))
@@ -209,7 +207,7 @@ def test_shuffled_train_rows_are_the_same_rows_in_an_order_of_the_seed(
     assert rows_of(shuffled["train"]) == rows_of(plain["train"])
     assert rows_of(columns(tmp_path / "other", other)["train"]) == rows_of(plain["train"])
     positions = [plain["train"]["n"].index(value) for value in shuffled["train"]["n"][:400]]
-    # A uniform permutation of about 900 rows: neighbours are far apart on average, and no trend remains.
+    # A uniform permutation of about 900 rows: neighbors are far apart on average, and no trend remains.
     assert abs(np.corrcoef(range(len(positions)), positions)[0, 1]) < 0.2
 
 
@@ -217,22 +215,22 @@ def rows_of(table: dict[str, list[Any]]) -> list[str]:
     return sorted(map(repr, zip(*table.values(), strict=True)))
 
 
-def test_reading_is_held_back_for_a_slow_writer() -> None:
-    taken: list[int] = []
+def test_reading_waits_for_a_slow_writer() -> None:
+    read: list[int] = []
 
     def numbers() -> Iterator[int]:
         for number in range(50):
-            taken.append(number)
+            read.append(number)
             yield number
 
     for number, done in enumerate(reading.in_order(lambda x: 2 * x, numbers(), 2)):
         assert done == 2 * number
-        assert len(taken) <= number + reading.AHEAD
-    assert len(taken) == 50
+        assert len(read) <= number + reading.IN_FLIGHT
+    assert len(read) == 50
 
 
 def test_batches_are_sized_by_the_memory_limit() -> None:
-    assert reading.batch_rows(1 << 20, 39) == reading.LEAST_BATCH_ROWS
+    assert reading.batch_rows(1 << 20, 39) == reading.MIN_BATCH_ROWS
     assert reading.batch_rows(1 << 40, 39) == reading.BATCH_ROWS
-    ahead = reading.batch_rows(300_000_000, 39) * 39 * reading.VALUE_BYTES * reading.AHEAD
+    ahead = reading.batch_rows(300_000_000, 39) * 39 * reading.VALUE_BYTES * reading.IN_FLIGHT
     assert ahead <= 300_000_000 / 4 < 2 * ahead

@@ -1,7 +1,7 @@
-"""Joins of a recipe that multiply rows, by a key that comes twice, or drop many, as inner joins do.
+"""Remarks on joins that repeat rows, because a key occurs twice, or that drop many, as inner joins do.
 
-Only joins of two files by equal columns are looked at: all keys of the side table, and the first of the rows
-that it is joined to.
+Only joins of two files by equal columns are checked: all keys of the joined table, and the first rows of the
+table that it is joined to.
 """
 
 import re
@@ -12,15 +12,15 @@ from wukongctl.data.query import sql, syntax
 from wukongctl.data.query.engine import Engine
 from wukongctl.errors import WukongError
 
-LOOKED_AT = 100_000
-"""Rows of the joined table that are asked for a partner."""
-MOST_DROPPED = 0.5
+CHECKED_ROWS = 100_000
+"""Rows that are checked for a match in the joined table."""
+MAX_DROPPED = 0.5
 JOIN = re.compile(r"\bJOIN\b", re.IGNORECASE)
 KINDS = ("LEFT", "INNER")
 
 
 class _Join(NamedTuple):
-    """One table joined to another, as FROM items, by pairs of columns."""
+    """The table `side` joined to `rows`, both FROM items, by pairs of their columns."""
 
     rows: str
     side: str
@@ -29,25 +29,26 @@ class _Join(NamedTuple):
 
 
 def notes(engine: Engine, query: str) -> Iterator[str]:
-    """What a person should know of the joins of `query`."""
+    """Remarks on the joins of `query`."""
     tree = syntax.parse(query) if JOIN.search(query) else None
     for join in _joins(query, tree) if tree is not None else ():
         try:
             yield from _doubled(engine, join)
             yield from _dropped(engine, join)
-        except WukongError:  # said of the whole SELECT
+        except WukongError:  # reported for the whole SELECT
             continue
 
 
 def _doubled(engine: Engine, join: _Join) -> Iterator[str]:
-    keys = ", ".join(sql.identifier(there) for _, there in join.pairs)
-    known = " AND ".join(f"{sql.identifier(there)} IS NOT NULL" for _, there in join.pairs)
+    columns = [column for _, column in join.pairs]
+    keys = ", ".join(map(sql.identifier, columns))
+    known = " AND ".join(f"{sql.identifier(column)} IS NOT NULL" for column in columns)
     counted = f"SELECT {keys}, count(*) AS times FROM {join.side} WHERE {known} GROUP BY ALL HAVING times > 1"
-    ((keys_twice, most),) = engine.rows(f"SELECT count(*), coalesce(max(times), 0) FROM ({counted})")
-    if keys_twice:
-        named = ", ".join(f"`{there}`" for _, there in join.pairs)
+    ((repeated, most),) = engine.rows(f"SELECT count(*), coalesce(max(times), 0) FROM ({counted})")
+    if repeated:
+        names = ", ".join(f"`{column}`" for column in columns)
         yield (
-            f"{keys_twice:,} keys {named} occur more than once in {_named(join.side)}, up to {most:,} times, "
+            f"{repeated:,} keys {names} occur more than once in {_named(join.side)}, up to {most:,} times, "
             "so the join repeats rows; if that is not intended, join `(SELECT DISTINCT …)` or one row per key"
         )
 
@@ -55,14 +56,16 @@ def _doubled(engine: Engine, join: _Join) -> Iterator[str]:
 def _dropped(engine: Engine, join: _Join) -> Iterator[str]:
     if not join.is_inner:
         return
-    here = ", ".join(f"{sql.identifier(column)} AS k{i}" for i, (column, _) in enumerate(join.pairs))
-    there = ", ".join(f"{sql.identifier(column)} AS k{i}" for i, (_, column) in enumerate(join.pairs))
-    rows = f"SELECT {here} FROM {join.rows} LIMIT {LOOKED_AT}"
+    left, right = (
+        ", ".join(f"{sql.identifier(column)} AS k{i}" for i, column in enumerate(side))
+        for side in zip(*join.pairs, strict=True)
+    )
+    rows = f"SELECT {left} FROM {join.rows} LIMIT {CHECKED_ROWS}"
     using = ", ".join(f"k{i}" for i in range(len(join.pairs)))
-    alone = f"SELECT count(*) FROM ({rows}) ANTI JOIN (SELECT {there} FROM {join.side}) USING ({using})"
+    unmatched = f"SELECT count(*) FROM ({rows}) ANTI JOIN (SELECT {right} FROM {join.side}) USING ({using})"
     ((total,),) = engine.rows(f"SELECT count(*) FROM ({rows})")
-    ((missing,),) = engine.rows(alone)
-    if total and missing >= MOST_DROPPED * total:
+    ((missing,),) = engine.rows(unmatched)
+    if total and missing >= MAX_DROPPED * total:
         yield (
             f"{missing:,} of the first {total:,} rows of {_named(join.rows)} have no match in "
             f"{_named(join.side)}: the inner join drops them; `LEFT JOIN` keeps them"
@@ -86,7 +89,7 @@ def _leftmost(table: syntax.Node) -> syntax.Node:
 
 
 def _pairs(join: syntax.Node, alias: str) -> Iterator[tuple[str, str]]:
-    """The columns that must be equal, of the side table the second; nothing where more is asked than that."""
+    """The columns that must be equal, that of the joined table second; empty for other conditions."""
     if "using_columns" in join:
         yield from ((name, name) for name in join["using_columns"])
         return
@@ -104,7 +107,7 @@ def _pairs(join: syntax.Node, alias: str) -> Iterator[tuple[str, str]]:
 
 
 def _text(query: str, table: syntax.Node) -> str:
-    """A table function as it stands in the query; DuckDB counts bytes."""
+    """The text of a table function in the query; DuckDB counts bytes."""
     start = table["query_location"]
     return query.encode()[start : start + table["query_location_length"]].decode()
 

@@ -1,4 +1,4 @@
-"""Joins that repeat or drop rows are said at preparation."""
+"""Preparation reports joins that repeat or drop rows."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tests.data.test_prepare import own, problems, run
 from wukongctl.config import library
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.loading import load
-from wukongctl.data.pipeline import joined
+from wukongctl.data.pipeline import joins
 from wukongctl.data.query import syntax
 
 CLICKS = "read_csv('{clicks.csv}', header=true, all_varchar=true)"
@@ -24,7 +24,7 @@ def write(folder: Path, users: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("users", "join", "rows", "said"),
+    ("users", "join", "rows", "messages"),
     [
         (10, "LEFT JOIN {} USING (user)", 200, ()),
         (10, "JOIN {} AS u ON c.user = u.user", 200, ()),
@@ -36,8 +36,8 @@ def write(folder: Path, users: list[str]) -> None:
         (9, "JOIN {} USING (user)", 180, ()),
     ],
 )
-def test_doubled_keys_and_lost_rows(
-    tmp_path: Path, users: int, join: str, rows: int, said: tuple[str, ...]
+def test_repeated_keys_and_dropped_rows_are_reported(
+    tmp_path: Path, users: int, join: str, rows: int, messages: tuple[str, ...]
 ) -> None:
     names = [f"u{i}" for i in range(users if users > 0 else 10)]
     write(tmp_path, names if users > 0 else [*names, "u1", "u1", "u2"])
@@ -48,14 +48,14 @@ def test_doubled_keys_and_lost_rows(
     )
     prepared = run(spec, tmp_path, tmp_path / "out")
     assert prepared.splits["train"].rows == rows
-    assert len(problems(prepared)) == len(said)
-    assert all(problem.startswith(start) for problem, start in zip(problems(prepared), said, strict=True))
+    assert len(problems(prepared)) == len(messages)
+    assert all(problem.startswith(start) for problem, start in zip(problems(prepared), messages, strict=True))
 
 
-def test_the_joins_of_shipped_recipes_are_understood() -> None:
+def test_joins_of_shipped_recipes_are_found() -> None:
     spec = load(library.find("ml-100k", "datasets"), DatasetSpec)
     tree = syntax.parse(spec.rows or "")
     assert tree is not None
-    found = list(joined._joins(spec.rows or "", tree))
+    found = list(joins._joins(spec.rows or "", tree))
     assert [join.pairs for join in found]
     assert all(join.rows.startswith("read_csv('{u.data}'") and not join.is_inner for join in found)
