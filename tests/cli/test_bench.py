@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Wukong
 
 
@@ -20,14 +22,17 @@ def test_bench_prints_a_table_or_one_object_and_leaves_no_run(
     assert "MFU" in shown.out
 
 
-def test_a_trace_needs_a_folder_and_prints_nothing_of_its_own(recipe: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "wukongctl", "bench", recipe.name, "--steps", "1", "--trace"]
-    refused = subprocess.run(
-        [*command, "absent/t.json"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert refused.returncode == 2
-    assert "there is no folder `absent`" in refused.stderr
+def test_a_trace_needs_a_folder(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
+    refused = wukong("bench", recipe, "--steps", 1, "--trace", "absent/t.json")
+    assert refused.code == 2
+    assert "there is no folder `absent`" in refused.err
     assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.slow
+def test_a_trace_prints_nothing_of_its_own(recipe: Path, tmp_path: Path) -> None:
+    """The profiler would, from C++ and once in a process."""
+    command = [sys.executable, "-m", "wukongctl", "bench", recipe.name, "--steps", "1", "--trace"]
     traced = subprocess.run(
         [*command, "t.json", "--json"], cwd=tmp_path, capture_output=True, text=True, check=False
     )

@@ -162,14 +162,37 @@ def test_a_reader_that_leaves_is_not_an_error() -> None:
     assert done.stderr == ""
 
 
+GATE = """
+import sys
+import click
+from wukongctl.cli.options import common
+from wukongctl.cli.output import run
+from wukongctl.errors import CheckFailed
+
+@click.command()
+@common
+def gate(output):
+    output.result({"gflop": 1}, lambda console: console.print("1 GFLOP"))
+    raise CheckFailed("over 1e-09 GFLOP")
+
+sys.exit(run(gate))
+"""
+
+
 @pytest.mark.parametrize("form", [[], ["--json"]])
-def test_a_reader_that_leaves_changes_no_verdict(form: list[str]) -> None:
+@pytest.mark.parametrize(
+    "gate",
+    [
+        ["-c", GATE],
+        pytest.param(
+            ["-m", "wukongctl", "flops", "frappe/mlp", "--max-gflop", "1e-9"], marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_a_reader_that_leaves_changes_no_verdict(gate: list[str], form: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    gate = ["flops", "frappe/mlp", "--max-gflop", "1e-9", *form]
-    done = subprocess.run(
-        [sys.executable, "-m", "wukongctl", *gate], stdout=writing, stderr=subprocess.PIPE, check=False
-    )
+    done = subprocess.run([sys.executable, *gate, *form], stdout=writing, stderr=subprocess.PIPE, check=False)
     os.close(writing)
     assert done.returncode == 3
     assert b"over 1e-09 GFLOP" in done.stderr

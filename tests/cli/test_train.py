@@ -205,37 +205,37 @@ def test_divergence_is_an_error_and_is_recorded(wukong: Wukong, recipe: Path, tm
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_and_the_next_call_goes_on(
-    wukong: Wukong, recipe: Path, tmp_path: Path, number: signal.Signals, code: int
+    wukong: Wukong, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
 ) -> None:
-    command = [sys.executable, "-m", "wukongctl", "train", str(recipe), "--set", "epochs=100", "--json"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("runs/*/metrics.jsonl")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    time.sleep(0.3)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert "state saved" in json.loads(err)["message"]
+    with monkeypatch.context() as patch:
+        signal_at(7, number, patch)
+        stopped = wukong("train", recipe, "--json")
+    assert stopped.code == code
+    assert "state saved" in stopped.error["message"]
     assert list(tmp_path.glob("runs/*/checkpoints/step-*.pt"))
-    resumed = wukong("train", recipe, "--set", "epochs=100", "--resume", "--json").json
-    straight = wukong("train", recipe, "--set", "epochs=100", "--out", "elsewhere", "--json").json
+    resumed = wukong("train", recipe, "--resume", "--json").json
+    straight = wukong("train", recipe, "--out", "elsewhere", "--json").json
     assert resumed["metrics"] == straight["metrics"]
+
+
+def signal_at(step: int, number: int, patch: pytest.MonkeyPatch) -> None:
+    """Have this process signal itself after a step."""
+    after_step = Trainer._after_step
+
+    def signalled(self: Trainer) -> None:
+        after_step(self)
+        if self.position.step == step:
+            os.kill(os.getpid(), number)
+
+    patch.setattr(Trainer, "_after_step", signalled)
 
 
 def test_a_damaged_checkpoint_is_said_and_the_log_reads_as_a_story(
     wukong: Wukong, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     every = ("--set", "checkpoint.every_steps=2", "--set", "evaluate_every=3")
-    step = Trainer._after_step
-
-    def interrupted(self: Trainer) -> None:
-        step(self)
-        if self.position.step == 7:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_after_step", interrupted)
+        signal_at(7, signal.SIGTERM, patch)
         assert wukong("train", recipe, *every).code == 143
     (run,) = (tmp_path / "runs").iterdir()
     newest = max((run / "checkpoints").glob("step-*.pt"))
@@ -257,20 +257,25 @@ def test_a_damaged_checkpoint_is_said_and_the_log_reads_as_a_story(
     assert not any("{" in line or "(" in line for line in log if "damaged" not in line)
 
 
-def test_two_processes_may_not_train_in_one_folder(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "wukongctl", "train", str(recipe), "--set", "epochs=2000"]
+def test_two_processes_may_not_train_in_one_folder_and_a_signal_ends_the_first(
+    wukong: Wukong, recipe: Path, tmp_path: Path
+) -> None:
+    words = ["train", str(recipe), "--set", "epochs=5000", "--json"]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, env=env)
-    try:
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("runs/*/metrics.jsonl")) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        result = wukong("train", recipe, "--set", "epochs=2000")
-        assert result.code == 2
-        assert "another process" in result.err
-    finally:
-        process.kill()
-        process.wait()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wukongctl", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=env
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("runs/*/metrics.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    result = wukong(*words)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert result.code == 2
+    assert "another process" in result.error["message"]
+    assert process.returncode == 143
+    assert "state saved" in json.loads(err)["message"]
+    assert list(tmp_path.glob("runs/*/checkpoints/step-*.pt"))
 
 
 def test_runs_and_datasets_can_be_listed(wukong: Wukong, recipe: Path) -> None:

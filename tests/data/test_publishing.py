@@ -7,8 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import pyarrow.parquet as pq
 import pytest
@@ -20,16 +21,16 @@ from wukongctl.data.prepare import prepare
 from wukongctl.data.progress import Progress
 from wukongctl.errors import RunFailed, UsageError
 
-# A child that prepares with `--force`, kills itself before its n-th rename, or waits to be killed.
-CHILD = """
+# Forks children that prepare with `--force`, and kill themselves before their n-th rename or are killed:
+# what they import is imported once.
+NURSERY = """
 import os, signal, sys
 from pathlib import Path
 from tests.data.test_prepare import own
 from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
 
-folder, value, kill_at = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-if kill_at:
+def work(folder, value, kill_at):
     rename, seen = Path.rename, []
     def counted(self, target):
         seen.append(target)
@@ -37,31 +38,74 @@ if kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
         return rename(self, target)
     Path.rename = counted
-print("ready", flush=True)
-sys.stdin.readline()
-prepare(own(label=value), Options(folder, folder / "out", force=True))
+    prepare(own(label=value), Options(folder, folder / "out", force=True))
+
+for line in sys.stdin:
+    folder, value, kill_at = line.rstrip("\\n").split("\\t")
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work(Path(folder), value, int(kill_at))
+            code = 0
+        finally:
+            os._exit(code)
+    print(child, flush=True)
+    print(os.waitpid(child, 0)[1], flush=True)
 """
 
 
-@contextmanager
-def child(folder: Path, value: str, kill_at: int = 0) -> Iterator["subprocess.Popen[str]"]:
+class Nursery:
+    """Starts one child after the other."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+
+    @contextmanager
+    def child(self, folder: Path, value: str, kill_at: int = 0) -> Iterator["Child"]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(f"{folder}\t{value}\t{kill_at}\n")
+        self._process.stdin.flush()
+        child = Child(int(self._process.stdout.readline()), self._process.stdout)
+        try:
+            yield child
+        finally:
+            child.kill()
+            child.wait()
+
+
+class Child:
+    """A process that prepares."""
+
+    def __init__(self, pid: int, answers: IO[str]) -> None:
+        self._pid, self._answers = pid, answers
+        self._status: int | None = None
+
+    def kill(self) -> None:
+        if self._status is None:
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+
+    def wait(self) -> int:
+        """As of `Popen`."""
+        if self._status is None:
+            self._status = os.waitstatus_to_exitcode(int(self._answers.readline()))
+        return self._status
+
+
+@pytest.fixture(scope="module")
+def nursery() -> Iterator[Nursery]:
     with subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(folder), value, str(kill_at)],
+        [sys.executable, "-c", NURSERY],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     ) as process:
-        assert process.stdout is not None
+        yield Nursery(process)
         assert process.stdin is not None
-        assert process.stdout.readline() == "ready\n"
-        process.stdin.write("go\n")
-        process.stdin.flush()
-        try:
-            yield process
-        finally:
-            process.kill()
+        process.stdin.close()
 
 
 def assert_whole(folder: Path) -> str:
@@ -77,7 +121,7 @@ def assert_whole(folder: Path) -> str:
 @pytest.fixture
 def two_versions(tmp_path: Path) -> tuple[str, str]:
     """Fingerprints of the old dataset, which stands in `out`, and of the one that is to replace it."""
-    write_rows(tmp_path, [{"label": i % 2, "a": i % 700} for i in range(30_000)])
+    write_rows(tmp_path, [{"label": i % 2, "a": i % 700} for i in range(3000)])
     new = run(own(label="1 - label::INTEGER"), tmp_path, tmp_path / "elsewhere")
     old = run(own(), tmp_path, tmp_path / "out")
     assert old.fingerprint != new.fingerprint
@@ -90,9 +134,11 @@ LAST = 12
 
 
 @pytest.mark.parametrize("kill_at", [1, 2, 3, 4, 6, 8, 10, 11, LAST])
-def test_kill_before_a_rename(tmp_path: Path, two_versions: tuple[str, str], kill_at: int) -> None:
+def test_kill_before_a_rename(
+    nursery: Nursery, tmp_path: Path, two_versions: tuple[str, str], kill_at: int
+) -> None:
     old, new = two_versions
-    with child(tmp_path, "1 - label::INTEGER", kill_at) as process:
+    with nursery.child(tmp_path, "1 - label::INTEGER", kill_at) as process:
         assert process.wait() == -signal.SIGKILL
     out = tmp_path / "out"
     assert assert_whole(out / "own") == (new if kill_at == LAST else old)
@@ -107,16 +153,16 @@ def test_kill_before_a_rename(tmp_path: Path, two_versions: tuple[str, str], kil
     assert sorted(path.name for path in out.iterdir()) == [".own.lock", "own"]
 
 
-def kill_at_random(tmp_path: Path, versions: tuple[str, str], points: int) -> None:
+def kill_at_random(nursery: Nursery, tmp_path: Path, versions: tuple[str, str], points: int) -> None:
     rng = random.Random(7)
     out = tmp_path / "out"
-    with child(tmp_path, "label") as process:
+    with nursery.child(tmp_path, "label") as process:
         begun = time.monotonic()
         assert process.wait() == 0
         seconds = time.monotonic() - begun
     for point in range(points):
         # Twice the same request: the second takes up what the first had finished.
-        with child(tmp_path, ("label", "1 - label::INTEGER")[point // 2 % 2]) as process:
+        with nursery.child(tmp_path, ("label", "1 - label::INTEGER")[point // 2 % 2]) as process:
             time.sleep(rng.uniform(0, 1.1 * seconds))
             process.kill()
             process.wait()
@@ -126,18 +172,20 @@ def kill_at_random(tmp_path: Path, versions: tuple[str, str], points: int) -> No
     assert sorted(path.name for path in out.iterdir()) == [".own.lock", "own"]
 
 
-def test_kill_at_a_few_random_points(tmp_path: Path, two_versions: tuple[str, str]) -> None:
-    kill_at_random(tmp_path, two_versions, 2)
+def test_kill_at_a_few_random_points(nursery: Nursery, tmp_path: Path, two_versions: tuple[str, str]) -> None:
+    kill_at_random(nursery, tmp_path, two_versions, 2)
 
 
 @pytest.mark.slow
-def test_kill_at_many_random_points(tmp_path: Path, two_versions: tuple[str, str]) -> None:
-    kill_at_random(tmp_path, two_versions, 100)
+def test_kill_at_many_random_points(nursery: Nursery, tmp_path: Path, two_versions: tuple[str, str]) -> None:
+    kill_at_random(nursery, tmp_path, two_versions, 100)
 
 
-def test_first_preparation_killed_leaves_nothing_that_looks_prepared(tmp_path: Path) -> None:
+def test_first_preparation_killed_leaves_nothing_that_looks_prepared(
+    nursery: Nursery, tmp_path: Path
+) -> None:
     write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
-    with child(tmp_path, "label", kill_at=1) as process:
+    with nursery.child(tmp_path, "label", kill_at=1) as process:
         assert process.wait() == -signal.SIGKILL
     with pytest.raises(UsageError, match="dataset `own` is not prepared"):
         manifest.read(tmp_path / "out/own")
@@ -145,12 +193,12 @@ def test_first_preparation_killed_leaves_nothing_that_looks_prepared(tmp_path: P
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".own.lock", "own"]
 
 
-def test_second_process_waits_and_finds_it_done(tmp_path: Path) -> None:
+def test_second_process_waits_and_finds_it_done(nursery: Nursery, tmp_path: Path) -> None:
     write_rows(tmp_path, [{"label": i % 2, "a": i % 700} for i in range(30_000)])
     out = tmp_path / "out"
     stages: list[Progress] = []
-    with child(tmp_path, "label") as first:
-        while not (out / ".own.work").is_dir() and first.poll() is None:
+    with nursery.child(tmp_path, "label") as first:
+        while not (out / ".own.work").is_dir():
             time.sleep(0.001)
         prepared = run(own(), tmp_path, out, report=stages.append)
         assert first.wait() == 0
