@@ -44,3 +44,13 @@ def real_data() -> Path:
     if folder is None:
         pytest.skip("WUKONGCTL_REAL_DATA is not set")
     return Path(folder)
+
+
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports with empty plots: ten of them take most of the time of a report; tests/report draws them."""
+    from wukongctl.report import plots
+
+    for name in ("scaling_svg", "diagnostics_svg"):
+        monkeypatch.setattr(plots, name, lambda report, *, width="wide": "<svg></svg>")
+    monkeypatch.setattr(plots, "scaling_png", lambda report: b"PNG")

@@ -68,6 +68,7 @@ def test_lists_have_a_line_for_it(wukong: Wukong, runs: tuple[str, str]) -> None
     assert "name: lightgbm" in wukong("runs", "show", runs[1]).out
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_a_report_leaves_it_out_and_says_so(wukong: Wukong, runs: tuple[str, str]) -> None:
     shown = wukong("scale-report", "runs")
     assert shown.code == 0
@@ -122,6 +123,7 @@ ladders:
 SEARCH = "    search: {grid: {model.num_leaves: [3, 6]}}\n"
 
 
+@pytest.mark.usefixtures("no_plots")
 @pytest.mark.usefixtures("in_process")
 def test_a_sweep_of_both(wukong: Wukong, recipe: Path, trees: Path, tmp_path: Path) -> None:
     (tmp_path / "search.yaml").write_text(SWEEP + SEARCH)

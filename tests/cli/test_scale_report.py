@@ -14,6 +14,8 @@ from wukongctl.cli.scale_report import scale_report
 from wukongctl.config.report import FormName
 from wukongctl.laws.points import Point
 
+pytestmark = pytest.mark.usefixtures("no_plots")
+
 
 def write(path: Path, points: Sequence[Point]) -> Path:
     rows = [f"{p.curve},{p.x},{p.loss},{p.seed},{p.examples}" for p in points]

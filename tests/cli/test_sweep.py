@@ -53,6 +53,7 @@ def test_a_sweep_chooses_runs_and_is_complete_the_second_time(wukong: Wukong, sw
     assert sorted(row["seed"] for row in listed) == [0, 1]
 
 
+@pytest.mark.usefixtures("no_plots")
 @pytest.mark.usefixtures("in_process")
 def test_runs_of_an_earlier_version_are_named_and_left_out(wukong: Wukong, sweep: Path) -> None:
     sweep.write_text("name: study\nladders: [{recipe: mine.yaml}]\n")

@@ -12,6 +12,8 @@ from wukongctl.laws.points import Excluded
 from wukongctl.report import document
 from wukongctl.report import files as reports
 
+pytestmark = pytest.mark.usefixtures("no_plots")
+
 
 @pytest.fixture(scope="module")
 def report() -> Report:

@@ -55,6 +55,7 @@ def test_early_stopping_after_several_epochs_is_not_a_study_of_data() -> None:
     assert {"unequal_data", "multi_epoch"} <= set(report.curves[0].notes)
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_data_laws_are_in_every_output(tmp_path: Path) -> None:
     report = build(study(), draws=50)
     data = json.loads(document.to_json(report))

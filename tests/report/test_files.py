@@ -31,6 +31,11 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> Report:
     return build(read_csv(path))
 
 
+@pytest.fixture(scope="module")
+def paper_html(paper: Report) -> str:
+    return reports.to_html(paper)
+
+
 def synthetic(dataset: str = "synthetic") -> Report:
     points = tuple(
         Point(
@@ -120,6 +125,7 @@ def test_json_has_no_nan_for_degenerate_points() -> None:
         assert "Infinity" not in text
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_equal_warnings_are_one_line_with_the_number_of_runs() -> None:
     report = synthetic()
     few, best = (
@@ -188,21 +194,21 @@ def test_a_recorded_floor_above_a_run_is_not_used() -> None:
 # --- HTML and Markdown --------------------------------------------------------------------------------------
 
 
-def test_html_is_self_contained(paper: Report) -> None:
-    for report in (paper, synthetic()):
-        html = reports.to_html(report)
+def test_html_is_self_contained(paper_html: str) -> None:
+    for html in (paper_html, reports.to_html(synthetic())):
         page = Page(html)
         assert all(link.startswith("#") for link in page.links)
         assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", html.replace("// Click", ""))
         assert not {"link", "img", "iframe", "object"} & set(page.tags)
 
 
-def test_html_ids_are_unique_and_every_link_has_its_target(paper: Report) -> None:
-    page = Page(reports.to_html(paper))
+def test_html_ids_are_unique_and_every_link_has_its_target(paper_html: str) -> None:
+    page = Page(paper_html)
     assert len(page.ids) == len(set(page.ids))
     assert {link[1:] for link in page.links} <= set(page.ids)
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_html_explains_every_note_and_marks_descriptive_curves(paper: Report) -> None:
     words = " ".join(Page(reports.to_html(paper)).words)
     for code in {code for curve in paper.curves for code in curve.notes}:
@@ -212,16 +218,16 @@ def test_html_explains_every_note_and_marks_descriptive_curves(paper: Report) ->
     assert "descriptive only" not in " ".join(Page(reports.to_html(synthetic())).words)
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_html_escapes_names() -> None:
     html = reports.to_html(synthetic("<script>alert(1)</script>"))
     assert "<script>alert" not in html
     assert Page(html).tags.count("script") == 1
 
 
-def test_html_follows_the_readers_color_scheme(paper: Report) -> None:
-    html = reports.to_html(paper)
-    assert "prefers-color-scheme: dark" in html
-    figures = re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)
+def test_html_follows_the_readers_color_scheme(paper_html: str) -> None:
+    assert "prefers-color-scheme: dark" in paper_html
+    figures = re.findall(r"<svg.*?</svg>", paper_html, flags=re.DOTALL)
     assert len(figures) == 4
     assert not any(re.search(r"#[0-9a-f]{6}\b", figure) for figure in figures)
 
@@ -261,6 +267,7 @@ def test_write_creates_exactly_the_returned_files(paper: Report, tmp_path: Path)
     assert {path: path.read_bytes() for path in written.values()} == before
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_a_failed_write_leaves_the_old_file(
     paper: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -276,6 +283,7 @@ def test_a_failed_write_leaves_the_old_file(
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_a_disk_that_fills_up_leaves_no_part_of_a_report(
     paper: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,6 +301,7 @@ def test_a_disk_that_fills_up_leaves_no_part_of_a_report(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_the_points_table_reads_back_to_the_same_report(paper: Report, tmp_path: Path) -> None:
     for report in (paper, synthetic()):
         path = reports.write(report, tmp_path)["csv"]
@@ -303,6 +312,7 @@ def test_the_points_table_reads_back_to_the_same_report(paper: Report, tmp_path:
         assert len(again.excluded) == len(report.excluded)
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_early_stopped_runs_of_several_epochs_read_back_unchanged(tmp_path: Path) -> None:
     """Without their epochs they would look like a study of data scaling."""
     points = tuple(

@@ -36,24 +36,35 @@ def _escaped(value: Any) -> Any:
 
 def to_html(report: Report) -> str:
     """A self-contained HTML page with embedded plots, style and script."""
+    from wukongctl.report import plots
+
+    along = _along(report)
+    return _html(report, along, {name: plots.scaling_svg(shown) for name, shown in along.items()})
+
+
+def _along(report: Report) -> dict[str, Report]:
+    """The reports whose curves are plotted: `report` as `scaling`, others by the name of their axis."""
+    others = {shifted.source.axis.name: shifted for shifted in along_other_axes(report)}
+    return {"scaling": report, **others}
+
+
+def _html(report: Report, along: dict[str, Report], wide: dict[str, str]) -> str:
+    """The page of a report, of which the wide plot along each axis is drawn already."""
     from wukongctl.report import inline, plots
 
-    drawings = [
-        ("scaling", report, plots.scaling_svg, "Loss against compute per example, one curve per model"),
-        (
-            "diagnostics",
-            report,
-            plots.diagnostics_svg,
-            "Residuals, and predictions of the held-out largest size",
-        ),
-    ]
-    for shifted in along_other_axes(report):
-        axis = shifted.source.axis.name
-        drawings.append((axis, shifted, plots.scaling_svg, f"Loss against {axis}"))
+    drawn = {("diagnostics", width): plots.diagnostics_svg(report, width=width) for width in plots.WIDTHS}
+    for name, shown in along.items():
+        drawn[name, "wide"] = wide[name]
+        drawn[name, "narrow"] = plots.scaling_svg(shown, width="narrow")
+    labels = {
+        "scaling": "Loss against compute per example, one curve per model",
+        "diagnostics": "Residuals, and predictions of the held-out largest size",
+    }
     figures = {
-        f"{name}_{width}": inline.embed(draw(shown, width=width), prefix=f"{name[0]}{width[0]}-", label=label)
-        for name, shown, draw, label in drawings
-        for width in ("wide", "narrow")
+        f"{name}_{width}": inline.embed(
+            svg, prefix=f"{name[0]}{width[0]}-", label=labels.get(name, f"Loss against {name}")
+        )
+        for (name, width), svg in drawn.items()
     }
     palette = list(zip(plots.COLORS, plots.DARK_COLORS, strict=True))
     return (
@@ -70,16 +81,16 @@ def write(report: Report, out_dir: Path) -> dict[str, Path]:
     """
     from wukongctl.report import plots
 
+    along = _along(report)
+    wide = {name: plots.scaling_svg(shown) for name, shown in along.items()}
     drawn: dict[str, bytes] = {}
-    for shifted in along_other_axes(report):
-        axis = shifted.source.axis.name
-        drawn[f"{axis}_svg"] = plots.scaling_svg(shifted).encode()
-        drawn[f"{axis}_png"] = plots.scaling_png(shifted)
+    for name, shown in along.items():
+        prefix = "" if name == "scaling" else f"{name}_"
+        drawn[f"{prefix}svg"] = wide[name].encode()
+        drawn[f"{prefix}png"] = plots.scaling_png(shown)
     contents = {
-        "html": to_html(report).encode(),
+        "html": _html(report, along, wide).encode(),
         "md": to_markdown(report).encode(),
-        "svg": plots.scaling_svg(report).encode(),
-        "png": plots.scaling_png(report),
         **drawn,
         "csv": to_csv(report).encode(),
         "benchmark": (json.dumps(benchmark(report), indent=2, ensure_ascii=False) + "\n").encode(),

@@ -27,6 +27,7 @@ from wukongctl.laws.points import Metric
 from wukongctl.report.axes import limit_y, log_ticks, signed, spread
 
 Width: TypeAlias = Literal["wide", "narrow"]
+WIDTHS: tuple[Width, ...] = ("wide", "narrow")
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#6a51a3")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
