@@ -62,10 +62,10 @@ def test_every_row_is_read_correctly(tmp_path: Path, kind: str, content: bytes) 
     found, rows = describe(path)
     assert list(found.columns) == ["user", "city", "clicked"]
     assert rows == expected()
-    assert [doubt for doubt in found.doubts if "skipped" in doubt] == [
-        doubt for doubt in found.doubts if kind.startswith(("title", "comments"))
+    assert [remark for remark in found.remarks if "skipped" in remark] == [
+        remark for remark in found.remarks if kind.startswith(("title", "comments"))
     ]
-    assert bool(found.doubts) == kind.startswith(("title", "comments"))
+    assert bool(found.remarks) == kind.startswith(("title", "comments"))
 
 
 @pytest.mark.parametrize("kind", ["utf-16", "cr", "gzip", "title"])
@@ -90,8 +90,8 @@ def test_latin_1_is_read_with_a_remark(tmp_path: Path) -> None:
     path.write_bytes(table(cities).encode("latin-1"))
     found, rows = describe(path)
     assert rows == expected(cities)
-    assert len(found.doubts) == 1
-    assert "not UTF-8, so read as Latin-1: line 2 is `u0,Köln,0`" in found.doubts[0]
+    assert len(found.remarks) == 1
+    assert "not UTF-8, so read as Latin-1: line 2 is `u0,Köln,0`" in found.remarks[0]
 
 
 WRONG = [

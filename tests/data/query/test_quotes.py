@@ -28,7 +28,7 @@ def read(path: Path) -> tuple[list[list[str]], tuple[str, ...]]:
     engine = Engine("t", {path.name: path}, spill=path.parent, search=path.parent)
     try:
         table = tables.describe(engine, path, path.name)
-        return [list(row) for row in engine.rows(f"SELECT * FROM {table.source}")], table.doubts
+        return [list(row) for row in engine.rows(f"SELECT * FROM {table.source}")], table.remarks
     finally:
         engine.close()
 
@@ -63,18 +63,18 @@ def test_apostrophes_are_part_of_values(odd: list[str], place: int, tmp_path: Pa
     ],
 )
 def test_values_quoted_with_apostrophes(rows: list[str], values: set[str], tmp_path: Path) -> None:
-    found, doubts = read(written(rows, tmp_path))
+    found, remarks = read(written(rows, tmp_path))
     assert len(found) == 60
     assert {row[1] for row in found} == values
     assert {row[2] for row in found} == {"red"}
-    assert doubts == ("`t.csv`: values are quoted with `'`, as in `'a, b'`",)
+    assert remarks == ("`t.csv`: values are quoted with `'`, as in `'a, b'`",)
 
 
 def test_both_quotes_in_one_file(tmp_path: Path) -> None:
     """`"` holds a delimiter, so `'` is part of the values."""
-    found, doubts = read(written([f"{i % 2},\"v, {i % 7}\",'red'" for i in range(60)], tmp_path))
+    found, remarks = read(written([f"{i % 2},\"v, {i % 7}\",'red'" for i in range(60)], tmp_path))
     assert found == [[str(i % 2), f"v, {i % 7}", "'red'"] for i in range(60)]
-    assert doubts == ()
+    assert remarks == ()
 
 
 def test_an_apostrophe_after_the_sample_is_part_of_its_value(tmp_path: Path) -> None:
@@ -83,8 +83,8 @@ def test_an_apostrophe_after_the_sample_is_part_of_its_value(tmp_path: Path) -> 
 
 
 def test_rows_merged_by_two_stray_quotes_are_reported(tmp_path: Path) -> None:
-    _, doubts = read(written([*PLAIN, '1,",red', '0,",red'], tmp_path))
-    assert doubts[0].startswith("`t.csv:62`: lines 62 to 63 are read as one row")
+    _, remarks = read(written([*PLAIN, '1,",red', '0,",red'], tmp_path))
+    assert remarks[0].startswith("`t.csv:62`: lines 62 to 63 are read as one row")
 
 
 @pytest.mark.parametrize(

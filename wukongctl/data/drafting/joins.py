@@ -72,20 +72,20 @@ def joined(engine: Engine, file: str, main: Table, sides: Sequence[tuple[Join, T
     engine.execute(f"CREATE TEMP TABLE {copies[aliases[0]]} AS SELECT * FROM {main.source} LIMIT {most}")
     known: list[_Side] = []
     taken = {name.lower() for name in main.columns}
-    columns, notes, doubts = dict(main.columns), [*main.notes], [*main.doubts]
+    columns, notes, remarks = dict(main.columns), [*main.notes], [*main.remarks]
     for alias, (join, table) in zip(aliases[1:], sides, strict=True):
         headers.require_same(engine, table.source)
         side = _side(join, alias, table, (file, main), taken)
         engine.execute(f"CREATE TEMP TABLE {copies[alias]} AS SELECT * FROM {table.source}")
         _require_unique(engine, side, copies[alias])
         share = _matched(engine, side, aliases[0], main, copies)
-        (doubts if share < FEW_MATCHED else notes).append(_remark(side, share))
+        (remarks if share < FEW_MATCHED else notes).append(_remark(side, share))
         columns |= {new: table.columns[old] for old, new in side.names.items()}
         notes += table.notes
-        doubts += table.doubts
+        remarks += table.remarks
         known.append(side)
     files = {aliases[0]: main.source, **{side.alias: side.table.source for side in known}}
-    table = Table(_text(aliases[0], main, known, files), columns, tuple(notes), tuple(doubts))
+    table = Table(_text(aliases[0], main, known, files), columns, tuple(notes), tuple(remarks))
     return Joined(table, _text(aliases[0], main, known, copies))
 
 

@@ -150,7 +150,7 @@ class MeasuredTable:
             )
         if self.rows < guess.SMALL:
             remarks.append(f"{self.rows:,} rows are too few to judge columns or compare models")
-        return (*self.table.doubts, *remarks)
+        return (*self.table.remarks, *remarks)
 
 
 def _require_two_columns(file: str, columns: dict[str, str]) -> None:

@@ -16,7 +16,6 @@ from wukongctl.data.pipeline import lookup, numbers, reading, shuffle, spool
 from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.pipeline.numbers import Encoders
 from wukongctl.data.pipeline.parts import Part
-from wukongctl.data.pipeline.splits import Route
 from wukongctl.data.pipeline.vocabulary import Vocabulary
 from wukongctl.data.pipeline.writer import SplitWriter, Written
 from wukongctl.data.progress import Progress, Report, silent
@@ -54,7 +53,7 @@ def encode(
         row = 0
         with closing(_batches(job, part, engine, vocabularies, encoders)) as batches:
             for batch in batches:
-                for name, rows in divided(batch, part.route, row, columns):
+                for name, rows in divided(batch, part, row, columns):
                     (scatter if scatter and name == "train" else writers[name]).write(rows)
                 row += batch.num_rows
                 report(Progress("encoding", row, total, "rows"))
@@ -96,24 +95,24 @@ def feature_schema(spec: DatasetSpec) -> pa.Schema:
 
 
 def divided(
-    batch: pa.RecordBatch, route: Route, row: int, columns: pa.Schema
+    batch: pa.RecordBatch, part: Part, row: int, columns: pa.Schema
 ) -> Iterator[tuple[SplitName, pa.Table]]:
     """The rows of a batch by split, with the final column names; `row` is the number of its first row."""
     names = [name for name in batch.schema.names if name != "split_"]
     table = pa.table([batch.column(name) for name in names], names=columns.names).cast(columns)
-    if route.ends:
+    if part.ends:
         start = 0
-        for name, end in zip(route.names, route.ends, strict=True):
+        for name, end in zip(part.names, part.ends, strict=True):
             stop = min(max(end - row, start), table.num_rows)
             if stop > start:
                 yield name, table.slice(start, stop - start)
             start = stop
-    elif route.expression is not None:
+    elif part.expression is not None:
         split = batch.column("split_").to_numpy()
-        for position, name in enumerate(route.names):
+        for position, name in enumerate(part.names):
             yield name, table.filter(pa.array(split == position))
     else:
-        yield route.names[0], table
+        yield part.names[0], table
 
 
 def _scatter(job: PrepareJob, part: Part, folder: Path, columns: pa.Schema) -> shuffle.Scatter | None:

@@ -21,7 +21,6 @@ from wukongctl.config.dataset import (
 )
 from wukongctl.config.spec import Mismatch, Mistake, Spec
 from wukongctl.data.pipeline import bad_rows, joins, keys, spelling, splits
-from wukongctl.data.pipeline.splits import Route
 from wukongctl.data.query import headers, lines, quotes, sql
 from wukongctl.data.query.engine import Engine
 from wukongctl.errors import RunFailed, UsageError
@@ -56,11 +55,6 @@ class Part(Spec):
         return f"{self.index:05d}"
 
     @property
-    def route(self) -> Route:
-        """How these rows are divided over splits."""
-        return Route(self.names, self.expression, self.ends)
-
-    @property
     def trains(self) -> bool:
         """Whether some of these rows may be train rows."""
         return self.names[0] == "train" and (not self.ends or self.ends[0] > 0)
@@ -87,14 +81,14 @@ def plan(engine: Engine, spec: DatasetSpec, limit: int | None) -> PartPlan:
         headers.require_unique(engine, query, _mentioned(spec, query))
         quotes.require_plausible(engine, query)
         text = spelling.preserve(engine, spec, query)
-        whole = sql.source(text, limit)
+        nested = sql.source(text, limit)
         try:
-            types = _types(engine, spec, whole)
-            route = splits.route(rule, engine, whole, skip=spec.on_error == "skip")
+            types = _types(engine, spec, nested)
+            route = splits.route(rule, engine, nested, skip=spec.on_error == "skip")
         except RunFailed as failure:
-            raise bad_rows.earliest(engine, spec, whole, failure) from None
+            raise bad_rows.earliest(engine, spec, nested, failure) from None
         notes += joins.notes(engine, text)
-        for piece in _divided(engine, text, whole):
+        for piece in _divided(engine, text, nested):
             parts.append(
                 Part(
                     index=len(parts),

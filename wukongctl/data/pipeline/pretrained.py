@@ -137,10 +137,10 @@ def _slices(path: Path, arrays: Sequence[np.ndarray]) -> Iterator[list[np.ndarra
         yield [np.asarray(array[start : start + CHUNK]) for array in arrays]
 
 
-def _require(path: Path, names: Sequence[str], there: Sequence[str]) -> None:
+def _require(path: Path, names: Sequence[str], found: Sequence[str]) -> None:
     for name in names:
-        if name not in there:
+        if name not in found:
             raise UsageError(
                 f"`{path.name}` has no `{name}`",
-                hint=f"it has {', '.join(f'`{one}`' for one in there)}: use these names in `pretrained`",
+                hint=f"it has {', '.join(f'`{one}`' for one in found)}: use these names in `pretrained`",
             )

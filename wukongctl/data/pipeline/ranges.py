@@ -8,19 +8,15 @@ would mean nothing. Numbers that grow with time leave the range in valid and tes
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
 import pyarrow.parquet as pq
 
 from wukongctl.config.dataset import DatasetSpec, Numeric
 from wukongctl.data.pipeline.drift import ALARM_SHARE, MIN_VALUES, NOTE_SHARE, is_alarming
 from wukongctl.data.statistics import FeatureStatistics, Statistics
 
-pc: Any = pyarrow.compute
-"""Its functions are generated on import, where type checkers cannot see them."""
 TAIL = 0.1
 """Share of train on each side that is not usual: few outliers make a wide range, and a histogram's last bar
 holds several percent."""

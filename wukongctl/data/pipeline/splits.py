@@ -26,9 +26,7 @@ class Route(NamedTuple):
 
     names: tuple[SplitName, ...]
     expression: str | None = None
-    """SQL for the position in `names`, or"""
-    ends: tuple[int, ...] = ()
-    """for splits in file order, the row at which each split ends."""
+    """SQL for the position in `names`; None for one split, or for splits in row order."""
 
 
 def streams(spec: DatasetSpec) -> list[tuple[str, SplitRule | SplitName]]:

@@ -65,7 +65,7 @@ def coded(column: pa.Array, *, trimmed: bool = False) -> pa.Array:
         if trimmed:  # two codes may then have the same value
             texts = pc.utf8_trim(items.dictionary, " ")
             items = pa.DictionaryArray.from_arrays(items.indices, texts, safe=False)
-        return like(column, items)
+        return _with_values(column, items)
     codes = column.dictionary_encode()
     narrow = codes.indices.cast(pa.uint16(), safe=False)
     texts = codes.dictionary
@@ -82,7 +82,7 @@ def distinct(column: pa.Array) -> pa.Array:
     return (column.values if isinstance(column, pa.ListArray) else column).dictionary
 
 
-def like(lists: pa.ListArray, values: pa.Array) -> pa.ListArray:
+def _with_values(lists: pa.ListArray, values: pa.Array) -> pa.ListArray:
     """Lists with the lengths of `lists` and as many `values`."""
     offsets = lists.offsets.to_numpy()
     # `flatten` starts at the first list even where the column is a slice.

@@ -44,18 +44,13 @@ def options(path: Path) -> str:
 
     Raises RunFailed for an encoding that DuckDB cannot read.
     """
-    start = _start(path)
+    start = lines.start_of(path, SAMPLE)
     kind = of_start(start)
     if kind is not None and kind != "UTF-16LE":
         raise unreadable(path, kind, kind)
     encoding = f", encoding='{UTF_16}'" if kind is not None else ""
     ended = ", new_line='\\r'" if kind is None and lines.ends_with_return(start) else ""
     return f"{_compression(path)}{encoding}{ended}"
-
-
-def _start(path: Path) -> bytes:
-    with lines.decompressed(path) as file:
-        return file.read(SAMPLE)
 
 
 def is_utf8(path: Path) -> bool:
@@ -133,7 +128,7 @@ def advice(path: Path, *, whole: bool) -> str | None:
     Unless `whole`, only its first bytes are checked.
     """
     try:
-        kind = of_start(_start(path))
+        kind = of_start(lines.start_of(path, SAMPLE))
         if kind == "UTF-16LE":
             return f"read it with `encoding='{UTF_16}'`"
         if kind is not None:

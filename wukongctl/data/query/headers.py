@@ -20,9 +20,6 @@ HEADER = re.compile(rf"\bheader{IS}(true|1|'true')", re.IGNORECASE)
 NO_HEADER = re.compile(rf"\bheader{IS}(false|0|'false')", re.IGNORECASE)
 SKIPPED = re.compile(rf"\bskip{IS}(\d+)", re.IGNORECASE)
 DELIMITER = re.compile(rf"\b(?:delim|sep|delimiter){IS}'(\\t|[^'])'", re.IGNORECASE)
-FILES = re.compile(r"\s*(\[[^\]]*\]|'(?:[^']|'')*')")
-"""The first argument of `read_csv`: a file, a pattern, or a list of them."""
-FILE = re.compile(r"'(?:[^']|'')*'")
 NUMBERED = re.compile(r"column\d+")
 """DuckDB's name for a column without one."""
 COLUMNS = re.compile(rf"\bcolumns{IS}\{{([^}}]*)\}}", re.IGNORECASE)
@@ -85,8 +82,8 @@ def _require_named(arguments: str, location: str, header: tuple[str, ...]) -> No
 
     A recipe may use names that are not in the header.
     """
-    given = COLUMNS.search(arguments)
-    columns = [key.replace("''", "'").strip().lower() for key in KEY.findall(given[1])] if given else []
+    listed = COLUMNS.search(arguments)
+    columns = [key.replace("''", "'").strip().lower() for key in KEY.findall(listed[1])] if listed else []
     for number, (name, column) in enumerate(zip(header, columns, strict=False), start=1):
         repeats = column.startswith(f"{name}_")  # the name of a repeated column in DuckDB and `datasets init`
         if name != column and name in columns and not repeats:
@@ -98,13 +95,12 @@ def _require_named(arguments: str, location: str, header: tuple[str, ...]) -> No
 
 def local_files(engine: Engine, arguments: str) -> Iterator[Path]:
     """The local files of a `read_csv`: raw files of the recipe, and paths or patterns that DuckDB finds."""
-    given = FILES.match(arguments)
-    for text in FILE.findall(given[1]) if given else ():
-        name = sql.PLACEHOLDER.fullmatch(text)
-        if name is not None:
+    files = sql.FILES.match(arguments)
+    for file in sql.FILE.finditer(files[1]) if files else ():
+        if name := sql.PLACEHOLDER.fullmatch(file[0]):
             yield from lines.paths_of(engine.paths[name[1]])
-        elif "://" not in text:
-            yield from (Path(file) for (file,) in engine.rows(f"SELECT file FROM glob({text})"))
+        elif "://" not in file[0]:
+            yield from (Path(path) for (path,) in engine.rows(f"SELECT file FROM glob({file[0]})"))
 
 
 def _position(engine: Engine, arguments: str, files: list[Path]) -> int | None:
@@ -113,23 +109,23 @@ def _position(engine: Engine, arguments: str, files: list[Path]) -> int | None:
         return None
     skip = SKIPPED.search(arguments)
     skipped = int(skip[1]) if skip else 0
-    named = NAMED.search(arguments) is not None
+    has_names = NAMED.search(arguments) is not None
     if HEADER.search(arguments):
-        return skipped if named else None
+        return skipped if has_names else None
     if skipped:
         cells = _cells(files[0], arguments, skipped - 1) or ()
-        return skipped - 1 if _is_header(engine, arguments, cells, named=named) else None
-    if not named or NO_HEADER.search(arguments):
+        return skipped - 1 if _is_header(engine, arguments, cells, has_names=has_names) else None
+    if not has_names or NO_HEADER.search(arguments):
         return None
     # The first line is a header if it has the recipe's column names.
     headers = (_cells(path, arguments, 0) for path in files)
     return 0 if any(cells and set(cells) <= _quoted(arguments) for cells in headers) else None
 
 
-def _is_header(engine: Engine, arguments: str, cells: tuple[str, ...], *, named: bool) -> bool:
+def _is_header(engine: Engine, arguments: str, cells: tuple[str, ...], *, has_names: bool) -> bool:
     """Whether the last line skipped is the header."""
     columns = engine.types(f"FROM read_csv({arguments})")
-    if len(cells) != len(columns) or not (named or all(NUMBERED.fullmatch(name) for name in columns)):
+    if len(cells) != len(columns) or not (has_names or all(NUMBERED.fullmatch(name) for name in columns)):
         return False
     return set(cells) <= _quoted(arguments) or not any(cell == "" or cell[0].isdigit() for cell in cells)
 
@@ -145,8 +141,8 @@ def _cells(path: Path, arguments: str, position: int) -> tuple[str, ...] | None:
             line = next(islice(file, position, None), b"").decode("utf-8-sig", "replace")
     except (OSError, EOFError):
         return None
-    given = DELIMITER.search(arguments)
-    delimiter = given[1].replace("\\t", "\t") if given else max(lines.DELIMITERS, key=line.count)
+    option = DELIMITER.search(arguments)
+    delimiter = option[1].replace("\\t", "\t") if option else max(lines.DELIMITERS, key=line.count)
     cells = next(csv.reader([line.rstrip("\r\n")], delimiter=delimiter), [])
     return tuple(cell.strip().lower() for cell in cells)
 

@@ -192,6 +192,12 @@ def decompressed(path: Path) -> "Iterator[io.BufferedReader[Any]]":
             yield file
 
 
+def start_of(path: Path, size: int) -> bytes:
+    """The first bytes of a file, decompressed."""
+    with decompressed(path) as file:
+        return file.read(size)
+
+
 def ends_with_return(start: bytes) -> bool:
     """Whether lines end in CR alone, judged by the first bytes of a file."""
     return b"\r" in start and b"\n" not in start

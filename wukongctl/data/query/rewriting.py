@@ -9,7 +9,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import duckdb
@@ -77,7 +77,6 @@ class Rewritten:
 class _Path:
     """What is between the result and the raw rows."""
 
-    tree: Node
     levels: list[Node] = field(default_factory=list)
     """SELECTs from the outside in."""
     joins: list[tuple[Node, str]] = field(default_factory=list)
@@ -151,8 +150,7 @@ class _Leaf(NamedTuple):
 
 def _leaves(tree: Node) -> Iterator[_Leaf | NotRowByRow]:
     """The readers that may read the rows, from the left; the first obstacle ends a branch."""
-    root = tree["statements"][0]
-    yield from _in_query(root, "node", {}, _Path(tree))
+    yield from _in_query(tree["statements"][0], "node", {}, _Path())
 
 
 def _in_query(holder: Node, key: str, ctes: Mapping[str, Node], path: _Path) -> Iterator[_Leaf | NotRowByRow]:
@@ -165,13 +163,12 @@ def _in_query(holder: Node, key: str, ctes: Mapping[str, Node], path: _Path) -> 
         yield NotRowByRow("it groups rows")
         return
     known = {**ctes, **{entry["key"].lower(): entry["value"] for entry in node["cte_map"]["map"]}}
-    below = _Path(path.tree, [*path.levels, node], path.joins, path.holders)
-    yield from _in_table(node, "from_table", known, below)
+    yield from _in_table(node, "from_table", known, replace(path, levels=[*path.levels, node]))
 
 
 def _in_table(holder: Node, key: str, ctes: Mapping[str, Node], path: _Path) -> Iterator[_Leaf | NotRowByRow]:
     table = holder[key]
-    here = _Path(path.tree, path.levels, path.joins, [*path.holders, (holder, key)])
+    here = replace(path, holders=[*path.holders, (holder, key)])
     match table["type"]:
         case "JOIN":
             yield from _in_join(table, ctes, here)
@@ -195,21 +192,18 @@ def _in_join(join: Node, ctes: Mapping[str, Node], path: _Path) -> Iterator[_Lea
         yield NotRowByRow("its join adds rows")
         return
     for side in sides:
-        yield from _in_table(
-            join, side, ctes, _Path(path.tree, path.levels, [*path.joins, (join, side)], path.holders)
-        )
+        yield from _in_table(join, side, ctes, replace(path, joins=[*path.joins, (join, side)]))
 
 
 def _reader(leaf: _Leaf) -> Reader:
     node, (holder, key) = leaf.node, leaf.path.holders[-1]
-    text = _text(_bare(holder[key])).removeprefix("SELECT * FROM ")
+    tree = _parse("SELECT * FROM t")
+    tree["statements"][0]["node"]["from_table"] = {**holder[key], "alias": "", "sample": None}
+    text = _text(tree).removeprefix("SELECT * FROM ")
     if node["type"] == "BASE_TABLE":
         return Reader(text, _kind_of_files(sql.PLACEHOLDER.findall(text)), {})
     function = node["function"]
-    options = {}
-    for name, value in map(_argument, function["arguments"][1:]):
-        options[name] = _text(_bare(None, {**value, "alias": ""})).removeprefix("SELECT ")
-    return Reader(text, READERS[function["function_name"]], options)
+    return Reader(text, READERS[function["function_name"]], dict(map(_argument, function["arguments"][1:])))
 
 
 def _kind_of_files(names: list[str]) -> Kind:
@@ -219,23 +213,14 @@ def _kind_of_files(names: list[str]) -> Kind:
     return "json" if name.endswith(JSON) else "csv"
 
 
-def _argument(argument: Node) -> tuple[str, Node]:
-    """Name and value of `name = value` or `name => value`."""
-    expression = argument["expression"]
-    if argument["name"] or expression["type"] != "COMPARE_EQUAL":
-        return argument["name"].lower(), expression
-    return expression["left"]["column_names"][-1].lower(), expression["right"]
-
-
-def _bare(table: Node | None, expression: Node | None = None) -> Node:
-    """The tree of `SELECT * FROM table`, or of `SELECT expression`."""
-    tree = copy.deepcopy(_parse("SELECT * FROM t" if table is not None else "SELECT 1"))
-    node = tree["statements"][0]["node"]
-    if table is not None:
-        node["from_table"] = {**table, "alias": "", "sample": None}
-    if expression is not None:
-        node["select_list"] = [expression]
-    return tree
+def _argument(argument: Node) -> tuple[str, str]:
+    """Lower-case name and SQL of the value of `name = value` or `name => value`."""
+    name, value = argument["name"], argument["expression"]
+    if not name and value["type"] == "COMPARE_EQUAL":
+        name, value = value["left"]["column_names"][-1], value["right"]
+    tree = _parse("SELECT 1")
+    tree["statements"][0]["node"]["select_list"] = [{**value, "alias": ""}]
+    return name.lower(), _text(tree).removeprefix("SELECT ")
 
 
 def _require_once(tree: Node, leaf: _Leaf) -> None:
@@ -270,7 +255,7 @@ def _written(tree: Node, source: int, *, keep: bool, number: bool) -> tuple[str,
     name = _number(leaf.path) if number else ""
     holder, key = leaf.path.holders[-1]
     function = leaf.node.get("function", {}).get("function_name", "")
-    base = copy.deepcopy(_parse(f"SELECT * FROM {RAW} AS alias")["statements"][0]["node"]["from_table"])
+    base = _parse(f"SELECT * FROM {RAW} AS alias")["statements"][0]["node"]["from_table"]
     table = leaf.node.get("table_name", "")
     base["alias"] = leaf.node["alias"] or function or (table if table.isidentifier() else ROW)
     base["column_name_alias"] = leaf.node["column_name_alias"]
@@ -297,7 +282,7 @@ def _keep_all_rows(path: _Path) -> None:
 
 def _number(path: _Path) -> str:
     """Add the number of each raw row to all levels; its name in the result."""
-    column = copy.deepcopy(_parse(f"SELECT {ROW} AS alias")["statements"][0]["node"]["select_list"][0])
+    column = _parse(f"SELECT {ROW} AS alias")["statements"][0]["node"]["select_list"][0]
     for depth, node in enumerate(reversed(path.levels)):
         for star in (inner for inner in nodes(node["select_list"]) if inner.get("type") == "STAR"):
             if star["expr"] is None and not star["relation_name"]:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from wukongctl.data.manifest import RawRows
-from wukongctl.data.query import sql
+from wukongctl.data.query import lines, sql
 from wukongctl.data.query.engine import Engine
 from wukongctl.data.query.rewriting import JSON
 from wukongctl.errors import RunFailed, UsageError
@@ -195,9 +195,8 @@ def _kind(path: Path, *, text: bool = False) -> str:
 def _start(path: Path) -> bytes:
     """The first bytes of a text file, decompressed."""
     try:
-        with pa.input_stream(str(path)) as file:  # decompresses by the name
-            start = bytes(file.read(MAX_HEADER_BYTES))
-    except (OSError, pa.ArrowException) as error:
+        start = lines.start_of(path, MAX_HEADER_BYTES)
+    except (OSError, EOFError, pa.ArrowException) as error:
         raise RunFailed(f"cannot read `{path}`: {str(error).splitlines()[0]}") from None
     if not _first_line(start).strip():
         raise UsageError(f"`{path}:1`: the first line must be a header")

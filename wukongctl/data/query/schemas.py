@@ -24,8 +24,6 @@ from wukongctl.errors import UsageError
 CALL = re.compile(r"\b(?:read_parquet|parquet_scan)\s*\(", re.IGNORECASE)
 PATTERN = re.compile(r"\b(FROM|JOIN)\s+('(?:[^']|'')*[*?\[](?:[^']|'')*\.parquet')", re.IGNORECASE)
 """A pattern of files used as a table."""
-FILES = re.compile(r"\s*(\[[^\]]*\]|'(?:[^']|'')*')")
-FILE = re.compile(r"'((?:[^']|'')*)'")
 BY_NAME = re.compile(r",\s*union_by_name\s*(?:=>|:=|=)\s*\w+", re.IGNORECASE)
 WILDCARD = re.compile(r"[*?\[]")
 SHOWN, MAX_SQL_FILES = 3, 40
@@ -86,7 +84,7 @@ class Schemas:
 
     def _source(self, arguments: str) -> str | None:
         """What to read instead of `read_parquet(arguments)`; None to keep it."""
-        files = FILES.match(arguments)
+        files = sql.FILES.match(arguments)
         if files is None or not (files[1].startswith("[") or WILDCARD.search(files[1])):
             return None
         rest = BY_NAME.sub("", arguments[files.end() :])
@@ -107,10 +105,10 @@ class Schemas:
 
     def _local(self, files: str) -> Iterator[str]:
         """The files of the first argument, patterns resolved; none if one of them is remote."""
-        named = [text.replace("''", "'") for text in FILE.findall(files)]
-        if any("://" in text for text in named):
+        names = [text.replace("''", "'") for text in sql.FILE.findall(files)]
+        if any("://" in text for text in names):
             return
-        for text in named:
+        for text in names:
             if WILDCARD.search(text) and not (self._search / text).is_file():
                 yield from (file for (file,) in self._run(f"SELECT file FROM glob({sql.literal(text)})"))
             else:

@@ -22,6 +22,9 @@ FIRST_YEAR = 1000
 """DuckDB reads `24` as the year 24, and `03/04/24` as a day in the year 3, which nobody means."""
 FLOAT32_LARGEST = 3.4028234663852886e38
 MAY_BE_NAN = frozenset({"VARCHAR", "FLOAT", "DOUBLE"})
+FILES = re.compile(r"\s*(\[[^\]]*\]|'(?:[^']|'')*')")
+"""The first argument of `read_csv` or `read_parquet`: a file, a pattern, or a list of them."""
+FILE = re.compile(r"'((?:[^']|'')*)'")
 READ_CSV = re.compile(r"\bread_csv(?:_auto)?\s*\(", re.IGNORECASE)
 TRY_CAST = re.compile(r"\bTRY_CAST\s*\(", re.IGNORECASE)
 REJECTING = re.compile(r"\b(store_rejects|ignore_errors)\b", re.IGNORECASE)

@@ -55,7 +55,7 @@ class Table(NamedTuple):
     source: str
     columns: dict[str, str]
     notes: tuple[str, ...] = ()
-    doubts: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     """Remarks on what the user should check."""
 
 
@@ -110,30 +110,31 @@ def require_table(path: Path) -> None:
 def _start(path: Path) -> bytes:
     """The first bytes, decompressed."""
     try:
-        with lines.decompressed(path) as file:
-            return file.read(4096)
+        return lines.start_of(path, 4096)
     except (OSError, EOFError) as error:
         raise RunFailed(f"cannot read `{path}`: {str(error).lower()}") from None
 
 
 def _typed(engine: Engine, source: str) -> Table:
     """A format that carries names and types."""
-    return Table(source, engine.types(f"SELECT * FROM {source}"), doubts=tuple(engine.schemas.notes.values()))
+    return Table(
+        source, engine.types(f"SELECT * FROM {source}"), remarks=tuple(engine.schemas.notes.values())
+    )
 
 
 def _csv(engine: Engine, path: Path, name: str) -> Table:
     """All columns as text: the recipe says which are numbers, and no later row can contradict it."""
     sample = sql.literal(str(path))
-    options, doubts = encodings.options(path), []
+    options, remarks = encodings.options(path), []
     if "encoding=" not in options and not encodings.is_utf8(path):
-        latin, doubt = encodings.fallback(path)
-        options, doubts = options + latin, [f"`{path.name}`: {doubt}"]
-    delimiter, mark, escape, has_header = _sniffed(engine, path, options, doubts)
+        latin, remark = encodings.fallback(path)
+        options, remarks = options + latin, [f"`{path.name}`: {remark}"]
+    delimiter, mark, escape, has_header = _sniffed(engine, path, options, remarks)
     title = _title(path, delimiter, mark)
     dialect = f"delim={_text(delimiter)}, quote={sql.literal(mark)}, escape={sql.literal(escape)}{options}"
     if title:
         dialect += f", skip={len(title)}"
-        doubts += _skipped(path, title)
+        remarks += _skipped(path, title)
     first = f"SELECT * FROM read_csv({sample}, header=false, all_varchar=true, {dialect}) LIMIT 1"
     cells = [None if cell is None else str(cell).strip() for cell in engine.rows(first)[0]]
     odd = lines.odd_line(path, lines.DELIMITERS) if len(cells) == 1 else None
@@ -146,12 +147,12 @@ def _csv(engine: Engine, path: Path, name: str) -> Table:
     reader = f"read_csv('{{{name}}}', {dialect}, header={'true' if header else 'false'}, auto_detect=false,"
     source = f"{reader}\n{_wrapped(f'columns={{{columns}}})')}"
     notes = [] if header else ["no header found: name the columns here, in order"]
-    doubts += _repeated(titles, names)
-    return Table(source, dict.fromkeys(names, "VARCHAR"), tuple(notes), tuple(doubts))
+    remarks += _repeated(titles, names)
+    return Table(source, dict.fromkeys(names, "VARCHAR"), tuple(notes), tuple(remarks))
 
 
-def _sniffed(engine: Engine, path: Path, options: str, doubts: list[str]) -> _SniffedCsv:
-    """The dialect of the file; adds remarks on its quotes to `doubts`."""
+def _sniffed(engine: Engine, path: Path, options: str, remarks: list[str]) -> _SniffedCsv:
+    """The dialect of the file; adds remarks on its quotes to `remarks`."""
     sniff = (
         "SELECT Delimiter, Quote, Escape, HasHeader "
         f"FROM sniff_csv({sql.literal(str(path))}, sample_size={quotes.SAMPLE}{options}"
@@ -162,14 +163,14 @@ def _sniffed(engine: Engine, path: Path, options: str, doubts: list[str]) -> _Sn
         ((delimiter, _, _, has_header),) = engine.rows(f"{sniff}, quote='\"')")
         quote = '"' if any('"' in text for text in texts) else "(empty)"
     if quote == "'":
-        doubts.append(f"`{path.name}`: values are quoted with `'`, as in `'a, b'`")
+        remarks.append(f"`{path.name}`: values are quoted with `'`, as in `'a, b'`")
     # A quoted value may follow after the sample, except in logs, which are not separated by commas.
     quoted = quote != "(empty)" or delimiter == ","
     mark = (quote if quote != "(empty)" else '"') if quoted else ""
     merged = quotes.spanning(texts, delimiter, mark) if mark else None
     if merged is not None:
         first, last, value = merged
-        doubts.append(
+        remarks.append(
             f"`{path.name}:{first}`: lines {first} to {last} are read as one row, because a quoted value "
             f"spans them: `{value}`; if they are separate rows, set `quote=''` and `escape=''`"
         )
