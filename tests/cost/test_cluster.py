@@ -195,3 +195,11 @@ def test_assumptions_name_what_the_plan_rests_on() -> None:
         assert word in everywhere
     assert "DDP" in " ".join(plan(16).assumptions())
     assert "DGX" not in " ".join(plan(1).assumptions())
+
+
+def test_tf32_multiplies_float32_at_a_rate_of_its_own() -> None:
+    full, fast = plan(8, "a100-80", precision="float32"), plan(8, "a100-80", precision="tf32")
+    assert fast.memory == full.memory
+    assert fast.compute("forward") <= full.compute("forward")
+    assert fast.mfu * 156 == pytest.approx(19.5 * full.mfu * full.timeline.step / fast.timeline.step)
+    assert plan(gpu="t4", precision="tf32").precision == "float32"
