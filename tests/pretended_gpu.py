@@ -11,6 +11,7 @@ imported before the process's first backward pass. Not imitated: streams, races,
 import collections
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
@@ -48,14 +49,32 @@ waits: collections.Counter[str] = collections.Counter()
 copies: collections.Counter[str] = collections.Counter()
 """Tensors copied, by `to device file:line` or `to host file:line`."""
 
+
+class Event:
+    """A moment on the device, here of the host's clock."""
+
+    def __init__(self, *, enable_timing: bool) -> None:
+        assert enable_timing
+
+    def record(self) -> None:
+        self.at = time.perf_counter()
+
+    def elapsed_time(self, end: "Event") -> float:
+        return (end.at - self.at) * 1e3
+
+
 if AVAILABLE:
 
     class _Module(_DummyBackendModule):
         """`torch.gpu`; random numbers come from the CPU's generator."""
 
+        Event = Event
         get_amp_supported_dtype = staticmethod(lambda: [torch.bfloat16, torch.float16])
         get_rng_state = staticmethod(lambda _device=None: torch.get_rng_state())
         set_rng_state = staticmethod(lambda state, _device=None: torch.set_rng_state(state))
+
+        reset_peak_memory_stats = staticmethod(lambda _device: None)
+        max_memory_allocated = staticmethod(lambda _device: 1 << 20)
 
         def synchronize(self, _device: object = None) -> None:
             waits[f"synchronize {_line()}"] += 1

@@ -15,6 +15,7 @@ from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
 from wukongctl.errors import RunFailed
 from wukongctl.training import hardware, loop
+from wukongctl.training.bench import bench
 from wukongctl.training.evaluate import evaluate
 from wukongctl.training.export import export
 from wukongctl.training.loop import TrainingProgress
@@ -113,6 +114,17 @@ def test_a_finished_run_is_evaluated_exported_and_predicts(
     summary = predict(run.folder, [rows], out=out, data=data, report=lambda _: None)
     assert summary["rows"] == 300
     export(run.folder, data=data, out=tmp_path / "exported")
+
+
+def test_bench_times_whole_steps_and_their_phases(data: Path, gpu: torch.device) -> None:
+    found = bench(spec(), data=data, steps=3)
+    assert (found["device"], found["examples"], found["memory_bytes"]) == ("gpu", 3 * 64, 1 << 20)
+    assert found["mfu"] == pytest.approx(
+        found["gflop_per_example"] * found["examples_per_second"] / found["peak_gflops_per_second"]
+    )
+    phases = {phase["phase"]: phase["share"] for phase in found["phases"]}
+    assert phases.keys() == {"loader", "forward", "backward", "dense optimizer", "embedding optimizer"}
+    assert sum(phases.values()) == pytest.approx(1)
 
 
 def counted(counts: Counter[str], kind: str, file: str) -> int:

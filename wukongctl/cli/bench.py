@@ -54,13 +54,24 @@ def _show(console: "Console", found: dict[str, Any]) -> None:
     from wukongctl.cli.tables import phases_table
 
     console.print(phases_table(found))
-    console.print(
-        f"{found['examples_per_cpu_second']:,.0f} examples per CPU-second "
-        f"({found['examples_per_second']:,.0f}/s on {found['threads']} threads), "
-        f"MFU {found['mfu']:.1%} of {found['peak_gflops_per_cpu_second']:,.0f} GFLOP per CPU-second "
-        f"in {found['precision']}"
-    )
+    console.print(_rate(found))
     console.print(
         f"loader alone {found['loader_rows_per_cpu_second']:,.0f} rows per CPU-second, "
         f"evaluation {found['evaluation_examples_per_cpu_second']:,.0f}"
+    )
+
+
+def _rate(found: dict[str, Any]) -> str:
+    """Examples per second, and the share of the peak that they take."""
+    if "cpu_seconds" in found:
+        return (
+            f"{found['examples_per_cpu_second']:,.0f} examples per CPU-second "
+            f"({found['examples_per_second']:,.0f}/s on {found['threads']} threads), "
+            f"MFU {found['mfu']:.1%} of {found['peak_gflops_per_cpu_second']:,.0f} GFLOP per CPU-second "
+            f"in {found['precision']}"
+        )
+    return (
+        f"{found['examples_per_second']:,.0f} examples/s on {found['device']}, "
+        f"MFU {found['mfu']:.1%} of {found['peak_gflops_per_second'] / 1e3:,.0f} TFLOP/s in "
+        f"{found['precision']}, {found['memory_bytes'] / 1e9:.2f} GB"
     )

@@ -49,8 +49,9 @@ def mean_and_sd(cell: dict[str, Any] | None) -> str:
 
 def phases_table(found: dict[str, Any]) -> Table:
     """One row per phase of a training step, summed over the measurement."""
-    shown = table("phase", "CPU-seconds", "seconds", "share of CPU")
+    on_cpu = "cpu_seconds" in found
+    shown = table("phase", *(["CPU-seconds"] if on_cpu else []), "seconds", "share")
     for phase in found["phases"]:
-        cells = (f"{phase['cpu_seconds']:.3f}", f"{phase['seconds']:.3f}", f"{phase['share']:.1%}")
-        shown.add_row(phase["phase"], *cells)
+        times = [f"{phase[key]:.3f}" for key in ("cpu_seconds", "seconds") if key in phase]
+        shown.add_row(phase["phase"], *times, f"{phase['share']:.1%}")
     return shown

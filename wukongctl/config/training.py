@@ -28,9 +28,10 @@ NETWORK_KEYS: dict[str, str | None] = {
     "compile": None,
     "data_on": None,
     "readers": None,
+    "cuda_graph": None,
 }
 """Keys of a training recipe that say nothing to LightGBM, and what does."""
-LATER_KEYS: dict[str, object] = {"group": None, "data_on": "auto", "readers": 1}
+LATER_KEYS: dict[str, object] = {"group": None, "data_on": "auto", "readers": 1, "cuda_graph": False}
 """Keys that recipes did not always have, and what they meant then."""
 
 
@@ -217,6 +218,8 @@ class TrainingSpec(Spec):
     embedding_dtype: Literal["float32", "bfloat16"] = "float32"
     """`bfloat16` halves the memory of embedding tables, with updates in float32 and stochastic rounding.
     Not with `adam` embeddings."""
+    cuda_graph: bool = False
+    """Run each step of a full batch as one CUDA graph, for small batches on a GPU. One process only."""
     compile: bool = False
     """Use torch.compile if there is a C++ compiler. Costs about 15 seconds, less with warm caches; pays off
     in long bfloat16 runs."""

@@ -3,8 +3,8 @@
 import itertools
 import os
 from collections import defaultdict
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,12 +15,11 @@ from wukongctl.config.training import TrainingSpec
 from wukongctl.data import manifest as manifests
 from wukongctl.data.atomic import write_atomic
 from wukongctl.data.batches import BatchReader
-from wukongctl.errors import UsageError
 from wukongctl.models.counts import count
-from wukongctl.training import feeds, hardware
+from wukongctl.training import feeds, graphs, hardware
 from wukongctl.training.distributed import ALONE
 from wukongctl.training.feeds import Feed, Share
-from wukongctl.training.hardware import Execution, Stopwatch, matmul_peak
+from wukongctl.training.hardware import Stopwatch
 from wukongctl.training.parallel import ParallelModel
 from wukongctl.training.plan import new_model
 from wukongctl.training.update import Update
@@ -34,38 +33,117 @@ WARM_UP = 3
 def bench(recipe: TrainingSpec, *, data: Path, steps: int, trace: Path | None = None) -> dict[str, Any]:
     """Train `steps` steps of `recipe` without a run folder, and time each phase.
 
-    `trace` gets a Chrome trace of the last step (chrome://tracing, Perfetto). Rates are per CPU-second,
-    which other processes do not affect; `seconds` is wall time. Raises UsageError.
+    `trace` gets a Chrome trace of the last step (chrome://tracing, Perfetto). On a CPU, rates are per
+    CPU-second, which other processes do not affect. On a GPU they are per second of whole steps, and phases
+    are timed by the device itself, in as many steps more.
     """
     execution = hardware.execution(recipe)
-    if execution.device != hardware.CPU:
-        raise UsageError("`bench` measures CPU time and does not support GPUs", hint="add `--set device=cpu`")
     execution.apply()
     torch.manual_seed(recipe.seed)
     folder = data / recipe.data
     manifest = manifests.read(folder)
-    model = new_model(recipe, manifest, folder)
+    model = new_model(recipe, manifest, folder).to(execution.device)
     update = Update(recipe, ParallelModel(model, recipe, ALONE), execution)
     reader = BatchReader(
-        folder, manifest, "train", batch_size=recipe.batch_size, shuffle=recipe.shuffle, seed=recipe.seed
-    )
-    batches = _cycle(feeds.choose(reader, recipe, execution, ALONE))
-    for _ in range(WARM_UP):
-        update(next(batches), 1.0)
+        folder, manifest, "train",
+        batch_size=recipe.batch_size, shuffle=recipe.shuffle, seed=recipe.seed, threads=recipe.readers,
+    )  # fmt: skip
+    feed = feeds.choose(reader, recipe, execution, ALONE)
+    shares = _cycle(feed)
+    for _ in range(WARM_UP + graphs.WARM_UP):
+        update(next(shares), 1.0)
+    found = {
+        "recipe": recipe.run_name,
+        "model": recipe.model.name,
+        "device": hardware.name_of(execution.device),
+        "precision": execution.precision,
+        "threads": execution.threads,
+        "compile": execution.compile,
+        "cuda_graph": execution.cuda_graph,
+        "data_on": feed.name,
+        "notes": list(execution.notes),
+        "gflop_per_example": count(model).gflop,
+    }
+    measure = _on_cpu if execution.device == hardware.CPU else _on_gpu
+    found |= measure(update, shares, steps, found["gflop_per_example"], trace)
+    shares.close()
+    return found | {
+        "evaluation_examples_per_cpu_second": _evaluation_rate(update, reader),
+        "loader_rows_per_cpu_second": _loader_rate(reader),
+    }
+
+
+def _on_cpu(
+    update: Update, shares: Iterator[Share], steps: int, gflop: float, trace: Path | None
+) -> dict[str, Any]:
     phases = Phases()
+    examples = _timed(update, shares, steps, phases, trace)
+    cpu, wall = sum(phases.cpu_seconds.values()), sum(phases.seconds.values())
+    peak = hardware.matmul_peak(update.execution.precision, update.execution.threads, cpu_time=True) / 1e9
+    return {
+        "examples": examples,
+        "seconds": wall,
+        "cpu_seconds": cpu,
+        "examples_per_second": examples / wall,
+        "examples_per_cpu_second": examples / cpu,
+        "mfu": gflop * examples / cpu / peak,
+        "peak_gflops_per_cpu_second": peak,
+        "phases": [
+            {"phase": name, "seconds": phases.seconds[name], "cpu_seconds": own, "share": own / cpu}
+            for name, own in phases.cpu_seconds.items()
+        ],
+    }
+
+
+def _on_gpu(
+    update: Update, shares: Iterator[Share], steps: int, gflop: float, trace: Path | None
+) -> dict[str, Any]:
+    device = update.execution.device
+    module = torch.get_device_module(device)
+    module.reset_peak_memory_stats(device)
+    hardware.synchronize(device)
+    watch, examples = Stopwatch(), 0
+    for share in itertools.islice(shares, steps):
+        update(share, 1.0)
+        examples += share.rows
+    hardware.synchronize(device)
+    seconds = watch.seconds
+    peak = hardware.matmul_peak(update.execution.precision, update.execution.threads, device=device) / 1e9
+    phases = DevicePhases(device)
+    update.graphed = update.step  # the phases of a graph cannot be told apart
+    _timed(update, shares, steps, phases, trace)
+    own = phases.seconds()
+    return {
+        "examples": examples,
+        "seconds": seconds,
+        "examples_per_second": examples / seconds,
+        "mfu": gflop * examples / seconds / peak,
+        "peak_gflops_per_second": peak,
+        "memory_bytes": module.max_memory_allocated(device),
+        "phases": [
+            {"phase": name, "seconds": taken, "share": taken / sum(own.values())}
+            for name, taken in own.items()
+        ],
+    }
+
+
+def _timed(
+    update: Update,
+    shares: Iterator[Share],
+    steps: int,
+    phases: Callable[[str], AbstractContextManager[object]],
+    trace: Path | None,
+) -> int:
+    """Train some steps with their phases timed; the examples in them."""
     update.phase = phases
     examples = 0
     for step in range(steps):
         with phases("loader"):
-            share = next(batches)
-        with _traced(trace) if step == steps - 1 else nullcontext():
+            share = next(shares)
+        with _traced(trace, update.execution.device) if step == steps - 1 else nullcontext():
             update(share, 1.0)
         examples += share.rows
-    batches.close()
-    return _report(recipe, execution, phases, examples, count(model).gflop) | {
-        "evaluation_examples_per_cpu_second": _evaluation_rate(update, reader),
-        "loader_rows_per_cpu_second": _loader_rate(reader),
-    }
+    return examples
 
 
 class Phases:
@@ -84,36 +162,29 @@ class Phases:
         self.cpu_seconds[name] += watch.cpu_seconds
 
 
-def _report(
-    recipe: TrainingSpec, execution: Execution, phases: Phases, examples: int, gflop: float
-) -> dict[str, Any]:
-    cpu, wall = sum(phases.cpu_seconds.values()), sum(phases.seconds.values())
-    peak = matmul_peak(execution.precision, execution.threads, cpu_time=True) / 1e9
-    return {
-        "recipe": recipe.run_name,
-        "model": recipe.model.name,
-        "precision": execution.precision,
-        "threads": execution.threads,
-        "compile": execution.compile,
-        "notes": list(execution.notes),
-        "examples": examples,
-        "gflop_per_example": gflop,
-        "seconds": wall,
-        "cpu_seconds": cpu,
-        "examples_per_second": examples / wall,
-        "examples_per_cpu_second": examples / cpu,
-        "mfu": gflop * examples / cpu / peak,
-        "peak_gflops_per_cpu_second": peak,
-        "phases": [
-            {
-                "phase": name,
-                "seconds": phases.seconds[name],
-                "cpu_seconds": seconds,
-                "share": seconds / cpu,
-            }
-            for name, seconds in phases.cpu_seconds.items()
-        ],
-    }
+class DevicePhases:
+    """Times of phases on a GPU, by events in its stream: nothing waits until they are read."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.module = device, torch.get_device_module(device)
+        self.events: dict[str, list[tuple[Any, Any]]] = defaultdict(list)
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Add the time of the context to `name`."""
+        begin, end = (self.module.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        yield
+        end.record()
+        self.events[name].append((begin, end))
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds by name; waits for the device."""
+        hardware.synchronize(self.device)
+        return {
+            name: sum(begin.elapsed_time(end) for begin, end in pairs) / 1e3
+            for name, pairs in self.events.items()
+        }
 
 
 @torch.inference_mode()
@@ -124,7 +195,8 @@ def _evaluation_rate(update: Update, reader: BatchReader, batches: int = 4) -> f
     for batch in itertools.islice(source, batches):
         watch = Stopwatch()
         with update.execution.autocast:
-            update.model(batch)
+            update.model(batch.to(update.execution.device))
+        hardware.synchronize(update.execution.device)
         cpu, examples = cpu + watch.cpu_seconds, examples + len(batch.labels)
     return examples / max(cpu, 1e-9)
 
@@ -145,14 +217,18 @@ def _cycle(feed: Feed) -> Generator[Share]:
 
 
 @contextmanager
-def _traced(path: Path | None) -> Iterator[None]:
+def _traced(path: Path | None, device: torch.device) -> Iterator[None]:
     """Profile the context into a Chrome trace, if there is a path."""
     if path is None:
         yield
         return
     os.environ.setdefault("KINETO_LOG_LEVEL", QUIET)
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    if device.type == "cuda":
+        activities.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=activities) as profiler:
         yield
+        hardware.synchronize(device)
     with TemporaryDirectory() as folder:
         draft = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(draft))

@@ -29,6 +29,7 @@ class Execution:
     compile: bool
     notes: tuple[str, ...] = ()
     device: torch.device = CPU
+    cuda_graph: bool = False
 
     @property
     def autocast(self) -> torch.autocast:
@@ -55,7 +56,10 @@ def execution(recipe: TrainingSpec, *, processes: int = 1) -> Execution:
     if compiled and not has_compiler():
         notes.append("no working C++ compiler (`CXX`, g++, clang++): `compile` falls back to false")
         compiled = False
-    return Execution(recipe.threads or usable_threads(), precision, compiled, tuple(notes), device)
+    graph = recipe.cuda_graph and device.type == "cuda"
+    if recipe.cuda_graph and not graph:
+        notes.append("`cuda_graph` has no effect on a CPU")
+    return Execution(recipe.threads or usable_threads(), precision, compiled, tuple(notes), device, graph)
 
 
 def chosen_device(recipe: TrainingSpec, processes: int) -> torch.device:
@@ -97,6 +101,11 @@ def has_bfloat16(device: torch.device = CPU) -> bool:
 def has_tf32(device: torch.device) -> bool:
     """Whether the device multiplies float32 with TensorFloat-32: NVIDIA's since compute capability 8.0."""
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def name_of(device: torch.device) -> str:
+    """As its maker calls a GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def free_memory(device: torch.device) -> int:

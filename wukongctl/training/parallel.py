@@ -76,7 +76,8 @@ def unsharded_state(optimizer: Any) -> StateDict:
         index: {key: _unsharded(value) for key, value in entry.items()}
         for index, entry in state["state"].items()
     }
-    return {**state, "state": entries}
+    groups = [{**group, "lr": float(group["lr"])} for group in state["param_groups"]]
+    return {**state, "state": entries, "param_groups": groups}
 
 
 def load_optimizer(optimizer: Any, state: StateDict) -> None:

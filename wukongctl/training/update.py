@@ -16,6 +16,7 @@ from wukongctl.config.training import TrainingSpec
 from wukongctl.data.schema import Batch
 from wukongctl.models.embeddings import look_up_outside_of_graphs
 from wukongctl.training.feeds import Share
+from wukongctl.training.graphs import GraphedStep
 from wukongctl.training.hardware import CPU, Execution
 from wukongctl.training.parallel import ParallelModel, load_optimizer, unsharded_state
 
@@ -47,6 +48,11 @@ class Update:
             look_up_outside_of_graphs(model.model)
         self.batch_size, self.forward = recipe.batch_size, model.forward
         self.compiled = _compiled(model.forward, execution) if execution.compile else model.forward
+        captures = execution.cuda_graph and self.world.size == 1
+        self.graphed: Callable[[Share], Tensor] = (
+            GraphedStep(self.step, list(self.optimizers.values())) if captures else self.step
+        )
+        """Steps of full batches."""
 
     def __call__(self, share: Share, scale: float) -> Tensor:
         """Update all weights at `scale` times the recipe's learning rates; the batch's mean loss before it,
@@ -56,7 +62,12 @@ class Update:
         """
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = self.base_rates[name] * scale
+                _set_rate(group, self.base_rates[name] * scale)
+        return (self.graphed if share.rows == self.batch_size else self.step)(share)
+
+    def step(self, share: Share) -> Tensor:
+        """Forward, backward and optimizers, at the learning rates that are set."""
+        for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
         mine, counted, rows = share
         losses = [self._backward(piece, counted, rows) for piece in split(mine, self.pieces)]
@@ -111,6 +122,14 @@ class Update:
 
     def _dense_weights(self) -> list[Tensor]:
         return [weight for group in self.optimizers["dense"].param_groups for weight in group["params"]]
+
+
+def _set_rate(group: dict[str, Any], rate: float) -> None:
+    """In place where a CUDA graph reads it."""
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
 
 
 def _compiled(forward: Callable[[Batch], Tensor], execution: Execution) -> Callable[[Batch], Tensor]:
