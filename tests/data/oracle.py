@@ -1,4 +1,4 @@
-"""Encoding, written a second time in plain Python: rows are dicts, nothing is vectorised."""
+"""An independent encoder in plain Python: rows are dicts, nothing is vectorized."""
 
 import math
 from collections import Counter
@@ -84,7 +84,7 @@ def encode(
     splits: dict[str, list[Row]],
     keys: Mapping[str, list[str]] = MappingProxyType({}),
 ) -> dict[str, dict[str, list[Any]]]:
-    """Rows per split → columns per split, as they should stand in the Parquet files."""
+    """Rows per split → columns per split, as expected in the Parquet files."""
     vocabulary = vocabularies(spec, splits["train"], keys)
     result: dict[str, dict[str, list[Any]]] = {}
     for split, rows in splits.items():

@@ -1,4 +1,4 @@
-"""Raw files in the exact formats of the datasets' owners, with made-up values."""
+"""Synthetic raw files in the exact formats of the shipped datasets."""
 
 import random
 from pathlib import Path
@@ -12,7 +12,7 @@ GENRES = ("unknown", "Action", "Adventure", "Animation", "Children's", "Comedy",
 
 
 def frappe(folder: Path, seed: int = 0) -> dict[str, list[Row]]:
-    """CSV with a header and CRLF line ends, one file per split."""
+    """CSV with a header and CRLF, one file per split."""
     rng = random.Random(seed)
     splits: dict[str, list[Row]] = {}
     for split, count in (("train", 60), ("valid", 20), ("test", 10)):
@@ -30,7 +30,7 @@ def frappe(folder: Path, seed: int = 0) -> dict[str, list[Row]]:
 
 
 def ml_100k(folder: Path, seed: int = 0) -> list[Row]:
-    """Ratings, people and films; `|`-separated and latin-1; gives the joined rows in order of time."""
+    """Ratings, people and films; `|`-separated and latin-1; returns the joined rows in order of time."""
     rng = random.Random(seed)
     people = {u: (rng.randint(7, 70), rng.choice("MF"), f"job{rng.randint(0, 3)}", f"{rng.randint(0, 9):05d}")
               for u in range(1, 16)}  # fmt: skip

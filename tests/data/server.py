@@ -1,4 +1,4 @@
-"""A loopback HTTP server that misbehaves on request, one behaviour per request and then none."""
+"""A local HTTP server that misbehaves as scripted, one behavior per request."""
 
 import hashlib
 import threading
@@ -14,8 +14,8 @@ PIECE = 1 << 16
 
 
 @dataclass
-class Behaviour:
-    """How one answer differs from a good one."""
+class Behavior:
+    """How a response differs from a good one."""
 
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
@@ -27,20 +27,20 @@ class Behaviour:
     """Position, in the file, of a byte to flip."""
     no_length: bool = False
     then_replace: bytes | None = None
-    """The file changes to this after the answer."""
+    """The content after this response."""
     ignore_if_range: bool = False
     claim: int = 0
     """Bytes by which the announced length exceeds the true one."""
     path: str | None = None
-    """Only the answer to a request for this path; others pass it by."""
+    """The path that it applies to; None for any."""
     trickle: float | None = None
     """Seconds between bytes."""
     stall_after: int | None = None
-    """Bytes of the body after which nothing more comes, on an open connection."""
+    """Bytes of the body after which the open connection sends nothing."""
 
 
 class Server(ThreadingHTTPServer):
-    """Serves the same `content` under every path, but for those that end in a name of `files`."""
+    """Serves `content` under every path, except for names in `files`."""
 
     daemon_threads = True
 
@@ -49,7 +49,7 @@ class Server(ThreadingHTTPServer):
         self.content = content
         self.etag: str | None = f'"{hashlib.md5(content).hexdigest()}"'
         self.files: dict[str, bytes] = {}
-        self.script: deque[Behaviour] = deque()
+        self.script: deque[Behavior] = deque()
         self.pause = 0.0
         """Seconds between pieces of PIECE bytes, for clients that are to be met half-way."""
         self.released = threading.Event()
@@ -73,49 +73,49 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.requests.append((self.path, {key.lower(): value for key, value in self.headers.items()}))
-        behaviour = self._next()
+        behavior = self._next()
         name = urlsplit(self.path).path.rpartition("/")[2]
         content = bytearray(self.server.files.get(name, self.server.content))
-        if behaviour.corrupt is not None:
-            content[behaviour.corrupt] ^= 0xFF
-        start = self._start(behaviour)
-        status = behaviour.status or (206 if start else 200)
+        if behavior.corrupt is not None:
+            content[behavior.corrupt] ^= 0xFF
+        start = self._start(behavior)
+        status = behavior.status or (206 if start else 200)
         if status not in (200, 206):
-            self._answer(status, {"Content-Length": "0", **behaviour.headers})
+            self._answer(status, {"Content-Length": "0", **behavior.headers})
             return
         if start >= len(content):
             self._answer(416, {"Content-Range": f"bytes */{len(content)}", "Content-Length": "0"})
             return
-        length = len(content) - start + behaviour.claim
-        headers = {} if behaviour.no_length else {"Content-Length": str(length)}
+        length = len(content) - start + behavior.claim
+        headers = {} if behavior.no_length else {"Content-Length": str(length)}
         if self.server.etag:
             headers["ETag"] = self.server.etag
         if start:
-            shown = start + 1 if behaviour.wrong_range else start
-            size = len(content) + behaviour.claim
+            shown = start + 1 if behavior.wrong_range else start
+            size = len(content) + behavior.claim
             headers["Content-Range"] = f"bytes {shown}-{size - 1}/{size}"
-        self._answer(status, headers | behaviour.headers)
+        self._answer(status, headers | behavior.headers)
         body = bytes(content[start:])
-        if behaviour.stall_after is not None:
-            self.wfile.write(body[: behaviour.stall_after])
+        if behavior.stall_after is not None:
+            self.wfile.write(body[: behavior.stall_after])
             self.server.released.wait(30)
             self.close_connection = True
             return
-        if behaviour.trickle is not None:
-            self._slowly(body, 1, behaviour.trickle)
+        if behavior.trickle is not None:
+            self._slowly(body, 1, behavior.trickle)
             self.close_connection = True
             return
-        self._slowly(body[: behaviour.drop_after], PIECE, self.server.pause)
-        if behaviour.then_replace is not None:
-            self.server.replace(behaviour.then_replace)
-        if behaviour.drop_after is not None or behaviour.no_length or behaviour.claim:
+        self._slowly(body[: behavior.drop_after], PIECE, self.server.pause)
+        if behavior.then_replace is not None:
+            self.server.replace(behavior.then_replace)
+        if behavior.drop_after is not None or behavior.no_length or behavior.claim:
             self.close_connection = True
 
-    def _next(self) -> Behaviour:
+    def _next(self) -> Behavior:
         script = self.server.script
         if script and script[0].path in (None, self.path):
             return script.popleft()
-        return Behaviour()
+        return Behavior()
 
     def _slowly(self, body: bytes, piece: int, pause: float) -> None:
         """Write `body` in pieces, with pauses between them, until the server shuts down."""
@@ -127,10 +127,10 @@ class Handler(BaseHTTPRequestHandler):
             if self.server.released.wait(pause):
                 break
 
-    def _start(self, behaviour: Behaviour) -> int:
+    def _start(self, behavior: Behavior) -> int:
         asked = self.headers.get("Range")
-        condition = None if behaviour.ignore_if_range else self.headers.get("If-Range")
-        if asked is None or behaviour.ignore_range or (condition and condition != self.server.etag):
+        condition = None if behavior.ignore_if_range else self.headers.get("If-Range")
+        if asked is None or behavior.ignore_range or (condition and condition != self.server.etag):
             return 0
         return int(asked.removeprefix("bytes=").rstrip("-"))
 

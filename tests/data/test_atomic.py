@@ -6,7 +6,7 @@ from wukongctl.data.atomic import write_atomic
 from wukongctl.errors import RunFailed
 
 
-def test_a_failed_write_leaves_the_old_content_and_no_litter(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_the_old_content(tmp_path: Path) -> None:
     target = tmp_path / "file"
     target.write_bytes(b"old")
 
@@ -20,7 +20,7 @@ def test_a_failed_write_leaves_the_old_content_and_no_litter(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_files_are_as_readable_as_any_other(tmp_path: Path) -> None:
+def test_files_have_default_permissions(tmp_path: Path) -> None:
     write_atomic(tmp_path / "atomic", lambda file: file.write(b"x"))
     (tmp_path / "plain").write_bytes(b"x")
     assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -1,4 +1,4 @@
-"""Batches: every row once per epoch, any position reachable, the same bits as in the files."""
+"""Batches: every row once per epoch, from any step on, with the bits of the files."""
 
 import json
 import threading
@@ -80,7 +80,7 @@ def expected(folder: Path) -> list[tuple[Any, ...]]:
     ]
 
 
-def test_in_order_gives_the_rows_of_the_files(dataset: Path) -> None:
+def test_unshuffled_batches_are_the_rows_of_the_files(dataset: Path) -> None:
     found = list(reader(dataset, shuffle=False).epoch(0))
     assert flat(found) == expected(dataset)
     assert [len(batch.labels) for batch in found] == [50] * 20 + [3]
@@ -102,7 +102,7 @@ def test_in_order_gives_the_rows_of_the_files(dataset: Path) -> None:
     shuffle=st.booleans(),
     data=st.data(),
 )
-def test_every_row_once_and_resume_at_any_step(
+def test_an_epoch_has_every_row_once_and_resumes_at_any_step(
     dataset: Path, batch_size: int, epoch: int, seed: int, shuffle: bool, data: st.DataObject
 ) -> None:
     made = reader(dataset, batch_size=batch_size, seed=seed, shuffle=shuffle)
@@ -128,7 +128,7 @@ def test_the_next_window_is_read_by_a_thread_that_ends_with_the_epoch(dataset: P
     assert threading.active_count() == before
 
 
-def test_damage_met_by_the_thread_reaches_the_reader(dataset: Path, tmp_path: Path) -> None:
+def test_errors_of_the_reader_thread_are_raised(dataset: Path, tmp_path: Path) -> None:
     folder, prepared = copy(dataset, tmp_path)
     made = BatchReader(folder, prepared, "train", batch_size=50, shuffle=False, seed=0)
     last = folder / "train/part-00005.parquet"
@@ -136,7 +136,7 @@ def test_damage_met_by_the_thread_reaches_the_reader(dataset: Path, tmp_path: Pa
     found = []
     with pytest.raises(RunFailed, match=r"part-00005.parquet` cannot be read"):
         found.extend(made.epoch(0))
-    assert len(found) >= 19  # everything before it was delivered
+    assert len(found) >= 19  # all batches before it
 
 
 def test_epochs_and_seeds_differ_and_are_repeatable(dataset: Path) -> None:
@@ -155,7 +155,7 @@ def test_shuffle_reaches_across_row_groups(dataset: Path) -> None:
     assert len(groups) >= batches.WINDOW - 1
 
 
-def test_seeking_reads_only_what_it_needs(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seeking_reads_only_later_row_groups(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = reader(dataset)
     reads: list[int] = []
     original = pq.ParquetFile.read_row_group
@@ -170,7 +170,7 @@ def test_seeking_reads_only_what_it_needs(dataset: Path, monkeypatch: pytest.Mon
     assert len(reads) < 16
 
 
-def test_unknown_split_suggests_the_near_one(dataset: Path) -> None:
+def test_an_unknown_split_suggests_a_similar_one(dataset: Path) -> None:
     with pytest.raises(UsageError, match="has no split `tets`") as failure:
         BatchReader(dataset, manifest.read(dataset), "tets", batch_size=5, shuffle=False, seed=0)
     assert "test" in str(failure.value.hint)
@@ -186,7 +186,7 @@ def copy(dataset: Path, tmp_path: Path) -> tuple[Path, Manifest]:
     return tmp_path / "own", prepared
 
 
-def test_missing_and_damaged_files_are_named(dataset: Path, tmp_path: Path) -> None:
+def test_missing_and_damaged_files_are_errors(dataset: Path, tmp_path: Path) -> None:
     folder, prepared = copy(dataset, tmp_path)
     options: dict[str, Any] = {"batch_size": 50, "shuffle": False, "seed": 0}
     file = folder / "train/part-00001.parquet"
@@ -206,7 +206,7 @@ def test_missing_and_damaged_files_are_named(dataset: Path, tmp_path: Path) -> N
     assert "--force" in str(failure.value.hint)
 
 
-def test_file_with_other_columns(dataset: Path, tmp_path: Path) -> None:
+def test_a_file_with_other_columns_is_an_error(dataset: Path, tmp_path: Path) -> None:
     folder, prepared = copy(dataset, tmp_path)
     file = folder / "train/part-00000.parquet"
     table = pq.read_table(file)

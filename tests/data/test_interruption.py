@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM at any moment of a preparation, and disks that fill up: one line, nothing lost."""
+"""Ctrl-C, SIGTERM and full disks during a preparation: a one-line error, and nothing is lost."""
 
 import json
 import os
@@ -34,10 +34,10 @@ features: [{type: categorical, columns: [a]}]
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("stage", ["reading", "counting values", "encoding"])
-def test_what_a_signal_makes_of_libraries_is_an_interruption(
+def test_library_errors_after_a_signal_are_interruptions(
     tmp_path: Path, stage: str, number: signal.Signals, code: int
 ) -> None:
-    """DuckDB answers a signal during its work with an error of its own, which may be any."""
+    """DuckDB turns a signal into any of its own errors."""
     before = signal.getsignal(signal.SIGINT)  # ignored where the tests are a job in the background
     write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
 
@@ -57,7 +57,7 @@ def test_what_a_signal_makes_of_libraries_is_an_interruption(
     assert not (tmp_path / "out/.own.work").exists()
 
 
-def test_a_query_that_ctrl_c_ended_is_no_unreadable_data(tmp_path: Path) -> None:
+def test_an_interrupted_query_is_not_a_data_error(tmp_path: Path) -> None:
     with (
         Engine("own", {}, spill=tmp_path, search=tmp_path) as engine,
         pytest.raises(KeyboardInterrupt),
@@ -71,8 +71,8 @@ def write_many(folder: Path, rows: int) -> None:
     (folder / "clicks.csv").write_text("label,a\n" + "".join(lines))
 
 
-def test_a_full_disk_while_encoding_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rows are still being read by other threads when a write fails."""
+def test_a_full_disk_while_encoding_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other threads are still reading when a write fails."""
     write_many(tmp_path, 400_000)
 
     def full(_self: SplitWriter, _rows: pa.Table) -> None:
@@ -85,14 +85,14 @@ def test_a_full_disk_while_encoding_is_one_line(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
-def test_a_full_disk_while_counting_is_one_line(tmp_path: Path) -> None:
+def test_a_full_disk_while_counting_is_an_error(tmp_path: Path) -> None:
     with Engine("own", {}, spill=tmp_path, search=tmp_path) as engine, pytest.raises(RunFailed) as caught:
         engine.execute("COPY (SELECT range FROM range(1000000)) TO '/dev/full' (FORMAT csv)")
     assert caught.value.message == "cannot write the files of dataset `own`: no space left on device"
 
 
 def has_begun(process: int, folder: Path) -> bool:
-    """Whether a preparation is at work: it holds the lock. Its folder may be left from an earlier one."""
+    """Whether the process holds the lock; the folder may be left from an earlier one."""
     files = Path(f"/proc/{process}/fd")
     try:
         held = any(file.readlink().name == ".own.lock" for file in files.iterdir())
@@ -116,7 +116,7 @@ def prepare_and_signal(folder: Path, seconds: float, number: int) -> subprocess.
     return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
-def test_a_process_that_waits_for_another_says_so(tmp_path: Path) -> None:
+def test_waiting_for_another_process_is_reported(tmp_path: Path) -> None:
     write_many(tmp_path, 90)
     (tmp_path / "own.yaml").write_text(RECIPE)
     (tmp_path / "out").mkdir()
@@ -131,7 +131,7 @@ def test_a_process_that_waits_for_another_says_so(tmp_path: Path) -> None:
 
 
 def signal_at_random(folder: Path, rows: int, times: int) -> int:
-    """Stop a preparation again and again, from anywhere; how often it was really stopped."""
+    """Interrupt a preparation repeatedly at random moments; returns how often it was interrupted."""
     write_many(folder, rows)
     (folder / "own.yaml").write_text(RECIPE)
     begun = time.monotonic()
@@ -141,11 +141,11 @@ def signal_at_random(folder: Path, rows: int, times: int) -> int:
     for turn in range(times):
         number, code = ((signal.SIGINT, 130), (signal.SIGTERM, 143))[turn % 2]
         done = prepare_and_signal(folder, rng.uniform(0, seconds), number)
-        if (folder / "out/own").is_dir():  # it was quicker
+        if (folder / "out/own").is_dir():  # it finished first
             seconds *= 0.8
             shutil.rmtree(folder / "out")
             continue
-        if done.returncode == -number or "what was finished" not in done.stderr:  # it had not begun
+        if done.returncode == -number or "what was finished" not in done.stderr:  # it had not started
             assert not done.stderr or json.loads(done.stderr)["message"].startswith("interrupted")
             continue
         stopped += 1
@@ -160,10 +160,10 @@ def signal_at_random(folder: Path, rows: int, times: int) -> int:
     return stopped
 
 
-def test_signals_at_a_few_random_moments(tmp_path: Path) -> None:
+def test_a_few_random_signals_lose_nothing(tmp_path: Path) -> None:
     signal_at_random(tmp_path, 400_000, 2)
 
 
 @pytest.mark.slow
-def test_signals_at_many_random_moments(tmp_path: Path) -> None:
+def test_many_random_signals_lose_nothing(tmp_path: Path) -> None:
     assert signal_at_random(tmp_path, 2_000_000, 30) > 10

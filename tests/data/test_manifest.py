@@ -1,4 +1,4 @@
-"""The manifest: round trip, schema, and clear words when it is missing, damaged or too new."""
+"""The manifest: round trip, schema, and errors when it is missing, damaged or too new."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "own"
 
 
-def test_read_gives_what_was_written(folder: Path) -> None:
+def test_read_returns_what_was_written(folder: Path) -> None:
     prepared = manifest.read(folder)
     prepared.write(folder)
     assert manifest.read(folder) == prepared
@@ -52,8 +52,8 @@ def test_schema_follows_the_features(folder: Path) -> None:
     )
 
 
-def test_the_facts_for_the_default_rules(folder: Path) -> None:
-    """The sequence shares the table of `a`: it has as many values, but no rows of its own."""
+def test_facts_for_defaults(folder: Path) -> None:
+    """The sequence shares the embedding table of `a`."""
     prepared = manifest.read(folder)
     assert prepared.facts() == DatasetFacts(
         train_rows=prepared.splits["train"].rows,
@@ -77,7 +77,7 @@ def test_schema_before_and_after_preparation_agree(tmp_path: Path, name: str) ->
     assert before == prepared.schema()
 
 
-def test_missing(tmp_path: Path) -> None:
+def test_a_missing_manifest_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as failure:
         manifest.read(tmp_path / "data/criteo")
     assert str(failure.value) == f"dataset `criteo` is not prepared in `{tmp_path / 'data'}`"
@@ -85,13 +85,13 @@ def test_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format_version": 1}', "\xff"])
-def test_damaged(folder: Path, text: str) -> None:
+def test_a_damaged_manifest_is_an_error(folder: Path, text: str) -> None:
     (folder / "manifest.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(RunFailed, match="is damaged"):
         manifest.read(folder)
 
 
-def test_newer_format(folder: Path) -> None:
+def test_a_newer_format_is_an_error(folder: Path) -> None:
     content = json.loads((folder / "manifest.json").read_text())
     content["format_version"] = 99
     content["something"] = "new"
@@ -100,13 +100,13 @@ def test_newer_format(folder: Path) -> None:
         manifest.read(folder)
 
 
-def test_missing_part(folder: Path) -> None:
+def test_a_missing_data_file_is_an_error(folder: Path) -> None:
     (folder / "train/part-00000.parquet").unlink()
     with pytest.raises(RunFailed, match="is missing"):
         manifest.read(folder)
 
 
-def test_parquet_layout(folder: Path) -> None:
+def test_parquet_files_have_the_documented_layout(folder: Path) -> None:
     file = pq.ParquetFile(folder / "train/part-00000.parquet")
     assert [(f.name, str(f.type)) for f in file.schema_arrow] == [
         ("label", "uint8"),

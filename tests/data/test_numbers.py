@@ -1,4 +1,4 @@
-"""Encodings of numbers through preparation: edges from train alone, the same wherever rows are encoded."""
+"""Encodings of numbers: edges come from train only, and apply wherever rows are encoded."""
 
 import itertools
 import json
@@ -56,9 +56,7 @@ def batch(out: Path, manifest: Manifest, split: str) -> Batch:
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cells=COLUMN)
-def test_any_column_is_encoded_from_train_alone(
-    cells: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_encodings_depend_on_train_only(cells: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("any")
     write(folder, cells)
     prepared = run(spec(), folder, folder / "out")
@@ -86,9 +84,7 @@ def test_any_column_is_encoded_from_train_alone(
 
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cells=COLUMN)
-def test_new_rows_are_encoded_as_those_of_train(
-    cells: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_new_rows_are_encoded_like_train(cells: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("new")
     write(folder, cells)
     prepared = run(spec(), folder, folder / "out")
@@ -117,7 +113,7 @@ def test_a_batch_holds_ids_then_numbers_then_positions(tmp_path: Path) -> None:
     assert train.dense[1, :2].tolist() == [0, 0]
 
 
-def test_the_manifest_says_what_each_column_is(tmp_path: Path) -> None:
+def test_the_manifest_describes_encoded_columns(tmp_path: Path) -> None:
     write(tmp_path, ["1", "", "2", "4", "1", "3", "9", "", "0"])
     prepared = run(spec(), tmp_path, tmp_path / "out")
     found = {feature.name: feature for feature in prepared.features}
@@ -153,7 +149,7 @@ def days(folder: Path, **changes: Any) -> DatasetSpec:
 
 
 @pytest.mark.parametrize("by", ["order", "hash", "shuffle"])
-def test_parts_threads_and_memory_change_nothing(
+def test_edges_do_not_depend_on_parts_threads_or_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
     ratio = {"ratio": {"train": 6, "test": 2}}
@@ -171,9 +167,7 @@ def test_parts_threads_and_memory_change_nothing(
         assert columns(tmp_path / "one", one) == columns(tmp_path / "many", many)
 
 
-def test_more_values_than_fit_in_memory_are_cut_nearly_as_well(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_edges_of_a_sample_are_nearly_as_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = days(tmp_path)
     exact = run(recipe, tmp_path, tmp_path / "exact")
     monkeypatch.setattr(bins, "MAX_GROUPS", 200)
@@ -189,9 +183,7 @@ def test_more_values_than_fit_in_memory_are_cut_nearly_as_well(
         assert np.abs(ranks[0] - ranks[1]).max() <= len(values) / 50
 
 
-def test_a_preparation_taken_up_again_has_the_same_edges(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_preparation_has_the_same_edges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = days(tmp_path)
     expected = run(recipe, tmp_path, tmp_path / "whole")
 
@@ -232,7 +224,7 @@ def test_a_column_without_numbers_in_train_has_one_bin_and_one_piece(tmp_path: P
     assert test.dense[:, 2].tolist() == [0, -1, 0]
 
 
-def test_before_data_there_are_as_many_bins_as_the_recipe_allows() -> None:
+def test_the_schema_of_a_recipe_has_the_most_bins() -> None:
     schema = schema_from_recipe(spec(7))
     assert schema.categorical == ("b_bin", "sb_bin", "l_bin")
     assert schema.table_rows == (9, 9, 2)
@@ -241,7 +233,7 @@ def test_before_data_there_are_as_many_bins_as_the_recipe_allows() -> None:
     assert (told.table_rows, told.pieces) == ((5, 9, 30), (3,))
 
 
-def test_tables_of_bins_stand_between_those_of_categories_and_sequences(tmp_path: Path) -> None:
+def test_tables_of_bins_follow_those_of_categories(tmp_path: Path) -> None:
     lines = ["label,a,s,n", *(f"{i % 2},v{i % 3},x|y,{i}" for i in range(30))]
     (tmp_path / "clicks.csv").write_text("\n".join(lines) + "\n")
     features = [
@@ -259,7 +251,7 @@ def test_tables_of_bins_stand_between_those_of_categories_and_sequences(tmp_path
 # --- the recipe ------------------------------------------------------------------------------------------
 
 
-def test_recipes_from_before_keep_their_digest() -> None:
+def test_older_recipes_keep_their_digest() -> None:
     features = [{"type": "numeric", "columns": ["n"], "standardize": False}]
     digest = "4f35ed406a8c6ae91b7e97a786104d7fcf4a664949da302f637e0875216e3536"
     assert own(features=features).content_digest() == digest
@@ -282,7 +274,7 @@ def test_every_key_of_an_encoding_is_part_of_the_digest() -> None:
         ({"bins": 9}, "`encoding: scalar` has no quantile bins"),
     ],
 )
-def test_keys_that_do_not_go_together_are_refused(keys: dict[str, Any], message: str) -> None:
+def test_incompatible_keys_are_refused(keys: dict[str, Any], message: str) -> None:
     with pytest.raises((Mistakes, ValueError), match=message):
         own(features=[{"type": "numeric", "columns": ["n"], **keys}])
 

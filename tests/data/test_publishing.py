@@ -1,4 +1,4 @@
-"""Whole or not at all: kills at chosen and at random points, two processes at once."""
+"""Datasets are complete or absent: kills at chosen and random points, concurrent processes."""
 
 import os
 import random
@@ -108,8 +108,8 @@ def nursery() -> Iterator[Nursery]:
         process.stdin.close()
 
 
-def assert_whole(folder: Path) -> str:
-    """The dataset is entirely one of the two versions; gives its fingerprint."""
+def assert_complete(folder: Path) -> str:
+    """The dataset is entirely one version; returns its fingerprint."""
     prepared = manifest.read(folder)
     for name, split in prepared.splits.items():
         table = pq.read_table(folder / name)
@@ -120,7 +120,7 @@ def assert_whole(folder: Path) -> str:
 
 @pytest.fixture
 def two_versions(tmp_path: Path) -> tuple[str, str]:
-    """Fingerprints of the old dataset, which stands in `out`, and of the one that is to replace it."""
+    """Fingerprints of the old dataset in `out`, and of its replacement."""
     write_rows(tmp_path, [{"label": i % 2, "a": i % 700} for i in range(3000)])
     new = run(own(label="1 - label::INTEGER"), tmp_path, tmp_path / "elsewhere")
     old = run(own(), tmp_path, tmp_path / "out")
@@ -128,23 +128,23 @@ def two_versions(tmp_path: Path) -> tuple[str, str]:
     return old.fingerprint, new.fingerprint
 
 
-# Renames: rows, counts, vocabularies, encoded rows; train, test, two files of the sample and the vocabulary
-# to their places; the old dataset away, the new one in, the old one to the trash.
+# Renames: rows, counts, vocabularies, encoded rows; train, test, two sample files and the vocabulary to their
+# final names; the old dataset to `.old`, the new one to its target, the old one to the trash.
 LAST = 12
 
 
 @pytest.mark.parametrize("kill_at", [1, 2, 3, 4, 6, 8, 10, 11, LAST])
-def test_kill_before_a_rename(
+def test_a_kill_before_any_rename_loses_nothing(
     nursery: Nursery, tmp_path: Path, two_versions: tuple[str, str], kill_at: int
 ) -> None:
     old, new = two_versions
     with nursery.child(tmp_path, "1 - label::INTEGER", kill_at) as process:
         assert process.wait() == -signal.SIGKILL
     out = tmp_path / "out"
-    assert assert_whole(out / "own") == (new if kill_at == LAST else old)
+    assert assert_complete(out / "own") == (new if kill_at == LAST else old)
     stages: list[Progress] = []
     again = run(own(label="1 - label::INTEGER"), tmp_path, out, force=True, report=stages.append)
-    assert again.fingerprint == assert_whole(out / "own") == new
+    assert again.fingerprint == assert_complete(out / "own") == new
     seen = {progress.stage for progress in stages}
     assert ("reading" not in seen) == (1 < kill_at < LAST)
     assert ("counting values" not in seen) == (2 < kill_at < LAST)
@@ -161,29 +161,31 @@ def kill_at_random(nursery: Nursery, tmp_path: Path, versions: tuple[str, str], 
         assert process.wait() == 0
         seconds = time.monotonic() - begun
     for point in range(points):
-        # Twice the same request: the second takes up what the first had finished.
+        # Each request twice: the second resumes the first.
         with nursery.child(tmp_path, ("label", "1 - label::INTEGER")[point // 2 % 2]) as process:
             time.sleep(rng.uniform(0, 1.1 * seconds))
             process.kill()
             process.wait()
-        assert assert_whole(out / "own") in versions
+        assert assert_complete(out / "own") in versions
     final = prepare(own(), Options(tmp_path, out=out, force=True))
     assert final.fingerprint == versions[0]
     assert sorted(path.name for path in out.iterdir()) == [".own.lock", "own"]
 
 
-def test_kill_at_a_few_random_points(nursery: Nursery, tmp_path: Path, two_versions: tuple[str, str]) -> None:
+def test_a_few_random_kills_lose_nothing(
+    nursery: Nursery, tmp_path: Path, two_versions: tuple[str, str]
+) -> None:
     kill_at_random(nursery, tmp_path, two_versions, 2)
 
 
 @pytest.mark.slow
-def test_kill_at_many_random_points(nursery: Nursery, tmp_path: Path, two_versions: tuple[str, str]) -> None:
+def test_many_random_kills_lose_nothing(
+    nursery: Nursery, tmp_path: Path, two_versions: tuple[str, str]
+) -> None:
     kill_at_random(nursery, tmp_path, two_versions, 100)
 
 
-def test_first_preparation_killed_leaves_nothing_that_looks_prepared(
-    nursery: Nursery, tmp_path: Path
-) -> None:
+def test_a_killed_first_preparation_leaves_no_dataset(nursery: Nursery, tmp_path: Path) -> None:
     write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
     with nursery.child(tmp_path, "label", kill_at=1) as process:
         assert process.wait() == -signal.SIGKILL
@@ -193,7 +195,7 @@ def test_first_preparation_killed_leaves_nothing_that_looks_prepared(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".own.lock", "own"]
 
 
-def test_second_process_waits_and_finds_it_done(nursery: Nursery, tmp_path: Path) -> None:
+def test_a_second_process_waits_for_the_dataset(nursery: Nursery, tmp_path: Path) -> None:
     write_rows(tmp_path, [{"label": i % 2, "a": i % 700} for i in range(30_000)])
     out = tmp_path / "out"
     stages: list[Progress] = []
@@ -204,7 +206,7 @@ def test_second_process_waits_and_finds_it_done(nursery: Nursery, tmp_path: Path
         assert first.wait() == 0
     assert stages[0].stage == "waiting for another `wukongctl prepare own`"
     assert stages[-1].stage == "already prepared"
-    assert prepared.fingerprint == assert_whole(out / "own")
+    assert prepared.fingerprint == assert_complete(out / "own")
 
 
 def test_half_a_deleted_dataset_is_never_restored(tmp_path: Path) -> None:
@@ -218,7 +220,7 @@ def test_half_a_deleted_dataset_is_never_restored(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [".own.lock"]
 
 
-def test_failure_leaves_the_old_dataset(tmp_path: Path) -> None:
+def test_a_failure_leaves_the_old_dataset(tmp_path: Path) -> None:
     write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
     first = run(own(), tmp_path, tmp_path / "out")
     write_rows(tmp_path, [{"label": i, "a": i} for i in range(9)])
@@ -227,7 +229,7 @@ def test_failure_leaves_the_old_dataset(tmp_path: Path) -> None:
     assert manifest.read(tmp_path / "out/own") == first
 
 
-def test_unwritable_place(tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     write_rows(tmp_path, [{"label": i % 2, "a": i} for i in range(9)])
     with pytest.raises(UsageError, match="cannot write"):

@@ -1,4 +1,4 @@
-"""Statistics against counts by hand and in plain Python."""
+"""Statistics against plain Python."""
 
 import itertools
 import math
@@ -45,7 +45,7 @@ def test_manifest_describes_every_feature_and_split(tmp_path: Path) -> None:
 
 
 @given(values=st.lists(FLOATS, min_size=1, max_size=200), cut=st.integers(0, 200))
-def test_numbers_in_parts_are_counted_as_numpy_would(values: list[float], cut: int) -> None:
+def test_tallies_of_numbers_match_numpy(values: list[float], cut: int) -> None:
     whole = Tally()
     for part in (values[:cut], values[cut:]):
         tally = Tally()
@@ -73,7 +73,7 @@ def test_every_bar_counts_the_values_between_its_ends(values: list[float]) -> No
 
 
 @given(counts=st.lists(st.integers(1, 50), max_size=70), size=st.integers(1, 40))
-def test_ranks_of_a_vocabulary_fall_into_octaves(counts: list[int], size: int) -> None:
+def test_ranks_are_counted_by_octave(counts: list[int], size: int) -> None:
     counts.sort(reverse=True)
     ranks = Ranks()
     for start in range(0, len(counts), size):

@@ -1,4 +1,4 @@
-"""Frozen vectors of a prepared dataset: mapped, checked, never written to."""
+"""Frozen vectors of a prepared dataset: memory-mapped, checked, never modified."""
 
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def test_a_dataset_without_vectors_has_none(folder: Path) -> None:
         (np.zeros((6, 3)), r"holds float64 \(6, 3\) instead of float32 \(6, 3\)"),
     ],
 )
-def test_a_file_that_is_not_as_promised_is_reported(
+def test_a_file_that_does_not_match_the_manifest_is_an_error(
     with_vectors: tuple[Path, Manifest], content: object, problem: str
 ) -> None:
     folder, prepared = with_vectors

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from wukongctl.config.dataset import License, SplitName
 from wukongctl.config.defaults import DatasetFacts
@@ -251,7 +251,7 @@ def _parse(path: Path) -> Manifest:
                 hint="upgrade wukongctl, or prepare the dataset again with `--force`",
             )
         return Manifest.from_dict(data)
-    except (ValueError, KeyError, TypeError, ValidationError):
+    except (ValueError, KeyError, TypeError):
         raise damaged(path, "is damaged") from None
     except OSError as error:
         raise RunFailed(f"cannot read `{path}`: {(error.strerror or 'unknown error').lower()}") from None

@@ -1,9 +1,10 @@
 """A dataset folder is complete or absent: it is built beside its target and swapped in by renames.
 
-    data/frappe                  what readers see data/.frappe.work            being built; an interruption
-    leaves it behind, and the next `prepare` resumes it data/.frappe.old             the previous dataset, for
-    the moment between two renames data/.frappe.trash-…         being deleted data/.frappe.lock
-    held by the one process that prepares
+    data/frappe            what readers see
+    data/.frappe.work      being built; after an interruption, the next `prepare` resumes it
+    data/.frappe.old       the previous dataset, for the moment between two renames
+    data/.frappe.trash-…   being deleted
+    data/.frappe.lock      held by the one process that prepares
 
 After a kill between the two renames the target is absent and `.old` is complete: `recover` puts it back.
 Nothing is deleted under a name that `recover` would restore.

@@ -125,8 +125,9 @@ class RowReader:
         """The SQL for the rows of a file, depending on its columns."""
         raw = None if wanted == "selected" else self.manifest.raw
         if raw is None and wanted == "raw":
+            obstacle = self.manifest.obstacle or "an older version prepared it"
             raise UsageError(
-                f"the SELECT of dataset `{self.spec.name}` cannot run on a new file: {self._obstacle()}",
+                f"the SELECT of dataset `{self.spec.name}` cannot run on a new file: {obstacle}",
                 hint=SELECTED,
             )
         lacking: list[str] = []
@@ -147,9 +148,6 @@ class RowReader:
             raise _lacks(path, "feature columns", missing, source.columns)
         self.read[path] = "selected"
         return new_rows.selected(source)
-
-    def _obstacle(self) -> str:
-        return self.manifest.obstacle or "it was prepared by an older version"
 
     def _transformed(self, engine: Engine, raw: RawRows, source: RowSource, path: Path) -> NewRows:
         engine.paths = {**engine.paths, **self._side_files(raw)}

@@ -134,9 +134,9 @@ class Tally:
         self.total += float(values.sum(dtype=np.float64))
         self.squares += float(np.square(values, dtype=np.float64).sum())
         self._extend(float(values.min()), float(values.max()))
-        codes, counts = _occupied(np.bincount((values + np.float32(0)).view(np.uint32) >> 22))
-        for code, count in zip(codes, counts, strict=True):
-            self.bins[code] = self.bins.get(code, 0) + count
+        counts = np.bincount((values + np.float32(0)).view(np.uint32) >> 22)
+        for code in np.flatnonzero(counts).tolist():
+            self.bins[code] = self.bins.get(code, 0) + int(counts[code])
 
     def _extend(self, low: float | None, high: float | None) -> None:
         lows = [value for value in (self.minimum, low) if value is not None]
@@ -272,11 +272,6 @@ def _edges(code: int) -> tuple[float, float]:
     ends = np.array([magnitude << 22, (magnitude + 1) << 22], np.uint32).view(np.float32)
     low, high = (float(end) for end in np.where(np.isfinite(ends), ends, np.finfo(np.float32).max))
     return (-high, -low) if code >> 9 else (low, high)
-
-
-def _occupied(counts: np.ndarray) -> tuple[list[int], list[int]]:
-    codes = np.flatnonzero(counts)
-    return codes.tolist(), counts[codes].tolist()
 
 
 def _rate(part: int, whole: int) -> float:

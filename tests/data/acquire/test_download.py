@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.data.server import Behaviour, Server, serving
+from tests.data.server import Behavior, Server, serving
 from wukongctl.config.dataset import Download
 from wukongctl.data.acquire import network, transfer
 from wukongctl.data.acquire.digests import digests
@@ -68,13 +68,13 @@ def test_an_existing_file_is_not_downloaded(server: Server, tmp_path: Path) -> N
 
 
 def test_a_file_of_unannounced_length(server: Server, tmp_path: Path) -> None:
-    server.script.append(Behaviour(no_length=True))
+    server.script.append(Behavior(no_length=True))
     assert_complete(get(server, tmp_path))
 
 
 def test_dropped_connections_are_resumed(server: Server, tmp_path: Path) -> None:
     step = len(CONTENT) // 10
-    server.script.extend(Behaviour(drop_after=step) for _ in range(9))
+    server.script.extend(Behavior(drop_after=step) for _ in range(9))
     assert_complete(get(server, tmp_path))
     starts = [int(h["range"].removeprefix("bytes=").rstrip("-")) for _, h in server.requests if "range" in h]
     assert len(starts) == 9
@@ -83,13 +83,13 @@ def test_dropped_connections_are_resumed(server: Server, tmp_path: Path) -> None
 
 
 def test_an_ignored_range_starts_over(server: Server, tmp_path: Path) -> None:
-    server.script.extend([Behaviour(drop_after=1_500_000), Behaviour(ignore_range=True)])
+    server.script.extend([Behavior(drop_after=1_500_000), Behavior(ignore_range=True)])
     assert_complete(get(server, tmp_path))
 
 
 def test_a_changed_file_is_not_mixed_with_the_old_one(server: Server, tmp_path: Path) -> None:
     server.replace(bytes(len(CONTENT)))
-    server.script.append(Behaviour(drop_after=1_000_000, then_replace=CONTENT))
+    server.script.append(Behavior(drop_after=1_000_000, then_replace=CONTENT))
     assert_complete(get(server, tmp_path))
     assert "range" in server.requests[1][1]
 
@@ -98,7 +98,7 @@ def test_without_etag_only_a_checksum_allows_resuming(server: Server, tmp_path: 
     server.etag = None
     for md5, resumed in ((None, False), (MD5, True)):
         server.requests.clear()
-        server.script.append(Behaviour(drop_after=1_000_000))
+        server.script.append(Behavior(drop_after=1_000_000))
         assert_complete(get(server, tmp_path, md5=md5))
         assert ("range" in server.requests[1][1]) == resumed
         (tmp_path / "file.bin").unlink()
@@ -107,7 +107,7 @@ def test_without_etag_only_a_checksum_allows_resuming(server: Server, tmp_path: 
 def test_last_modified_but_not_a_weak_etag_allows_resuming(server: Server, tmp_path: Path) -> None:
     date = "Mon, 01 Jan 2024 00:00:00 GMT"
     server.etag = None
-    server.script.append(Behaviour(drop_after=1_000_000, headers={"ETag": 'W/"x"', "Last-Modified": date}))
+    server.script.append(Behavior(drop_after=1_000_000, headers={"ETag": 'W/"x"', "Last-Modified": date}))
     assert_complete(get(server, tmp_path))
     assert server.requests[1][1]["if-range"] == date
 
@@ -116,8 +116,8 @@ def test_last_modified_but_not_a_weak_etag_allows_resuming(server: Server, tmp_p
 def test_a_wrong_range_starts_over_without_range_requests(
     server: Server, tmp_path: Path, md5: str | None
 ) -> None:
-    drop = Behaviour(drop_after=1_000_000)
-    server.script.extend([drop, Behaviour(wrong_range=True), drop])
+    drop = Behavior(drop_after=1_000_000)
+    server.script.extend([drop, Behavior(wrong_range=True), drop])
     assert_complete(get(server, tmp_path, md5=md5))
     assert ["range" in headers for _, headers in server.requests] == [False, True, False, False]
 
@@ -127,14 +127,14 @@ def test_a_new_version_despite_if_range_is_not_appended(
     server: Server, tmp_path: Path, md5: str | None
 ) -> None:
     server.replace(bytes(len(CONTENT)))
-    server.script.append(Behaviour(drop_after=1_000_000, then_replace=CONTENT))
-    server.script.append(Behaviour(ignore_if_range=True))
+    server.script.append(Behavior(drop_after=1_000_000, then_replace=CONTENT))
+    server.script.append(Behavior(ignore_if_range=True))
     assert_complete(get(server, tmp_path, md5=md5))
 
 
 def test_a_checksum_detects_a_new_version_without_validator(server: Server, tmp_path: Path) -> None:
     server.replace(bytes(len(CONTENT)))
-    server.script.extend([Behaviour(drop_after=1_000_000, then_replace=CONTENT), Behaviour()])
+    server.script.extend([Behavior(drop_after=1_000_000, then_replace=CONTENT), Behavior()])
     server.etag = None
     metadata = {"url": server.url(), "validator": None, "total": len(CONTENT)}
     (tmp_path / "file.bin.part").write_bytes(bytes(500_000))
@@ -155,7 +155,7 @@ def test_a_complete_part_needs_no_request(server: Server, tmp_path: Path) -> Non
 
 def test_an_announced_length_too_long_is_an_error(server: Server, tmp_path: Path) -> None:
     """Each answer sends the whole file and claims ten bytes more; a request for those gets 416."""
-    server.script.extend(Behaviour(claim=10) for _ in range(50))
+    server.script.extend(Behavior(claim=10) for _ in range(50))
     with pytest.raises(RunFailed) as failure:
         get(server, tmp_path)
     assert len(server.requests) < 15
@@ -164,14 +164,14 @@ def test_an_announced_length_too_long_is_an_error(server: Server, tmp_path: Path
 
 
 def test_an_announced_length_too_short_fails_the_check(server: Server, tmp_path: Path) -> None:
-    server.script.append(Behaviour(claim=-10))
+    server.script.append(Behavior(claim=-10))
     with pytest.raises(CheckFailed):
         get(server, tmp_path)
 
 
 def test_drops_without_progress_are_given_up(server: Server, tmp_path: Path) -> None:
     """Half of the attempts get further than the one before, none further than the first."""
-    drops = [Behaviour(drop_after=2_000_000 - 1000 * (i % 2), ignore_range=True) for i in range(100)]
+    drops = [Behavior(drop_after=2_000_000 - 1000 * (i % 2), ignore_range=True) for i in range(100)]
     server.script.extend(drops)
     with pytest.raises(RunFailed):
         get(server, tmp_path)
@@ -179,17 +179,17 @@ def test_drops_without_progress_are_given_up(server: Server, tmp_path: Path) -> 
 
 
 def test_a_truncated_file_without_length_or_checksum_is_refused(server: Server, tmp_path: Path) -> None:
-    server.script.append(Behaviour(no_length=True, drop_after=1_000_000))
+    server.script.append(Behavior(no_length=True, drop_after=1_000_000))
     with pytest.raises(RunFailed) as failure:
         get(server, tmp_path, md5=None)
     assert "does not report the file size" in str(failure.value.problems[0])
     # A published size is as good as an announced one.
-    server.script.append(Behaviour(no_length=True, drop_after=1_000_000))
+    server.script.append(Behavior(no_length=True, drop_after=1_000_000))
     assert_complete(get(server, tmp_path, md5=None, bytes=len(CONTENT)))
 
 
 def test_an_empty_file_is_refused(server: Server, tmp_path: Path) -> None:
-    server.script.append(Behaviour(headers={"Content-Length": "0"}, drop_after=0))
+    server.script.append(Behavior(headers={"Content-Length": "0"}, drop_after=0))
     with pytest.raises(RunFailed) as failure:
         get(server, tmp_path, md5=None)
     assert "empty" in str(failure.value.problems[0])
@@ -199,9 +199,9 @@ def test_a_stalled_connection_is_retried_then_given_up(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transfer, "SLOW_SECONDS", 0.05)
-    server.script.extend(Behaviour(trickle=0.01) for _ in range(2))
+    server.script.extend(Behavior(trickle=0.01) for _ in range(2))
     assert_complete(get(server, tmp_path))
-    server.script.extend(Behaviour(trickle=0.01) for _ in range(20))
+    server.script.extend(Behavior(trickle=0.01) for _ in range(20))
     (tmp_path / "file.bin").unlink()
     with pytest.raises(RunFailed) as failure:
         get(server, tmp_path)
@@ -210,15 +210,15 @@ def test_a_stalled_connection_is_retried_then_given_up(
 
 def test_a_timeout_is_resumed(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "TIMEOUT", httpx.Timeout(0.2))
-    server.script.append(Behaviour(stall_after=1_000_000))
+    server.script.append(Behavior(stall_after=1_000_000))
     assert_complete(get(server, tmp_path))
     assert "range" in server.requests[1][1]
 
 
 def test_redirects_are_followed(server: Server, tmp_path: Path) -> None:
-    server.script.append(Behaviour(status=302, headers={"Location": server.url("moved")}))
-    server.script.append(Behaviour(drop_after=1_000_000))
-    server.script.append(Behaviour(status=307, headers={"Location": "/moved/again"}))
+    server.script.append(Behavior(status=302, headers={"Location": server.url("moved")}))
+    server.script.append(Behavior(drop_after=1_000_000))
+    server.script.append(Behavior(status=307, headers={"Location": "/moved/again"}))
     assert_complete(get(server, tmp_path))
     assert [path for path, _ in server.requests] == ["/file.bin", "/moved", "/file.bin", "/moved/again"]
 
@@ -228,25 +228,25 @@ def test_redirects_are_followed(server: Server, tmp_path: Path) -> None:
     [("/file.bin", "in a loop"), ("http://[", "cannot be reached"), ("ftp://x/y", "protocol")],
 )
 def test_broken_redirects_are_errors(server: Server, tmp_path: Path, location: str, words: str) -> None:
-    server.script.extend(Behaviour(status=301, headers={"Location": location}) for _ in range(200))
+    server.script.extend(Behavior(status=301, headers={"Location": location}) for _ in range(200))
     with pytest.raises(RunFailed) as failure:
         get(server, tmp_path)
     assert words in str(failure.value.problems[0])
 
 
 def test_a_content_encoding_is_refused(server: Server, tmp_path: Path) -> None:
-    server.script.append(Behaviour(headers={"Content-Encoding": "gzip"}))
+    server.script.append(Behavior(headers={"Content-Encoding": "gzip"}))
     with pytest.raises(RunFailed) as failure:
         get(server, tmp_path)
     assert "encoded as gzip" in str(failure.value.problems[0])
     # Servers label archives like this although they send them unchanged.
-    server.script.append(Behaviour(headers={"Content-Encoding": "x-gzip"}))
+    server.script.append(Behavior(headers={"Content-Encoding": "x-gzip"}))
     spec = Download(urls=(server.url(),), md5=MD5)
     assert fetch(spec, tmp_path / "file.tar.gz").read_bytes() == CONTENT
 
 
 def test_a_corrupt_byte_fails_the_check_with_both_values(server: Server, tmp_path: Path) -> None:
-    server.script.append(Behaviour(corrupt=2_000_000))
+    server.script.append(Behavior(corrupt=2_000_000))
     with pytest.raises(CheckFailed) as failure:
         get(server, tmp_path)
     problem = str(failure.value.problems[0])
@@ -260,7 +260,7 @@ def test_a_corrupt_byte_fails_the_check_with_both_values(server: Server, tmp_pat
 
 
 def test_a_corrupt_resumed_download_starts_over_once(server: Server, tmp_path: Path) -> None:
-    drop, corrupt = Behaviour(drop_after=1_000_000), Behaviour(corrupt=2_000_000)
+    drop, corrupt = Behavior(drop_after=1_000_000), Behavior(corrupt=2_000_000)
     server.script.extend([drop, corrupt])
     assert_complete(get(server, tmp_path))
     (tmp_path / "file.bin").unlink()
@@ -277,7 +277,7 @@ def test_a_wrong_size_fails_the_check(server: Server, tmp_path: Path) -> None:
 
 
 def test_without_verify_any_file_is_accepted(server: Server, tmp_path: Path) -> None:
-    server.script.append(Behaviour(corrupt=5))
+    server.script.append(Behavior(corrupt=5))
     spec = Download(urls=(server.url(),), md5=MD5, bytes=5)
     path = fetch(spec, tmp_path / "file.bin", verify=False)
     assert digests(path).differences(spec) != []
@@ -287,21 +287,21 @@ def test_without_verify_any_file_is_accepted(server: Server, tmp_path: Path) -> 
 def test_a_busy_server_is_retried_after_the_requested_wait(
     server: Server, tmp_path: Path, waits: list[float], status: int
 ) -> None:
-    server.script.extend(Behaviour(status=status, headers={"Retry-After": "7"}) for _ in range(3))
+    server.script.extend(Behavior(status=status, headers={"Retry-After": "7"}) for _ in range(3))
     assert_complete(get(server, tmp_path))
     assert waits == [7.0, 7.0, 7.0]
 
 
 def test_waits_grow_and_are_limited(server: Server, tmp_path: Path, waits: list[float]) -> None:
-    server.script.extend([Behaviour(status=503), Behaviour(status=503), Behaviour(status=503)])
-    server.script.append(Behaviour(status=503, headers={"Retry-After": "86400"}))
+    server.script.extend([Behavior(status=503), Behavior(status=503), Behavior(status=503)])
+    server.script.append(Behavior(status=503, headers={"Retry-After": "86400"}))
     assert_complete(get(server, tmp_path))
     assert waits[0] < waits[1] < waits[2]
     assert waits[3] == transfer.MAX_WAIT
 
 
 def test_a_server_that_stays_busy_is_given_up(server: Server, tmp_path: Path) -> None:
-    server.script.extend(Behaviour(status=503) for _ in range(20))
+    server.script.extend(Behavior(status=503) for _ in range(20))
     with pytest.raises(RunFailed) as failure:
         get(server, tmp_path)
     assert "503" in str(failure.value.problems[0])
@@ -314,7 +314,7 @@ def test_a_server_that_stays_busy_is_given_up(server: Server, tmp_path: Path) ->
 def test_refusals_are_explained_and_not_retried(
     server: Server, tmp_path: Path, status: int, words: str
 ) -> None:
-    server.script.append(Behaviour(status=status))
+    server.script.append(Behavior(status=status))
     with pytest.raises(RunFailed) as failure:
         get(server, tmp_path)
     assert words in str(failure.value.problems[0])
@@ -322,14 +322,14 @@ def test_refusals_are_explained_and_not_retried(
 
 
 def test_a_web_page_is_refused(server: Server, tmp_path: Path) -> None:
-    server.script.append(Behaviour(headers={"Content-Type": "text/html; charset=utf-8"}))
+    server.script.append(Behavior(headers={"Content-Type": "text/html; charset=utf-8"}))
     with pytest.raises(RunFailed) as failure:
         get(server, tmp_path)
     assert "web page" in str(failure.value.problems[0])
 
 
 def test_mirrors_are_tried_in_turn(server: Server, tmp_path: Path) -> None:
-    server.script.append(Behaviour(status=404))
+    server.script.append(Behavior(status=404))
     urls = (server.url("first"), "http://127.0.0.1:9/second", server.url("third"))
     assert_complete(get(server, tmp_path, urls=urls))
     assert [path for path, _ in server.requests] == ["/first", "/third"]
@@ -339,7 +339,7 @@ def test_mirrors_are_tried_in_turn(server: Server, tmp_path: Path) -> None:
 def test_only_a_checksum_allows_resuming_from_another_mirror(
     server: Server, tmp_path: Path, md5: str | None
 ) -> None:
-    server.script.extend([Behaviour(drop_after=1_000_000), Behaviour(status=404)])
+    server.script.extend([Behavior(drop_after=1_000_000), Behavior(status=404)])
     assert_complete(get(server, tmp_path, md5=md5, urls=(server.url("first"), server.url("second"))))
     last = server.requests[2][1]
     assert "if-range" not in last
@@ -348,10 +348,10 @@ def test_only_a_checksum_allows_resuming_from_another_mirror(
 
 def test_mirrors_with_different_files_are_not_mixed(server: Server, tmp_path: Path) -> None:
     with serving(bytes(len(CONTENT))) as wrong:
-        wrong.script.extend([Behaviour(drop_after=1_000_000), Behaviour(status=404)])
+        wrong.script.extend([Behavior(drop_after=1_000_000), Behavior(status=404)])
         assert_complete(get(server, tmp_path, urls=(wrong.url(), server.url())))
         (tmp_path / "file.bin").unlink()
-        wrong.script.extend([Behaviour(drop_after=1_000_000), Behaviour(status=404)])
+        wrong.script.extend([Behavior(drop_after=1_000_000), Behavior(status=404)])
         assert_complete(get(server, tmp_path, urls=(wrong.url(), server.url()), md5=None))
 
 
@@ -423,8 +423,8 @@ def test_the_hugging_face_mirror_is_used(
 
 
 SMALL = CONTENT[:20_000]
-behaviours = st.builds(
-    Behaviour,
+behaviors = st.builds(
+    Behavior,
     status=st.sampled_from([None, None, None, None, 404, 416, 429, 500, 503, 206]),
     headers=st.sampled_from([{}, {"Retry-After": "3"}, {"ETag": '"new"'}, {"ETag": 'W/"weak"'}]),
     drop_after=st.none() | st.integers(0, len(SMALL)),
@@ -439,9 +439,9 @@ behaviours = st.builds(
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(script=st.lists(behaviours, max_size=8), checksum=st.sampled_from(["md5", "sha256"]))
+@given(script=st.lists(behaviors, max_size=8), checksum=st.sampled_from(["md5", "sha256"]))
 def test_the_file_is_right_or_absent_whatever_the_server_does(
-    server: Server, tmp_path: Path, script: list[Behaviour], checksum: str
+    server: Server, tmp_path: Path, script: list[Behavior], checksum: str
 ) -> None:
     server.replace(SMALL)
     server.script.clear()
@@ -482,7 +482,7 @@ fetch(Download(urls=(sys.argv[1],), md5=sys.argv[2]), Path(sys.argv[3]))
 
 def test_a_killed_download_is_resumed(server: Server, tmp_path: Path) -> None:
     half = len(CONTENT) // 2
-    server.script.append(Behaviour(stall_after=half))
+    server.script.append(Behavior(stall_after=half))
     part = tmp_path / "file.bin.part"
     process = subprocess.Popen([sys.executable, "-c", FETCH, server.url(), MD5, str(tmp_path / "file.bin")])
     deadline = time.monotonic() + 30

@@ -128,12 +128,12 @@ def test_only_hugging_face_gets_the_token(tmp_path: Path, monkeypatch: pytest.Mo
 def test_the_token_goes_to_the_mirror_but_not_to_its_redirects(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tests.data.server import Behaviour
+    from tests.data.server import Behavior
 
     monkeypatch.setenv("HF_TOKEN", "secret")
     monkeypatch.setenv("HF_ENDPOINT", server.url("").rstrip("/"))
     with serving(b"content") as storage:
-        server.script.append(Behaviour(status=302, headers={"Location": storage.url("blob")}))
+        server.script.append(Behavior(status=302, headers={"Location": storage.url("blob")}))
         url = "https://huggingface.co/datasets/a/b/resolve/main/c.zip"
         assert fetch(Download(urls=(url,)), tmp_path / "file.bin").read_bytes() == b"content"
         assert server.requests[0][1]["authorization"] == "Bearer secret"

@@ -364,7 +364,7 @@ def test_remote_tables_need_an_extension(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))  # where DuckDB looks for its extensions
     spec = own(files={}, rows=f"FROM read_csv('{scheme}')")
-    with pytest.raises(RunFailed, match="extension `httpfs`, which this machine does not have") as failure:
+    with pytest.raises(RunFailed, match="extension `httpfs`, which is not installed") as failure:
         prepare(spec, Options(tmp_path, out=tmp_path / "data"))
     assert "INSTALL httpfs" in str(failure.value.hint)
 

@@ -17,24 +17,24 @@ def table_files(found: Iterable[Path], pattern: str) -> list[Path]:
     Raises UsageError if `pattern` ends in a star and matches files of several kinds.
     """
     last = PurePath(pattern).name
-    kept = [
+    files = [
         path
         for path in found
         if not (path.name.startswith((".", "_")) and not last.startswith((".", "_")))
         and not (path.name.endswith(".crc") and not last.endswith(".crc"))
     ]
-    kinds = Counter(_uncompressed(kind(path)) for path in kept)
+    kinds = Counter(_uncompressed(kind(path)) for path in files)
     if last.endswith("*") and len(kinds) > 1:
         known = next((ending for ending, _ in kinds.most_common() if ending in KINDS), "")
-        written = {kind(path) for path in kept if _uncompressed(kind(path)) == known}
-        narrower = f"{pattern.rstrip('*')}*{written.pop() if len(written) == 1 else f'{known}*'}"
-        examples = {_uncompressed(kind(path)): path.name for path in reversed(kept)}
+        suffixes = {kind(path) for path in files if _uncompressed(kind(path)) == known}
+        narrower = f"{pattern.rstrip('*')}*{suffixes.pop() if len(suffixes) == 1 else f'{known}*'}"
+        examples = {_uncompressed(kind(path)): path.name for path in reversed(files)}
         listed = ", ".join(f"`{name}`" for name in sorted(examples.values())[:SHOWN])
         raise UsageError(
             f"`{pattern}` matches files of {len(kinds)} kinds: {listed}",
             hint=f'narrow the pattern, for example `"{narrower}"`',
         )
-    return kept
+    return files
 
 
 def of_folder(folder: Path) -> str:

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from wukongctl.data.drafting.profile import LONGEST_VECTOR, Column
 from wukongctl.data.query import sql
 
-Kind = Literal["categorical", "numeric", "vector", "sequence", "left out"]
+RoleKind = Literal["categorical", "numeric", "vector", "sequence", "left out"]
 
 TIMES = re.compile(r"(^|_)(time|timestamp|ts|date|datetime|hour|day|epoch|at)$|(^|_)(time|date)_?")
 OTHER_TIMES = re.compile(
@@ -69,7 +69,7 @@ class Role(NamedTuple):
     """What a column becomes, and why."""
 
     column: Column
-    kind: Kind
+    kind: RoleKind
     note: str
 
 

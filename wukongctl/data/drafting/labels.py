@@ -68,12 +68,6 @@ def named(columns: Sequence[Column], wanted: str) -> Column | None:
     return exact or next((c for c in columns if c.name.lower() == wanted.lower()), None)
 
 
-def _unknown(columns: Sequence[Column], wanted: str, file: str) -> UsageError:
-    names = [c.name for c in columns]
-    hint = did_you_mean(wanted, names) or f"it has {', '.join(f'`{name}`' for name in names)}"
-    return UsageError(f"`{file}` has no column `{wanted}`", hint=hint)
-
-
 def of_column(column: Column, positive: Sequence[str]) -> Label:
     """The label from a column that the user named; UsageError if it cannot be one."""
     label = _with_positive(column, positive) if positive else _from_values(column, is_named=True)
@@ -93,7 +87,9 @@ def of_sql(engine: Engine, columns: Sequence[Column], text: str, positive: Seque
     found = [named(columns, name) for name in _column_names(statement)]
     inputs = tuple(dict.fromkeys(column for column in found if column is not None))
     if not inputs:
-        raise _unknown(columns, text, file)
+        names = [c.name for c in columns]
+        hint = did_you_mean(text, names) or f"it has {', '.join(f'`{name}`' for name in names)}"
+        raise UsageError(f"`{file}` has no column `{text}`", hint=hint)
     if positive:
         raise UsageError(
             "`--positive` requires a label that is a column",

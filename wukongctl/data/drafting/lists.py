@@ -39,14 +39,9 @@ class ListFormat(NamedTuple):
     items: int
 
 
-class _Split(NamedTuple):
-    """The parts of each distinct text → its rows."""
-
-    parts: dict[tuple[str, ...], int]
-
-    @property
-    def multiple(self) -> list[tuple[str, ...]]:
-        return [parts for parts in self.parts if len(parts) > 1]
+Parts = tuple[str, ...]
+SplitTexts = dict[Parts, int]
+"""The parts of each distinct text → its rows."""
 
 
 def list_format(texts: Mapping[str, int]) -> ListFormat | None:
@@ -68,38 +63,36 @@ def _is_used(texts: Mapping[str, int], separator: str) -> bool:
     return len(have) >= LEAST_SHARE * len(texts) or rows >= LEAST_SHARE * sum(texts.values())
 
 
-def _split(texts: Mapping[str, int], separator: str) -> _Split:
-    parts: dict[tuple[str, ...], int] = {}
+def _split(texts: Mapping[str, int], separator: str) -> SplitTexts:
+    split: SplitTexts = {}
     for text, rows in texts.items():
         found = tuple(filter(None, (part.strip() for part in text.split(separator))))
-        parts[found] = parts.get(found, 0) + rows
-    return _Split(parts)
+        split[found] = split.get(found, 0) + rows
+    return split
 
 
-def _is_list(split: _Split, separator: str) -> bool:
-    return (
-        len(split.multiple) >= LEAST_TEXTS // 2
-        and _recurs(split, is_sure=separator in SURE)
-        and _varies(split)
-        and _moves(split.multiple)
-    )
+def _is_list(split: SplitTexts, separator: str) -> bool:
+    lists = [parts for parts in split if len(parts) > 1]
+    if len(lists) < LEAST_TEXTS // 2:
+        return False
+    return _recurs(split, is_sure=separator in SURE) and _varies(split) and _moves(lists)
 
 
-def _recurs(split: _Split, *, is_sure: bool) -> bool:
+def _recurs(split: SplitTexts, *, is_sure: bool) -> bool:
     """Whether parts recur in other combinations, so that there are far fewer of them than texts."""
-    texts = Counter(part for parts in split.parts for part in set(parts))
+    texts = Counter(part for parts in split for part in set(parts))
     occurrences = sum(texts.values())
     recurring = sum(count for count in texts.values() if count > 1)
     if is_sure:
         return recurring >= 0.5 * occurrences and len(texts) <= 0.7 * occurrences
-    long = occurrences >= LONG * len(split.parts) and 2 * len(texts) <= occurrences
-    return recurring >= 0.8 * occurrences and (long or len(texts) <= 0.6 * len(split.parts))
+    long = occurrences >= LONG * len(split) and 2 * len(texts) <= occurrences
+    return recurring >= 0.8 * occurrences and (long or len(texts) <= 0.6 * len(split))
 
 
-def _varies(split: _Split) -> bool:
+def _varies(split: SplitTexts) -> bool:
     """Whether texts, or their rows, have different numbers of parts, or very many."""
     texts, rows = Counter[int](), Counter[int]()
-    for parts, count in split.parts.items():
+    for parts, count in split.items():
         if parts:
             texts[len(parts)] += 1
             rows[len(parts)] += count
@@ -108,7 +101,7 @@ def _varies(split: _Split) -> bool:
     return commonest >= LONG or not one_length
 
 
-def _moves(lists: list[tuple[str, ...]]) -> bool:
+def _moves(lists: list[Parts]) -> bool:
     """Whether most recurring parts come first in some texts and later in others."""
     first, later = Counter(parts[0] for parts in lists), Counter[str]()
     for parts in lists:
@@ -119,26 +112,26 @@ def _moves(lists: list[tuple[str, ...]]) -> bool:
     return weight > 0 and moving >= 0.3 * weight
 
 
-def _is_not_language(split: _Split) -> bool:
+def _is_not_language(split: SplitTexts) -> bool:
     """For blanks as separator: no function words, and an order without meaning."""
-    lists = split.multiple
+    lists = [parts for parts in split if len(parts) > 1]
     words = Counter(part.lower() for parts in lists for part in parts)
     if all(NUMERIC.fullmatch(word) for word in words):
         return True
     if sum(words[word] for word in WORDS) > 0.01 * sum(words.values()):
         return False
-    alone = {parts[0] for parts in split.parts if len(parts) == 1}
+    alone = {parts[0] for parts in split if len(parts) == 1}
     often = {part for part, count in Counter(p for parts in lists for p in parts).items() if count > 1}
     alone_too = sum(part in alone for part in often) >= 0.5 * len(often)
     return alone_too and (_is_sorted(lists) or _is_exchanged(lists))
 
 
-def _is_sorted(lists: list[tuple[str, ...]]) -> bool:
+def _is_sorted(lists: list[Parts]) -> bool:
     """Whether parts are in alphabetical order, which five texts hardly are by chance."""
     return len(lists) >= 5 and all(list(parts) == sorted(parts) for parts in lists)
 
 
-def _is_exchanged(lists: list[tuple[str, ...]]) -> bool:
+def _is_exchanged(lists: list[Parts]) -> bool:
     """Whether recurring pairs of parts come in both orders."""
     orders: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
     for parts in lists:
@@ -148,9 +141,9 @@ def _is_exchanged(lists: list[tuple[str, ...]]) -> bool:
     return bool(recurring) and sum(min(both) > 0 for both in recurring) >= 0.4 * len(recurring)
 
 
-def _length(split: _Split) -> int:
-    lengths = sorted((len(parts), rows) for parts, rows in split.parts.items())
-    wanted, seen = 0.95 * sum(split.parts.values()), 0
+def _length(split: SplitTexts) -> int:
+    lengths = sorted((len(parts), rows) for parts, rows in split.items())
+    wanted, seen = 0.95 * sum(split.values()), 0
     for length, rows in lengths:
         seen += rows
         if seen >= wanted:

@@ -301,8 +301,8 @@ def _with_items(engine: Engine, column: Column, value: str) -> Column:
             f", count(*) FILTER (list_count({numbers}) < len(l)), count(*) FILTER (list_min({whole}) = 0)"
         )
     (answers,) = engine.rows(f"SELECT {aggregates} FROM (SELECT {value} AS l FROM {MEASURED})")
-    filled, items, least, most, shortest, *odd = (x or 0 for x in answers)
-    dense = bool(DENSE_LIST.search(column.type)) if not odd else odd[0] == 0 < odd[1]
+    filled, items, least, most, shortest, *numbers = (x or 0 for x in answers)
+    dense = bool(DENSE_LIST.search(column.type)) if not numbers else numbers[0] == 0 < numbers[1]
     return replace(
         column,
         filled=int(filled),

@@ -79,7 +79,7 @@ def _is_one_to_one(engine: Engine, one: Column, other: Column) -> bool:
     return of_one == of_other == of_both
 
 
-class Evidence(NamedTuple):
+class LabelEvidence(NamedTuple):
     """How well one column alone predicts the label."""
 
     auc: float
@@ -105,7 +105,7 @@ def measure_labels(engine: Engine, query: str) -> tuple[int, int]:
     return int(positives), int(rows)
 
 
-def evidence(engine: Engine, column: Column, expression: str) -> Evidence:
+def evidence(engine: Engine, column: Column, expression: str) -> LabelEvidence:
     """How well `column`, read by `expression`, predicts the label."""
     rows = (
         f"SELECT r, y, half FROM (SELECT {expression} AS r FROM {MEASURED}) POSITIONAL JOIN {MEASURED_LABELS}"
@@ -133,7 +133,7 @@ def evidence(engine: Engine, column: Column, expression: str) -> Evidence:
     positives = positive + test_positive
     rows_each = positives + negative + test_negative
     filled, nonzero = is_filled > 0, ~np.isnan(number) & (number != 0)
-    return Evidence(
+    return LabelEvidence(
         max(aucs),
         (int(rows_each[filled].sum()), int(positives[filled].sum())),
         (int(rows_each[nonzero].sum()), int(positives[nonzero].sum())),
@@ -149,7 +149,9 @@ def _auc(score: np.ndarray, positives: np.ndarray, negatives: np.ndarray) -> flo
     return float((positive * below).sum() / pairs) if pairs else 0.5
 
 
-def leakage(column: Column, evidence: Evidence, positives: int, rows: int) -> tuple[str | None, str | None]:
+def leakage(
+    column: Column, evidence: LabelEvidence, positives: int, rows: int
+) -> tuple[str | None, str | None]:
     """The reason to leave the column out, and the remark on it if it stays."""
     if rows < FEW_ROWS or min(positives, rows - positives) < FEW_EACH:
         return None, None
@@ -166,15 +168,15 @@ def leakage(column: Column, evidence: Evidence, positives: int, rows: int) -> tu
     return None, None
 
 
-def _only_one_label(column: Column, evidence: Evidence, positives: int, rows: int) -> str | None:
+def _only_one_label(column: Column, evidence: LabelEvidence, positives: int, rows: int) -> str | None:
     """The reason to leave out a column that is filled, or nonzero, only for one label."""
     states = [("filled", evidence.filled)] if column.filled < column.rows else []
     if column.is_number and column.low == 0:
         states.append(("nonzero", evidence.nonzero))
-    for state, (count, clicks) in states:
+    for state, (count, hits) in states:
         for value, share, agreeing in (
-            (1, positives / rows, clicks),
-            (0, 1 - positives / rows, count - clicks),
+            (1, positives / rows, hits),
+            (0, 1 - positives / rows, count - hits),
         ):
             if count == agreeing and count < rows and share**count < CHANCE:
                 return f"{state} only where the label is {value}: known only after the label"
