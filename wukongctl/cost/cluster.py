@@ -241,8 +241,8 @@ class ClusterPlan:
             yield "DDP keeps a second copy of the gradients in its buckets, and reduces them during backward"
         if self.dense == "fsdp":
             yield (
-                "FSDP wraps each layer and holds two of them whole, weights and gradients in float32; it "
-                "gathers and reduces while others compute"
+                "FSDP wraps each layer (`train` still wraps the model as one) and holds two of them whole, "
+                "weights and gradients in float32; it gathers and reduces while others compute"
             )
             if self.precision == "bfloat16":
                 yield "autocast keeps a bfloat16 copy of all weights until backward, gathered by FSDP or not"
