@@ -105,9 +105,9 @@ def test_unshuffled_batches_are_the_rows_of_the_files(dataset: Path) -> None:
 def test_an_epoch_has_every_row_once_and_resumes_at_any_step(
     dataset: Path, batch_size: int, epoch: int, seed: int, shuffle: bool, data: st.DataObject
 ) -> None:
-    made = reader(dataset, batch_size=batch_size, seed=seed, shuffle=shuffle)
-    whole = list(made.epoch(epoch))
-    assert len(whole) == made.steps_per_epoch
+    split_reader = reader(dataset, batch_size=batch_size, seed=seed, shuffle=shuffle)
+    whole = list(split_reader.epoch(epoch))
+    assert len(whole) == split_reader.steps_per_epoch
     assert Counter(flat(whole)) == Counter(expected(dataset))
     step = data.draw(st.integers(0, len(whole)))
     fresh = reader(dataset, batch_size=batch_size, seed=seed, shuffle=shuffle)
@@ -130,12 +130,12 @@ def test_the_next_window_is_read_by_a_thread_that_ends_with_the_epoch(dataset: P
 
 def test_errors_of_the_reader_thread_are_raised(dataset: Path, tmp_path: Path) -> None:
     folder, prepared = copy(dataset, tmp_path)
-    made = BatchReader(folder, prepared, "train", batch_size=50, shuffle=False, seed=0)
+    split_reader = BatchReader(folder, prepared, "train", batch_size=50, shuffle=False, seed=0)
     last = folder / "train/part-00005.parquet"
     last.write_bytes(bytes(last.stat().st_size))
     found = []
     with pytest.raises(RunFailed, match=r"part-00005.parquet` cannot be read"):
-        found.extend(made.epoch(0))
+        found.extend(split_reader.epoch(0))
     assert len(found) >= 19  # all batches before it
 
 
@@ -156,7 +156,7 @@ def test_shuffle_reaches_across_row_groups(dataset: Path) -> None:
 
 
 def test_seeking_reads_only_later_row_groups(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = reader(dataset)
+    split_reader = reader(dataset)
     reads: list[int] = []
     original = pq.ParquetFile.read_row_group
 
@@ -165,7 +165,7 @@ def test_seeking_reads_only_later_row_groups(dataset: Path, monkeypatch: pytest.
         return original(self, index, **options)
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
-    next(made.epoch(0, start_step=19))
+    next(split_reader.epoch(0, start_step=19))
     assert len(reads) <= 2 * batches.WINDOW
     assert len(reads) < 16
 
@@ -191,10 +191,10 @@ def test_missing_and_damaged_files_are_errors(dataset: Path, tmp_path: Path) -> 
     options: dict[str, Any] = {"batch_size": 50, "shuffle": False, "seed": 0}
     file = folder / "train/part-00001.parquet"
     whole = file.read_bytes()
-    made = BatchReader(folder, prepared, "train", **options)
+    split_reader = BatchReader(folder, prepared, "train", **options)
     file.write_bytes(bytes(len(whole)))
     with pytest.raises(RunFailed, match=r"part-00001.parquet` cannot be read"):
-        list(made.epoch(0))
+        list(split_reader.epoch(0))
     with pytest.raises(RunFailed, match=r"part-00001.parquet` cannot be read"):
         BatchReader(folder, prepared, "train", **options)
     file.write_bytes(whole[:-9])
@@ -225,8 +225,10 @@ def test_a_file_with_other_columns_is_an_error(dataset: Path, tmp_path: Path) ->
 def test_dataset_without_ids_or_without_numbers(tmp_path: Path) -> None:
     raw.frappe(tmp_path)
     prepared = run(shipped("frappe"), tmp_path, tmp_path / "out", verify=False)
-    made = BatchReader(tmp_path / "out/frappe", prepared, "valid", batch_size=7, shuffle=False, seed=0)
-    batch = next(made.epoch(0))
+    split_reader = BatchReader(
+        tmp_path / "out/frappe", prepared, "valid", batch_size=7, shuffle=False, seed=0
+    )
+    batch = next(split_reader.epoch(0))
     assert batch.ids.shape == (7, 10)
     assert batch.dense.shape == (7, 0)
     assert batch.probability is None
@@ -244,8 +246,10 @@ def test_schema_and_batch_agree_for_every_column(tmp_path: Path) -> None:
     raw.ml_100k(tmp_path)
     prepared = run(shipped("ml-100k"), tmp_path, tmp_path / "out", verify=False)
     schema = prepared.schema()
-    made = BatchReader(tmp_path / "out/ml-100k", prepared, "train", batch_size=1000, shuffle=False, seed=0)
-    (batch,) = made.epoch(0)
+    split_reader = BatchReader(
+        tmp_path / "out/ml-100k", prepared, "train", batch_size=1000, shuffle=False, seed=0
+    )
+    (batch,) = split_reader.epoch(0)
     assert batch.ids.shape[1] == schema.id_columns == 5 + 6
     assert batch.dense.shape[1] == len(schema.numeric) == 2
     for column in range(len(schema.categorical)):

@@ -259,11 +259,11 @@ def test_older_recipes_keep_their_digest() -> None:
 
 def test_every_key_of_an_encoding_is_part_of_the_digest() -> None:
     keys = [{}, {"encoding": "bins"}, {"encoding": "bins", "bins": 9}, {"encoding": "piecewise"}]
-    made = [own(features=[{"type": "numeric", "columns": ["n"], **each}]) for each in keys]
-    assert len({each.content_digest() for each in made}) == 4
-    for one, other in itertools.pairwise(made):
+    recipes = [own(features=[{"type": "numeric", "columns": ["n"], **each}]) for each in keys]
+    assert len({each.content_digest() for each in recipes}) == 4
+    for one, other in itertools.pairwise(recipes):
         assert one.content_digest() != other.content_digest()
-    assert all(DatasetSpec.from_dict(each.to_dict()) == each for each in made)
+    assert all(DatasetSpec.from_dict(each.to_dict()) == each for each in recipes)
 
 
 @pytest.mark.parametrize(

@@ -489,12 +489,12 @@ def test_a_plan_fails_like_the_preparation(tmp_path: Path) -> None:
     folder.mkdir()
     spec = own(files={"clicks.csv": {"md5": "0" * 32}})
     for source, error in ((folder, UsageError), (tmp_path, CheckFailed)):
-        said = []
+        errors = []
         for attempt in (plan, prepare):
             with pytest.raises(error) as failure:
                 attempt(spec, Options(folder, out=tmp_path / "out", source=source))
-            said.append((failure.value.message, failure.value.hint, failure.value.problems))
-        assert said[0] == said[1]
+            errors.append((failure.value.message, failure.value.hint, failure.value.problems))
+        assert errors[0] == errors[1]
     assert plan(spec, Options(folder, out=tmp_path / "out", source=tmp_path, verify=False))["steps"]
     with gzip.open(folder / "clicks.csv.gz", "wb") as file:
         file.write((tmp_path / "clicks.csv").read_bytes())
@@ -710,14 +710,14 @@ def test_a_held_out_split_of_one_class_is_reported_with_a_fix(tmp_path: Path, la
     lines = [f"{value},a{i % 3}" for i, value in enumerate(labels)]
     (tmp_path / "clicks.csv").write_text("\n".join(["label,a", *lines]) + "\n")
     spec = own(split={"by": "order", "ratio": {"train": 8, "valid": 1, "test": 1}})
-    said = f"every label in `valid` is {label} (10 rows): AUC is undefined"
+    problem = f"every label in `valid` is {label} (10 rows): AUC is undefined"
     assert problems(run(spec, tmp_path, tmp_path / "out")) == (
-        f"{said}; change the ratio, key or rule of `split`",
+        f"{problem}; change the ratio, key or rule of `split`",
     )
 
 
 @pytest.mark.parametrize(
-    ("kind", "values", "said"),
+    ("kind", "values", "problem"),
     [
         ("categorical", ["x"] * 9, "has the same value"),
         ("numeric", [5] * 9, "has the same value"),
@@ -727,13 +727,13 @@ def test_a_held_out_split_of_one_class_is_reported_with_a_fix(tmp_path: Path, la
     ],
 )
 def test_constant_features_are_reported(
-    tmp_path: Path, kind: str, values: list[object], said: str | None
+    tmp_path: Path, kind: str, values: list[object], problem: str | None
 ) -> None:
     write_rows(tmp_path, [{"label": i % 2, "a": value, "b": i} for i, value in enumerate(values)])
     features = [{"type": kind, "columns": ["a"]}, {"type": "numeric", "columns": ["b"], "standardize": False}]
     prepared = run(own(features=features), tmp_path, tmp_path / "out")
-    expected = f"`a` {said} in every row of `train`: nothing can be learned from it"
-    assert problems(prepared) == ((expected,) if said else ())
+    expected = f"`a` {problem} in every row of `train`: nothing can be learned from it"
+    assert problems(prepared) == ((expected,) if problem else ())
 
 
 def test_wrong_counts_fail_the_check_with_both_values(tmp_path: Path) -> None:

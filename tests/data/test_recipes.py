@@ -96,8 +96,8 @@ def check_vectors(spec: DatasetSpec, prepared: Manifest, raw: Path, folder: Path
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with serving(b"") as made:
-        yield made
+    with serving(b"") as running:
+        yield running
 
 
 def test_every_dataset_has_a_fixture() -> None:

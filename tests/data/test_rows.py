@@ -290,7 +290,7 @@ def test_a_duplicated_row_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("select", "said"),
+    ("select", "reason"),
     [
         (f"SELECT a, count(*) AS n, max(label) AS label FROM {CSV} GROUP BY a", "it groups rows"),
         (f"SELECT * FROM {CSV} UNION ALL SELECT * FROM {CSV}", "UNION"),
@@ -307,13 +307,13 @@ def test_a_duplicated_row_is_an_error(tmp_path: Path) -> None:
     ],
 )
 def test_a_select_that_is_not_row_by_row_needs_its_output_columns(
-    tmp_path: Path, select: str, said: str
+    tmp_path: Path, select: str, reason: str
 ) -> None:
     file = written(tmp_path, "a,n,label\n" + "".join(f"x{i},{i},{i % 2}\n" for i in range(6)))
     dataset = prepared(tmp_path, rows=select, features=[CATEGORICAL])
     obstacle = manifest.read(dataset).obstacle
     assert obstacle is not None
-    assert said in obstacle
+    assert reason in obstacle
     assert len(read(dataset, file)["a"]) == 6
     with pytest.raises(UsageError, match="cannot run on a new file") as error:
         read(dataset, file, "raw")

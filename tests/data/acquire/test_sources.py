@@ -249,11 +249,11 @@ def test_a_dry_run_checks_cached_downloads(
 def test_frappe_is_downloaded_and_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WUKONGCTL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    made = tmp_path / "made"
-    made.mkdir()
-    raw.frappe(made)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    raw.frappe(folder)
     contents = {
-        f"Frappe_x1/{name}.csv": (made / f"{name}.csv").read_bytes() for name in ("train", "valid", "test")
+        f"Frappe_x1/{name}.csv": (folder / f"{name}.csv").read_bytes() for name in ("train", "valid", "test")
     }
     with serving(archive(tmp_path / "x.zip", contents).read_bytes()) as server:
         changes: dict[str, Any] = {

@@ -108,7 +108,7 @@ def lines(header: str, row: str, rows: int = 40) -> str:
         ([0, 1, "", 1], "y", 20),
     ],
 )
-def test_labels(tmp_path: Path, values: list[Any], expression: str, positives: int) -> None:
+def test_labels_of_any_values(tmp_path: Path, values: list[Any], expression: str, positives: int) -> None:
     rows = [(values[i % len(values)], f"v{i % 3}") for i in range(40)]
     text(tmp_path / "t.csv", "y,a\n" + "".join(f"{y},{a}\n" for y, a in rows))
     result = draft("t.csv", label="Y")

@@ -85,7 +85,7 @@ def test_values_are_zipf_distributed() -> None:
         assert error.max() < 5  # standard errors
 
 
-def test_variance_per_order_is_the_one_asked_for() -> None:
+def test_variance_per_order_is_as_requested() -> None:
     spec = Generator(rows=1, variance={"order2": 5.0, "order4": 2.0, "order8": 1.0})
     planted = pair_teacher.plant(spec)
     parts = planted.orders(planted.values(np.random.default_rng(99), 300_000))
@@ -164,7 +164,7 @@ def test_a_steeper_spectrum_puts_more_variance_into_the_first_terms() -> None:
     assert share[1] > 0.8
 
 
-def test_the_same_seed_gives_the_same_data_as_ever() -> None:
+def test_the_data_of_a_seed_never_change() -> None:
     """Prepared datasets and published results depend on it."""
     table = pa.Table.from_batches(generate.chunks(Generator(rows=1000, seed=1), 1000))
     digest = hashlib.sha256(b"".join(column.to_numpy().tobytes() for column in table.columns))
@@ -172,5 +172,5 @@ def test_the_same_seed_gives_the_same_data_as_ever() -> None:
 
 
 def test_memory_does_not_grow_with_the_rows() -> None:
-    made = generate.chunks(Generator(rows=1), 10**12)
-    assert next(made).num_rows == next(made).num_rows == generate.CHUNK
+    batches = generate.chunks(Generator(rows=1), 10**12)
+    assert next(batches).num_rows == next(batches).num_rows == generate.CHUNK

@@ -55,7 +55,6 @@ class Column:
     filled: int
     """Values that are neither missing nor blank."""
     distinct: int
-    """Distinct values."""
     numbers: int = 0
     """Values that are finite numbers."""
     integers: int = 0
@@ -83,8 +82,7 @@ class Column:
     """95th percentile of the lengths of lists."""
     vector: int = 0
     """Length of the vectors in a column of number lists of one length, not all integers."""
-    is_even: bool = False
-    """Whether all lists have one length."""
+    has_one_length: bool = False
     is_dense: bool = False
     """Whether lists hold numbers that are not all integers: amounts, not ids."""
     is_padded: bool = False
@@ -168,7 +166,7 @@ def _with_numbers(engine: Engine, counts: ValueCounts, column: Column) -> Column
     filled, distinct, numbers, nans, integers, low, high, mean, times, length, pattern, *shape = (
         x or 0 for x in answers
     )
-    days, digits, padded, is_even = shape
+    days, digits, padded, has_one_length = shape
     if numbers and numbers + nans == filled:
         filled = numbers  # `nan` among numbers is a missing value
     return replace(
@@ -184,7 +182,7 @@ def _with_numbers(engine: Engine, counts: ValueCounts, column: Column) -> Column
         length=float(length),
         pattern=int(pattern),
         is_days=0 < filled == days,
-        is_padded=0 < filled == digits and padded >= max(1, 0 if is_even else PADDED * filled),
+        is_padded=0 < filled == digits and padded >= max(1, 0 if has_one_length else PADDED * filled),
     )
 
 
@@ -277,7 +275,7 @@ def _as_list(engine: Engine, counts: ValueCounts, column: Column) -> Column:
             parsed = reader.format(sql.identifier(column.name))
             listed = _with_items(engine, column, parsed)
             # A few lists of one length are intervals such as `[70, 80]`.
-            if listed.items > 1 and (listed.vector or column.distinct > FEW or not listed.is_even):
+            if listed.items > 1 and (listed.vector or column.distinct > FEW or not listed.has_one_length):
                 return replace(listed, reader=parsed)
             break
     found = lists.list_format(counts.sample(column.name, lists.SAMPLE))
@@ -308,7 +306,7 @@ def _with_items(engine: Engine, column: Column, value: str) -> Column:
         filled=int(filled),
         distinct=int(filled) if sql.LIST.search(column.type) else column.distinct,
         items=int(items),
-        is_even=shortest == most,
+        has_one_length=shortest == most,
         is_dense=dense,
         vector=int(least) if dense and 0 < least == most else 0,
     )
