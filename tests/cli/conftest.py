@@ -92,7 +92,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch, dataset: Path) -> None:
 
 @pytest.fixture
 def recipe(dataset: Path, tmp_path: Path) -> Path:
-    """A training recipe on `tiny` that runs in a moment."""
+    """A training recipe on `tiny` that runs in under a second."""
     path = tmp_path / "mine.yaml"
     path.write_text(
         """\

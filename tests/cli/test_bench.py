@@ -9,9 +9,7 @@ import pytest
 from tests.cli.conftest import Wukong
 
 
-def test_bench_prints_a_table_or_one_object_and_leaves_no_run(
-    wukong: Wukong, recipe: Path, tmp_path: Path
-) -> None:
+def test_bench_prints_a_table_or_json_and_writes_no_run(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
     result = wukong("bench", recipe, "--steps", 2, "--json", "--trace", "step.json")
     assert result.code == 0
     assert {"examples_per_cpu_second", "mfu", "phases", "loader_rows_per_cpu_second"} <= set(result.json)
@@ -22,7 +20,7 @@ def test_bench_prints_a_table_or_one_object_and_leaves_no_run(
     assert "MFU" in shown.out
 
 
-def test_a_trace_needs_a_folder(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
+def test_trace_needs_a_folder(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
     refused = wukong("bench", recipe, "--steps", 1, "--trace", "absent/t.json")
     assert refused.code == 2
     assert "there is no folder `absent`" in refused.err
@@ -30,7 +28,7 @@ def test_a_trace_needs_a_folder(wukong: Wukong, recipe: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_trace_prints_nothing_of_its_own(recipe: Path, tmp_path: Path) -> None:
+def test_trace_is_silent(recipe: Path, tmp_path: Path) -> None:
     """The profiler would, from C++ and once in a process."""
     command = [sys.executable, "-m", "wukongctl", "bench", recipe.name, "--steps", "1", "--trace"]
     traced = subprocess.run(
@@ -39,14 +37,14 @@ def test_a_trace_prints_nothing_of_its_own(recipe: Path, tmp_path: Path) -> None
     assert (traced.returncode, traced.stderr) == (0, "")
 
 
-def test_bench_of_unprepared_data_names_the_next_command(wukong: Wukong, tmp_path: Path) -> None:
+def test_bench_of_unprepared_data_hints_at_prepare(wukong: Wukong, tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text("data: absent\nmodel: {name: mlp}\n")
     result = wukong("bench", "other.yaml")
     assert result.code == 2
     assert "is not prepared" in result.err
 
 
-def test_a_model_that_does_not_fit_its_data_is_told_with_its_place(wukong: Wukong, recipe: Path) -> None:
+def test_mismatch_of_model_and_data_has_a_position(wukong: Wukong, recipe: Path) -> None:
     setting = "model.embeddings_per_feature={c99: 2}"
     found = wukong("bench", recipe, "--set", setting)
     assert found.code == 2

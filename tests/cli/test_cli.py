@@ -53,7 +53,7 @@ def test_help_of_every_command_imports_nothing_heavy(name: str) -> None:
 
 
 def test_help_is_quick() -> None:
-    # 0.15 s is the promise. Processor time, the best of several: a busy machine must not fail this.
+    # The target is 0.15 s. CPU time, best of several, so that this passes on a busy machine.
     times = []
     for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -99,13 +99,13 @@ def test_the_public_options_are_pinned() -> None:
         assert names == expected | {"--json", "--quiet", "--verbose"}
 
 
-def test_an_unknown_command_is_a_usage_error_with_a_suggestion(wukong: Wukong) -> None:
+def test_unknown_command_suggests_the_closest_one(wukong: Wukong) -> None:
     result = wukong("trian")
     assert result.code == 2
     assert "no such command `trian`; did you mean `train`?" in result.err
 
 
-def test_an_unknown_option_is_a_usage_error(wukong: Wukong) -> None:
+def test_unknown_option_is_a_usage_error(wukong: Wukong) -> None:
     result = wukong("train", "x.yaml", "--sed", "3")
     assert result.code == 2
     assert result.err.startswith("error: no such option")
@@ -129,7 +129,7 @@ def test_an_unknown_option_is_a_usage_error(wukong: Wukong) -> None:
         ("scale-report a b", "--calibrate", "--strict"),
     ],
 )
-def test_options_of_which_one_would_be_ignored(wukong: Wukong, command: str, first: str, second: str) -> None:
+def test_conflicting_options_are_rejected(wukong: Wukong, command: str, first: str, second: str) -> None:
     found = wukong(*command.split(), *first.split(), *second.split())
     said = found.error["message"] if "--json" in first else found.err
     assert (found.code, found.out) == (2, "")
@@ -137,14 +137,14 @@ def test_options_of_which_one_would_be_ignored(wukong: Wukong, command: str, fir
     assert all(option.split()[0] in said for option in (first, second))
 
 
-def test_errors_as_json_are_one_object_on_stderr(wukong: Wukong) -> None:
+def test_json_errors_are_one_object_on_stderr(wukong: Wukong) -> None:
     result = wukong("train", "absent.yaml", "--json")
     assert (result.code, result.out) == (2, "")
     assert set(result.error) == {"message", "hint", "exit_code", "problems"}
     assert result.error["exit_code"] == 2
 
 
-def test_a_bug_keeps_its_traceback() -> None:
+def test_bugs_keep_their_traceback() -> None:
     code = (
         "import sys; sys.argv = ['wukongctl', 'recipes', 'ls']\n"
         "from wukongctl.config import library\nlibrary.names = lambda: 1 / 0\n"
@@ -155,7 +155,7 @@ def test_a_bug_keeps_its_traceback() -> None:
     assert "ZeroDivisionError" in failed.stderr
 
 
-def test_a_reader_that_leaves_is_not_an_error() -> None:
+def test_closed_pipe_is_not_an_error() -> None:
     command = f"{sys.executable} -m wukongctl recipes schema training | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == 0
@@ -189,7 +189,7 @@ sys.exit(run(gate))
         ),
     ],
 )
-def test_a_reader_that_leaves_changes_no_verdict(gate: list[str], form: list[str]) -> None:
+def test_closed_pipe_keeps_the_exit_code(gate: list[str], form: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run([sys.executable, *gate, *form], stdout=writing, stderr=subprocess.PIPE, check=False)
@@ -212,7 +212,7 @@ def test_python_dash_m_is_the_same_program() -> None:
     assert shown.stdout.startswith("wukongctl, version ")
 
 
-def test_no_color_is_honoured(wukong: Wukong) -> None:
+def test_no_color_is_respected(wukong: Wukong) -> None:
     env = {**os.environ, "NO_COLOR": "1", "FORCE_COLOR": ""}
     done = subprocess.run(
         [sys.executable, "-m", "wukongctl", "recipes", "ls"],
@@ -229,15 +229,15 @@ def test_json_is_one_document(wukong: Wukong) -> None:
     assert {"name", "path"} <= set(json.loads(result.out)[0])
 
 
-def test_the_models_start_without_the_compiler() -> None:
-    """Which is half of what torch has to import; training needs it, scoring does not."""
+def test_importing_models_does_not_import_the_compiler() -> None:
+    """The compiler is half of the import time of torch; training needs it, scoring does not."""
     code = "import sys, wukongctl.training.predict; print('torch._dynamo' in sys.modules)"
     assert run_python(code) == "False\n"
 
 
 @pytest.mark.parametrize(("number", "after"), [(15, 0.05), (2, 0.2), (15, 0.6), (2, 1.5)])
-def test_a_signal_anywhere_is_one_line(number: int, after: float) -> None:
-    """After Python's own start, which on a busy machine takes a second."""
+def test_signals_end_commands_with_one_line(number: int, after: float) -> None:
+    """After the start-up of Python, which takes a second on a busy machine."""
     code = "from wukongctl.cli import main, output; output.catch_signals(); print(flush=True); main()"
     command = [sys.executable, "-c", code, "flops", *["paper/table5/wukong-7"] * 9]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -263,4 +263,4 @@ def test_shells_complete_shipped_recipes_and_files(command: list[str], typed: st
     shell = BashComplete(cli, {}, "wukongctl", "_WUKONGCTL_COMPLETE")
     found = shell.get_completions(command, typed)
     assert (completed, "plain") in {(item.value, item.type) for item in found}
-    assert found[0].type == "file"  # bash forgets what came before it
+    assert found[0].type == "file"  # bash drops entries before it

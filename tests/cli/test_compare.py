@@ -26,7 +26,7 @@ def runs(wukong: Wukong, recipe: Path) -> list[str]:
     return found
 
 
-def test_the_board_says_what_scikit_learn_says(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
+def test_leaderboard_agrees_with_scikit_learn(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
     board = wukong("compare", *runs, "--json").json
     assert (board["split"], board["rows"], board["by"]) == ("test", 200, "auc")
     assert {model["name"] for model in board["models"]} == {"wukong", "mlp"}
@@ -55,7 +55,7 @@ def test_the_board_says_what_scikit_learn_says(wukong: Wukong, runs: list[str], 
             assert model["warnings"][seed] == result["warnings"] != []
 
 
-def test_predictions_are_kept_so_that_the_data_may_go(wukong: Wukong, runs: list[str]) -> None:
+def test_cached_predictions_make_the_data_unnecessary(wukong: Wukong, runs: list[str]) -> None:
     first = wukong("compare", "runs", "--json").json
     assert (
         wukong("compare", "runs", "--data", "gone", "--json").json["models"][0]["metrics"]
@@ -64,7 +64,9 @@ def test_predictions_are_kept_so_that_the_data_may_go(wukong: Wukong, runs: list
     assert wukong("compare", "runs", "--data", "gone", "--split", "valid").code == 2
 
 
-def test_training_again_forgets_them(wukong: Wukong, runs: list[str], recipe: Path, tmp_path: Path) -> None:
+def test_training_again_deletes_cached_predictions(
+    wukong: Wukong, runs: list[str], recipe: Path, tmp_path: Path
+) -> None:
     wukong("compare", *runs)
     kept = tmp_path / runs[0] / "predictions" / "test.parquet"
     assert kept.is_file()
@@ -72,7 +74,7 @@ def test_training_again_forgets_them(wukong: Wukong, runs: list[str], recipe: Pa
     assert not kept.exists()
 
 
-def test_tables_for_people_and_for_markdown(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
+def test_tables_for_terminal_and_markdown(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
     shown = wukong("compare", "runs", "--against", "mlp", "--by", "logloss")
     assert shown.code == 0
     assert "minus mlp" in shown.out
@@ -89,7 +91,7 @@ def test_tables_for_people_and_for_markdown(wukong: Wukong, runs: list[str], tmp
     assert "!" not in wukong("compare", "runs").out
 
 
-def test_one_recipe_is_a_board_of_one_row(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
+def test_leaderboard_of_one_recipe_has_one_row(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
     shown = wukong("compare", runs[0], runs[1])
     assert shown.code == 0
     assert re.search(r"wukong +2 .*±", shown.out)
@@ -102,7 +104,7 @@ def test_one_recipe_is_a_board_of_one_row(wukong: Wukong, runs: list[str], tmp_p
     assert (unfinished.code, "nothing to compare: the run is not finished" in unfinished.err) == (2, True)
 
 
-def test_lost_weights_are_said_with_the_command_that_makes_them(
+def test_missing_weights_hint_at_the_command_that_trains_them(
     wukong: Wukong, runs: list[str], tmp_path: Path
 ) -> None:
     run = tmp_path / runs[0]
@@ -131,7 +133,7 @@ def test_mistakes(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
     assert (different.code, "were trained on different data" in different.err) == (2, True)
 
 
-def test_recipes_of_one_name_are_told_apart(wukong: Wukong, runs: list[str], recipe: Path) -> None:
+def test_recipes_with_the_same_name_are_distinguished(wukong: Wukong, runs: list[str], recipe: Path) -> None:
     changes = ("--set", "name=mlp", "--set", "epochs=1", "--set", "model={name: mlp, hidden: [8, 4]}")
     assert wukong("train", recipe, *changes).code == 0
     board = wukong("compare", "runs", "--json").json
@@ -147,7 +149,7 @@ def test_recipes_of_one_name_are_told_apart(wukong: Wukong, runs: list[str], rec
     assert re.search(r"^- `mlp-\S+`: `model.hidden=\[8\], epochs=2`$", shown, re.M)
 
 
-def test_a_run_given_twice_is_told(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
+def test_duplicate_run_is_left_out_with_a_note(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere" / Path(runs[0]).name
     shutil.copytree(tmp_path / runs[0], copy)
     plain = wukong("compare", *runs, "--json").json
@@ -178,10 +180,10 @@ def test_a_run_given_twice_is_told(wukong: Wukong, runs: list[str], tmp_path: Pa
         (("recipe", "data"), "has no recipe that this version of wukongctl can read"),
     ],
 )
-def test_a_run_that_tells_too_little(
+def test_run_with_missing_keys_is_an_error(
     wukong: Wukong, runs: list[str], tmp_path: Path, lost: tuple[str, ...], said: str
 ) -> None:
-    if lost != ("recipe", "data"):  # with kept predictions the model need not be built
+    if lost != ("recipe", "data"):  # with cached predictions the model is not built
         assert wukong("compare", *runs).code == 0
     path = tmp_path / runs[0] / "run.json"
     described = json.loads(path.read_text())
@@ -205,12 +207,12 @@ def test_rows_of_one_class_have_no_auc(wukong: Wukong, runs: list[str], tmp_path
     assert set(board["models"][0]["metrics"]) == {"logloss", "excess_logloss"}
 
 
-def test_runs_that_cannot_be_written_are_compared(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
+def test_read_only_runs_are_compared(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
     (tmp_path / runs[0] / "predictions").write_text("a file in its place")
     assert wukong("compare", *runs).code == 0
 
 
-def test_a_long_name_leaves_the_numbers_room(
+def test_long_names_wrap(
     wukong: Wukong, runs: list[str], recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = "a-name-of-a-model-that-is-longer-than-half-of-a-terminal"
@@ -246,7 +248,7 @@ def test_damaged_predictions(wukong: Wukong, runs: list[str], tmp_path: Path) ->
     assert wukong("compare", *runs).code == 0
 
 
-def test_a_model_that_predicts_nan(
+def test_model_that_predicts_nan_is_an_error(
     wukong: Wukong, runs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wukongctl.training.evaluate._finite", lambda _: False)

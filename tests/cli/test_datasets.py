@@ -1,4 +1,4 @@
-"""`datasets ls`, `show` and `init`, as typed."""
+"""`datasets ls`, `show` and `init` from the command line."""
 
 import json
 import os
@@ -23,7 +23,7 @@ ROWS = "user,price,tags,clicked\n" + "".join(
 
 @pytest.fixture
 def clicks(wukong: Wukong, tmp_path: Path) -> Path:
-    """`clicks` described by `init` and prepared, as the guide has it."""
+    """`clicks` drafted by `init` and prepared, as in the guide."""
     (tmp_path / "clicks.csv").write_text(ROWS)
     (tmp_path / "clicks.yaml").write_text(wukong("datasets", "init", "clicks.csv").out)
     assert wukong("prepare", "./clicks.yaml").code == 0
@@ -31,7 +31,7 @@ def clicks(wukong: Wukong, tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("clicks")
-def test_what_is_prepared_already_claims_no_speed(wukong: Wukong) -> None:
+def test_up_to_date_dataset_reports_no_speed(wukong: Wukong) -> None:
     again = wukong("prepare", "./clicks.yaml")
     assert "already prepared" in again.err
     assert "rows/s" not in again.out
@@ -39,7 +39,7 @@ def test_what_is_prepared_already_claims_no_speed(wukong: Wukong) -> None:
     assert "rows/s" in wukong("prepare", "./clicks.yaml", "--force").out
 
 
-def test_ls_lists_what_ships_and_what_is_mine(wukong: Wukong, clicks: Path) -> None:
+def test_ls_lists_shipped_and_own_datasets(wukong: Wukong, clicks: Path) -> None:
     entries = {entry["name"]: entry for entry in wukong("datasets", "ls", "--json").json}
     assert set(library.names("datasets")) < set(entries)
     assert entries["clicks"] == {
@@ -55,9 +55,7 @@ def test_ls_lists_what_ships_and_what_is_mine(wukong: Wukong, clicks: Path) -> N
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format_version": 99}', "\x00", None])
-def test_one_broken_dataset_does_not_hide_the_others(
-    wukong: Wukong, clicks: Path, content: str | None
-) -> None:
+def test_ls_lists_all_datasets_if_one_is_broken(wukong: Wukong, clicks: Path, content: str | None) -> None:
     broken = clicks.parent / "broken"
     broken.mkdir()
     if content is None:
@@ -71,7 +69,7 @@ def test_one_broken_dataset_does_not_hide_the_others(
     assert entries["clicks"]["problem"] is None
 
 
-def test_one_broken_recipe_does_not_hide_the_others(
+def test_ls_lists_all_datasets_if_one_recipe_is_broken(
     wukong: Wukong, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipes = tmp_path / "recipes"
@@ -90,7 +88,7 @@ def test_ls_of_a_folder_that_is_a_file(wukong: Wukong, tmp_path: Path) -> None:
     assert wukong("datasets", "ls").code == 0
 
 
-def test_show_tells_of_features_sources_and_notes(
+def test_show_prints_features_sources_and_notes(
     wukong: Wukong, clicks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
@@ -120,14 +118,14 @@ def test_show_reads_manifests_without_statistics(wukong: Wukong, clicks: Path) -
     assert "embedding rows" in wukong("datasets", "show", "clicks").out
 
 
-def test_show_of_what_is_not_prepared(wukong: Wukong) -> None:
+def test_show_of_an_unprepared_dataset(wukong: Wukong) -> None:
     shown = wukong("datasets", "show", "frappe")
     assert "license: research use" in shown.out
     assert "run `wukongctl prepare frappe`" in shown.out
     assert wukong("datasets", "show", "frapp").code == 2
 
 
-def test_init_explains_itself_as_json(wukong: Wukong, tmp_path: Path) -> None:
+def test_init_json_has_the_choices(wukong: Wukong, tmp_path: Path) -> None:
     (tmp_path / "clicks.csv").write_text(ROWS)
     made = wukong("datasets", "init", "clicks.csv", "--name", "mine", "--json").json
     assert made["name"] == "mine"
@@ -158,7 +156,7 @@ def test_prepare_of_a_table_points_to_init(wukong: Wukong, tmp_path: Path) -> No
     assert "wukongctl datasets init clicks.csv > clicks.yaml" in result.err
 
 
-def test_terms_and_size_are_said_before_a_download_and_only_then(
+def test_license_and_size_are_printed_before_a_download_only(
     wukong: Wukong, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -190,7 +188,7 @@ features: [{{type: categorical, columns: [user]}}]
 
 
 def said_until_it_waits(folder: Path) -> str:
-    """By `prepare`, of which nobody knows yet whether it will download anything."""
+    """By `prepare`, before it is known whether it will download anything."""
     command = [sys.executable, "-m", "wukongctl", "prepare", "./mine.yaml", "--out", "data"]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, env=env)

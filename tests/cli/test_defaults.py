@@ -1,4 +1,4 @@
-"""A dataset and a model are a recipe: with a file of two lines, of all lines, or with none."""
+"""A dataset and a model define a recipe: with a two-line file, a full one, or none."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ def planned(wukong: Wukong, *words: object) -> dict[str, object]:
     return result.json
 
 
-def test_three_ways_to_the_same_run(wukong: Wukong, dataset: Path, tmp_path: Path) -> None:
+def test_three_recipes_map_to_the_same_run(wukong: Wukong, dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "two.yaml").write_text(TWO_LINES)
     (tmp_path / "all.yaml").write_text(wukong("recipes", "init", "tiny", "--model", "mlp").out)
     plan = planned(wukong, *MLP)
@@ -30,7 +30,7 @@ def test_three_ways_to_the_same_run(wukong: Wukong, dataset: Path, tmp_path: Pat
     assert planned(wukong, "two.yaml", "--set", "defaults=fixed") != plan
 
 
-def test_overrides_and_seeds_go_with_a_dataset_too(wukong: Wukong, dataset: Path, tmp_path: Path) -> None:
+def test_overrides_and_seeds_work_without_a_recipe(wukong: Wukong, dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "two.yaml").write_text(TWO_LINES)
     assert planned(wukong, *MLP, *SMALL, "--seed", 3) == planned(wukong, "two.yaml", *SMALL, "--seed", 3)
     plans = planned(wukong, *MLP, "--seeds", 2)
@@ -39,10 +39,10 @@ def test_overrides_and_seeds_go_with_a_dataset_too(wukong: Wukong, dataset: Path
     ]
 
 
-def test_a_saved_recipe_finds_its_run_whatever_the_rules_become(
+def test_saved_recipe_maps_to_its_run_after_rules_change(
     wukong: Wukong, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # `logit_scale: 1.0` is not written: a saved recipe must not leave that to a rule.
+    # `logit_scale: 1.0` is not written: a rule must not fill it in for a saved recipe.
     trained = wukong("train", *MLP, *SMALL, "--set", "model.logit_scale=1.0", "--json").json
     saved = tmp_path / trained["run"] / "recipe.yaml"
     assert "logit_scale" not in saved.read_text()
@@ -56,7 +56,7 @@ def test_a_saved_recipe_finds_its_run_whatever_the_rules_become(
     assert json.loads((tmp_path / trained["run"] / "run.json").read_text())["recipe"]["model"]["width"] == 16
 
 
-def test_a_sweep_fills_what_its_recipes_leave_open(wukong: Wukong, dataset: Path, tmp_path: Path) -> None:
+def test_sweep_fills_keys_that_its_recipes_omit(wukong: Wukong, dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "two.yaml").write_text(TWO_LINES)
     (tmp_path / "sweep.yaml").write_text(
         "name: sizes\nladders: [{recipe: two.yaml, sizes: [{model.width: 2}, {model.width: 3, epochs: 1}]}]\n"
@@ -78,7 +78,7 @@ def test_flops_and_bench_count_what_train_would_train(wukong: Wukong, dataset: P
     assert 0.0019 < solved_report["gflop_per_example"] <= 0.002
 
 
-def test_flops_says_when_a_rule_would_choose_another_size(
+def test_flops_warns_of_sizes_that_depend_on_the_data(
     wukong: Wukong, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "two.yaml").write_text(TWO_LINES.replace("tiny", "frappe").replace("wukong", "mlp"))
@@ -87,7 +87,7 @@ def test_flops_says_when_a_rule_would_choose_another_size(
     assert "omits `model.width`" in wukong("flops", "two.yaml").err
 
 
-def test_a_first_recipe_says_every_choice_and_why(wukong: Wukong, dataset: Path) -> None:
+def test_recipes_init_gives_a_reason_for_every_choice(wukong: Wukong, dataset: Path) -> None:
     result = wukong("recipes", "init", "tiny", "--json").json
     assert set(result) == {"dataset", "model", "recipe", "choices"}
     lines = result["recipe"].splitlines()
@@ -100,7 +100,7 @@ def test_a_first_recipe_says_every_choice_and_why(wukong: Wukong, dataset: Path)
     assert wukong("recipes", "init", "tiny").out == result["recipe"]
 
 
-def test_an_opponent_without_rules_is_trained_the_same_way(
+def test_model_without_default_rules_is_trained_the_same_way(
     wukong: Wukong, dataset: Path, tmp_path: Path
 ) -> None:
     written = wukong("recipes", "init", "tiny", "--model", "lightgbm").out
@@ -122,7 +122,7 @@ def test_an_opponent_without_rules_is_trained_the_same_way(
         (("--data", "tiny", "--model", "mpl"), "--data tiny --model mpl: `model.name` is `mpl`"),
     ],
 )
-def test_what_names_no_run_or_two_is_refused_with_the_way_on(
+def test_missing_or_conflicting_sources_are_rejected_with_a_hint(
     wukong: Wukong, recipe: Path, words: tuple[str, ...], message: str
 ) -> None:
     result = wukong("train", *words)
@@ -131,7 +131,7 @@ def test_what_names_no_run_or_two_is_refused_with_the_way_on(
     assert "hint:" in result.err or "did you mean `mlp`?" in result.err
 
 
-def test_mistakes_of_a_dataset_and_a_model_say_where_they_were_written(wukong: Wukong, dataset: Path) -> None:
+def test_problems_without_a_recipe_name_the_option(wukong: Wukong, dataset: Path) -> None:
     batch = ("--set", "model.batch_norm=true", "--set", "batch_size=799")
     result = wukong("train", *MLP, *batch)
     assert (result.code, result.err.startswith("--set batch_size=799: `batch_norm` needs two rows")) == (

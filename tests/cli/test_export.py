@@ -1,4 +1,4 @@
-"""Exported programs give the scores of `evaluate`, from their folder alone."""
+"""Exported programs reproduce the scores of `evaluate`, with only the files in their folder."""
 
 import importlib.util
 import json
@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.conftest import Wukong
 
-# Run where wukongctl cannot be imported: the folder must suffice.
+# Runs without wukongctl: the folder must suffice.
 SCORE = """
 import json, sys, numpy, torch
 sys.modules["wukongctl"] = None
@@ -28,7 +28,7 @@ json.dump(logit.tolist(), open(out, "w"))
 """
 
 
-def test_the_program_scores_without_wukongctl(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
+def test_exported_model_scores_without_wukongctl(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
     run = wukong("train", recipe, "--json").json["run"]
     found = wukong("export", run, "--json").json
     assert found["largest_difference"]["model.pt2"] <= 1e-6
@@ -47,9 +47,7 @@ def test_the_program_scores_without_wukongctl(wukong: Wukong, recipe: Path, tmp_
     assert json.loads((tmp_path / "scores.json").read_text()) == pytest.approx(expected, abs=1e-5)
 
 
-def test_an_export_is_replaced_only_when_asked_and_nothing_else_ever(
-    wukong: Wukong, recipe: Path, tmp_path: Path
-) -> None:
+def test_force_replaces_exports_only(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
     run = wukong("train", recipe, "--json").json["run"]
     assert wukong("export", run, "--out", "mine").code == 0
     assert "--force" in wukong("export", run, "--out", "mine").err
@@ -60,9 +58,7 @@ def test_an_export_is_replaced_only_when_asked_and_nothing_else_ever(
     assert (tmp_path / "data/tiny/manifest.json").is_file()
 
 
-def test_an_export_of_a_bfloat16_run_says_that_it_computes_in_float32(
-    wukong: Wukong, recipe: Path, tmp_path: Path
-) -> None:
+def test_export_of_a_bfloat16_run_reports_float32(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
     run = wukong("train", recipe, "--json").json["run"]
     found = wukong("export", run, "--out", "mine", "--json").json
     assert (found["precision"], found["trained_in"]) == ("float32", "float32")
@@ -73,7 +69,7 @@ def test_an_export_of_a_bfloat16_run_says_that_it_computes_in_float32(
     assert "exported in float32; the run was trained in bfloat16" in shown
 
 
-def test_folders_that_are_not_there_are_mistakes(wukong: Wukong, tmp_path: Path) -> None:
+def test_missing_folders_are_usage_errors(wukong: Wukong, tmp_path: Path) -> None:
     for command in (
         ("evaluate", "run", "--predictions", "no/p.parquet"),
         ("export", "run", "--out", "no/mine"),
@@ -85,7 +81,7 @@ def test_folders_that_are_not_there_are_mistakes(wukong: Wukong, tmp_path: Path)
     assert not (tmp_path / "no").exists()
 
 
-def test_a_program_with_other_scores_is_not_written(
+def test_export_with_other_scores_is_not_written(
     wukong: Wukong, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = wukong("train", recipe, "--json").json["run"]
@@ -95,7 +91,7 @@ def test_a_program_with_other_scores_is_not_written(
 
 
 @pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is not None, reason="the extra is installed")
-def test_without_the_extra_onnx_names_it(wukong: Wukong, recipe: Path) -> None:
+def test_onnx_without_the_extra_names_it(wukong: Wukong, recipe: Path) -> None:
     result = wukong("export", "absent", "--onnx")
     assert result.code == 2
     assert "wukongctl[onnx]" in result.err

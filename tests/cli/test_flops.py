@@ -57,7 +57,7 @@ def test_a_wide_table_has_every_digit(wukong: Wukong) -> None:
 @pytest.mark.parametrize(
     ("number", "text"), [(999, "999"), (999_499, "999k"), (999_960, "1M"), (1_000, "1k")]
 )
-def test_short_numbers_take_the_next_unit_where_they_round_to_it(number: int, text: str) -> None:
+def test_short_numbers_round_up_to_the_next_unit(number: int, text: str) -> None:
     assert _short(number) == text
 
 
@@ -83,7 +83,7 @@ def test_the_same_bytes_from_every_process() -> None:
     assert first.stdout == second.stdout
 
 
-def test_the_gate_compares_the_mode_asked_for(wukong: Wukong) -> None:
+def test_max_gflop_compares_the_selected_mode(wukong: Wukong) -> None:
     gflop = wukong("flops", "quickstart/dlrm-1", "--json").json[0]["gflop_per_example"]
     assert wukong("flops", "quickstart/dlrm-1", "--max-gflop", gflop).code == 0
     assert wukong("flops", "quickstart/dlrm-1", "--max-gflop", gflop * 0.99).code == 3
@@ -98,7 +98,7 @@ def test_numbers_that_are_not_positive_are_usage_errors(wukong: Wukong, option: 
     assert f"`{option} {value}` is not a positive number" in refused.err
 
 
-def test_a_matrix_too_large_to_count_is_said(wukong: Wukong, tmp_path: Path) -> None:
+def test_matrix_too_large_to_count_is_an_error(wukong: Wukong, tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     sizes = ", ".join(f"{key}: {1 << 20}" for key in ("width", "n_F", "n_L", "k"))
     path.write_text(
@@ -110,7 +110,7 @@ def test_a_matrix_too_large_to_count_is_said(wukong: Wukong, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("budget", ["gflop=0", "gflop=much", "flop=2"])
-def test_solve_refuses_what_is_no_budget(wukong: Wukong, budget: str) -> None:
+def test_solve_rejects_invalid_budgets(wukong: Wukong, budget: str) -> None:
     result = wukong("flops", "frappe/wukong", "--solve", budget)
     assert (result.code, f"`--solve {budget}` is not a positive budget" in result.err) == (2, True)
 
@@ -152,7 +152,7 @@ print(json.dumps([report.to_dict(), seconds, int(peak[1]) / 2**20]))
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory from /proc")
 def test_a_hundred_gflop_wukong_counts_in_two_seconds_and_one_gib() -> None:
     """The same in every process, whatever the order of its sets."""
-    # Not `ru_maxrss`: a child begins with that of the process that started it, here of all tests before.
+    # Not `ru_maxrss`: a child process inherits it from its parent, here the test session.
     done = subprocess.run(
         [sys.executable, "-c", MEASURE, BIG],
         env=os.environ | {"PYTHONHASHSEED": "1"},
@@ -188,7 +188,7 @@ def test_a_hundred_gflop_wukong_counts_in_two_seconds_and_one_gib() -> None:
         ),
     ],
 )
-def test_an_unknown_feature_is_pointed_at(
+def test_unknown_feature_has_a_position(
     wukong: Wukong, tmp_path: Path, command: list[str], model: str, override: str | None, places: list[str]
 ) -> None:
     (tmp_path / "data.yaml").write_text(

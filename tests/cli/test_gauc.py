@@ -1,4 +1,4 @@
-"""gAUC where a recipe or an option names a column to group by: train, evaluate, compare, runs."""
+"""gAUC by the group of a recipe or an option, in train, evaluate, compare and runs."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from wukongctl.training.metrics import COMPARED
 
 
 def by_hand(data: Path, predictions: Path, column: str) -> float:
-    """From the definition: the mean AUC of groups with both classes, weighted by their rows."""
+    """By definition: the mean AUC of groups with both classes, weighted by rows."""
     groups = pq.read_table(data / "tiny" / "test", columns=[column])[column].to_numpy()
     kept = pq.read_table(predictions)
     labels, scores = kept["label"].to_numpy(), kept["logit"].to_numpy()
@@ -67,7 +67,7 @@ def test_without_a_group_nothing_changes_and_compare_can_name_one(wukong: Wukong
     assert "no categorical column `c9`" in wukong("compare", "runs", "--group", "c9").err
 
 
-def test_a_wrong_group_is_an_error_in_its_line_before_training(wukong: Wukong, recipe: Path) -> None:
+def test_unknown_group_is_reported_with_its_line_before_training(wukong: Wukong, recipe: Path) -> None:
     recipe.write_text(recipe.read_text() + "group: c99\n")
     for options in ((), ("--dry-run",)):
         failed = wukong("train", recipe, *options)

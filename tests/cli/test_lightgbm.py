@@ -1,4 +1,4 @@
-"""LightGBM among networks: every command takes its runs, or says why not."""
+"""LightGBM among networks: every command accepts its runs, or says why not."""
 
 import json
 import re
@@ -46,7 +46,7 @@ def test_a_dry_run_counts_trees(wukong: Wukong, trees: Path) -> None:
     assert (plan["steps"], plan["gflop_per_example"], plan["total_gflop"]) == (8, None, None)
 
 
-def test_it_is_compared_in_pairs(wukong: Wukong, runs: tuple[str, str]) -> None:
+def test_lightgbm_is_compared_in_pairs(wukong: Wukong, runs: tuple[str, str]) -> None:
     board = wukong("compare", *runs, "--against", "tiny-lightgbm", "--json").json
     models = {model["name"]: model for model in board["models"]}
     assert models["tiny-lightgbm"]["gflop_per_example"] is None
@@ -60,7 +60,7 @@ def test_it_is_compared_in_pairs(wukong: Wukong, runs: tuple[str, str]) -> None:
     assert "| tiny-lightgbm | 1 | – |" in wukong("compare", *runs, "--markdown").out
 
 
-def test_lists_have_a_line_for_it(wukong: Wukong, runs: tuple[str, str]) -> None:
+def test_lightgbm_is_listed(wukong: Wukong, runs: tuple[str, str]) -> None:
     rows = {row["model"]: row for row in wukong("runs", "ls", "--json").json}
     assert (rows["lightgbm"]["status"], rows["lightgbm"]["gflop_per_example"]) == ("complete", None)
     (line,) = [line for line in wukong("runs", "ls").out.splitlines() if "lightgbm" in line]
@@ -69,7 +69,7 @@ def test_lists_have_a_line_for_it(wukong: Wukong, runs: tuple[str, str]) -> None
 
 
 @pytest.mark.usefixtures("no_plots")
-def test_a_report_leaves_it_out_and_says_so(wukong: Wukong, runs: tuple[str, str]) -> None:
+def test_scale_report_leaves_lightgbm_out_with_a_note(wukong: Wukong, runs: tuple[str, str]) -> None:
     shown = wukong("scale-report", "runs")
     assert shown.code == 0
     assert f"left out `{runs[1]}`, which has no FLOPs" in shown.err
@@ -81,7 +81,7 @@ def test_a_report_leaves_it_out_and_says_so(wukong: Wukong, runs: tuple[str, str
     assert "no run has a FLOP count" in alone.err
 
 
-def test_it_has_no_flops_to_count(wukong: Wukong, recipe: Path, trees: Path) -> None:
+def test_lightgbm_has_no_flops(wukong: Wukong, recipe: Path, trees: Path) -> None:
     alone = wukong("flops", trees)
     assert alone.code == 2
     assert "has no matrix products" in alone.err
@@ -91,13 +91,13 @@ def test_it_has_no_flops_to_count(wukong: Wukong, recipe: Path, trees: Path) -> 
     assert len(wukong("flops", trees, recipe, "--json").json) == 1
 
 
-def test_there_are_no_steps_to_time(wukong: Wukong, trees: Path) -> None:
+def test_bench_rejects_lightgbm(wukong: Wukong, trees: Path) -> None:
     timed = wukong("bench", trees)
     assert timed.code == 2
     assert "no steps to time" in timed.err
 
 
-def test_it_is_evaluated_and_not_exported(wukong: Wukong, runs: tuple[str, str]) -> None:
+def test_lightgbm_is_evaluated_but_not_exported(wukong: Wukong, runs: tuple[str, str]) -> None:
     found = wukong("evaluate", runs[1], "--predictions", "p.parquet", "--group", "c0", "--json").json
     assert 0 < found["gauc"] < 1
     assert found["auc_ci"][0] < found["auc"] < found["auc_ci"][1]
@@ -141,7 +141,7 @@ def test_a_sweep_of_both(wukong: Wukong, recipe: Path, trees: Path, tmp_path: Pa
     assert wukong("scale-report", "sweeps/both").code == 0
 
 
-def test_a_sweep_without_the_extra_begins_nothing(
+def test_sweep_without_the_extra_trains_nothing(
     wukong: Wukong, recipe: Path, trees: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sweep.yaml").write_text(SWEEP)
@@ -155,7 +155,7 @@ def test_a_sweep_without_the_extra_begins_nothing(
     assert not list(tmp_path.glob("sweeps/*/*/*"))
 
 
-def test_mistakes_have_lines(wukong: Wukong, trees: Path) -> None:
+def test_problems_have_lines(wukong: Wukong, trees: Path) -> None:
     trees.write_text(trees.read_text() + "epochs: 3\n")
     said = wukong("train", trees, "--json").error["problems"]
     assert [(problem["line"], problem["column"]) for problem in said] == [(4, 1)]

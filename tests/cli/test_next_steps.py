@@ -1,4 +1,4 @@
-"""Whatever is typed first, following what is printed next leads to a trained model, and never back."""
+"""Following the printed next steps leads to a trained model from any start, without cycles."""
 
 import json
 import re
@@ -32,14 +32,14 @@ MOST_STEPS = 6
 
 
 def hinted(result: Result) -> list[str]:
-    """The words of the first command that a result names, redirection included."""
+    """The words of the first command in a result, including redirection."""
     found = re.search(r"`wukongctl ([^`]*)`", result.err)
     assert found is not None, result.err
     return shlex.split(found[1])
 
 
 def follow(wukong: Wukong, *words: str) -> list[list[str]]:
-    """Type `words`, then what is hinted, until a model would be trained; each command a new one."""
+    """Run `words`, then each hinted command, until a model would be trained; commands must not repeat."""
     typed: list[list[str]] = []
     command = list(words)
     while len(typed) < MOST_STEPS:
@@ -72,7 +72,7 @@ def described(table: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder `data` that `prepare ./clicks.yaml` makes."""
+    """The folder `data` that `prepare ./clicks.yaml` creates."""
     folder = tmp_path_factory.mktemp("once")
     (folder / "clicks.csv").write_text(TABLE)
     (folder / "clicks.yaml").write_text(DATASET)
@@ -125,7 +125,7 @@ WRONG_STARTS = [
 
 
 @pytest.mark.parametrize("start", WRONG_STARTS)
-def test_from_a_described_table_hints_lead_to_a_model(wukong: Wukong, described: Path, start: str) -> None:
+def test_hints_lead_from_a_dataset_recipe_to_a_model(wukong: Wukong, described: Path, start: str) -> None:
     follow(wukong, *start.split())
 
 
@@ -143,25 +143,25 @@ STARTS_WHEN_PREPARED = [
 
 
 @pytest.mark.parametrize("start", STARTS_WHEN_PREPARED)
-def test_from_a_prepared_dataset_nothing_is_prepared_again(wukong: Wukong, ready: Path, start: str) -> None:
+def test_hints_do_not_prepare_a_prepared_dataset_again(wukong: Wukong, ready: Path, start: str) -> None:
     typed = follow(wukong, *start.split())
     assert all(words[0] != "prepare" for words in typed[1:]), typed
 
 
 @pytest.mark.parametrize("start", ["train clicks.csv", "prepare clicks.csv", "recipes init clicks.csv"])
-def test_from_a_bare_table_hints_lead_to_a_model(wukong: Wukong, table: Path, start: str) -> None:
+def test_hints_lead_from_a_table_to_a_model(wukong: Wukong, table: Path, start: str) -> None:
     typed = follow(wukong, *start.split())
     assert [words[0] for words in typed[1:]] == ["datasets", "prepare", "train"]
 
 
-def test_hints_keep_to_the_folder_that_was_named(wukong: Wukong, described: Path) -> None:
+def test_hints_use_the_given_data_folder(wukong: Wukong, described: Path) -> None:
     typed = follow(wukong, "train", "mine.yaml", "--data", "else where")
     assert typed[1] == ["prepare", "./clicks.yaml", "--out", "else where"]
     assert (described / "else where" / "clicks" / "manifest.json").is_file()
     assert not (described / "data").exists()
 
 
-def test_the_folder_of_the_environment_is_not_repeated(
+def test_hints_omit_the_data_folder_of_the_environment(
     wukong: Wukong, described: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WUKONGCTL_DATA", "elsewhere")
@@ -170,30 +170,30 @@ def test_the_folder_of_the_environment_is_not_repeated(
     assert wukong("train", "--data", "clicks", "--model", "mlp", "--dry-run").code == 0
 
 
-def test_a_recipe_of_another_name_is_found_by_what_it_says(wukong: Wukong, described: Path) -> None:
+def test_dataset_recipe_is_found_by_its_name_key(wukong: Wukong, described: Path) -> None:
     (described / "clicks.yaml").rename(described / "table of clicks.yml")
     assert hinted(wukong("train", "mine.yaml")) == ["prepare", "./table of clicks.yml"]
 
 
-def test_an_unknown_dataset_is_to_be_described(wukong: Wukong, tmp_path: Path) -> None:
+def test_unknown_dataset_hints_at_datasets_init(wukong: Wukong, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(RECIPE.replace("clicks", "sales"))
     said = wukong("train", "mine.yaml").err
     assert "`wukongctl datasets init FILE --name sales > sales.yaml`" in said
 
 
-def test_the_table_beside_is_the_one_to_describe(wukong: Wukong, table: Path) -> None:
+def test_hint_names_the_table_in_the_folder(wukong: Wukong, table: Path) -> None:
     (table / "mine.yaml").write_text(RECIPE)
     typed = follow(wukong, "train", "mine.yaml")
     assert typed[1] == ["datasets", "init", "clicks.csv", "--name", "clicks", ">", "clicks.yaml"]
 
 
-def test_a_recipe_without_its_ending_is_found(wukong: Wukong, described: Path) -> None:
+def test_recipe_without_its_suffix_is_found(wukong: Wukong, described: Path) -> None:
     for command in ("train", "flops", "sweep", "bench"):
         said = wukong(command, "mine").err
         assert said == "error: there is no recipe `mine`\nhint: did you mean `mine.yaml`?\n"
 
 
-def test_a_name_close_to_a_prepared_one_is_named(wukong: Wukong, ready: Path) -> None:
+def test_misspelled_dataset_suggests_a_prepared_one(wukong: Wukong, ready: Path) -> None:
     assert "did you mean `clicks`?" in wukong("train", "--data", "click", "--model", "mlp").err
 
 
@@ -212,7 +212,7 @@ def test_a_shipped_dataset_is_prepared_by_its_name_and_trained_by_its_recipe(
     assert hinted(wukong("train", "frappe")) == ["train", "frappe/wukong"]
 
 
-def test_a_finished_run_is_found_by_its_recipe(wukong: Wukong, ready: Path) -> None:
+def test_recipe_instead_of_a_run_hints_at_its_run(wukong: Wukong, ready: Path) -> None:
     run = wukong("train", "mine.yaml", "--json").json["run"]
     for start in ("evaluate mine.yaml", "compare mine.yaml", "predict mine.yaml clicks.csv"):
         assert (
@@ -223,7 +223,7 @@ def test_a_finished_run_is_found_by_its_recipe(wukong: Wukong, ready: Path) -> N
     assert hinted(wukong("train", run)) == ["train", f"{run}/recipe.yaml", "--out", "runs"]
 
 
-def test_an_unfinished_run_goes_on_with_its_data(wukong: Wukong, described: Path) -> None:
+def test_hint_of_an_unfinished_run_resumes_it(wukong: Wukong, described: Path) -> None:
     assert wukong("prepare", "./clicks.yaml", "--out", "elsewhere").code == 0
     run = described / wukong("train", "mine.yaml", "--data", "elsewhere", "--json").json["run"]
     (run / "checkpoints" / "best.pt").unlink()
@@ -232,7 +232,7 @@ def test_an_unfinished_run_goes_on_with_its_data(wukong: Wukong, described: Path
     assert wukong("evaluate", run, "--data", "elsewhere").code == 0
 
 
-def test_the_end_of_a_command_names_the_next_one(wukong: Wukong, described: Path) -> None:
+def test_commands_end_with_the_next_one(wukong: Wukong, described: Path) -> None:
     prepared = wukong("prepare", "./clicks.yaml")
     assert hinted(prepared) == ["train", "--data", "clicks", "--model", "wukong"]
     assert "`wukongctl recipes init clicks > clicks-wukong.yaml`" in prepared.err
@@ -250,7 +250,7 @@ def runs_of(folder: Path, **datasets: str) -> None:
         (run / "run.json").write_text(json.dumps({"data": {"dataset": dataset}}))
 
 
-def test_what_comes_after_a_run_keeps_to_its_data(tmp_path: Path) -> None:
+def test_next_commands_of_a_run_use_its_data(tmp_path: Path) -> None:
     out = tmp_path / "my runs"
     runs_of(out, x="clicks", y="clicks")
     said = next_steps.after_training(out / "x", "clicks", tmp_path)
@@ -279,21 +279,21 @@ def test_without_positives_in_valid_the_next_command_works(wukong: Wukong, descr
 
 
 @pytest.mark.parametrize("start", ["tune clicks", "tune clicks.yaml", "train clicks-wukong.yaml"])
-def test_a_recipe_that_is_not_written_yet_is_to_be_drafted(wukong: Wukong, ready: Path, start: str) -> None:
+def test_missing_recipe_hints_at_recipes_init(wukong: Wukong, ready: Path, start: str) -> None:
     assert hinted(said := wukong(*start.split())) == ["recipes", "init", "clicks", ">", "clicks-wukong.yaml"]
     assert said.code == 2
     assert ("`wukongctl tune clicks-wukong.yaml`" in said.err) == start.startswith("tune")
 
 
 @pytest.mark.parametrize("option", ["--json", "--quiet"])
-def test_scripts_are_told_no_next_command(wukong: Wukong, described: Path, option: str) -> None:
+def test_json_output_has_no_next_command(wukong: Wukong, described: Path, option: str) -> None:
     for command in (("prepare", "./clicks.yaml"), ("recipes", "init", "clicks"), ("train", "mine.yaml")):
         result = wukong(*command, option)
         assert result.code == 0
         assert not re.search(r"^(next|save)", result.err, re.MULTILINE)
 
 
-def test_damaged_data_is_prepared_again_by_the_hint(wukong: Wukong, ready: Path) -> None:
+def test_hint_prepares_damaged_data_again(wukong: Wukong, ready: Path) -> None:
     part = next((ready / "data" / "clicks" / "train").iterdir())
     part.write_bytes(part.read_bytes()[:-1])
     command = hinted(wukong("train", "mine.yaml"))
@@ -301,7 +301,7 @@ def test_damaged_data_is_prepared_again_by_the_hint(wukong: Wukong, ready: Path)
     assert wukong("train", "mine.yaml", "--dry-run").code == 0
 
 
-def test_showing_a_dataset_names_how_to_prepare_it(wukong: Wukong, described: Path) -> None:
+def test_show_hints_at_prepare(wukong: Wukong, described: Path) -> None:
     assert hinted(wukong("datasets", "show", "clicks")) == ["prepare", "./clicks.yaml"]
     assert "`wukongctl prepare ./clicks.yaml`" in wukong("datasets", "show", "./clicks.yaml").out
     assert (

@@ -1,4 +1,4 @@
-"""Numbers of every encoding through the commands: counted, prepared, shown, trained, predicted, exported."""
+"""Numeric features of every encoding, through all commands from `flops` to `export`."""
 
 import json
 import random
@@ -42,7 +42,9 @@ def folder(wukong: Wukong, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_from_a_table_to_a_program(wukong: Wukong, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numeric_encodings_from_table_to_export(
+    wukong: Wukong, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     done = wukong("prepare", "./counts.yaml", "--json").json
     assert done["features"] == 5
@@ -66,7 +68,7 @@ def test_from_a_table_to_a_program(wukong: Wukong, folder: Path, monkeypatch: py
 
 
 def by_hand(signature: dict, values: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    """The inputs of an exported program, from numbers and what its signature says."""
+    """The inputs of an exported program, from numbers and its signature."""
     x, features = np.array(values), signature["features"]
     missing = np.isnan(x)
     ids, dense = [], []
@@ -82,7 +84,7 @@ def by_hand(signature: dict, values: list[float]) -> tuple[np.ndarray, np.ndarra
     return np.stack(ids, 1).astype(np.int32), np.stack(dense, 1).astype(np.float32)
 
 
-def test_flops_count_as_many_bins_as_allowed_and_say_so(wukong: Wukong, folder: Path) -> None:
+def test_flops_counts_the_maximum_number_of_bins_with_a_warning(wukong: Wukong, folder: Path) -> None:
     (folder / "counts.yaml").write_text(
         DATASET.replace("label: label", "label: label\ncardinalities: {b: 11}")
     )
@@ -97,11 +99,11 @@ def test_flops_count_as_many_bins_as_allowed_and_say_so(wukong: Wukong, folder: 
     after = wukong("flops", "mine.yaml")
     assert "bins" not in after.err
     assert "unknown" not in after.out
-    # The lowest bin of `p` is zero alone: one piece less, of width 4.
+    # The lowest bin of `p` has only zero: one piece less, of width 4.
     assert wukong("flops", "mine.yaml", "--json").json[0]["macs"] == before.json[0]["macs"] - 4
 
 
-def test_a_run_that_diverges_looks_at_its_numbers_first(wukong: Wukong, folder: Path) -> None:
+def test_divergence_hint_names_unscaled_inputs_first(wukong: Wukong, folder: Path) -> None:
     text = DATASET.replace("columns: [x]}", "columns: [time], standardize: false}")
     text = text.replace("SELECT *,", "SELECT *, 1.6e18 + length(x) * 1e12 AS time,")
     (folder / "counts.yaml").write_text(text)

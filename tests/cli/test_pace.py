@@ -1,4 +1,4 @@
-"""Rates and times left, by a clock of our own."""
+"""Rates and times left, with a fake clock."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def test_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     assert at(0, 0) == "0.0 of 4.0 GB"
     assert at(10, 100_000_000) == "0.1 of 4.0 GB, 10.0 MB/s, 6 min 30 s left"
     assert at(20, 100_000_000) == "0.1 of 4.0 GB, 5.0 MB/s, 13 min 0 s left"
-    # A stall of more than the window is a rate of nothing, not an average with the past.
+    # After a stall longer than the window, the rate is zero, not an average with the past.
     assert at(45, 100_000_000) == "0.1 of 4.0 GB"
     assert at(46, 0, 5_000_000, stage="unpacking") == "0.0 of 5.0 MB"
     assert at(56, 50_000, None, stage="unpacking") == "0.1 MB, 0.0 MB/s"

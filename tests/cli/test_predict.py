@@ -1,4 +1,4 @@
-"""Raw rows through `predict` get the scores that `evaluate` gives the same rows, prepared."""
+"""`predict` gives raw rows the scores that `evaluate` gives the same prepared rows."""
 
 from pathlib import Path
 
@@ -56,13 +56,13 @@ def write(rows: pa.Table, path: str) -> str:
         pq.write_table(rows, path)
     else:
         options = pyarrow.csv.WriteOptions(delimiter="\t" if ".tsv" in path else ",")
-        with pa.output_stream(path) as file:  # compresses by the name
+        with pa.output_stream(path) as file:  # compresses by the suffix
             pyarrow.csv.write_csv(rows, file, options)
     return path
 
 
 @pytest.mark.parametrize("name", ["new.parquet", "new.csv", "new.tsv", "new.csv.gz"])
-def test_raw_rows_get_the_scores_of_prepared_ones(
+def test_raw_rows_have_the_scores_of_prepared_rows(
     wukong: Wukong, run: str, rows: pa.Table, name: str
 ) -> None:
     wukong("evaluate", run, "--predictions", "expected.parquet")
@@ -75,7 +75,7 @@ def test_raw_rows_get_the_scores_of_prepared_ones(
     assert found["mean_prediction"] == pytest.approx(actual["prediction"].to_numpy().mean())
 
 
-def test_files_follow_each_other_and_csv_holds_the_same(wukong: Wukong, run: str, rows: pa.Table) -> None:
+def test_files_are_concatenated_and_csv_equals_parquet(wukong: Wukong, run: str, rows: pa.Table) -> None:
     assert wukong("predict", run, write(rows, "all.parquet")).code == 0
     parts = [write(rows.slice(0, 70), "a.csv"), write(rows.slice(70), "b.parquet")]
     assert wukong("predict", run, *parts, "--out", "p.csv").code == 0
@@ -90,9 +90,7 @@ def test_values_that_training_never_saw_are_scored(wukong: Wukong, run: str, row
     assert abs(logit) < 10
 
 
-def test_the_result_never_takes_the_place_of_an_input(
-    wukong: Wukong, run: str, rows: pa.Table, tmp_path: Path
-) -> None:
+def test_output_never_overwrites_an_input(wukong: Wukong, run: str, rows: pa.Table, tmp_path: Path) -> None:
     before = Path(write(rows, "new.csv")).read_bytes()
     (tmp_path / "link.csv").symlink_to("new.csv")
     (tmp_path / "hard.csv").hardlink_to("new.csv")
@@ -103,7 +101,7 @@ def test_the_result_never_takes_the_place_of_an_input(
     assert Path("new.csv").read_bytes() == before
 
 
-def test_a_folder_that_is_not_there_is_not_made(wukong: Wukong, run: str, rows: pa.Table) -> None:
+def test_missing_output_folder_is_an_error(wukong: Wukong, run: str, rows: pa.Table) -> None:
     result = wukong("predict", run, write(rows, "new.csv"), "--out", "absent/p.csv")
     assert result.code == 2
     assert "there is no folder `absent`" in result.err

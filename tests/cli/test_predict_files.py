@@ -1,4 +1,4 @@
-"""Files as others write them: `predict` reads them as training did, or says what is wrong and where."""
+"""Files from other tools: `predict` reads them as training did, or names the problem and its position."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def run(wukong: Wukong, tmp_path: Path) -> str:
 
 @pytest.fixture
 def table(tmp_path: Path, run: str) -> pa.Table:
-    """Rows of known values, by the vocabularies that training made."""
+    """Rows of values in the vocabularies of the training data."""
 
     def values(name: str) -> list[str]:
         return pq.read_table(tmp_path / f"data/whole/vocab/{name}.parquet")["value"].to_pylist()[:4]
@@ -87,9 +87,7 @@ def test_whole_numbers_are_the_same_in_any_type(
     assert logits(wukong, run, "other.parquet") == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_float_column_keeps_its_missing_and_its_odd_values(
-    wukong: Wukong, run: str, table: pa.Table
-) -> None:
+def test_float_column_keeps_missing_and_fractional_values(wukong: Wukong, run: str, table: pa.Table) -> None:
     place = table.schema.get_field_index("user")
     texts = [None, "1.5", "never", str(table["user"][3].as_py())]
     floats = pa.array([None, 1.5, 1e300, float(texts[3] or 0)])
@@ -109,12 +107,12 @@ def written(tmp_path: Path, *lines: str, header: str = HEADER) -> str:
 
 @pytest.fixture
 def texts(wukong: Wukong, tmp_path: Path) -> str:
-    """A run on texts, as CSV has them, and one number; its recipe leaves bad rows out."""
+    """A run on text columns of a CSV file and one number; its recipe skips bad rows."""
     dataset = DATASET.replace("  - {type: sequence, columns: [seen], max_len: 2}\n", "on_error: skip\n")
     return trained(wukong, tmp_path, dataset)
 
 
-def test_a_csv_with_what_pandas_makes_of_ids(wukong: Wukong, texts: str, tmp_path: Path) -> None:
+def test_csv_with_ids_written_by_pandas_as_floats(wukong: Wukong, texts: str, tmp_path: Path) -> None:
     user = pq.read_table(tmp_path / "data/whole/vocab/user.parquet")["value"][0].as_py()
     expected = logits(wukong, texts, written(tmp_path, f"{user},1.0,x,2,"))
     assert logits(wukong, texts, written(tmp_path, f"{user}.0,1.0,x,2,")) == expected
@@ -135,7 +133,7 @@ def test_a_csv_with_what_pandas_makes_of_ids(wukong: Wukong, texts: str, tmp_pat
         (("1",), "\n", "`new.csv:1`: the first line must be a header"),
     ],
 )
-def test_what_is_wrong_with_a_csv_and_where(
+def test_csv_errors_name_the_problem_and_its_position(
     wukong: Wukong, texts: str, tmp_path: Path, lines: tuple[str, ...], header: str, said: str
 ) -> None:
     result = wukong("predict", texts, written(tmp_path, *lines, header=header))
@@ -153,7 +151,9 @@ def test_an_infinite_number_in_parquet_is_named_by_its_row(wukong: Wukong, run: 
     assert "row 3 of `inf.parquet`: `price` is infinite" in result.err
 
 
-def test_far_more_unknown_values_than_in_training_are_said(wukong: Wukong, run: str, table: pa.Table) -> None:
+def test_many_more_oov_values_than_in_training_are_an_error(
+    wukong: Wukong, run: str, table: pa.Table
+) -> None:
     pq.write_table(table, "known.parquet")
     known = wukong("predict", run, "known.parquet")
     assert (known.code, known.err) == (0, "")

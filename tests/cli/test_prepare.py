@@ -1,4 +1,4 @@
-"""`prepare`, as typed: what is said of a recipe that does not fit its data."""
+"""`prepare` from the command line: recipes that do not fit their data."""
 
 from pathlib import Path
 
@@ -52,7 +52,7 @@ features: [{type: categorical, columns: [c0]}]
         ),
     ],
 )
-def test_names_that_the_table_lacks_have_their_lines(
+def test_missing_columns_have_positions(
     wukong: Wukong, tmp_path: Path, changes: dict[str, str], said: list[str]
 ) -> None:
     (tmp_path / "clicks.csv").write_text("label,colour,size\n" + "1,red,5\n0,blue,7\n" * 20)
@@ -69,7 +69,7 @@ def test_names_that_the_table_lacks_have_their_lines(
         assert line.startswith(f"clicks.yaml:{start}")
 
 
-def test_too_few_rows_for_a_split_name_the_key_to_change(wukong: Wukong, tmp_path: Path) -> None:
+def test_too_few_rows_for_a_split_names_the_key(wukong: Wukong, tmp_path: Path) -> None:
     (tmp_path / "few.yaml").write_text(SYNTHETIC)
     failed = wukong("prepare", "./few.yaml")
     assert failed.code == 2
@@ -79,13 +79,13 @@ def test_too_few_rows_for_a_split_name_the_key_to_change(wukong: Wukong, tmp_pat
     assert wukong("prepare", "./few.yaml").code == 0
     limited = wukong("prepare", "./few.yaml", "--force", "--limit-rows", "5")
     assert limited.code == 2
-    # Nothing is wrong with the recipe, so no line of it is named.
+    # The recipe is valid, so no line of it is named.
     assert limited.err.endswith(
         "error: split `valid` of dataset `few` is empty under `--limit-rows 5`\nhint: raise it, or omit it\n"
     )
 
 
-def test_max_rejected_alone_is_a_mistake(wukong: Wukong, tmp_path: Path) -> None:
+def test_max_rejected_without_skip_is_rejected(wukong: Wukong, tmp_path: Path) -> None:
     (tmp_path / "few.yaml").write_text(SYNTHETIC + "max_rejected: 0\n")
     failed = wukong("recipes", "check", "few.yaml")
     assert failed.code == 2

@@ -33,7 +33,7 @@ def test_all_shipped_recipes_pass(wukong: Wukong) -> None:
     assert "ok" in result.out
 
 
-def test_problems_of_several_files_come_together(wukong: Wukong, tmp_path: Path) -> None:
+def test_problems_of_several_files_are_reported_together(wukong: Wukong, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("data: x\n")
     (tmp_path / "b.yml").write_text("data: x\nmodel: {name: mlp}\nseeed: 1\n")
     result = wukong("recipes", "check", "a.yaml", "b.yml", "--json")
@@ -56,7 +56,7 @@ def test_the_schema_describes_the_keys(wukong: Wukong) -> None:
     assert "Embedding width" in str(schema["$defs"]["WukongSpec"]["properties"]["width"]["description"])
 
 
-def test_a_key_that_reads_the_label_has_its_line(wukong: Wukong, tmp_path: Path) -> None:
+def test_hash_key_that_reads_the_label_has_a_position(wukong: Wukong, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(
         """\
 name: mine

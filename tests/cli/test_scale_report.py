@@ -50,7 +50,7 @@ def test_unchanged_runs_pass_and_a_regression_exits_with_3(
     assert "gates: fail" in human.out
 
 
-def test_check_takes_a_baseline_as_it_is(wukong: Wukong, tmp_path: Path, base: Path) -> None:
+def test_check_takes_a_baseline(wukong: Wukong, tmp_path: Path, base: Path) -> None:
     same = write(tmp_path / "same.csv", ladder(np.random.default_rng(2)))
     worse = write(tmp_path / "worse.csv", ladder(np.random.default_rng(2), worse={1: 0.004}))
     for given in (base, base.parent):
@@ -88,7 +88,7 @@ def test_inconclusive_is_4_only_when_strict(wukong: Wukong, tmp_path: Path, base
     assert wukong("scale-report", "--points", two, "--strict").code == 4
 
 
-def test_calibration_writes_the_page_that_check_reads(wukong: Wukong, tmp_path: Path, base: Path) -> None:
+def test_calibration_writes_a_check_file(wukong: Wukong, tmp_path: Path, base: Path) -> None:
     a = write(tmp_path / "a.csv", ladder(np.random.default_rng(3)))
     b = write(tmp_path / "b2.csv", ladder(np.random.default_rng(4), seeds=(3, 4, 5)))
     result = wukong("scale-report", "--calibrate", a, b, "--out", "aa", "--json")
@@ -101,7 +101,7 @@ def test_calibration_writes_the_page_that_check_reads(wukong: Wukong, tmp_path: 
     assert wukong("scale-report", "--calibrate", a).code == 2
 
 
-def test_a_page_with_mistakes_is_answered_with_positions(wukong: Wukong, tmp_path: Path) -> None:
+def test_problems_in_a_check_file_have_positions(wukong: Wukong, tmp_path: Path) -> None:
     page = tmp_path / "check.yaml"
     page.write_text("gates:\n  qualty: {}\n  curve: {margin: 0.1}\nlevel: 2\n")
     points = write(tmp_path / "p.csv", ladder(np.random.default_rng(1)))
@@ -147,14 +147,14 @@ def test_the_paper_is_redrawn_by_one_command(wukong: Wukong) -> None:
     assert "did you mean `paper/table5`?" in unknown.err
 
 
-def test_robust_fits_and_pages_of_settings(wukong: Wukong, tmp_path: Path) -> None:
+def test_robust_fits_and_settings_files(wukong: Wukong, tmp_path: Path) -> None:
     points = write(tmp_path / "p.csv", ladder(np.random.default_rng(1)))
     robust = wukong("scale-report", "--points", points, "--set", "loss=huber-log", "--json").json
     assert (robust["loss"], robust["curves"][0]["intervals"]) == ("huber-log", {})
     assert wukong("scale-report", "--points", points, "--set", "metric=logloss").code == 2
 
 
-def test_what_was_not_fitted_is_said_on_the_terminal(wukong: Wukong, tmp_path: Path) -> None:
+def test_terminal_counts_excluded_runs(wukong: Wukong, tmp_path: Path) -> None:
     path = write(tmp_path / "p.csv", ladder(np.random.default_rng(1)))
     path.write_text(path.read_text() + "wukong,50,nan,9,1000\nwukong,60,diverged,9,1000\n")
     shown = wukong("scale-report", "--points", path)
@@ -162,7 +162,7 @@ def test_what_was_not_fitted_is_said_on_the_terminal(wukong: Wukong, tmp_path: P
     assert "not fitted: 2 diverged" in shown.out
 
 
-def test_a_study_of_data_alone_shows_its_laws(wukong: Wukong, tmp_path: Path) -> None:
+def test_study_of_data_sizes_shows_data_laws(wukong: Wukong, tmp_path: Path) -> None:
     rows = [
         f"{model},0.001,{0.4 + a * examples**-0.3},{seed},{examples}"
         for model, a in (("wukong", 2.0), ("dlrm", 3.0))
@@ -197,7 +197,7 @@ def test_check_file_without_gates_warns(wukong: Wukong, tmp_path: Path) -> None:
     assert "has no gates: nothing was checked" in shown.err
 
 
-def test_form_takes_every_form() -> None:
+def test_form_option_lists_every_form() -> None:
     (form,) = [param for param in scale_report.params if param.name == "form"]
     assert isinstance(form.type, click.Choice)
     assert sorted(form.type.choices) == sorted(get_args(FormName))

@@ -1,4 +1,4 @@
-"""`train --seeds`: the runs of `--seed`, one after the other, and their mean and standard deviation."""
+"""`train --seeds`: one run per seed, and their mean and standard deviation."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from tests.cli.conftest import Wukong
 from wukongctl.training.loop import Trainer
 
 
-def test_seeds_are_the_runs_of_seed_with_mean_and_standard_deviation(
+def test_seeds_trains_one_run_per_seed_and_summarizes_them(
     wukong: Wukong, recipe: Path, tmp_path: Path
 ) -> None:
     found = wukong("train", recipe, "--seed", 5, "--seeds", 3, "--json").json
@@ -31,7 +31,7 @@ def test_seeds_are_the_runs_of_seed_with_mean_and_standard_deviation(
     assert "warning: 3 of 3 runs: the whole run made only 16 updates" in said
 
 
-def test_complete_seeds_are_skipped_and_interrupted_ones_go_on(
+def test_complete_seeds_are_skipped_and_interrupted_ones_resume(
     wukong: Wukong, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert wukong("train", recipe, "--seeds", 3, "--resume").code == 2
@@ -55,7 +55,7 @@ def test_complete_seeds_are_skipped_and_interrupted_ones_go_on(
     assert again["metrics"] == straight["metrics"]
 
 
-def test_a_seed_that_diverges_is_recorded_and_the_others_go_on(
+def test_diverged_seed_is_recorded_and_the_others_continue(
     wukong: Wukong, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step = Trainer._step
@@ -82,7 +82,7 @@ def test_a_dry_run_of_seeds_lists_their_folders(wukong: Wukong, recipe: Path, tm
     assert not (tmp_path / "runs").exists()
 
 
-def test_seeds_beyond_the_largest_are_a_mistake_before_anything_runs(
+def test_seeds_beyond_the_maximum_are_rejected_before_training(
     wukong: Wukong, recipe: Path, tmp_path: Path
 ) -> None:
     assert wukong("train", recipe, "--seed", 2**63 - 1, "--seeds", 2).code == 2

@@ -1,4 +1,4 @@
-"""`wukongctl sweep` from the command line; what it does with the runs is tested beside the code."""
+"""`wukongctl sweep` from the command line; tests/sweep tests the runs."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def sweep(recipe: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("in_process")
-def test_a_sweep_chooses_runs_and_is_complete_the_second_time(wukong: Wukong, sweep: Path) -> None:
+def test_sweep_chooses_runs_and_is_complete_the_second_time(wukong: Wukong, sweep: Path) -> None:
     first = wukong("sweep", sweep, "--jobs", 2, "--json")
     assert (first.code, first.err) == (0, "")
     assert set(first.json) >= {"sweep", "status", "seeds", "counts", "seconds", "entries", "path"}
@@ -47,7 +47,7 @@ def test_a_sweep_chooses_runs_and_is_complete_the_second_time(wukong: Wukong, sw
     assert (plan["complete"], plan["entries"][0]["trained"]) == (4, 1)
     sweep.write_text(more.replace("[1e-2, 1e30]", "[1e-2, 1e30, 2e-2]"))
     plan = wukong("sweep", sweep, "--dry-run", "--json").json
-    assert (plan["complete"], plan["entries"][0]["trained"]) == (2, 3)  # whichever wins has runs to come
+    assert (plan["complete"], plan["entries"][0]["trained"]) == (2, 3)  # the best trial has runs left
     listed = wukong("runs", "ls", "sweeps/study/runs", "--json").json
     assert {row["status"] for row in listed} == {"complete"}
     assert sorted(row["seed"] for row in listed) == [0, 1]
@@ -71,7 +71,7 @@ def test_runs_of_an_earlier_version_are_named_and_left_out(wukong: Wukong, sweep
     assert points == [run["run"] for run in entry["runs"]]
 
 
-def test_a_dry_run_tells_the_cost_and_writes_nothing(wukong: Wukong, sweep: Path, tmp_path: Path) -> None:
+def test_dry_run_prints_the_cost_and_writes_nothing(wukong: Wukong, sweep: Path, tmp_path: Path) -> None:
     plan = wukong("sweep", sweep, "--dry-run", "--json")
     assert plan.code == 0
     (entry,) = plan.json["entries"]
@@ -88,13 +88,13 @@ def test_a_dry_run_tells_the_cost_and_writes_nothing(wukong: Wukong, sweep: Path
     assert not (tmp_path / "sweeps").exists()
 
 
-def test_there_must_be_something_to_resume(wukong: Wukong, sweep: Path) -> None:
+def test_resume_requires_an_earlier_sweep(wukong: Wukong, sweep: Path) -> None:
     result = wukong("sweep", sweep, "--resume")
     assert result.code == 2
     assert "there is no sweep to resume in `sweeps/study`" in result.err
 
 
-def test_problems_have_places(wukong: Wukong, sweep: Path) -> None:
+def test_problems_have_positions(wukong: Wukong, sweep: Path) -> None:
     sweep.write_text(SWEEP.replace("dense.lr", "dense.rate"))
     for command in (("recipes", "check"), ("sweep",)):
         result = wukong(*command, "sweep.yaml")
@@ -102,7 +102,7 @@ def test_problems_have_places(wukong: Wukong, sweep: Path) -> None:
         assert "sweep.yaml:3:17: unknown key `rate`" in result.err
 
 
-def test_a_model_that_does_not_fit_its_data_is_told_before_anything_is_trained(
+def test_mismatch_of_model_and_data_is_reported_before_training(
     wukong: Wukong, sweep: Path, tmp_path: Path
 ) -> None:
     sweep.write_text("""\
@@ -131,8 +131,8 @@ ladders:
     assert not (tmp_path / "sweeps").exists()
 
 
-def test_what_a_size_makes_wrong_is_told_of_the_size(wukong: Wukong, sweep: Path, tmp_path: Path) -> None:
-    """Not of the base recipe, which is right by itself."""
+def test_problem_of_a_size_has_the_position_of_the_size(wukong: Wukong, sweep: Path, tmp_path: Path) -> None:
+    """Not of the base recipe, which is valid by itself."""
     base = tmp_path / "mine.yaml"
     base.write_text(base.read_text().replace("layers: 1, n_F: 2", "layers: 2, n_F: [2, 3]"))
     sweep.write_text(
@@ -144,8 +144,8 @@ def test_what_a_size_makes_wrong_is_told_of_the_size(wukong: Wukong, sweep: Path
     assert f"{sweep}:2:7: `schedule.decay: plateau` needs several epochs" in found.err
 
 
-def test_a_signal_lets_runs_save(wukong: Wukong, sweep: Path, tmp_path: Path) -> None:
-    """With a real process for the run."""
+def test_runs_save_checkpoints_on_a_signal(wukong: Wukong, sweep: Path, tmp_path: Path) -> None:
+    """With a separate process for the run."""
 
     def interrupt() -> None:
         deadline = time.monotonic() + 60

@@ -18,8 +18,8 @@ from wukongctl.training import scoring
 from wukongctl.training.loop import Trainer
 
 
-def test_the_test_split_can_wait(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
-    """What is evaluated later is what would have been evaluated at once, and is evaluated once."""
+def test_skipped_test_split_is_evaluated_later(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
+    """A later evaluation gives the same metrics, and happens once."""
     left = wukong("train", recipe, "--skip-test", "--json").json
     assert set(left["metrics"]) == {"valid"}
     assert wukong("train", recipe, "--skip-test", "--json").json["metrics"] == left["metrics"]
@@ -29,7 +29,7 @@ def test_the_test_split_can_wait(wukong: Wukong, recipe: Path, tmp_path: Path) -
     assert later.json["metrics"] == at_once["metrics"]
     written = json.loads((tmp_path / left["run"] / "result.json").read_text())
     assert written["metrics"] == at_once["metrics"]
-    assert written["seconds"] == left["seconds"]  # nothing was trained again
+    assert written["seconds"] == left["seconds"]  # not trained again
     assert "is already complete" in wukong("train", recipe).err
     refused = wukong("train", recipe, "--seeds", 2, "--skip-test")
     assert (refused.code, "`--seeds` cannot be used with `--skip-test`" in refused.err) == (2, True)
@@ -57,9 +57,7 @@ def test_train_writes_the_run_folder_and_its_json(wukong: Wukong, recipe: Path, 
     assert [line["step"] for line in lines if line["split"] == "valid"] == [8, 16]
 
 
-def test_a_run_that_is_not_worth_having_says_so_everywhere(
-    wukong: Wukong, recipe: Path, tmp_path: Path
-) -> None:
+def test_warnings_of_a_useless_run_are_shown_everywhere(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
     found = wukong("train", recipe, "--json").json
     codes = [warning["code"] for warning in found["warnings"]]
     assert codes[:1] == ["few_updates"]
@@ -85,13 +83,13 @@ def test_a_run_that_is_not_worth_having_says_so_everywhere(
         assert (shown.code, "warning" in shown.err, "!" in shown.out) == (0, False, False)
 
 
-def test_the_resolved_recipe_runs_as_it_is_and_finds_the_same_run(wukong: Wukong, recipe: Path) -> None:
+def test_resolved_recipe_maps_to_the_same_run(wukong: Wukong, recipe: Path) -> None:
     first = wukong("train", recipe, "--json").json
     again = wukong("train", Path(first["run"]) / "recipe.yaml", "--json").json
     assert again == first
 
 
-def test_a_complete_run_says_so_and_force_repeats_it_exactly(wukong: Wukong, recipe: Path) -> None:
+def test_complete_run_is_reported_and_force_reproduces_it(wukong: Wukong, recipe: Path) -> None:
     first = wukong("train", recipe, "--json").json
     assert "already complete" in wukong("train", recipe).err
     repeated = wukong("train", recipe, "--force", "--json").json
@@ -121,7 +119,7 @@ def test_evaluate_agrees_with_training_and_with_scikit_learn(wukong: Wukong, rec
     assert wukong("evaluate", trained["run"]).code == 0
 
 
-def test_metrics_of_many_rows_are_summed_up_and_say_how_exact_they_are(
+def test_streamed_metrics_report_their_error_bound(
     wukong: Wukong, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exact = wukong("train", recipe, "--out", "exact", "--json").json
@@ -148,7 +146,7 @@ def test_evaluate_groups_by_a_column(wukong: Wukong, recipe: Path) -> None:
     assert "no categorical column `c9`" in wrong.err
 
 
-def test_evaluate_refuses_other_data(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
+def test_evaluate_rejects_other_data(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
     trained = wukong("train", recipe, "--json").json
     text = (tmp_path / "tiny.yaml").read_text().replace("rows: 1200", "rows: 1300")
     (tmp_path / "tiny.yaml").write_text(text)
@@ -159,7 +157,7 @@ def test_evaluate_refuses_other_data(wukong: Wukong, recipe: Path, tmp_path: Pat
     assert "is not the data that" in result.err
 
 
-def test_training_on_changed_data_is_refused(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
+def test_training_on_changed_data_is_rejected(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
     trained = wukong("train", recipe, "--json").json
     (tmp_path / trained["run"] / "result.json").unlink()
     text = (tmp_path / "tiny.yaml").read_text().replace("rows: 1200", "rows: 1300")
@@ -172,7 +170,7 @@ def test_training_on_changed_data_is_refused(wukong: Wukong, recipe: Path, tmp_p
     assert wukong(*command.split(), "--json").json["run"] == trained["run"]
 
 
-def test_an_unprepared_dataset_names_the_next_command(wukong: Wukong, tmp_path: Path) -> None:
+def test_unprepared_dataset_hints_at_prepare(wukong: Wukong, tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text("data: frappe\nmodel: {name: mlp}\n")
     result = wukong("train", "r.yaml")
     assert result.code == 2
@@ -181,7 +179,7 @@ def test_an_unprepared_dataset_names_the_next_command(wukong: Wukong, tmp_path: 
     )
 
 
-def test_resume_insists_on_something_to_resume(wukong: Wukong, recipe: Path) -> None:
+def test_resume_requires_an_earlier_run(wukong: Wukong, recipe: Path) -> None:
     result = wukong("train", recipe, "--resume")
     assert result.code == 2
     assert "no run to resume" in result.err
@@ -204,7 +202,7 @@ def test_divergence_is_an_error_and_is_recorded(wukong: Wukong, recipe: Path, tm
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_and_the_next_call_goes_on(
+def test_signal_saves_a_checkpoint_and_the_next_call_resumes(
     wukong: Wukong, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
 ) -> None:
     with monkeypatch.context() as patch:
@@ -230,7 +228,7 @@ def signal_at(step: int, number: int, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Trainer, "_after_step", signalled)
 
 
-def test_a_damaged_checkpoint_is_said_and_the_log_reads_as_a_story(
+def test_damaged_checkpoint_is_skipped_and_logged(
     wukong: Wukong, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     every = ("--set", "checkpoint.every_steps=2", "--set", "evaluate_every=3")
@@ -288,7 +286,7 @@ def test_runs_and_datasets_can_be_listed(wukong: Wukong, recipe: Path) -> None:
     assert wukong("runs", "show", "absent").code == 2
 
 
-def test_a_folder_of_runs_that_is_not_there_is_a_usage_error(wukong: Wukong, tmp_path: Path) -> None:
+def test_missing_runs_folder_is_a_usage_error(wukong: Wukong, tmp_path: Path) -> None:
     assert wukong("runs", "ls", "nope").code == 2
     (tmp_path / "empty").mkdir()
     assert wukong("runs", "ls", "empty").code == 0
@@ -307,7 +305,7 @@ def test_a_ladder_becomes_a_report(wukong: Wukong, recipe: Path, tmp_path: Path)
         assert (tmp_path / path).stat().st_size > 0
 
 
-def test_brackets_in_paths_are_shown_as_they_are(wukong: Wukong, recipe: Path) -> None:
+def test_brackets_in_paths_are_printed_literally(wukong: Wukong, recipe: Path) -> None:
     result = wukong("train", recipe, "--out", "runs [bold]x[b]")
     assert result.code == 0
     assert "runs [bold]x[b]/tiny-wukong-" in result.out
@@ -339,9 +337,7 @@ def test_dlrm_needs_two_embeddings(wukong: Wukong, recipe: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"model": 3}'])
-def test_a_damaged_run_keeps_its_line_in_the_list(
-    wukong: Wukong, recipe: Path, tmp_path: Path, damage: str
-) -> None:
+def test_damaged_run_is_listed(wukong: Wukong, recipe: Path, tmp_path: Path, damage: str) -> None:
     trained = wukong("train", recipe, "--json").json
     (tmp_path / trained["run"] / "run.json").write_text(damage)
     (row,) = wukong("runs", "ls", "--json").json
@@ -349,10 +345,8 @@ def test_a_damaged_run_keeps_its_line_in_the_list(
     assert "damaged" in wukong("runs", "ls").out
 
 
-def test_the_auc_of_a_validation_split_of_one_class_is_refused_before_a_step(
-    wukong: Wukong, tmp_path: Path
-) -> None:
-    """And the hint trains."""
+def test_watching_auc_on_one_class_is_rejected_before_training(wukong: Wukong, tmp_path: Path) -> None:
+    """The command in the hint trains."""
     labels = [i % 3 // 2 for i in range(160)] + [0] * 20 + [i % 2 for i in range(20)]
     lines = [f"{label},u{i % 9}" for i, label in enumerate(labels)]
     (tmp_path / "clicks.csv").write_text("\n".join(["clicked,user", *lines]) + "\n")

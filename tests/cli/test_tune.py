@@ -1,4 +1,4 @@
-"""`wukongctl tune` from the command line; what it does with the trials is tested beside the code."""
+"""`wukongctl tune` from the command line; tests/sweep tests the trials."""
 
 import importlib.util
 import json
@@ -14,7 +14,7 @@ import pytest
 from tests.cli.conftest import Wukong
 
 
-def test_a_dry_run_prints_the_space_and_the_budget_and_writes_nothing(
+def test_dry_run_prints_space_and_budget_and_writes_nothing(
     wukong: Wukong, recipe: Path, tmp_path: Path
 ) -> None:
     shown = wukong("tune", recipe, "--dry-run", "--set", "model.layers=1")
@@ -33,7 +33,7 @@ def test_a_dry_run_prints_the_space_and_the_budget_and_writes_nothing(
 
 
 @pytest.mark.usefixtures("in_process")
-def test_it_tunes_reports_and_writes_the_best_recipe(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
+def test_tune_reports_and_writes_the_best_recipe(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
     words = ("tune", recipe, "--trials", 2, "--seeds", 1, "--set", "epochs=1", "--jobs", 2)
     first = wukong(*words, "--json")
     assert (first.code, first.err) == (0, "")
@@ -53,18 +53,18 @@ def test_it_tunes_reports_and_writes_the_best_recipe(wukong: Wukong, recipe: Pat
     assert f"best recipe: {best.relative_to(tmp_path)}" in again.out
     listed = wukong("runs", "ls", "sweeps/tune-tiny-wukong/trials", "--json").json
     assert [row["status"] for row in listed] == ["complete", "complete"]
-    assert all(row["metrics"] == {} for row in listed)  # the test split was left alone
+    assert all(row["metrics"] == {} for row in listed)  # the test split was not evaluated
     assert wukong("compare", "sweeps/tune-tiny-wukong", "--json").code == 0
 
 
 @pytest.mark.usefixtures("in_process")
-def test_all_trials_diverging_is_a_failure_with_a_way_on(wukong: Wukong, recipe: Path) -> None:
+def test_divergence_of_all_trials_is_a_failure_with_a_hint(wukong: Wukong, recipe: Path) -> None:
     failed = wukong("tune", recipe, "--trials", 1, "--set", "optimizer.dense.lr=1e30", "--quiet")
     assert failed.code == 1
     assert "no trial of `wukong` finished: all of them diverged" in failed.err
 
 
-def test_it_needs_optuna(wukong: Wukong, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tune_needs_optuna(wukong: Wukong, recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = importlib.util.find_spec
     absent = lambda name, *rest: None if name == "optuna" else known(name, *rest)  # noqa: E731
     monkeypatch.setattr(importlib.util, "find_spec", absent)
@@ -82,17 +82,15 @@ def test_it_needs_optuna(wukong: Wukong, recipe: Path, monkeypatch: pytest.Monke
         (("--trials", "0"), "invalid value for '--trials'"),
     ],
 )
-def test_mistakes_are_told_where_they_were_made(
-    wukong: Wukong, recipe: Path, words: tuple[str, ...], message: str
-) -> None:
+def test_problems_have_positions(wukong: Wukong, recipe: Path, words: tuple[str, ...], message: str) -> None:
     refused = wukong("tune", recipe, *words)
     assert refused.code == 2
     assert message in refused.err
 
 
 @pytest.mark.slow
-def test_a_kill_loses_no_finished_trial(recipe: Path, tmp_path: Path) -> None:
-    """SIGKILL to the whole group, in the third trial; then the same command, beside one left in peace."""
+def test_finished_trials_survive_a_kill(recipe: Path, tmp_path: Path) -> None:
+    """SIGKILL to the group in the third trial, then the same command; compared with an undisturbed one."""
     words = ["tune", str(recipe), "--trials", "4", "--seeds", "1", "--json"]
     command = [sys.executable, "-m", "wukongctl", *words]
     folder = tmp_path / "sweeps/tune-tiny-wukong"
@@ -104,7 +102,7 @@ def test_a_kill_loses_no_finished_trial(recipe: Path, tmp_path: Path) -> None:
     process.wait()
     finished = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/result.json")}
     assert len(finished) >= 2
-    time.sleep(10)  # the trial that runs is no child of ours; it ends by itself
+    time.sleep(10)  # the running trial is not our child process; it ends by itself
     resumed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert all(path.stat().st_mtime_ns == written for path, written in finished.items())
     apart = [*command, "--out", "peace"]

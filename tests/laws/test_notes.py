@@ -8,7 +8,7 @@ from tests.laws.paper import WUKONG
 from wukongctl.laws.analysis import build
 from wukongctl.laws.curves import Curve
 from wukongctl.laws.notes import EXPLANATIONS
-from wukongctl.laws.points import Metric, Point, PointSet
+from wukongctl.laws.points import LossMetric, Point, PointSet
 
 
 def curve_of(
@@ -17,7 +17,7 @@ def curve_of(
     *,
     seeds: int = 3,
     scatter: float = 1e-6,
-    metric: Metric = "logloss",
+    metric: LossMetric = "logloss",
     **facts: Any,
 ) -> Curve:
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Layers written out for one example in NumPy, with loops: what the models are compared with."""
+"""Reference layers for one example, in NumPy with loops."""
 
 import numpy as np
 import torch

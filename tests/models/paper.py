@@ -17,7 +17,7 @@ from wukongctl.models.counts import Counts, count
 
 
 def columns(names: str, rows: int, numeric: int = 0) -> Schema:
-    """Categorical columns whose tables have `rows` rows together, and numeric columns I1, I2, …"""
+    """Categorical columns whose tables have `rows` rows in total, and numeric columns I1, I2, …"""
     features = tuple(names.split())
     tables = (rows - (len(features) - 1), *(1,) * (len(features) - 1))
     return Schema(features, tuple(f"I{i}" for i in range(1, numeric + 1)), (), tables)
@@ -156,14 +156,14 @@ TABLES = 627.65
 
 
 def counted(recipe: str, schema: Schema) -> Counts:
-    """What the recipe `paper/<recipe>` costs on these columns."""
+    """The cost of the recipe `paper/<recipe>` on these columns."""
     spec = load(library.find(f"paper/{recipe}"), TrainingSpec)
     with torch.device("meta"):
         return count(build(spec.model, schema, sparse=False))
 
 
 def remark(recipe: str) -> str:
-    """What the first line of a recipe says after its colon."""
+    """The first line of a recipe after its colon."""
     first = library.find(f"paper/{recipe}").read_text(encoding="utf-8").splitlines()[0]
     return first.partition(": ")[2].removesuffix(".")
 
@@ -184,8 +184,11 @@ class Public:
 
     @property
     def schema(self) -> Schema:
-        """The columns that its counts imply."""
-        if (self.data, self.model) == ("TaobaoAds", "DLRM"):  # its one number goes through the bottom MLP
+        """The columns that the paper's counts imply."""
+        if (self.data, self.model) == (
+            "TaobaoAds",
+            "DLRM",
+        ):  # its only numeric feature passes through the bottom MLP
             return schema_from_recipe(load(library.find("taobao-ads", "datasets"), DatasetSpec))
         return COLUMNS[FOLDERS[self.data]]
 

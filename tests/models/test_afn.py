@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from tests.models.oracle import Array, array, assert_logits, batch_norm, examples, fields, mlp
-from tests.models.zoo import CONFIGURATIONS, make, make_batch, shaken
+from tests.models.zoo import CONFIGURATIONS, make, make_batch, perturbed
 from wukongctl.models.afn import AFN, LogarithmicLayer
 
 
@@ -21,8 +21,8 @@ def reference_logarithmic(layer: LogarithmicLayer, X: Array) -> Array:
 
 
 @pytest.mark.parametrize("name", ["afn", "afn-plus", "afn-plus-shared"])
-def test_it_equals_its_definition(name: str) -> None:
-    model = shaken(make(CONFIGURATIONS[name]))
+def test_model_equals_its_definition(name: str) -> None:
+    model = perturbed(make(CONFIGURATIONS[name]))
     assert isinstance(model, AFN)
     expected = []
     for ids, dense in examples(make_batch()):

@@ -15,7 +15,7 @@ from tests.models.oracle import (
     mlp,
     relu,
 )
-from tests.models.zoo import CONFIGURATIONS, make, make_batch, shaken
+from tests.models.zoo import CONFIGURATIONS, make, make_batch, perturbed
 from wukongctl.config.model import AutoIntSpec
 from wukongctl.models.autoint import AttentionLayer, AutoInt, FlatMLP
 
@@ -49,8 +49,8 @@ def reference_layer(layer: AttentionLayer, X: Array) -> Array:
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGURATIONS if name.startswith("autoint")])
-def test_it_equals_its_definition(name: str) -> None:
-    model = shaken(make(CONFIGURATIONS[name]))
+def test_model_equals_its_definition(name: str) -> None:
+    model = perturbed(make(CONFIGURATIONS[name]))
     assert isinstance(model, AutoInt)
     expected = []
     for ids, dense in examples(make_batch()):
@@ -87,8 +87,8 @@ def test_gradients_of_a_layer(flat: tuple[int, ...] | None) -> None:
     assert torch.autograd.gradcheck(layer, (torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True),))
 
 
-def test_the_pyramid_saves_most_of_the_work() -> None:
-    """Table 4: both MLP changes and the pyramid cost less than vanilla AutoInt+ with the same attention."""
+def test_pyramid_saves_most_of_the_compute() -> None:
+    """Table 4: both MLP changes and the pyramid cost less than plain AutoInt+ with the same attention."""
     keys = {"name": "autoint", "attention_width": 8, "hidden": [8], "value_hidden": [7], "layer_hidden": [9]}
     narrow, wide = make({**keys, "pyramid": 2}), make(keys)
     assert array(narrow(make_batch())).shape == (9,)

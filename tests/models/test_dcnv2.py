@@ -3,12 +3,12 @@ import pytest
 import torch
 
 from tests.models.oracle import Array, array, assert_logits, dot, examples, fields, linear, mlp
-from tests.models.zoo import CONFIGURATIONS, make, make_batch, shaken
+from tests.models.zoo import CONFIGURATIONS, make, make_batch, perturbed
 from wukongctl.models.dcnv2 import CrossNet, DCNv2
 
 
 def reference_cross(cross: CrossNet, x0: Array) -> Array:
-    """x_{l+1} = x_0 * (W_l x_l + b_l) + x_l, with W_l = U_l V_lᵀ written out when of low rank."""
+    """x_{l+1} = x_0 * (W_l x_l + b_l) + x_l, with W_l = U_l V_lᵀ multiplied out if low-rank."""
     x = x0
     for layer in cross.layers:
         if isinstance(layer, torch.nn.Linear):
@@ -22,8 +22,8 @@ def reference_cross(cross: CrossNet, x0: Array) -> Array:
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGURATIONS if name.startswith("dcnv2")])
-def test_it_equals_its_definition(name: str) -> None:
-    model = shaken(make(CONFIGURATIONS[name]))
+def test_model_equals_its_definition(name: str) -> None:
+    model = perturbed(make(CONFIGURATIONS[name]))
     assert isinstance(model, DCNv2)
     expected = []
     for ids, dense in examples(make_batch()):

@@ -21,7 +21,7 @@ def batch_for(schema: Schema, rows: int = 6) -> Batch:
 
 @pytest.mark.parametrize("schema", [SCHEMA, CATEGORICAL_ONLY], ids=["numeric", "categorical only"])
 @pytest.mark.parametrize("interaction", ["dot", "cat"])
-def test_it_equals_its_definition(schema: Schema, interaction: str) -> None:
+def test_model_equals_its_definition(schema: Schema, interaction: str) -> None:
     spec = {"name": "dlrm", "width": 4, "bottom": (3,), "top": (7, 5), "interaction": interaction}
     model = build(DLRMSpec.from_dict(spec), schema, sparse=False).double()
     assert isinstance(model, DLRM)

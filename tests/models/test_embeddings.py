@@ -12,7 +12,7 @@ from wukongctl.models.embeddings import (
 )
 
 
-def test_new_embeddings_have_rows_of_unit_length_on_average() -> None:
+def test_initial_embeddings_have_unit_length_on_average() -> None:
     embeddings = Embeddings(Schema(("a",), (), (), (4000,)), 64)
     assert embeddings.table.weight.norm(dim=1).mean().item() == pytest.approx(1.0, abs=0.02)
 
@@ -22,7 +22,7 @@ def test_the_standard_deviation_can_be_chosen() -> None:
     assert embeddings.table.weight.std().item() == pytest.approx(0.01, rel=0.05)
 
 
-def test_a_sequence_is_the_mean_of_what_is_there() -> None:
+def test_sequence_is_the_mean_of_its_values() -> None:
     embeddings = Embeddings(Schema(("a",), (), (SequenceColumn("s", 1, 3),), (3, 4)), 2)
     table = embeddings.table.weight
     out = embeddings(torch.tensor([[1, 2, 3, 0], [2, 0, 0, 0]]))
@@ -39,7 +39,7 @@ def test_sparse_gradients_touch_only_the_rows_used() -> None:
     assert sorted(gradient._indices()[0].tolist()) == [1, 5]
 
 
-def test_a_repeated_feature_has_rows_of_its_own_after_the_others() -> None:
+def test_repeated_feature_has_its_own_rows_after_the_others() -> None:
     schema = Schema(("a", "b"), (), (SequenceColumn("s", 0, 2),), (3, 4))
     embeddings = Embeddings(schema, 2, features=("a", "b", "s", "s", "a"))
     table = embeddings.table.weight
@@ -83,7 +83,7 @@ def frozen() -> tuple[Embeddings, torch.Tensor]:
     return embeddings, vectors
 
 
-def test_a_frozen_vector_keeps_its_place_and_is_projected() -> None:
+def test_frozen_vector_keeps_its_position_and_is_projected() -> None:
     embeddings, vectors = frozen()
     table = embeddings.table.weight
     assert table.shape == (3, 2)
@@ -108,7 +108,7 @@ def test_frozen_vectors_are_neither_copied_nor_learned() -> None:
     assert embeddings.macs("e") == {"e.frozen": 3 * 5 * 2}
 
 
-def test_a_frozen_feature_starts_with_no_part_in_a_linear_model() -> None:
+def test_frozen_feature_has_zero_initial_linear_weight() -> None:
     fields = FieldEmbeddings(Schema(("a",), (), (), (4,), (3,)), 2, linear=True)
     fill_vectors(fields, {0: torch.randn(4, 3)})
     out = fields(Batch(torch.tensor([[2]]), torch.zeros(1, 0), torch.zeros(1)))
@@ -117,7 +117,7 @@ def test_a_frozen_feature_starts_with_no_part_in_a_linear_model() -> None:
     assert out[0, 0, :-1].abs().min() > 0
 
 
-def test_missing_or_wrong_vectors_never_pass_for_vectors() -> None:
+def test_missing_or_wrong_vectors_are_errors() -> None:
     embeddings = Embeddings(Schema(("a",), (), (), (4,), (3,)), 2)
     with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
         embeddings(torch.tensor([[2]])).sum().item()

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from tests.models.oracle import Array, array, assert_logits, dot, examples, fields, mlp, sigmoid
-from tests.models.zoo import CONFIGURATIONS, make, make_batch, shaken
+from tests.models.zoo import CONFIGURATIONS, make, make_batch, perturbed
 from wukongctl.errors import UsageError
 from wukongctl.models.finalmlp import FinalMLP, Fusion, Gate
 
@@ -20,7 +20,7 @@ def reference_fusion(fusion: Fusion, first: Array, second: Array) -> float:
 
 
 def reference_contexts(model: FinalMLP, ids: Array, dense: Array) -> tuple[Array, Array]:
-    """["y", "s"] and ["a", "x", "s"], each from rows of its own below the 15 of the three tables."""
+    """["y", "s"] and ["a", "x", "s"], each with its own rows below the 15 of the three tables."""
     table, numeric = array(model.embeddings.table.weight), model.embeddings.repeated_numeric
     assert numeric is not None
     y, x = (value * vector for value, vector in zip(dense[::-1], array(numeric.weight), strict=True))
@@ -33,8 +33,8 @@ def reference_contexts(model: FinalMLP, ids: Array, dense: Array) -> tuple[Array
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGURATIONS if name.startswith("finalmlp")])
-def test_it_equals_its_definition(name: str) -> None:
-    model = shaken(make(CONFIGURATIONS[name]))
+def test_model_equals_its_definition(name: str) -> None:
+    model = perturbed(make(CONFIGURATIONS[name]))
     assert isinstance(model, FinalMLP)
     expected = []
     for ids, dense in examples(make_batch()):
@@ -66,8 +66,8 @@ def test_gradients_of_fusion_and_gate() -> None:
     assert torch.autograd.gradcheck(Gate(4, (3,), 5, width=2).double(), (first,))
 
 
-def test_a_gate_that_nothing_steers_learns_its_last_bias_alone() -> None:
-    """As published (decision 0130); it starts open, and is a constant for all examples."""
+def test_gate_without_context_learns_only_its_last_bias() -> None:
+    """As published (decision 0130); it starts at 1, and is constant over examples."""
     torch.manual_seed(0)
     gate, inputs = Gate(0, (3,), 5, width=2), torch.empty(4, 0)
     before = {name: weight.clone() for name, weight in gate.state_dict().items()}
@@ -82,7 +82,7 @@ def test_a_gate_that_nothing_steers_learns_its_last_bias_alone() -> None:
     assert (gate(inputs) == gate(inputs)[0]).all()
 
 
-def test_without_hidden_layers_its_constant_learns_too() -> None:
+def test_gate_without_hidden_layers_learns_its_constant() -> None:
     gate = Gate(0, (), 5, width=2)
     gate(torch.empty(4, 0)).sum().backward()
     assert gate.constant is not None
@@ -90,7 +90,7 @@ def test_without_hidden_layers_its_constant_learns_too() -> None:
     assert gate.constant.grad.abs().min() > 0
 
 
-def test_a_context_that_does_not_exist_is_named_with_the_nearest_feature() -> None:
+def test_unknown_context_suggests_the_closest_feature() -> None:
     with pytest.raises(UsageError, match="`aa`, which is not a feature") as error:
         make({**CONFIGURATIONS["finalmlp"], "selection": {"context1": ["aa"]}})
     assert error.value.hint == "did you mean `a`?"

@@ -3,7 +3,7 @@ import itertools
 import torch
 
 from tests.models.oracle import array, assert_logits, dot, examples, fields, mlp
-from tests.models.zoo import CONFIGURATIONS, make, make_batch, shaken
+from tests.models.zoo import CONFIGURATIONS, make, make_batch, perturbed
 from wukongctl.models.deepfm import DeepFM
 from wukongctl.models.fm import FM, pair_sum
 
@@ -17,14 +17,14 @@ def logit(model: FM | DeepFM, rows: list[list[float]]) -> float:
 
 
 def test_fm_equals_its_definition() -> None:
-    model = shaken(make(CONFIGURATIONS["fm"]))
+    model = perturbed(make(CONFIGURATIONS["fm"]))
     assert isinstance(model, FM)
     rows = [fields(model.embeddings, *example) for example in examples(make_batch())]
     assert_logits(model, [logit(model, r) + model.interaction.bias.item() for r in rows])
 
 
 def test_deepfm_adds_an_mlp_on_the_same_embeddings() -> None:
-    model = shaken(make(CONFIGURATIONS["deepfm"]))
+    model = perturbed(make(CONFIGURATIONS["deepfm"]))
     assert isinstance(model, DeepFM)
     rows = [fields(model.embeddings, *example) for example in examples(make_batch())]
     assert_logits(model, [logit(model, r) + mlp(model.mlp, r[:, :-1].reshape(-1))[0] for r in rows])

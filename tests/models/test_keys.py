@@ -1,4 +1,4 @@
-"""Every key of every model section does something: another value makes another model."""
+"""Every key of every model section has an effect: another value gives another model."""
 
 from collections.abc import Iterator
 from typing import Any, get_args
@@ -39,7 +39,7 @@ def changed(name: str, key: str, part: str | None, value: object) -> tuple[Model
 
 
 def behaviour(model: Model) -> tuple[list[Any], torch.Tensor]:
-    """Shapes of the weights, and what the model makes of a batch in training."""
+    """Shapes of the weights, and the output for a batch in training."""
     batch = make_batch(32)
     torch.manual_seed(4)
     return [(name, weight.shape) for name, weight in model.state_dict().items()], model.train()(batch)
@@ -53,7 +53,7 @@ def test_a_key_changes_the_model(name: str, key: str, part: str | None, value: o
     assert shapes != other_shapes or not torch.allclose(logits, other_logits, atol=1e-6)
 
 
-def test_no_key_is_left_out() -> None:
+def test_every_key_is_tested() -> None:
     known = {case.id for case in cases()}
     for name in CHANGES:
         spec = type(TrainingSpec.from_dict({"data": "x", "model": {"name": name}}).model)

@@ -10,7 +10,7 @@ from wukongctl.models.layers import Dropout, Linear
 
 @pytest.mark.parametrize("p", [0.1, 0.25, 0.5, 0.9])
 @pytest.mark.parametrize("shape", [(1001, 37), (64, 10, 9)])
-def test_zeroes_a_share_p_and_keeps_the_mean(p: float, shape: tuple[int, ...]) -> None:
+def test_dropout_zeroes_a_fraction_p_and_keeps_the_mean(p: float, shape: tuple[int, ...]) -> None:
     torch.manual_seed(0)
     X = torch.ones(shape)
     dropped = Dropout(p).train()(X)
@@ -20,7 +20,7 @@ def test_zeroes_a_share_p_and_keeps_the_mean(p: float, shape: tuple[int, ...]) -
     assert dropped.unique().tolist() == pytest.approx([0.0, 1 / (1 - p)], rel=1e-4)
 
 
-def test_neighbours_are_independent() -> None:
+def test_dropout_of_neighbors_is_independent() -> None:
     torch.manual_seed(0)
     kept = (Dropout(0.5).train()(torch.ones(400_000)) != 0).double()
     for lag in (1, 2, 3, 4, 5):  # four values share one draw
@@ -28,7 +28,7 @@ def test_neighbours_are_independent() -> None:
         assert abs(correlation) < 5 / 400_000**0.5
 
 
-def test_the_gradient_passes_where_the_value_did() -> None:
+def test_dropout_gradient_has_the_mask_of_the_values() -> None:
     X = torch.ones(50, 50, requires_grad=True)
     dropped = Dropout(0.3).train()(X)
     dropped.sum().backward()
@@ -36,7 +36,7 @@ def test_the_gradient_passes_where_the_value_did() -> None:
     assert torch.equal(X.grad, dropped.detach())
 
 
-def test_the_same_seed_drops_the_same_values() -> None:
+def test_same_seed_drops_the_same_values() -> None:
     layer, X = Dropout(0.4).train(), torch.randn(33, 7)
     torch.manual_seed(3)
     first = layer(X)
@@ -47,7 +47,7 @@ def test_the_same_seed_drops_the_same_values() -> None:
 
 
 @pytest.mark.parametrize("layer", [Dropout(0.4).eval(), Dropout(0.0).train()])
-def test_otherwise_nothing_happens(layer: nn.Module) -> None:
+def test_dropout_is_the_identity_outside_training(layer: nn.Module) -> None:
     X = torch.randn(5, 3)
     assert layer(X) is X
 
@@ -55,7 +55,7 @@ def test_otherwise_nothing_happens(layer: nn.Module) -> None:
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("rows", [1, 31, 96])
 def test_a_copied_gradient_is_that_of_torch(rows: int, bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In bfloat16, up to the order of its sums; the path for wide layers taken by narrow ones."""
+    """In bfloat16, up to the order of sums; narrow layers take the path of wide ones here."""
     monkeypatch.setattr(Linear, "SMALLEST", 1)
     torch.manual_seed(0)
     ours, plain = Linear(40, 24, bias=bias), nn.Linear(40, 24, bias=bias)

@@ -1,4 +1,4 @@
-"""Features named in recipes, found among those of the data."""
+"""Features named in recipes, matched with those of the data."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def test_patterns_name_features_in_their_order_and_names_come_first() -> None:
     names = ("user_id", "c*", "c1", "user_age")
     assert matching(["user_*", "c1"], names) == ["user_id", "user_age", "c1"]
     assert matching(["c*"], names) == ["c*"]
-    assert matching(["itm"], names) == ["itm"]  # whoever looks it up says what it may have meant
+    assert matching(["itm"], names) == ["itm"]  # the caller suggests a name
 
 
 def told(*lists: list[Named]) -> list[tuple[str, KeyPath]]:
@@ -21,7 +21,7 @@ def told(*lists: list[Named]) -> list[tuple[str, KeyPath]]:
     return [(mistake.message, mistake.path) for mistake in error.value.mistakes]
 
 
-def test_a_feature_is_meant_once_in_each_list() -> None:
+def test_feature_named_twice_in_a_list_is_rejected() -> None:
     twice = told([("a?", ("y", 0)), ("ab", ("y", 1))], [("ab", ("z", 0)), ("a*", ("z", 1))])
     assert twice == [
         ("`ab` names `ab`, which `a?` names already", ("model", "y", 1)),
@@ -29,7 +29,7 @@ def test_a_feature_is_meant_once_in_each_list() -> None:
     ]
 
 
-def test_all_names_that_are_no_features_are_told_with_their_keys() -> None:
+def test_unknown_features_are_reported_with_their_keys() -> None:
     assert told([("ab", ("x",)), ("ac", ("y",)), ("x*", ("z", 0))], [("bc", ("w",))]) == [
         ("the model names `x*`, which matches no feature of the data", ("model", "z", 0)),
         ("the model names `bc`, which is not a feature of the data", ("model", "w")),

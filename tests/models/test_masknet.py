@@ -14,7 +14,7 @@ from tests.models.oracle import (
     normalized,
     relu,
 )
-from tests.models.zoo import CONFIGURATIONS, make, make_batch, shaken
+from tests.models.zoo import CONFIGURATIONS, make, make_batch, perturbed
 from wukongctl.config.model import MaskNetSpec
 from wukongctl.models.masknet import FieldNorm, MaskBlock, MaskNet
 
@@ -25,8 +25,8 @@ def reference_block(block: MaskBlock, e: Array, h: Array) -> Array:
 
 
 @pytest.mark.parametrize("name", ["masknet-serial", "masknet-parallel", "masknet-bottom"])
-def test_it_equals_its_definition(name: str) -> None:
-    model = shaken(make(CONFIGURATIONS[name]))
+def test_model_equals_its_definition(name: str) -> None:
+    model = perturbed(make(CONFIGURATIONS[name]))
     assert isinstance(model, MaskNet)
     expected = []
     for ids, dense in examples(make_batch()):

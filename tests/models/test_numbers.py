@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from tests.models.oracle import array
-from tests.models.zoo import CONFIGURATIONS, SCHEMA, double, make, make_batch, shaken
+from tests.models.zoo import CONFIGURATIONS, SCHEMA, double, make, make_batch, perturbed
 from wukongctl.cost.tracing import trace
 from wukongctl.data.schema import Batch, Schema
 from wukongctl.models.counts import count
@@ -16,14 +16,14 @@ from wukongctl.models.embeddings import FieldEmbeddings
 from wukongctl.models.numbers import BottomEmbedding, DenseInputs, NumericEmbedding, PiecewiseEmbedding
 
 CUT = replace(SCHEMA, piecewise=("p", "q"), pieces=(4, 1))
-"""The columns of the zoo, with two piecewise ones behind the numbers."""
+"""The columns of the zoo, with two piecewise ones after the numbers."""
 ONLY = Schema((), (), (), (), (), ("p",), (3,))
 BINS = Schema(("n_bin", "m_bin"), (), (), (5, 4))
-"""What encodings make of a table of numbers: positions alone, ids alone."""
+"""Encodings of a table of numbers: only positions, only ids."""
 MODELS = ("fm", "deepfm", "dlrm", "dcnv2-parallel", "autoint-plus", "afn-plus", "finalmlp", "masknet-serial",
           "xdeepfm", "mlp", "wukong")  # fmt: skip
 ASSEMBLING = ("dcnv2-stacked", "autoint-bottom", "dlrm-cat", "finalmlp-context", "wukong-groups")
-"""Other ways in which models put numbers together."""
+"""Other ways in which models combine numbers."""
 every_model = pytest.mark.parametrize("name", [*MODELS, *ASSEMBLING])
 
 
@@ -76,14 +76,14 @@ def test_an_embedding_is_the_components_times_a_matrix_and_a_bias() -> None:
 
 
 @pytest.mark.parametrize("pieces", [1, 7, 48])
-def test_new_embeddings_have_the_same_scale_at_every_value(pieces: int) -> None:
+def test_initial_embeddings_have_the_same_scale_at_every_value(pieces: int) -> None:
     torch.manual_seed(0)
     module = PiecewiseEmbedding((0,), (pieces,), 20_000, init_std=0.3)
     ends = torch.tensor([[-1.0], [0.0], [float(pieces)], [float(pieces // 2)]])
     assert module(ends).std(dim=2).flatten().tolist() == pytest.approx([0.3] * 4, rel=0.03)
 
 
-def test_its_weights_in_a_linear_model_start_at_zero() -> None:
+def test_linear_weights_start_at_zero() -> None:
     module = PiecewiseEmbedding((2, 3), (4, 1), 3, linear=True)
     out = module(cut_batch().dense)
     assert out.shape == (9, 2, 4)
@@ -143,7 +143,7 @@ def test_every_model_counts_and_steps_on_every_encoding(name: str, schema: Schem
 def test_gradients_of_the_whole_model(name: str) -> None:
     """Of values and positions, and of every weight, against finite differences; where a value is missing,
     its position is a mark and no number to differentiate."""
-    model, batch = shaken(make(CONFIGURATIONS[name], CUT)), double(cut_batch(6).rows(1, 5))
+    model, batch = perturbed(make(CONFIGURATIONS[name], CUT)), double(cut_batch(6).rows(1, 5))
     names, weights = zip(*model.named_parameters(), strict=True)
 
     def logits(dense: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
@@ -164,8 +164,8 @@ def test_it_exports_with_every_encoding(name: str, schema: Schema) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_model_learns_what_a_straight_line_cannot(name: str) -> None:
-    """Clicks for values in the middle of a range: an embedding of the piece gives them, of the number not."""
+def test_every_model_learns_a_nonlinear_function(name: str) -> None:
+    """Clicks for values in mid-range: piecewise embeddings can express them, linear ones cannot."""
     torch.manual_seed(0)
     positions = torch.rand(256, 1) * 6
     labels = ((positions > 2) & (positions < 4)).float().squeeze(1)
@@ -179,4 +179,4 @@ def test_every_model_learns_what_a_straight_line_cannot(name: str) -> None:
         functional.binary_cross_entropy_with_logits(model(batch), labels).backward()
         optimizer.step()
     loss = functional.binary_cross_entropy_with_logits(model.eval()(batch), labels).item()
-    assert loss < 0.3  # the prevalence alone gives 0.64
+    assert loss < 0.3  # the base rate gives 0.64

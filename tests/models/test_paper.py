@@ -35,7 +35,7 @@ OTHERS = {
     "TaobaoAds": {"FinalMLP", "xDeepFM", "Wukong"},
     "Criteo": {"AutoInt+", "FinalMLP", "xDeepFM", "Wukong"},
 }
-"""Rows of Table 3 for which no layout is known that gives the parameters."""
+"""Rows of Table 3 whose parameters no known layout reproduces."""
 EXACT = [row for row in PUBLIC_ROWS if row.model not in OTHERS[row.data]]
 
 
@@ -66,7 +66,7 @@ def test_criteos_autoint_costs_what_the_paper_says_with_128_parameters_less() ->
 @pytest.mark.parametrize(
     "row", [row for row in PUBLIC_ROWS if row.model == "Wukong"], ids=lambda row: row.data
 )
-def test_wukong_on_public_data_is_as_large_and_as_dear_as_in_table_3(row: Public) -> None:
+def test_wukong_on_public_data_has_the_cost_of_table_3(row: Public) -> None:
     params, mflop = row.ours()
     schema = COLUMNS[row.recipe.split("/")[1]]
     spec = load(library.find(f"paper/{row.recipe}"), TrainingSpec)
@@ -155,7 +155,7 @@ def test_a_row_of_table_5(row: Internal) -> None:
     assert params == pytest.approx(row.params - TABLES, rel=0.03, abs=0.02)
 
 
-def test_the_row_of_table_5_that_is_misprinted() -> None:
+def test_misprinted_row_of_table_5() -> None:
     (row,) = internal(MISPRINT)
     assert row.ours()[0] / row.gflop < 0.8
     spec = load(library.find(f"paper/{row.recipe}"), TrainingSpec, ["model.hidden=[6144, 6144, 6144, 6144]"])
@@ -166,7 +166,7 @@ def test_the_row_of_table_5_that_is_misprinted() -> None:
 
 
 def test_wukong_rows_of_table_5() -> None:
-    """All seven to 7 %, parameters to 10 %, from one reading of what the paper leaves open."""
+    """All seven to 7 %, parameters to 10 %, with one interpretation of what the paper leaves open."""
     for row in internal("wukong"):
         gflop, params = row.ours()
         assert gflop == pytest.approx(row.gflop, rel=0.07)
@@ -181,13 +181,13 @@ def test_the_header_of_an_internal_recipe_gives_both_numbers(row: Internal) -> N
     assert f"# Ours: {gflop:.2f} GFLOP, {params:.2f} x 2^30 dense parameters" in header
 
 
-def test_there_is_a_recipe_for_every_row_and_no_other() -> None:
+def test_recipes_and_rows_correspond() -> None:
     rows = [row.recipe for row in (*PUBLIC_ROWS, *INTERNAL_ROWS)]
-    points = ["table5"]  # the published points and their page, for `scale-report`
+    points = ["table5"]  # the published points and their report recipe, for `scale-report`
     assert sorted(rows + points) == library.names("paper")
 
 
-def test_the_page_shows_these_tables() -> None:
+def test_documentation_has_these_tables() -> None:
     """After a change: `python -m tests.models.paper` prints what belongs there."""
     text = PAGE.read_text(encoding="utf-8")
     for table in (table_3(), table_5()):

@@ -1,4 +1,4 @@
-"""Every training recipe that ships builds on the columns of its dataset, and costs what its formula says."""
+"""Every shipped training recipe builds on the columns of its dataset, and its cost equals its formula."""
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ def test_there_is_a_recipe_for_every_model(data: str) -> None:
 
 
 def test_dlrm_and_mlp_are_one_network_on_frappe() -> None:
-    """Embeddings concatenated, no numbers: the search of one is the search of both."""
+    """Concatenated embeddings without numbers: a search of one is a search of both."""
     schema = schema_from_recipe(load(library.find("frappe", "datasets"), DatasetSpec))
     batch = Batch(torch.randint(0, 3, (64, 10)).int(), torch.empty(64, 0), torch.empty(64))
     logits = []

@@ -1,4 +1,4 @@
-"""What a recipe's model page accepts, and the words for what it does not."""
+"""Model sections of recipes: valid ones, and the messages for invalid ones."""
 
 import pytest
 
@@ -56,7 +56,7 @@ WORDS = "(give one value for all layers, or one per layer)"
         ),
     ],
 )
-def test_a_wukong_problem_is_reported_once_with_its_place(line: str, problem: str) -> None:
+def test_wukong_problem_is_reported_once_with_its_position(line: str, problem: str) -> None:
     assert problems("wukong", line) == [problem]
 
 
@@ -86,7 +86,7 @@ def test_problems_of_other_models(model: str, lines: list[str], problem: str) ->
     assert problem in found
 
 
-def test_all_that_keys_disagree_about_is_told_at_once() -> None:
+def test_all_conflicts_of_keys_are_reported_at_once() -> None:
     found = problems(
         "wukong",
         "embeddings_per_feature: {a: 2}",
@@ -99,8 +99,8 @@ def test_all_that_keys_disagree_about_is_told_at_once() -> None:
     assert len(problems("autoint", "heads: 3", "linear: true", "bottom: [8]")) == 2
 
 
-def test_lists_that_an_overridden_number_of_layers_contradicts() -> None:
-    """What was changed is pointed at, not the list in a file that was right before."""
+def test_lists_that_conflict_with_an_overridden_number_of_layers() -> None:
+    """The position is that of the override, not of the list in the file."""
     text = "data: x\nmodel: {name: wukong, n_F: [2, 2], k: [3, 3]}\n"
     with pytest.raises(RecipeError) as error:
         validate(parse(text, "r.yaml"), TrainingSpec, ["model.layers=3"])
@@ -136,7 +136,7 @@ def test_a_default_logit_scale_is_not_part_of_the_digest() -> None:
         ("dropout: 0.99999999", "less than or equal to 0.999"),  # which would round to 1
     ],
 )
-def test_numbers_that_no_machine_can_build_are_refused(line: str, said: str) -> None:
+def test_numbers_too_large_for_any_machine_are_rejected(line: str, said: str) -> None:
     (problem,) = problems("wukong", line)
     assert problem.startswith("r.yaml:4:")
     assert said in problem
@@ -154,7 +154,7 @@ def test_numbers_that_no_machine_can_build_are_refused(line: str, said: str) -> 
         ("finalmlp", ["heads: 10"], "model.mlp1.hidden=[7]", "--set model.mlp1.hidden=[7]"),
     ],
 )
-def test_keys_that_disagree_are_pointed_at(
+def test_conflicting_keys_have_positions(
     model: str, lines: list[str], override: str | None, place: str
 ) -> None:
     text = "\n  ".join(["data: x\nmodel:", f"name: {model}", *lines]) + "\n"
@@ -172,6 +172,6 @@ PAGES = [
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.__name__)
-def test_every_key_says_what_it_does(page: type[Spec]) -> None:
+def test_every_key_has_a_description(page: type[Spec]) -> None:
     silent = {key for key, field in page.model_fields.items() if not field.description}
-    assert silent <= {"name"}  # which of the pages it is
+    assert silent <= {"name"}  # selects the section

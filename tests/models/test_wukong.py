@@ -1,4 +1,4 @@
-"""Wukong against an explicit per-example re-implementation in NumPy, loops and all."""
+"""Wukong against a per-example reimplementation in NumPy with loops."""
 
 import numpy as np
 import pytest
@@ -69,7 +69,7 @@ def make_layer(projection: str, *, n: int = 5, ablate: tuple[str, ...] = ()) -> 
         "projection": projection, "attention": {"rows": 3, "hidden": (7,)}, "ablate": ablate,
     })  # fmt: skip
     layer = WukongLayer(spec, spec.layer_sizes[0], n)
-    for parameter in layer.parameters():  # biases and norms away from their neutral start
+    for parameter in layer.parameters():  # biases and norms away from their neutral values
         torch.nn.init.normal_(parameter, std=0.4)
     return layer
 
@@ -137,7 +137,7 @@ def test_the_whole_model_is_embeddings_layers_and_head() -> None:
 
 
 def test_important_features_get_more_embeddings_and_groups_share_some() -> None:
-    """`a` twice; `b` and `t`, of width 2, side by side through an MLP to 2 embeddings."""
+    """`a` twice; `b` and `t`, of width 2, concatenated, through an MLP to 2 embeddings."""
     group = {"features": ["b", "t"], "width": 2, "hidden": [5], "embeddings": 2}
     model = make_model(embeddings_per_feature={"a": 2}, groups=[group]).double()
     table = array(model.embeddings.table.weight)
@@ -187,7 +187,7 @@ def test_a_single_value_means_every_layer() -> None:
 
 
 @pytest.mark.parametrize("projection", PROJECTIONS)
-def test_the_signal_keeps_its_scale_through_a_new_stack(projection: str) -> None:
+def test_initial_stack_keeps_the_scale_of_its_input(projection: str) -> None:
     """Initialization must neither starve nor drown deep layers: logits start near unit size."""
     model = make_model(projection=projection, layers=6, width=16, n_F=8, n_L=8, hidden=(64, 64), head=(64,))
     logits = model(make_batch(512))

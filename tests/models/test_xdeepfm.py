@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from tests.models.oracle import Array, array, assert_logits, examples, fields, mlp
-from tests.models.zoo import CONFIGURATIONS, make, make_batch, shaken
+from tests.models.zoo import CONFIGURATIONS, make, make_batch, perturbed
 from wukongctl.models.xdeepfm import CIN, XDeepFM
 
 
@@ -26,8 +26,8 @@ def reference_cin(cin: CIN, X0: Array) -> float:
 
 
 @pytest.mark.parametrize("name", ["xdeepfm", "xdeepfm-no-mlp"])
-def test_it_equals_its_definition(name: str) -> None:
-    model = shaken(make(CONFIGURATIONS[name]))
+def test_model_equals_its_definition(name: str) -> None:
+    model = perturbed(make(CONFIGURATIONS[name]))
     assert isinstance(model, XDeepFM)
     assert (model.mlp is None) == (name == "xdeepfm-no-mlp")
     expected = []

@@ -1,4 +1,4 @@
-"""What every model must do, whatever it computes."""
+"""Properties of every model."""
 
 import itertools
 import time
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import BatchNorm1d, functional
 
-from tests.models.zoo import CONFIGURATIONS, FROZEN, SCHEMA, double, make, make_batch, shaken
+from tests.models.zoo import CONFIGURATIONS, FROZEN, SCHEMA, double, make, make_batch, perturbed
 from wukongctl.config.model import NetworkSpec
 from wukongctl.cost.tracing import trace
 from wukongctl.data.schema import Batch, Schema, SequenceColumn
@@ -29,10 +29,10 @@ learned_and_frozen = pytest.mark.parametrize("schema", [SCHEMA, FROZEN], ids=["l
 
 
 def model_named(name: str, schema: Schema = SCHEMA) -> Model:
-    return shaken(make(CONFIGURATIONS[name], schema))
+    return perturbed(make(CONFIGURATIONS[name], schema))
 
 
-def test_every_spec_has_its_model_and_the_zoo_has_both() -> None:
+def test_every_spec_has_a_model_and_both_are_in_the_zoo() -> None:
     assert set(MODELS) == set(get_args(NetworkSpec))
     assert {type(make(keys)) for keys in CONFIGURATIONS.values()} == set(MODELS.values())
 
@@ -52,7 +52,7 @@ def test_permuting_the_batch_permutes_the_logits(name: str, schema: Schema) -> N
 @every_model
 @learned_and_frozen
 def test_padding_changes_nothing(name: str, schema: Schema) -> None:
-    """Longer sequences of zeros, and zeros in other places, give the same logits."""
+    """Longer padding, and padding in other positions, gives the same logits."""
     model, batch = model_named(name, schema), double(make_batch())
     roomy = replace(schema, sequences=(SequenceColumn("s", 2, 5), SequenceColumn("t", 0, 4)))
     wide = make(CONFIGURATIONS[name], roomy).double().eval()
@@ -65,7 +65,7 @@ def test_padding_changes_nothing(name: str, schema: Schema) -> None:
 
 
 @every_model
-def test_it_exports(name: str) -> None:
+def test_model_exports(name: str) -> None:
     """With tables that are learned and tables that are frozen."""
     model, batch = make(CONFIGURATIONS[name], FROZEN).eval(), make_batch()
     program = torch.export.export(model, (batch,))
@@ -75,7 +75,7 @@ def test_it_exports(name: str) -> None:
 @every_model
 @learned_and_frozen
 def test_every_weight_learns_and_only_tables_sparsely(name: str, schema: Schema) -> None:
-    """Within two steps, for weights behind those that start at zero."""
+    """Within two steps, because of weights that start at zero."""
     model, batch = make(CONFIGURATIONS[name], schema, sparse=True).double(), double(make_batch(64))
     tables = {id(table) for table in embedding_tables(model)}
     learned: set[str] = set()
@@ -135,7 +135,7 @@ def ones(schema: Schema) -> Batch:
 @every_model
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_kind_of_features_is_enough(name: str, kind: str) -> None:
-    """It trains on whole batches, scores one row or none, and is counted right."""
+    """It trains on batches, scores one row or none, and has correct counts."""
     schema = KINDS[kind]
     keys = {key: CONFIGURATIONS[name][key] for key in CONFIGURATIONS[name].keys() - NAMING}
     if schema.embeddings + bool(schema.numeric) == 1 and keys == CONFIGURATIONS["dlrm"]:
@@ -156,7 +156,7 @@ def test_one_kind_of_features_is_enough(name: str, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["wukong", "dcnv2-parallel", "autoint-plus", "finalmlp", "mlp"])
 def test_one_kind_of_features_exports(name: str, kind: str) -> None:
-    """The models in which features are put together in different ways."""
+    """Models that combine features in different ways."""
     schema = KINDS[kind]
     model = make(CONFIGURATIONS[name], schema).eval()
     batch = ones(schema)
@@ -164,13 +164,13 @@ def test_one_kind_of_features_exports(name: str, kind: str) -> None:
 
 
 @every_model
-def test_new_models_start_at_a_sensible_scale(name: str) -> None:
+def test_initial_logits_have_a_sensible_scale(name: str) -> None:
     logits = make({**CONFIGURATIONS[name], "width": 16})(make_batch(256))
     assert 0.05 < logits.std().item() < 5
 
 
 @every_model
-def test_frozen_vectors_are_counted_apart_and_in_no_checkpoint(name: str) -> None:
+def test_frozen_vectors_are_counted_separately_and_not_in_checkpoints(name: str) -> None:
     model = make(CONFIGURATIONS[name], FROZEN)
     assert count(model).frozen_values == 4 * 3 + 6 * 4
     assert trace(make_on_meta(name), FROZEN).macs == count(model).macs
@@ -196,8 +196,8 @@ def test_600_billion_parameters_need_no_memory(name: str) -> None:
 
 @every_model
 @learned_and_frozen
-def test_logit_scale_scales_the_first_logits(name: str, schema: Schema) -> None:
-    """But for the pair sums of FM and DeepFM, which have no weights."""
+def test_logit_scale_scales_the_initial_logits(name: str, schema: Schema) -> None:
+    """Except the pair sums of FM and DeepFM, which have no weights."""
     batch = double(make_batch())
     model, scaled = (
         make(CONFIGURATIONS[name] | {"logit_scale": scale}, schema).double().eval() for scale in (1.0, 0.01)

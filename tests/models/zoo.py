@@ -83,7 +83,7 @@ REDUCED: dict[str, dict[str, Any]] = {
     "finalmlp": {"mlp1": {"hidden": [4]}, "mlp2": {"hidden": [4]}, "heads": 2, "selection": {"hidden": [3]}},
     "autoint": {"attention_width": 8},
 }
-"""What `CHANGES` are made to, where it is not the default."""
+"""The base of `CHANGES`, where it is not the default."""
 CHANGES: dict[str, dict[str, Any]] = {
     "wukong": DEEP | {
         "layers": 1, "n_F": 4, "n_L": 4, "k": 4, "projection": "static", "hidden": [9], "bottom": [9],
@@ -114,7 +114,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "xdeepfm": DEEP | MLP | {"cin": [3]},
     "mlp": DEEP | MLP,
 }  # fmt: skip
-"""Another value for every key of every section, sections inside sections included."""
+"""Another value for every key of every section, including nested ones."""
 
 
 def make(keys: dict[str, Any], schema: Schema = SCHEMA, *, sparse: bool = False) -> Model:
@@ -140,8 +140,8 @@ def make_batch(rows: int = 9) -> Batch:
     return Batch(ids, torch.randn(rows, 2), torch.randint(0, 2, (rows,)).float())
 
 
-def shaken(model: Model, std: float = 0.4) -> Model:
-    """`model` in double precision and evaluation mode, no weight or statistic at a neutral value."""
+def perturbed(model: Model, std: float = 0.4) -> Model:
+    """`model` in double precision and evaluation mode, with no weight or statistic at a neutral value."""
     torch.manual_seed(3)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=std)

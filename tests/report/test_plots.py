@@ -9,7 +9,7 @@ from matplotlib.image import imread
 
 from tests.laws.paper import DLRM, WUKONG, table
 from wukongctl.laws.analysis import Report, build
-from wukongctl.laws.points import Excluded, Metric, Point, PointSet, read_csv
+from wukongctl.laws.points import Excluded, LossMetric, Point, PointSet, read_csv
 from wukongctl.models.counts import CONVENTION
 from wukongctl.report import plots
 
@@ -17,7 +17,7 @@ from wukongctl.report import plots
 def report_of(
     *,
     scale: float = 1.0,
-    metric: Metric = "excess_logloss",
+    metric: LossMetric = "excess_logloss",
     models: tuple[str, ...] = ("wukong", "dlrm"),
     sizes: int = 5,
 ) -> Report:

@@ -27,7 +27,7 @@ print(resident() - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="an allocator of glibc")
-def test_freed_tensors_leave_their_memory_to_the_next() -> None:
+def test_freed_memory_is_reused() -> None:
     left = {
         mode: int(subprocess.check_output([sys.executable, "-c", MEGABYTES_LEFT, mode]))
         for mode in ("given back", "kept")

@@ -1,4 +1,4 @@
-"""What `bench` says adds up, and leaves nothing behind."""
+"""The phases of `bench` add up, and it leaves no files."""
 
 import json
 from pathlib import Path

@@ -19,7 +19,7 @@ def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
-def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, damage: str) -> None:
+def test_damaged_checkpoint_is_skipped(tmp_path: Path, damage: str) -> None:
     folder = CheckpointFolder(tmp_path, keep=2)
     folder.save(1, {"w": torch.arange(5000.0)})
     newest = folder.save(2, {"w": torch.arange(5000.0) + 1})

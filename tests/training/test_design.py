@@ -50,7 +50,7 @@ def matrix(design: Design, rows: Batch) -> NDArray[np.floating]:
 
 
 def by_hand(first: int) -> list[list[float]]:
-    """One row after the other."""
+    """Row by row."""
     nan, vectors = float("nan"), VECTORS[1].tolist()
     rows = []
     for ids, dense in zip(IDS, batch().dense.tolist(), strict=True):
@@ -67,13 +67,13 @@ def by_hand(first: int) -> list[list[float]]:
 
 
 @pytest.mark.parametrize(("recipe", "first"), [({}, 2), ({"compat": "bars"}, 1)])
-def test_columns_are_what_a_loop_over_rows_gives(recipe: dict[str, str], first: int) -> None:
+def test_columns_equal_a_loop_over_rows(recipe: dict[str, str], first: int) -> None:
     design = Design(manifest(**recipe), VECTORS)
     np.testing.assert_allclose(matrix(design, batch()), by_hand(first), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("mean", "std"), [(258.3, 259.2), (1e-4, 3e-5), (-7e8, 1e6)])
-def test_numbers_are_in_their_own_unit(mean: float, std: float) -> None:
+def test_numbers_are_in_their_original_unit(mean: float, std: float) -> None:
     page = manifest().to_dict() | {"features": [FEATURES[2] | {"mean": mean, "std": std}]}
     values = np.array([0, mean, mean + std, 5 * std, std / 1000])
     encoded = torch.tensor((values - mean) / std, dtype=torch.float32)[:, None]
@@ -92,20 +92,20 @@ def test_a_missing_number_is_missing_where_the_dataset_has_some(share: float) ->
     np.testing.assert_array_equal(made, [np.nan if share else 3.0, 4.0])
 
 
-def test_columns_have_names_that_lightgbm_takes() -> None:
+def test_columns_have_valid_names() -> None:
     design = Design(manifest(), VECTORS)
     assert design.names[:7] == ["a", "b_b.0", "b_b.1", "b_b.2", "x", "s.length", "s.last"]
     assert len(set(design.names)) == len(design.names) == design.empty(0).shape[1]
     assert [design.names[place] for place in design.categorical] == ["a", "s.last", "t.last"]
 
 
-def test_names_that_would_become_one_stay_apart() -> None:
+def test_colliding_names_are_made_unique() -> None:
     features = [{"name": name, "type": "numeric"} for name in ("a b", "a:b", "a_b", "é,")]
     page = manifest().to_dict() | {"features": features}
     assert Design(Manifest.from_dict(page), {}).names == ["a_b", "a_b_2", "a_b_3", "é_"]
 
 
-def test_ids_beyond_single_precision_stay_apart(tmp_path: Path) -> None:
+def test_ids_beyond_float32_stay_distinct(tmp_path: Path) -> None:
     rows = (1 << 24) + 8
     page = manifest().to_dict() | {"features": [FEATURES[0] | {"rows": rows}]}
     ids = torch.tensor([[rows - 1], [rows - 2]], dtype=torch.int32)

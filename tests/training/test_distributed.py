@@ -1,4 +1,4 @@
-"""Several processes follow the loss curve of one, whatever holds the tables, and survive their own deaths."""
+"""Several processes have the loss curve of one, with any sharding, and survive restarts."""
 
 import importlib.util
 import json
@@ -25,8 +25,8 @@ from wukongctl.training import checkpoint
 from wukongctl.training.distributed import World
 from wukongctl.training.train import train
 
-# 900 rows: batches of 101 leave one of 92, and not both are even. Large eps keep optimisers from blowing up
-# gradients that are zero but for rounding, which any other order of summation would change.
+# 900 rows: batches of 101 leave one of 92, and not both are even. Large eps keep optimizers from blowing up
+# gradients that are zero up to rounding, which any other order of summation would change.
 RECIPE: dict[str, Any] = {
     "data": "tiny",
     "defaults": "fixed",
@@ -125,7 +125,7 @@ def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("begin", [start_twins, pytest.param(start, marks=pytest.mark.slow)])
-def test_two_processes_stop_together_and_one_goes_on_along_the_same_curve(
+def test_two_processes_stop_together_and_one_resumes_on_the_same_curve(
     data: Path, tmp_path: Path, alone: Path, begin: Start
 ) -> None:
     process = begin(tmp_path, data, RECIPE)
@@ -144,7 +144,7 @@ def test_two_processes_stop_together_and_one_goes_on_along_the_same_curve(
     assert "started with 2 processes, resumed with 1" in (outcome.folder / "log.txt").read_text()
     assert_same_curve(outcome.folder, alone)
     described = json.loads((alone / "result.json").read_text())["metrics"]["test"]
-    # Where it stopped decides how sums round, and one pair of rows that changes places moves AUC by 1e-4.
+    # The stopping point decides how sums round, and one swapped pair of rows changes AUC by 1e-4.
     assert outcome.result.metrics["test"] == pytest.approx(described, rel=1e-3)
 
 
@@ -168,7 +168,7 @@ def test_sharded_tables_follow_the_curve_of_one_process(
 
 @pytest.mark.slow
 @NEEDS_TORCHREC
-def test_divided_columns_train_and_resume_to_the_same_bits(data: Path, tmp_path: Path) -> None:
+def test_column_sharding_resumes_to_the_same_bits(data: Path, tmp_path: Path) -> None:
     recipe = RECIPE | {"distributed": {"embeddings": "column_wise"}}
     runs = []
     for name in ("straight", "stopped"):
@@ -207,7 +207,7 @@ def test_a_killed_process_is_replaced_and_nothing_changes(
 
 
 @pytest.mark.parametrize(("rows", "size"), [(10, 1), (10, 3), (9, 3), (1, 2), (2, 4)])
-def test_shares_hold_every_example_once_and_have_one_length(rows: int, size: int) -> None:
+def test_shards_have_every_example_once_and_equal_length(rows: int, size: int) -> None:
     batch = torch.arange(rows).reshape(rows, 1)
     shares = [World(rank, size).shard(batch) for rank in range(size)]
     assert len({len(share) for share, _ in shares}) == 1
@@ -215,7 +215,7 @@ def test_shares_hold_every_example_once_and_have_one_length(rows: int, size: int
     assert torch.equal(torch.cat([share for share, _ in shares])[:rows], batch)
 
 
-def test_recipes_that_processes_cannot_follow_are_refused() -> None:
+def test_recipes_that_need_one_process_are_rejected() -> None:
     for changes, words in (
         ({"embeddings": "row_wise"}, "rowwise_adagrad"),
         ({"dense": "fsdp"}, "fsdp"),

@@ -19,21 +19,21 @@ def hint(**feature: Any) -> str:
 
 
 @pytest.mark.parametrize("ends", [{"maximum": 5e6, "minimum": 0.0}, {"maximum": 1.0, "minimum": -5e6}])
-def test_a_number_that_is_not_scaled_is_named(ends: dict[str, float]) -> None:
+def test_unscaled_feature_is_named(ends: dict[str, float]) -> None:
     assert hint(**ends) == (
         "`x` is not scaled and reaches 5e+06: set `standardize: true` for it in the recipe of dataset `d`, "
         "then run `wukongctl prepare` with `--force`"
     )
 
 
-def test_a_long_tail_is_named_although_it_is_scaled() -> None:
+def test_long_tailed_feature_is_named_although_it_is_scaled() -> None:
     said = hint(minimum=-0.1, maximum=2500.0, mean=4.0, std=2.0)
     assert said.startswith(
         "`x` reaches 2.5e+03 standard deviations: set `encoding: bins` or `transform: log1p`"
     )
 
 
-def test_otherwise_the_rates_are() -> None:
+def test_otherwise_learning_rates_are_named() -> None:
     assert hint(minimum=-4.0, maximum=80.0) == SLOWER
     assert hint() == SLOWER
     assert hint(maximum=1e18, encoding="bins") == SLOWER  # models read its bins alone

@@ -37,7 +37,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_run_learns_the_map_and_leaves_the_vectors_alone(data: Path, tmp_path: Path) -> None:
+def test_training_changes_the_projection_but_not_the_vectors(data: Path, tmp_path: Path) -> None:
     file = data / "tiny" / "vectors" / "c0.npy"
     before = file.read_bytes()
     outcome = train(recipe(epochs=1), data=data, out=tmp_path / "runs", report=silent)
@@ -51,7 +51,7 @@ def test_a_run_learns_the_map_and_leaves_the_vectors_alone(data: Path, tmp_path:
     assert again["logloss"] == pytest.approx(outcome.result.metrics["test"]["logloss"], rel=1e-6)
 
 
-def test_no_optimiser_holds_frozen_vectors(data: Path) -> None:
+def test_no_optimizer_has_frozen_vectors(data: Path) -> None:
     schema = manifest.read(data / "tiny").schema()
     spec = recipe(optimizer={"embedding": {"name": "adam", "l2": 0.1}})
     model = build(spec.model, schema, sparse=False, vectors={0: torch.zeros(schema.table_rows[0], 2)})

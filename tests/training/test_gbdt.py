@@ -1,4 +1,4 @@
-"""LightGBM on prepared data: the same model as by LightGBM alone, in an ordinary run folder."""
+"""LightGBM on prepared data: the same model as LightGBM itself trains, in an ordinary run folder."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def run(spec: TrainingSpec, data: Path, out: Path) -> CompleteRun:
 
 
 def table(data: Path, split: str, rows: int | None = None) -> tuple[NDArray, NDArray]:
-    """Columns and labels as any Parquet reader sees them; a missing category is NaN."""
+    """Columns and labels as read from Parquet; a missing category is NaN."""
     read = pq.read_table(data / "tiny" / split).slice(0, rows)
     ids = [np.where(read[name].to_numpy() == 0, np.nan, read[name].to_numpy()) for name in COLUMNS]
     return np.column_stack([*ids, read["x"].to_numpy()]), read["label"].to_numpy()
@@ -71,7 +71,7 @@ def trees(text: str) -> str:
 
 
 @pytest.mark.parametrize("categorical", ["native", "ordered"])
-def test_it_is_the_model_that_lightgbm_alone_makes(data: Path, tmp_path: Path, categorical: str) -> None:
+def test_model_equals_that_of_lightgbm_itself(data: Path, tmp_path: Path, categorical: str) -> None:
     outcome = run(recipe({"categorical": categorical}), data, tmp_path)
     columns, labels = table(data, "train")
     given = list(range(8)) if categorical == "native" else []
@@ -93,7 +93,7 @@ def test_it_is_the_model_that_lightgbm_alone_makes(data: Path, tmp_path: Path, c
     assert measured["logloss"] == pytest.approx(log_loss(clicked, p), rel=1e-6)
 
 
-def test_a_run_folder_like_any_other(data: Path, tmp_path: Path) -> None:
+def test_run_folder_is_like_that_of_networks(data: Path, tmp_path: Path) -> None:
     outcome = run(recipe(), data, tmp_path)
     written = RunFolder(outcome.folder).info()
     assert written == outcome.info
@@ -113,7 +113,7 @@ def test_a_run_folder_like_any_other(data: Path, tmp_path: Path) -> None:
     assert "started: up to 20 trees" in (outcome.folder / "log.txt").read_text()
 
 
-def test_a_finished_run_is_recognized_and_its_recipe_runs_again(data: Path, tmp_path: Path) -> None:
+def test_finished_run_is_recognized_and_its_recipe_is_runnable(data: Path, tmp_path: Path) -> None:
     first = run(recipe(), data, tmp_path)
     before = touched(first.folder)
     again = run(recipe(), data, tmp_path)
@@ -126,8 +126,8 @@ def test_a_finished_run_is_recognized_and_its_recipe_runs_again(data: Path, tmp_
     assert other.result.metrics == first.result.metrics
 
 
-def test_the_seed_is_of_the_bags(data: Path, tmp_path: Path) -> None:
-    """Without any, LightGBM has nothing to draw: every seed gives the same trees."""
+def test_seed_affects_bagging(data: Path, tmp_path: Path) -> None:
+    """Without bagging, LightGBM draws no random numbers: every seed gives the same trees."""
     bags = {"bagging_fraction": 0.5, "bagging_freq": 1, "feature_fraction": 0.7}
     found = [run(recipe(page, seed=seed), data, tmp_path) for page in ({}, bags) for seed in (0, 1)]
     one, other, bagged, bagged_again = (outcome.result.metrics for outcome in found)
@@ -150,13 +150,13 @@ def test_patience_keeps_the_best_trees(data: Path, tmp_path: Path) -> None:
     assert lightgbm.Booster(model_file=outcome.folder / "checkpoints" / "lightgbm.txt").num_trees() == best
 
 
-def test_evaluate_every_so_many_trees(data: Path, tmp_path: Path) -> None:
+def test_evaluate_every_counts_trees(data: Path, tmp_path: Path) -> None:
     outcome = run(recipe(evaluate_every=8), data, tmp_path)
     assert [line["step"] for line in lines(outcome) if line["split"] == "valid"] == [8, 16, 20]
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
-def test_a_share_of_the_data_is_the_one_that_a_network_sees(
+def test_max_examples_selects_the_rows_that_a_network_sees(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, shuffle: bool
 ) -> None:
     given: list[NDArray] = []
@@ -176,7 +176,7 @@ def test_a_share_of_the_data_is_the_one_that_a_network_sees(
     assert (len(seen) < 900) & (not shuffle or not np.array_equal(seen, table(data, "train", 250)[0][:, -1]))
 
 
-def test_a_signal_stops_it_and_the_same_command_starts_over(
+def test_signal_stops_training_and_the_same_command_starts_over(
     data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     spec = recipe()
@@ -201,7 +201,7 @@ def test_a_signal_stops_it_and_the_same_command_starts_over(
     assert again.result.metrics == straight.result.metrics
 
 
-def test_without_the_extra_nothing_begins(
+def test_training_without_the_extra_is_rejected(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = run(recipe(), data, tmp_path).folder
@@ -214,7 +214,7 @@ def test_without_the_extra_nothing_begins(
         evaluate(trained, "test", data=data)
 
 
-def test_a_missing_system_library_is_said(
+def test_missing_system_library_is_an_error(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Broken:
@@ -229,7 +229,7 @@ def test_a_missing_system_library_is_said(
     assert "libgomp1" in (error.value.hint or "")
 
 
-def test_columns_that_say_nothing_leave_the_mean(tmp_path: Path) -> None:
+def test_constant_columns_predict_the_mean(tmp_path: Path) -> None:
     spec = DATASET | {"rows": "SELECT * REPLACE ('a' AS c0), 0.0 AS x FROM synthetic"}
     features = [{"type": "categorical", "columns": ["c0"]}, {"type": "numeric", "columns": ["x"]}]
     prepare(DatasetSpec.from_dict(spec | {"features": features}), Options(tmp_path, out=tmp_path))
@@ -244,7 +244,7 @@ def table_rate(data: Path) -> float:
     return float(pq.read_table(data / "tiny" / "train")["label"].to_numpy().mean())
 
 
-def test_new_rows_get_the_scores_of_prepared_ones(data: Path, tmp_path: Path) -> None:
+def test_new_rows_have_the_scores_of_prepared_rows(data: Path, tmp_path: Path) -> None:
     outcome = run(recipe(), data, tmp_path)
     encoded = pq.read_table(data / "tiny" / "test")
     raw = {"x": encoded["x"]}
@@ -259,7 +259,7 @@ def test_new_rows_get_the_scores_of_prepared_ones(data: Path, tmp_path: Path) ->
     np.testing.assert_allclose(scored, expected, rtol=1e-6)
 
 
-def test_what_it_cannot_do_says_what_to_do_instead(data: Path, tmp_path: Path) -> None:
+def test_unsupported_commands_hint_at_alternatives(data: Path, tmp_path: Path) -> None:
     outcome = run(recipe(), data, tmp_path)
     with pytest.raises(UsageError, match="LightGBM model, which torch cannot export") as error:
         export(outcome.folder, data=data, out=tmp_path / "export")

@@ -1,4 +1,4 @@
-"""LightGBM on prepared data against LightGBM on the raw table, as one would write it by hand."""
+"""LightGBM on prepared data against LightGBM on the raw table, written by hand."""
 
 import csv
 import zipfile

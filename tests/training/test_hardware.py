@@ -1,4 +1,4 @@
-"""Where a recipe runs. No GPU is needed: what torch says of one is replaced."""
+"""The device of a recipe. Needs no GPU: torch's answers are mocked."""
 
 import dataclasses
 from pathlib import Path
@@ -24,7 +24,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
 
 
-def test_without_a_gpu_auto_is_the_processor_and_cuda_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_gpu_auto_is_cpu_and_cuda_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert hardware.execution(recipe()).device == hardware.CPU
     with pytest.raises(UsageError, match="needs a GPU"):
@@ -62,21 +62,21 @@ def test_tf32_is_for_gpus_and_asks_torch_for_it() -> None:
         torch.set_float32_matmul_precision(before)
 
 
-def test_a_batch_moves_whole() -> None:
+def test_batch_moves_to_a_device() -> None:
     batch = Batch(torch.zeros(2, 3, dtype=torch.int32), torch.zeros(2, 1), torch.zeros(2), torch.zeros(2))
     moved = batch.to(torch.device("meta"))
     assert {part.device.type for part in moved if part is not None} == {"meta"}
     assert batch.to(hardware.CPU) is batch
 
 
-def test_random_numbers_go_on_where_they_were() -> None:
+def test_random_state_is_restored() -> None:
     state = hardware.random_state(hardware.CPU)
     first = torch.rand(3)
     hardware.set_random_state(hardware.CPU, state)
     assert torch.equal(torch.rand(3), first)
 
 
-def test_a_compiler_that_fails_counts_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_compiler_counts_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, code in (("good", 0), ("broken", 1)):
         (tmp_path / name).write_text(f"#!/bin/sh\ncat > /dev/null\nexit {code}\n")
         (tmp_path / name).chmod(0o755)

@@ -42,7 +42,7 @@ def test_auc_and_logloss_agree_with_scikit_learn(ties: bool) -> None:
         st.tuples(st.floats(-50, 50, width=32), st.booleans()), min_size=2, max_size=40
     ).filter(lambda rows: len({label for _, label in rows}) == 2)
 )  # fmt: skip
-def test_auc_of_any_scores_is_the_share_of_pairs_in_order(rows: list[tuple[float, bool]]) -> None:
+def test_auc_is_the_share_of_ordered_pairs(rows: list[tuple[float, bool]]) -> None:
     positives = [score for score, label in rows if label]
     negatives = [score for score, label in rows if not label]
     wins = sum((p > n) + 0.5 * (p == n) for p in positives for n in negatives)
@@ -158,7 +158,7 @@ def test_the_auc_interval_is_delongs() -> None:
     assert high - low == pytest.approx(2 * 1.959963985 * variance**0.5, rel=1e-8)
 
 
-def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
+def test_intervals_have_their_nominal_coverage() -> None:
     truth_logits, truth_labels = sample(400_000, 99)
     true_auc = roc_auc_score(truth_labels, truth_logits)
     true_loss = measure(truth_logits, truth_labels)["logloss"]
@@ -218,7 +218,7 @@ def test_contributions_add_up_to_the_metric() -> None:
         assert gauc_contributions(nothing) is None
 
 
-def test_the_variance_of_gauc_is_that_of_groups_drawn_again() -> None:
+def test_variance_of_gauc_agrees_with_the_group_bootstrap() -> None:
     """Against the bootstrap over whole groups, whose sizes differ with their quality."""
     rng = np.random.default_rng(14)
     groups = np.repeat(np.arange(400), rng.integers(2, 60, 400)).astype(np.int32)

@@ -151,7 +151,7 @@ def test_rows_a_batch_does_not_use_stay_untouched() -> None:
 
 
 @pytest.mark.parametrize("embedding", ["rowwise_adagrad", "lazy_adam", "adam"])
-def test_every_parameter_has_exactly_one_optimiser(embedding: str) -> None:
+def test_every_parameter_has_exactly_one_optimizer(embedding: str) -> None:
     spec = OptimizerSpec.from_dict({"embedding": {"name": embedding}})
     schema = Schema(("a",), (), (), (4,))
     model = build_model(MLPSpec(name="mlp", hidden=(3,)), schema, sparse=wants_sparse(spec))

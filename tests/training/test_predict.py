@@ -1,4 +1,4 @@
-"""`predict` on the raw file gives the scores that `evaluate` gives its rows, and says when it would not."""
+"""`predict` gives raw rows the scores of `evaluate`, or fails."""
 
 import shutil
 from pathlib import Path
@@ -53,7 +53,7 @@ RECIPE = {
 
 
 class Made:
-    """A run, the folders it came from, and its raw file."""
+    """A run, its folders and its raw file."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.data, self.file = folder, folder / "data", folder / "c.csv"
@@ -77,7 +77,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def test_scores_of_the_raw_file_are_those_of_the_prepared_rows(made: Made) -> None:
-    """Row by row, those aside that the join leaves out of training."""
+    """Row by row, except those that the join excludes from training."""
     logits, said = made.predict(made.file)
     assert said["columns"] == ["raw"]
     assert len(logits) == said["rows"] == len(LINES)
@@ -99,7 +99,7 @@ def test_each_row_has_its_own_score_wherever_it_stands(made: Made) -> None:
     assert made.predict(new)[0] == pytest.approx(logits[shuffled], abs=1e-6)
 
 
-def test_a_table_joined_anew_or_sql_that_changed_is_noticed_before_a_row_is_scored(made: Made) -> None:
+def test_changed_join_or_sql_is_detected_before_scoring(made: Made) -> None:
     users = made.folder / "u.csv"
     before = users.read_text()
     users.write_text(before.replace("12,FR", "12,DE"))
@@ -115,7 +115,7 @@ def test_a_table_joined_anew_or_sql_that_changed_is_noticed_before_a_row_is_scor
     made.predict(made.file)
 
 
-def test_other_weights_than_those_of_the_run_are_noticed(made: Made) -> None:
+def test_changed_weights_are_detected(made: Made) -> None:
     kept = made.run / "selfcheck.parquet"
     before = kept.read_bytes()
     logits = pq.read_table(kept)["logit"].to_numpy()
@@ -148,7 +148,7 @@ def test_prepared_columns_need_no_check_of_the_select(made: Made) -> None:
     assert len(logits) == 2
 
 
-def test_values_in_another_spelling_are_an_error_that_names_both(made: Made) -> None:
+def test_values_in_another_spelling_are_an_error_naming_both(made: Made) -> None:
     new = made.folder / "zeros.csv"
     new.write_text("id;price;tags;hour\n" + "00012;3,5;;8:00:00\n0007;1;;08:00\n" * 20)
     with pytest.raises(CheckFailed) as error:
@@ -170,17 +170,17 @@ def test_missing_values_where_training_had_few_are_an_error(made: Made) -> None:
         made.predict(new)
     few = made.folder / "few.csv"
     few.write_text("id;price;tags;hour\nnew;;08:00;08:00\n")
-    assert len(made.predict(few)[0]) == 1  # of one row nothing is claimed
+    assert len(made.predict(few)[0]) == 1  # one row is too few for an alarm
 
 
-def test_a_run_keeps_scores_of_a_few_rows_with_the_needed_columns_alone(made: Made) -> None:
+def test_run_stores_scores_of_sampled_rows(made: Made) -> None:
     sample = pq.read_table(made.data / "messy/sample/raw.parquet")
     assert sample.num_rows == 100
     assert set(sample.column_names) == {"id", "price", "tags", "hour"}
     assert pq.read_metadata(made.run / "selfcheck.parquet").num_rows == 100
 
 
-def test_numbers_in_another_notation_are_an_error_that_names_the_range(made: Made) -> None:
+def test_numbers_in_another_notation_are_an_error_naming_the_range(made: Made) -> None:
     new = made.folder / "english.csv"
     rows = "".join(f"12;1577.{i};08:00;08:00\n" for i in range(10, 40))
     new.write_text("id;price;tags;hour\n" + rows)  # the SELECT reads 157710
@@ -227,7 +227,7 @@ def test_csv_predictions_are_overwritten_and_other_csv_files_are_not(made: Made,
     assert out.read_text() == "id,price\n1,2\n"
 
 
-def test_a_file_without_rows_is_said_to_be(made: Made, tmp_path: Path) -> None:
+def test_file_without_rows_is_noted(made: Made, tmp_path: Path) -> None:
     empty = tmp_path / "empty.csv"
     empty.write_text("id;price;tags;hour\n")
     said = predict(made.run, [empty, made.file], data=made.data, out=tmp_path / "p.parquet")

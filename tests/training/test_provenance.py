@@ -1,4 +1,4 @@
-"""The code digest of a run: which modules its numbers depend on, and that no edit of them goes unseen."""
+"""The code digest of a run: the modules its numbers depend on, and that it detects every edit of them."""
 
 import shutil
 from pathlib import Path
@@ -14,7 +14,7 @@ def dotted(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def test_the_digest_covers_what_the_steps_import_and_nothing_else() -> None:
+def test_code_digest_covers_exactly_what_the_steps_import() -> None:
     """By the graph that import-linter checks, plus the packages around each module."""
     graph = grimp.build_graph("wukongctl", exclude_type_checking_imports=True, cache_dir=None)
     wanted = set(STEPS).union(*(graph.find_upstream_modules(step) for step in STEPS))
@@ -39,7 +39,7 @@ def test_the_digest_covers_what_the_steps_import_and_nothing_else() -> None:
         ("data/drafting/guess.py", False),
     ],
 )
-def test_an_edit_counts_where_a_number_may_depend_on_it(tmp_path: Path, name: str, counts: bool) -> None:
+def test_edits_that_can_change_numbers_change_the_digest(tmp_path: Path, name: str, counts: bool) -> None:
     package = tmp_path / "wukongctl"
     shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     with (package / name).open("a") as file:

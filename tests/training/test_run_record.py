@@ -73,13 +73,13 @@ def test_written_files_have_exactly_the_keys_of_the_contract_in_order(data: Path
 
 
 @pytest.mark.parametrize(("parse", "content"), [(parse_info, OLD_INFO), (parse_result, OLD_RESULT)])
-def test_files_of_older_and_newer_versions_are_read_and_written_back_whole(parse: Any, content: Any) -> None:
+def test_files_of_older_and_newer_versions_round_trip(parse: Any, content: Any) -> None:
     newer = content | {"weather": {"sunny": [True, None]}}
     for version in (content, newer):
         assert parse(json.dumps(version), Path("r/x.json")).to_dict() == version
 
 
-def test_an_old_run_says_what_it_knows() -> None:
+def test_old_run_is_read_without_its_missing_keys() -> None:
     info = parse_info(json.dumps(OLD_INFO), Path("r/run.json"))
     assert (info.gflop, info.seed, info.curve_name, info.recipe_name) == (0.001, 3, "fm", "tiny-fm")
     assert info.execution is info.bayes_logloss("test") is None
@@ -106,7 +106,7 @@ def test_an_old_run_says_what_it_knows() -> None:
         ({"format_version": "1"}, "`r/run.json`: `format_version` should be a valid integer, not `1`"),
     ],
 )  # fmt: skip
-def test_a_wrong_value_is_one_line_with_file_and_key(changes: dict[str, Any], message: str) -> None:
+def test_wrong_value_is_reported_with_file_and_key(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError) as failure:
         parse_info(json.dumps(OLD_INFO | changes), Path("r/run.json"))
     assert failure.value.message == message
@@ -130,7 +130,7 @@ def test_a_wrong_value_is_one_line_with_file_and_key(changes: dict[str, Any], me
          "`r/result.json` has no `warnings.0.message`"),
     ],
 )  # fmt: skip
-def test_a_damaged_result_is_one_line_with_file_and_key(text: str, message: str) -> None:
+def test_damaged_result_is_reported_with_file_and_key(text: str, message: str) -> None:
     with pytest.raises(UsageError) as failure:
         parse_result(text, Path("r/result.json"))
     assert failure.value.message.startswith(message)

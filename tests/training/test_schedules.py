@@ -26,7 +26,7 @@ def test_cosine_is_half_way_in_the_middle() -> None:
     assert min(values) == pytest.approx(0.1)
 
 
-def test_plateau_shrinks_at_each_disappointment_down_to_its_floor() -> None:
+def test_plateau_shrinks_without_improvement_down_to_its_minimum() -> None:
     watch = Watch()
     stopping = EarlyStopping(metric="auc", patience=3)
     schedule = ScheduleSpec(decay="plateau", factor=0.1, min_factor=0.05)

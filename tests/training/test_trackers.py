@@ -17,7 +17,7 @@ def lines(run: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "mlflow"])
-def test_a_tracker_that_is_missing_is_named_and_changes_nothing(
+def test_missing_tracker_is_named_and_changes_nothing(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setitem(sys.modules, name, None)

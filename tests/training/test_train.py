@@ -95,7 +95,7 @@ def test_same_recipe_and_seed_same_bits(data: Path, tmp_path: Path, optimizer: s
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("stops", [(1,), (9,), (3, 14, 15, 23), (30,)])
-def test_an_interrupted_run_ends_with_the_same_bits(
+def test_interrupted_run_ends_with_the_same_bits(
     data: Path, tmp_path: Path, optimizer: str, stops: tuple[int, ...]
 ) -> None:
     spec = recipe(optimizer=OPTIMIZERS[optimizer])
@@ -105,7 +105,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(
 
         def cut(progress: TrainingProgress, stop: int = stop) -> None:
             if progress.step >= stop:
-                raise ConnectionAbortedError  # nothing in the loop knows it: as sudden as a kill
+                raise ConnectionAbortedError  # not handled in the loop: as abrupt as a kill
 
         with pytest.raises(ConnectionAbortedError):
             train(spec, data=data, out=tmp_path / "cut", report=cut)
@@ -150,7 +150,7 @@ def test_max_examples_is_exact(data: Path, tmp_path: Path, asked: int, steps: in
     ],
     ids=str,
 )
-def test_every_way_to_compute_resumes_to_the_same_bits(
+def test_every_execution_setting_resumes_to_the_same_bits(
     data: Path, tmp_path: Path, how: dict[str, Any]
 ) -> None:
     spec = recipe(**how)
@@ -181,7 +181,7 @@ def test_what_the_machine_lacks_is_noted(data: Path, tmp_path: Path, monkeypatch
     assert outcome.result.metrics == plain.result.metrics
 
 
-def test_the_result_says_how_near_the_run_came_to_the_machines_peak(data: Path, tmp_path: Path) -> None:
+def test_result_has_the_mfu(data: Path, tmp_path: Path) -> None:
     outcome = train(recipe(), data=data, out=tmp_path, report=silent)
     result = outcome.result
     flops = outcome.info.gflop * result.examples / result.train_seconds
@@ -192,10 +192,10 @@ def test_the_result_says_how_near_the_run_came_to_the_machines_peak(data: Path, 
     assert result.cpu_seconds > 0
 
 
-def test_a_run_learns_what_was_planted(data: Path, tmp_path: Path) -> None:
+def test_run_learns_the_planted_signal(data: Path, tmp_path: Path) -> None:
     spec = recipe(model={"name": "mlp", "width": 4, "hidden": [16]}, optimizer=OPTIMIZERS["adam"], epochs=20)
     outcome = train(spec, data=data, out=tmp_path, report=silent)
-    assert outcome.result.metrics["test"]["auc"] > 0.8  # x is the probability itself, but for a factor
+    assert outcome.result.metrics["test"]["auc"] > 0.8  # x is proportional to the probability
 
 
 def test_a_full_disk_leaves_the_last_good_state(
@@ -219,12 +219,12 @@ def test_a_full_disk_leaves_the_last_good_state(
 
 
 def touched(folder: Path) -> float:
-    """When the run last logged."""
+    """The time of the run's last log line."""
     return max((path.stat().st_mtime for path in folder.glob("runs/*/metrics.jsonl")), default=0.0)
 
 
 def kill_while_training(folder: Path, kills: int, delays: random.Random) -> None:
-    """Start the command `kills` times, each time killing it at a random moment after it began to train."""
+    """Start the command `kills` times, killing it each time at a random moment of its training."""
     command = [sys.executable, "-m", "wukongctl", "train", "recipe.yaml", "--data", "data", "--out", "runs"]
     for _ in range(kills):
         before = touched(folder)
@@ -249,7 +249,7 @@ def test_fifty_kills_change_nothing(data: Path, tmp_path: Path) -> None:
     assert_same_run(straight, resumed)
 
 
-def test_other_code_may_report_a_finished_run_but_not_go_on_with_one(
+def test_changed_code_reports_a_finished_run_but_does_not_resume_one(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = recipe()
@@ -261,7 +261,7 @@ def test_other_code_may_report_a_finished_run_but_not_go_on_with_one(
         train(spec, data=data, out=tmp_path, report=silent)
 
 
-def test_lost_best_weights_are_made_again(data: Path, tmp_path: Path) -> None:
+def test_missing_best_weights_are_regenerated(data: Path, tmp_path: Path) -> None:
     spec = recipe()
     straight = train(spec, data=data, out=tmp_path / "straight", report=silent)
 
@@ -294,19 +294,19 @@ def test_weights_of_another_version_are_a_usage_error(data: Path, tmp_path: Path
         {"name": "afn", "width": 1, "neurons": 3, "afn_hidden": [4], "hidden": None},
     ],
 )
-def test_batch_norm_refuses_a_batch_of_one_row(model: dict[str, Any], data: Path, tmp_path: Path) -> None:
+def test_batch_norm_rejects_a_batch_of_one_row(model: dict[str, Any], data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="needs two rows"):
         train(recipe(model=model, batch_size=899), data=data, out=tmp_path, report=silent)
     train(recipe(model=model, batch_size=450), data=data, out=tmp_path, report=silent)
 
 
-def test_a_run_folder_that_cannot_be_made_is_a_usage_error(data: Path, tmp_path: Path) -> None:
+def test_run_folder_that_cannot_be_created_is_a_usage_error(data: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot write"):
         train(recipe(), data=data, out=tmp_path / "file", report=silent)
 
 
-def test_a_loss_that_explodes_ends_the_run_and_is_recorded(data: Path, tmp_path: Path) -> None:
+def test_diverging_loss_ends_the_run_and_is_recorded(data: Path, tmp_path: Path) -> None:
     spec = recipe(divergence={"max_loss": 0.01})
     with pytest.raises(RunFailed, match=r"mean loss is .* at step 10 of 45: the run diverged"):
         train(spec, data=data, out=tmp_path, report=silent)
@@ -316,7 +316,7 @@ def test_a_loss_that_explodes_ends_the_run_and_is_recorded(data: Path, tmp_path:
     assert result["reason"].startswith("mean loss is")
 
 
-def test_a_loss_that_leaps_for_a_few_steps_has_not_exploded(data: Path, tmp_path: Path) -> None:
+def test_loss_spike_of_a_few_steps_is_not_divergence(data: Path, tmp_path: Path) -> None:
     free = train(recipe(), data=data, out=tmp_path / "free", report=silent)
     lines = [json.loads(line) for line in (free.folder / "metrics.jsonl").read_text().splitlines()]
     losses = [line["loss"] for line in lines if line["split"] == "train"]
@@ -327,13 +327,13 @@ def test_a_loss_that_leaps_for_a_few_steps_has_not_exploded(data: Path, tmp_path
     assert bounded.result.metrics == free.result.metrics
 
 
-def test_a_loss_that_is_high_to_the_end_of_a_short_run_has_exploded(data: Path, tmp_path: Path) -> None:
+def test_high_loss_to_the_end_of_a_short_run_is_divergence(data: Path, tmp_path: Path) -> None:
     spec = recipe(divergence={"max_loss": 0.01}, batch_size=900, epochs=1)
     with pytest.raises(RunFailed, match=r"of \d: the run diverged"):
         train(spec, data=data, out=tmp_path, report=silent)
 
 
-def test_updates_that_are_not_finite_are_skipped_only_so_often(data: Path, tmp_path: Path) -> None:
+def test_nonfinite_updates_are_skipped_up_to_a_limit(data: Path, tmp_path: Path) -> None:
     optimizer = {"dense": {"lr": 1e30}, "embedding": {"lr": 1e30}}
     with pytest.raises(RunFailed, match="diverged"):
         train(recipe(optimizer=optimizer), data=data, out=tmp_path / "none", report=silent)
@@ -347,7 +347,7 @@ def test_updates_that_are_not_finite_are_skipped_only_so_often(data: Path, tmp_p
     assert steps[1] == steps[0] + 3
 
 
-def test_a_skipped_update_leaves_weights_alone_and_is_counted(
+def test_skipped_update_keeps_the_weights_and_is_counted(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finite, calls = Update._finite, []

@@ -77,8 +77,8 @@ def test_compiled_models_compute_the_same(name: str) -> None:
 
 @pytest.mark.slow
 @warns_about_itself
-def test_a_compiled_graph_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Traced and compiled once: what torch keeps holds for the next run."""
+def test_compiled_graph_is_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced and compiled once: torch's cache serves the next run."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     how: dict[str, Any] = {"precision": "bfloat16", "batch_size": 10}
     _, losses = updated(CONFIGURATIONS["wukong"], **how)
@@ -92,7 +92,7 @@ def test_a_compiled_graph_is_found_again(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @warns_about_itself
-def test_a_batch_that_is_not_whole_is_not_compiled() -> None:
+def test_partial_batch_is_not_compiled() -> None:
     counters.clear()
     _, losses = updated(CONFIGURATIONS["wukong"], batch_size=16)
     _, same = updated(CONFIGURATIONS["wukong"], batch_size=16, compile=True)

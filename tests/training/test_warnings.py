@@ -38,7 +38,7 @@ def split(rows: int, positives: int) -> Split:
 
 
 def facts(recipe: dict[str, Any] | None = None, **changes: Any) -> RunFacts:
-    """A healthy run of four passes over 10,000 rows, but for `changes`; `valid` and `test` change metrics."""
+    """A healthy run of four epochs over 10,000 rows, with `changes`; `valid` and `test` change metrics."""
     metrics = {name: HEALTHY | changes.pop(name, {}) for name in ("valid", "test")}
     healthy: dict[str, Any] = {
         "splits": {"train": split(10_000, 3_000), "valid": split(2_000, 600), "test": split(2_000, 600)},
@@ -68,7 +68,7 @@ def statistics(**features: dict[str, Any]) -> Statistics:
     )
 
 
-def test_a_healthy_run_is_silent() -> None:
+def test_healthy_run_has_no_warnings() -> None:
     assert warnings(facts()) == []
 
 
@@ -76,12 +76,12 @@ def test_a_healthy_run_is_silent() -> None:
 
 
 def splits(**changes: Split) -> dict[str, Any]:
-    """Those of a healthy run, some of them changed."""
+    """The splits of a healthy run, with changes."""
     return {"splits": facts().splits | changes}
 
 
 def unknown(train: float, valid: float, test: float) -> dict[str, Any]:
-    """A feature with these shares of unseen values."""
+    """A feature with these out-of-vocabulary shares."""
     return {"statistics": statistics(a={"unknown": {"train": train, "valid": valid, "test": test}})}
 
 
@@ -120,14 +120,14 @@ BOUNDARIES: list[tuple[str, Changes, Changes]] = [
 
 
 @pytest.mark.parametrize(("code", "over", "under"), BOUNDARIES)
-def test_each_rule_has_its_boundary(code: str, over: Changes, under: Changes) -> None:
+def test_every_rule_on_both_sides_of_its_threshold(code: str, over: Changes, under: Changes) -> None:
     assert code in codes(facts(**over))
     assert code not in codes(facts(**under))
 
 
-def test_overfitting_is_a_gain_in_training_that_does_not_hold() -> None:
+def test_overfit_is_a_training_gain_lost_on_held_out_rows() -> None:
     entropy = -(0.3 * math.log(0.3) + 0.7 * math.log(0.7))  # of train's label
-    kept = {"normalized_entropy": 0.9}  # a tenth of the base rate's loss is saved on valid
+    kept = {"normalized_entropy": 0.9}  # valid is a tenth better than the base rate
     assert "overfit" in codes(facts(valid=kept, train_loss=entropy * 0.799))
     assert "overfit" not in codes(facts(valid=kept, train_loss=entropy * 0.801))
     barely = {"normalized_entropy": 0.999}
@@ -144,14 +144,14 @@ def test_a_watched_auc_is_better_when_higher() -> None:
     assert codes(facts(watched, validations=validations(0.7, 0.75, 0.74))) == []
 
 
-def test_small_validation_splits_ask_for_larger_changes() -> None:
+def test_small_validation_splits_require_larger_changes() -> None:
     """With 100 rows of the rarer class, two evaluations of one model differ by .01 by chance."""
     small = splits(valid=split(1_000, 100))
     assert "still_improving" not in codes(facts(**small, validations=validations(0.504, 0.5)))
     assert "still_improving" in codes(facts(**small, validations=validations(0.51, 0.5)))
 
 
-def test_rates_that_come_down_to_zero_make_the_last_evaluation_the_best_by_design() -> None:
+def test_decay_to_zero_requires_a_larger_last_gain() -> None:
     for decay, expected in (("linear", []), ("cosine", []), ("plateau", ["still_improving"])):
         given = facts({"schedule": {"decay": decay}}, validations=validations(0.55, 0.51, 0.505))
         assert codes(given) == expected
@@ -159,18 +159,18 @@ def test_rates_that_come_down_to_zero_make_the_last_evaluation_the_best_by_desig
     assert codes(facts({"schedule": {"decay": "linear"}}, validations=large)) == ["still_improving"]
 
 
-def test_chance_is_no_miscalibration_and_a_base_rate_that_moved_is_said() -> None:
+def test_miscalibration_excludes_chance_and_names_a_changed_base_rate() -> None:
     tiny = splits(test=split(300, 90))
     assert "miscalibrated" not in codes(facts(**tiny, test={"calibration": 1.15}))
     moved = splits(test=split(2_000, 400))
     (found,) = warnings(facts(**moved, test={"calibration": 1.4}))
     assert found.message.endswith("1.40 on test; that share is 0.300 in train and 0.200 in test")
     assert "base rate changed" in found.hint
-    (other,) = warnings(facts(**moved, test={"calibration": 0.7}))  # not the way that the rate went
+    (other,) = warnings(facts(**moved, test={"calibration": 0.7}))  # not in the direction of the base rate
     assert "base rate changed" not in other.hint
 
 
-def test_what_few_updates_explain_is_not_said_again() -> None:
+def test_few_updates_suppress_the_warnings_they_explain() -> None:
     bad = facts(
         updates=3,
         validations=validations(0.5, 0.7),
@@ -180,7 +180,7 @@ def test_what_few_updates_explain_is_not_said_again() -> None:
     assert codes(bad) == ["few_updates", "no_better_than_base_rate"]
 
 
-def test_predictions_that_rank_but_are_worse_than_the_base_rate_are_too_extreme() -> None:
+def test_overconfident_predictions_hint_at_regularization() -> None:
     for auc, expected in (
         (0.6, "overconfident: regularize it"),
         (0.59, "then try lower learning rates: `--set opt"),
@@ -189,12 +189,12 @@ def test_predictions_that_rank_but_are_worse_than_the_base_rate_are_too_extreme(
         assert expected in found.hint
 
 
-def test_a_leak_is_no_reason_to_train_longer() -> None:
+def test_leakage_suppresses_still_improving() -> None:
     leaking = facts(statistics=statistics(a={"auc": 1.0}), validations=validations(0.5, 0.1))
     assert codes(leaking) == ["leaking_feature"]
 
 
-def test_a_model_that_is_not_trained_by_updates_has_the_rules_that_apply() -> None:
+def test_trees_have_only_the_rules_that_apply() -> None:
     changes = {"test": {"auc": 1.0, "normalized_entropy": 1.0}, "train_loss": None}
     given = facts(TREES, updates=None, validations=(), **changes)
     assert codes(given) == ["near_perfect", "no_better_than_base_rate"]
@@ -211,7 +211,7 @@ def test_a_model_that_is_not_trained_by_updates_has_the_rules_that_apply() -> No
 
 @pytest.mark.parametrize("recipe", [None, TREES])
 def test_hints_do_not_contradict_each_other(recipe: dict[str, Any] | None) -> None:
-    """A model that is overfit and miscalibrated is to be regularized, not to be trained longer."""
+    """A model that is overfit and miscalibrated needs regularization, not longer training."""
     by_trees = {"updates": None, "validations": ()} if recipe else {}
     found = warnings(facts(recipe, train_loss=0.1, test={"calibration": 1.3}, **by_trees))
     assert [warning.code for warning in found] == ["overfit", "miscalibrated"]
@@ -223,7 +223,7 @@ def test_hints_do_not_contradict_each_other(recipe: dict[str, Any] | None) -> No
         )
 
 
-def test_no_fewer_passes_are_asked_for_while_they_help() -> None:
+def test_fewer_epochs_are_not_suggested_while_improving() -> None:
     improving = facts(train_loss=0.1, validations=validations(0.55, 0.53, 0.51, 0.5))
     assert not any("fewer epochs" in warning.hint for warning in warnings(improving))
     assert any("fewer epochs" in warning.hint for warning in warnings(facts(train_loss=0.1)))
@@ -239,13 +239,13 @@ def test_commands_name_the_folder_of_the_data(tmp_path: Path, monkeypatch: pytes
         assert command in found[0].hint
 
 
-def test_without_held_out_splits_little_is_said() -> None:
+def test_run_without_held_out_splits_has_few_warnings() -> None:
     alone = {"splits": {"train": split(10_000, 3_000)}, "metrics": {}, "validations": ()}
     assert codes(facts(**alone)) == []
     assert codes(facts(**alone, updates=4)) == ["few_updates"]
 
 
-def test_the_documented_codes_are_those_there_are() -> None:
+def test_documented_codes_are_the_codes() -> None:
     page = (Path(__file__).parents[2] / "docs/reference/warnings.md").read_text()
     cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
     documented = [code for cell in cells for code in re.findall(r"`(\w+)`", cell)]
@@ -256,7 +256,7 @@ def test_the_documented_codes_are_those_there_are() -> None:
 # --- numbers and hints ---------------------------------------------------------------------------------
 
 
-def test_messages_and_numbers_say_the_same() -> None:
+def test_messages_and_numbers_agree() -> None:
     (found,) = warnings(facts(**splits(test=split(2_000, 199)), test={"auc": 0.7}))
     half = found.numbers["splits"]["test"]["auc_half_width"]
     assert f"test has 199 positives in 2,000 rows (AUC 0.700 ± {half:.3f})" in found.message
@@ -270,7 +270,7 @@ def test_messages_and_numbers_say_the_same() -> None:
 
 
 @pytest.mark.parametrize("auc", [0.6, 0.75, 0.9])
-def test_the_interval_of_an_auc_is_about_what_samples_scatter_by(auc: float) -> None:
+def test_auc_half_width_matches_the_spread_of_samples(auc: float) -> None:
     rng = np.random.default_rng(0)
     shift = {0.6: 0.358, 0.75: 0.954, 0.9: 1.812}[auc]  # of two normal classes with that AUC
     labels = np.arange(600) < 100
@@ -282,7 +282,7 @@ def test_the_interval_of_an_auc_is_about_what_samples_scatter_by(auc: float) -> 
 @pytest.mark.parametrize(
     ("rows", "batch", "epochs"), [(4_000, 4_096, 1), (300, 64, 1), (90_000, 4_096, 2), (50, 16, 3)]
 )
-def test_the_hint_of_few_updates_gives_enough(rows: int, batch: int, epochs: int, tmp_path: Path) -> None:
+def test_hint_of_few_updates_yields_enough(rows: int, batch: int, epochs: int, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(json.dumps(RECIPE | {"batch_size": batch, "epochs": epochs}))
     recipe = load(path, TrainingSpec, [])
@@ -300,8 +300,8 @@ def test_the_hint_of_few_updates_gives_enough(rows: int, batch: int, epochs: int
     assert better.epochs * -(-rows // better.batch_size) >= 100
 
 
-def test_the_hint_of_few_updates_outlasts_patience() -> None:
-    """On 200 rows: 13 updates a pass in batches of 16, so 8 passes for 100 of them."""
+def test_hint_of_few_updates_raises_patience() -> None:
+    """On 200 rows: 13 updates per epoch in batches of 16, so 8 epochs for 100 updates."""
     stopping = {"batch_size": 64, "epochs": 3, "early_stopping": {"patience": 3}}
     small = splits(train=split(200, 60)) | {"examples": 600, "updates": 12}
     found = next(warning for warning in warnings(facts(stopping, **small)) if warning.code == "few_updates")
@@ -314,10 +314,10 @@ def test_the_hint_of_few_updates_outlasts_patience() -> None:
         for warning in warnings(facts(stopped, **small | {"examples": 800, "updates": 52}))
         if warning.code == "few_updates"
     )
-    assert "early_stopping.patience=8" in found.hint  # followed before, but for the patience
+    assert "early_stopping.patience=8" in found.hint  # the other hints are already followed
 
 
-def test_every_setting_that_a_hint_names_is_one(tmp_path: Path) -> None:
+def test_keys_in_hints_exist(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(json.dumps(RECIPE))
     every = [warning for _, over, _ in BOUNDARIES for warning in warnings(facts(**over))]
@@ -353,7 +353,7 @@ def record(rows: int = 1000) -> tuple[TrainingSpec, Manifest, RunResult]:
     return TrainingSpec.from_dict(RECIPE), manifest, result
 
 
-def test_the_training_loss_is_the_mean_of_the_pass_that_gave_the_best_weights() -> None:
+def test_training_loss_is_the_mean_of_the_best_epoch() -> None:
     recipe, manifest, result = record()
     losses = np.random.default_rng(0).random(30)
     lines = [
@@ -371,7 +371,7 @@ def test_the_training_loss_is_the_mean_of_the_pass_that_gave_the_best_weights() 
     assert trees.train_loss == pytest.approx(losses[15:20].mean())  # what the line of the last tree kept says
 
 
-def test_a_process_that_writes_no_folder_says_nothing(tmp_path: Path) -> None:
+def test_processes_without_a_folder_have_no_warnings(tmp_path: Path) -> None:
     recipe, manifest, result = record()
     assert warnings_of(RunFolder(tmp_path), recipe, manifest, result, data=tmp_path)
     assert warnings_of(RunFolder(tmp_path, writes=False), recipe, manifest, result, data=tmp_path) == []
@@ -382,7 +382,7 @@ def test_a_process_that_writes_no_folder_says_nothing(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`clicks`: 3,000 rows whose clicks depend on `a`; `leaky`: with `id`, which is filled where clicked."""
+    """`clicks`: 3,000 rows whose clicks depend on `a`; `leaky`: with `id`, present only if clicked."""
     folder = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
     a = rng.integers(8, size=3000)
@@ -416,18 +416,18 @@ def trained(data: Path, tmp_path: Path) -> Callable[..., dict[str, RunWarning]]:
 FAST = {"optimizer": {"dense": {"lr": 0.03}, "embedding": {"name": "adam", "lr": 0.03}}}
 
 
-def test_a_healthy_tiny_run_is_silent(trained: Callable[..., dict[str, RunWarning]]) -> None:
+def test_healthy_tiny_run_has_no_warnings(trained: Callable[..., dict[str, RunWarning]]) -> None:
     assert trained(data="clicks", batch_size=64, epochs=5, **FAST) == {}
 
 
-def test_one_update_is_no_training(trained: Callable[..., dict[str, RunWarning]]) -> None:
+def test_single_update_is_few_updates(trained: Callable[..., dict[str, RunWarning]]) -> None:
     found = trained(data="clicks", batch_size=4096, epochs=1, name="one")
     assert (
         found["few_updates"].message == "the whole run made only 1 update: 1,800 examples in batches of 4,096"
     )
 
 
-def test_rates_that_are_too_high_are_worse_than_the_base_rate(
+def test_too_high_learning_rates_are_worse_than_the_base_rate(
     trained: Callable[..., dict[str, RunWarning]],
 ) -> None:
     wild = {"dense": {"lr": 5.0}, "embedding": {"name": "adam", "lr": 5.0}}
@@ -436,7 +436,7 @@ def test_rates_that_are_too_high_are_worse_than_the_base_rate(
     assert "few_updates" not in found
 
 
-def test_a_leak_is_found_by_the_feature_and_by_the_metric(
+def test_leakage_is_found_by_feature_and_by_metric(
     trained: Callable[..., dict[str, RunWarning]],
 ) -> None:
     found = trained(data="leaky", batch_size=32, epochs=3, **FAST)
@@ -444,7 +444,7 @@ def test_a_leak_is_found_by_the_feature_and_by_the_metric(
     assert found["leaking_feature"].numbers == {"features": {"id": 1.0}}
 
 
-def test_following_the_hint_of_few_updates_silences_it(tmp_path: Path) -> None:
+def test_following_the_hint_of_few_updates_removes_the_warning(tmp_path: Path) -> None:
     lines = [f"{int(i * 7 % 10 < 4)},v{i % 8}" for i in range(200)]
     (tmp_path / "clicks.csv").write_text("\n".join(["label,a", *lines]) + "\n")
     split_by = {"by": "order", "ratio": {"train": 3, "valid": 1, "test": 1}}

@@ -5,9 +5,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from wukongctl.config.spec import Mistake, NonNegativeFloat, PositiveFloat, PositiveInt, Spec
-
-Share = Annotated[float, Field(gt=0, le=1)]
+from wukongctl.config.spec import (
+    Mistake,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveFraction,
+    PositiveInt,
+    Spec,
+)
 
 
 class LightGBMSpec(Spec):
@@ -38,9 +43,9 @@ class LightGBMSpec(Spec):
     """L2 regularization of leaf values."""
     path_smooth: NonNegativeFloat = 0.0
     """Smooths small leaves towards their parent; needs `min_data_in_leaf` of 2 or more."""
-    feature_fraction: Share = 1.0
+    feature_fraction: PositiveFraction = 1.0
     """Fraction of columns sampled per tree."""
-    bagging_fraction: Share = 1.0
+    bagging_fraction: PositiveFraction = 1.0
     """Fraction of rows sampled; needs `bagging_freq`."""
     bagging_freq: Annotated[int, Field(ge=0)] = 0
     """Resample rows every this many trees; 0 disables bagging."""

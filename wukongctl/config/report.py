@@ -8,7 +8,7 @@ from pydantic import Field
 from wukongctl.config.spec import Mistake, NonNegativeFloat, PositiveFloat, PositiveInt, Spec
 
 FormName: TypeAlias = Literal["power", "power0", "power-known-floor", "loglin"]
-Metric: TypeAlias = Literal["logloss", "relative_logloss", "excess_logloss"]
+LossMetric: TypeAlias = Literal["logloss", "relative_logloss", "excess_logloss"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Level = Annotated[float, Field(ge=0.5, lt=1)]
 DEFAULT_DELTA = 1e-3
@@ -89,7 +89,7 @@ class ReportSpec(Spec):
 
     split: Literal["valid", "test"] | None = None
     """Split to report; when omitted, test if every run has it."""
-    metric: Metric | None = None
+    metric: LossMetric | None = None
     """Loss to fit; when omitted, excess_logloss if every run has it."""
     form: FormName | None = None
     """Form of the law; when omitted `power`, or `power-known-floor` with `floor`."""

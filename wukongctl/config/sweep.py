@@ -7,12 +7,11 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationInfo, field_validator
 
 from wukongctl.config.dataset import Identifier
-from wukongctl.config.spec import Mistake, Spec
+from wukongctl.config.spec import Mistake, PositiveFraction, Spec
 from wukongctl.config.training import WatchedMetric
 
 Setting = dict[str, Any]
 """Dotted recipe keys → values, as in `train --set`."""
-Share = Annotated[float, Field(gt=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
@@ -65,7 +64,7 @@ class SweepSpec(Spec):
     ladders: Annotated[tuple[Ladder, ...], Field(min_length=1)]
     set: Setting = Field(default={})
     """Recipe keys to set for all ladders."""
-    fractions: Annotated[tuple[Share, ...], Field(min_length=1)] = (1.0,)
+    fractions: Annotated[tuple[PositiveFraction, ...], Field(min_length=1)] = (1.0,)
     """Fractions of the training examples to use (sets `max_examples`), for data scaling."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     """Seeds of the final runs of each size, with the chosen settings."""

@@ -11,7 +11,7 @@ from scipy import optimize, stats
 from wukongctl.errors import UsageError
 from wukongctl.gates.checks import AA_SDS, SMALLEST_MARGIN
 from wukongctl.gates.paired import LossDifference, differences
-from wukongctl.laws.points import Metric, PointSet
+from wukongctl.laws.points import LossMetric, PointSet
 
 POWER = 0.95
 MULTIPLES = (0.0, 1.0, 1.5, 2.0, 3.0)
@@ -26,7 +26,7 @@ class Calibration:
     by a multiple of `margin`.
     """
 
-    metric: Metric
+    metric: LossMetric
     configurations: int
     runs: int
     sd: float

@@ -12,9 +12,9 @@ from wukongctl.gates.paired import LossDifference, differences, pooled
 from wukongctl.laws.analysis import Report
 from wukongctl.laws.curves import Curve
 from wukongctl.laws.intervals import Region, region
-from wukongctl.laws.points import Metric, Point
+from wukongctl.laws.points import LossMetric, Point
 
-SMALLEST_MARGIN: dict[Metric, float] = {"logloss": 5e-4, "excess_logloss": 5e-4, "relative_logloss": 0.05}
+SMALLEST_MARGIN: dict[LossMetric, float] = {"logloss": 5e-4, "excess_logloss": 5e-4, "relative_logloss": 0.05}
 AA_SDS = 2.0
 NOT_IDENTIFIED = {"exponent_weak", "bound_hit", "floor_not_identified"}
 
@@ -39,7 +39,7 @@ def check(
     return tuple(next(decided) if isinstance(one, GateTest) else one for one in tests)
 
 
-def margin_of(configured: float | None, metric: Metric, noise: AaNoise | None) -> float:
+def margin_of(configured: float | None, metric: LossMetric, noise: AaNoise | None) -> float:
     """The configured margin, or else twice the A/A noise, at least the smallest relevant difference."""
     if configured is not None:
         return configured

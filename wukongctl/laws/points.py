@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wukongctl.config.report import Metric
+from wukongctl.config.report import LossMetric
 from wukongctl.errors import UsageError
 from wukongctl.laws.axis import COMPUTE, Axis
 from wukongctl.laws.table import CsvRow, CsvTable
@@ -19,7 +19,7 @@ from wukongctl.training.run_record import RESULT
 
 LARGEST_GFLOP, LARGEST_LOSS = 1e15, 1e6
 """Limits of CSV values: compute also has to be at least 1 / LARGEST_GFLOP. Fits beyond them overflow."""
-METRICS: tuple[Metric, ...] = ("logloss", "relative_logloss", "excess_logloss")
+METRICS: tuple[LossMetric, ...] = ("logloss", "relative_logloss", "excess_logloss")
 REQUIRED_COLUMNS = ("model", "gflop_per_example")
 OPTIONAL_COLUMNS = ("seed", "examples", "dense_params")
 PASSES_COLUMN = "passes"
@@ -65,7 +65,7 @@ class PointSet:
     """
 
     points: tuple[Point, ...]
-    metric: Metric
+    metric: LossMetric
     split: str | None = None
     dataset: str | None = None
     fingerprint: str | None = None
@@ -133,7 +133,7 @@ def _compute(table: CsvTable, row: CsvRow) -> float | None:
     return gflop
 
 
-def _loss(table: CsvTable, row: CsvRow, metric: Metric) -> float | None:
+def _loss(table: CsvTable, row: CsvRow, metric: LossMetric) -> float | None:
     loss = table.number(row, metric, float)
     if loss is not None and abs(loss) > LARGEST_LOSS:
         table.add_problem(row, metric, f"`{loss:g}` is out of range", "write `diverged` if the run did")
@@ -144,7 +144,7 @@ def _loss(table: CsvTable, row: CsvRow, metric: Metric) -> float | None:
     return loss
 
 
-def _csv_entry(table: CsvTable, row: CsvRow, metric: Metric) -> Point | Excluded | None:
+def _csv_entry(table: CsvTable, row: CsvRow, metric: LossMetric) -> Point | Excluded | None:
     """The run of one line, or None after recording its problems in the table."""
     before = len(table.problems)
     curve = row.cells.get("model", "")
@@ -170,7 +170,9 @@ def _csv_entry(table: CsvTable, row: CsvRow, metric: Metric) -> Point | Excluded
 # --- run folders ----------------------------------------------------------------------------------------
 
 
-def read_runs(paths: Sequence[Path], *, split: str | None = None, metric: Metric | None = None) -> PointSet:
+def read_runs(
+    paths: Sequence[Path], *, split: str | None = None, metric: LossMetric | None = None
+) -> PointSet:
     """Read run folders, or folders of run folders, as one comparable point set.
 
     The split is `test` where every run has it, else `valid`; the metric is `excess_logloss` where every run
@@ -213,7 +215,7 @@ def read_runs(paths: Sequence[Path], *, split: str | None = None, metric: Metric
     )
 
 
-def _point(run: Run, split: str, metric: Metric) -> Point:
+def _point(run: Run, split: str, metric: LossMetric) -> Point:
     info, result = run.info, run.result
     value = run.metrics.get(split, {}).get(metric)
     if result is None or value is None or not math.isfinite(value):
@@ -266,7 +268,7 @@ def _common_split(runs: Sequence[Run]) -> str:
     raise UsageError(f"`{bare.folder / RESULT}` has metrics for neither `test` nor `valid`")
 
 
-def _common_metric(runs: Sequence[Run], split: str) -> Metric:
+def _common_metric(runs: Sequence[Run], split: str) -> LossMetric:
     known = all("excess_logloss" in run.metrics.get(split, {}) for run in runs)
     return "excess_logloss" if known else "logloss"
 

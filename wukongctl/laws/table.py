@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from wukongctl.errors import Problem, RecipeError, UsageError
 
-Number = TypeVar("Number", int, float)
+IntOrFloat = TypeVar("IntOrFloat", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,9 @@ class CsvTable:
         if self.problems:
             raise RecipeError(self.problems, hint="fix the file, then run the same command again")
 
-    def number(self, row: CsvRow, name: str, kind: type[Number], *, optional: bool = False) -> Number | None:
+    def number(
+        self, row: CsvRow, name: str, kind: type[IntOrFloat], *, optional: bool = False
+    ) -> IntOrFloat | None:
         """The finite number in a cell, or None; records a problem unless the cell is optional and empty."""
         cell = row.cells.get(name, "")
         if not cell and optional:

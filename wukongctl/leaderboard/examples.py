@@ -7,15 +7,12 @@ larger sample of rows: per-example values are averaged over seeds, never pooled.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from wukongctl.training.contributions import Contributions
-
-Floats: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +89,7 @@ def _seed_variance(
     return total, total**2 / spread if spread > 0 else np.inf
 
 
-def _variance_of_mean(values: Floats) -> tuple[float, float] | None:
+def _variance_of_mean(values: NDArray[np.float64]) -> tuple[float, float] | None:
     if len(values) < 2:
         return None
     return float(values.var(ddof=1)) / len(values), len(values) - 1

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from wukongctl.laws.analysis import Report
 from wukongctl.laws.axis import Unit
 from wukongctl.laws.curves import Curve, DrawnLaw
-from wukongctl.laws.points import Metric
+from wukongctl.laws.points import LossMetric
 from wukongctl.report.axes import limit_y, log_ticks, signed, spread
 
 Width: TypeAlias = Literal["wide", "narrow"]
@@ -35,7 +35,7 @@ MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 DARK_COLORS = ("#4fb3f0", "#ff8a4c", "#2fd0a0", "#ee9fca", "#f5b942", "#8fd0f7", "#c9a468", "#ab97f0")
 INK, SOFT_INK, GRID = "#1f2328", "#59636e", "#d8dee4"
 
-Y_TITLES: dict[Metric, str] = {
+Y_TITLES: dict[LossMetric, str] = {
     "logloss": "LogLoss",
     "excess_logloss": "excess LogLoss over the Bayes optimum",
     "relative_logloss": "LogLoss relative to the baseline (%)",

@@ -9,9 +9,9 @@ from wukongctl.laws.curves import GAIN_FACTOR, Curve, Plateau
 from wukongctl.laws.fit import Fit
 from wukongctl.laws.intervals import HiddenSize
 from wukongctl.laws.notes import ADVISED_DECADES, ADVISED_SEEDS, ADVISED_SIZES
-from wukongctl.laws.points import Metric
+from wukongctl.laws.points import LossMetric
 
-METRIC_NAMES: dict[Metric, str] = {
+METRIC_NAMES: dict[LossMetric, str] = {
     "logloss": "LogLoss",
     "excess_logloss": "Excess LogLoss over the Bayes optimum",
     "relative_logloss": "LogLoss relative to the baseline, in percent",

@@ -40,7 +40,7 @@ def load(path: Path) -> State:
 
 
 def on_host(state: State) -> State:
-    """The state with its tensors copied to the host: all copies run at once, then one wait."""
+    """The state with its tensors copied to the host, in parallel."""
     leaves, structure = tree_flatten(state)
     copies = [leaf.to("cpu", non_blocking=True) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
     for device in {leaf.device for leaf in leaves if isinstance(leaf, Tensor)}:
@@ -49,19 +49,19 @@ def on_host(state: State) -> State:
 
 
 class Writer:
-    """Writes checkpoints one after the other, in a thread, while training goes on."""
+    """Writes checkpoints one after the other in a background thread."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "checkpoints")
         self._writing: Future[object] | None = None
 
     def submit(self, write: Callable[[], object]) -> None:
-        """Begin to write when the one before is written; raises RunFailed if that failed."""
+        """Wait for the previous write, then start; raises RunFailed if the previous write failed."""
         self.wait()
         self._writing = self._pool.submit(write)
 
     def wait(self) -> None:
-        """Until all is on disk; raises RunFailed if it could not be written."""
+        """Wait for the last write; raises RunFailed if it failed."""
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()

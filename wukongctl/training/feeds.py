@@ -1,8 +1,7 @@
-"""Batches on the device of a run: read on the host, shared out among processes, copied once.
+"""Batches on the device of a run: read on the host, sharded across processes, copied once.
 
-On a CPU nothing is copied. On a GPU a split that fits stays there as a whole, and a batch is gathered there;
-else each batch crosses from pinned memory while the step before it computes. The examples and their order
-are the same everywhere.
+On CPU nothing is copied. A split that fits is resident on the GPU, where batches are gathered; otherwise each
+batch is copied from pinned memory during the previous step. Examples and their order are always the same.
 """
 
 from abc import ABC, abstractmethod
@@ -20,13 +19,13 @@ from wukongctl.training.distributed import World
 from wukongctl.training.hardware import CPU, Execution, free_memory
 
 SHARE_OF_MEMORY = 0.4
-"""A split may take this much of a GPU's free memory and stay there."""
+"""Largest share of a GPU's free memory that a resident split may take."""
 PINNED_BUFFERS = 3
-"""One being filled, one being copied, one whose copy may not have ended."""
+"""One being filled, one being copied, one whose copy may be unfinished."""
 
 
 class Share(NamedTuple):
-    """What one process works on of a batch of `rows`: `batch`, of which the first `counted` count."""
+    """One process's shard of a batch of `rows`; the first `counted` examples of `batch` count."""
 
     batch: Batch
     counted: int
@@ -34,7 +33,7 @@ class Share(NamedTuple):
 
 
 class Feed(ABC):
-    """The batches of a split for one process, on the device of the run."""
+    """The shards of a split's batches, on the device of the run."""
 
     name: str
 
@@ -46,7 +45,7 @@ class Feed(ABC):
         """From `start_step` on, `most` examples at most."""
 
     def _shares(self, batches: Iterator[Tensor], most: int | None) -> Iterator[tuple[Tensor, int, int]]:
-        """This process's part of each batch, how many of its rows count, and the rows of the batch."""
+        """This process's shard of each batch, how many of its rows count, and the rows of the batch."""
         left = self.reader.rows if most is None else most
         for batch in batches:
             rows = batch[:left]
@@ -57,7 +56,7 @@ class Feed(ABC):
 
 
 class HostFeed(Feed):
-    """Each batch is copied when it is asked for; on a CPU it stays where it was read."""
+    """Copies each batch on request; on CPU, without a copy."""
 
     name = "host"
 
@@ -68,7 +67,7 @@ class HostFeed(Feed):
 
 
 class PinnedFeed(Feed):
-    """Each batch is copied from pinned memory, in a stream of its own, while the step before it computes."""
+    """Copies each batch from pinned memory, in a separate stream, during the previous step."""
 
     name = "pinned"
 
@@ -83,7 +82,7 @@ class PinnedFeed(Feed):
                 buffer, copied = torch.empty(shape, dtype=mine.dtype, pin_memory=True), torch.cuda.Event()
             else:
                 buffer, copied = ring.popleft()
-                copied.synchronize()  # of the copy before last: hardly ever waits
+                copied.synchronize()  # of an earlier copy: hardly ever waits
             held = buffer[: len(mine)].copy_(mine)
             with torch.cuda.stream(copies):
                 there = held.to(self.device, non_blocking=True)
@@ -98,12 +97,12 @@ class PinnedFeed(Feed):
     def _ready(self, there: Tensor, copied: torch.cuda.Event, counted: int, rows: int) -> Share:
         computing = torch.cuda.current_stream(self.device)
         computing.wait_event(copied)
-        there.record_stream(computing)  # its memory was taken by the stream of copies
+        there.record_stream(computing)  # it was allocated by the copy stream
         return Share(self.reader.columns.batch(there), counted, rows)
 
 
 class ResidentFeed(Feed):
-    """The whole split lies on the device; only the numbers of a batch's rows are copied there."""
+    """Keeps the split on the device; only the row indices of a batch are copied."""
 
     name = "device"
 
@@ -123,7 +122,7 @@ class ResidentFeed(Feed):
 
 
 def choose(reader: BatchReader, recipe: TrainingSpec, execution: Execution, world: World) -> Feed:
-    """The feed for `data_on` of the recipe, `auto` by the memory that is free on the device."""
+    """The feed for `data_on` of the recipe; `auto` depends on the free memory of the device."""
     device, where = execution.device, recipe.data_on
     if device == CPU:
         return HostFeed(reader, device, world)

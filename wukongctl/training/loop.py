@@ -54,7 +54,7 @@ class TrainingProgress:
 
 
 @dataclass
-class Position:
+class TrainingPosition:
     """The state of a run besides tensors, saved in checkpoints."""
 
     step: int = 0
@@ -74,7 +74,7 @@ class Position:
     watch: schedules.Watch = field(default_factory=schedules.Watch)
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> "Position":
+    def from_state(cls, state: dict[str, Any]) -> "TrainingPosition":
         """The inverse of `dataclasses.asdict`."""
         position = cls(**{key: value for key, value in state.items() if key != "watch"})
         position.watch = schedules.Watch(**state["watch"])
@@ -129,9 +129,9 @@ class Trainer:
         self.log_every = max(1, self.total_steps // LOG_LINES)
         self.checkpoints = checkpoint.CheckpointFolder(folder.checkpoints, keep=recipe.checkpoint.keep)
         self.writer = checkpoint.Writer()
-        self.position = Position()
+        self.position = TrainingPosition()
         self.losses: list[Tensor] = []
-        """Of the steps since they were last read."""
+        """Losses of the steps since the last `_read_losses`."""
 
     def fit(self) -> RunResult:
         """Train to the end.
@@ -206,14 +206,14 @@ class Trainer:
         position.examples += share.rows
 
     def _reads_losses(self) -> bool:
-        """Whether to wait for the device now: on a CPU always, on a GPU where the losses are needed anyway.
+        """Whether to wait for the device: always on CPU, on a GPU only before logging and validation.
 
-        So training on a GPU notices divergence up to a logging interval late.
+        Training on a GPU therefore detects divergence up to a logging interval late.
         """
         return self.execution.device == CPU or self._logs or self._validates
 
     def _read_losses(self) -> None:
-        """Take in the losses of the steps since the last reading."""
+        """Read the losses of the steps since the last call."""
         position = self.position
         losses = torch.stack(self.losses).cpu().tolist() if self.losses else []
         self.losses.clear()
@@ -331,7 +331,7 @@ class Trainer:
         self._write_checkpoint(state, lambda whole: checkpoint.save(self.folder.best, whole))
 
     def _write_checkpoint(self, state: checkpoint.State, write: Callable[[checkpoint.State], object]) -> None:
-        """On a GPU the state is copied to the host and written while training goes on."""
+        """On a GPU, copy the state to the host and write it in the background."""
         if self.execution.device == CPU:
             self.world.on_rank_zero(lambda: write(state))
             return
@@ -347,7 +347,7 @@ class Trainer:
             self.parallel.load_state_dict(state["model"])
             self.update.load_state_dict(state["optimizers"])
             hardware.set_random_state(self.execution.device, state["rng"])
-            self.position = Position.from_state(state["position"])
+            self.position = TrainingPosition.from_state(state["position"])
             log.info("resumed at step %d of %d", self.position.step, self.total_steps)
         else:
             log.info("started: %d steps of %d examples", self.total_steps, self.recipe.batch_size)
