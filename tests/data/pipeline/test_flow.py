@@ -1,7 +1,6 @@
 """The result does not depend on parts, memory, batches or threads."""
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -213,24 +212,3 @@ def test_shuffling_permutes_train_rows_by_the_seed(tmp_path: Path, monkeypatch: 
 
 def rows_of(table: dict[str, list[Any]]) -> list[str]:
     return sorted(map(repr, zip(*table.values(), strict=True)))
-
-
-def test_reading_waits_for_a_slow_writer() -> None:
-    read: list[int] = []
-
-    def numbers() -> Iterator[int]:
-        for number in range(50):
-            read.append(number)
-            yield number
-
-    for number, done in enumerate(reading.in_order(lambda x: 2 * x, numbers(), 2)):
-        assert done == 2 * number
-        assert len(read) <= number + reading.IN_FLIGHT
-    assert len(read) == 50
-
-
-def test_batches_are_sized_by_the_memory_limit() -> None:
-    assert reading.batch_rows(1 << 20, 39) == reading.MIN_BATCH_ROWS
-    assert reading.batch_rows(1 << 40, 39) == reading.BATCH_ROWS
-    ahead = reading.batch_rows(300_000_000, 39) * 39 * reading.VALUE_BYTES * reading.IN_FLIGHT
-    assert ahead <= 300_000_000 / 4 < 2 * ahead

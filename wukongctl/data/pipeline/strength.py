@@ -30,10 +30,10 @@ ITEMS = 1_000_000
 MIN_CLASS_ROWS = 20
 """Rows of each class for an AUC: with fewer, a feature reaches 1 by chance."""
 
-Floats = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 Codes = NDArray[np.integer]
 Labels = NDArray[np.bool_]
-Score = Callable[[pa.Array], Floats]
+Score = Callable[[pa.Array], FloatArray]
 
 
 def measure(folder: Path, splits: Mapping[SplitName, Split], names: Sequence[str]) -> dict[str, float]:
@@ -57,7 +57,7 @@ def measure(folder: Path, splits: Mapping[SplitName, Split], names: Sequence[str
     return found
 
 
-def auc(scores: Floats, labels: Labels) -> float:
+def auc(scores: FloatArray, labels: Labels) -> float:
     """Area under the ROC curve, ties counted half; `labels` has both classes."""
     _, codes = np.unique(scores, return_inverse=True)
     positives = np.bincount(codes, labels)
@@ -127,7 +127,7 @@ def _list_scorer(column: pa.Array, labels: Labels) -> Score:
     rates = _Rates(items, labels[owners], labels.mean())
     (rate_of_empty,) = _Rates(np.zeros(empty.sum(), int), labels[empty], labels.mean())(np.zeros(1, int))
 
-    def score(other: pa.Array) -> Floats:
+    def score(other: pa.Array) -> FloatArray:
         items, owners = _items(other)
         lengths = np.bincount(owners, minlength=len(other))
         sums = np.bincount(owners, rates(items), minlength=len(other))
@@ -144,18 +144,18 @@ class _Rates:
         positives, rows = np.bincount(places, labels), np.bincount(places)
         self._rates = np.append((positives + PRIOR_ROWS * prior) / (rows + PRIOR_ROWS), prior)
 
-    def __call__(self, codes: Codes) -> Floats:
+    def __call__(self, codes: Codes) -> FloatArray:
         places = np.searchsorted(self._known, codes)
         found = np.append(self._known, -1)[places] == codes
         return self._rates[np.where(found, places, -1)]
 
 
-def _numbers(column: pa.Array) -> Floats:
+def _numbers(column: pa.Array) -> FloatArray:
     """Numbers as float64, missing ones below all others."""
     return column.fill_null(-np.inf).to_numpy().astype(np.float64)
 
 
-def _bins(values: Floats, edges: Floats) -> Codes:
+def _bins(values: FloatArray, edges: FloatArray) -> Codes:
     """Even numbers between the edges, odd ones on them."""
     return np.searchsorted(edges, values, "left") + np.searchsorted(edges, values, "right")
 

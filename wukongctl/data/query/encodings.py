@@ -105,15 +105,15 @@ def fallback(path: Path) -> tuple[str, str]:
     one in an encoding that DuckDB cannot read.
     """
     found = survey(path)
-    place = f"{path.name}:{found.first}"
+    location = f"{path.name}:{found.first}"
     if found.utf8:
         rows = "1 line is" if found.other == 1 else f"{found.other:,} lines are"
         raise RunFailed(
-            f"`{place}`: {rows} not UTF-8, but {found.utf8:,} others are",
-            hint=f"re-encode them as UTF-8, or drop the invalid bytes: {_converted(path, 'UTF-8', '-c ')}",
+            f"`{location}`: {rows} not UTF-8, but {found.utf8:,} others are",
+            hint=_repair(path),
         )
     if found.controls:
-        raise unreadable(path, "neither UTF-8 nor Latin-1", "WINDOWS-1252", place)
+        raise unreadable(path, "neither UTF-8 nor Latin-1", "WINDOWS-1252", location)
     shown = found.text.decode(LATIN).strip()[:SHOWN]
     return (
         f", encoding='{LATIN}'",
@@ -132,7 +132,7 @@ def advice(path: Path, *, whole: bool) -> str | None:
         if kind == "UTF-16LE":
             return f"read it with `encoding='{UTF_16}'`"
         if kind is not None:
-            return _converted(path, kind)
+            return f"convert it: {_converted(path, kind)}"
         if compression := _compression(path):
             return f"read it with `{compression.removeprefix(', ')}`"
         found = survey(path) if whole else Survey()
@@ -141,21 +141,28 @@ def advice(path: Path, *, whole: bool) -> str | None:
     if not found.other:
         return None
     if found.utf8:
-        advised = f"re-encode them as UTF-8, or drop the invalid bytes: {_converted(path, 'UTF-8', '-c ')}"
+        hint = (
+            f"re-encode the bad lines as UTF-8, or drop the invalid bytes: {_converted(path, 'UTF-8', '-c ')}"
+        )
     elif found.controls:
-        advised = f"if it is Windows-1252, convert it: {_converted(path, 'WINDOWS-1252')}"
+        hint = f"if it is Windows-1252, convert it: {_converted(path, 'WINDOWS-1252')}"
     else:
-        advised = f"read it with `encoding='{LATIN}'`, or convert it: {_converted(path, 'LATIN1')}"
-    return f"{advised}; or {lines.SKIP_ROWS}" if found.other <= FEW else advised
+        hint = f"read it with `encoding='{LATIN}'`, or convert it: {_converted(path, 'LATIN1')}"
+    return f"{hint}; or {lines.SKIP_ROWS}" if found.other <= FEW else hint
 
 
-def unreadable(path: Path, what: str, kind: str, place: str | None = None) -> RunFailed:
+def unreadable(path: Path, what: str, kind: str, location: str | None = None) -> RunFailed:
     """The error for an encoding that DuckDB cannot read."""
     condition = "if it is Windows-1252 (Western European), " if kind == "WINDOWS-1252" else ""
     return RunFailed(
-        f"`{place or path.name}`: {what}, which DuckDB cannot read",
+        f"`{location or path.name}`: {what}, which DuckDB cannot read",
         hint=f"{condition}convert it: {_converted(path, kind)}",
     )
+
+
+def _repair(path: Path) -> str:
+    drop = _converted(path, "UTF-8", "-c ")
+    return f"re-encode the bad lines as UTF-8, or drop the invalid bytes: {drop}"
 
 
 def _converted(path: Path, kind: str, flags: str = "") -> str:

@@ -33,7 +33,8 @@ def require_memory_limit(size: str | None) -> None:
     """UsageError unless DuckDB accepts `size` as an amount of memory."""
     if size is not None and not MEMORY_LIMIT.fullmatch(size.strip()):
         raise UsageError(
-            f"`--memory-limit {size}` is not valid: not a size", hint="for example `4GB`, `500MB` or `2GiB`"
+            f"`--memory-limit {size}` is not valid: expected a size",
+            hint="for example `4GB`, `500MB` or `2GiB`",
         )
 
 

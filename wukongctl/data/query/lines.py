@@ -16,7 +16,7 @@ from wukongctl.data.query import sql
 from wukongctl.errors import RunFailed
 
 ONE_TO_ONE = frozenset({"PROJECTION", "READ_CSV", "READ_CSV_AUTO"})
-"""Operators that give one row for each record of the file, in its order."""
+"""Operators that return one row for each record of the file, in its order."""
 DELIMITERS = ",\t|;"
 SEARCHED = 100_000
 """Lines searched for the one that differs from the others."""
@@ -61,7 +61,7 @@ class RowLocation(NamedTuple):
 def locations(engine: RawFiles, query: str, rows: Sequence[int]) -> dict[int, RowLocation]:
     """Row number (from 1) of `query` → its location; empty unless every record of its files is a row.
 
-    Whether files have headers, and whether every row is counted for, follows from the number of rows.
+    Whether files have headers, and whether every row is accounted for, follows from the number of rows.
     """
     names = sql.PLACEHOLDER.findall(query)
     calls = list(sql.csv_calls(query))
@@ -90,7 +90,7 @@ def locations(engine: RawFiles, query: str, rows: Sequence[int]) -> dict[int, Ro
 
 
 def _count(query: str) -> str:
-    """How many rows, each read in full."""
+    """A query that counts rows and reads all their columns."""
     return f"SELECT count(*), count(COLUMNS(*)) FROM (\n{query}\n)"
 
 
@@ -114,7 +114,7 @@ def paths_of(paths: Path | tuple[Path, ...]) -> tuple[Path, ...]:
 
 
 def _records(path: Path, *, quoted: bool) -> Iterator[tuple[int, str]]:
-    """Line number and text of each record that is not blank; quoted values may hold line breaks."""
+    """Line number and text of each record that is not blank; quoted values may contain line breaks."""
     with opened(path) as file:
         start, parts, quotes = 1, [], 0
         for number, line in enumerate(file, start=1):

@@ -21,8 +21,8 @@ RAW = "wukongctl_raw"
 """The table of raw rows in a rewritten SELECT."""
 ROW = "wukongctl_row"
 """The column of their numbers, followed by the level of nesting."""
-Kind = Literal["csv", "parquet", "json"]
-READERS: dict[str, Kind] = {
+FileKind = Literal["csv", "parquet", "json"]
+READERS: dict[str, FileKind] = {
     "read_csv": "csv",
     "read_csv_auto": "csv",
     "read_parquet": "parquet",
@@ -50,7 +50,7 @@ class Reader(NamedTuple):
 
     text: str
     """SQL with its placeholder."""
-    kind: Kind
+    kind: FileKind
     options: Mapping[str, str]
     """Name of each named argument in lower case → SQL of its value."""
 
@@ -206,7 +206,7 @@ def _reader(leaf: _Leaf) -> Reader:
     return Reader(text, READERS[function["function_name"]], dict(map(_argument, function["arguments"][1:])))
 
 
-def _kind_of_files(names: list[str]) -> Kind:
+def _kind_of_files(names: list[str]) -> FileKind:
     name = names[0].lower().removesuffix(".gz").removesuffix(".zst") if names else ""
     if name.endswith(".parquet"):
         return "parquet"
