@@ -74,21 +74,12 @@ class PinnedFeed(Feed):
     def epoch(self, epoch: int, start_step: int = 0, most: int | None = None) -> Iterator[Share]:
         """From `start_step` on, `most` examples at most."""
         copies = torch.cuda.Stream(self.device)
-        ring: deque[tuple[Tensor, torch.cuda.Event]] = deque()
         ahead: deque[tuple[Tensor, torch.cuda.Event, int, int]] = deque()
         for mine, counted, rows in self._shares(self.reader.packed(epoch, start_step), most):
-            if len(ring) < PINNED_BUFFERS:
-                shape = (max(len(mine), self.reader.batch_size), mine.shape[1])
-                buffer, copied = torch.empty(shape, dtype=mine.dtype, pin_memory=True), torch.cuda.Event()
-            else:
-                buffer, copied = ring.popleft()
-                copied.synchronize()  # of an earlier copy: hardly ever waits
-            held = buffer[: len(mine)].copy_(mine)
+            held = mine.pin_memory()  # from a cache of torch's that waits for a copy before it reuses memory
             with torch.cuda.stream(copies):
                 there = held.to(self.device, non_blocking=True)
-                copied.record()
-            ring.append((buffer, copied))
-            ahead.append((there, copied, counted, rows))
+                ahead.append((there, copies.record_event(), counted, rows))
             if len(ahead) > 1:
                 yield self._ready(*ahead.popleft())
         while ahead:
@@ -117,7 +108,8 @@ class ResidentFeed(Feed):
     def epoch(self, epoch: int, start_step: int = 0, most: int | None = None) -> Iterator[Share]:
         """From `start_step` on, `most` examples at most."""
         for places, counted, rows in self._shares(self.reader.places(epoch, start_step), most):
-            mine = self.rows.index_select(0, places.to(self.device, non_blocking=True))
+            held = places.pin_memory() if self.device.type == "cuda" else places
+            mine = self.rows.index_select(0, held.to(self.device, non_blocking=True))
             yield Share(self.reader.columns.batch(mine), counted, rows)
 
 
