@@ -8,13 +8,19 @@ import torch
 from hypothesis import HealthCheck, settings
 
 from tests.databases import share_databases
+from tests.examples import PROFILE
 
 # The same examples every time, whatever else the machine does: no change fails by the chance of the draw.
 settings.register_profile(
-    "repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "repeatable",
+    derandomize=True,
+    deadline=None,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile("fresh", settings.get_profile("repeatable"), derandomize=False, print_blob=True)
-PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "repeatable")
+settings.register_profile(
+    "fresh", settings.get_profile("repeatable"), derandomize=False, max_examples=200, print_blob=True
+)
 settings.load_profile(PROFILE)
 if PROFILE != "fresh":
     share_databases()

@@ -1,9 +1,12 @@
 """Run the command line in this process, as a user would in a shell."""
 
+import io
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +57,18 @@ def wukong(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
     return call
 
 
+def typed(folder: Path, *arguments: object) -> str:
+    """What a command prints that is typed in `folder` and succeeds; for fixtures of more than one test."""
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), redirect_stderr(io.StringIO()):
+        patch.chdir(folder)
+        for name in [name for name in os.environ if name.startswith(("WUKONGCTL_", "GITHUB_"))]:
+            patch.delenv(name)
+        patch.setattr(sys, "argv", ["wukongctl", *map(str, arguments)])
+        assert run(cli) == 0, arguments
+    return printed.getvalue()
+
+
 DATASET = """\
 # A small planted dataset.
 name: tiny
@@ -90,12 +105,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch, dataset: Path) -> None:
     monkeypatch.setattr(executors, "LocalExecutor", lambda jobs: InProcess(dataset))
 
 
-@pytest.fixture
-def recipe(dataset: Path, tmp_path: Path) -> Path:
-    """A training recipe on `tiny` that runs in under a second."""
-    path = tmp_path / "mine.yaml"
-    path.write_text(
-        """\
+RECIPE = """\
 data: tiny
 defaults: fixed
 model: {name: wukong, width: 4, layers: 1, n_F: 2, n_L: 2, k: 2, hidden: [8], head: [8]}
@@ -103,5 +113,11 @@ batch_size: 100
 epochs: 2
 threads: 1
 """
-    )
+
+
+@pytest.fixture
+def recipe(dataset: Path, tmp_path: Path) -> Path:
+    """A training recipe on `tiny` that runs in under a second."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(RECIPE)
     return path

@@ -10,20 +10,32 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
-from tests.cli.conftest import Wukong
+from tests.cli.conftest import RECIPE, Wukong, typed
 
 
-@pytest.fixture
-def runs(wukong: Wukong, recipe: Path) -> list[str]:
-    """Two models with two seeds each."""
+@pytest.fixture(scope="module")
+def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A folder of two models with two seeds each, and their runs."""
+    folder = tmp_path_factory.mktemp("trained")
+    shutil.copytree(prepared, folder, dirs_exist_ok=True)
+    (folder / "mine.yaml").write_text(RECIPE)
     found = []
     for options in (
         ("--set", "name=wukong"),
         ("--set", "model={name: mlp, hidden: [8]}", "--set", "name=mlp"),
     ):
         for seed in (0, 1):
-            found.append(wukong("train", recipe, *options, "--seed", seed, "--json").json["run"])
-    return found
+            printed = typed(folder, "train", "mine.yaml", *options, "--seed", seed, "--json")
+            found.append(json.loads(printed)["run"])
+    return folder, found
+
+
+@pytest.fixture
+def runs(recipe: Path, tmp_path: Path, trained: tuple[Path, list[str]]) -> list[str]:
+    """Two models with two seeds each."""
+    folder, found = trained
+    shutil.copytree(folder / "runs", tmp_path / "runs")
+    return list(found)
 
 
 def test_leaderboard_agrees_with_scikit_learn(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:

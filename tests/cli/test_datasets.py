@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from tests.cli.conftest import Wukong
+from tests.cli.conftest import Wukong, typed
 from tests.data.server import serving
 from wukongctl.cli.dataset_tables import bars
 from wukongctl.config import library
@@ -21,12 +22,20 @@ ROWS = "user,price,tags,clicked\n" + "".join(
 )
 
 
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `clicks` described by `init` and prepared, as the guide has it."""
+    folder = tmp_path_factory.mktemp("described")
+    (folder / "clicks.csv").write_text(ROWS)
+    (folder / "clicks.yaml").write_text(typed(folder, "datasets", "init", "clicks.csv"))
+    typed(folder, "prepare", "./clicks.yaml")
+    return folder
+
+
 @pytest.fixture
-def clicks(wukong: Wukong, tmp_path: Path) -> Path:
+def clicks(wukong: Wukong, described: Path, tmp_path: Path) -> Path:
     """`clicks` drafted by `init` and prepared, as in the guide."""
-    (tmp_path / "clicks.csv").write_text(ROWS)
-    (tmp_path / "clicks.yaml").write_text(wukong("datasets", "init", "clicks.csv").out)
-    assert wukong("prepare", "./clicks.yaml").code == 0
+    shutil.copytree(described, tmp_path, dirs_exist_ok=True)
     return tmp_path / "data" / "clicks"
 
 

@@ -1,6 +1,9 @@
 """`predict` gives raw rows the scores that `evaluate` gives the same prepared rows."""
 
+import json
+import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -8,7 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from tests.cli.conftest import Wukong
+from tests.cli.conftest import Wukong, typed
 from wukongctl.config.generator import Generator
 from wukongctl.data.progress import silent
 from wukongctl.data.synthetic import generate
@@ -30,25 +33,42 @@ features:
 """
 
 
-@pytest.fixture
-def run(wukong: Wukong, tmp_path: Path) -> str:
-    (tmp_path / "mixed.yaml").write_text(DATASET)
-    (tmp_path / "r.yaml").write_text(
+class Made(NamedTuple):
+    """A folder with a run, the name of the run, and raw rows."""
+
+    folder: Path
+    run: str
+    rows: pa.Table
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp("mixed")
+    (folder / "mixed.yaml").write_text(DATASET)
+    (folder / "r.yaml").write_text(
         "data: mixed\nmodel: {name: dlrm, width: 4}\nbatch_size: 100\nthreads: 1\n"
     )
-    assert wukong("prepare", "./mixed.yaml").code == 0
-    return wukong("train", "r.yaml", "--json").json["run"]
-
-
-@pytest.fixture
-def rows(tmp_path: Path) -> pa.Table:
-    """The raw rows of the test split, without their label."""
-    raw = tmp_path / "raw.parquet"
+    typed(folder, "prepare", "./mixed.yaml")
+    run = json.loads(typed(folder, "train", "r.yaml", "--json"))["run"]
+    raw = folder / "raw.parquet"
     generate.write(Generator(rows=ROWS, fields=8), ROWS, raw, silent)
     query = SELECT.replace("synthetic", f"'{raw}'")
     table = duckdb.sql(f"SELECT * EXCLUDE (label, p) FROM ({query}) OFFSET 1000").to_arrow_table()
-    assert table.num_rows == 200
-    return table
+    raw.unlink()
+    return Made(folder, run, table)
+
+
+@pytest.fixture
+def run(wukong: Wukong, made: Made, tmp_path: Path) -> str:
+    shutil.copytree(made.folder, tmp_path, dirs_exist_ok=True)
+    return made.run
+
+
+@pytest.fixture
+def rows(made: Made) -> pa.Table:
+    """The raw rows of the test split, without their label."""
+    assert made.rows.num_rows == 200
+    return made.rows
 
 
 def write(rows: pa.Table, path: str) -> str:

@@ -1,12 +1,16 @@
 """Files from other tools: `predict` reads them as training did, or names the problem and its position."""
 
+import json
+import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.cli.conftest import Wukong
+from tests.cli.conftest import Wukong, typed
 
 ROWS = 600
 DATASET = """\
@@ -25,18 +29,34 @@ features:
 """
 
 
-def trained(wukong: Wukong, tmp_path: Path, dataset: str) -> str:
-    (tmp_path / "whole.yaml").write_text(dataset)
-    (tmp_path / "r.yaml").write_text(
-        "data: whole\nmodel: {name: dlrm, width: 4}\nbatch_size: 100\nthreads: 1\n"
-    )
-    assert wukong("prepare", "./whole.yaml").code == 0
-    return wukong("train", "r.yaml", "--json").json["run"]
+TEXTS = DATASET.replace("  - {type: sequence, columns: [seen], max_len: 2}\n", "on_error: skip\n")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Path], str]:
+    """Puts a run on a dataset into a folder; each dataset is prepared and trained on once."""
+
+    @cache
+    def train(dataset: str) -> tuple[Path, str]:
+        folder = tmp_path_factory.mktemp("whole")
+        (folder / "whole.yaml").write_text(dataset)
+        (folder / "r.yaml").write_text(
+            "data: whole\nmodel: {name: dlrm, width: 4}\nbatch_size: 100\nthreads: 1\n"
+        )
+        typed(folder, "prepare", "./whole.yaml")
+        return folder, json.loads(typed(folder, "train", "r.yaml", "--json"))["run"]
+
+    def put(dataset: str, target: Path) -> str:
+        folder, run = train(dataset)
+        shutil.copytree(folder, target, dirs_exist_ok=True)
+        return run
+
+    return put
 
 
 @pytest.fixture
-def run(wukong: Wukong, tmp_path: Path) -> str:
-    return trained(wukong, tmp_path, DATASET)
+def run(wukong: Wukong, trained: Callable[[str, Path], str], tmp_path: Path) -> str:
+    return trained(DATASET, tmp_path)
 
 
 @pytest.fixture
@@ -106,10 +126,9 @@ def written(tmp_path: Path, *lines: str, header: str = HEADER) -> str:
 
 
 @pytest.fixture
-def texts(wukong: Wukong, tmp_path: Path) -> str:
+def texts(wukong: Wukong, trained: Callable[[str, Path], str], tmp_path: Path) -> str:
     """A run on text columns of a CSV file and one number; its recipe skips bad rows."""
-    dataset = DATASET.replace("  - {type: sequence, columns: [seen], max_len: 2}\n", "on_error: skip\n")
-    return trained(wukong, tmp_path, dataset)
+    return trained(TEXTS, tmp_path)
 
 
 def test_csv_with_ids_written_by_pandas_as_floats(wukong: Wukong, texts: str, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.data import raw
 from tests.data.test_prepare import own, run, shipped
+from tests.examples import examples
 from wukongctl.data import batches, manifest
 from wukongctl.data.batches import BatchReader
 from wukongctl.data.manifest import Manifest
@@ -94,7 +95,7 @@ def test_unshuffled_batches_are_the_rows_of_the_files(dataset: Path) -> None:
     assert all(part.is_contiguous() for part in first if part is not None)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(
     batch_size=st.integers(1, 1100),
     epoch=st.integers(0, 5),

@@ -161,7 +161,7 @@ def signal_at_random(folder: Path, rows: int, times: int) -> int:
 
 
 def test_a_few_random_signals_lose_nothing(tmp_path: Path) -> None:
-    signal_at_random(tmp_path, 400_000, 2)
+    signal_at_random(tmp_path, 100_000, 2)
 
 
 @pytest.mark.slow

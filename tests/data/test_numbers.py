@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.data.pipeline.test_bins import groups_of
 from tests.data.test_prepare import columns, own, run
+from tests.examples import examples
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.spec import Mistakes
 from wukongctl.data.batches import BatchReader
@@ -54,7 +55,9 @@ def batch(out: Path, manifest: Manifest, split: str) -> Batch:
     return next(iter(reader.epoch(0)))
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(4), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(cells=COLUMN)
 def test_encodings_depend_on_train_only(cells: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("any")
@@ -82,7 +85,9 @@ def test_encodings_depend_on_train_only(cells: list[str], tmp_path_factory: pyte
         assert {written["train"]["b_bin"][numbers.index(x)] for x in group} == {number + 2}
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(3), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(cells=COLUMN)
 def test_new_rows_are_encoded_like_train(cells: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("new")

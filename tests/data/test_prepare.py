@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from tests.data import oracle, raw
 from tests.data.fixtures.common import by_hash
 from tests.data.server import serving
+from tests.examples import examples
 from wukongctl.config import library, loading
 from wukongctl.config.dataset import DatasetSpec, RawFile
 from wukongctl.data import manifest
@@ -130,7 +131,9 @@ def csv_field(value: Any) -> str:
     return '"' + str(value).replace('"', '""') + '"'
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(8), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     rows=tables(),
     min_count=st.integers(1, 3),

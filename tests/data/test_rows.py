@@ -3,7 +3,6 @@
 import csv
 import gzip
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.data.test_prepare import own, run
+from tests.examples import examples
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.loading import load
 from wukongctl.data import manifest
@@ -23,7 +23,6 @@ from wukongctl.data.query import rewriting, sql
 from wukongctl.data.rows import ColumnsOf, RowReader
 from wukongctl.errors import RunFailed, UsageError, WukongError
 
-EXAMPLES = int(os.environ.get("WUKONGCTL_EXAMPLES", "6"))
 CSV = "read_csv('{clicks.csv}', header=true, all_varchar=true, delim=',', quote='\"')"
 CATEGORICAL: dict[str, Any] = {"type": "categorical", "columns": ["a"]}
 NUMERIC: dict[str, Any] = {"type": "numeric", "columns": ["n"], "standardize": True}
@@ -361,7 +360,7 @@ CELLS = st.sampled_from(
 
 
 @settings(
-    max_examples=EXAMPLES,
+    max_examples=examples(4),
     deadline=None,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],

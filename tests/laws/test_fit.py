@@ -4,13 +4,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
+from tests.examples import examples
 from tests.laws.paper import DLRM, WUKONG, WUKONG_TASK2
 from wukongctl.config.report import FormName
 from wukongctl.laws.fit import Fit, f_test, fit, sizes_of
 from wukongctl.laws.form import Form
 from wukongctl.laws.forms import FORMS, form_named
 
-planted = settings(deadline=None, max_examples=40)
+planted = settings(deadline=None, max_examples=examples(15))
 
 
 def law(x: list[float], y: list[float], form: FormName = "power", **options: float) -> Fit:

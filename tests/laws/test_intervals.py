@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from tests.benchmarks.coverage import hits
+from tests.examples import examples
 from tests.laws.paper import DLRM, WUKONG
 from wukongctl.config.report import FormName
 from wukongctl.laws.fit import Fit, Sizes, fit, sizes_of
@@ -132,7 +133,7 @@ def test_linear_forms_have_the_textbook_intervals() -> None:
     )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=examples(10))
 @given(seed=st.integers(0, 10_000), x=st.floats(0.1, 1000))
 def test_every_interval_contains_the_estimate(seed: int, x: float) -> None:
     law, laws = fitted(noisy(seed))
@@ -185,7 +186,7 @@ def test_seeds_alone_give_intervals_where_the_law_is_exact() -> None:
 # --- the hidden largest size --------------------------------------------------------------------------------
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.floats(0.05, 1), st.floats(0.001, 3), st.floats(0.05, 1), st.sampled_from([3, 4, 6]))
 def test_points_exactly_on_a_law_have_intervals_around_it(
     floor: float, amplitude: float, exponent: float, count: int

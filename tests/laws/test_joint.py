@@ -21,15 +21,16 @@ def test_published_constants_are_recovered_to_1e_6() -> None:
     assert found.outliers == ()
 
 
-def test_intervals_have_about_the_stated_coverage() -> None:
-    """20 draws at 0.3 %, 95 % intervals of three numbers: at least 17 each (probability of fewer: 1.6 %)."""
+@pytest.mark.parametrize(("grids", "least"), [(5, 3), pytest.param(20, 17, marks=pytest.mark.slow)])
+def test_intervals_have_about_the_stated_coverage(grids: int, least: int) -> None:
+    """Noise of 0.3 %, 95 % intervals of three numbers; fewer than the least with p = 0.001 and 0.016."""
     hits = dict.fromkeys("Eab", 0)
-    for seed in range(20):
+    for seed in range(grids):
         found = fit_joint(grid(0.003, seed=seed, sizes=5), draws=200)
         for name in hits:
             low, high = found.intervals[name]
             hits[name] += low <= BESIROGLU[name] <= high
-    assert min(hits.values()) >= 17, hits
+    assert min(hits.values()) >= least, hits
 
 
 def test_outliers_are_reported_and_have_little_influence_on_a_huber_fit() -> None:

@@ -1,5 +1,7 @@
 """Every shipped training recipe builds on the columns of its dataset, and its cost equals its formula."""
 
+from functools import cache
+
 import pytest
 import torch
 
@@ -8,8 +10,8 @@ from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.loading import load, read
 from wukongctl.config.training import TrainingSpec
 from wukongctl.cost.tracing import trace
-from wukongctl.data.schema import Batch, schema_from_recipe
-from wukongctl.models import build
+from wukongctl.data.schema import Batch, Schema, schema_from_recipe
+from wukongctl.models import Model, build
 from wukongctl.models.counts import count
 
 RECIPES = [name for name in library.names() if {"model", "data"} <= set(read(library.find(name)).value)]
@@ -29,12 +31,40 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if not name.endswith("/lightgbm")])
-def test_a_recipe_fits_its_dataset(name: str) -> None:
+NETWORKS = [name for name in RECIPES if not name.endswith("/lightgbm")]
+
+
+@cache
+def schema_of(dataset: str) -> Schema:
+    return schema_from_recipe(load(library.find(dataset, "datasets"), DatasetSpec))
+
+
+def on_meta(name: str) -> tuple[Model, Schema]:
     spec = load(library.find(name), TrainingSpec)
-    schema = schema_from_recipe(load(library.find(spec.data, "datasets"), DatasetSpec))
     with torch.device("meta"):
-        model = build(spec.model, schema, sparse=False)
+        return build(spec.model, schema_of(spec.data), sparse=False), schema_of(spec.data)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_recipe_fits_its_dataset(name: str) -> None:
+    assert count(on_meta(name)[0]).embedding_params > 0
+
+
+def one_size_per_ladder() -> list[object]:
+    """Other sizes of a ladder, such as `wukong-2`, are slow: `tests/cost` traces every model anyway."""
+    seen: set[str] = set()
+    found: list[object] = []
+    for name in NETWORKS:
+        ladder = name.rstrip("0123456789")
+        found.append(pytest.param(name, marks=[pytest.mark.slow] if ladder in seen else []))
+        seen.add(ladder)
+    return found
+
+
+@pytest.mark.parametrize("name", one_size_per_ladder())
+def test_a_recipe_costs_what_its_formula_says(name: str) -> None:
+    model, schema = on_meta(name)
+    with torch.device("meta"):
         assert trace(model, schema).macs == count(model).macs
 
 
@@ -46,7 +76,7 @@ def test_there_is_a_recipe_for_every_model(data: str) -> None:
 
 def test_dlrm_and_mlp_are_one_network_on_frappe() -> None:
     """Concatenated embeddings without numbers: a search of one is a search of both."""
-    schema = schema_from_recipe(load(library.find("frappe", "datasets"), DatasetSpec))
+    schema = schema_of("frappe")
     batch = Batch(torch.randint(0, 3, (64, 10)).int(), torch.empty(64, 0), torch.empty(64))
     logits = []
     for name in ("dlrm", "mlp"):

@@ -25,6 +25,15 @@ from wukongctl.models.fm import FM, pair_sum
 NAMING = {"embeddings_per_feature", "groups", "selection"}
 """Keys that name features."""
 every_model = pytest.mark.parametrize("name", CONFIGURATIONS)
+EXPORTED = {
+    "wukong-groups", "fm", "deepfm", "dlrm-cat", "dcnv2-stacked", "autoint-wukong", "afn-plus",
+    "finalmlp-context", "masknet-parallel", "xdeepfm", "mlp",
+}  # fmt: skip
+"""The configuration of each model that has most parts."""
+one_per_model = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in EXPORTED else [pytest.mark.slow]) for name in CONFIGURATIONS],
+)
 learned_and_frozen = pytest.mark.parametrize("schema", [SCHEMA, FROZEN], ids=["learned", "frozen"])
 
 
@@ -35,6 +44,7 @@ def model_named(name: str, schema: Schema = SCHEMA) -> Model:
 def test_every_spec_has_a_model_and_both_are_in_the_zoo() -> None:
     assert set(MODELS) == set(get_args(NetworkSpec))
     assert {type(make(keys)) for keys in CONFIGURATIONS.values()} == set(MODELS.values())
+    assert {type(make(CONFIGURATIONS[name])) for name in EXPORTED} == set(MODELS.values())
 
 
 @every_model
@@ -64,7 +74,7 @@ def test_padding_changes_nothing(name: str, schema: Schema) -> None:
     torch.testing.assert_close(wide(padded), model(batch), rtol=1e-12, atol=1e-12)
 
 
-@every_model
+@one_per_model
 def test_model_exports(name: str) -> None:
     """With tables that are learned and tables that are frozen."""
     model, batch = make(CONFIGURATIONS[name], FROZEN).eval(), make_batch()
@@ -132,7 +142,7 @@ def ones(schema: Schema) -> Batch:
     return Batch(torch.ones(5, columns).int(), torch.randn(5, len(schema.numeric)), torch.zeros(5))
 
 
-@every_model
+@one_per_model
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_kind_of_features_is_enough(name: str, kind: str) -> None:
     """It trains on batches, scores one row or none, and has correct counts."""
@@ -154,7 +164,16 @@ def test_one_kind_of_features_is_enough(name: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", ["wukong", "dcnv2-parallel", "autoint-plus", "finalmlp", "mlp"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "wukong",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("dcnv2-parallel", "autoint-plus", "finalmlp", "mlp")
+        ),
+    ],
+)
 def test_one_kind_of_features_exports(name: str, kind: str) -> None:
     """Models that combine features in different ways."""
     schema = KINDS[kind]

@@ -295,7 +295,9 @@ def alone(tmp_path_factory: pytest.TempPathFactory, data: Path) -> list[tuple[An
     return trials_of(tuning)
 
 
-@pytest.mark.parametrize("dies_at", [1, 2, 7, 26, 44, 60])
+@pytest.mark.parametrize(
+    "dies_at", [2, 26, 60, *(pytest.param(wait, marks=pytest.mark.slow) for wait in (1, 7, 44))]
+)
 def test_a_killed_tuning_resumes_with_the_same_trials(
     tmp_path: Path, data: Path, alone: list[tuple[Any, ...]], dies_at: int
 ) -> None:

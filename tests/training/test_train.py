@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,24 +84,40 @@ def assert_same_run(one: CompleteRun, other: CompleteRun) -> None:
     assert (one.folder / "metrics.jsonl").read_bytes() == (other.folder / "metrics.jsonl").read_bytes()
 
 
+Straight = Callable[[TrainingSpec], CompleteRun]
+
+
+@pytest.fixture(scope="module")
+def straight(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Straight:
+    """Runs that nothing interrupted, each trained once; to read, not to write."""
+    out, runs = tmp_path_factory.mktemp("straight"), dict[str, CompleteRun]()
+
+    def run(spec: TrainingSpec) -> CompleteRun:
+        if spec.digest() not in runs:
+            runs[spec.digest()] = train(spec, data=data, out=out, report=silent)
+        return runs[spec.digest()]
+
+    return run
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_same_recipe_and_seed_same_bits(data: Path, tmp_path: Path, optimizer: str) -> None:
+def test_same_recipe_and_seed_same_bits(
+    data: Path, tmp_path: Path, straight: Straight, optimizer: str
+) -> None:
     spec = recipe(optimizer=OPTIMIZERS[optimizer])
-    runs = [train(spec, data=data, out=tmp_path / name, report=silent) for name in ("a", "b")]
-    assert_same_run(*runs)
-    other = train(spec.model_copy(update={"seed": 1}), data=data, out=tmp_path / "a", report=silent)
-    assert other.folder != runs[0].folder
-    assert other.result.metrics != runs[0].result.metrics
+    first, again = straight(spec), train(spec, data=data, out=tmp_path, report=silent)
+    assert_same_run(first, again)
+    other = train(spec.model_copy(update={"seed": 1}), data=data, out=tmp_path, report=silent)
+    assert other.folder != again.folder
+    assert other.result.metrics != again.result.metrics
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("stops", [(1,), (9,), (3, 14, 15, 23), (30,)])
 def test_interrupted_run_ends_with_the_same_bits(
-    data: Path, tmp_path: Path, optimizer: str, stops: tuple[int, ...]
+    data: Path, tmp_path: Path, straight: Straight, optimizer: str, stops: tuple[int, ...]
 ) -> None:
     spec = recipe(optimizer=OPTIMIZERS[optimizer])
-    straight = train(spec, data=data, out=tmp_path / "straight", report=silent)
-
     for stop in stops:
 
         def cut(progress: TrainingProgress, stop: int = stop) -> None:
@@ -110,7 +127,7 @@ def test_interrupted_run_ends_with_the_same_bits(
         with pytest.raises(ConnectionAbortedError):
             train(spec, data=data, out=tmp_path / "cut", report=cut)
     resumed = train(spec, data=data, out=tmp_path / "cut", report=silent)
-    assert_same_run(straight, resumed)
+    assert_same_run(straight(spec), resumed)
 
 
 def test_early_stopping_keeps_the_best_weights(data: Path, tmp_path: Path) -> None:
@@ -199,10 +216,10 @@ def test_run_learns_the_planted_signal(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_the_last_good_state(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, straight: Straight, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = recipe()
-    straight = train(spec, data=data, out=tmp_path / "straight", report=silent)
+    whole = straight(spec)
     real, calls = torch.save, []
 
     def failing(state: object, file: Any) -> None:
@@ -215,7 +232,7 @@ def test_a_full_disk_leaves_the_last_good_state(
     with pytest.raises(RunFailed, match="no space left"):
         train(spec, data=data, out=tmp_path / "full", report=silent)
     monkeypatch.undo()
-    assert_same_run(straight, train(spec, data=data, out=tmp_path / "full", report=silent))
+    assert_same_run(whole, train(spec, data=data, out=tmp_path / "full", report=silent))
 
 
 def touched(folder: Path) -> float:
@@ -261,9 +278,8 @@ def test_changed_code_reports_a_finished_run_but_does_not_resume_one(
         train(spec, data=data, out=tmp_path, report=silent)
 
 
-def test_missing_best_weights_are_regenerated(data: Path, tmp_path: Path) -> None:
+def test_missing_best_weights_are_regenerated(data: Path, tmp_path: Path, straight: Straight) -> None:
     spec = recipe()
-    straight = train(spec, data=data, out=tmp_path / "straight", report=silent)
 
     def cut(progress: TrainingProgress) -> None:
         if progress.step >= 20:
@@ -273,7 +289,7 @@ def test_missing_best_weights_are_regenerated(data: Path, tmp_path: Path) -> Non
         train(spec, data=data, out=tmp_path / "cut", report=cut)
     (best,) = tmp_path.glob("cut/*/checkpoints/best.pt")
     best.unlink()
-    assert_same_run(straight, train(spec, data=data, out=tmp_path / "cut", report=silent))
+    assert_same_run(straight(spec), train(spec, data=data, out=tmp_path / "cut", report=silent))
 
 
 def test_weights_of_another_version_are_a_usage_error(data: Path, tmp_path: Path) -> None:

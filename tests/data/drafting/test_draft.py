@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.data.drafting.drafts import Table, prepared, remarks, spec_of, trained, uses, write
+from tests.examples import examples
 from wukongctl.config.dataset import ByHash, ByTime, DatasetSpec
 from wukongctl.config.loading import validate
 from wukongctl.config.positions import parse
@@ -447,7 +448,7 @@ def assert_prepares_and_trains(table: Table, ending: str, folder: Path) -> None:
     assert 0 <= trained(manifest, folder)["metrics"]["test"]["logloss"] < 100
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(5), deadline=None, suppress_health_check=list(HealthCheck))
 @given(table=tables(), ending=st.sampled_from([".csv", ".tsv", ".parquet", ".json", ".jsonl", ".csv.gz"]))
 def test_any_ordinary_table_prepares_and_trains_as_printed(tmp_path: Path, table: Table, ending: str) -> None:
     assert_prepares_and_trains(table, ending, tmp_path)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.test_prepare import columns, own, run
+from tests.examples import examples
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.data.manifest import Manifest
 from wukongctl.data.pipeline import lookup, parts, reading, shuffle, spool
@@ -133,7 +134,7 @@ def test_lookup_on_disk_gives_the_same_ids(
 TEXTS = st.lists(st.none() | st.sampled_from(["a", "", "é", "long enough to be kept apart"]), max_size=20)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(batches=st.lists(st.lists(st.tuples(st.sampled_from("abcdé"), TEXTS)), max_size=4))
 def test_spooled_codes_decode_to_the_same_values(
     batches: list[list[tuple[str, list[str | None]]]], tmp_path_factory: pytest.TempPathFactory

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from wukongctl.data.pipeline.writer import SplitWriter
 
 SCHEMA = pa.schema(
@@ -38,7 +39,7 @@ def write(folder: Path, sizes: list[int], row_group: int, per_file: int) -> Spli
     return writer
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(sizes=st.lists(st.integers(0, 40), min_size=1, max_size=8), per_file=st.integers(1, 3))
 def test_batching_does_not_change_files_and_digests(
     sizes: list[int], per_file: int, tmp_path_factory: pytest.TempPathFactory

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.data.test_prepare import columns, own, run
+from tests.examples import examples
 from wukongctl.data.drafting.draft import Draft, draft
 from wukongctl.data.query.engine import Engine
 from wukongctl.errors import UsageError
@@ -215,7 +216,7 @@ def parts(draw: st.DrawFn) -> list[pa.Array]:
 
 
 @given(parts())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 def test_numbers_of_mixed_types_are_read_exactly_or_refused(columns: list[pa.Array]) -> None:
     wanted = list(itertools.chain.from_iterable(part.to_pylist() for part in columns))
     refused, rows = "", []
