@@ -149,7 +149,7 @@ def test_sweep_without_the_extra_trains_nothing(
     for command in ("sweep", "sweep.yaml"), ("train", trees), ("train", trees, "--dry-run"):
         refused = wukong(*command, "--json")
         assert refused.code == 2
-        assert refused.error["message"] == "model `lightgbm` needs the extra `gbdt`"
+        assert refused.error["message"].startswith("model `lightgbm` needs the extra `gbdt`")
         assert "pip install" in refused.error["hint"]
     assert not list(tmp_path.glob("runs/*"))
     assert not list(tmp_path.glob("sweeps/*/*/*"))

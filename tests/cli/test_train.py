@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import pyarrow.parquet as pq
 import pytest
@@ -189,6 +191,30 @@ def test_dry_run_trains_nothing(wukong: Wukong, recipe: Path, tmp_path: Path) ->
     plan = wukong("train", recipe, "--dry-run", "--json").json
     assert plan["steps"] == 16
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("options", [("tensorboard, mlflow",), ("tensorboard", "mlflow"), ("mlflow,mlflow",)])
+def test_trackers_are_a_list_and_need_their_extras(
+    wukong: Wukong, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    monkeypatch.setitem(sys.modules, "tensorboard", ModuleType("tensorboard"))
+    sys.modules["tensorboard"].__spec__ = ModuleSpec("tensorboard", None)
+    tracked = [word for option in options for word in ("--track", option)]
+    for more in (), ("--dry-run",), ("--seeds", 2):
+        refused = wukong("train", recipe, *tracked, *more)
+        assert refused.code == 2
+        assert refused.err.startswith(
+            "error: `--track mlflow` needs the extra `mlflow`: `mlflow` is not inst"
+        )
+        assert "hint: run `pip install " in refused.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_unknown_tracker_is_a_usage_error(wukong: Wukong, recipe: Path) -> None:
+    refused = wukong("train", recipe, "--track", "tensorboard,wandb")
+    assert refused.code == 2
+    assert "'wandb' is not one of 'tensorboard', 'mlflow'" in refused.err
 
 
 def test_divergence_is_an_error_and_is_recorded(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:

@@ -208,7 +208,8 @@ def test_training_without_the_extra_is_rejected(
     monkeypatch.setitem(sys.modules, "lightgbm", None)
     with pytest.raises(UsageError, match="model `lightgbm` needs the extra `gbdt`") as error:
         run(recipe(seed=9), data, tmp_path / "none")
-    assert error.value.hint == "run `pip install 'lightgbm>=4.5,<5'`"
+    assert error.value.hint is not None
+    assert error.value.hint.startswith("run `pip install ")
     assert not (tmp_path / "none").exists()
     with pytest.raises(UsageError, match="needs the extra"):
         evaluate(trained, "test", data=data)

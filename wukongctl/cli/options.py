@@ -97,6 +97,19 @@ recipe = RecipeName()
 dataset = RecipeName("datasets")
 
 
+class Choices(click.Choice[str]):
+    """A list of choices, separated by commas; combine with `flat` as the callback."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The chosen values; fails with the known ones."""
+        return tuple(super(Choices, self).convert(one.strip(), param, ctx) for one in value.split(","))
+
+
+def flat(_context: click.Context, _param: click.Parameter, lists: tuple[tuple[str, ...], ...]) -> Any:
+    """All values of a repeated list, each once."""
+    return tuple(dict.fromkeys(value for values in lists for value in values))
+
+
 def exclusive(first: tuple[str, object], *others: tuple[str, object]) -> None:
     """Raise UsageError if the first option was given together with one of the others."""
     for option, value in others:

@@ -50,9 +50,10 @@ Examples:
 @click.option("--force", is_flag=True, help="Start over, discarding an earlier run of the same recipe.")
 @click.option(
     "--track",
-    type=click.Choice(["tensorboard", "mlflow"]),
+    type=options.Choices(["tensorboard", "mlflow"]),
     multiple=True,
-    help="Also log metrics to this tracker (needs its extra); repeatable.",
+    callback=options.flat,
+    help="Also log the run to these trackers (need their extras); a list with commas, or repeatable.",
 )
 @click.option(
     "--skip-test", is_flag=True,
@@ -88,6 +89,7 @@ def train(
     from wukongctl.cli import sources
     from wukongctl.config.loading import locate_problems
     from wukongctl.data import next_steps
+    from wukongctl.training import trackers
 
     options.exclusive(("--resume", resume), ("--force", force))
     options.exclusive(("--seeds", seeds), ("--skip-test", skip_test))
@@ -100,6 +102,7 @@ def train(
     data, specs = source.data, many_seeds.with_seeds(source, seeds or 1)
     with locate_problems(source.document, source.overrides):
         if dry_run:
+            trackers.require(track)
             _dry_run(output, specs, data, out, as_list=seeds is not None)
         elif seeds is not None:
             many_seeds.train_all(

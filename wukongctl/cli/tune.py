@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from wukongctl import extras
 from wukongctl.cli import options
 from wukongctl.cli.output import Output, ProgressBar
 from wukongctl.cli.run_warnings import warn_of_sweep
@@ -77,7 +78,7 @@ def tune(
     The first trial is the recipe itself. The validation metric of `early_stopping` decides; only the best
     trial is evaluated on the test split. The same command resumes.
     """
-    _require_optuna()
+    extras.require("`tune`", "tune", "optuna")
     from wukongctl.sweep.sweep import cores
     from wukongctl.sweep.tune import Budget
 
@@ -88,15 +89,6 @@ def tune(
         output.result(plan, lambda console: _show_plan(console, plan))
     else:
         _run(output, planned, jobs, data, max(1, cores() // jobs))
-
-
-def _require_optuna() -> None:
-    from importlib.util import find_spec
-
-    from wukongctl.errors import UsageError
-
-    if find_spec("optuna") is None:
-        raise UsageError("`tune` needs Optuna", hint="install it with `pip install 'wukongctl[tune]'`")
 
 
 def _plan(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from wukongctl.errors import UsageError
+from wukongctl import extras
 
 POLL_SECONDS = 0.05
 STOP_SECONDS = 60.0
@@ -141,12 +141,9 @@ class RayExecutor:
     """
 
     def __init__(self, jobs: int, threads: int) -> None:
-        try:
-            import ray  # type: ignore[import-not-found]
-        except ImportError:
-            raise UsageError(
-                "`--engine ray` needs Ray", hint="install it with `pip install 'wukongctl[ray]'`"
-            ) from None
+        extras.require("`--engine ray`", "ray", "ray")
+        import ray  # type: ignore[import-not-found]
+
         self.ray: Any = ray
         self.jobs = jobs
         cluster = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": jobs * threads}

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from wukongctl import extras
 from wukongctl.data import publishing
 from wukongctl.data.batches import BatchReader
 from wukongctl.data.pipeline import vocabulary
@@ -53,7 +54,7 @@ def export(run: Path, *, data: Path, out: Path, onnx: bool = False, force: bool 
     an existing folder or a missing extra, CheckFailed for a program with other scores than the run.
     """
     if onnx:
-        _require_onnx()
+        extras.require("`--onnx`", "onnx", "onnxruntime", "onnxscript")
     _require_free(out, force=force)
     trained = open_run(run, data=data)
     if not trained.recipe.is_network:
@@ -201,15 +202,3 @@ def _require_free(out: Path, *, force: bool) -> None:
         raise UsageError(
             f"`{out}` already exists", hint="add `--force` to replace it, or name another `--out`"
         )
-
-
-def _require_onnx() -> None:
-    try:
-        import onnxruntime
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            f"ONNX needs the extra `onnx`: {error.name} is not installed",
-            hint="run `pip install 'wukongctl[onnx]'`",
-        ) from error
-    assert onnxruntime

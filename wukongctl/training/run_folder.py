@@ -9,11 +9,14 @@ runs/<name>-<hash8>/
     predictions/    one row per example of a split, cached by `compare`
     selfcheck.parquet  scores of a few raw rows, for the self-check of `predict`
     log.txt         the log
+    tensorboard/    events for TensorBoard, with `--track tensorboard`
+    mlflow.json     the run in MLflow that a resumed run continues, with `--track mlflow`
 """
 
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +39,7 @@ from wukongctl.training.run_record import (
     parse_result,
 )
 
+MLFLOW, TENSORBOARD = "mlflow.json", "tensorboard"
 IDENTITY_KEYS = ("recipe_digest", "data.fingerprint")
 """Keys of run.json that identify a finished run."""
 NUMERIC_KEYS = (*IDENTITY_KEYS, "code_digest", "versions.wukongctl", "versions.torch")
@@ -167,12 +171,13 @@ class RunFolder:
 
     def clear(self) -> None:
         """Delete an earlier run of the same recipe, results first: a kill must not leave a stale result."""
-        for name in (RESULT, INFO, "metrics.jsonl", "log.txt", "recipe.yaml"):
+        for name in (RESULT, INFO, "metrics.jsonl", "log.txt", "recipe.yaml", MLFLOW):
             (self.path / name).unlink(missing_ok=True)
         for path in (*self.predictions.glob("*.parquet"), *self.checkpoints.glob("*.pt")):
             path.unlink()
         self.trees.unlink(missing_ok=True)
         self.selfcheck.unlink(missing_ok=True)
+        shutil.rmtree(self.path / TENSORBOARD, ignore_errors=True)
 
     def refuse_if_different(self, info: RunInfo, data: Path, keys: tuple[str, ...] = RESUME_KEYS) -> None:
         """Raise UsageError naming each of `keys` that differs from the run in this folder."""

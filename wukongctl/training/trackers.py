@@ -1,94 +1,167 @@
-"""TensorBoard and MLflow. Their failures are logged once and never stop a run."""
+"""TensorBoard and MLflow, each fed by a thread: a slow or dead tracker neither delays nor stops a run."""
 
+import importlib
 import logging
+import os
+import queue
+import threading
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal, assert_never
+from typing import Literal, Protocol, assert_never
 
-from wukongctl.config.training import TrainingSpec
+from wukongctl import extras
+from wukongctl.errors import Interrupted
 from wukongctl.training.run_folder import RunFolder
+from wukongctl.training.run_record import RunInfo, RunResult
+from wukongctl.training.tracked import Record
 
 log = logging.getLogger(__name__)
 
 TrackerName = Literal["tensorboard", "mlflow"]
-Record = dict[str, Any]
+Ending = Literal["complete", "failed", "stopped"]
 Write = Callable[[Record], None]
-"""Takes one line of metrics.jsonl: `step`, `split` and values."""
+"""Takes one line of metrics.jsonl."""
+LIBRARIES: dict[TrackerName, str] = {"tensorboard": "torch.utils.tensorboard", "mlflow": "mlflow"}
+LAST_SECONDS: dict[Ending, float] = {"complete": 60.0, "failed": 20.0, "stopped": 10.0}
+"""How long a run waits at its end for a tracker; after SIGTERM, a scheduler kills it before long."""
 
 
-class Trackers:
-    """Sends every line of metrics.jsonl to the requested trackers, until they fail."""
+class Tracker(Protocol):
+    """One tracker of one run; any exception disables it."""
 
-    def __init__(self, names: Sequence[TrackerName], recipe: TrainingSpec, folder: RunFolder) -> None:
-        self.names, self.recipe, self.folder = (names if folder.writes else ()), recipe, folder
-        self._writers: dict[TrackerName, Write] = {}
-        self._opened = False
+    def write(self, records: Sequence[Record]) -> None:
+        """Log lines of metrics.jsonl."""
+        ...
 
-    def write(self, record: Record) -> None:
-        """Send one line."""
-        if not self._opened:
-            self._opened = True
-            for name in self.names:
-                self._try(name, partial(self._open, name, record["step"]))
-        for name, write in list(self._writers.items()):
-            self._try(name, partial(write, record))
+    def end(self, ending: Ending, result: RunResult | None, reason: str | None) -> None:
+        """Log how the run ended: its result if it is complete, otherwise the reason."""
+        ...
 
-    def _open(self, name: TrackerName, step: int) -> None:
+
+def require(names: Sequence[TrackerName]) -> None:
+    """Raise UsageError if the extra of a tracker is not installed."""
+    for name in names:
         match name:
             case "tensorboard":
-                self._writers[name] = _tensorboard(self.folder.path / "tensorboard", step)
+                extras.require("`--track tensorboard`", name, "tensorboard")
             case "mlflow":
-                self._writers[name] = _mlflow(self.recipe, self.folder)
+                to_server = os.environ.get("MLFLOW_TRACKING_URI", "").startswith(("http", "databricks"))
+                stores = () if to_server else ("sqlalchemy", "alembic")
+                extras.require("`--track mlflow`", name, "mlflow", *stores)
             case _:
                 assert_never(name)
 
-    def _try(self, name: TrackerName, action: Callable[[], None]) -> None:
+
+class Trackers:
+    """Sends what a run knows to the requested trackers, until they fail."""
+
+    def __init__(self, names: Sequence[TrackerName], folder: RunFolder) -> None:
+        self.names, self.folder = (names if folder.writes else ()), folder
+        self._feeds: list[_Feed] = []
+
+    def follow(self, info: RunInfo, fit: Callable[[], RunResult]) -> RunResult:
+        """The result of `fit`, whose start, lines and end are sent."""
+        self._feeds = [_Feed(name, info, self.folder.path) for name in self.names]
         try:
-            action()
+            result = fit()
+        except (Interrupted, KeyboardInterrupt) as error:
+            self._end("stopped", None, str(error))
+            raise
+        except BaseException as error:
+            self._end("failed", None, str(error))
+            raise
+        self._end("complete", result, None)
+        return result
+
+    def write(self, record: Record) -> None:
+        """Send one line."""
+        for feed in self._feeds:
+            feed.put(record)
+
+    def _end(self, ending: Ending, result: RunResult | None, reason: str | None) -> None:
+        for feed in self._feeds:
+            feed.put(_End(ending, result, reason))
+        for feed in self._feeds:
+            feed.join(LAST_SECONDS[ending])
+
+
+class _End:
+    def __init__(self, ending: Ending, result: RunResult | None, reason: str | None) -> None:
+        self.ending, self.result, self.reason = ending, result, reason
+
+
+class _Feed:
+    """A thread that opens one tracker and writes to it, batching lines that arrive meanwhile."""
+
+    def __init__(self, name: TrackerName, info: RunInfo, folder: Path) -> None:
+        self.name, self.info, self.folder = name, info, folder
+        self._waiting: queue.SimpleQueue[Record | _End] = queue.SimpleQueue()
+        self._silent = False
+        """Whether to log and to accept nothing more: it failed, or the run no longer waits."""
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        try:
+            importlib.import_module(LIBRARIES[name])  # here: threads that import at the same time can clash
         except Exception as error:
-            self._writers.pop(name, None)
-            reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
-            log.warning("%s is disabled for the rest of this run: %s", name, reason[0])
+            self._disable(_reason(error))
+        else:
+            self._thread.start()
+
+    def put(self, item: Record | _End) -> None:
+        if not self._silent:
+            self._waiting.put(item)
+
+    def join(self, seconds: float) -> None:
+        """Wait for the last lines to be written, but not longer."""
+        if self._silent:
+            return
+        self._thread.join(seconds)
+        if self._thread.is_alive():
+            self._disable(f"no answer within {seconds:.0f} s of the end of the run")
+
+    def _work(self) -> None:
+        try:
+            tracker = _open(self.name, self.info, self.folder)
+            end = None
+            while end is None:
+                records, end = self._next()
+                if records:
+                    tracker.write(records)
+            tracker.end(end.ending, end.result, end.reason)
+        except Exception as error:
+            self._disable(_reason(error))
+
+    def _next(self) -> tuple[list[Record], _End | None]:
+        """All lines that are waiting, at least one, up to the end of the run."""
+        records: list[Record] = []
+        item = self._waiting.get()
+        while not isinstance(item, _End):
+            records.append(item)
+            try:
+                item = self._waiting.get_nowait()
+            except queue.Empty:
+                return records, None
+        return records, item
+
+    def _disable(self, reason: str) -> None:
+        if not self._silent:
+            self._silent = True
+            log.warning("%s is disabled for the rest of this run: %s", self.name, reason)
 
 
-def _tensorboard(path: Path, step: int) -> Write:
-    from torch.utils.tensorboard import SummaryWriter
-
-    # Points from `step` on belong to steps that will be repeated.
-    writer = SummaryWriter(str(path), purge_step=step)
-
-    def write(record: Record) -> None:
-        for name, value in _values(record).items():
-            writer.add_scalar(name, value, record["step"])
-        writer.flush()
-
-    return write
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
-def _mlflow(recipe: TrainingSpec, folder: RunFolder) -> Write:
-    import mlflow
+def _open(name: TrackerName, info: RunInfo, folder: Path) -> Tracker:
+    match name:
+        case "tensorboard":
+            from wukongctl.training.tensorboard_tracker import TensorBoardTracker
 
-    client = mlflow.MlflowClient()
-    found = client.get_experiment_by_name(recipe.data)
-    experiment = client.create_experiment(recipe.data) if found is None else found.experiment_id
-    query = f"attributes.run_name = '{folder.path.name}'"
-    runs = client.search_runs([experiment], query, max_results=1)
-    run = runs[0] if runs else client.create_run(experiment, run_name=folder.path.name)
-    if not runs:
-        client.log_param(run.info.run_id, "model", recipe.model.name)
-        client.log_param(run.info.run_id, "seed", recipe.seed)
+            return TensorBoardTracker(info, folder)
+        case "mlflow":
+            from wukongctl.training.mlflow_tracker import MLflowTracker
 
-    def write(record: Record) -> None:
-        for name, value in _values(record).items():
-            client.log_metric(run.info.run_id, name, value, step=record["step"])
-
-    return write
-
-
-def _values(record: Record) -> dict[str, float]:
-    return {
-        f"{record['split']}/{name}": float(value)
-        for name, value in record.items()
-        if name not in ("step", "split") and isinstance(value, int | float)
-    }
+            return MLflowTracker(info, folder)
+        case _:
+            assert_never(name)

@@ -13,7 +13,7 @@ from wukongctl.data import manifest as manifests
 from wukongctl.data.manifest import Manifest
 from wukongctl.errors import UsageError, WukongError
 from wukongctl.models.counts import Counts
-from wukongctl.training import distributed, gbdt, hardware, selfcheck, trees
+from wukongctl.training import distributed, gbdt, hardware, selfcheck, trackers, trees
 from wukongctl.training.distributed import World
 from wukongctl.training.groups import require_group
 from wukongctl.training.hardware import Execution
@@ -22,7 +22,7 @@ from wukongctl.training.metrics import METRICS
 from wukongctl.training.provenance import describe
 from wukongctl.training.run_folder import IDENTITY_KEYS, NUMERIC_KEYS, RESUME_KEYS, RunFolder
 from wukongctl.training.run_record import RunInfo, RunResult
-from wukongctl.training.trackers import TrackerName, Trackers, Write
+from wukongctl.training.trackers import TrackerName, Trackers
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,7 @@ def train(
     With `skip_test` the test split is not evaluated; a later call without it evaluates it.
     Raises UsageError, RunFailed or Interrupted.
     """
+    trackers.require(track)
     if not recipe.is_network:
         trees.require()
     with distributed.joined() as world:
@@ -87,10 +88,10 @@ def train(
         with world.on_rank_zero(folder.lock) or nullcontext():
             if force:
                 world.on_rank_zero(folder.clear)
-            trackers = Trackers(track, recipe, folder)
             return _train(
-                recipe, data / recipe.data, folder, world, trackers.write, report, skip_test=skip_test
-            )
+                recipe, data / recipe.data, folder, world, Trackers(track, folder), report,
+                skip_test=skip_test,
+            )  # fmt: skip
 
 
 def _train(
@@ -98,7 +99,7 @@ def _train(
     dataset: Path,
     folder: RunFolder,
     world: World,
-    track: Write,
+    tracked: Trackers,
     report: Callable[[TrainingProgress], None],
     *,
     skip_test: bool,
@@ -109,13 +110,16 @@ def _train(
     _require_watchable(recipe, manifest)
     require_group(recipe, manifest)
     trainer = _trainer(
-        recipe, manifest, dataset, folder, execution, world, track, report, skip_test=skip_test
+        recipe, manifest, dataset, folder, execution, world, tracked, report, skip_test=skip_test
     )
     info = describe(recipe, manifest, folder, trainer.counts, execution, world.size)
     finished = folder.result()
     if finished is not None and finished.status == "complete":
         folder.refuse_if_different(info, dataset.parent, IDENTITY_KEYS)
         result = trainer.complete(finished)
+        if result is not finished:
+            with folder.logging():
+                tracked.follow(info, lambda: result)
         return CompleteRun(folder.path, folder.info() or info, result, was_complete=result is finished)
     begun = folder.info()
     if begun is not None and not trainer.resumes:
@@ -132,7 +136,7 @@ def _train(
         if begun is not None and not same_world:
             log.warning("started with %s processes, resumed with %d", begun.world_size, world.size)
         try:
-            result = trainer.fit()
+            result = tracked.follow(info, trainer.fit)
         except WukongError as error:
             log.info("%s", error.message)  # stopped by a signal, diverged, a full disk
             raise
@@ -162,7 +166,7 @@ def _trainer(
     folder: RunFolder,
     execution: Execution,
     world: World,
-    track: Write,
+    tracked: Trackers,
     report: Callable[[TrainingProgress], None],
     *,
     skip_test: bool,
@@ -174,10 +178,10 @@ def _trainer(
                 raise UsageError("model `lightgbm` trains in one process", hint="start it without torchrun")
             return gbdt.TreeTrainer(
                 recipe, manifest, dataset, folder,
-                execution=execution, track=track, report=report, skip_test=skip_test,
+                execution=execution, track=tracked.write, report=report, skip_test=skip_test,
             )  # fmt: skip
         case _:
             return Trainer(
                 recipe, manifest, dataset, folder,
-                execution=execution, world=world, track=track, report=report, skip_test=skip_test,
+                execution=execution, world=world, track=tracked.write, report=report, skip_test=skip_test,
             )  # fmt: skip

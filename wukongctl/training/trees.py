@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from wukongctl import extras
 from wukongctl.data import vectors
 from wukongctl.data.atomic import write_atomic
 from wukongctl.data.manifest import Manifest
@@ -15,7 +16,6 @@ from wukongctl.errors import RunFailed, UsageError
 from wukongctl.training.design import Design
 
 CHECKSUM_BYTES = len("sha256=\n") + 64
-INSTALL = "run `pip install 'lightgbm>=4.5,<5'`"
 
 
 def require() -> Any:
@@ -23,7 +23,7 @@ def require() -> Any:
     try:
         import lightgbm
     except ImportError:
-        raise UsageError("model `lightgbm` needs the extra `gbdt`", hint=INSTALL) from None
+        raise extras.missing("model `lightgbm`", "gbdt", "lightgbm") from None
     except OSError as error:  # it needs the OpenMP library, which slim images lack
         raise UsageError(
             f"LightGBM cannot be loaded: {error}",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wukongctl import extras
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.data.options import EngineName
 from wukongctl.data.pipeline.parts import Part
@@ -16,7 +17,7 @@ from wukongctl.data.progress import Progress, Report, silent
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import DISABLED, Engine
 from wukongctl.data.query.lines import paths_of
-from wukongctl.errors import UsageError, WukongError
+from wukongctl.errors import WukongError
 
 GENERATED = "synthetic"
 """The view of generated rows."""
@@ -88,11 +89,9 @@ def executor(name: EngineName) -> StageExecutor:
     """The executor of that name; UsageError for Ray if it is not installed."""
     if name == "local":
         return _run_locally
-    try:
-        import ray  # pyrefly: ignore[missing-import] (an extra)
-    except ImportError:
-        hint = "install it with `pip install 'wukongctl[ray]'`"
-        raise UsageError("`--engine ray` needs Ray", hint=hint) from None
+    extras.require("`--engine ray`", "ray", "ray")
+    import ray  # pyrefly: ignore[missing-import] (an extra)
+
     return _RayExecutor(ray)
 
 
