@@ -42,6 +42,8 @@ class WukongError(Exception):
     """An error with a one-line message and, where possible, a hint: the next command or edit."""
 
     exit_code = 1
+    on_every_rank = False
+    """Whether all processes of a run raise it, so that rank 0 alone needs to tell."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

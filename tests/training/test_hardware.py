@@ -32,13 +32,33 @@ def test_without_a_gpu_auto_is_cpu_and_cuda_is_an_error(monkeypatch: pytest.Monk
 
 
 @pytest.mark.usefixtures("gpu")
-def test_with_a_gpu_one_process_takes_it_and_several_do_not() -> None:
+def test_with_a_gpu_a_process_takes_it_unless_told_otherwise() -> None:
     assert hardware.execution(recipe()).device == torch.device("cuda", 1)
     assert hardware.execution(recipe(device="cuda")).device == torch.device("cuda", 1)
     assert hardware.execution(recipe(device="cpu")).device == hardware.CPU
-    assert hardware.execution(recipe(), processes=2).device == hardware.CPU
-    with pytest.raises(UsageError, match="multi-process training runs on CPU only"):
-        hardware.execution(recipe(device="cuda"), processes=2)
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize(("local_rank", "expected"), [("0", 0), ("1", 1), ("2", 0), ("3", 1)])
+def test_each_process_of_a_machine_takes_a_gpu_of_its_own_while_there_are_any(
+    monkeypatch: pytest.MonkeyPatch, local_rank: str, expected: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("LOCAL_RANK", local_rank)
+    for device in ("auto", "cuda"):
+        found = hardware.execution(recipe(device=device), processes=4)
+        assert found.device == torch.device("cuda", expected)
+        assert found.notes == ()
+    assert hardware.execution(recipe(device="cpu"), processes=4).device == hardware.CPU
+
+
+def test_processes_that_find_no_gpu_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert hardware.execution(recipe(), processes=4).notes == (
+        "torch finds no GPU: 4 processes train on CPU",
+    )
+    assert hardware.execution(recipe(device="cpu"), processes=4).notes == ()
+    assert hardware.execution(recipe()).notes == ()
 
 
 @pytest.mark.usefixtures("gpu")

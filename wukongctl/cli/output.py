@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import click
 
+from wukongctl.cli import launch
 from wukongctl.errors import Problem, WukongError
 from wukongctl.signals import Stopped, raise_stopped
 
@@ -133,6 +134,8 @@ def _discard_output() -> None:
 
 
 def _fail(error: WukongError) -> int:
+    if launch.is_left_to_rank_zero(error):
+        return error.exit_code
     if "--json" in sys.argv:
         click.echo(json.dumps(_error_object(error), ensure_ascii=False), err=True)
     else:

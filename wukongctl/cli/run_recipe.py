@@ -1,10 +1,10 @@
 """Train one recipe and print its result, for `train`, `train --seeds` and `quickstart`."""
 
-import os
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wukongctl.cli import launch
 from wukongctl.cli.output import Output
 
 if TYPE_CHECKING:
@@ -27,14 +27,15 @@ def run_recipe(
     skip_test: bool = False,
 ) -> "CompleteRun":
     """Train one recipe with a progress bar."""
+    from wukongctl.training.distributed import processes
     from wukongctl.training.hardware import execution
     from wukongctl.training.loop import TrainingProgress
     from wukongctl.training.train import train as train_recipe
 
     metric = spec.early_stopping.metric
-    for note in execution(spec).notes:
+    is_rank_zero = launch.rank() == 0
+    for note in execution(spec, processes=processes()).notes if is_rank_zero else ():
         output.warn(note)
-    is_rank_zero = os.environ.get("RANK", "0") == "0"
     with output.progress() as bar, output.warnings_shown() if is_rank_zero else nullcontext():
 
         def report(at: TrainingProgress) -> None:

@@ -1,13 +1,12 @@
 """`wukongctl train`: train a recipe into a run folder."""
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from wukongctl.cli import options
+from wukongctl.cli import launch, options
 from wukongctl.cli.output import Output
 from wukongctl.cli.run_recipe import run_recipe, show, summary_of
 from wukongctl.cli.run_warnings import warn_of
@@ -93,7 +92,8 @@ def train(
 
     options.exclusive(("--resume", resume), ("--force", force))
     options.exclusive(("--seeds", seeds), ("--skip-test", skip_test))
-    if (rank := int(os.environ.get("RANK", "0"))) > 0:  # under torchrun, only rank 0 prints
+    launch.require_launcher()
+    if (rank := launch.rank()) > 0:  # only rank 0 prints
         output = dataclasses.replace(output, quiet=True, as_json=False)
     if seed is not None:
         overrides = (*overrides, f"seed={seed}")

@@ -206,7 +206,7 @@ class TrainingSpec(Spec):
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """CPU threads; one per physical core when omitted."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Device; `auto` uses a GPU where torch finds one. Multi-process training runs on CPU only."""
+    """Device; `auto` uses a GPU where torch finds one. Under torchrun, each process takes its own."""
     data_on: Literal["auto", "host", "device"] = "auto"
     """Where the train split lies while a GPU trains: in the host's memory, a batch at a time, or whole on the
     GPU; `auto` where it fits. The examples and their order are the same."""

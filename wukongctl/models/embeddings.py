@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from wukongctl.data.schema import Batch, Schema
+from wukongctl.models.deferred import new_table
 from wukongctl.models.layers import linear as project
 from wukongctl.models.lookups import Lookup, id_features, lookups_of, segments_of
-from wukongctl.models.numbers import BottomEmbedding, NumericEmbedding, PiecewiseEmbedding, initialize
+from wukongctl.models.numbers import BottomEmbedding, NumericEmbedding, PiecewiseEmbedding
 
 
 class Embeddings(nn.Module):
@@ -48,10 +49,9 @@ class Embeddings(nn.Module):
         self.n = len(every)
         self.segments = segments_of(lookups)
         rows = max((lookup.start + lookup.rows for lookup in lookups), default=1)
-        # Allocated empty: PyTorch would initialize it, and `initialize` does so again.
-        empty = torch.empty(rows, width + linear)
-        self.table = nn.Embedding(rows, width + linear, sparse=sparse, _weight=empty)
-        initialize(self.table.weight, init_std or width**-0.5, linear=linear)
+        self.table, self.initial = new_table(
+            rows, width + linear, std=init_std or width**-0.5, linear=linear, sparse=sparse
+        )
         # Not persistent: they follow from the dataset's manifest.
         offsets = [lookup.start for lookup in lookups for _ in lookup.columns]
         self.first_rows = tuple(offsets)  # in Python, for models on the meta device

@@ -7,8 +7,8 @@ same loss curve on one process or many, and a run may resume with a different nu
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -22,10 +22,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class World:
-    """Process `rank` of `size`."""
+    """Process `rank` of `size`.
+
+    Numbers and Python objects are exchanged by gloo, tensors by the backend of their device: NCCL on GPUs.
+    """
 
     rank: int = 0
     size: int = 1
+    group: "dist.ProcessGroup | None" = None
+    """Exchanges numbers and objects; None for torch's default group."""
+    thread_group: "dist.ProcessGroup | None" = None
+    """The same for a second thread."""
 
     @property
     def is_rank_zero(self) -> bool:
@@ -59,7 +66,7 @@ class World:
         if self.size == 1:
             return list(values)
         total = torch.tensor(values, dtype=torch.float64)
-        dist.all_reduce(total)
+        dist.all_reduce(total, group=self.group)
         return total.tolist()
 
     def sum_tensor(self, value: Tensor) -> Tensor:
@@ -72,9 +79,13 @@ class World:
         """The largest value on any rank."""
         if self.size == 1:
             return value
-        greatest = torch.tensor(value)
-        dist.all_reduce(greatest, dist.ReduceOp.MAX)
+        greatest = torch.tensor(int(value))
+        dist.all_reduce(greatest, dist.ReduceOp.MAX, group=self.group)
         return int(greatest)
+
+    def for_thread(self) -> "World":
+        """The same processes, for use in a second thread: collectives of two threads must not mix."""
+        return replace(self, group=self.thread_group)
 
     def seed(self, seed: int, step: int) -> None:
         """Seed the random numbers of a step, mainly dropout, differently on each rank.
@@ -105,42 +116,63 @@ class World:
             except WukongError as error:
                 failure = error
         broadcast = [None if failure is None else (failure.message, failure.hint, failure.exit_code)]
-        dist.broadcast_object_list(broadcast, src=0)
+        dist.broadcast_object_list(broadcast, src=0, group=self.group)
         if failure is not None:
             raise failure
         if broadcast[0] is not None:
             message, hint, exit_code = broadcast[0]
             error = WukongError(message, hint=hint)
-            error.exit_code = exit_code
+            error.exit_code, error.on_every_rank = exit_code, True
             raise error
         return result
 
+    def from_rank_zero(self, action: Callable[[], T]) -> T:
+        """The result of `action` on rank 0, on every rank; its error if it fails."""
+        result = [self.on_rank_zero(action)]
+        if self.size > 1:
+            dist.broadcast_object_list(result, src=0, group=self.group)
+        return cast(T, result[0])
+
     def require_same(self, value: int, what: str) -> None:
         """Raise RunFailed unless every process has the same value."""
-        low, high = self.sum([value, value**2])
-        if self.size > 1 and abs(high * self.size - low**2) > 0.5:
-            raise RunFailed(
+        if self.largest(value) != -self.largest(-value):
+            error = RunFailed(
                 f"the processes of this run do not see the same {what}",
                 hint="`--out` must be a folder that all machines share",
             )
+            error.on_every_rank = True
+            raise error
 
 
+CPU = torch.device("cpu")
 ALONE = World()
 
 
+def processes() -> int:
+    """How many processes torchrun started for this run; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if "MASTER_ADDR" in os.environ else 1
+
+
+def local_processes() -> int:
+    """How many of them are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", processes()))
+
+
 @contextmanager
-def joined() -> Iterator[World]:
-    """The world that torchrun describes in the environment; a single process without it.
+def joined(device: torch.device = CPU) -> Iterator[World]:
+    """The world that torchrun describes in the environment; a single process without it. `device` is what
+    this process computes on.
 
     Raises RunFailed if another process of the run is lost.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "MASTER_ADDR" not in os.environ:
+    if processes() == 1:
         yield ALONE
         return
     try:
-        yield _join()
+        yield _join(device)
     except RuntimeError as error:
-        if "gloo" not in str(error) and "Connection" not in str(error):
+        words = ("gloo", "NCCL", "Connection")
+        if not isinstance(error, dist.DistError) and not any(word in str(error) for word in words):
             raise
         raise RunFailed(
             "lost contact with another process of this run",
@@ -151,10 +183,26 @@ def joined() -> Iterator[World]:
             dist.destroy_process_group()
 
 
-def _join() -> World:
+def _join(device: torch.device) -> World:
     store, rank, size = next(dist.rendezvous("env://"))
     if os.environ.get("GROUP_WORLD_SIZE") == "1":
         # After a restart on one machine, the store still has the addresses of dead processes.
         store = dist.PrefixStore(f"restart-{os.environ.get('TORCHELASTIC_RESTART_COUNT')}", store)
-    dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
-    return World(rank, size)
+    if device == CPU:
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
+        return World(rank, size)
+    torch.cuda.set_device(device)
+    dist.init_process_group(backend(), store=store, rank=rank, world_size=size)
+    return World(rank, size, _gloo(), _gloo())
+
+
+def _gloo() -> dist.ProcessGroup:
+    group = dist.new_group(backend="gloo")
+    assert isinstance(group, dist.ProcessGroup), "every process is in it"
+    return group
+
+
+def backend() -> str:
+    """torch's name of the backend for GPUs: NCCL, or gloo where processes share a GPU, which NCCL refuses."""
+    share = local_processes() > torch.cuda.device_count()
+    return "gloo" if share or not dist.is_nccl_available() else "cpu:gloo,cuda:nccl"

@@ -15,6 +15,7 @@ from wukongctl.training.hardware import Execution, execution
 from wukongctl.training.not_a_run import not_a_run
 from wukongctl.training.run_folder import RunFolder
 from wukongctl.training.run_record import OTHER_VERSION, RunInfo
+from wukongctl.training.shards import full
 from wukongctl.training.trees import Trees
 
 
@@ -73,7 +74,7 @@ def _without_weights(folder: RunFolder, weights: Path, data: Path) -> UsageError
 
 
 def _load(model: Model, best: Path) -> None:
-    weights = checkpoint.load(best)["model"]
+    weights = {name: full(weight) for name, weight in checkpoint.load(best)["model"].items()}
     try:
         model.load_state_dict(weights)
     except RuntimeError:

@@ -53,6 +53,8 @@ def execution(recipe: TrainingSpec, *, processes: int = 1) -> Execution:
         kind = "CPU" if device == CPU else "GPU"
         notes.append(f"this {kind} has no {precision} instructions: `precision` falls back to float32")
         precision = "float32"
+    if processes > 1 and recipe.device == "auto" and device == CPU:
+        notes.append(f"torch finds no GPU: {processes} processes train on CPU")
     if compiled and not has_compiler():
         notes.append("no working C++ compiler (`CXX`, g++, clang++): `compile` falls back to false")
         compiled = False
@@ -63,18 +65,22 @@ def execution(recipe: TrainingSpec, *, processes: int = 1) -> Execution:
 
 
 def chosen_device(recipe: TrainingSpec, processes: int) -> torch.device:
-    """The device that a recipe trains on; raises UsageError if it is not available."""
-    if recipe.device == "cuda" and processes > 1:
-        raise UsageError(
-            "multi-process training runs on CPU only", hint="add `--set device=cpu`, or start one process"
-        )
-    if recipe.device == "cuda" and not torch.cuda.is_available():
+    """The device that a recipe trains on; raises UsageError if it is not available.
+
+    Of several processes on a machine, each takes the GPU of its number there; with more processes than GPUs,
+    some share one.
+    """
+    found = torch.cuda.is_available()
+    if recipe.device == "cuda" and not found:
         raise UsageError(
             "`device: cuda` needs a GPU, and torch finds none",
             hint="add `--set device=cpu`, or install a CUDA build of torch",
         )
-    on_gpu = recipe.is_network and recipe.device != "cpu" and processes == 1 and torch.cuda.is_available()
-    return torch.device("cuda", torch.cuda.current_device()) if on_gpu else CPU
+    if not (found and recipe.is_network) or recipe.device == "cpu":
+        return CPU
+    if processes == 1:
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
 
 
 def usable_threads() -> int:

@@ -6,7 +6,8 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,6 +21,7 @@ from wukongctl.data.batches import BatchReader
 from wukongctl.data.manifest import Manifest
 from wukongctl.errors import Interrupted, RunFailed
 from wukongctl.models.counts import count
+from wukongctl.models.deferred import deferred_tables
 from wukongctl.signals import StopRequest, stop_requests
 from wukongctl.training import checkpoint, divergence, feeds, hardware, schedules
 from wukongctl.training.distributed import World
@@ -27,8 +29,9 @@ from wukongctl.training.feeds import Share
 from wukongctl.training.groups import recipe_groups
 from wukongctl.training.hardware import CPU, Execution, Stopwatch, utilization
 from wukongctl.training.metrics import in_brief, measure
-from wukongctl.training.parallel import ParallelModel
+from wukongctl.training.parallel import ParallelModel, is_sharded
 from wukongctl.training.plan import new_model, require_two_rows, total_examples, total_steps
+from wukongctl.training.position import TrainingPosition
 from wukongctl.training.run_folder import RunFolder
 from wukongctl.training.run_record import RunResult, SplitMetrics, Status
 from wukongctl.training.scoring import evaluation_batch, summarize
@@ -38,6 +41,8 @@ from wukongctl.training.warnings import warnings_of
 log = logging.getLogger(__name__)
 
 LOG_LINES = 200
+AGREEMENT_STEPS = 16
+"""Steps between agreements of processes on GPUs whether to save or to stop."""
 EXPLODED_STEPS = 10
 """A large loss counts as diverged only after this many steps: AFN+, for one, may spike at the start."""
 
@@ -51,34 +56,6 @@ class TrainingProgress:
     examples_per_second: float
     loss: float
     watched: float | None
-
-
-@dataclass
-class TrainingPosition:
-    """The state of a run besides tensors, saved in checkpoints."""
-
-    step: int = 0
-    examples: int = 0
-    seconds: float = 0.0
-    train_seconds: float = 0.0
-    """Time of reading and updating, without evaluations, checkpoints and logging."""
-    cpu_seconds: float = 0.0
-    """CPU time of reading and updating."""
-    loss_sum: float = 0.0
-    loss_steps: int = 0
-    exploded_steps: int = 0
-    """Steps in the latest consecutive logging intervals whose mean loss exceeds `divergence.max_loss`."""
-    metrics_bytes: int = 0
-    skipped: int = 0
-    skipped_in_a_row: int = 0
-    watch: schedules.Watch = field(default_factory=schedules.Watch)
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> "TrainingPosition":
-        """The inverse of `dataclasses.asdict`."""
-        position = cls(**{key: value for key, value in state.items() if key != "watch"})
-        position.watch = schedules.Watch(**state["watch"])
-        return position
 
 
 class Trainer:
@@ -105,9 +82,10 @@ class Trainer:
         self.remedy = partial(divergence.remedy, manifest, data)
         self._groups = partial(recipe_groups, recipe, data, manifest)
         torch.manual_seed(recipe.seed)
-        self.model = new_model(recipe, manifest, data).to(execution.device)
-        self.counts = count(self.model)  # before tables are divided
-        self.parallel = ParallelModel(self.model, recipe, world)
+        with deferred_tables() if is_sharded(recipe, world) else nullcontext():
+            self.model = new_model(recipe, manifest, data)
+        self.counts = count(self.model)  # before tables are sharded
+        self.parallel = ParallelModel(self.model, recipe, world, execution.device)
         self.update = Update(recipe, self.parallel, execution)
         self.readers = {
             split: BatchReader(
@@ -230,17 +208,27 @@ class Trainer:
 
     def _fail_diverged(self, what: str) -> NoReturn:
         self.folder.write_result(self._result("diverged", {}).model_copy(update={"reason": what}))
-        raise RunFailed(
+        error = RunFailed(
             f"{what} at step {self.position.step} of {self.total_steps}: the run diverged",
             hint=self.remedy(),
         )
+        error.on_every_rank = True
+        raise error
 
     def _agree(self, due: bool, stop: StopRequest) -> tuple[bool, int | None]:
         """Whether to save, by the clock of rank 0, and the signal that any process received."""
+        if not self._agrees:
+            return False, None
         numbers = (signal.SIGTERM, signal.SIGINT)
         mine = [float(due and self.world.is_rank_zero), *(float(stop.signal_number == n) for n in numbers)]
         due_any, *got = self.world.sum(mine)
         return due_any > 0, next((number for number, times in zip(numbers, got, strict=True) if times), None)
+
+    @property
+    def _agrees(self) -> bool:
+        """Whether processes agree after this step: on GPUs not after each, since their hosts must wait."""
+        often = self.execution.device == CPU or self.world.size == 1
+        return often or self.position.step % AGREEMENT_STEPS == 0
 
     def _after_step(self) -> None:
         """Log and evaluate when due."""
@@ -307,7 +295,7 @@ class Trainer:
 
     def _stop_if_requested(self, signal_number: int | None) -> None:
         if signal_number is not None and not self._done:
-            self.world.on_rank_zero(self.writer.wait)
+            self.writer.wait()
             raise Interrupted(
                 f"stopped at step {self.position.step} of {self.total_steps}, "
                 f"state saved in `{self.folder.path}`",
@@ -324,22 +312,24 @@ class Trainer:
             "position": asdict(self.position),
         }
         step = self.position.step
-        self._write_checkpoint(state, lambda whole: self.checkpoints.save(step, whole))
+        self._write_checkpoint(state, lambda whole, world: self.checkpoints.save(step, whole, world))
 
     def _save_best(self) -> None:
         state = {"model": self.parallel.state_dict(), "step": self.position.step}
-        self._write_checkpoint(state, lambda whole: checkpoint.save(self.folder.best, whole))
+        self._write_checkpoint(state, lambda whole, world: checkpoint.save(self.folder.best, whole, world))
 
-    def _write_checkpoint(self, state: checkpoint.State, write: Callable[[checkpoint.State], object]) -> None:
+    def _write_checkpoint(
+        self, state: checkpoint.State, write: Callable[[checkpoint.State, World], object]
+    ) -> None:
         """On a GPU, copy the state to the host and write it in the background."""
         if self.execution.device == CPU:
-            self.world.on_rank_zero(lambda: write(state))
+            write(state, self.world)
             return
-        whole = checkpoint.on_host(state)
-        self.world.on_rank_zero(lambda: self.writer.submit(lambda: write(whole)))
+        copy = checkpoint.on_host(state)
+        self.writer.submit(lambda: write(copy, self.world.for_thread()))
 
     def _resume(self) -> None:
-        state = self.checkpoints.latest()
+        state = self.checkpoints.latest(self.world, mmap=bool(self.parallel.sharded))
         if state is not None and not self._best_is_intact(state):
             log.warning("the best weights are missing or damaged: starting over")
             state = None
@@ -359,7 +349,7 @@ class Trainer:
         if state["position"]["watch"]["best"] is None:
             return True
         try:
-            checkpoint.load(self.folder.best)
+            checkpoint.load(self.folder.best, self.world)
         except RunFailed:
             return False
         return True
@@ -380,8 +370,9 @@ class Trainer:
 
     def _measure_best(self, splits: list[SplitName]) -> dict[str, SplitMetrics]:
         """The metrics of the best weights on some splits."""
-        self.world.on_rank_zero(self.writer.wait)
-        self.parallel.load_state_dict(checkpoint.load(self.folder.best)["model"])
+        self.writer.wait()
+        best = checkpoint.load(self.folder.best, self.world, mmap=bool(self.parallel.sharded))
+        self.parallel.load_state_dict(best["model"])
         return {str(split): self._evaluate(split) for split in splits}
 
     def _result(self, status: Status, metrics: dict[str, SplitMetrics]) -> RunResult:

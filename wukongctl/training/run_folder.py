@@ -4,7 +4,8 @@ runs/<name>-<hash8>/
     recipe.yaml     resolved, runnable as is
     run.json        data fingerprint, versions, host, git, FLOPs: before step one (`RunInfo`)
     metrics.jsonl   one line per logging interval and evaluation
-    checkpoints/    step-*.pt to resume from, best.pt for evaluation; of LightGBM lightgbm.txt alone
+    checkpoints/    step-*.pt to resume from, best.pt for evaluation, *.shards of sharded tables; of LightGBM
+                    lightgbm.txt alone
     result.json     at the end (`RunResult`)
     predictions/    one row per example of a split, cached by `compare`
     selfcheck.parquet  scores of a few raw rows, for the self-check of `predict`
@@ -175,6 +176,8 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
         for path in (*self.predictions.glob("*.parquet"), *self.checkpoints.glob("*.pt")):
             path.unlink()
+        for shards in self.checkpoints.glob("*.shards"):
+            shutil.rmtree(shards, ignore_errors=True)
         self.trees.unlink(missing_ok=True)
         self.selfcheck.unlink(missing_ok=True)
         shutil.rmtree(self.path / TENSORBOARD, ignore_errors=True)

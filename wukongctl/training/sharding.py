@@ -7,23 +7,18 @@ with column sharding each process has its own accumulators.
 """
 
 import itertools
-import logging
-import warnings
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from wukongctl.config.training import RowwiseAdagradSpec
-from wukongctl.errors import UsageError
+from wukongctl.models.deferred import InitialRows
 from wukongctl.models.embeddings import Embeddings
 from wukongctl.training.distributed import World
-
-Sharding = Literal["row_wise", "table_wise", "column_wise", "planner"]
-ALIGNMENT = 4
-"""FBGEMM needs rows of a multiple of 16 bytes."""
+from wukongctl.training.sharding_plan import Sharding, require_torchrec, require_width, sharded_tables
+from wukongctl.training.shards import Shard, Shards, StoredMatrix
 
 
 class ShardedTable(nn.Module):
@@ -35,22 +30,23 @@ class ShardedTable(nn.Module):
 
     def __init__(
         self,
-        table: nn.Embedding,
+        shape: tuple[int, int],
         starts: list[int],
         columns: list[int],
         *,
         sharding: Sharding,
         optimizer: RowwiseAdagradSpec,
         world: World,
+        device: torch.device,
     ) -> None:
         super().__init__()
-        self.rows, self.width = table.weight.shape
-        self.world = world
+        self.rows, self.width = shape
         self.edges = [*starts, self.rows]
         self.keys = [f"c{column}" for column in range(len(columns))]
         self.register_buffer("offsets", torch.tensor([starts[t] for t in columns]), persistent=False)
-        self._hidden = (_sharded(self.edges, columns, self.width, sharding, optimizer, world),)
-        self.load(table.weight.detach())
+        self._hidden = (sharded_tables(self.edges, columns, self.width, sharding, optimizer, world, device),)
+        self.slices = world.largest(max((shard.column for shard in self._sums()), default=0)) + 1
+        """S: column pieces of a row, each with an accumulator of its own."""
 
     def forward(self, rows: Tensor) -> Tensor:
         """(B, C) → (B, C, D)."""
@@ -67,54 +63,54 @@ class ShardedTable(nn.Module):
         """TorchRec's optimizer, which updates rows in the backward pass."""
         return self._hidden[0].fused_optimizer
 
-    @torch.no_grad()
-    def gather(self) -> Tensor:
-        """(R, D) weights on rank 0, (0, D) on other ranks. All ranks must call it."""
-        full = torch.empty(self.rows if self.world.is_rank_zero else 0, self.width)
-        for start, stop, sharded in self._tables():
-            sharded.gather(0, full[start:stop] if self.world.is_rank_zero else None)
-        return full
+    @property
+    def weights(self) -> Shards:
+        """This rank's shards of the (R, D) weights."""
+        return Shards((self.rows, self.width), tuple(self._weights()))
+
+    @property
+    def sums(self) -> Shards:
+        """This rank's shards of the (R, S) squared-gradient sums; S = 1 without column sharding."""
+        return Shards((self.rows, self.slices), tuple(self._sums()))
 
     @torch.no_grad()
-    def load(self, full: Tensor) -> None:
-        """Load this rank's shard of (R, D) weights."""
-        for start, stop, sharded in self._tables():
-            for shard in sharded.local_shards():
-                (row, column), (rows, columns) = shard.metadata.shard_offsets, shard.metadata.shard_sizes
-                shard.tensor.copy_(full[start:stop][row : row + rows, column : column + columns])
+    def initialize(self, rows: InitialRows) -> None:
+        """Fill this rank's shards with those of the initial weights."""
+        shards = tuple(self._weights())
+        for start, block in rows.blocks():
+            for tensor, row, column in shards:
+                first, last = max(row, start), min(row + len(tensor), start + len(block))
+                if first < last:
+                    columns = slice(column, column + tensor.shape[1])
+                    tensor[first - row : last - row].copy_(block[first - start : last - start, columns])
 
     @torch.no_grad()
-    def gather_sums(self) -> Tensor:
-        """(R, S) squared-gradient sums on rank 0; S = 1 without column sharding."""
-        slices = max((piece for _, piece, _ in self._sums()), default=0) + 1
-        slices = self.world.largest(slices)
-        full = torch.zeros(self.rows, slices)
-        for start, piece, sums in self._sums():
-            full[start : start + len(sums), piece] = sums
-        dist.reduce(full, 0)
-        return full
+    def load_sums(self, full: Tensor | StoredMatrix) -> None:
+        """Load this rank's shards of (R, S) sums; their mean over S if columns were sharded differently."""
+        if full.shape[1] == self.slices:
+            self.sums.fill(full)
+            return
+        for tensor, row, _ in self._sums():
+            slices = torch.empty(len(tensor), full.shape[1])
+            Shards((self.rows, full.shape[1]), (Shard(slices, row),)).fill(full)
+            tensor.copy_(slices.mean(1, keepdim=True))
 
-    @torch.no_grad()
-    def load_sums(self, full: Tensor) -> None:
-        """Load this rank's shard of (R, S) sums; their mean over S if columns were sharded differently."""
-        for start, piece, sums in self._sums():
-            part = full[start : start + len(sums)]
-            sums.copy_(part[:, piece] if piece < part.shape[1] and part.shape[1] > 1 else part.mean(1))
-
-    def _tables(self) -> Iterator[tuple[int, int, Any]]:
+    def _weights(self) -> Iterator[Shard]:
         state = self._hidden[0].state_dict()
-        for index, (start, stop) in enumerate(itertools.pairwise(self.edges)):
-            yield start, stop, state[f"embedding_bags.t{index}.weight"]
+        for index, start in enumerate(self.edges[:-1]):
+            for shard in state[f"embedding_bags.t{index}.weight"].local_shards():
+                row, column = shard.metadata.shard_offsets
+                yield Shard(shard.tensor, start + row, column)
 
-    def _sums(self) -> Iterator[tuple[int, int, Tensor]]:
-        """First row, column piece and sums of each local shard."""
+    def _sums(self) -> Iterator[Shard]:
+        """(rows, 1) sums; the column is the number of the column piece."""
         state = self.fused_optimizer.state_dict()["state"]
         for index, (start, stop) in enumerate(itertools.pairwise(self.edges)):
             found = state.get(f"embedding_bags.t{index}.weight", {}).get(f"t{index}.momentum1")
             for shard in () if found is None else found.local_shards():
                 # Column pieces are stacked, each with all rows of the table.
                 piece, row = divmod(shard.metadata.shard_offsets[0], stop - start)
-                yield start + row, piece, shard.tensor
+                yield Shard(shard.tensor.unsqueeze(1), start + row, piece)
 
 
 class ShardedRowwiseAdagrad:
@@ -135,146 +131,45 @@ class ShardedRowwiseAdagrad:
         """Nothing to do: the backward pass updates the rows."""
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of a single process, complete on rank 0. All ranks must call it."""
-        state = {}
-        for index, table in enumerate(self.tables):
-            sums = table.gather_sums()
-            state[index] = {"sum": sums.mean(1)} | ({"slices": sums} if sums.shape[1] > 1 else {})
+        """This rank's shards of the state."""
+        state = {index: {"sum": table.sums} for index, table in enumerate(self.tables)}
         groups = [dict(self.param_groups[0], params=list(range(len(self.tables))))]
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
+        """Load this rank's shards from the state of any number of processes."""
         for index, table in enumerate(self.tables):
-            found = state["state"][index]
-            table.load_sums(found.get("slices", found["sum"].unsqueeze(1)))
+            sums = state["state"][index]["sum"]
+            table.load_sums(sums if len(sums.shape) > 1 else sums.unsqueeze(1))
 
 
 def shard_tables(
-    model: nn.Module, sharding: Sharding, optimizer: RowwiseAdagradSpec, world: World
+    model: nn.Module,
+    sharding: Sharding,
+    optimizer: RowwiseAdagradSpec,
+    world: World,
+    device: torch.device,
 ) -> dict[str, ShardedTable]:
     """Replace every embedding table of a model; returns the new ones by the name of their weight.
 
     Raises UsageError without TorchRec, or for a width that FBGEMM does not support.
     """
-    _require_torchrec()
+    require_torchrec()
     found: dict[str, ShardedTable] = {}
     for name, module in list(model.named_modules()):
         if isinstance(module, Embeddings):
-            _require_width(module.table.embedding_dim, sharding, world)
+            rows, width = module.table.weight.shape
+            require_width(width, sharding, world)
             starts = sorted(set(module.offsets.tolist())) or [0]
             columns = [starts.index(offset) for offset in module.offsets.tolist()]
             sharded = ShardedTable(
-                module.table, starts, columns, sharding=sharding, optimizer=optimizer, world=world
-            )
+                (rows, width), starts, columns,
+                sharding=sharding, optimizer=optimizer, world=world, device=device,
+            )  # fmt: skip
+            if module.initial is None:
+                sharded.weights.fill(module.table.weight.detach())
+            else:
+                sharded.initialize(module.initial)
             module.add_module("table", sharded)
             found[f"{name}.table.weight"] = sharded
     return found
-
-
-def _require_torchrec() -> None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import torchrec.distributed  # noqa: F401
-    except (ImportError, OSError) as error:
-        raise UsageError(
-            f"sharded embedding tables need TorchRec: {str(error).splitlines()[0]}",
-            hint="see `Distributed training` in the docs, or add `--set distributed.embeddings=replicated`",
-        ) from error
-    # Warnings for TorchRec's developers, not for its users.
-    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", r"`torch\.distributed\.", FutureWarning)
-
-
-def _require_width(width: int, sharding: Sharding, world: World) -> None:
-    parts = world.size if sharding == "column_wise" else 1
-    if width % (ALIGNMENT * parts):
-        raise UsageError(
-            f"`distributed.embeddings: {sharding}` on {world.size} processes needs an embedding width that "
-            f"is a multiple of {ALIGNMENT * parts}, not {width}",
-            hint="change `model.width`, or add `--set distributed.embeddings=replicated`",
-        )
-
-
-def _sharded(
-    edges: list[int],
-    columns: list[int],
-    width: int,
-    sharding: Sharding,
-    optimizer: RowwiseAdagradSpec,
-    world: World,
-) -> Any:
-    """TorchRec's sharded collection of the tables between `edges`, with weights not yet set."""
-    from fbgemm_gpu.split_embedding_configs import EmbOptimType
-    from torchrec.distributed.embeddingbag import EmbeddingBagCollectionSharder
-    from torchrec.distributed.types import ShardingEnv
-    from torchrec.modules.embedding_configs import EmbeddingBagConfig
-    from torchrec.modules.embedding_modules import EmbeddingBagCollection
-
-    class Sharder(EmbeddingBagCollectionSharder):
-        def sharding_types(self, compute_device_type: str) -> list[str]:  # noqa: ARG002
-            """All types: TorchRec offers row-wise only for CUDA, though its CPU kernels support it."""
-            return super().sharding_types("cuda")
-
-    tables = [
-        EmbeddingBagConfig(
-            name=f"t{index}",
-            embedding_dim=width,
-            num_embeddings=stop - start,
-            feature_names=[f"c{column}" for column, table in enumerate(columns) if table == index],
-        )
-        for index, (start, stop) in enumerate(itertools.pairwise(edges))
-    ]
-    fused = {
-        "optimizer": EmbOptimType.EXACT_ROWWISE_ADAGRAD,
-        "learning_rate": optimizer.lr,
-        "eps": optimizer.eps,
-    }
-    module = EmbeddingBagCollection(tables=tables, device=torch.device("meta"))
-    sharder = Sharder(fused_params=fused)
-    return sharder.shard(
-        module,
-        _plan(module, sharder, sharding, world),
-        ShardingEnv.from_process_group(dist.group.WORLD),
-        torch.device("cpu"),
-    )
-
-
-def _plan(module: Any, sharder: Any, sharding: Sharding, world: World) -> Any:
-    """TorchRec's sharding plan."""
-    from torchrec.distributed import sharding_plan as plans
-
-    if sharding == "planner":
-        return _planned(module, sharder, world)
-    parts = {}
-    load = [0] * world.size
-    for config in sorted(module.embedding_bag_configs(), key=lambda config: -config.num_embeddings):
-        match sharding:
-            case "row_wise":
-                parts[config.name] = plans.row_wise(compute_kernel="fused")
-            case "column_wise":
-                parts[config.name] = plans.column_wise(ranks=list(range(world.size)), compute_kernel="fused")
-            case "table_wise":  # the largest remaining table to the rank with the fewest rows
-                owner = load.index(min(load))
-                load[owner] += config.num_embeddings
-                parts[config.name] = plans.table_wise(rank=owner, compute_kernel="fused")
-    return plans.construct_module_sharding_plan(
-        module, parts, sharder=sharder, local_size=world.size, world_size=world.size, device_type="cpu"
-    )
-
-
-def _planned(module: Any, sharder: Any, world: World) -> Any:
-    from torchrec.distributed.planner import EmbeddingShardingPlanner, Topology
-    from torchrec.distributed.planner.types import ParameterConstraints
-
-    constraint = ParameterConstraints(
-        sharding_types=["row_wise", "table_wise"],
-        compute_kernels=["fused"],  # only these update exactly
-    )
-    planner = EmbeddingShardingPlanner(
-        topology=Topology(world_size=world.size, compute_device="cpu"),
-        constraints={config.name: constraint for config in module.embedding_bag_configs()},
-    )
-    container = nn.ModuleDict({"tables": module})
-    return planner.collective_plan(container, [sharder], dist.group.WORLD).get_plan_for_module("tables")

@@ -79,7 +79,8 @@ def train(
     trackers.require(track)
     if not recipe.is_network:
         trees.require()
-    with distributed.joined() as world:
+    device = hardware.chosen_device(recipe, distributed.processes())
+    with distributed.joined(device) as world:
         folder = RunFolder.for_recipe(recipe, out, writes=world.is_rank_zero)
         if resume and folder.info() is None:
             raise UsageError(

@@ -35,6 +35,7 @@ class Update:
 
     def __init__(self, recipe: TrainingSpec, model: ParallelModel, execution: Execution) -> None:
         self.model, self.world, self.execution = model.model, model.world, execution
+        self.exchange_rows = model.exchange_rows
         self.phase: Callable[[str], AbstractContextManager[object]] = nullcontext
         """Context manager of each phase, by its name; `bench` times them."""
         self.pieces, self.clip_norm = recipe.accumulate, recipe.optimizer.clip_norm
@@ -71,6 +72,7 @@ class Update:
             optimizer.zero_grad(set_to_none=True)
         mine, counted, rows = share
         losses = [self._backward(piece, counted, rows) for piece in split(mine, self.pieces)]
+        self.exchange_rows()
         loss = self.world.sum_tensor(functools.reduce(torch.add, losses))
         if self.skips:
             is_finite = loss.isfinite() & self._finite()
