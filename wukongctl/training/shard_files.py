@@ -66,7 +66,7 @@ def write(folder: Path, matrices: Mapping[str, Shards], world: World = ALONE) ->
         with _quiet():
             save_shards(
                 dict(matrices),
-                storage_writer=FileSystemWriter(folder),
+                storage_writer=FileSystemWriter(folder, per_thread_copy_ahead=0),  # they are on the host
                 planner=_SavePlanner(flatten_state_dict=False, flatten_sharded_tensors=False),
                 process_group=world.group,
                 no_dist=world.size == 1,
