@@ -13,9 +13,9 @@ than training.
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,7 @@ from wukongctl.data.manifest import Manifest, check_file, damaged
 from wukongctl.data.schema import MISSING_POSITION, Batch
 from wukongctl.errors import UsageError
 
+T = TypeVar("T")
 BLOCK = 2048
 """Rows packed at a time."""
 WINDOW = 4
@@ -151,7 +152,14 @@ class BatchReader:
         first = int(np.searchsorted(ends, position, side="right"))
         skip = position - (int(ends[first - 1]) if first else 0)
         with ThreadPoolExecutor(self.threads, "batches") as pool:
-            coming = (self._load(pool, windows[i], (epoch, i), source) for i in range(first, len(windows)))
+            indices = range(first, len(windows))
+            # A new thread begins with cold memory, which a split of a single window need not pay for.
+            here = _Here() if self.threads == 1 else pool
+            pools = itertools.chain([here], itertools.repeat(pool))
+            coming = (
+                self._load(where, windows[index], (epoch, index), source)
+                for where, index in zip(pools, indices, strict=False)
+            )
             # A window for every few threads, which share its row groups.
             ahead = deque(itertools.islice(coming, 1 + (self.threads - 1) // WINDOW))
             while ahead:
@@ -170,7 +178,7 @@ class BatchReader:
         ]
 
     def _load(
-        self, pool: ThreadPoolExecutor, window: Sequence[RowGroup], position: tuple[int, int], source: Source
+        self, pool: Executor, window: Sequence[RowGroup], position: tuple[int, int], source: Source
     ) -> Window:
         """Begin to read a window, at `position` (epoch, index)."""
         counts = [group.rows for group in window]
@@ -185,6 +193,15 @@ class BatchReader:
 
     def _generator(self, *position: int) -> np.random.Generator:
         return np.random.default_rng([self.seed % (1 << 63), *position])
+
+
+class _Here(Executor):
+    """Does at once what it is asked for, in the thread that asks."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        future: Future[T] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
 
 
 class Columns:

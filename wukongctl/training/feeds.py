@@ -79,7 +79,9 @@ class PinnedFeed(Feed):
             held = mine.pin_memory()  # from a cache of torch's that waits for a copy before it reuses memory
             with torch.cuda.stream(copies):
                 there = held.to(self.device, non_blocking=True)
-                ahead.append((there, copies.record_event(), counted, rows))
+            copied = torch.cuda.Event()
+            copied.record(copies)
+            ahead.append((there, copied, counted, rows))
             if len(ahead) > 1:
                 yield self._ready(*ahead.popleft())
         while ahead:
