@@ -94,7 +94,11 @@ def test_calibration_writes_a_check_file(wukong: Wukong, tmp_path: Path, base: P
     result = wukong("scale-report", "--calibrate", a, b, "--out", "aa", "--json")
     assert result.code == 0
     assert result.json["file"] == "aa/check.yaml"
-    assert wukong("scale-report", "--calibrate", a, b, "--out", "aa").code == 0
+    human = wukong("scale-report", "--calibrate", a, b, "--out", "aa")
+    assert (human.code, "warning: the two sets have different seeds" in human.err) == (0, True)
+    same = write(tmp_path / "b3.csv", ladder(np.random.default_rng(4)))
+    assert "warning" not in wukong("scale-report", "--calibrate", a, same, "--out", "aa").err
+    assert "in pairs of the same seed" in (tmp_path / "aa/check.yaml").read_text()
     new = write(tmp_path / "new.csv", ladder(np.random.default_rng(5)))
     gated = wukong("scale-report", "--points", new, "--baseline", base, "--check", "aa/check.yaml", "--json")
     assert (gated.code, gated.json["verdict"]) == (0, "pass")

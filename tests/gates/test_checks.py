@@ -75,6 +75,18 @@ def test_the_variance_is_pooled_with_the_aa_runs() -> None:
     assert pooled(single, sd=0.001, df=10) == (pytest.approx(1e-6), 10)
 
 
+def test_noise_of_quieter_aa_runs_does_not_count() -> None:
+    """An F test: 3 against 1 is no evidence with six and nine degrees of freedom, 4 is."""
+    found = differences(ladder(np.random.default_rng(2)), ladder(np.random.default_rng(3)))
+    own, df = sum(one.squares for one in found), sum(one.df for one in found)
+    critical = stats.f.isf(0.05, df, 9)
+    for ratio, total in ((0.95 * critical, df + 9), (1.05 * critical, df)):
+        variance = pooled(found, sd=math.sqrt(own / df / ratio), df=9)
+        assert variance is not None
+        assert variance[1] == total
+    assert pooled(found, sd=0.0, df=9) == (pytest.approx(own / df), df)
+
+
 @pytest.mark.parametrize(
     ("value", "verdict"), [(0.0, "pass"), (0.9, "inconclusive"), (1.2, "inconclusive"), (2.5, "fail")]
 )
@@ -108,6 +120,22 @@ def test_g0_new_divergence_fails_and_unfinished_runs_are_inconclusive(base: Repo
     assert all(one.verdict == "pass" for one in findings(bad, gates, bad)["G0"])
     late = replace(base, source=replace(base.source, excluded=(unfinished,)))
     assert findings(late, gates, base)["G0"][0].verdict == "inconclusive"
+
+
+def test_widths_that_share_no_configuration_are_named(base: Report) -> None:
+    narrow = tuple(replace(p, x=p.x / 2, dense_params=7) for p in base.source.points)
+    found = findings(report_of(narrow), GatesSpec(cost=True, quality=QualityGate()), base)
+    lost = found["G0"][0].message
+    assert lost.startswith("only in the baseline: 1.0 GFLOP, 2.5")
+    assert lost.count(" and ") == 1
+    assert lost.endswith(" and 100.0 GFLOP")
+    (open_one,) = found["G2"]
+    assert open_one.verdict == "inconclusive"
+    assert open_one.message.startswith(
+        "no configuration is in both: these runs have wukong at 0.5 GFLOP (7 dense parameters), wukong at "
+    )
+    assert open_one.message.count("and 3 more") == 2
+    assert "; the baseline has wukong at 1.0 GFLOP (10 dense parameters), wukong" in open_one.message
 
 
 def test_g0_a_curve_or_size_that_only_the_baseline_has_fails(base: Report) -> None:

@@ -190,7 +190,7 @@ def _conclude(output: Output, report: "Report", *, strict: bool) -> None:
 def _calibrate(output: Output, runs: tuple[Path, ...], spec: "ReportSpec", out: Path) -> None:
     from wukongctl.data.atomic import write_atomic
     from wukongctl.errors import UsageError
-    from wukongctl.gates.calibration import calibrate, gates_yaml, to_dict
+    from wukongctl.gates.calibration import ANOTHER_SET, calibrate, gates_yaml, to_dict
 
     if len(runs) != 2:
         raise UsageError("`--calibrate` takes two sets of runs", hint="give two folders of runs, A/ and B/")
@@ -211,6 +211,11 @@ def _calibrate(output: Output, runs: tuple[Path, ...], spec: "ReportSpec", out: 
         console.print(f"gates for --check: {path}", soft_wrap=True)
 
     output.result(to_dict(found) | {"file": str(path)}, human)
+    if not found.paired:
+        output.warn(
+            "the two sets have different seeds, so the margin includes the noise between seeds",
+            hint=f"if later runs have the seeds of their baseline, {ANOTHER_SET}",
+        )
 
 
 def _either(path: Path, spec: "ReportSpec") -> "PointSet":

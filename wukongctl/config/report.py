@@ -75,8 +75,7 @@ class GatesSpec(Spec):
 
 
 class AaNoise(Spec):
-    """Noise measured by `scale-report --calibrate A/ B/` on two sets of runs that differ only in their
-    seeds."""
+    """Noise measured by `scale-report --calibrate A/ B/` on two sets of runs that should be equally good."""
 
     sd: NonNegativeFloat
     """Standard deviation of the difference between two runs of the same size."""

@@ -15,6 +15,9 @@ from wukongctl.laws.points import LossMetric, PointSet
 
 POWER = 0.95
 MULTIPLES = (0.0, 1.0, 1.5, 2.0, 3.0)
+ANOTHER_SET = (
+    "train the second set with the same seeds and `--set accumulate=2`, which changes rounding alone"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +36,12 @@ class Calibration:
     df: int
     margin: float
     power: tuple[tuple[float, float], ...]
+    paired: bool
+    """Whether both sets have the same seeds, as a run and its baseline in CI."""
 
 
 def calibrate(a: PointSet, b: PointSet, *, level: float = 0.95) -> Calibration:
-    """Measure the noise between two sets of runs of the same configurations.
+    """Measure the noise between two sets of runs of the same configurations, in pairs of the same seed.
 
     The margin is the largest of the smallest relevant difference, 2 sd, and the smallest margin at which a
     regression of twice the margin in one configuration is detected with 95 % probability. Raises UsageError
@@ -53,7 +58,7 @@ def calibrate(a: PointSet, b: PointSet, *, level: float = 0.95) -> Calibration:
     df = sum(one.df + 1 for one in found)
     sd = float(np.sqrt(squares / df))
     if sd == 0:
-        raise UsageError("all losses are equal", hint="train the second set with other seeds")
+        raise UsageError("all losses are equal", hint=ANOTHER_SET)
     error, later_df = sd * max(one.scale for one in found) ** 0.5, df + sum(one.df for one in found)
     critical = float(stats.t.ppf(1 - (1 - level) / len(found), later_df))
     margin = _rounded_up(max(SMALLEST_MARGIN[a.metric], AA_SDS * sd, _reach(critical, later_df) * error))
@@ -66,6 +71,7 @@ def calibrate(a: PointSet, b: PointSet, *, level: float = 0.95) -> Calibration:
         df=df,
         margin=margin,
         power=tuple(zip(MULTIPLES, probabilities, strict=True)),
+        paired=all(one.paired for one in found),
     )
 
 
@@ -77,7 +83,7 @@ def _require_disjoint(a: PointSet, b: PointSet) -> None:
         runs = "1 run is" if shared == 1 else f"{shared} runs are"
         raise UsageError(
             f"{runs} in both sets (same seed, same loss), which hides the noise",
-            hint="train the second set with other seeds",
+            hint=ANOTHER_SET,
         )
 
 
@@ -110,8 +116,9 @@ def gates_yaml(found: Calibration) -> str:
     yaml.sort_base_mapping_type_on_output = False
     yaml.dump(content, text)
     power = ", ".join(f"{chance:.1%} at {multiple:g}x" for multiple, chance in found.power)
+    seeds = "in pairs of the same seed" if found.paired else "with different seeds"
     return (
-        f"# Margins from A/A runs: {found.configurations} configurations, {found.runs} runs each.\n"
+        f"# Margins from A/A runs {seeds}: {found.configurations} configurations, {found.runs} runs each.\n"
         f"# Probability that gate G2 fails when one configuration is worse by a multiple of the margin:\n"
         f"# {power}.\n{text.getvalue()}"
     )

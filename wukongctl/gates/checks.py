@@ -16,6 +16,7 @@ from wukongctl.laws.points import LossMetric, Point
 
 SMALLEST_MARGIN: dict[LossMetric, float] = {"logloss": 5e-4, "excess_logloss": 5e-4, "relative_logloss": 0.05}
 AA_SDS = 2.0
+SHOWN_SIZES = 3
 NOT_IDENTIFIED = {"exponent_weak", "bound_hit", "floor_not_identified"}
 
 
@@ -108,7 +109,7 @@ def _missing(report: Report, base: Report, explained: set[tuple[str, float]]) ->
             message = "the curve is only in the baseline"
             yield _finding("G0 validity", curve.name, "fail", message)
         elif missing:
-            message = f"only in the baseline: {' and '.join(f'{x!r} GFLOP' for x in missing)}"
+            message = f"only in the baseline: {_listed([f'{x!r} GFLOP' for x in missing])}"
             yield _finding("G0 validity", curve.name, "fail", message)
 
 
@@ -131,10 +132,18 @@ def _cost(report: Report, base: Report) -> Iterator[Finding]:
 
 
 def _costs(sizes: list[tuple[float, int | None]]) -> str:
-    return " and ".join(
-        f"{gflop!r} GFLOP" + (f" ({dense:,} dense parameters)" if dense is not None else "")
-        for gflop, dense in sizes
+    return _listed(
+        [
+            f"{gflop!r} GFLOP" + (f" ({dense:,} dense parameters)" if dense is not None else "")
+            for gflop, dense in sizes
+        ]
     )
+
+
+def _listed(words: Sequence[str]) -> str:
+    """Such as `a, b and c`."""
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _finding(gate: GateName, item: str, verdict: Verdict, message: str, statistic: str = "") -> Finding:
@@ -155,7 +164,10 @@ def quality(
     yield from _unequal_data(new, old, found)
     variance = pooled(found, sd=noise.sd if noise else 0.0, df=noise.df if noise else 0)
     if not found:
-        yield _finding("G2 quality", "all", "inconclusive", "no configuration is in both sets of runs")
+        message = (
+            f"no configuration is in both: these runs have {_sizes(new)}; the baseline has {_sizes(old)}"
+        )
+        yield _finding("G2 quality", "all", "inconclusive", message)
     for one in found:
         if variance is None:
             message = f"mean difference {one.mean:+.3g}: one run each, and no A/A noise estimate"
@@ -164,6 +176,14 @@ def quality(
             error = float(np.sqrt(variance[0] * one.scale))
             evidence = Evidence(one.mean, error, variance[1])
             yield GateTest("G2 quality", str(one.configuration), "mean difference", margin, evidence)
+
+
+def _sizes(points: Sequence[Point]) -> str:
+    """What configurations differ by: such as `wukong at 0.1 GFLOP (240 dense parameters)`."""
+    sizes = sorted({(point.curve, point.x, point.dense_params) for point in points}, key=str)
+    shown = [f"{curve} at {_costs([(x, dense)])}" for curve, x, dense in sizes[:SHOWN_SIZES]]
+    left = len(sizes) - len(shown)
+    return _listed([*shown, *([f"{left} more"] if left else [])]) if sizes else "no finished run"
 
 
 def _unequal_data(
