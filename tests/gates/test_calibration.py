@@ -1,6 +1,7 @@
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -60,7 +61,10 @@ def test_the_yaml_file_reads_back_to_the_same_noise_and_margin(tmp_path: Path) -
 SEEDS_SD, PAIR_SD = 0.0095, 0.001
 """Of single runs with different seeds, and what a change of rounding adds to runs of the same seed."""
 REGRESSION = {0: 0.0065, 1: 0.0214, 2: 0.0098}
-"""Of the three quickstart sizes, measured with `optimizer.embedding.lr=1e-2`."""
+"""Of three sizes, as `optimizer.embedding.lr=1e-2` made the quickstart ladder worse."""
+EFFECT_SD = 0.0126
+"""How much the same change varies from seed to seed."""
+SIZES = (1.0, 4.0, 16.0)
 
 
 class Seeded:
@@ -69,8 +73,8 @@ class Seeded:
     def __init__(self, seed: int) -> None:
         self.rng, self.effects = np.random.default_rng(seed), dict[tuple[float, int], float]()
 
-    def runs(self, seeds: tuple[int, ...] = (0, 1, 2), **changes: Any) -> PointSet:
-        points = ladder(self.rng, sd=changes.pop("sd", PAIR_SD), seeds=seeds, sizes=(1, 4, 16), **changes)
+    def runs(self, seeds: tuple[int, ...] = (0, 1, 2), sd: float = PAIR_SD) -> PointSet:
+        points = ladder(self.rng, sd=sd, seeds=seeds, sizes=SIZES)
         return point_set(tuple(replace(p, loss=p.loss + self._effect(p)) for p in points))
 
     def _effect(self, point: Point) -> float:
@@ -78,32 +82,65 @@ class Seeded:
         key = point.x, point.seed
         return self.effects.setdefault(key, float(self.rng.normal(0, SEEDS_SD)))
 
-    def verdict(self, aa: Calibration, **changes: Any) -> str:
-        noise = AaNoise(sd=aa.sd, df=aa.df)
-        new, old = self.runs(**changes).points, self.runs().points
-        found = [one for one in quality(new, old, margin=aa.margin, noise=noise) if isinstance(one, GateTest)]
-        return overall(decide(found, level=0.95))
+    def verdict(self, aa: Calibration, *, worse: dict[int, float], varying: float) -> str:
+        """Of runs that are `worse`, by an amount that varies from seed to seed."""
+        changed = tuple(
+            replace(p, loss=p.loss + self.rng.normal(worse.get(SIZES.index(p.x), 0.0), varying))
+            for p in self.runs().points
+        )
+        return verdict(aa, changed, self.runs().points)
 
 
-def test_a_planted_regression_is_found_with_margins_of_the_same_seeds_only() -> None:
-    caught, armed, alarms = 0, 0, 0
+def verdict(aa: Calibration, new: Sequence[Point], old: Sequence[Point]) -> str:
+    """Of gate G2, with the margin and the noise of a calibration."""
+    noise = AaNoise(sd=aa.sd, df=aa.df)
+    found = [one for one in quality(new, old, margin=aa.margin, noise=noise) if isinstance(one, GateTest)]
+    return overall(decide(found, level=0.95))
+
+
+def test_planted_regression_is_found_with_margins_of_the_same_seeds_only() -> None:
+    same, other, unchanged = Counter[str](), Counter[str](), Counter[str]()
     for seed in range(100):
         runs = Seeded(seed)
-        same, other = (calibrate(runs.runs(), runs.runs(seeds=s)) for s in ((0, 1, 2), (3, 4, 5)))
-        assert (same.paired, other.paired) == (True, False)
-        caught += runs.verdict(same, worse=REGRESSION) == "fail"
-        armed += runs.verdict(other, worse=REGRESSION) == "fail"
-        alarms += runs.verdict(same) == "fail"
-    assert (caught, armed, alarms) == (100, 0, 0)
+        pairs, strangers = (calibrate(runs.runs(), runs.runs(seeds=s)) for s in ((0, 1, 2), (3, 4, 5)))
+        assert (pairs.paired, strangers.paired) == (True, False)
+        same[runs.verdict(pairs, worse=REGRESSION, varying=EFFECT_SD)] += 1
+        other[runs.verdict(strangers, worse=REGRESSION, varying=EFFECT_SD)] += 1
+        unchanged[runs.verdict(pairs, worse={}, varying=0.0)] += 1
+    assert same["fail"] >= 80  # 90 % of 300
+    assert other["fail"] <= 3  # 1 %
+    assert unchanged["fail"] == 0
 
 
-def test_a_change_that_makes_pairs_as_different_as_seeds_is_no_regression() -> None:
-    """Noise of the same seeds does not describe them; the gate must notice."""
-    verdicts = []
+def test_change_that_reshuffles_pairs_seldom_fails() -> None:
+    """Such as another order of weight initialization: the A/A noise is too small for it."""
+    found = Counter[str]()
     for seed in range(200):
         runs = Seeded(seed)
-        verdicts.append(runs.verdict(calibrate(runs.runs(), runs.runs()), sd=2**0.5 * SEEDS_SD))
-    assert verdicts.count("fail") <= 0.05 * len(verdicts)
+        reshuffled = (SEEDS_SD**2 - PAIR_SD**2) ** 0.5 * 2**0.5
+        found[runs.verdict(calibrate(runs.runs(), runs.runs()), worse={}, varying=reshuffled)] += 1
+    assert found["fail"] <= 0.15 * 200  # 9 % of 300; `--confirm` withdraws those
+
+
+# Excess LogLoss on `test` of quickstart/wukong-1 and wukong-3 with seeds 0, 1 and 2: as shipped, with
+# `accumulate=2`, and with `optimizer.embedding.lr=1e-2`.
+MEASURED = {
+    "shipped": (0.0730899, 0.0992860, 0.0968300, 0.0532645, 0.0586343, 0.0520955),
+    "rounded": (0.0730887, 0.0992859, 0.0969569, 0.0532646, 0.0598160, 0.0521505),
+    "planted": (0.0814807, 0.1126046, 0.1002891, 0.0892011, 0.0615433, 0.0720550),
+}
+
+
+def test_measured_regression_is_found() -> None:
+    def runs(name: str) -> tuple[Point, ...]:
+        return tuple(
+            Point("wukong", (3.23e-5, 8e-5)[i // 3], loss, i % 3) for i, loss in enumerate(MEASURED[name])
+        )
+
+    aa = calibrate(point_set(runs("shipped")), point_set(runs("rounded")))
+    assert aa.margin < 0.002
+    assert verdict(aa, runs("planted"), runs("shipped")) == "fail"
+    assert verdict(aa, runs("rounded"), runs("shipped")) == "pass"
 
 
 def test_identical_and_unrelated_sets_are_rejected() -> None:

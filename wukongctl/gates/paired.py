@@ -2,21 +2,16 @@
 
 Runs of a configuration are paired by seed where both sets have the same seeds, which removes the variance
 that they share; otherwise their means are compared. The variance is pooled over configurations, because three
-seeds are too few for an estimate of their own, and with that of A/A runs where they are as noisy.
+seeds are too few for an estimate of their own, and with that of A/A runs where there are any.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from wukongctl.laws.data_scaling import varies_data
 from wukongctl.laws.points import Point
-
-NOISIER = 0.05
-"""Level of the F test of the noise at hand against that of A/A runs."""
-MIN_VARIANCE = 1e-30
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +87,9 @@ def _difference(configuration: Configuration, new: Sequence[Point], old: Sequenc
 def pooled(found: Sequence[LossDifference], *, sd: float = 0.0, df: int = 0) -> tuple[float, int] | None:
     """Variance of the difference of two single runs and its degrees of freedom; None when unknown.
 
-    `sd` and `df` come from A/A runs. They do not count if the differences at hand are noisier, by an F test:
-    a change of the weight initialization, say, makes pairs of the same seed as different as any two runs.
+    `sd` and `df` come from A/A runs.
     """
-    squares, own = sum(one.squares for one in found), sum(one.df for one in found)
-    if df and own and stats.f.sf(squares / own / max(sd**2, MIN_VARIANCE), own, df) < NOISIER:
-        df = 0
-    total = df + own
+    total = df + sum(one.df for one in found)
     if total == 0:
         return None
-    return (df * sd**2 + squares) / total, total
+    return (df * sd**2 + sum(one.squares for one in found)) / total, total
