@@ -95,7 +95,8 @@ def test_tables_for_terminal_and_markdown(wukong: Wukong, runs: list[str], tmp_p
     assert re.search(r"^ wukong +2 .* !", shown.out, re.MULTILINE)
     lines = wukong("compare", "runs", "--markdown").out.splitlines()
     assert lines[0].startswith("| test, 200 rows | seeds | MFLOP/ex. | AUC | LogLoss | excess LogLoss |")
-    assert lines[1] == "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    assert re.fullmatch(r"\| --- \|( ---: \|){6,}", lines[1])
+    assert lines[1].count("|") == lines[0].count("|")
     assert any(line.startswith("- **!** 4 of 4 runs (") and "[few_updates]" in line for line in lines)
     for run in runs:  # as older versions wrote it
         old = json.loads((tmp_path / run / "result.json").read_text())
@@ -216,7 +217,9 @@ def test_rows_of_one_class_have_no_auc(wukong: Wukong, runs: list[str], tmp_path
     found = wukong("compare", *runs)
     assert (found.code, "there is no AUC of `test`" in found.err) == (2, True)
     board = wukong("compare", *runs, "--by", "logloss", "--json").json
-    assert set(board["models"][0]["metrics"]) == {"logloss", "excess_logloss"}
+    metrics = set(board["models"][0]["metrics"])
+    assert {"logloss", "excess_logloss"} <= metrics
+    assert metrics.isdisjoint({"auc", "gauc"})
 
 
 def test_read_only_runs_are_compared(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:

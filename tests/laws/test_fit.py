@@ -133,7 +133,7 @@ def test_table_5_does_not_identify_a_floor() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_fewer_sizes_than_parameters_are_not_fitted(form: Form) -> None:
-    needed = {"power": 3}.get(form.name, 2)
+    needed = len(form.parameters)
     x = list(np.geomspace(1, 10, needed))
     assert fit(sizes_of(x[:-1], [0.5] * (needed - 1)), form) is None
     exact = law(x, [0.5, 0.4, 0.35][:needed], form.name)

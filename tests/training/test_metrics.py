@@ -130,7 +130,8 @@ def test_extreme_logits_stay_finite() -> None:
 
 def test_one_class_has_no_auc() -> None:
     found = measure(np.zeros(3, np.float32), np.ones(3, np.float32))
-    assert found.keys() == {"rows", "logloss", "calibration"}
+    assert {"rows", "logloss", "calibration"} <= found.keys()
+    assert found.keys().isdisjoint({"auc", "gauc", "normalized_entropy"})
     assert found["calibration"] == pytest.approx(0.5)
     with pytest.raises(ValueError, match="both classes"):
         auc(np.zeros(3, np.float32), np.ones(3, np.float32))
@@ -195,9 +196,11 @@ def test_every_metric_knows_which_of_two_values_is_better() -> None:
     better = {name: [m.gain(0.5, 0.6) > 0, m.best([0.5, 0.6, 0.6]), m.index_of_best([0.5, 0.6, 0.6])]
               for name, m in METRICS.items() if m.higher_is_better is not None}  # fmt: skip
     higher, lower = [True, 0.6, 1], [False, 0.5, 0]
-    assert better == {
+    shipped = {
         "auc": higher, "gauc": higher, "logloss": lower, "normalized_entropy": lower, "excess_logloss": lower,
     }  # fmt: skip
+    assert {name: better[name] for name in shipped} == shipped
+    assert all(found in (higher, lower) for found in better.values())
     items = [("a", 0.5), ("b", 0.6), ("c", 0.5)]
     assert [name for name, _ in METRICS["auc"].ranked(items, lambda item: item[1])] == ["b", "a", "c"]
     assert [name for name, _ in METRICS["logloss"].ranked(items, lambda item: item[1])] == ["a", "c", "b"]
@@ -208,7 +211,7 @@ def test_contributions_add_up_to_the_metric() -> None:
     rng = np.random.default_rng(13)
     groups = rng.integers(0, 300, 3000).astype(np.int32)
     scores = Scores(logits, labels, rng.random(3000).astype(np.float32), groups)
-    assert {metric.name for metric in COMPARED} == {"auc", "gauc", "logloss", "excess_logloss"}
+    assert {metric.name for metric in COMPARED} >= {"auc", "gauc", "logloss", "excess_logloss"}
     for metric in COMPARED:
         assert metric.contributions is not None
         found = metric.contributions(scores)

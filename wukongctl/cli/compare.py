@@ -35,7 +35,7 @@ Examples:
 @options.data
 @click.option(
     "--by", type=options.MetricName(), default="auc", show_default=True,
-    help="Metric to sort by: auc, gauc, logloss or excess_logloss.",
+    help="Metric to sort by, such as logloss or gauc.",
 )  # fmt: skip
 @click.option(
     "--group", metavar="COLUMN",

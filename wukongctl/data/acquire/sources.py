@@ -274,6 +274,6 @@ def _instructions(spec: DatasetSpec) -> str:
         return f"put {names}{alternative} in a folder and give it with `--source`"
     folder = cache.folder(spec.name)
     return (
-        f"{spec.instructions.strip()}; put {names}{alternative} in `{folder}`, "
+        f"{spec.instructions.strip().rstrip('.')}; put {names}{alternative} in `{folder}`, "
         "or in a folder given with `--source`"
     )
