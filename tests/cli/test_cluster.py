@@ -62,7 +62,7 @@ def test_the_table_fits_a_terminal_of_80_columns(
     rows = {line.split("  ")[0].strip(): line for line in shown.splitlines()}
     assert len(rows["dense weights, all-gather again"]) <= 80
     assert "to other servers" in shown
-    assert rows["ids"].split()[-1] == "waits"
+    assert rows["ids"].split()[-1] == "nothing"
 
 
 def test_what_is_proposed_fits_when_it_is_typed(wukong: Wukong, small: Path) -> None:

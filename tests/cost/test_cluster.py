@@ -163,7 +163,7 @@ def test_accumulation_saves_activations_and_costs_launches() -> None:
 def test_a_gpu_without_bfloat16_is_planned_in_float32() -> None:
     found = plan(gpu="t4", precision="bfloat16")
     assert found.precision == "float32"
-    assert any("T4 16 GB has no bfloat16" in assumption for assumption in found.assumptions())
+    assert any("T4 16 GB does not support bfloat16" in assumption for assumption in found.assumptions())
     assert found.memory == plan(gpu="t4").memory
 
 

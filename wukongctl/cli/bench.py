@@ -56,17 +56,18 @@ def _show(console: "Console", found: dict[str, Any]) -> None:
     console.print(phases_table(found))
     console.print(_rate(found))
     console.print(
-        f"loader alone {found['loader_rows_per_cpu_second']:,.0f} rows per CPU-second, "
-        f"evaluation {found['evaluation_examples_per_cpu_second']:,.0f}"
+        f"loader {found['loader_rows_per_cpu_second']:,.0f} rows per CPU-second, "
+        f"evaluation {found['evaluation_examples_per_cpu_second']:,.0f} examples per CPU-second"
     )
 
 
 def _rate(found: dict[str, Any]) -> str:
-    """Examples per second, and the share of the peak that they take."""
+    """Examples per second and MFU."""
     if "cpu_seconds" in found:
+        threads = f"{found['threads']} thread{'s' if found['threads'] > 1 else ''}"
         return (
             f"{found['examples_per_cpu_second']:,.0f} examples per CPU-second "
-            f"({found['examples_per_second']:,.0f}/s on {found['threads']} threads), "
+            f"({found['examples_per_second']:,.0f}/s on {threads}), "
             f"MFU {found['mfu']:.1%} of {found['peak_gflops_per_cpu_second']:,.0f} GFLOP per CPU-second "
             f"in {found['precision']}"
         )

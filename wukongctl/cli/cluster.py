@@ -1,4 +1,4 @@
-"""What `flops --gpus N --gpu KIND` adds: a plan of each recipe on these GPUs, and how it is shown."""
+"""Output of `flops --gpus N --gpu KIND`: memory and step time of a recipe on these GPUs, estimated."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,21 +15,21 @@ MEMORY = {
     "dense_gradients": "dense gradients",
     "dense_optimizer": "dense optimizer state",
     "gathered": "layers gathered by FSDP",
-    "weight_copies": "weights in bfloat16",
+    "weight_copies": "bfloat16 copies of weights",
     "activations": "activations",
     "batch": "batch",
     "tables": "embedding tables",
-    "table_gradients": "gradients of tables",
-    "table_optimizer": "optimizer state of tables",
-    "exchange": "buffers of exchanged embeddings",
+    "table_gradients": "table gradients",
+    "table_optimizer": "table optimizer state",
+    "exchange": "embedding exchange buffers",
     "frozen": "frozen vectors",
 }
 WORK = {
-    "look_up": "look-ups",
+    "look_up": "embedding lookups",
     "forward": "forward",
     "backward": "backward",
-    "update_tables": "update of tables",
-    "update_dense": "update of dense weights",
+    "update_tables": "table update",
+    "update_dense": "dense update",
 }
 
 
@@ -43,7 +43,7 @@ def cluster_to_dict(plan: "ClusterPlan", examples: int | None) -> dict[str, Any]
 
 
 def show_cluster(console: "Console", recipe: str, plan: "ClusterPlan", examples: int | None) -> None:
-    """Memory, one step, what would make it fit, and the assumptions."""
+    """Print memory, step time, changes that would make it fit, and the assumptions."""
     servers = "" if plan.gpus == 1 else f" in {plan.nodes} servers" if plan.nodes > 1 else " in one server"
     placed = "" if plan.gpus == 1 else f", dense weights {plan.dense}, tables {plan.embeddings}"
     console.print(
@@ -76,8 +76,8 @@ def _show_memory(console: "Console", plan: "ClusterPlan") -> None:
     console.print(shown)
     verdict = "fits" if plan.fits else "does not fit"
     console.print(
-        f"{verdict}: {total / unit:,.1f} {name} of {plan.usable / GB:,.1f} GB usable "
-        f"({plan.gpu.memory / GB:,.0f} GB in all)",
+        f"{verdict}: needs {total / unit:,.1f} {name}, {plan.usable / GB:,.1f} of "
+        f"{plan.gpu.memory / GB:,.0f} GB are usable",
         soft_wrap=True,
     )
 
@@ -89,11 +89,11 @@ def _show_step(console: "Console", plan: "ClusterPlan", examples: int | None) ->
 
     times = {name: 1e3 * seconds for name, seconds in asdict(plan.timeline).items()}
     headings = ("GB sent", "to other servers") if plan.gpus > 1 else ()
-    shown = table("step", *headings, "ms", *(("meanwhile",) if headings else ()))
+    shown = table("step", *headings, "ms", *(("overlaps",) if headings else ()))
     for one in plan.collectives:
         outside = one.over_network(plan.gpus, plan.gpu.per_node)
         sent = (f"{one.sent / GB:,.3f}", f"{outside / GB:,.3f}")
-        shown.add_row(one.name, *sent, f"{1e3 * plan.seconds(one):,.2f}", one.overlaps or "waits")
+        shown.add_row(one.name, *sent, f"{1e3 * plan.seconds(one):,.2f}", one.overlaps or "nothing")
     for key, name in WORK.items():
         shown.add_row(name, *("" for _ in headings), f"{times[key]:,.2f}")
     shown.add_row("step", *("" for _ in headings), f"{1e3 * plan.timeline.step:,.2f}")
@@ -110,12 +110,16 @@ def _show_remedies(console: "Console", plan: "ClusterPlan") -> None:
 
     found = remedies(plan)
     if not found:
-        console.print("none of the keys, batch sizes and numbers of GPUs tried makes it fit", soft_wrap=True)
+        console.print(
+            "no combination of keys, batch size and number of GPUs that was tried makes it fit",
+            soft_wrap=True,
+        )
     for remedy in found:
         console.print(f"fits with `{remedy.change}`: {remedy.total / GB:,.1f} GB", soft_wrap=True)
     if (over := host_memory(plan)) is not None:
         console.print(
-            f"or with {over / GB:,.1f} GB of tables per GPU in host memory, which `train` does not do yet",
+            f"or with {over / GB:,.1f} GB of tables per GPU in host memory, which `train` does not support "
+            "yet",
             soft_wrap=True,
         )
 

@@ -1,4 +1,4 @@
-"""A recipe on several GPUs, on paper: memory of each, what they send each other, and the time of a step.
+"""Estimates for a recipe on several GPUs: memory of each, communication, and the time of a step.
 
 Nothing here is measured. Bytes and FLOP come from the model itself, traced on the meta device with the batch
 of one GPU; rates are published ones (`gpus`) times the shares below. Each assumption is in the output.
@@ -53,7 +53,7 @@ class Memory:
 
     @property
     def total(self) -> int:
-        """As if all of it were alive at once."""
+        """As if all of it were allocated at once."""
         return sum(asdict(self).values())
 
 
@@ -139,7 +139,7 @@ class ClusterPlan:
 
     @property
     def fits(self) -> bool:
-        """Whether the fullest GPU has room."""
+        """Whether the fullest GPU has enough memory."""
         return self.memory.total <= self.usable
 
     @cached_property
@@ -219,33 +219,33 @@ class ClusterPlan:
         found = [
             f"matrix products run at {PEAK_SHARE:.0%} of the published dense {self.precision} rate, memory "
             f"at {BANDWIDTH_SHARE:.0%}, links and network at {NETWORK_SHARE:.0%}",
-            f"operators are not fused: each moves its inputs and outputs and takes "
+            f"operators are not fused: each reads its inputs, writes its outputs and takes "
             f"{LAUNCH_SECONDS * 1e6:g} µs to launch",
             f"{1 - USABLE_SHARE:.0%} of the memory stays free for CUDA, NCCL and fragmentation; gradients, "
-            "activations and buffers count as if all were alive at once",
-            "each look-up of a step reads another row, ids spread evenly over rows, and reading data and "
-            "sorting ids cost no time",
+            "activations and buffers count as if all were allocated at once",
+            "each lookup of a step reads a different row, ids are spread evenly over rows, and reading data "
+            "and sorting ids take no time",
         ]
         return [*found, *self._assumptions_of_plan()]
 
     def _assumptions_of_plan(self) -> Iterator[str]:
         if self.precision != self.recipe.precision:
-            yield f"{self.gpu.title} has no {self.recipe.precision}: planned in {self.precision}"
+            yield f"{self.gpu.title} does not support {self.recipe.precision}: estimated in {self.precision}"
         if self.gpus == 1:
             return
         yield (
-            f"servers of {self.gpu.per_node} GPUs ({self.gpu.server}); collectives cost bandwidth, no "
-            "latency; embeddings are exchanged while nothing else runs"
+            f"servers of {self.gpu.per_node} GPUs ({self.gpu.server}); collectives cost bandwidth but "
+            "no latency; nothing else runs while embeddings are exchanged"
         )
         if self.dense == "ddp":
             yield "DDP keeps a second copy of the gradients in its buckets, and reduces them during backward"
         if self.dense == "fsdp":
             yield (
-                "FSDP wraps each layer (`train` still wraps the model as one) and holds two of them whole, "
-                "weights and gradients in float32; it gathers and reduces while others compute"
+                "FSDP wraps each layer and holds two of them unsharded, weights and gradients in "
+                "float32; gathering and reducing overlap with computation"
             )
             if self.precision == "bfloat16":
-                yield "autocast keeps a bfloat16 copy of all weights until backward, gathered by FSDP or not"
+                yield "autocast keeps a bfloat16 copy of all weights until backward, with or without FSDP"
         if self.embeddings == "planner":
             yield "TorchRec's planner places whole tables, as `table_wise` does"
 

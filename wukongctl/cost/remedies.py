@@ -1,4 +1,4 @@
-"""What would make a plan fit that does not: other keys of the recipe, a smaller batch, more GPUs."""
+"""What would make a plan fit: other recipe keys, a smaller batch, more GPUs."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ CHOICES = (
 
 @dataclass(frozen=True)
 class Remedy:
-    """What to add to the command, as it is typed, and the bytes per GPU that it leads to."""
+    """What to append to the command, ready to type, and the bytes per GPU with it."""
 
     change: str
     total: int
@@ -35,9 +35,9 @@ class Remedy:
 
 
 def remedies(plan: ClusterPlan) -> list[Remedy]:
-    """Keys of which none can be left out, the largest batch and the fewest GPUs; none for a plan that fits.
+    """Minimal sets of keys, the largest batch and the fewest GPUs that fit; empty for a plan that fits.
 
-    Where no keys are enough, they are tried together with a smaller batch and with more GPUs.
+    If keys are not enough, they are combined with a smaller batch and with more GPUs.
     """
     if plan.fits:
         return []
@@ -106,7 +106,7 @@ def _changed(plan: ClusterPlan, overrides: Keys, gpus: int) -> ClusterPlan | Non
         section[key] = int(value) if value.isdigit() else value
     try:
         changed = ClusterPlan(TrainingSpec.from_dict(content), plan.traced, plan.gpu, gpus)
-        changed.placement  # noqa: B018 which tables may not allow either
+        changed.placement  # noqa: B018 not every table can be placed
     except (ValidationError, UsageError):
         return None
     return changed
