@@ -107,7 +107,7 @@ def peaks(setting: Setting) -> dict[str, Any]:
     return found
 
 
-def updates(setting: Setting, recipe: TrainingSpec) -> Iterator[tuple[Update, feeds.Share]]:
+def updates(setting: Setting, recipe: TrainingSpec) -> Iterator[tuple[Update, feeds.BatchShard]]:
     """An update of a fresh model, with each share of its batches."""
     execution = hardware.execution(recipe)
     execution.apply()
@@ -121,11 +121,13 @@ def updates(setting: Setting, recipe: TrainingSpec) -> Iterator[tuple[Update, fe
     )
     feed = feeds.choose(reader, recipe, execution, ALONE)
     for epoch in itertools.count():
-        for share in feed.epoch(epoch):
-            yield update, share
+        for shard in feed.epoch(epoch):
+            yield update, shard
 
 
-def first(pairs: Iterator[tuple[Update, feeds.Share]], steps: int) -> Iterator[tuple[Update, feeds.Share]]:
+def first(
+    pairs: Iterator[tuple[Update, feeds.BatchShard]], steps: int
+) -> Iterator[tuple[Update, feeds.BatchShard]]:
     """The first so many of them."""
     return itertools.islice(pairs, steps)
 
@@ -136,7 +138,7 @@ def same_as_cpu(setting: Setting) -> dict[str, Any]:
     curves = []
     for device in ("cpu", setting.device):
         pairs = updates(setting, setting.recipe(device=device))
-        losses = [update(share, 1.0) for update, share in first(pairs, steps)]
+        losses = [update(shard, 1.0) for update, shard in first(pairs, steps)]
         curves.append(torch.stack(losses).cpu())
     apart = ((curves[1] - curves[0]) / curves[0]).abs()
     return {"steps": steps, "first_10": float(apart[:10].max()), "all": float(apart.max())}
@@ -153,13 +155,13 @@ def without_waits(setting: Setting) -> dict[str, Any]:
         "data_on host": {"data_on": "host"},
     }.items():
         pairs = updates(setting, setting.recipe(**changes))
-        for update, share in first(pairs, 3):
-            update(share, 1.0)
+        for update, shard in first(pairs, 3):
+            update(shard, 1.0)
         if setting.device == "cuda":
             torch.cuda.set_sync_debug_mode("error")
         try:
-            for update, share in first(pairs, 20):
-                update(share, 1.0)
+            for update, shard in first(pairs, 20):
+                update(shard, 1.0)
             checked[name] = "no wait"
         except RuntimeError as error:
             checked[name] = str(error).splitlines()[0]

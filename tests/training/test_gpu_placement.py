@@ -12,7 +12,7 @@ from wukongctl.data.schema import Schema
 from wukongctl.models import build
 from wukongctl.models.embeddings import frozen_vectors, store_tables
 from wukongctl.training.distributed import ALONE
-from wukongctl.training.feeds import Share
+from wukongctl.training.feeds import BatchShard
 from wukongctl.training.hardware import CPU, Execution
 from wukongctl.training.optimizers import wants_sparse
 from wukongctl.training.parallel import ParallelModel
@@ -49,10 +49,10 @@ def train(device: torch.device, spoilt: int | None = None, **changes: Any) -> li
         batch = make_batch(ROWS)
         if step == spoilt:
             batch = batch._replace(dense=batch.dense * torch.inf)
-        share = Share(batch.to(device), ROWS, ROWS)
+        shard = BatchShard(batch.to(device), ROWS, ROWS)
         pretended_gpu.copies.clear()
         pretended_gpu.waits.clear()
-        losses.append(update(share, 1.0))
+        losses.append(update(shard, 1.0))
         assert not pretended_gpu.copies
         assert not pretended_gpu.waits
     return [value.detach().cpu() for value in (*losses, *update.model.parameters())]
@@ -106,7 +106,7 @@ def test_features_share_frozen_vectors_on_the_device_too() -> None:
         parts = frozen_vectors(update.model)
         assert {part.vectors.device for part in parts} == {device}
         assert len({id(part.vectors) for part in parts}) == len({part.table for part in parts}) < len(parts)
-        update(Share(make_batch(ROWS).to(device), ROWS, ROWS), 1.0)
+        update(BatchShard(make_batch(ROWS).to(device), ROWS, ROWS), 1.0)
 
 
 def test_tensors_of_two_devices_do_not_mix() -> None:

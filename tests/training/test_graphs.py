@@ -12,7 +12,7 @@ from tests.models.zoo import CONFIGURATIONS, SCHEMA, make_batch
 from wukongctl.config.training import TrainingSpec
 from wukongctl.models import build
 from wukongctl.training.distributed import ALONE
-from wukongctl.training.feeds import Share
+from wukongctl.training.feeds import BatchShard
 from wukongctl.training.graphs import WARM_UP, Graph, GraphedStep
 from wukongctl.training.hardware import Execution
 from wukongctl.training.optimizers import wants_sparse
@@ -49,8 +49,8 @@ def train(changes: dict[str, Any], *, graphed: bool) -> list[Tensor]:
         losses = []
         for step in range(STEPS):
             rows = ROWS - 3 if step == STEPS - 2 else ROWS  # a short batch between full ones
-            share = Share(make_batch(ROWS + step).rows(step, step + rows).to(device), rows, rows)
-            losses.append(update(share, 1 / (step + 1)))
+            shard = BatchShard(make_batch(ROWS + step).rows(step, step + rows).to(device), rows, rows)
+            losses.append(update(shard, 1 / (step + 1)))
         return [value.detach().cpu() for value in (*losses, *model.parameters())]
 
 
@@ -75,13 +75,13 @@ def test_a_step_that_cannot_be_captured_runs_as_it_is(caplog: pytest.LogCaptureF
 
     calls = []
 
-    def step(share: Share) -> Tensor:
-        calls.append(share)
+    def step(shard: BatchShard) -> Tensor:
+        calls.append(shard)
         return torch.zeros(())
 
     graphed = GraphedStep(step, [], fails)
-    share = Share(make_batch(ROWS), ROWS, ROWS)
+    shard = BatchShard(make_batch(ROWS), ROWS, ROWS)
     for _ in range(STEPS):
-        graphed(share)
+        graphed(shard)
     assert len(calls) == STEPS
     assert "cannot be captured as a CUDA graph: operation not permitted" in caplog.text

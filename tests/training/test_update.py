@@ -11,7 +11,7 @@ from tests.models.zoo import CONFIGURATIONS, SCHEMA, make_batch
 from wukongctl.config.training import TrainingSpec
 from wukongctl.models import build
 from wukongctl.training.distributed import World
-from wukongctl.training.feeds import Share
+from wukongctl.training.feeds import BatchShard
 from wukongctl.training.hardware import Execution, cgroup_cpus, execution, usable_threads
 from wukongctl.training.optimizers import wants_sparse
 from wukongctl.training.parallel import ParallelModel
@@ -28,7 +28,7 @@ def updated(
     torch.manual_seed(1)
     made = build(spec.model, SCHEMA, sparse=wants_sparse(spec.optimizer))
     update = Update(spec, ParallelModel(made, spec, World()), Execution(1, spec.precision, spec.compile))
-    losses = [float(update(Share(make_batch(rows), rows, rows), 1.0)) for _ in range(steps)]
+    losses = [float(update(BatchShard(make_batch(rows), rows, rows), 1.0)) for _ in range(steps)]
     return {name: weight.detach().clone() for name, weight in made.named_parameters()}, losses
 
 

@@ -14,7 +14,7 @@ from wukongctl.errors import CheckFailed, WukongError
 from wukongctl.models import build
 from wukongctl.training import checkpoint, distributed, parallel
 from wukongctl.training.distributed import ALONE, World
-from wukongctl.training.feeds import Share
+from wukongctl.training.feeds import BatchShard
 from wukongctl.training.hardware import Execution
 from wukongctl.training.optimizers import wants_sparse
 from wukongctl.training.parallel import ParallelModel
@@ -100,7 +100,7 @@ def losses(world: World, changes: dict[str, Any]) -> list[float]:
         torch.manual_seed(step)
         batch = make_batch(BATCH)
         (ids, counted), (dense, _), (labels, _) = map(world.shard, (batch.ids, batch.dense, batch.labels))
-        found.append(float(update(Share(Batch(ids, dense, labels, None), counted, BATCH), 1.0)))
+        found.append(float(update(BatchShard(Batch(ids, dense, labels, None), counted, BATCH), 1.0)))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Profile of a training step."""
+"""Profile of a training step, for `bench`."""
 
 import itertools
 import os
@@ -18,7 +18,7 @@ from wukongctl.data.batches import BatchReader
 from wukongctl.models.counts import count
 from wukongctl.training import feeds, graphs, hardware
 from wukongctl.training.distributed import ALONE
-from wukongctl.training.feeds import Feed, Share
+from wukongctl.training.feeds import BatchShard, Feed
 from wukongctl.training.hardware import Stopwatch
 from wukongctl.training.parallel import ParallelModel
 from wukongctl.training.plan import new_model
@@ -27,15 +27,15 @@ from wukongctl.training.update import Update
 QUIET = "99"
 """Log level of the profiler's library, which otherwise writes `USDT:…` lines to stderr."""
 WARM_UP = 3
-"""Untimed steps, in which memory is first touched and kernels are chosen or compiled."""
+"""Untimed steps, which allocate memory and choose or compile kernels."""
 
 
 def bench(recipe: TrainingSpec, *, data: Path, steps: int, trace: Path | None = None) -> dict[str, Any]:
     """Train `steps` steps of `recipe` without a run folder, and time each phase.
 
-    `trace` gets a Chrome trace of the last step (chrome://tracing, Perfetto). On a CPU, rates are per
-    CPU-second, which other processes do not affect. On a GPU they are per second of whole steps, and phases
-    are timed by the device itself, in as many steps more.
+    `trace` is the file for a Chrome trace of the last step (chrome://tracing, Perfetto). On a CPU, rates are
+    per CPU-second, which other processes do not affect. On a GPU, rates are per second of wall-clock time,
+    and the device times the phases, in as many additional steps.
     """
     execution = hardware.execution(recipe)
     execution.apply()
@@ -49,9 +49,9 @@ def bench(recipe: TrainingSpec, *, data: Path, steps: int, trace: Path | None = 
         batch_size=recipe.batch_size, shuffle=recipe.shuffle, seed=recipe.seed, threads=recipe.readers,
     )  # fmt: skip
     feed = feeds.choose(reader, recipe, execution, ALONE)
-    shares = _cycle(feed)
+    shards = _cycle(feed)
     for _ in range(WARM_UP + graphs.WARM_UP):
-        update(next(shares), 1.0)
+        update(next(shards), 1.0)
     found = {
         "recipe": recipe.run_name,
         "model": recipe.model.name,
@@ -65,8 +65,8 @@ def bench(recipe: TrainingSpec, *, data: Path, steps: int, trace: Path | None = 
         "gflop_per_example": count(model).gflop,
     }
     measure = _on_cpu if execution.device == hardware.CPU else _on_gpu
-    found |= measure(update, shares, steps, found["gflop_per_example"], trace)
-    shares.close()
+    found |= measure(update, shards, steps, found["gflop_per_example"], trace)
+    shards.close()
     return found | {
         "evaluation_examples_per_cpu_second": _evaluation_rate(update, reader),
         "loader_rows_per_cpu_second": _loader_rate(reader),
@@ -74,10 +74,10 @@ def bench(recipe: TrainingSpec, *, data: Path, steps: int, trace: Path | None = 
 
 
 def _on_cpu(
-    update: Update, shares: Iterator[Share], steps: int, gflop: float, trace: Path | None
+    update: Update, shards: Iterator[BatchShard], steps: int, gflop: float, trace: Path | None
 ) -> dict[str, Any]:
     phases = Phases()
-    examples = _timed(update, shares, steps, phases, trace)
+    examples = _timed(update, shards, steps, phases, trace)
     cpu, wall = sum(phases.cpu_seconds.values()), sum(phases.seconds.values())
     peak = hardware.matmul_peak(update.execution.precision, update.execution.threads, cpu_time=True) / 1e9
     return {
@@ -96,22 +96,22 @@ def _on_cpu(
 
 
 def _on_gpu(
-    update: Update, shares: Iterator[Share], steps: int, gflop: float, trace: Path | None
+    update: Update, shards: Iterator[BatchShard], steps: int, gflop: float, trace: Path | None
 ) -> dict[str, Any]:
     device = update.execution.device
     module = torch.get_device_module(device)
     module.reset_peak_memory_stats(device)
     hardware.synchronize(device)
     watch, examples = Stopwatch(), 0
-    for share in itertools.islice(shares, steps):
-        update(share, 1.0)
-        examples += share.rows
+    for shard in itertools.islice(shards, steps):
+        update(shard, 1.0)
+        examples += shard.rows
     hardware.synchronize(device)
     seconds = watch.seconds
     peak = hardware.matmul_peak(update.execution.precision, update.execution.threads, device=device) / 1e9
     phases = DevicePhases(device)
-    update.graphed = update.step  # the phases of a graph cannot be told apart
-    _timed(update, shares, steps, phases, trace)
+    update.graphed = update.step  # a graph has no separate phases
+    _timed(update, shards, steps, phases, trace)
     own = phases.seconds()
     return {
         "examples": examples,
@@ -129,20 +129,20 @@ def _on_gpu(
 
 def _timed(
     update: Update,
-    shares: Iterator[Share],
+    shards: Iterator[BatchShard],
     steps: int,
     phases: Callable[[str], AbstractContextManager[object]],
     trace: Path | None,
 ) -> int:
-    """Train some steps with their phases timed; the examples in them."""
+    """Train `steps` steps, time their phases, and return the number of examples."""
     update.phase = phases
     examples = 0
     for step in range(steps):
         with phases("loader"):
-            share = next(shares)
+            shard = next(shards)
         with _traced(trace, update.execution.device) if step == steps - 1 else nullcontext():
-            update(share, 1.0)
-        examples += share.rows
+            update(shard, 1.0)
+        examples += shard.rows
     return examples
 
 
@@ -163,7 +163,7 @@ class Phases:
 
 
 class DevicePhases:
-    """Times of phases on a GPU, by events in its stream: nothing waits until they are read."""
+    """Phases on a GPU, timed by events in its stream; the host waits only when they are read."""
 
     def __init__(self, device: torch.device) -> None:
         self.device, self.module = device, torch.get_device_module(device)
@@ -201,24 +201,24 @@ def _evaluation_rate(update: Update, reader: BatchReader, batches: int = 4) -> f
     return examples / max(cpu, 1e-9)
 
 
-def _loader_rate(reader: BatchReader, most: int = 1_000_000) -> float:
-    """Rows read per CPU-second, over an epoch or `most` rows."""
+def _loader_rate(reader: BatchReader, limit: int = 1_000_000) -> float:
+    """Rows read per CPU-second, over one epoch or `limit` rows."""
     watch, rows = Stopwatch(), 0
     for batch in reader.epoch(0):
         rows += len(batch.labels)
-        if rows >= most:
+        if rows >= limit:
             break
     return rows / max(watch.cpu_seconds, 1e-9)
 
 
-def _cycle(feed: Feed) -> Generator[Share]:
+def _cycle(feed: Feed) -> Generator[BatchShard]:
     for epoch in itertools.count():
         yield from feed.epoch(epoch)
 
 
 @contextmanager
 def _traced(path: Path | None, device: torch.device) -> Iterator[None]:
-    """Profile the context into a Chrome trace, if there is a path."""
+    """Write a Chrome trace of the context to `path`, if given."""
     if path is None:
         yield
         return

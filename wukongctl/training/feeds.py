@@ -21,15 +21,17 @@ from wukongctl.training.hardware import CPU, Execution, free_memory
 SHARE_OF_MEMORY = 0.4
 """Largest share of a GPU's free memory that a resident split may take."""
 PINNED_BUFFERS = 3
-"""One being filled, one being copied, one whose copy may be unfinished."""
+"""One being filled, one being copied, and one whose copy may not have finished."""
 
 
-class Share(NamedTuple):
-    """One process's shard of a batch of `rows`; the first `counted` examples of `batch` count."""
+class BatchShard(NamedTuple):
+    """One process's shard of a batch."""
 
     batch: Batch
     counted: int
+    """Examples that count, the first of `batch`; the others are padding."""
     rows: int
+    """Examples of the whole batch, over all processes."""
 
 
 class Feed(ABC):
@@ -41,12 +43,12 @@ class Feed(ABC):
         self.reader, self.device, self.world = reader, device, world
 
     @abstractmethod
-    def epoch(self, epoch: int, start_step: int = 0, most: int | None = None) -> Iterator[Share]:
-        """From `start_step` on, `most` examples at most."""
+    def epoch(self, epoch: int, start_step: int = 0, limit: int | None = None) -> Iterator[BatchShard]:
+        """From `start_step` on, at most `limit` examples."""
 
-    def _shares(self, batches: Iterator[Tensor], most: int | None) -> Iterator[tuple[Tensor, int, int]]:
+    def _shards(self, batches: Iterator[Tensor], limit: int | None) -> Iterator[tuple[Tensor, int, int]]:
         """This process's shard of each batch, how many of its rows count, and the rows of the batch."""
-        left = self.reader.rows if most is None else most
+        left = self.reader.rows if limit is None else limit
         for batch in batches:
             rows = batch[:left]
             if not len(rows):
@@ -60,10 +62,10 @@ class HostFeed(Feed):
 
     name = "host"
 
-    def epoch(self, epoch: int, start_step: int = 0, most: int | None = None) -> Iterator[Share]:
-        """From `start_step` on, `most` examples at most."""
-        for mine, counted, rows in self._shares(self.reader.packed(epoch, start_step), most):
-            yield Share(self.reader.columns.batch(mine.to(self.device)), counted, rows)
+    def epoch(self, epoch: int, start_step: int = 0, limit: int | None = None) -> Iterator[BatchShard]:
+        """From `start_step` on, at most `limit` examples."""
+        for mine, counted, rows in self._shards(self.reader.packed(epoch, start_step), limit):
+            yield BatchShard(self.reader.columns.batch(mine.to(self.device)), counted, rows)
 
 
 class PinnedFeed(Feed):
@@ -71,27 +73,27 @@ class PinnedFeed(Feed):
 
     name = "pinned"
 
-    def epoch(self, epoch: int, start_step: int = 0, most: int | None = None) -> Iterator[Share]:
-        """From `start_step` on, `most` examples at most."""
+    def epoch(self, epoch: int, start_step: int = 0, limit: int | None = None) -> Iterator[BatchShard]:
+        """From `start_step` on, at most `limit` examples."""
         copies = torch.cuda.Stream(self.device)
         ahead: deque[tuple[Tensor, torch.cuda.Event, int, int]] = deque()
-        for mine, counted, rows in self._shares(self.reader.packed(epoch, start_step), most):
+        for mine, counted, rows in self._shards(self.reader.packed(epoch, start_step), limit):
             held = mine.pin_memory()  # from a cache of torch's that waits for a copy before it reuses memory
             with torch.cuda.stream(copies):
-                there = held.to(self.device, non_blocking=True)
+                on_device = held.to(self.device, non_blocking=True)
             copied = torch.cuda.Event()
             copied.record(copies)
-            ahead.append((there, copied, counted, rows))
+            ahead.append((on_device, copied, counted, rows))
             if len(ahead) > 1:
                 yield self._ready(*ahead.popleft())
         while ahead:
             yield self._ready(*ahead.popleft())
 
-    def _ready(self, there: Tensor, copied: torch.cuda.Event, counted: int, rows: int) -> Share:
+    def _ready(self, rows_on_device: Tensor, copied: torch.cuda.Event, counted: int, rows: int) -> BatchShard:
         computing = torch.cuda.current_stream(self.device)
         computing.wait_event(copied)
-        there.record_stream(computing)  # it was allocated by the copy stream
-        return Share(self.reader.columns.batch(there), counted, rows)
+        rows_on_device.record_stream(computing)  # it was allocated by the copy stream
+        return BatchShard(self.reader.columns.batch(rows_on_device), counted, rows)
 
 
 class ResidentFeed(Feed):
@@ -107,12 +109,12 @@ class ResidentFeed(Feed):
             self.rows[start : start + len(part)].copy_(part)
             start += len(part)
 
-    def epoch(self, epoch: int, start_step: int = 0, most: int | None = None) -> Iterator[Share]:
-        """From `start_step` on, `most` examples at most."""
-        for places, counted, rows in self._shares(self.reader.places(epoch, start_step), most):
+    def epoch(self, epoch: int, start_step: int = 0, limit: int | None = None) -> Iterator[BatchShard]:
+        """From `start_step` on, at most `limit` examples."""
+        for places, counted, rows in self._shards(self.reader.places(epoch, start_step), limit):
             held = places.pin_memory() if self.device.type == "cuda" else places
             mine = self.rows.index_select(0, held.to(self.device, non_blocking=True))
-            yield Share(self.reader.columns.batch(mine), counted, rows)
+            yield BatchShard(self.reader.columns.batch(mine), counted, rows)
 
 
 def choose(reader: BatchReader, recipe: TrainingSpec, execution: Execution, world: World) -> Feed:

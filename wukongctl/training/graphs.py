@@ -1,8 +1,8 @@
 """A whole step as one CUDA graph: the host launches it once instead of operator by operator.
 
-At batches of a few thousand examples a step is a hundred and more launches, each of which takes the host
-longer than the device. A graph runs with the tensors it was captured with, so batches are copied into them,
-and learning rates are tensors.
+With batches of a few thousand examples, a step is over a hundred launches, each of which takes longer on the
+host than on the device. A graph reads the tensors it was captured with, so batches are copied into them, and
+learning rates are tensors.
 """
 
 import logging
@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from wukongctl.data.schema import Batch
-from wukongctl.training.feeds import Share
+from wukongctl.training.feeds import BatchShard
 
 log = logging.getLogger(__name__)
 
 WARM_UP = 3
-"""Steps before the capture: kernels are chosen and optimizers make their state."""
+"""Steps before the capture, in which kernels are chosen and optimizers create their state."""
 
 
 class Graph(Protocol):
@@ -31,11 +31,11 @@ class Graph(Protocol):
 
 
 Capture = Callable[[Callable[[], Tensor]], tuple[Graph, Tensor]]
-"""Captures work without doing it: the graph, and the tensor in which a replay leaves the result."""
+"""Captures work without running it: the graph, and the tensor that a replay writes the result to."""
 
 
 def capture_on_gpu(work: Callable[[], Tensor]) -> tuple[Graph, Tensor]:
-    """By `torch.cuda.graph`, in a stream and memory of its own."""
+    """By `torch.cuda.graph`, in a separate stream and memory pool."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         result = work()
@@ -43,13 +43,16 @@ def capture_on_gpu(work: Callable[[], Tensor]) -> tuple[Graph, Tensor]:
 
 
 class GraphedStep:
-    """`step` of a full batch, captured after some steps; those that cannot be captured stay as they are.
+    """`step` of a full batch, captured after some steps; a step that cannot be captured runs as before.
 
-    `optimizers` get learning rates as tensors, and capturable states.
+    Learning rates of `optimizers` become tensors, and their states capturable.
     """
 
     def __init__(
-        self, step: Callable[[Share], Tensor], optimizers: list[Optimizer], capture: Capture = capture_on_gpu
+        self,
+        step: Callable[[BatchShard], Tensor],
+        optimizers: list[Optimizer],
+        capture: Capture = capture_on_gpu,
     ) -> None:
         self.step, self.optimizers, self.capture = step, optimizers, capture
         self.steps = 0
@@ -58,24 +61,24 @@ class GraphedStep:
         self.result: Tensor | None = None
         self.failed = False
 
-    def __call__(self, share: Share) -> Tensor:
-        """The loss of the step, a tensor that later steps leave alone."""
+    def __call__(self, shard: BatchShard) -> Tensor:
+        """The loss of the step, a tensor that later steps do not overwrite."""
         self.steps += 1
         if self.failed or self.steps <= WARM_UP:
-            return self.step(share)
+            return self.step(shard)
         if self.graph is None:
-            self._capture(share)
+            self._capture(shard)
             if self.graph is None:
-                return self.step(share)
-        self._fill(share.batch)
+                return self.step(shard)
+        self._fill(shard.batch)
         self.graph.replay()
         assert self.result is not None
         return self.result.clone()
 
-    def _capture(self, share: Share) -> None:
-        ids, dense, labels, _ = share.batch
+    def _capture(self, shard: BatchShard) -> None:
+        ids, dense, labels, _ = shard.batch
         self.batch = Batch(ids.clone(), dense.clone(), labels.clone())
-        fixed = share._replace(batch=self.batch)
+        fixed = shard._replace(batch=self.batch)
         for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32).to(self.batch.labels.device)

@@ -25,7 +25,7 @@ from wukongctl.models.deferred import deferred_tables
 from wukongctl.signals import StopRequest, stop_requests
 from wukongctl.training import checkpoint, divergence, feeds, hardware, schedules
 from wukongctl.training.distributed import World
-from wukongctl.training.feeds import Share
+from wukongctl.training.feeds import BatchShard
 from wukongctl.training.groups import recipe_groups
 from wukongctl.training.hardware import CPU, Execution, Stopwatch, utilization
 from wukongctl.training.metrics import in_brief, measure
@@ -122,8 +122,8 @@ class Trainer:
         self.model.train()
         clock = Stopwatch()
         with stop_requests() as stop:
-            for share in self._shares():
-                self._step(share)
+            for shard in self._shards():
+                self._step(shard)
                 if self._reads_losses():
                     self._read_losses()
                 self.position.seconds = time.monotonic() - started
@@ -163,25 +163,25 @@ class Trainer:
         exhausted = self.position.watch.exhausted(self.recipe.early_stopping)
         return exhausted or self.position.step >= self.total_steps
 
-    def _shares(self) -> Iterator[Share]:
+    def _shards(self) -> Iterator[BatchShard]:
         """Batches from the current position to the last step, or until patience runs out."""
         while not self._done:
             epoch, start = divmod(self.position.step, self.steps_per_epoch)
-            for share in self.feed.epoch(epoch, start, self.total_examples - self.position.examples):
-                yield share
+            for shard in self.feed.epoch(epoch, start, self.total_examples - self.position.examples):
+                yield shard
                 if self._done:
                     return
 
-    def _step(self, share: Share) -> None:
+    def _step(self, shard: BatchShard) -> None:
         """One update of all weights."""
         position = self.position
         scale = schedules.factor(
             self.recipe.schedule, position.step, self.total_steps, position.watch.plateau
         )
         self.world.seed(self.recipe.seed, position.step)
-        self.losses.append(self.update(share, scale))
+        self.losses.append(self.update(shard, scale))
         position.step += 1
-        position.examples += share.rows
+        position.examples += shard.rows
 
     def _reads_losses(self) -> bool:
         """Whether to wait for the device: always on CPU, on a GPU only before logging and validation.

@@ -1,4 +1,4 @@
-"""One batch → one update of all weights."""
+"""One training step: forward, backward and the update of all weights."""
 
 import functools
 import itertools
@@ -15,7 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.schema import Batch
 from wukongctl.models.embeddings import look_up_outside_of_graphs
-from wukongctl.training.feeds import Share
+from wukongctl.training.feeds import BatchShard
 from wukongctl.training.graphs import GraphedStep
 from wukongctl.training.hardware import CPU, Execution
 from wukongctl.training.parallel import ParallelModel, load_optimizer, unsharded_state
@@ -25,9 +25,9 @@ CPU_COMPILE_OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {  # tor
     "cpp.vec_isa_ok": True,
     "cpp_cache_precompile_headers": False,
 }
-"""The kernels of torch's defaults in half the CPU time: one file per graph, since headers take most of the
-time; no probing of vector instruction sets; no precompiled headers, which pay off only from the fourth model
-on."""
+"""The same kernels as with torch's defaults, compiled in half the CPU time: one file per graph, since headers
+take most of the time; no probing of vector instruction sets; no precompiled headers, which pay off only from
+the fourth model on."""
 
 
 class Update:
@@ -41,44 +41,45 @@ class Update:
         self.pieces, self.clip_norm = recipe.accumulate, recipe.optimizer.clip_norm
         self.skips = recipe.divergence.skip_steps > 0
         self.optimizers = model.optimizers(recipe.optimizer)
-        self.base_rates = {
+        self.base_learning_rates = {
             name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()
         }
         if execution.compile:
-            torch.compiler.reset()  # earlier runs in this process count against its limit
+            torch.compiler.reset()  # graphs of earlier runs in this process count toward its limit
             look_up_outside_of_graphs(model.model)
         self.batch_size, self.forward = recipe.batch_size, model.forward
         self.compiled = _compiled(model.forward, execution) if execution.compile else model.forward
         captures = execution.cuda_graph and self.world.size == 1
-        self.graphed: Callable[[Share], Tensor] = (
+        self.graphed: Callable[[BatchShard], Tensor] = (
             GraphedStep(self.step, list(self.optimizers.values())) if captures else self.step
         )
         """Steps of full batches."""
 
-    def __call__(self, share: Share, scale: float) -> Tensor:
-        """Update all weights at `scale` times the recipe's learning rates; the batch's mean loss before it,
-        () float64 on the device. Reading it is the only wait for a GPU, and left to the caller.
+    def __call__(self, shard: BatchShard, scale: float) -> Tensor:
+        """Update all weights at `scale` times the recipe's learning rates.
 
-        Where the recipe says so, an update that is not finite is left out, and the loss is NaN.
+        Returns the batch's mean loss before the update, () float64 on the device. Nothing here waits for a
+        GPU; reading the loss does. If the recipe skips diverging steps, an update that is not finite is
+        skipped, and the loss is NaN.
         """
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
-                _set_rate(group, self.base_rates[name] * scale)
-        return (self.graphed if share.rows == self.batch_size else self.step)(share)
+                _set_learning_rate(group, self.base_learning_rates[name] * scale)
+        return (self.graphed if shard.rows == self.batch_size else self.step)(shard)
 
-    def step(self, share: Share) -> Tensor:
-        """Forward, backward and optimizers, at the learning rates that are set."""
+    def step(self, shard: BatchShard) -> Tensor:
+        """Forward, backward and optimizers, at the current learning rates."""
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
-        mine, counted, rows = share
+        mine, counted, rows = shard
         losses = [self._backward(piece, counted, rows) for piece in split(mine, self.pieces)]
         self.exchange_rows()
         loss = self.world.sum_tensor(functools.reduce(torch.add, losses))
         if self.skips:
-            is_finite = loss.isfinite() & self._finite()
+            is_finite = loss.isfinite() & self._has_finite_gradients()
             loss = loss.where(is_finite, math.nan)
             if self.execution.device != CPU:
-                self._leave_out(~is_finite)
+                self._skip_step(~is_finite)
             elif not is_finite:
                 return loss
         if self.clip_norm is not None:
@@ -97,13 +98,13 @@ class Update:
         for name, optimizer in self.optimizers.items():
             load_optimizer(optimizer, state[name])
 
-    def _leave_out(self, when: Tensor) -> None:
-        """Let the optimizers leave the next step out by a flag on the device."""
+    def _skip_step(self, when: Tensor) -> None:
+        """Have the optimizers skip the next step where a flag on the device is set."""
         for optimizer in self.optimizers.values():
             optimizer.found_inf = when.float()
 
     def _backward(self, piece: Batch, counted: int, rows: int) -> Tensor:
-        """Add the gradient of the first `counted` examples of a piece; their share of the loss of `rows`."""
+        """Add the gradient of the first `counted` examples; returns their part of the mean loss of `rows`."""
         # Not for the smaller last batch, whose shape would be compiled as well.
         forward = self.compiled if rows == self.batch_size else self.forward
         with self.phase("forward"):
@@ -115,7 +116,7 @@ class Update:
             (loss * self.world.size).backward()  # gradients are means over processes, this is a sum
         return loss.detach().double()
 
-    def _finite(self) -> Tensor:
+    def _has_finite_gradients(self) -> Tensor:
         """Whether all gradients are finite."""
         weights = [w for optimizer in self.optimizers.values() for w in optimizer.param_groups[0]["params"]]
         gradients = [weight.grad for weight in weights if weight.grad is not None]
@@ -126,16 +127,16 @@ class Update:
         return [weight for group in self.optimizers["dense"].param_groups for weight in group["params"]]
 
 
-def _set_rate(group: dict[str, Any], rate: float) -> None:
+def _set_learning_rate(group: dict[str, Any], lr: float) -> None:
     """In place where a CUDA graph reads it."""
     if isinstance(group["lr"], Tensor):
-        group["lr"].fill_(rate)
+        group["lr"].fill_(lr)
     else:
-        group["lr"] = rate
+        group["lr"] = lr
 
 
 def _compiled(forward: Callable[[Batch], Tensor], execution: Execution) -> Callable[[Batch], Tensor]:
-    # Static shapes: otherwise kernels depend on the first batch, and a resumed run has other numbers.
+    # Static shapes: otherwise kernels depend on the first batch, and a resumed run has different numbers.
     options = CPU_COMPILE_OPTIONS if execution.device == CPU else None
     return torch.compile(forward, dynamic=False, options=options)
 
