@@ -29,8 +29,10 @@ SETTINGS = (
 class Databases:
     """Lends a database on `connect`; takes it back, and empties it, when its engine is closed."""
 
+    _numbers = itertools.count()
+    """Of all lenders: one name is one database in a process."""
+
     def __init__(self) -> None:
-        self._numbers = itertools.count()
         self._idle: list[duckdb.DuckDBPyConnection] = []
         self._lent: dict[int, duckdb.DuckDBPyConnection] = {}
 

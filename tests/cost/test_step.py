@@ -49,7 +49,7 @@ def allocated(model: Model) -> int:
     return most
 
 
-@pytest.mark.parametrize("name", zoo.CONFIGURATIONS)
+@zoo.one_per_model
 def test_peak_is_what_the_allocator_had_out(name: str) -> None:
     """Within 3 %, and 10 % for AFN, whose batch norm copies inside its kernel on a processor.
 

@@ -5,16 +5,17 @@ from functools import cache
 import pytest
 import torch
 
+from tests.config.shipped import keys_of
 from wukongctl.config import library
 from wukongctl.config.dataset import DatasetSpec
-from wukongctl.config.loading import load, read
+from wukongctl.config.loading import load
 from wukongctl.config.training import TrainingSpec
 from wukongctl.cost.tracing import trace
 from wukongctl.data.schema import Batch, Schema, schema_from_recipe
 from wukongctl.models import Model, build
 from wukongctl.models.counts import count
 
-RECIPES = [name for name in library.names() if {"model", "data"} <= set(read(library.find(name)).value)]
+RECIPES = [name for name in library.names() if {"model", "data"} <= keys_of(name)]
 MODELS = {
     "afn",
     "autoint",

@@ -10,7 +10,17 @@ import torch
 from torch import Tensor
 from torch.nn import BatchNorm1d, functional
 
-from tests.models.zoo import CONFIGURATIONS, FROZEN, SCHEMA, double, make, make_batch, perturbed
+from tests.models.zoo import (
+    CONFIGURATIONS,
+    FROZEN,
+    MOST_PARTS,
+    SCHEMA,
+    double,
+    make,
+    make_batch,
+    one_per_model,
+    perturbed,
+)
 from wukongctl.config.model import NetworkSpec
 from wukongctl.cost.tracing import trace
 from wukongctl.data.schema import Batch, Schema, SequenceColumn
@@ -25,15 +35,6 @@ from wukongctl.models.fm import FM, pair_sum
 NAMING = {"embeddings_per_feature", "groups", "selection"}
 """Keys that name features."""
 every_model = pytest.mark.parametrize("name", CONFIGURATIONS)
-EXPORTED = {
-    "wukong-groups", "fm", "deepfm", "dlrm-cat", "dcnv2-stacked", "autoint-wukong", "afn-plus",
-    "finalmlp-context", "masknet-parallel", "xdeepfm", "mlp",
-}  # fmt: skip
-"""The configuration of each model that has most parts."""
-one_per_model = pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[] if name in EXPORTED else [pytest.mark.slow]) for name in CONFIGURATIONS],
-)
 learned_and_frozen = pytest.mark.parametrize("schema", [SCHEMA, FROZEN], ids=["learned", "frozen"])
 
 
@@ -44,7 +45,7 @@ def model_named(name: str, schema: Schema = SCHEMA) -> Model:
 def test_every_spec_has_a_model_and_both_are_in_the_zoo() -> None:
     assert set(MODELS) == set(get_args(NetworkSpec))
     assert {type(make(keys)) for keys in CONFIGURATIONS.values()} == set(MODELS.values())
-    assert {type(make(CONFIGURATIONS[name])) for name in EXPORTED} == set(MODELS.values())
+    assert {type(make(CONFIGURATIONS[name])) for name in MOST_PARTS} == set(MODELS.values())
 
 
 @every_model

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import torch
 
 from wukongctl.config.training import TrainingSpec
@@ -69,6 +70,17 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "xdeepfm-no-mlp": {"name": "xdeepfm", "cin": [3], "hidden": None},
     "mlp": {"name": "mlp", "hidden": [8, 7]},
 }  # fmt: skip
+
+MOST_PARTS = {
+    "wukong-groups", "fm", "deepfm", "dlrm-cat", "dcnv2-stacked", "autoint-wukong", "afn-plus",
+    "finalmlp-context", "masknet-parallel", "xdeepfm", "mlp",
+}  # fmt: skip
+"""The configuration of each model that has most parts."""
+one_per_model = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in MOST_PARTS else [pytest.mark.slow]) for name in CONFIGURATIONS],
+)
+"""For what is expensive: the other configurations are slow tests."""
 
 ALL = {"width": 5, "embedding_init": 0.3, "logit_scale": 0.5}
 DEEP = ALL | {"dropout": 0.5}

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from wukongctl.data.acquire.download import fetch
 from wukongctl.data.progress import Progress
 from wukongctl.errors import CheckFailed, RunFailed
 
-CONTENT = bytes(i * i % 251 for i in range(3_000_000))
+CONTENT = random.Random(0).randbytes(3_000_000)
 MD5 = hashlib.md5(CONTENT).hexdigest()
 
 
