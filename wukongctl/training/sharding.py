@@ -17,7 +17,13 @@ from wukongctl.config.training import RowwiseAdagradSpec
 from wukongctl.models.deferred import InitialRows
 from wukongctl.models.embeddings import Embeddings
 from wukongctl.training.distributed import World
-from wukongctl.training.sharding_plan import Sharding, require_torchrec, require_width, sharded_tables
+from wukongctl.training.sharding_plan import (
+    Sharding,
+    require_memory,
+    require_torchrec,
+    require_width,
+    sharded_tables,
+)
 from wukongctl.training.shards import Shard, Shards, StoredMatrix
 
 
@@ -152,7 +158,8 @@ def shard_tables(
 ) -> dict[str, ShardedTable]:
     """Replace every embedding table of a model; returns the new ones by the name of their weight.
 
-    Raises UsageError without TorchRec, or for a width that FBGEMM does not support.
+    Raises UsageError without TorchRec, for a width that FBGEMM does not support, and for tables that do not
+    fit the memory.
     """
     require_torchrec()
     found: dict[str, ShardedTable] = {}
@@ -161,6 +168,7 @@ def shard_tables(
             rows, width = module.table.weight.shape
             require_width(width, sharding, world)
             starts = sorted(set(module.offsets.tolist())) or [0]
+            require_memory([*starts, rows], width, sharding, world, device)
             columns = [starts.index(offset) for offset in module.offsets.tolist()]
             sharded = ShardedTable(
                 (rows, width), starts, columns,

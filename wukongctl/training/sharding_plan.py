@@ -8,6 +8,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -22,6 +23,9 @@ from wukongctl.training.hardware import free_memory
 Sharding = Literal["row_wise", "table_wise", "column_wise", "planner"]
 ALIGNMENT = 4
 """FBGEMM needs rows of a multiple of 16 bytes."""
+RESERVED = 0.15
+"""Share of the free memory that the planner leaves to dense weights and activations."""
+MORE_MEMORY = "add machines, or make the tables smaller (`model.width`, `min_count`)"
 
 
 def require_torchrec() -> None:
@@ -30,7 +34,7 @@ def require_torchrec() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import torchrec.distributed  # noqa: F401
-    except (ImportError, OSError) as error:
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
         raise UsageError(
             f"sharded embedding tables need TorchRec: {str(error).splitlines()[0]}",
             hint="see `Distributed training` in the docs, or add `--set distributed.embeddings=replicated`",
@@ -49,6 +53,45 @@ def require_width(width: int, sharding: Sharding, world: World) -> None:
             f"is a multiple of {ALIGNMENT * parts}, not {width}",
             hint="change `model.width`, or add `--set distributed.embeddings=replicated`",
         )
+
+
+def require_memory(
+    edges: list[int], width: int, sharding: Sharding, world: World, device: torch.device
+) -> None:
+    """Raise UsageError if the shards of some rank, with their sums, need more memory than is free.
+
+    Not for the planner, which finds out for itself.
+    """
+    tables = [stop - start for start, stop in itertools.pairwise(edges)]
+    match sharding:
+        case "row_wise":
+            numbers = -(-sum(tables) // world.size) * (width + 1)
+        case "column_wise":
+            numbers = sum(tables) * (width // world.size + 1)
+        case "table_wise":
+            numbers = max(_owners(tables, world.size)[1]) * (width + 1)
+        case "planner":
+            return
+    needed, free = 4 * numbers, _free(device)
+    if needed > free:
+        raise UsageError(
+            f"embedding tables need {needed / 1e9:,.1f} GB in one process, and {free / 1e9:,.1f} GB are free",
+            hint=MORE_MEMORY,
+        )
+
+
+def _owners(tables: list[int], ranks: int) -> tuple[list[int], list[int]]:
+    """The rank of each table, the largest remaining one to the rank with the fewest rows; rows by rank."""
+    owners, load = [0] * len(tables), [0] * ranks
+    for table in sorted(range(len(tables)), key=lambda table: -tables[table]):
+        owners[table] = load.index(min(load))
+        load[owners[table]] += tables[table]
+    return owners, load
+
+
+def _free(device: torch.device) -> int:
+    """Bytes of memory that are free for this process, on its device."""
+    return free_memory(device) if device.type == "cuda" else host_memory() // local_processes()
 
 
 def sharded_tables(
@@ -103,16 +146,15 @@ def _plan(module: Any, sharder: Any, sharding: Sharding, world: World, device: t
     if sharding == "planner":
         return _planned(module, sharder, world, device)
     parts = {}
-    load = [0] * world.size
-    for config in sorted(module.embedding_bag_configs(), key=lambda config: -config.num_embeddings):
+    configs = module.embedding_bag_configs()
+    owners, _ = _owners([config.num_embeddings for config in configs], world.size)
+    for config, owner in zip(configs, owners, strict=True):
         match sharding:
             case "row_wise":
                 parts[config.name] = plans.row_wise(compute_kernel="fused")
             case "column_wise":
                 parts[config.name] = plans.column_wise(ranks=list(range(world.size)), compute_kernel="fused")
-            case "table_wise":  # the largest remaining table to the rank with the fewest rows
-                owner = load.index(min(load))
-                load[owner] += config.num_embeddings
+            case "table_wise":
                 parts[config.name] = plans.table_wise(rank=owner, compute_kernel="fused")
     return plans.construct_module_sharding_plan(
         module,
@@ -130,6 +172,7 @@ def _planned(module: Any, sharder: Any, world: World, device: torch.device) -> A
     Raises UsageError if the tables do not fit.
     """
     from torchrec.distributed.planner import EmbeddingShardingPlanner, Topology
+    from torchrec.distributed.planner.storage_reservations import FixedPercentageStorageReservation
     from torchrec.distributed.planner.types import ParameterConstraints, PlannerError
 
     on_gpu = device.type == "cuda"
@@ -138,29 +181,32 @@ def _planned(module: Any, sharder: Any, world: World, device: torch.device) -> A
         # Only these update exactly; those of unified memory are for tables larger than the GPUs' own.
         compute_kernels=["fused", "fused_uvm_caching", "fused_uvm"] if on_gpu else ["fused"],
     )
-    host = host_memory() // local_processes()
-    with _quiet("torchrec.distributed.planner"):
+    with _quiet("torchrec.distributed.planner.types"):
         topology = Topology(
             world_size=world.size,
             local_world_size=local_processes(),
             compute_device=device.type,
-            hbm_cap=free_memory(device) if on_gpu else None,
-            ddr_cap=host,
+            hbm_cap=_free(device) if on_gpu else None,
+            ddr_cap=_free(torch.device("cpu")),
         )
     planner = EmbeddingShardingPlanner(
         topology=topology,
+        storage_reservation=FixedPercentageStorageReservation(percentage=RESERVED),
         constraints={config.name: constraint for config in module.embedding_bag_configs()},
     )
     container = nn.ModuleDict({"tables": module})
-    try:
-        return planner.collective_plan(container, [sharder], dist.group.WORLD).get_plan_for_module("tables")
-    except PlannerError as error:
-        memory = free_memory(device) if on_gpu else host
-        raise UsageError(
-            f"the embedding tables do not fit {world.size} processes with {memory / 1e9:.1f} GB each: "
-            f"{str(error).strip().splitlines()[0]}",
-            hint="start more processes, or make the tables smaller (`model.width`, `min_count`)",
-        ) from error
+
+    def plan() -> Any:
+        try:
+            return planner.plan(container, [sharder])
+        except PlannerError as error:
+            raise UsageError(
+                f"TorchRec finds no place for the embedding tables in {world.size} processes with "
+                f"{_free(device) / 1e9:,.1f} GB of free memory each",
+                hint=MORE_MEMORY,
+            ) from error
+
+    return world.from_rank_zero(plan).get_plan_for_module("tables")
 
 
 @contextmanager
@@ -175,7 +221,7 @@ def _quiet(logger: str) -> Iterator[None]:
 
 
 def host_memory() -> int:
-    """Bytes of this machine's memory that are free, or can be freed."""
-    with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123 no file system has it but Linux's
-        found = dict(line.split(":") for line in file)
+    """Bytes of this machine's memory that are free or can be freed; FBGEMM runs on Linux only."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    found = dict(line.split(":") for line in lines)
     return int(found["MemAvailable"].split()[0]) * 1024

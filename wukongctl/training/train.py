@@ -22,6 +22,7 @@ from wukongctl.training.metrics import METRICS
 from wukongctl.training.provenance import describe
 from wukongctl.training.run_folder import IDENTITY_KEYS, NUMERIC_KEYS, RESUME_KEYS, RunFolder
 from wukongctl.training.run_record import RunInfo, RunResult
+from wukongctl.training.sharding_plan import require_torchrec
 from wukongctl.training.trackers import TrackerName, Trackers
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,10 @@ def train(
     trackers.require(track)
     if not recipe.is_network:
         trees.require()
-    device = hardware.chosen_device(recipe, distributed.processes())
+    processes = distributed.processes()
+    device = hardware.chosen_device(recipe, processes)
+    if processes > 1 and recipe.distributed.embeddings != "replicated":
+        require_torchrec()  # before anything is written
     with distributed.joined(device) as world:
         folder = RunFolder.for_recipe(recipe, out, writes=world.is_rank_zero)
         if resume and folder.info() is None:
