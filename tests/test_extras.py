@@ -1,13 +1,17 @@
 """A missing extra is one error, whose hint installs what this package asks for."""
 
 import importlib.metadata
+import re
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from wukongctl import extras
 from wukongctl.errors import UsageError
 
+ROOT = Path(__file__).parents[1]
 METADATA = [
     "click<9,>=8.2",
     "onnxscript<0.8,>=0.5; extra == 'onnx'",
@@ -20,7 +24,9 @@ METADATA = [
 def test_the_hint_installs_the_requirements_of_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "requires", lambda _: METADATA)
     assert extras.install("onnx") == "run `pip install 'onnxscript<0.8,>=0.5' 'onnxruntime<2,>=1.20'`"
-    assert extras.install("distributed") == "run `pip install 'fbgemm-gpu-cpu==1.8.0'`"
+    then = "pip install --no-deps torchrec==1.8.0"
+    assert extras.install("distributed") == f"run `pip install 'fbgemm-gpu-cpu==1.8.0' && {then}`"
+    assert extras.install("distributed-gpu") == "run `pip install 'fbgemm-gpu==1.8.0'`"
 
 
 def test_without_metadata_the_hint_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,3 +48,15 @@ def test_the_missing_module_is_named(monkeypatch: pytest.MonkeyPatch, name: str)
     monkeypatch.setitem(sys.modules, "hidden", None)
     with pytest.raises(UsageError, match=f"^`--zen` needs the extra `zen`: `{name}` is not installed$"):
         extras.require("`--zen`", "zen", "json", name)
+
+
+def test_one_build_of_fbgemm_per_extra() -> None:
+    """Both unpack into one folder; TorchRec itself requires the build for CUDA."""
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    names = {name: {re.split(r"[<>=;\[ ]", one)[0] for one in extra[name]} for name in extra}
+    assert {"fbgemm-gpu", "torchrec"} <= names["distributed-gpu"]
+    assert "fbgemm-gpu-cpu" in names["distributed"]
+    assert not {"fbgemm-gpu", "torchrec"} & names["distributed"]
+    assert not {"fbgemm-gpu-cpu"} & names["distributed-gpu"]
+    completed = extras.COMPLETED_BY["distributed"].rpartition(" ")[2]
+    assert completed in extra["distributed-gpu"]

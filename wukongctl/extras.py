@@ -5,6 +5,9 @@ from importlib.util import find_spec
 
 from wukongctl.errors import UsageError
 
+COMPLETED_BY = {"distributed": " && pip install --no-deps torchrec==1.8.0"}
+"""TorchRec requires the CUDA build of FBGEMM, which must not replace the one for CPU."""
+
 
 def require(what: str, extra: str, *modules: str) -> None:
     """Raise UsageError if one of `modules`, which `what` needs, is not installed; nothing is imported."""
@@ -21,7 +24,7 @@ def missing(what: str, extra: str, module: str) -> UsageError:
 def install(extra: str) -> str:
     """The command that installs an extra, with the versions that this package asks for."""
     packages = _requirements(extra) or [f"wukongctl[{extra}]"]
-    return f"run `pip install {' '.join(map(repr, packages))}`"
+    return f"run `pip install {' '.join(map(repr, packages))}{COMPLETED_BY.get(extra, '')}`"
 
 
 def _requirements(extra: str) -> list[str]:

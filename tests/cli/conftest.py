@@ -102,7 +102,7 @@ def dataset(wukong: Wukong, prepared: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch, dataset: Path) -> None:
     """The runs of `sweep` and `tune` train in this process; starting one for each takes seconds."""
-    monkeypatch.setattr(executors, "LocalExecutor", lambda jobs: InProcess(dataset))
+    monkeypatch.setattr(executors, "LocalExecutor", lambda jobs, gpus: InProcess(dataset))
 
 
 RECIPE = """\

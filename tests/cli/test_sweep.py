@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +52,18 @@ def test_sweep_chooses_runs_and_is_complete_the_second_time(wukong: Wukong, swee
     listed = wukong("runs", "ls", "sweeps/study/runs", "--json").json
     assert {row["status"] for row in listed} == {"complete"}
     assert sorted(row["seed"] for row in listed) == [0, 1]
+
+
+@pytest.mark.usefixtures("in_process")
+def test_lines_off_a_terminal_tell_what_is_running(
+    wukong: Wukong, sweep: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wukongctl.cli.output.PLAIN_INTERVAL_SECONDS", 0.0)
+    lines = wukong("sweep", sweep, "--jobs", 1).err.splitlines()
+    assert "sweep: 0% after 0 s 1 running, first wukong" in lines[0]
+    assert any(
+        re.fullmatch(r"sweep: 25% after \d+ s, \d+ s left 1 running, first wukong", line) for line in lines
+    )
 
 
 @pytest.mark.usefixtures("no_plots")

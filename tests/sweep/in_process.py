@@ -24,7 +24,7 @@ class InProcess:
         self.threads: list[int] = []
         self.ended: list[Exit] = []
 
-    def start(self, folder: Path, command: list[str], threads: int) -> None:
+    def start(self, folder: Path, command: list[str], threads: int, *, on_gpu: bool) -> None:
         assert command[3:5] == ["train", str((folder / "recipe.yaml").resolve())]
         self.started.append(folder.name.rpartition("-")[0])
         self.threads.append(threads)

@@ -1,6 +1,7 @@
 """Sweeps with an in-process executor: order, choice on validation, resuming, and failures."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from wukongctl.data.prepare import prepare
 from wukongctl.errors import Interrupted, UsageError, WukongError
 from wukongctl.sweep.executors import Exit
 from wukongctl.sweep.summary import summarize
-from wukongctl.sweep.sweep import Event, Sweep, execute, write
+from wukongctl.sweep.sweep import Event, Job, Sweep, execute, write
 
 DATASET = """\
 name: tiny
@@ -56,11 +57,15 @@ def planned(folder: Path, data: Path, text: str = SWEEP) -> Sweep:
     return Sweep(spec, entries, {"tiny": manifests.read(data / "tiny")}, folder / "out")
 
 
+def silent(running: list[Job]) -> None:
+    assert all(job.entry for job in running)
+
+
 def carry_out(sweep: Sweep, executor: InProcess) -> list[Event]:
     events: list[Event] = []
     path = sweep.folder / "sweep.json"
     save: Callable[[], None] = lambda: write(path, summarize(sweep))  # noqa: E731
-    execute(sweep, executor, data=executor.data, threads=1, report=events.append, save=save)
+    execute(sweep, executor, data=executor.data, threads=1, report=events.append, save=save, tick=silent)
     return events
 
 
@@ -200,3 +205,23 @@ def test_a_group_in_the_sweep_gives_every_entry_its_gauc(tmp_path: Path, data: P
         planned(tmp_path, data, text.replace("group: c0", "group: c7"))
     (problem,) = failure.value.problems
     assert (problem.line, problem.message) == (4, "`tiny` has no categorical column `c7` to group by")
+
+
+def test_stop_counts_every_run_that_is_done(tmp_path: Path, data: Path) -> None:
+    """Also those of entries that this call did not come to, and those that end while others are stopped."""
+    carry_out(planned(tmp_path, data), InProcess(data))
+    sweep = planned(tmp_path, data)
+    (first, *others) = sweep.trials(sweep.entries[0])
+    shutil.rmtree(first.folder.path)
+    kept = tmp_path / "kept"
+    others[0].folder.path.rename(kept)
+
+    class EndsLate(InProcess):
+        def stop(self) -> None:
+            if kept.exists():
+                shutil.rmtree(others[0].folder.path, ignore_errors=True)
+                kept.rename(others[0].folder.path)
+
+    with pytest.raises(Interrupted, match=r"^stopped with 17 of 20 runs done$"):
+        carry_out(sweep, EndsLate(data, interrupt=first.folder.path.name))
+    assert json.loads((sweep.folder / "sweep.json").read_text())["counts"]["total"] == 20

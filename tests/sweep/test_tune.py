@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.sweep.in_process import InProcess
-from tests.sweep.test_sweep import DATASET
+from tests.sweep.test_sweep import DATASET, silent
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.loading import load, validate
 from wukongctl.config.positions import parse
@@ -82,7 +82,7 @@ class SimulatedRuns:
         self.waits = 0
         self.most = 0
 
-    def start(self, folder: Path, command: list[str], threads: int) -> None:
+    def start(self, folder: Path, command: list[str], threads: int, *, on_gpu: bool) -> None:
         recipe = load(folder / "recipe.yaml", TrainingSpec)
         self.started.append(recipe)
         if "--skip-test" in command:
@@ -173,7 +173,7 @@ def carry_out(tuning: Tuning, executor: Any) -> list[Event]:
     events: list[Event] = []
     path = tuning.folder / "sweep.json"
     save: Callable[[], None] = lambda: write(path, summarize(tuning))  # noqa: E731
-    execute(tuning, executor, data=executor.data, threads=1, report=events.append, save=save)
+    execute(tuning, executor, data=executor.data, threads=1, report=events.append, save=save, tick=silent)
     return events
 
 

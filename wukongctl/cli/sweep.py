@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from wukongctl.sweep.executors import Executor
-    from wukongctl.sweep.sweep import Event, Sweep
+    from wukongctl.sweep.sweep import Event, Job, Sweep
 
 EXAMPLES = """\b
 Examples:
@@ -29,8 +29,8 @@ Examples:
 @options.data
 @options.out("sweeps", "Folder for sweep results.", envvar="WUKONGCTL_SWEEPS")
 @click.option(
-    "--jobs", type=click.IntRange(1), default=1, show_default=True,
-    help="Number of concurrent runs; they share the cores evenly.",
+    "--jobs", type=click.IntRange(1),
+    help="Number of concurrent runs; they share cores and GPUs evenly. Default: one per GPU, or one.",
 )  # fmt: skip
 @click.option(
     "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
@@ -45,7 +45,7 @@ def sweep(
     overrides: tuple[str, ...],
     data: Path,
     out: Path,
-    jobs: int,
+    jobs: int | None,
     engine: str,
     resume: bool,
     dry_run: bool,
@@ -58,24 +58,27 @@ def sweep(
     from wukongctl.data import manifest as manifests
     from wukongctl.data import recipes
     from wukongctl.errors import UsageError
+    from wukongctl.sweep.devices import visible_gpus
     from wukongctl.sweep.sweep import Sweep, cores
 
     spec, entries = recipes.expand(recipes.find(sweep, data), data, overrides)
     names = {trial.recipe.data for entry in entries for trial in entry.trials}
     planned = Sweep(spec, entries, {name: manifests.read(data / name) for name in sorted(names)}, out)
+    gpus = visible_gpus()
+    jobs = jobs or max(1, len(gpus))
     threads = max(1, cores() // jobs)
     if resume and not (planned.folder / "sweep.json").is_file():
         raise UsageError(f"there is no sweep to resume in `{planned.folder}`", hint="leave out `--resume`")
     if dry_run:
         _dry_run(output, planned, jobs, threads)
         return
-    _run(output, planned, _executor(engine, jobs, threads), data, threads)
+    _run(output, planned, _executor(engine, jobs, threads, gpus), data, threads)
 
 
-def _executor(engine: str, jobs: int, threads: int) -> "Executor":
+def _executor(engine: str, jobs: int, threads: int, gpus: tuple[str, ...]) -> "Executor":
     from wukongctl.sweep.executors import LocalExecutor, RayExecutor
 
-    return LocalExecutor(jobs) if engine == "local" else RayExecutor(jobs, threads)
+    return LocalExecutor(jobs, gpus) if engine == "local" else RayExecutor(jobs, threads)
 
 
 def _run(output: Output, sweep: "Sweep", executor: "Executor", data: Path, threads: int) -> None:
@@ -93,6 +96,7 @@ def _run(output: Output, sweep: "Sweep", executor: "Executor", data: Path, threa
                 threads=threads,
                 report=lambda event: _report(output, bar, event),
                 save=lambda: write(path, summarize(sweep)),
+                tick=lambda running: show_running(bar, "sweep", sweep, running),
             )
     finally:
         executor.stop()
@@ -111,6 +115,12 @@ def _run(output: Output, sweep: "Sweep", executor: "Executor", data: Path, threa
             f"{len(failed)} of {sweep.total} runs failed, the first with: {failed[0].message}",
             hint=f"see `{path}`; the same command retries them",
         )
+
+
+def show_running(bar: ProgressBar, stage: str, sweep: "Sweep", running: "list[Job]") -> None:
+    """Update the bar while runs are training, also for `tune`."""
+    first = running[0].entry if running else ""
+    bar.update(stage, sweep.done, sweep.total, f"({len(running)} running, first {first})" if running else "")
 
 
 def _report(output: Output, bar: ProgressBar, event: "Event") -> None:

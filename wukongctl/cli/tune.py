@@ -113,12 +113,14 @@ def _plan(
 
 
 def _run(output: Output, tuning: "Tuning", jobs: int, data: Path, threads: int) -> None:
+    from wukongctl.cli.sweep import show_running
     from wukongctl.sweep.best import write_best
+    from wukongctl.sweep.devices import visible_gpus
     from wukongctl.sweep.executors import LocalExecutor
     from wukongctl.sweep.summary import summarize
     from wukongctl.sweep.sweep import execute, write
 
-    path, executor = tuning.folder / "sweep.json", LocalExecutor(jobs)
+    path, executor = tuning.folder / "sweep.json", LocalExecutor(jobs, visible_gpus())
     try:
         with output.progress() as bar:
             execute(
@@ -128,6 +130,7 @@ def _run(output: Output, tuning: "Tuning", jobs: int, data: Path, threads: int) 
                 threads=threads,
                 report=lambda event: _report(output, bar, tuning, event),
                 save=lambda: write(path, summarize(tuning)),
+                tick=lambda running: show_running(bar, "tune", tuning, running),
             )
     finally:
         executor.stop()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from wukongctl import extras
+from wukongctl.sweep.devices import Placement
 
 POLL_SECONDS = 0.05
 STOP_SECONDS = 60.0
@@ -52,8 +53,8 @@ class Executor(Protocol):
 
     jobs: int
 
-    def start(self, folder: Path, command: list[str], threads: int) -> None:
-        """Start the run of `folder`; the caller starts at most `jobs` at a time."""
+    def start(self, folder: Path, command: list[str], threads: int, *, on_gpu: bool) -> None:
+        """Start the run of `folder`, `on_gpu` if there is one; the caller starts at most `jobs` at a time."""
         ...
 
     def wait(self, keep_waiting: Callable[[], bool]) -> Exit | None:
@@ -82,20 +83,20 @@ def environment(threads: int) -> dict[str, str]:
 
 
 class LocalExecutor:
-    """Runs jobs in local processes."""
+    """Runs jobs in local processes, each on one of `gpus`, if there are any."""
 
-    def __init__(self, jobs: int) -> None:
-        self.jobs = jobs
+    def __init__(self, jobs: int, gpus: tuple[str, ...] = ()) -> None:
+        self.jobs, self.placement = jobs, Placement(gpus)
         self.running: dict[Path, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
 
-    def start(self, folder: Path, command: list[str], threads: int) -> None:
+    def start(self, folder: Path, command: list[str], threads: int, *, on_gpu: bool) -> None:
         """Start one run in its own session, so that Ctrl-C reaches only us and we can stop the runs."""
         errors = tempfile.TemporaryFile()  # noqa: SIM115 closed when the run ends
         process = subprocess.Popen(
             command,
             stdout=subprocess.DEVNULL,
             stderr=errors,
-            env=environment(threads),
+            env=environment(threads) | (self.placement.take(folder) if on_gpu else {}),
             start_new_session=True,
         )
         self.running[folder] = process, errors
@@ -129,6 +130,7 @@ class LocalExecutor:
 
     def _collect(self, folder: Path) -> Exit:
         process, errors = self.running.pop(folder)
+        self.placement.free(folder)
         with errors:
             errors.seek(0)
             return Exit(folder, process.returncode, errors.read().decode(errors="replace"))
@@ -150,9 +152,14 @@ class RayExecutor:
         ray.init(**cluster, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
         self.running: dict[Any, Path] = {}
 
-    def start(self, folder: Path, command: list[str], threads: int) -> None:
-        """Submit one run as a task that needs `threads` cores."""
-        task = self.ray.remote(run_task).options(num_cpus=threads, max_retries=0)
+    def start(self, folder: Path, command: list[str], threads: int, *, on_gpu: bool) -> None:
+        """Submit one run as a task that needs `threads` cores and, where the cluster has GPUs, one of them.
+
+        Ray shows a task the GPUs that it reserved, and none to a task that asks for none. With more jobs than
+        GPUs, jobs share them.
+        """
+        share = min(1.0, self.ray.cluster_resources().get("GPU", 0.0) / self.jobs) if on_gpu else 0.0
+        task = self.ray.remote(run_task).options(num_cpus=threads, num_gpus=share, max_retries=0)
         self.running[task.remote(command[1:], threads)] = folder
 
     def wait(self, keep_waiting: Callable[[], bool]) -> Exit | None:

@@ -201,8 +201,12 @@ def execute(
     threads: int,
     report: Callable[[Event], None],
     save: Callable[[], None],
+    tick: Callable[[list[Job]], None],
 ) -> None:
-    """Train all jobs that are not done, continuing after failures; raises Interrupted on a signal."""
+    """Train all jobs that are not done, continuing after failures; raises Interrupted on a signal.
+
+    `tick` gets the running jobs, several times a second or so.
+    """
     running: dict[Path, Job] = {}
 
     def record_result(job: Job, outcome: JobResult, *, was_complete: bool) -> None:
@@ -214,6 +218,7 @@ def execute(
 
         def keep_waiting() -> bool:
             sweep.watch(executor)
+            tick(list(running.values()))
             return stop.signal_number is None
 
         sweep.begin()
@@ -227,6 +232,7 @@ def execute(
             ended = executor.wait(keep_waiting) if running else None
             if stop.signal_number is not None:
                 executor.stop()
+                _record_unnoticed(sweep, list(running.values()))
                 save()
                 raise Interrupted(
                     f"stopped with {sweep.done} of {sweep.total} runs done",
@@ -238,6 +244,17 @@ def execute(
                 record_result(job, _outcome(sweep, job, ended), was_complete=False)
             elif not running:
                 return
+
+
+def _record_unnoticed(sweep: Sweep, running: list[Job]) -> None:
+    """Record jobs that ended while others were being stopped, or in an earlier call."""
+    left = [*running, *sweep.waiting]
+    while left:
+        sweep.waiting.clear()
+        for job in left:
+            if outcome := sweep.recorded(job):
+                sweep.record_result(job, outcome)
+        left = list(sweep.waiting)  # runs of a search that is complete with these trials
 
 
 def _without_training(sweep: Sweep, job: Job) -> JobResult | None:
@@ -267,7 +284,8 @@ def _start(job: Job, executor: Executor, data: Path, threads: int) -> None:
     started_with = info.execution.threads if info is not None and info.execution is not None else threads
     threads = job.recipe.threads or started_with
     options = ("--skip-test",) if job.skip_test else ()
-    executor.start(folder.path, command(folder.path / "recipe.yaml", data, job.out, options), threads)
+    words = command(folder.path / "recipe.yaml", data, job.out, options)
+    executor.start(folder.path, words, threads, on_gpu=job.recipe.is_network and job.recipe.device != "cpu")
 
 
 def _outcome(sweep: Sweep, job: Job, ended: Exit) -> JobResult:

@@ -15,6 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from wukongctl import extras
 from wukongctl.config.training import RowwiseAdagradSpec
 from wukongctl.errors import UsageError
 from wukongctl.training.distributed import World, local_processes
@@ -35,9 +36,10 @@ def require_torchrec() -> None:
             warnings.simplefilter("ignore")
             import torchrec.distributed  # noqa: F401
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        extra = "distributed-gpu" if torch.version.cuda else "distributed"
         raise UsageError(
             f"sharded embedding tables need TorchRec: {str(error).splitlines()[0]}",
-            hint="see `Distributed training` in the docs, or add `--set distributed.embeddings=replicated`",
+            hint=f"{extras.install(extra)}, or add `--set distributed.embeddings=replicated`",
         ) from error
     # Warnings for TorchRec's developers, not for its users.
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
