@@ -17,7 +17,7 @@ def visible_gpus() -> tuple[str, ...]:
     return tuple(name.strip() for name in names[:count])
 
 
-class Placement:
+class DevicePool:
     """Gives each run the GPU that the fewest other runs use, the first of several."""
 
     def __init__(self, gpus: tuple[str, ...]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from wukongctl import extras
-from wukongctl.sweep.devices import Placement
+from wukongctl.sweep.devices import DevicePool
 
 POLL_SECONDS = 0.05
 STOP_SECONDS = 60.0
@@ -86,7 +86,7 @@ class LocalExecutor:
     """Runs jobs in local processes, each on one of `gpus`, if there are any."""
 
     def __init__(self, jobs: int, gpus: tuple[str, ...] = ()) -> None:
-        self.jobs, self.placement = jobs, Placement(gpus)
+        self.jobs, self.pool = jobs, DevicePool(gpus)
         self.running: dict[Path, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
 
     def start(self, folder: Path, command: list[str], threads: int, *, on_gpu: bool) -> None:
@@ -96,7 +96,7 @@ class LocalExecutor:
             command,
             stdout=subprocess.DEVNULL,
             stderr=errors,
-            env=environment(threads) | (self.placement.take(folder) if on_gpu else {}),
+            env=environment(threads) | (self.pool.take(folder) if on_gpu else {}),
             start_new_session=True,
         )
         self.running[folder] = process, errors
@@ -130,7 +130,7 @@ class LocalExecutor:
 
     def _collect(self, folder: Path) -> Exit:
         process, errors = self.running.pop(folder)
-        self.placement.free(folder)
+        self.pool.free(folder)
         with errors:
             errors.seek(0)
             return Exit(folder, process.returncode, errors.read().decode(errors="replace"))
