@@ -36,7 +36,7 @@ def raise_stopped(report: Callable[[Interrupted], int]) -> None:
 
     def stop(number: int, frame: FrameType | None) -> None:
         stopped = Stopped(number)
-        if _importing(frame):  # there an exception can be lost in a library's C code, and nothing has begun
+        if _importing(frame):  # there an exception can be lost in a library's C code, and no work has started
             os._exit(report(stopped.failure))
         raise stopped
 

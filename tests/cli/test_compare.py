@@ -136,9 +136,9 @@ def test_mistakes(wukong: Wukong, runs: list[str], tmp_path: Path) -> None:
     absent = wukong("compare", "nowhere")
     assert (absent.code, "there is no `nowhere`" in absent.err) == (2, True)
     (tmp_path / runs[3] / "result.json").unlink()
-    assert f"left out `{runs[3]}`, which is not finished" in wukong("compare", *runs).err
+    assert f"skipped `{runs[3]}`, which is not finished" in wukong("compare", *runs).err
     (tmp_path / runs[3] / "result.json").write_text('{"status": "diverged"}')
-    assert f"left out `{runs[3]}`, which diverged" in wukong("compare", *runs).err
+    assert f"skipped `{runs[3]}`, which diverged" in wukong("compare", *runs).err
     assert wukong("compare", *runs, "--json").json["skipped"] == [runs[3]]
     other = (tmp_path / runs[0] / "run.json").read_text()
     (tmp_path / runs[0] / "run.json").write_text(other.replace('"fingerprint": "', '"fingerprint": "0'))
@@ -167,7 +167,7 @@ def test_duplicate_run_is_left_out_with_a_note(wukong: Wukong, runs: list[str], 
     shutil.copytree(tmp_path / runs[0], copy)
     plain = wukong("compare", *runs, "--json").json
     found = wukong("compare", *runs, copy)
-    assert found.err == f"left out `{copy}`: same recipe and seed as `{runs[0]}`\n"
+    assert found.err == f"skipped `{copy}`: same recipe and seed as `{runs[0]}`\n"
     board = wukong("compare", *runs, copy, "--json").json
     assert board == plain | {"repeated": [{"run": str(copy), "of": runs[0], "same_result": True}]}
     result = copy / "result.json"

@@ -72,7 +72,7 @@ def test_lightgbm_is_listed(wukong: Wukong, runs: tuple[str, str]) -> None:
 def test_scale_report_leaves_lightgbm_out_with_a_note(wukong: Wukong, runs: tuple[str, str]) -> None:
     shown = wukong("scale-report", "runs")
     assert shown.code == 0
-    assert f"left out `{runs[1]}`, which has no FLOPs" in shown.err
+    assert f"skipped `{runs[1]}`, which has no FLOPs" in shown.err
     report = wukong("scale-report", "runs", "--json").json
     assert [curve["model"] for curve in report["curves"]] == ["wukong"]
     assert report["without_flops"] == [runs[1]]
@@ -87,7 +87,7 @@ def test_lightgbm_has_no_flops(wukong: Wukong, recipe: Path, trees: Path) -> Non
     assert "has no matrix products" in alone.err
     both = wukong("flops", trees, recipe)
     assert both.code == 0
-    assert f"left out `{trees}`" in both.err
+    assert f"skipped `{trees}`" in both.err
     assert len(wukong("flops", trees, recipe, "--json").json) == 1
 
 

@@ -21,7 +21,7 @@ def test_dry_run_prints_space_and_budget_and_writes_nothing(
     assert re.search(r"optimizer\.dense\.lr +0\.001 +0\.0001\.\.0\.03 \(log\)", shown.out)
     assert "model.layers" not in shown.out
     assert "30 trials for each recipe, chosen by valid auc; then 3 seeds of the best" in shown.out
-    assert "wukong: 2 evaluations a run, too few to prune" in shown.out
+    assert "wukong: 2 evaluations per run, too few to prune" in shown.out
     plan = wukong("tune", recipe, "--dry-run", "--json", "--seconds", 60, "--seeds", 2).json
     assert (plan["sweep"], plan["trials"], plan["seconds"]) == ("tune-tiny-wukong", None, 60)
     assert plan["seeds"] == [0, 1]

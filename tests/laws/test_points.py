@@ -88,7 +88,7 @@ def test_every_bad_cell_is_reported_with_its_position(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("row", "message"),
-    [("a,1,0.5,0", "`0` is not positive"), ("b,1,0,5,100", "5 fields, but the header has 4 columns")],
+    [("a,1,0.5,0", "`0` is not positive"), ("b,1,0,5,100", "5 fields, but the header has 4")],
 )
 def test_zero_examples_and_extra_fields_are_rejected(tmp_path: Path, row: str, message: str) -> None:
     path = csv_file(tmp_path, f"model,gflop_per_example,logloss,examples\n{row}\n")

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -75,4 +76,12 @@ def test_an_unreadable_file_is_a_usage_error(tmp_path: Path, content: bytes) -> 
     path = tmp_path / "points.csv"
     path.write_bytes(content)
     with pytest.raises(UsageError, match=r"points\.csv"):
+        CsvTable.read(path)
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_another_separator_is_named(mark: str, tmp_path: Path) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text(f"model{mark}gflop_per_example{mark}logloss\na{mark}1{mark}0.5\n")
+    with pytest.raises(UsageError, match=f"are separated by {re.escape(repr(mark))}, not by commas"):
         CsvTable.read(path)

@@ -74,10 +74,10 @@ def compare(
         )
     for run in board.skipped:
         reason = {"diverged": "diverged", "pruned": "was pruned"}.get(run.status, "is not finished")
-        output.note(f"left out `{run.folder}`, which {reason}")
+        output.note(f"skipped `{run.folder}`, which {reason}")
     for one in board.repeated:
         result = "" if one.same_result else ", with a different result"
-        output.note(f"left out `{one.run}`: same recipe and seed as `{one.of}`{result}")
+        output.note(f"skipped `{one.run}`: same recipe and seed as `{one.of}`{result}")
     if markdown:
         output.result(to_dict(board), lambda console: console.out(_markdown(board), highlight=False))
     else:

@@ -87,7 +87,9 @@ def _entry(name: str, data: Path, *, is_shipped: bool) -> dict[str, Any]:
     }
 
 
-@datasets.command("show", epilog=SHOW_EXAMPLES)
+@datasets.command(
+    "show", short_help="Show license, sources, splits, features and statistics.", epilog=SHOW_EXAMPLES
+)
 @click.argument("dataset", type=options.dataset)
 @options.data
 @options.common
@@ -119,7 +121,7 @@ def show(output: Output, dataset: str, data: Path) -> None:
     output.result({"recipe": recipe, "manifest": described}, human)
 
 
-@datasets.command("init", epilog=INIT_EXAMPLES)
+@datasets.command("init", short_help="Draft a recipe for a table.", epilog=INIT_EXAMPLES)
 @click.argument("file", metavar="FILE")
 @click.option(
     "--label", metavar="COLUMN|SQL", help="Label column, or SQL giving 0 or 1; inferred when omitted."
@@ -143,7 +145,7 @@ def init(
     join: tuple[str, ...],
     name: str | None,
 ) -> None:
-    """Inspect the table FILE (CSV, TSV, JSON or Parquet, or .gz of them) and print a recipe for it."""
+    """Inspect the table FILE (CSV, TSV, JSON or Parquet; also .gz) and print a recipe for it."""
     from wukongctl.data import next_steps, recipes
     from wukongctl.data.drafting.draft import draft
 

@@ -26,7 +26,7 @@ Examples:
   wukongctl flops my.yaml --max-gflop 0.5        # exit 3 when it costs more
   wukongctl flops my.yaml --examples 146e9       # PF-days of a whole run
   wukongctl flops criteo/wukong --solve gflop=2 > larger.yaml
-  wukongctl flops paper/table2/criteo-tb/dlrm --gpus 8 --gpu h100    # memory and time of a step, on paper
+  wukongctl flops paper/table2/criteo-tb/dlrm --gpus 8 --gpu h100    # estimated memory and step time
 """
 
 
@@ -45,7 +45,9 @@ Examples:
     "--solve", metavar="gflop=X", help="Print RECIPE, a Wukong, scaled to X training GFLOP per example."
 )
 @click.option("--gpus", type=click.IntRange(1), metavar="N", help="Estimate memory and step time on N GPUs.")
-@click.option("--gpu", type=click.Choice(list(GPUS)), help="GPU to estimate for; one without `--gpus`.")
+@click.option(
+    "--gpu", type=click.Choice(list(GPUS)), help="GPU to estimate for; a single one without `--gpus`."
+)
 @click.option(
     "--embedding-params", type=float, metavar="N", help="Scale the embedding tables to N weights in total."
 )
@@ -64,9 +66,10 @@ def flops(
     gpu: str | None,
     embedding_params: float | None,
 ) -> None:
-    """Count FLOPs per example, parameters and bytes of each RECIPE; FLOPs by formula, checked by tracing.
+    """Count FLOPs per example, parameters and bytes of each RECIPE.
 
-    Embedding parameters come from the prepared dataset if there is one, otherwise from its recipe.
+    FLOPs are counted by formula and checked by tracing. Embedding parameters come from the prepared
+    dataset if there is one, otherwise from its recipe.
     """
     from wukongctl.config.loading import locate_problems
     from wukongctl.data import recipes as training
@@ -109,7 +112,7 @@ def flops(
 def _schema_of_size(
     output: Output, recipe: str, spec: "TrainingSpec", data: Path, embedding_params: float | None
 ) -> "tuple[Schema, bool]":
-    """The dataset's columns, and whether its embedding rows are known; scaled where that is asked for."""
+    """The dataset's columns, and whether its embedding rows are known; scaled on request."""
     schema, known, bounded = _schema(spec, data)
     if bounded:
         output.warn(
@@ -164,7 +167,7 @@ def _counted(output: Output, specs: "dict[str, TrainingSpec]") -> "dict[str, Tra
         if not counted:
             raise UsageError(what, hint="`wukongctl train` reports how long it takes")
         if not spec.is_network:
-            output.note(f"left out {what}")
+            output.note(f"skipped {what}")
     return counted
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from wukongctl.config.dataset import DatasetSpec
     from wukongctl.data.manifest import Manifest
     from wukongctl.data.options import EngineName, Options
-    from wukongctl.data.prepare import Plan
+    from wukongctl.data.prepare import PreparePlan
     from wukongctl.data.progress import Progress
 
 EXAMPLES = """\b
@@ -107,18 +107,18 @@ def run_recipe(output: Output, spec: "DatasetSpec", path: Path, wanted: "Options
     from wukongctl.data.progress import Progress
     from wukongctl.data.publishing import WAITING
 
-    last, begun = "", False
+    last, announced = "", False
     pace = Pace()
     with locate_problems(path, at_key=False), output.progress() as bar:
 
         def report(at: Progress) -> None:
-            nonlocal last, begun
+            nonlocal last, announced
             waits = at.stage.startswith(WAITING)
             if waits and at.stage != last:
                 output.note(at.stage)
             # Only now is it certain that there is work, and which files other processes have not downloaded.
-            if not (waits or begun or at.stage == UP_TO_DATE):
-                begun = True
+            if not (waits or announced or at.stage == UP_TO_DATE):
+                announced = True
                 if wanted.source is None:
                     _announce_download(output, spec, refresh=wanted.refresh)
             last = at.stage
@@ -189,7 +189,7 @@ def _show(console: "Console", results: "list[tuple[Manifest, dict[str, Any]]]") 
 def _dry_run(output: Output, requests: "list[tuple[DatasetSpec, Options]]") -> None:
     from wukongctl.data.prepare import plan
 
-    plans: list[Plan] = []
+    plans: list[PreparePlan] = []
     for spec, wanted in requests:
         with output.progress() as bar:
 

@@ -59,7 +59,7 @@ def show(output: Output, recipe: str) -> None:
     )
 
 
-@recipes.command("init", epilog=INIT_EXAMPLES)
+@recipes.command("init", short_help="Print a training recipe for a prepared dataset.", epilog=INIT_EXAMPLES)
 @click.argument("dataset", metavar="DATASET")
 @click.option("--model", metavar="NAME", default="wukong", show_default=True, help="Model to train.")
 @options.data
@@ -71,19 +71,19 @@ def init(output: Output, dataset: str, model: str, data: Path) -> None:
     rules.
     """
     from wukongctl.cli.sources import prepared_dataset
-    from wukongctl.config import drafting
+    from wukongctl.config import training_draft
     from wukongctl.data import manifest as manifests
     from wukongctl.data import next_steps
 
     folder = prepared_dataset(dataset, data)
     facts = manifests.read(folder).facts()
-    chosen = drafting.draft(folder.name, model, facts)
+    chosen = training_draft.draft(folder.name, model, facts)
     target = f"{folder.name}-{model}.yaml"
     command = next_steps.train_command(target, folder.parent)
     shape = f"{facts.train_rows:,} train rows, {facts.embedding_rows:,} embedding rows"
     by = "sized by the default rules" if chosen else "with default hyperparameters"
     header = (f"{model} on {folder.name}, {by}: {shape}.", command)
-    text = drafting.to_text(folder.name, model, chosen, header)
+    text = training_draft.to_text(folder.name, model, chosen, header)
     content = {
         "dataset": folder.name,
         "model": model,
@@ -94,7 +94,7 @@ def init(output: Output, dataset: str, model: str, data: Path) -> None:
     output.note(f"save it as {target}, then run `{command}`")
 
 
-@recipes.command("cp")
+@recipes.command("cp", short_help="Copy a recipe to edit it.")
 @click.argument("recipe", type=options.recipe)
 @click.argument("target", type=click.Path(path_type=Path))
 @options.common
@@ -115,7 +115,11 @@ def cp(output: Output, recipe: str, target: Path) -> None:
     output.result({"path": str(path)}, lambda console: console.print(f"copied to {path}", soft_wrap=True))
 
 
-@recipes.command("check", epilog="\b\nExample:\n  wukongctl recipes check mine.yaml recipes/frappe/*.yaml")
+@recipes.command(
+    "check",
+    short_help="Check recipes and report every problem.",
+    epilog="\b\nExample:\n  wukongctl recipes check mine.yaml recipes/frappe/*.yaml",
+)
 @click.argument("paths", nargs=-1, type=options.recipe, metavar="[RECIPE]...")
 @options.overrides
 @options.common

@@ -83,7 +83,7 @@ def scale_report(
         return
     source = _read(runs, table, spec)
     for run in source.without_flops:
-        output.note(f"left out `{run}`, which has no FLOPs")
+        output.note(f"skipped `{run}`, which has no FLOPs")
     report = _built(source, spec)
     report = replace(report, findings=_findings(report, spec, baseline, confirm))
     if check is not None and not report.findings:

@@ -50,7 +50,7 @@ def sweep(
     resume: bool,
     dry_run: bool,
 ) -> None:
-    """Run SWEEP, a YAML file or the name of a shipped one: search, choose on validation, one run per seed.
+    """Run SWEEP, a YAML file or the name of a shipped sweep: search, choose on validation, train each seed.
 
     Complete runs are skipped, so the same command resumes. A run that diverges or fails is recorded, and
     the others continue.

@@ -56,7 +56,7 @@ Examples:
 )
 @click.option(
     "--skip-test", is_flag=True,
-    help="Do not evaluate the test split; the same command without this does.",
+    help="Do not evaluate the test split; the same command without this option does.",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Check everything, print what would run, and exit.")
 @options.common

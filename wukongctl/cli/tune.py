@@ -262,13 +262,17 @@ def _show_plan(console: "Console", plan: dict[str, Any]) -> None:
     console.print(f"would train in {plan['path']}", soft_wrap=True)
 
 
+def _evaluations(count: int) -> str:
+    return f"{count} evaluation{'s' if count != 1 else ''}"
+
+
 def _pruning(recipe: dict[str, Any]) -> str:
     from wukongctl.sweep.study import FIRST_PRUNED_AT
 
     count = recipe["evaluations"]
     if count <= FIRST_PRUNED_AT:
-        return f"{recipe['name']}: {count} evaluations a run, too few to prune"
+        return f"{recipe['name']}: {_evaluations(count)} per run, too few to prune"
     return (
-        f"{recipe['name']}: {count} evaluations a run; a trial worse than the median of the others is pruned "
-        f"from evaluation {FIRST_PRUNED_AT} on"
+        f"{recipe['name']}: {_evaluations(count)} per run; a trial worse than the median of the others is "
+        f"pruned from evaluation {FIRST_PRUNED_AT} on"
     )

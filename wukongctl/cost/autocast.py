@@ -29,7 +29,7 @@ FLOAT32 = frozenset(
 def imitated_autocast(precision: str, copied: Callable[[Tensor], None]) -> Iterator[None]:
     """As `torch.autocast("cuda", torch.bfloat16)` on the meta device; nothing for another precision.
 
-    `copied` is told of every copy of a weight.
+    `copied` is called with every copy of a weight.
     """
     if precision != "bfloat16":
         yield

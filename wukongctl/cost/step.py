@@ -73,7 +73,7 @@ def trace_step(model: Model, schema: Schema, rows: int, precision: str) -> Step:
     """
     batch = meta_batch(schema, rows)
     recorder = _Recorder(model)
-    with _tables_left_out(model), _told_of_gradients(model, recorder.keep_gradient), recorder:
+    with _tables_left_out(model), _gradient_hooks(model, recorder.keep_gradient), recorder:
         with imitated_autocast(precision, recorder.keep_copy):
             logits = model(batch)
         loss = binary_cross_entropy_with_logits(logits.float(), batch.labels, reduction="sum") / rows
@@ -114,20 +114,20 @@ class _Looked(torch.autograd.Function):
 
 
 @contextmanager
-def _told_of_gradients(model: Model, tell: Callable[[Tensor], None]) -> Iterator[None]:
-    """`tell` is called with each weight once its gradient is there; without any in the end."""
+def _gradient_hooks(model: Model, hook: Callable[[Tensor], None]) -> Iterator[None]:
+    """Call `hook` with each weight as soon as its gradient exists; at the end, remove all gradients."""
     learned = [weights for weights in model.parameters() if weights.requires_grad]
-    hooks = [weights.register_post_accumulate_grad_hook(tell) for weights in learned]
+    handles = [weights.register_post_accumulate_grad_hook(hook) for weights in learned]
     try:
         yield
     finally:
-        for hook in hooks:
-            hook.remove()
+        for handle in handles:
+            handle.remove()
         model.zero_grad(set_to_none=True)
 
 
 class _Recorder(TorchDispatchMode):
-    """Records operators, and counts the bytes of all storages that are alive, by what they are."""
+    """Records operators, and counts the bytes of all live storages by kind."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -139,12 +139,12 @@ class _Recorder(TorchDispatchMode):
         self.peak = self.copies = 0
 
     def keep_gradient(self, weights: Tensor) -> None:
-        """The gradient of a weight has come: it is no activation any more."""
+        """Count the gradient of a weight as a gradient, no longer as an activation."""
         assert weights.grad is not None
         self._become("gradient", weights.grad)
 
     def keep_copy(self, copy: Tensor) -> None:
-        """This tensor is a weight in another precision."""
+        """Count this tensor as a copy of a weight in another precision."""
         self._become("copy", copy)
         self.copies += copy.nbytes
 

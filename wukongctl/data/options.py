@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from wukongctl.data.progress import Report, silent
+from wukongctl.data.progress import ReportProgress, silent
 
 EngineName = Literal["local", "ray"]
 
@@ -32,4 +32,4 @@ class Options:
     force: bool = False
     refresh: bool = False
     engine: EngineName = "local"
-    report: Report = silent
+    report: ReportProgress = silent

@@ -48,7 +48,7 @@ def prepare(spec: DatasetSpec, options: Options) -> Manifest:
                 ) from error
 
 
-class Plan(TypedDict):
+class PreparePlan(TypedDict):
     """What `prepare` would do; `steps` are for display."""
 
     dataset: str
@@ -58,7 +58,7 @@ class Plan(TypedDict):
     sql: list[str]
 
 
-def plan(spec: DatasetSpec, options: Options) -> Plan:
+def plan(spec: DatasetSpec, options: Options) -> PreparePlan:
     """What `prepare` would read, download and run, without writing anything.
 
     Raises what `prepare` would before its first download: for a split key that reads the label, another
@@ -74,7 +74,7 @@ def plan(spec: DatasetSpec, options: Options) -> Plan:
     is_done = is_current or (current is not None and not options.refresh)
     steps = [f"nothing: `{target}` is already prepared"] if is_done else _steps(spec, options, queries)
     state: Literal["absent", "prepared", "different"] = "different" if target.exists() else "absent"
-    return Plan(
+    return PreparePlan(
         dataset=spec.name, path=str(target), state="prepared" if current else state, steps=steps, sql=queries
     )
 

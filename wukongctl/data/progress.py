@@ -17,11 +17,12 @@ class Progress(NamedTuple):
     unit: ProgressUnit = "steps"
 
 
-Report = Callable[[Progress], None]
+ReportProgress = Callable[[Progress], None]
+"""Called by long work with its progress so far."""
 
 
 def silent(progress: Progress) -> None:
-    """A Report that shows nothing."""
+    """Ignore progress."""
 
 
 def bytes_read() -> int | None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from wukongctl.data.atomic import sync, sync_tree
-from wukongctl.data.progress import Progress, Report, silent
+from wukongctl.data.progress import Progress, ReportProgress, silent
 from wukongctl.errors import Interrupted, cannot_write
 from wukongctl.signals import interruptible
 
@@ -28,7 +28,7 @@ WAITING = "waiting for another"
 
 
 @contextmanager
-def locked(target: Path, report: Report = silent) -> Iterator[None]:
+def locked(target: Path, report: ReportProgress = silent) -> Iterator[None]:
     """Hold the lock of the dataset, waiting if necessary; leftovers are cleared on entry."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

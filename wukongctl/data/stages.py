@@ -14,7 +14,7 @@ KEY = "key"
 DATASET = "dataset"
 """Folder in which the dataset is assembled…"""
 ASSEMBLING = "assembling"
-"""… and a marker that this has begun: without the folder, the dataset has been published."""
+"""… and a marker that this has started: without the folder, the dataset has been published."""
 RAW = "raw"
 """Unpacked raw files; every run verifies them again."""
 

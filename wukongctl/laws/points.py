@@ -242,7 +242,7 @@ def _size(run: Run) -> float:
     if not run.info.gflop:
         raise UsageError(
             f"run `{run.folder}` costs 0 FLOP by the convention and cannot be placed on a logarithmic axis",
-            hint="pass the other runs one by one",
+            hint="pass only the other runs",
         )
     return run.info.gflop
 

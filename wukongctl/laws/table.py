@@ -48,9 +48,14 @@ class CsvTable:
         line, written, header = records[0]
         rows = [CsvRow(at, line_text, _named(header, cells)) for at, line_text, cells in records[1:]]
         table = cls(path, header, CsvRow(line, written, _named(header, header)), rows)
+        if len(header) == 1 and (found := next((mark for mark in ";\t|" if mark in header[0]), None)):
+            raise UsageError(
+                f"the columns of `{path}` are separated by {found!r}, not by commas",
+                hint="save it as comma-separated values",
+            )
         for at, line_text, cells in records[1:]:
             if any(cells[len(header) :]):
-                message = f"{len(cells)} fields, but the header has {len(header)} columns"
+                message = f"{len(cells)} fields, but the header has {len(header)}"
                 place = _column(line_text, len(header))
                 table.problems.append(
                     Problem(message, str(path), at, place, "quote fields that contain a comma")

@@ -18,7 +18,7 @@ def require_column(manifest: Manifest, name: str) -> None:
     """Raise UsageError unless `name` is a categorical column of the dataset."""
     columns = manifest.schema().categorical
     if name not in columns:
-        hint = did_you_mean(name, columns) or f"it has {', '.join(columns)}"
+        hint = did_you_mean(name, columns) or f"it has {', '.join(f'`{column}`' for column in columns)}"
         raise UsageError(f"`{manifest.dataset}` has no categorical column `{name}` to group by", hint=hint)
 
 

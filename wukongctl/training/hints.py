@@ -54,7 +54,8 @@ def regularize(facts: RunFacts) -> str:
     if isinstance(facts.recipe.model, LightGBMSpec):
         return _smaller_trees(facts.recipe, facts.recipe.model)
     dropout = getattr(facts.recipe.model, "dropout", None)
-    settings: dict[str, object] = {"optimizer.embedding.l2": 10 * facts.recipe.optimizer.embedding.l2 or 1e-3}
+    l2 = 10 * facts.recipe.optimizer.embedding.l2 or 1e-3
+    settings: dict[str, object] = {"optimizer.embedding.l2": f"{l2:.6g}"}
     if dropout is not None and dropout < 0.2:
         settings = {"model.dropout": 0.2}
     fewer = ", or train fewer epochs" if facts.passes > 1 and not facts.improves else ""

@@ -184,10 +184,10 @@ class RunFolder:
 
     def refuse_if_different(self, info: RunInfo, data: Path, keys: tuple[str, ...] = RESUME_KEYS) -> None:
         """Raise UsageError naming each of `keys` that differs from the run in this folder."""
-        begun = self.info()
-        if begun is None:
+        recorded = self.info()
+        if recorded is None:
             return
-        before, now = begun.to_dict(), info.to_dict()
+        before, now = recorded.to_dict(), info.to_dict()
         changes = [
             f"{key}: {_lookup(before, key)} → {_lookup(now, key)}"
             for key in keys

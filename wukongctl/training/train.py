@@ -126,11 +126,11 @@ def _train(
             with folder.logging():
                 tracked.follow(info, lambda: result)
         return CompleteRun(folder.path, folder.info() or info, result, was_complete=result is finished)
-    begun = folder.info()
-    if begun is not None and not trainer.resumes:
+    recorded = folder.info()
+    if recorded is not None and not trainer.resumes:
         log.warning("model `lightgbm` cannot resume: starting over")
         folder.clear()
-    same_world = begun is None or begun.world_size == world.size
+    same_world = recorded is None or recorded.world_size == world.size
     # A different number of processes rounds differently anyway.
     folder.refuse_if_different(info, dataset.parent, RESUME_KEYS if same_world else NUMERIC_KEYS)
     folder.write_recipe(recipe)
@@ -138,8 +138,8 @@ def _train(
     with folder.logging():
         for note in execution.notes:
             log.info("%s", note)  # already printed by the command line
-        if begun is not None and not same_world:
-            log.warning("started with %s processes, resumed with %d", begun.world_size, world.size)
+        if recorded is not None and not same_world:
+            log.warning("started with %s processes, resumed with %d", recorded.world_size, world.size)
         try:
             result = tracked.follow(info, trainer.fit)
         except WukongError as error:

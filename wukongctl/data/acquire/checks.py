@@ -10,7 +10,7 @@ from wukongctl.data.acquire import cache
 from wukongctl.data.acquire.digests import digests, require_whole_gzip
 from wukongctl.data.acquire.extract import DamagedArchive, extract_once
 from wukongctl.data.manifest import SourceFile
-from wukongctl.data.progress import Report
+from wukongctl.data.progress import ReportProgress
 from wukongctl.errors import CheckFailed, Problem, RunFailed
 
 
@@ -20,7 +20,7 @@ class Checks:
 
     spec: DatasetSpec
     verify: bool
-    report: Report
+    report: ReportProgress
     sources: list[SourceFile] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 

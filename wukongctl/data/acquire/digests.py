@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wukongctl.config.dataset import RawFile
-from wukongctl.data.progress import Progress, Report, silent
+from wukongctl.data.progress import Progress, ReportProgress, silent
 from wukongctl.errors import RunFailed
 
 CHUNK = 1 << 20
@@ -49,7 +49,7 @@ class Digests:
         return [f"{what} is {got}, expected {want}" for what, want, got in pairs if want not in (None, got)]
 
 
-def require_whole_gzip(path: Path, report: Report = silent) -> None:
+def require_whole_gzip(path: Path, report: ReportProgress = silent) -> None:
     """RunFailed unless a gzip file is complete and its CRC matches, which DuckDB does not check."""
     try:
         total = path.stat().st_size
@@ -61,7 +61,7 @@ def require_whole_gzip(path: Path, report: Report = silent) -> None:
         raise RunFailed(f"`{path}` is damaged: {why}", hint="download or copy the file again") from None
 
 
-def digests(path: Path, report: Report = silent) -> Digests:
+def digests(path: Path, report: ReportProgress = silent) -> Digests:
     """Digests of a file; RunFailed when it cannot be read."""
     result = Digests()
     try:

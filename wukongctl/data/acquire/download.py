@@ -14,12 +14,17 @@ from filelock import FileLock, Timeout
 from wukongctl.config.dataset import Download
 from wukongctl.data.acquire import network
 from wukongctl.data.acquire.transfer import FileMismatch, MirrorFailed, Transfer
-from wukongctl.data.progress import Progress, Report, silent
+from wukongctl.data.progress import Progress, ReportProgress, silent
 from wukongctl.errors import CheckFailed, Problem, RunFailed
 
 
 def fetch(
-    download: Download, target: Path, *, verify: bool = True, refresh: bool = False, report: Report = silent
+    download: Download,
+    target: Path,
+    *,
+    verify: bool = True,
+    refresh: bool = False,
+    report: ReportProgress = silent,
 ) -> Path:
     """Download to `target`, trying the mirrors in turn; an existing file is kept.
 
@@ -76,7 +81,7 @@ def _disk_errors(target: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(target: Path, report: Report) -> Iterator[None]:
+def _locked(target: Path, report: ReportProgress) -> Iterator[None]:
     target.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(target.with_name(f".{target.name}.lock"))
     try:

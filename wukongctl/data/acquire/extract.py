@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from wukongctl.data.atomic import sync_tree, write_atomic
-from wukongctl.data.progress import Progress, Report, silent
+from wukongctl.data.progress import Progress, ReportProgress, silent
 from wukongctl.errors import RunFailed
 
 CHUNK = 1 << 20
@@ -46,7 +46,9 @@ def _starts_with(path: Path, magic: bytes) -> bool:
         return file.read(len(magic)) == magic
 
 
-def extract(archive: Path, wanted: Collection[str], into: Path, report: Report = silent) -> dict[str, Path]:
+def extract(
+    archive: Path, wanted: Collection[str], into: Path, report: ReportProgress = silent
+) -> dict[str, Path]:
     """Unpack the files of `archive` whose base name is in `wanted` into the folder `into`.
 
     Raises RunFailed for a damaged or truncated archive, two members of one name, a link with a wanted name,
@@ -73,7 +75,7 @@ def extract(archive: Path, wanted: Collection[str], into: Path, report: Report =
 
 
 def extract_once(
-    archive: Path, wanted: Collection[str], into: Path, report: Report = silent
+    archive: Path, wanted: Collection[str], into: Path, report: ReportProgress = silent
 ) -> dict[str, Path]:
     """`extract`, unless it has completed before; `into` holds nothing else."""
     listing = into.with_name(f"{into.name}.json")
@@ -128,7 +130,7 @@ def _tar_members(archive: Path, wanted: Collection[str]) -> Iterator[Member]:
                 yield info.name, info.size, stream
 
 
-def _copy(stream: Stream, target: Path, size: int | None, archive: Path, report: Report) -> None:
+def _copy(stream: Stream, target: Path, size: int | None, archive: Path, report: ReportProgress) -> None:
     limit = max(MAX_RATIO * archive.stat().st_size, MIN_LIMIT)
     require_space(target.parent, size or 0)
     done = 0

@@ -19,7 +19,7 @@ from wukongctl.data.acquire import network
 from wukongctl.data.acquire.digests import Digests
 from wukongctl.data.acquire.extract import require_space
 from wukongctl.data.atomic import write_atomic
-from wukongctl.data.progress import Progress, Report
+from wukongctl.data.progress import Progress, ReportProgress
 
 ATTEMPTS = 5
 """Consecutive failures without progress before a mirror is given up."""
@@ -73,7 +73,7 @@ class Transfer:
         target: Path,
         *,
         verify: bool,
-        report: Report,
+        report: ReportProgress,
     ) -> None:
         self.client, self.download, self.target = client, download, target
         self.recipe_url, self.url = url, network.endpoint(url)

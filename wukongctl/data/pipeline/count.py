@@ -17,7 +17,7 @@ from wukongctl.data.pipeline import bins, spool
 from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.pipeline.parts import Part
 from wukongctl.data.pipeline.writer import InfiniteValue
-from wukongctl.data.progress import Progress, Report, silent
+from wukongctl.data.progress import Progress, ReportProgress, silent
 from wukongctl.data.query import sql
 from wukongctl.data.stages import save, stage
 
@@ -41,7 +41,7 @@ class PartMoments(Spec):
     features: dict[int, Moments]
 
 
-def count(job: PrepareJob, part: Part, report: Report = silent) -> None:
+def count(job: PrepareJob, part: Part, report: ReportProgress = silent) -> None:
     """Count the values of `part`, unless that is done."""
     if job.counts(part).is_dir():
         return

@@ -18,7 +18,7 @@ from wukongctl.data.pipeline.numbers import Encoders
 from wukongctl.data.pipeline.parts import Part
 from wukongctl.data.pipeline.vocabulary import Vocabulary
 from wukongctl.data.pipeline.writer import SplitWriter, Written
-from wukongctl.data.progress import Progress, Report, silent
+from wukongctl.data.progress import Progress, ReportProgress, silent
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
 from wukongctl.data.stages import load, save, stage
@@ -35,7 +35,7 @@ class Encoded(Spec):
 def encode(
     job: PrepareJob,
     part: Part,
-    report: Report = silent,
+    report: ReportProgress = silent,
     *,
     vocabularies: Mapping[int, Vocabulary],
     encoders: Encoders,

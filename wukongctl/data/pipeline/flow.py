@@ -45,7 +45,7 @@ from wukongctl.data.pipeline.job import GENERATED, PrepareJob, executor
 from wukongctl.data.pipeline.parts import PartPlan
 from wukongctl.data.pipeline.vocabulary import Vocabulary
 from wukongctl.data.pipeline.writer import InfiniteValue, Written, joined
-from wukongctl.data.progress import Progress, Report
+from wukongctl.data.progress import Progress, ReportProgress
 from wukongctl.data.stages import ASSEMBLING, DATASET, begin, load, save
 from wukongctl.errors import CheckFailed, RunFailed, UsageError, WukongError
 
@@ -220,7 +220,7 @@ def _move(source: Path, target: Path) -> None:
         source.rename(target)
 
 
-def _vectors(job: PrepareJob, vocabularies: dict[int, Vocabulary], report: Report) -> Vectors:
+def _vectors(job: PrepareJob, vocabularies: dict[int, Vocabulary], report: ReportProgress) -> Vectors:
     """Write the pretrained vectors of each table that has some into the dataset."""
     tables, folder = vocabulary.tables(job.spec), job.work / DATASET
     written: Vectors = {}

@@ -13,7 +13,7 @@ from wukongctl import extras
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.data.options import EngineName
 from wukongctl.data.pipeline.parts import Part
-from wukongctl.data.progress import Progress, Report, silent
+from wukongctl.data.progress import Progress, ReportProgress, silent
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import DISABLED, Engine
 from wukongctl.data.query.lines import paths_of
@@ -80,8 +80,8 @@ class PrepareJob:
         return path
 
 
-Stage = Callable[[PrepareJob, Part, Report], None]
-StageExecutor = Callable[[str, Stage, PrepareJob, Iterable[Part], Report], None]
+Stage = Callable[[PrepareJob, Part, ReportProgress], None]
+StageExecutor = Callable[[str, Stage, PrepareJob, Iterable[Part], ReportProgress], None]
 """Runs the stage of that name on each part; raises what the first failing part raised."""
 
 
@@ -95,7 +95,9 @@ def executor(name: EngineName) -> StageExecutor:
     return _RayExecutor(ray)
 
 
-def _run_locally(_name: str, stage: Stage, job: PrepareJob, parts: Iterable[Part], report: Report) -> None:
+def _run_locally(
+    _name: str, stage: Stage, job: PrepareJob, parts: Iterable[Part], report: ReportProgress
+) -> None:
     """One part after the other, each on all threads."""
     parts = list(parts)
     for number, part in enumerate(parts, start=1):
@@ -116,7 +118,7 @@ class _RayExecutor:
             ray.init(log_to_driver=False, include_dashboard=False, logging_level="ERROR")
 
     def __call__(
-        self, name: str, stage: Stage, job: PrepareJob, parts: Iterable[Part], report: Report
+        self, name: str, stage: Stage, job: PrepareJob, parts: Iterable[Part], report: ReportProgress
     ) -> None:
         task = self._ray.remote(num_cpus=job.threads or 1, max_retries=2)(_run_part)
         shared = self._ray.put((stage, job))

@@ -17,7 +17,7 @@ from wukongctl.config.spec import Spec
 from wukongctl.data.manifest import Feature
 from wukongctl.data.pipeline import bins, count, reading, spool
 from wukongctl.data.pipeline.job import PrepareJob
-from wukongctl.data.progress import Progress, Report
+from wukongctl.data.progress import Progress, ReportProgress
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
 from wukongctl.data.stages import load, save
@@ -51,7 +51,7 @@ class Edges(Spec):
     features: dict[int, tuple[float, ...]]
 
 
-def build(job: PrepareJob, report: Report) -> Encoders:
+def build(job: PrepareJob, report: ReportProgress) -> Encoders:
     """Encoders from the counts of all parts."""
     scales, edges = _scales(job), _edges(job, report)
     return {
@@ -106,7 +106,7 @@ def fields(spec: DatasetSpec) -> tuple[list[pa.Field], list[pa.Field]]:
     return own, added
 
 
-def _edges(job: PrepareJob, report: Report) -> dict[int, tuple[float, ...]]:
+def _edges(job: PrepareJob, report: ReportProgress) -> dict[int, tuple[float, ...]]:
     """Edges of the features to encode; saved in the work folder."""
     saved = load(job.work / SAVED, Edges)
     if saved is not None or not job.spec.encoded:

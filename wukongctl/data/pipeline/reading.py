@@ -22,7 +22,7 @@ from wukongctl.data.pipeline import bad_rows, spool
 from wukongctl.data.pipeline.bad_rows import FILE, Rejects
 from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.pipeline.parts import Part
-from wukongctl.data.progress import Progress, Report, bytes_read, silent
+from wukongctl.data.progress import Progress, ReportProgress, bytes_read, silent
 from wukongctl.data.query.engine import Engine
 from wukongctl.data.stages import load, save, stage
 from wukongctl.errors import RunFailed
@@ -45,7 +45,7 @@ class PartRows(Spec):
     rejected: int = 0
 
 
-def read(job: PrepareJob, part: Part, report: Report = silent) -> None:
+def read(job: PrepareJob, part: Part, report: ReportProgress = silent) -> None:
     """Read the rows of `part` into a spool, unless done."""
     if (job.rows(part) / SAVED).is_file():
         return
@@ -146,7 +146,7 @@ def narrowed(values: np.ndarray) -> np.ndarray:
         return values.astype(np.float32)
 
 
-def _reporter(size: int, report: Report) -> Callable[[int], None]:
+def _reporter(size: int, report: ReportProgress) -> Callable[[int], None]:
     """Reports progress in bytes if the system counts them, else in rows."""
     start = bytes_read()
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.pipeline.writer import SplitWriter, Written
-from wukongctl.data.progress import Progress, Report
+from wukongctl.data.progress import Progress, ReportProgress
 from wukongctl.data.query.lines import paths_of
 from wukongctl.data.stages import load, save, stage
 
@@ -74,7 +74,11 @@ def file_name(bucket: int) -> str:
 
 
 def gather(
-    job: PrepareJob, seed: int, schema: pa.Schema, special: Mapping[str, tuple[int, int]], report: Report
+    job: PrepareJob,
+    seed: int,
+    schema: pa.Schema,
+    special: Mapping[str, tuple[int, int]],
+    report: ReportProgress,
 ) -> tuple[Path, Written]:
     """Write the train rows of all parts in random order, unless done; their folder and description."""
     final = job.work / FOLDER

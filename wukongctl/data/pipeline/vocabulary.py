@@ -21,7 +21,7 @@ from wukongctl.config.spec import Spec
 from wukongctl.data.manifest import SPECIAL_IDS
 from wukongctl.data.pipeline import count, pretrained
 from wukongctl.data.pipeline.job import PrepareJob
-from wukongctl.data.progress import Progress, Report
+from wukongctl.data.progress import Progress, ReportProgress
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
 from wukongctl.data.stages import load, save, stage
@@ -92,7 +92,7 @@ def tables(spec: DatasetSpec) -> dict[int, int]:
     return result | {index: result[names.index(shares)] for index, shares in sequences if shares}
 
 
-def build(job: PrepareJob, report: Report) -> dict[int, Vocabulary]:
+def build(job: PrepareJob, report: ReportProgress) -> dict[int, Vocabulary]:
     """Build all vocabularies in `vocab/` from the counts of all parts, unless done; by feature."""
     final = job.work / FOLDER
     if not final.is_dir():

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wukongctl.config.generator import Generator
-from wukongctl.data.progress import Progress, Report, silent
+from wukongctl.data.progress import Progress, ReportProgress, silent
 from wukongctl.data.synthetic import anova_teacher, pair_teacher
 from wukongctl.data.synthetic.planting import Teacher
 
@@ -45,7 +45,7 @@ def chunks(spec: Generator, rows: int) -> Iterator[pa.RecordBatch]:
         yield batch.slice(0, min(CHUNK, rows - start))
 
 
-def write(spec: Generator, rows: int, path: Path, report: Report = silent) -> None:
+def write(spec: Generator, rows: int, path: Path, report: ReportProgress = silent) -> None:
     """Generate `rows` rows into a Parquet file."""
     writer: pq.ParquetWriter | None = None
     done = 0
