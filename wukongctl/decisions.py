@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
-from scipy import stats
 
 Interval: TypeAlias = tuple[float, float]
 Verdict: TypeAlias = Literal["pass", "fail", "inconclusive"]
@@ -21,6 +20,20 @@ GateName: TypeAlias = Literal[
     "G0 validity", "G1 cost", "G2 quality", "G3 curve", "G4 exponent", "G5 prediction", "G6 monotone",
     "G7 recovery",
 ]  # fmt: skip
+
+
+def student_quantile(level: float, df: float) -> float:
+    """The quantile of Student's t at `level` in (0, 1]."""
+    from scipy.special import stdtrit  # as `scipy.stats.t.ppf`, which takes half a second to import
+
+    return float(stdtrit(df, level))
+
+
+def student_tail(value: float, df: float) -> float:
+    """The probability that Student's t exceeds `value`."""
+    from scipy.special import stdtr
+
+    return float(stdtr(df, -value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +50,7 @@ class Evidence:
 
     def bounds(self, level: float) -> Interval:
         """The one-sided lower and upper bounds of confidence `level`."""
-        quantile = float(stats.t.ppf(level, self.df))
+        quantile = student_quantile(level, self.df)
         above = self.error if self.above is None else self.above
         return self.value - quantile * self.error, self.value + quantile * above
 
@@ -45,7 +58,7 @@ class Evidence:
         """p value of "no worse than `margin`"; small when it is worse."""
         if self.error == 0:
             return 0.0 if self.value > margin else 1.0
-        return float(stats.t.sf((self.value - margin) / self.error, self.df))
+        return student_tail((self.value - margin) / self.error, self.df)
 
 
 @dataclass(frozen=True, slots=True)

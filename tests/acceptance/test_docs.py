@@ -67,7 +67,7 @@ def test_commands_and_their_options_exist(page: Path) -> None:
 def test_yaml_examples_are_valid_recipes(page: Path) -> None:
     for text in re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
         document = parse(text, str(page))
-        validate(document, format_of(set(document.value)))
+        validate(document, format_of(set(document.value)).spec)
 
 
 def test_the_test_command_of_the_readme_is_what_ci_runs() -> None:

@@ -266,7 +266,7 @@ def test_damaged_predictions(wukong: Wukong, runs: list[str], tmp_path: Path) ->
 def test_model_that_predicts_nan_is_an_error(
     wukong: Wukong, runs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wukongctl.training.evaluate._finite", lambda _: False)
+    monkeypatch.setattr("wukongctl.training.predictions._finite", lambda _: False)
     found = wukong("compare", *runs)
     assert (found.code, "predicts values that are not finite" in found.err) == (1, True)
     assert not (tmp_path / runs[0] / "predictions" / "test.parquet").exists()

@@ -210,7 +210,7 @@ def test_the_depth_and_projection_of_wukong_follow_the_dataset() -> None:
 
 
 def recipes(spec: type) -> list[str]:
-    return [name for name in library.names() if format_of(set(keys_of(name))) is spec]
+    return [name for name in library.names() if format_of(set(keys_of(name))).spec is spec]
 
 
 def test_shipped_recipes_are_what_they_were() -> None:

@@ -11,7 +11,7 @@ from wukongctl.errors import UsageError
 @pytest.mark.parametrize("name", library.names())
 def test_every_shipped_recipe_is_valid(name: str) -> None:
     document = read(library.find(name))
-    validate(document, format_of(set(document.value)))
+    validate(document, format_of(set(document.value)).spec)
 
 
 @pytest.mark.parametrize("name", library.names())
@@ -49,7 +49,7 @@ def test_an_unknown_name_gets_the_closest_one() -> None:
 @pytest.mark.parametrize("name", library.names())
 def test_every_shipped_recipe_reads_back_from_its_own_dictionary(name: str) -> None:
     document = read(library.find(name))
-    recipe = validate(document, format_of(set(document.value)))
+    recipe = validate(document, format_of(set(document.value)).spec)
     assert type(recipe).from_dict(recipe.to_dict()) == recipe
 
 

@@ -23,12 +23,13 @@ from wukongctl.data.batches import BatchReader
 from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
 from wukongctl.errors import Interrupted, RunFailed, UsageError
-from wukongctl.training.evaluate import evaluate, predictions
+from wukongctl.training.evaluate import evaluate
 from wukongctl.training.export import export
 from wukongctl.training.finished_run import open_run
 from wukongctl.training.loop import TrainingProgress
 from wukongctl.training.plan import total_steps
 from wukongctl.training.predict import predict
+from wukongctl.training.predictions import predictions
 from wukongctl.training.run_folder import RunFolder
 from wukongctl.training.train import CompleteRun, train
 

@@ -84,5 +84,7 @@ def main() -> None:
     # Spinning OpenMP threads make a step thirty times slower when another process wants the core.
     # Read when torch is loaded, so it must be set before.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Looking for plug-ins of pydantic reads the metadata of every installed package.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     output.catch_signals()
     sys.exit(output.run(cli))

@@ -12,6 +12,8 @@ from wukongctl.cli.output import Output
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from wukongctl.config.formats import FormatName
+
 INIT_EXAMPLES = """\b
 Examples:
   wukongctl recipes init clicks > clicks-wukong.yaml
@@ -145,30 +147,31 @@ def check(output: Output, paths: tuple[str, ...], overrides: tuple[str, ...]) ->
 
 
 def _check(path: Path, overrides: tuple[str, ...]) -> None:
-    from wukongctl.config.dataset import DatasetSpec
-    from wukongctl.config.entries import expand
     from wukongctl.config.formats import format_of
     from wukongctl.config.loading import locate_problems, read, validate
-    from wukongctl.config.sweep import SweepSpec
 
     document = read(path)
-    keys = set(document.value) if isinstance(document.value, dict) else set()
-    if format_of(keys) is SweepSpec:
-        expand(path, overrides)
-    else:
-        spec = validate(document, format_of(keys), overrides)
-        if isinstance(spec, DatasetSpec):
-            from wukongctl.data.pipeline.keys import require
+    meant = format_of(set(document.value) if isinstance(document.value, dict) else set())
+    if meant.name == "sweep":
+        from wukongctl.config.entries import expand
 
-            with locate_problems(path, at_key=False):
-                require(spec)
+        expand(path, overrides)
+        return
+    spec = validate(document, meant.spec, overrides)
+    if meant.name == "dataset":
+        from wukongctl.config.dataset import DatasetSpec
+        from wukongctl.data.pipeline.keys import require
+
+        assert isinstance(spec, DatasetSpec)
+        with locate_problems(path, at_key=False):
+            require(spec)
 
 
 @recipes.command("schema")
 @click.argument("name", type=click.Choice(["training", "dataset", "sweep", "report"]))
 @click.option("--markdown", is_flag=True, help="Print a Markdown reference page instead.")
 @options.common
-def schema(output: Output, name: str, markdown: bool) -> None:
+def schema(output: Output, name: "FormatName", markdown: bool) -> None:
     """Print the JSON Schema of a recipe format, for your editor."""
     from wukongctl.config.schema import json_schema, to_markdown
 

@@ -70,12 +70,13 @@ def ls(output: Output, folder: Path) -> None:
 @options.common
 def show(output: Output, run: Path) -> None:
     """Show the recipe and the results of RUN."""
-    from wukongctl.training.not_a_run import not_a_run
     from wukongctl.training.run_folder import RunFolder
 
     folder = RunFolder(run)
     info, result = folder.info(), folder.result()
     if info is None:
+        from wukongctl.training.not_a_run import not_a_run
+
         raise not_a_run(run)
 
     def human(console: "Console") -> None:

@@ -162,10 +162,10 @@ def _dry_run(output: Output, specs: "list[TrainingSpec]", data: Path, out: Path,
 
 def _counts(spec: "TrainingSpec", manifest: "Manifest") -> "Counts | None":
     """FLOPs and parameters of a network; None for trees, if LightGBM is installed."""
-    from wukongctl.cost.flops import analyze
+    from wukongctl.cost.counting import count_spec
     from wukongctl.training import trees
 
     if spec.is_network:
-        return analyze(spec.run_name, spec, manifest.schema(), embedding_rows_known=True).counts
+        return count_spec(spec.model, manifest.schema())
     trees.require()
     return None

@@ -1,17 +1,51 @@
 """The recipe formats described: JSON Schema for editors, Markdown for people."""
 
+import ast
+import inspect
 import json
+from collections.abc import Iterator
+from itertools import pairwise
+from textwrap import dedent
 from typing import Any
 
-from wukongctl.config.formats import FORMATS
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from wukongctl.config.formats import FORMATS, FormatName
+from wukongctl.config.spec import Spec
 
 
-def json_schema(name: str) -> dict[str, Any]:
-    """The schema of one format of `FORMATS`."""
-    return FORMATS[name].spec.model_json_schema()
+class _WithDescriptions(GenerateJsonSchema):
+    """Takes descriptions from the attribute docstrings.
+
+    Pydantic would read them whenever a section is imported, which takes most of the time of an import.
+    """
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        section = super().model_schema(schema)
+        for key, text in _attribute_docstrings(schema["cls"]):
+            if key in section["properties"]:  # not a class variable
+                section["properties"][key].setdefault("description", text)
+        return section
 
 
-def to_markdown(name: str) -> str:
+def _attribute_docstrings(section: type) -> Iterator[tuple[str, str]]:
+    """Keys of a section with the docstrings below them, inherited keys last."""
+    for origin in (each for each in section.__mro__ if issubclass(each, Spec)):
+        (definition,) = ast.parse(dedent(inspect.getsource(origin))).body
+        assert isinstance(definition, ast.ClassDef)
+        for key, text in pairwise(definition.body):
+            match key, text:
+                case ast.AnnAssign(target=ast.Name(name)), ast.Expr(value=ast.Constant(str(docstring))):
+                    yield name, inspect.cleandoc(docstring)
+
+
+def json_schema(name: FormatName) -> dict[str, Any]:
+    """The schema of one recipe format."""
+    return FORMATS[name].spec.model_json_schema(schema_generator=_WithDescriptions)
+
+
+def to_markdown(name: FormatName) -> str:
     """A reference page of one format: a table of keys per section of the recipe."""
     schema = json_schema(name)
     sections = {FORMATS[name].title.capitalize(): schema} | dict(sorted(schema["$defs"].items()))

@@ -45,7 +45,8 @@ class Mismatch(UsageError):
 class Spec(BaseModel):
     """One section of a recipe. Attribute docstrings become the descriptions in the JSON Schema."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    # Most commands validate few of the sections they import: build a validator on first use.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     def _mistakes(self) -> Iterable[Mistake]:
         """What keys of this section disagree about, each key being right by itself."""

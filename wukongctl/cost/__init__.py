@@ -1,6 +1,7 @@
 """What a recipe costs before it is trained, on the meta device: no data, no memory, no GPU.
 
-    flops       the report of `flops` and `train --dry-run`: MACs by formula, checked against a trace
+    flops       the report of `flops`: MACs by formula, checked against a trace
+    counting    MACs and parameters by formula, for `train --dry-run`
     tracing     one traced forward pass: MACs, memory traffic, saved activations
     memory      bytes of weights, gradients, optimizer state and activations
     step        one traced training step: every operator, and the memory over time

@@ -2,13 +2,10 @@
 
 from dataclasses import replace
 
-import torch
-
 from wukongctl.config.training import TrainingSpec
+from wukongctl.cost.counting import count_spec
 from wukongctl.data.schema import Schema
 from wukongctl.errors import UsageError
-from wukongctl.models import build
-from wukongctl.models.counts import count
 
 
 def with_embedding_params(recipe: TrainingSpec, schema: Schema, params: int) -> Schema:
@@ -16,8 +13,7 @@ def with_embedding_params(recipe: TrainingSpec, schema: Schema, params: int) -> 
 
     Raises UsageError for a model without tables.
     """
-    with torch.device("meta"):
-        now = count(build(recipe.model, schema, sparse=False)).embedding_params
+    now = count_spec(recipe.model, schema).embedding_params
     if now == 0 or schema.embedding_rows == 0:
         raise UsageError("`--embedding-params` needs categorical features or sequences, and there are none")
     rows = [

@@ -7,14 +7,11 @@ the MLPs together; finally the hidden sizes alone, to meet the budget.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-
 from wukongctl.config.training import TrainingSpec
 from wukongctl.config.wukong import WukongSpec
+from wukongctl.cost.counting import count_spec
 from wukongctl.data.schema import Schema
 from wukongctl.errors import UsageError
-from wukongctl.models import build
-from wukongctl.models.counts import count
 
 MAX_LAYERS = 8
 """The largest number of layers in the paper."""
@@ -45,8 +42,7 @@ def solve(recipe: TrainingSpec, schema: Schema, gflop: float) -> Solution:
     _single_hidden(model)
 
     def cost(spec: WukongSpec) -> float:
-        with torch.device("meta"):
-            return count(build(spec, schema, sparse=False)).gflop
+        return count_spec(spec, schema).gflop
 
     found = _solve(model, cost, gflop)
     reached = cost(found)

@@ -12,7 +12,6 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from wukongctl.config import library
-from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.formats import format_of
 from wukongctl.config.loading import read
 from wukongctl.config.suggestions import did_you_mean
@@ -185,7 +184,8 @@ def _own_recipes(name: str) -> Iterator[Path]:
             content = read(path).value
         except (OSError, ValueError, UsageError):
             continue  # an error in another file is not the user's question
-        if isinstance(content, dict) and format_of(set(content)) is DatasetSpec and content["name"] == name:
+        is_dataset = isinstance(content, dict) and format_of(set(content)).name == "dataset"
+        if is_dataset and content["name"] == name:
             yield path
 
 

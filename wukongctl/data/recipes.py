@@ -6,21 +6,22 @@ The error for any other kind of file has a hint with the right command.
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from wukongctl.config import defaults, entries, library
+from wukongctl.config import defaults, library
 from wukongctl.config.completion import LookUp, complete
-from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.defaults import DatasetFacts
-from wukongctl.config.entries import Entry
 from wukongctl.config.formats import format_of
 from wukongctl.config.loading import OtherFormat, Override, read, validate
 from wukongctl.config.positions import Document
-from wukongctl.config.sweep import SweepSpec
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data import manifest as manifests
 from wukongctl.data import next_steps
 from wukongctl.errors import RecipeError, UsageError, WukongError
+
+if TYPE_CHECKING:
+    from wukongctl.config.entries import Entry
+    from wukongctl.config.sweep import SweepSpec
 
 TABLES = frozenset(library.TABLES) - {".json", ".txt"}
 """Suffixes of tables, which are certainly not recipes."""
@@ -103,8 +104,10 @@ def from_document(document: Document, data: Path, overrides: Sequence[str | Over
         raise with_next_step(error, data) from None
 
 
-def expand(path: Path, data: Path, overrides: tuple[str, ...] = ()) -> tuple[SweepSpec, tuple[Entry, ...]]:
+def expand(path: Path, data: Path, overrides: tuple[str, ...] = ()) -> "tuple[SweepSpec, tuple[Entry, ...]]":
     """A sweep file and its entries, each recipe with every key for its dataset; raises as `from_document`."""
+    from wukongctl.config import entries
+
     try:
         return entries.expand(path, overrides, look_up(data))
     except OtherFormat as error:
@@ -140,7 +143,7 @@ def look_up(data: Path) -> LookUp:
 def with_next_step(error: OtherFormat, data: Path) -> RecipeError:
     """The same problems; for a dataset recipe, the hint depends on whether it is prepared in `data`."""
     name = error.document.value.get("name")
-    if error.meant.spec is not DatasetSpec:
+    if error.meant.name != "dataset":
         return error
     if isinstance(name, str) and next_steps.is_prepared(name, data):
         hint = f"`{name}` is prepared: run `{next_steps.to_train(name, data)}`"
@@ -157,7 +160,7 @@ def _without_ending(name: str) -> UsageError | None:
             content = read(path).value
         except (UsageError, ValueError):  # missing or unreadable
             continue
-        if isinstance(content, dict) and format_of(set(content)) in (TrainingSpec, SweepSpec):
+        if isinstance(content, dict) and format_of(set(content)).name in ("training", "sweep"):
             return UsageError(f"there is no recipe `{name}`", hint=f"did you mean `{path}`?")
     return None
 
@@ -169,7 +172,7 @@ def find_for_tuning(name: str, data: Path) -> Path:
         content = read(path).value if path.is_file() and path.suffix in library.ENDINGS else {"name": name}
     except (OSError, UsageError, ValueError):
         return find(name, data)
-    is_training = isinstance(content, dict) and path.is_file() and format_of(set(content)) is not DatasetSpec
+    is_training = isinstance(content, dict) and path.is_file() and format_of(set(content)).name != "dataset"
     dataset = content.get("name") if isinstance(content, dict) and not is_training else None
     if not isinstance(dataset, str) or not next_steps.is_prepared(dataset, data):
         return find(name, data)

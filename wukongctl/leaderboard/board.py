@@ -20,9 +20,9 @@ from wukongctl.runs import recipe_differences
 from wukongctl.runs.folders import Run, run_folders
 from wukongctl.runs.warning_groups import LabeledWarning, WarningGroup, group_warnings
 from wukongctl.training.contributions import Contributions
-from wukongctl.training.evaluate import predictions
 from wukongctl.training.groups import read_groups, require_column
 from wukongctl.training.metrics import COMPARED, METRICS, Metric
+from wukongctl.training.predictions import predictions
 from wukongctl.training.run_record import INFO, RunWarning
 from wukongctl.training.scores import Scores
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
+from wukongctl.decisions import student_quantile, student_tail
 from wukongctl.training.contributions import Contributions
 
 
@@ -34,7 +34,7 @@ class Difference:
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Two-sided confidence interval by Student's t."""
-        half = float(student.ppf(0.5 + level / 2, self.df)) * self.standard_error
+        half = student_quantile(0.5 + level / 2, self.df) * self.standard_error
         return self.value - half, self.value + half
 
     @property
@@ -42,7 +42,7 @@ class Difference:
         """Two-sided p value of no difference."""
         if self.standard_error == 0:
             return 1.0 if self.value == 0 else 0.0
-        return float(2 * student.sf(abs(self.value) / self.standard_error, self.df))
+        return 2 * student_tail(abs(self.value) / self.standard_error, self.df)
 
 
 def compare(first: dict[int, Contributions], second: dict[int, Contributions]) -> Difference:

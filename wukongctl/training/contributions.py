@@ -34,16 +34,20 @@ def auc_contributions(scores: Scores) -> Contributions | None:
 
     O(rows log rows) by ranks (Sun and Xu 2014, doi:10.1109/LSP.2014.2337313).
     """
-    from scipy.stats import rankdata  # slow to import
-
     positive = scores.labels > 0.5
     positives, negatives = int(positive.sum()), int((~positive).sum())
     if positives == 0 or negatives == 0:
         return None
-    ranks = rankdata(scores.logits)
-    beaten = (ranks[positive] - rankdata(scores.logits[positive])) / negatives
-    beating = 1 - (ranks[~positive] - rankdata(scores.logits[~positive])) / positives
+    ranks = _ranks(scores.logits)
+    beaten = (ranks[positive] - _ranks(scores.logits[positive])) / negatives
+    beating = 1 - (ranks[~positive] - _ranks(scores.logits[~positive])) / positives
     return Contributions((beaten, beating), (0.5, 0.5))
+
+
+def _ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Ranks from 1; ties share their mean."""
+    _, groups, sizes = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(sizes) - (sizes - 1) / 2)[groups]
 
 
 def gauc_contributions(scores: Scores) -> Contributions | None:

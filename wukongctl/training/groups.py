@@ -47,6 +47,6 @@ def read_groups(dataset: Path, manifest: Manifest, split: str, column: str) -> N
 
 def _column(path: Path, name: str) -> NDArray[np.int32]:
     try:
-        return pq.read_table(path, columns=[name])[name].to_numpy()
+        return pq.ParquetFile(path).read([name])[name].to_numpy()
     except (OSError, pa.ArrowException) as error:
         raise damaged(path, f"cannot be read: {str(error).splitlines()[0]}") from None

@@ -4,16 +4,15 @@ States are those of a single process, but for sharded tables, of which each rank
 of processes may resume from a checkpoint, whatever number wrote it. All ranks must take part in saving.
 """
 
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from wukongctl.config.training import OptimizerSpec, RowwiseAdagradSpec, TrainingSpec
@@ -25,6 +24,9 @@ from wukongctl.training import optimizers
 from wukongctl.training.distributed import CPU, World
 from wukongctl.training.sharding import ShardedRowwiseAdagrad, ShardedTable, shard_tables
 from wukongctl.training.shards import StoredMatrix, full
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
 
 StateDict = dict[str, Any]
 GATHERED_ON = ("cuda",)
@@ -123,7 +125,7 @@ def load_optimizer(optimizer: Any, state: StateDict) -> None:
     optimizer.load_state_dict(state)
     for group in optimizer.param_groups:
         for weight in group.get("params", ()):
-            if isinstance(weight, DTensor):
+            if _is_dtensor(weight):
                 for key, value in optimizer.state[weight].items():
                     if value.shape == weight.shape:
                         optimizer.state[weight][key] = _like(weight, value)
@@ -159,6 +161,8 @@ def _ddp(model: nn.Module, gathered: Sequence[Tensor]) -> DistributedDataParalle
 
 def _fsdp(model: nn.Module, device: torch.device) -> None:
     """Shard the weights of each layer by itself: only those of the one that computes are there as a whole."""
+    from torch.distributed.fsdp import fully_shard
+
     # Models return views, which nothing changes in place.
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
@@ -170,13 +174,21 @@ def _fsdp(model: nn.Module, device: torch.device) -> None:
     fully_shard(model, mesh=mesh)
 
 
+def _is_dtensor(value: Any) -> TypeGuard["DTensor"]:
+    # Without FSDP nothing has imported the class, which takes longer than many a run.
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(value, module.DTensor)
+
+
 def _unsharded(value: Any) -> Any:
-    return value.full_tensor() if isinstance(value, DTensor) else value
+    return value.full_tensor() if _is_dtensor(value) else value
 
 
 def _like(own: Tensor, full: Tensor) -> Tensor:
     """`full`, sharded like `own`."""
-    if isinstance(own, DTensor) and not isinstance(full, DTensor):
+    if _is_dtensor(own) and not _is_dtensor(full):
+        from torch.distributed.tensor import distribute_tensor
+
         with torch.no_grad():
             return distribute_tensor(full, own.device_mesh, own.placements)
     return full

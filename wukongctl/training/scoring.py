@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from wukongctl.data.batches import BatchReader
+from wukongctl.data.manifest import Manifest
 from wukongctl.data.schema import Batch
+from wukongctl.errors import UsageError
 from wukongctl.training.distributed import ALONE, World
+from wukongctl.training.finished_run import FinishedRun
 from wukongctl.training.hardware import CPU, Execution
 from wukongctl.training.metrics import summed
 from wukongctl.training.scores import Scores
@@ -24,6 +27,25 @@ EXACT_ROWS = 20_000_000
 def evaluation_batch(device: torch.device) -> int:
     """Examples scored at a time."""
     return EVALUATION_BATCH if device == CPU else EVALUATION_BATCH_ON_GPU
+
+
+def reader(trained: FinishedRun, split: str) -> BatchReader:
+    """Batches of a split in file order, to score with a finished run; raises UsageError without the split."""
+    require_split(trained.manifest, split)
+    return BatchReader(
+        trained.dataset,
+        trained.manifest,
+        split,
+        batch_size=evaluation_batch(trained.execution.device),
+        shuffle=False,
+        seed=0,
+    )
+
+
+def require_split(manifest: Manifest, split: str) -> None:
+    """UsageError for a split that the dataset does not have."""
+    if split not in manifest.splits:
+        raise UsageError(f"`{manifest.dataset}` has no `{split}` split, only {', '.join(manifest.splits)}")
 
 
 def summarize(

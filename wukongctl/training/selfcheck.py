@@ -98,7 +98,7 @@ def _encoded(dataset: Path) -> pa.Table:
 
 def _read(path: Path) -> pa.Table:
     try:
-        return pq.read_table(path)
+        return pq.ParquetFile(path).read()
     except (OSError, pa.ArrowException) as error:
         raise damaged(path, f"cannot be read: {str(error).splitlines()[0]}") from None
 

@@ -111,7 +111,7 @@ def build(job: PrepareJob, report: ReportProgress) -> dict[int, Vocabulary]:
 
 def read(path: Path) -> pa.Array:
     """The values of a vocabulary file in id order, in one array."""
-    values = pq.read_table(path, columns=["value"], memory_map=True)["value"]
+    values = pq.ParquetFile(path, memory_map=True).read(["value"])["value"]
     return values.combine_chunks() if values.num_chunks != 1 else values.chunk(0)
 
 
@@ -170,7 +170,7 @@ def _files(job: PrepareJob, features: list[int]) -> list[Path]:
 
 def _extend(path: Path, keys: pa.Array) -> None:
     """Append those of `keys` that are not in train."""
-    table = pq.read_table(path)
+    table = pq.ParquetFile(path).read()
     known = table["value"].combine_chunks()
     new = keys.filter(pc.invert(pc.is_in(keys, value_set=known)))
     first = (table["id"][-1].as_py() if len(table) else SPECIAL_IDS - 1) + 1
