@@ -2,9 +2,11 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -94,7 +96,8 @@ def test_export_with_other_scores_is_not_written(
 def test_onnx_without_the_extra_names_it(wukong: Wukong, recipe: Path) -> None:
     result = wukong("export", "absent", "--onnx")
     assert result.code == 2
-    assert "wukongctl[onnx]" in result.err
+    assert "error: `--onnx` needs the extra `onnx`" in result.err
+    assert "hint: run `pip install " in result.err
 
 
 @pytest.mark.slow
@@ -105,3 +108,19 @@ def test_onnx_gives_the_same_scores(wukong: Wukong, recipe: Path) -> None:
     found = wukong("export", run, "--onnx", "--json").json
     assert "model.onnx" in found["files"]
     assert found["largest_difference"]["model.onnx"] <= 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="needs the extra `onnx`")
+@pytest.mark.filterwarnings("ignore")
+def test_examples_of_the_serving_guide_give_the_same_scores(wukong: Wukong, recipe: Path) -> None:
+    run = wukong("train", recipe, "--json").json["run"]
+    assert wukong("export", run, "--onnx", "--out", "serving").code == 0
+    page = Path(__file__).parents[2] / "docs/guides/serving.md"
+    by_onnx, by_torch = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    found: dict[str, Any] = {}
+    exec(by_onnx, found)
+    scores = found["logit"].tolist()
+    exec(by_torch, found)
+    assert found["logit"].tolist() == pytest.approx(scores, abs=1e-5)
+    assert len(set(scores)) == 2

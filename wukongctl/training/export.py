@@ -7,6 +7,7 @@ and must reproduce the scores of the run before `out` appears.
 """
 
 import json
+import logging
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,8 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from wukongctl import extras
+from wukongctl.config.dataset import DatasetSpec, Sequence
 from wukongctl.data import publishing
 from wukongctl.data.batches import BatchReader
+from wukongctl.data.manifest import Manifest
 from wukongctl.data.pipeline import vocabulary
 from wukongctl.data.schema import Batch
 from wukongctl.errors import CheckFailed, RunFailed, UsageError
@@ -163,7 +166,7 @@ def _signature(trained: FinishedRun, folder: Path) -> dict[str, Any]:
     (folder / vocabulary.FOLDER).mkdir()
     for name in owners.values():
         shutil.copyfile(trained.dataset / vocabulary.file_name(name), folder / vocabulary.file_name(name))
-    described = {feature.name: feature.to_dict() for feature in manifest.features}
+    described = feature_encodings(manifest)
     for name in names:
         described[name]["vocabulary"] = vocabulary.file_name(owners[described[name]["table"]])
     schema = manifest.schema()
@@ -185,12 +188,36 @@ def _signature(trained: FinishedRun, folder: Path) -> dict[str, Any]:
     }
 
 
+def feature_encodings(manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """How values become ids and numbers, by feature.
+
+    With a vocabulary: `missing` and `unknown`, the ids of a missing value and of one out of vocabulary. A
+    sequence also has `separator`, null for lists, `keep`, and `pad`, the id that fills it up.
+    """
+    bars = manifest.recipe.get("compat") == "bars"
+    described = {feature.name: feature.to_dict() for feature in manifest.features}
+    for feature in manifest.features:
+        if feature.rows is not None and feature.of is None:
+            unknown = feature.rows - 1 if bars else 1
+            described[feature.name] |= {"missing": unknown if bars else 0, "unknown": unknown}
+    for name, group in DatasetSpec.from_dict(manifest.recipe).columns:
+        if isinstance(group, Sequence):
+            described[name] |= {"separator": group.separator, "keep": group.keep, "pad": 0}
+    return described
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Suppress the warnings of torch's exporters, which are for their developers."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    logger = logging.getLogger("torch.onnx")  # says of every operator of torchvision that it is missing
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _require_free(out: Path, *, force: bool) -> None:
