@@ -65,7 +65,10 @@ def bank(draw: random.Random) -> str:
         ]
         numbers = [duration, draw.randint(1, 30), draw.randint(0, 27) if contacted else 999, int(contacted)]
         outcome = draw.choice(["failure", "success"]) if contacted else "nonexistent"
-        rates = [draw.choice([-1.8, 1.1, 1.4]), draw.choice([92.893, 93.994]), draw.choice([-46.2, -36.4])]
+        rates = [
+            draw.choice([-1.8, 1.1, 1.4]),
+            *draw.choice([(92.893, -46.2), (93.444, -36.1), (93.994, -36.4)]),
+        ]
         rates += [round(draw.uniform(0.6, 5), 3), draw.choice([5099.1, 5191, 5228.1])]
         quoted = [f'"{word}"' for word in (*texts, *more, *when)]
         cells = [
