@@ -173,7 +173,7 @@ def test_what_is_neither_is_refused_with_the_form(text: str) -> None:
 
 
 def test_too_many_whole_numbers_are_refused() -> None:
-    with pytest.raises(UsageError, match="stands for 100,000 whole numbers"):
+    with pytest.raises(UsageError, match="is a range of 100,000 integers"):
         SpaceOption.parse("batch_size=1..100000").dimension(64)
 
 

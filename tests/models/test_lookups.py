@@ -24,8 +24,8 @@ def told(*lists: list[Named]) -> list[tuple[str, KeyPath]]:
 def test_feature_named_twice_in_a_list_is_rejected() -> None:
     twice = told([("a?", ("y", 0)), ("ab", ("y", 1))], [("ab", ("z", 0)), ("a*", ("z", 1))])
     assert twice == [
-        ("`ab` names `ab`, which `a?` names already", ("model", "y", 1)),
-        ("`a*` names `ab`, which `ab` names already", ("model", "z", 1)),
+        ("`ab` names `ab`, which is already named by `a?`", ("model", "y", 1)),
+        ("`a*` names `ab`, which is already named by `ab`", ("model", "z", 1)),
     ]
 
 

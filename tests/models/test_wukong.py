@@ -159,7 +159,7 @@ def test_features_may_be_named_by_patterns_but_only_once() -> None:
     named = make_model(groups=[{"features": ["b", "t"], "width": 2}], embeddings_per_feature={"a": 2, "s": 2})
     pattern = make_model(groups=[{"features": ["[bt]"], "width": 2}], embeddings_per_feature={"[as]": 2})
     torch.testing.assert_close(named(make_batch()), pattern(make_batch()))
-    with pytest.raises(UsageError, match=r"names `s`, which `.bs.` names already"):
+    with pytest.raises(UsageError, match=r"names `s`, which is already named by `.bs.`"):
         make_model(groups=[{"features": ["[bs]"]}, {"features": ["[st]"]}])
 
 

@@ -18,7 +18,7 @@ SMALLEST_BATCH, LARGEST_BATCH = 64, 4096
 EPOCHS = 8
 """With early stopping on the validation split."""
 EPOCHS_UNWATCHED = 3
-"""Without a validation split nothing tells when to stop."""
+"""Without a validation split there is no early stopping."""
 EPOCHS_OF_LARGE = ((10_000_000, 1), (1_000_000, 3))
 """Train rows above which fewer passes do, most rows first."""
 PATIENCE = 3
@@ -165,7 +165,7 @@ def _optimizer(recipe: Recipe, facts: DatasetFacts) -> Iterator[ChosenDefault]:
                 "optimizer.embedding.lr", EMBEDDING_RATE, "rare values need a few large steps"
             )
             yield ChosenDefault(
-                "optimizer.embedding.l2", EMBEDDING_L2, "keeps values that train hardly saw small"
+                "optimizer.embedding.l2", EMBEDDING_L2, "keeps embeddings of rare values small"
             )
 
 
@@ -209,7 +209,7 @@ def _epochs(facts: DatasetFacts) -> ChosenDefault:
         if facts.train_rows > above:
             return ChosenDefault("epochs", passes, f"{rows}: few passes do")
     if facts.valid_rows is None:
-        return ChosenDefault("epochs", EPOCHS_UNWATCHED, "no validation split tells when to stop")
+        return ChosenDefault("epochs", EPOCHS_UNWATCHED, "no validation split for early stopping")
     return ChosenDefault("epochs", EPOCHS, "at most; early stopping ends it sooner")
 
 

@@ -38,7 +38,7 @@ class SpaceOption:
     @classmethod
     def _range(cls, text: str, key: str, ends: tuple[Any, Any]) -> "SpaceOption":
         if not all(map(_is_number, ends)) or not ends[0] < ends[1]:
-            raise UsageError(f"`--space {text}`: a range goes from a number to a larger one", hint=HINT)
+            raise UsageError(f"`--space {text}`: the start of a range must be less than its end", hint=HINT)
         return cls(text, key, ends, is_range=True)
 
     def dimension(self, own: Any) -> Dimension:
@@ -52,7 +52,7 @@ class SpaceOption:
         if isinstance(low, int) and isinstance(high, int) and not isinstance(own, float):
             if high - low >= MOST_STEPS:
                 raise UsageError(
-                    f"`--space {self.text}` stands for {high - low + 1:,} whole numbers",
+                    f"`--space {self.text}` is a range of {high - low + 1:,} integers",
                     hint="list those worth trying: `KEY=[A, B, C]`",
                 )
             return Steps(tuple(range(low, high + 1)))

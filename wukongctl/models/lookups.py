@@ -45,7 +45,7 @@ def _feature_mistakes(named: Sequence[Named], names: Sequence[str], section: Key
             yield Mistake(wrong, where, hint, others=(("data",),))
         for each in expanded:
             if each in named_by:
-                yield Mistake(f"`{name}` names `{each}`, which `{named_by[each]}` names already", where)
+                yield Mistake(f"`{name}` names `{each}`, which is already named by `{named_by[each]}`", where)
             named_by.setdefault(each, name)
 
 
