@@ -54,7 +54,7 @@ def _show(console: "Console", found: dict[str, Any]) -> None:
     from wukongctl.cli.tables import phases_table
 
     console.print(phases_table(found))
-    console.print(_rate(found))
+    console.print(_rate(found), soft_wrap=True)
     console.print(
         f"loader {found['loader_rows_per_cpu_second']:,.0f} rows per CPU-second, "
         f"evaluation {found['evaluation_examples_per_cpu_second']:,.0f} examples per CPU-second"
