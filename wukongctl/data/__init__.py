@@ -8,7 +8,7 @@
     pipeline    tables → ids, numbers and vocabularies in Parquet, stage by stage
 
 `drafting` writes a first recipe for a table. `manifest`, `schema` and `statistics` describe a prepared
-dataset, `batches` and `vectors` read it, and `rows` encodes new rows by its rules. `recipes` completes
-training recipes with the facts of their dataset; `next_steps` names the next command. `atomic`, `stages` and
-`publishing` write files and folders that are complete or absent.
+dataset, `tallies` count its statistics, `batches` and `vectors` read it, and `rows` encodes new rows by its
+rules. `recipes` completes training recipes with the facts of their dataset; `next_steps` names the next
+command. `atomic`, `stages` and `publishing` write files and folders that are complete or absent.
 """

@@ -6,18 +6,20 @@ It does not depend on Parquet layout, compression, thread count, machine or time
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from wukongctl.config.dataset import License, SplitName
-from wukongctl.config.defaults import DatasetFacts
 from wukongctl.config.numeric import Encoding
 from wukongctl.config.spec import Spec
 from wukongctl.data import next_steps, publishing
 from wukongctl.data.schema import Schema, SequenceColumn
 from wukongctl.data.statistics import Statistics
 from wukongctl.errors import RunFailed, UsageError
+
+if TYPE_CHECKING:
+    from wukongctl.config.defaults import DatasetFacts
 
 FORMAT_VERSION = 1
 FILE = next_steps.MANIFEST
@@ -187,8 +189,10 @@ class Manifest(Spec):
             vector_dims=tuple(dims.get(table, 0) for table in sorted(tables)) if dims else (),
         )
 
-    def facts(self) -> DatasetFacts:
+    def facts(self) -> "DatasetFacts":
         """What the defaults of training recipes depend on."""
+        from wukongctl.config.defaults import DatasetFacts
+
         schema, valid = self.schema(), self.splits.get("valid")
         return DatasetFacts(
             train_rows=self.splits["train"].rows,

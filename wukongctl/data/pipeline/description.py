@@ -12,7 +12,6 @@ import pyarrow
 
 import wukongctl
 from wukongctl.config.dataset import Categorical, DatasetSpec, Numeric, Sequence, SplitName
-from wukongctl.data import statistics
 from wukongctl.data.acquire.sources import Resolved
 from wukongctl.data.manifest import SPECIAL_IDS, Feature, Manifest, Split, Versions
 from wukongctl.data.pipeline import bad_rows, pretrained, splits, vocabulary
@@ -22,6 +21,9 @@ from wukongctl.data.pipeline.raw_rows import RawInput
 from wukongctl.data.pipeline.vocabulary import Vocabulary
 from wukongctl.data.pipeline.writer import Written
 from wukongctl.data.schema import schema_from_recipe
+from wukongctl.data.statistics import LEAK_AUC
+from wukongctl.data.tallies import describe as describe_tallies
+from wukongctl.data.tallies import merged
 
 VERSIONS = Versions(
     wukongctl=wukongctl.__version__, duckdb=duckdb.__version__, pyarrow=version(pyarrow.__name__)
@@ -51,12 +53,9 @@ class Prepared:
 def describe(job: PrepareJob, raw: Resolved, prepared: Prepared, limit_rows: int | None) -> Manifest:
     """The manifest of a preparation."""
     spec = job.spec
-    described = statistics.describe(
+    described = describe_tallies(
         [name for name, _ in spec.columns],
-        {
-            name: statistics.merged(piece.tallies for piece in pieces)
-            for name, pieces in prepared.written.items()
-        },
+        {name: merged(piece.tallies for piece in pieces) for name, pieces in prepared.written.items()},
         {spec.columns[index][0]: entry.statistics for index, entry in prepared.vocabularies.items()},
         {name: split.positives / split.rows for name, split in prepared.splits.items()},
         prepared.aucs,
@@ -166,7 +165,7 @@ def _notes(spec: DatasetSpec, prepared: Prepared) -> list[str]:
     notes += [
         f"`{name}` alone gives AUC {auc:.4f}: leave it out if it is known only after the label"
         for name, auc in prepared.aucs.items()
-        if auc >= statistics.LEAK_AUC
+        if auc >= LEAK_AUC
     ]
     notes += [
         f"`{file.path}`: values of train without a vector, which is zero: {file.without:,}"
@@ -207,10 +206,10 @@ def _few_of_a_class(splits: Mapping[SplitName, Split]) -> Iterator[str]:
 
 def _constant(spec: DatasetSpec, prepared: Prepared) -> list[str]:
     """Remarks on features with one value, or none, in train."""
-    tallies = statistics.merged(piece.tallies for piece in prepared.written["train"])
+    counted = merged(piece.tallies for piece in prepared.written["train"])
     notes = []
     for index, (name, group) in enumerate(spec.columns):
-        tally, entry = tallies[name], prepared.vocabularies.get(index)
+        tally, entry = counted[name], prepared.vocabularies.get(index)
         if tally.missing == tally.rows:
             notes.append(f"`{name}` is missing in every row of `train`: nothing can be learned from it")
         elif isinstance(group, Sequence) or tally.missing:

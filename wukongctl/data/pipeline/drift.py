@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.data.pipeline.lookup import LookupTable
-from wukongctl.data.statistics import Statistics, Tally
+from wukongctl.data.statistics import Statistics
+from wukongctl.data.tallies import Tally
 
 NOTE_SHARE, ALARM_SHARE = 0.1, 0.5
 """A share of unusual values is noted above twice the usual share plus the first; above the second it is an

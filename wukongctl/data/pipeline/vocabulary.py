@@ -25,7 +25,8 @@ from wukongctl.data.progress import Progress, ReportProgress
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
 from wukongctl.data.stages import load, save, stage
-from wukongctl.data.statistics import Ranks, VocabularyStatistics
+from wukongctl.data.statistics import VocabularyStatistics
+from wukongctl.data.tallies import Ranks
 
 pc: Any = pyarrow.compute
 """Its functions are generated on import, where type checkers cannot see them."""

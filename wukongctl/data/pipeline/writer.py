@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from wukongctl.config.dataset import RESERVED_COLUMNS
 from wukongctl.config.spec import Spec
 from wukongctl.data.manifest import DataFile, Split
-from wukongctl.data.statistics import Tallies, Tally
+from wukongctl.data.tallies import Tallies, Tally
 from wukongctl.errors import RunFailed
 
 ROW_GROUP = 122_880

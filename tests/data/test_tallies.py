@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.data.test_prepare import own, run
-from wukongctl.data.statistics import BINS, HistogramBar, Ranks, Tally, Top, histogram
+from wukongctl.data.statistics import HistogramBar, Top
+from wukongctl.data.tallies import BINS, Ranks, Tally, histogram
 
 FLOATS = st.floats(-(2.0**100), 2.0**100, width=32).map(lambda value: value if abs(value) > 1e-30 else 0.0)
 
