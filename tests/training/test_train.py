@@ -366,13 +366,13 @@ def test_nonfinite_updates_are_skipped_up_to_a_limit(data: Path, tmp_path: Path)
 def test_skipped_update_keeps_the_weights_and_is_counted(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finite, calls = Update._finite, []
+    has_finite, calls = Update._has_finite_gradients, []
 
-    def every_fifth_is_not(update: Update) -> bool:
-        calls.append(finite(update))
-        return len(calls) % 5 != 0
+    def every_fifth_is_not(update: Update) -> torch.Tensor:
+        calls.append(has_finite(update))
+        return torch.tensor(len(calls) % 5 != 0)
 
-    monkeypatch.setattr(Update, "_finite", every_fifth_is_not)
+    monkeypatch.setattr(Update, "_has_finite_gradients", every_fifth_is_not)
     outcome = train(recipe(divergence={"skip_steps": 1}), data=data, out=tmp_path, report=silent)
     assert all(calls)
     assert outcome.result.skipped_steps == len(calls) // 5

@@ -5,6 +5,7 @@ same loss curve on one process or many, and a run may resume with a different nu
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -145,6 +146,9 @@ class World:
 
 
 CPU = torch.device("cpu")
+SECONDS_TO_LET_GO = 0.1
+"""Before the process group is destroyed. Gloo's thread needs the interpreter to release the tensors of the
+last collective, and torch waits for that thread while it holds the interpreter: an exit may hang."""
 ALONE = World()
 
 
@@ -180,6 +184,7 @@ def joined(device: torch.device = CPU) -> Iterator[World]:
         ) from error
     finally:
         if dist.is_initialized():
+            time.sleep(SECONDS_TO_LET_GO)
             dist.destroy_process_group()
 
 
