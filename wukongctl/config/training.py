@@ -196,6 +196,7 @@ class TrainingSpec(Spec):
     early_stopping: EarlyStopping = EarlyStopping()
     """Validation metric to monitor, and when to stop."""
     checkpoint: CheckpointSpec = CheckpointSpec()
+    """When to write checkpoints."""
     divergence: DivergenceSpec = DivergenceSpec()
     """When a run counts as diverged."""
     distributed: DistributedSpec = DistributedSpec()
