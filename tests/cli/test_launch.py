@@ -12,7 +12,7 @@ import pytest
 from wukongctl.cli import launch
 from wukongctl.errors import Interrupted, RunFailed, UsageError, WukongError
 
-SRUN = {"SLURM_PROCID": "1", "SLURM_NTASKS": "8", "SLURM_NNODES": "2"}
+SRUN = {"SLURM_PROCID": "1", "SLURM_STEP_NUM_TASKS": "8", "SLURM_NTASKS": "8", "SLURM_NNODES": "2"}
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,8 @@ def test_srun_alone_is_told_what_to_type(monkeypatch: pytest.MonkeyPatch) -> Non
         launch.require_launcher()
     assert caught.value.hint is not None
     command = shlex.split(caught.value.hint.split("`")[1])
-    assert command[:5] == ["srun", "--nodes=2", "--ntasks-per-node=1", "torchrun", "--nproc-per-node=4"]
+    launched = ["srun", "--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "torchrun", "--nproc-per-node=4"]
+    assert command[:6] == launched
     assert command[-4:] == ["-m", "wukongctl", "train", "my recipe.yaml"]
 
 
@@ -44,7 +45,7 @@ def test_srun_alone_is_told_what_to_type(monkeypatch: pytest.MonkeyPatch) -> Non
         {},
         {"SLURM_NTASKS": "8"},  # a shell of salloc
         SRUN | {"WORLD_SIZE": "8", "RANK": "3"},  # srun torchrun
-        {"SLURM_PROCID": "0", "SLURM_NTASKS": "1"},
+        {"SLURM_PROCID": "0", "SLURM_NTASKS": "8"},  # the script of sbatch --ntasks=8
         {"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_STEP_NUM_TASKS": "1"},  # srun --ntasks=1
     ],
 )

@@ -102,3 +102,11 @@ def test_failing_compiler_counts_as_missing(tmp_path: Path, monkeypatch: pytest.
         (tmp_path / name).chmod(0o755)
         monkeypatch.setenv("CXX", str(tmp_path / name))
         assert hardware.has_compiler() == (code == 0)
+
+
+def test_keys_of_a_gpu_are_noted_on_a_cpu() -> None:
+    asked = hardware.execution(recipe(device="cpu", data_on="device", cuda_graph=True))
+    assert asked.notes == (
+        "`cuda_graph` has no effect on a CPU",
+        "`data_on: device` has no effect on a CPU",
+    )

@@ -19,8 +19,9 @@ def rank() -> int:
 def require_launcher() -> None:
     """Raise UsageError where srun started several processes and none of them knows of the others."""
     environment = os.environ
-    started = environment.get("SLURM_STEP_NUM_TASKS", environment.get("SLURM_NTASKS", "1"))
-    if "WORLD_SIZE" in environment or "SLURM_PROCID" not in environment or not started.isdecimal():
+    # Not SLURM_NTASKS, which an allocation's own script has too.
+    started = environment.get("SLURM_STEP_NUM_TASKS", "1")
+    if "WORLD_SIZE" in environment or not started.isdecimal():
         return
     processes, nodes = int(started), int(environment.get("SLURM_NNODES", "1"))
     if processes == 1:
@@ -30,10 +31,10 @@ def require_launcher() -> None:
     if nodes > 1:
         host = "$(scontrol show hostnames $SLURM_JOB_NODELIST | head -n 1)"
         torchrun += f" --nnodes={nodes} --rdzv-backend=c10d --rdzv-endpoint={host}:29500"
+    srun = f"srun --nodes={nodes} --ntasks={nodes} --ntasks-per-node=1"
     raise UsageError(
         f"srun started {processes} processes, but only torchrun can make them one run",
-        hint=f"`srun --nodes={nodes} --ntasks-per-node=1 {torchrun} {command}`; for a run in a single "
-        "process, `srun --nodes=1 --ntasks=1`",
+        hint=f"`{srun} {torchrun} {command}`; for a run in a single process, `srun --nodes=1 --ntasks=1`",
     )
 
 

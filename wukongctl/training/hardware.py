@@ -61,6 +61,8 @@ def execution(recipe: TrainingSpec, *, processes: int = 1) -> Execution:
     graph = recipe.cuda_graph and device.type == "cuda"
     if recipe.cuda_graph and not graph:
         notes.append("`cuda_graph` has no effect on a CPU")
+    if recipe.data_on == "device" and device == CPU:
+        notes.append("`data_on: device` has no effect on a CPU")
     return Execution(recipe.threads or usable_threads(), precision, compiled, tuple(notes), device, graph)
 
 
