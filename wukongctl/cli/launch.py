@@ -39,10 +39,10 @@ def require_launcher() -> None:
 
 
 def is_left_to_rank_zero(error: WukongError) -> bool:
-    """Whether another process tells of an error, so that this one need not.
+    """Whether another process reports an error, so that this one need not.
 
-    A mistake is found by all processes of a machine, and told by the first of them. It ends the run, so this
-    process waits to be ended by torchrun; it tells of its error if nothing happens.
+    Every process of a machine finds a user mistake; the first one reports it and ends the run. The others
+    wait for torchrun to stop them, and report it themselves only if that does not happen.
     """
     if rank() == 0:
         return False

@@ -40,7 +40,7 @@ class Memory:
     dense_gradients: int
     dense_optimizer: int
     gathered: int
-    """Layers that FSDP has whole at the moment, with their gradients."""
+    """Layers that FSDP has gathered at the moment, with their gradients."""
     weight_copies: int
     activations: int
     batch: int

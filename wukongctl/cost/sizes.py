@@ -1,4 +1,4 @@
-"""Datasets of a size that nobody has: the same columns with larger tables."""
+"""Hypothetical datasets: the same columns with larger tables."""
 
 from dataclasses import replace
 

@@ -102,7 +102,7 @@ def _tables_left_out(model: Model) -> Iterator[None]:
 
 
 class _Looked(torch.autograd.Function):
-    """What was looked up, as if it depended on something learned; its gradient goes nowhere."""
+    """What was looked up, as if it depended on something learned; its gradient is discarded."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, learned: Tensor) -> Tensor:  # noqa: ARG004 the signature of torch's

@@ -20,8 +20,6 @@ from wukongctl.training.hardware import CPU, Execution, free_memory
 
 SHARE_OF_MEMORY = 0.4
 """Largest share of a GPU's free memory that a resident split may take."""
-PINNED_BUFFERS = 3
-"""One being filled, one being copied, and one whose copy may not have finished."""
 
 
 class BatchShard(NamedTuple):

@@ -160,7 +160,7 @@ def _ddp(model: nn.Module, gathered: Sequence[Tensor]) -> DistributedDataParalle
 
 
 def _fsdp(model: nn.Module, device: torch.device) -> None:
-    """Shard the weights of each layer by itself: only those of the one that computes are there as a whole."""
+    """Shard each layer separately, so that only the layer being computed is gathered."""
     from torch.distributed.fsdp import fully_shard
 
     # Models return views, which nothing changes in place.

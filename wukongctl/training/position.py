@@ -1,4 +1,4 @@
-"""Where a run stands: all that a resumed run must know besides tensors."""
+"""Progress of a run: all that a resumed run needs besides tensors."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -12,7 +12,7 @@ BLOCK = 1 << 24
 
 
 class Shard(NamedTuple):
-    """(rows, columns) numbers, the first of which stands at `row`, `column` of the full matrix."""
+    """(rows, columns) numbers, the first of which is at `row`, `column` of the full matrix."""
 
     tensor: Tensor
     row: int = 0

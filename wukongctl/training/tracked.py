@@ -1,4 +1,4 @@
-"""What a tracker is told of a run: hyperparameters, facts and metrics, as flat names and values."""
+"""What trackers record of a run: hyperparameters, facts and metrics, as flat names and values."""
 
 import json
 import math
