@@ -172,19 +172,22 @@ def joined(device: torch.device = CPU) -> Iterator[World]:
     if processes() == 1:
         yield ALONE
         return
+    lost = False
     try:
         yield _join(device)
     except RuntimeError as error:
         words = ("gloo", "NCCL", "Connection")
         if not isinstance(error, dist.DistError) and not any(word in str(error) for word in words):
             raise
+        lost = True
         raise RunFailed(
             "lost contact with another process of this run",
             hint="start it again, or use `torchrun --max-restarts`: it resumes from its last checkpoint",
         ) from error
     finally:
         if dist.is_initialized():
-            time.sleep(SECONDS_TO_LET_GO)
+            if not lost:  # torchrun is about to stop this process, which has something to report
+                time.sleep(SECONDS_TO_LET_GO)
             dist.destroy_process_group()
 
 
