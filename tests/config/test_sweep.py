@@ -139,3 +139,41 @@ def test_a_size_twice_is_a_problem_of_the_second(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(tmp_path: Path, text: str, message: str) -> None:
     assert message in " ".join(str(problem) for problem in problems_of(tmp_path, text))
+
+
+SCALED = """\
+name: s
+scale_rates: mup
+search: {grid: {optimizer.dense.lr: [1e-3, 1e-2]}}
+fractions: [0.5, 1.0]
+ladders:
+  - recipe: base.yaml
+    sizes:
+      - {model.hidden: [4]}
+      - {model.hidden: [8]%s}
+"""
+
+
+def test_with_scaled_rates_larger_sizes_have_the_first_as_their_base(tmp_path: Path) -> None:
+    _, entries = expanded(tmp_path, SCALED % "")
+    assert {entry.name: entry.base for entry in entries} == {
+        "mlp-1-0.5": None, "mlp-1-1": None, "mlp-2-0.5": "mlp-1-0.5", "mlp-2-1": "mlp-1-1",
+    }  # fmt: skip
+    _, entries = expanded(tmp_path, SCALED.replace("scale_rates: mup\n", "") % "")
+    assert {entry.base for entry in entries} == {None}
+
+
+@pytest.mark.parametrize(
+    "key", ["optimizer.dense.lr", "optimizer.embedding", "model.embedding_init", "model.logit_scale"]
+)
+def test_a_size_cannot_set_a_rate_that_the_rule_decides(tmp_path: Path, key: str) -> None:
+    (problem,) = problems_of(tmp_path, SCALED % f", {key}: 0.5")
+    assert problem.message == f"a size sets `{key}`, which `scale_rates` decides"
+    assert (problem.line, problem.column) == (9, 29)
+    assert problem.hint is not None
+
+
+def test_a_sweep_without_a_rule_keeps_its_digest() -> None:
+    content = SweepSpec.from_dict({"name": "s", "ladders": [{"recipe": "r"}]}).to_dict()
+    assert "scale_rates" not in content
+    assert SweepSpec.from_dict(content | {"scale_rates": "mup"}).to_dict()["scale_rates"] == "mup"

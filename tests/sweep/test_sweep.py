@@ -7,18 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.sweep.in_process import InProcess
+from tests.sweep.in_process import InProcess, validate_yaml
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.entries import expand
 from wukongctl.config.loading import validate
 from wukongctl.config.positions import parse
+from wukongctl.config.training import TrainingSpec
 from wukongctl.data import manifest as manifests
 from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
-from wukongctl.errors import Interrupted, UsageError, WukongError
+from wukongctl.errors import Interrupted, RecipeError, UsageError, WukongError
 from wukongctl.sweep.executors import Exit
 from wukongctl.sweep.summary import summarize
 from wukongctl.sweep.sweep import Event, Job, Sweep, execute, write
+from wukongctl.training.train import train
 
 DATASET = """\
 name: tiny
@@ -225,3 +227,96 @@ def test_stop_counts_every_run_that_is_done(tmp_path: Path, data: Path) -> None:
     with pytest.raises(Interrupted, match=r"^stopped with 17 of 20 runs done$"):
         carry_out(sweep, EndsLate(data, interrupt=first.folder.path.name))
     assert json.loads((sweep.folder / "sweep.json").read_text())["counts"]["total"] == 20
+
+
+SCALED = """\
+name: scaled
+scale_rates: mup
+set: {batch_size: 100, threads: 1, max_examples: 200}
+seeds: [0, 1]
+search: {grid: {optimizer.dense.lr: [1e-4, 1e-2]}}
+ladders:
+  - recipe: base.yaml
+    set: {model.hidden: [4]}
+    sizes: [{model.width: 4}, {model.width: 16, model.hidden: [8]}]
+"""
+
+
+@pytest.fixture(scope="module")
+def scaled(tmp_path_factory: pytest.TempPathFactory, data: Path) -> tuple[Path, list[Event]]:
+    folder = tmp_path_factory.mktemp("scaled")
+    return folder, carry_out(planned(folder, data, SCALED), InProcess(data))
+
+
+def test_only_the_smallest_size_is_searched(scaled: tuple[Path, list[Event]], data: Path) -> None:
+    folder, events = scaled
+    assert [(event.job.entry, event.job.kind) for event in events] == [
+        *[("mlp-1", "trial")] * 2, *[("mlp-1", "run")] * 2, *[("mlp-2", "run")] * 2,
+    ]  # fmt: skip
+    small, large = json.loads((folder / "out/scaled/sweep.json").read_text())["entries"]
+    assert (len(small["trials"]), small["budget"]["trials"]) == (2, 2)
+    assert (large["trials"], large["budget"]) == ([], None)
+    assert large["chosen"] == {
+        "setting": small["chosen"]["setting"],
+        "value": None,
+        "why": "transferred from `mlp-1`",
+        "at_edge": [],
+    }
+    assert (large["base"], large["scale_rates"]) == ("mlp-1", "mup")
+    assert "base" not in small
+    # Fan-ins: 4 embeddings of 4 and 16; 4 and 8 hidden values.
+    assert large["rates"] == {
+        "model.embedding_init": 0.5,
+        "model.logit_scale": 0.707107,
+        "optimizer.dense.lr": small["chosen"]["setting"]["optimizer.dense.lr"],
+        "optimizer.embedding.lr": 1e-2,
+        "optimizer.factors": {"mlp.steps.0.weight": 0.25, "mlp.steps.2.weight": 0.5},
+    }
+    assert list(planned(folder, data, SCALED).folder.glob("trials/mlp-2*")) == []
+
+
+def test_the_recipe_of_a_run_trains_the_same_run_without_the_sweep(
+    scaled: tuple[Path, list[Event]], data: Path, tmp_path: Path
+) -> None:
+    job, outcome = next((e.job, e.outcome) for e in scaled[1] if e.job.entry == "mlp-2")
+    alone = TrainingSpec.from_dict(validate_yaml(job.folder.path / "recipe.yaml"))
+    assert alone.optimizer.factors["mlp.steps.2.weight"] == 0.5
+    run = train(alone, data=data, out=tmp_path, report=lambda _: None)
+    assert run.folder.name == job.folder.path.name
+    assert outcome.result is not None
+    assert run.result.metrics == outcome.result.metrics
+
+
+def test_a_sweep_with_transferred_rates_resumes(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(Interrupted):
+        carry_out(planned(tmp_path, data, SCALED), InProcess(data, interrupt="mlp-2"))
+    sweep = planned(tmp_path, data, SCALED)
+    sweep.load_recorded()
+    assert [sweep.left(entry) for entry in sweep.entries] == [0, 2]
+    executor = InProcess(data)
+    sweep = planned(tmp_path, data, SCALED)
+    carry_out(sweep, executor)
+    assert executor.started == ["mlp-2", "mlp-2"]
+    summary = summarize(sweep)
+    assert (summary["status"], summary["counts"]["total"]) == ("complete", 6)
+    assert sweep.stale() == []
+
+
+def test_without_a_search_the_rates_of_the_recipe_are_those_of_the_first_size(
+    tmp_path: Path, data: Path
+) -> None:
+    sweep = planned(tmp_path, data, SCALED.replace("search:", "# ").replace("mup", "sqrt"))
+    first, second = (sweep.runs(entry)[0].recipe.optimizer for entry in sweep.entries)
+    assert first.factors == {}
+    assert second.factors == {"mlp.steps.0.weight": 0.5, "mlp.steps.2.weight": 0.707107}
+    assert first.dense == second.dense
+
+
+def test_a_factor_of_no_weight_is_found_before_anything_trains(tmp_path: Path, data: Path) -> None:
+    setting = "set: {batch_size: 100, optimizer.factors: {mlp.steps.9.weight: 0.5}, "
+    with pytest.raises(RecipeError) as caught:
+        planned(tmp_path, data, SCALED.replace("set: {batch_size: 100, ", setting))
+    problems = {(problem.line, problem.message) for problem in caught.value.problems}
+    assert problems == {
+        (3, "`optimizer.factors` names `mlp.steps.9.weight`, which is no dense weight of the model")
+    }

@@ -4,8 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wukongctl.config.model import MLPSpec, WukongSpec
+from wukongctl.config.spec import Mismatch
 from wukongctl.config.training import OptimizerSpec
 from wukongctl.data.schema import Batch, Schema
+from wukongctl.models import Model
 from wukongctl.models import build as build_model
 from wukongctl.training.optimizers import (
     LazyAdam,
@@ -194,3 +196,44 @@ def test_narrow_tables_are_embeddings_too() -> None:
     owned = [weight for group in optimizers["embedding"].param_groups for weight in group["params"]]
     assert {id(p) for p in sparse} == {id(p) for p in owned}
     assert len(owned) == 2
+
+
+FACTORS = {"mlp.steps.0.weight": 0.25, "mlp.steps.2.bias": 4.0}
+
+
+def mlp_with_factors(factors: dict[str, float]) -> tuple[Model, torch.optim.Optimizer]:
+    spec = OptimizerSpec.from_dict({"dense": {"lr": 0.1}, "factors": factors})
+    model = build_model(MLPSpec(name="mlp", hidden=(3,), width=2), Schema(("a",), (), (), (4,)), sparse=True)
+    return model, build(spec, model)["dense"]
+
+
+def test_a_factor_scales_the_steps_of_its_weight_alone() -> None:
+    """Adam's first step is the learning rate, whatever the gradient."""
+    model, optimizer = mlp_with_factors(FACTORS)
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    for weight in model.parameters():
+        weight.grad = torch.full_like(weight, 7.0)
+    optimizer.step()
+    moved = {name: before[name] - weight.detach() for name, weight in model.named_parameters()}
+    assert not moved.pop("embeddings.table.weight").any()
+    steps = {name: {round(float(each), 5) for each in change.flatten()} for name, change in moved.items()}
+    assert steps == {
+        "mlp.steps.0.weight": {0.025},
+        "mlp.steps.0.bias": {0.1},
+        "mlp.steps.2.weight": {0.1},
+        "mlp.steps.2.bias": {0.4},
+    }
+
+
+def test_a_factor_of_no_dense_weight_is_refused_with_its_key() -> None:
+    with pytest.raises(Mismatch) as caught:
+        mlp_with_factors({"mlp.steps.1.weight": 0.5, "embeddings.table.weight": 2.0})
+    assert [mistake.path[-1] for mistake in caught.value.mistakes] == [
+        "mlp.steps.1.weight", "embeddings.table.weight",
+    ]  # fmt: skip
+    assert caught.value.mistakes[0].hint == "did you mean `mlp.steps.2.weight`?"
+
+
+def test_recipes_without_factors_are_written_without_them() -> None:
+    assert "factors" not in OptimizerSpec().to_dict()
+    assert OptimizerSpec.from_dict({"factors": FACTORS}).to_dict()["factors"] == FACTORS

@@ -1,5 +1,7 @@
 """One update: the same weights from any pieces, and close ones in any precision."""
 
+import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from torch._dynamo.utils import counters
 
 from tests.models.zoo import CONFIGURATIONS, SCHEMA, make_batch
 from wukongctl.config.training import TrainingSpec
-from wukongctl.models import build
+from wukongctl.models import Model, build
 from wukongctl.training.distributed import World
 from wukongctl.training.feeds import BatchShard
 from wukongctl.training.hardware import Execution, cgroup_cpus, execution, usable_threads
@@ -109,3 +111,64 @@ def test_threads_are_those_of_the_recipe_or_of_the_machine(tmp_path: Path) -> No
     for text, processors in {"max 100000": None, "150000 100000": 2, "50000 100000": 1}.items():
         quota.write_text(text)
         assert cgroup_cpus(quota) == processors
+
+
+def test_a_schedule_scales_every_rate() -> None:
+    """At a factor of 1/2 everywhere, half the rate is the same update as the whole rate without factors."""
+    names = [name for name, _ in build_mlp().named_parameters() if "table" not in name]
+    plain, losses = updated({"name": "mlp", "hidden": [8]}, optimizer={"dense": {"lr": 0.01}})
+    halves = {"dense": {"lr": 0.02}, "factors": dict.fromkeys(names, 0.5)}
+    scaled, same = updated({"name": "mlp", "hidden": [8]}, optimizer=halves)
+    assert same == losses
+    assert all(torch.equal(plain[name], scaled[name]) for name in plain)
+
+
+def test_the_state_of_every_group_is_restored() -> None:
+    """Two steps, and one step, a checkpoint and another step, end with the same weights."""
+    spec = TrainingSpec.from_dict(
+        {
+            "data": "d",
+            "model": {"name": "mlp", "width": 6, "hidden": [8]},
+            "optimizer": {"factors": {"mlp.steps.0.weight": 0.5, "mlp.steps.2.bias": 3.0}},
+        }
+    )
+    shard = BatchShard(make_batch(10), 10, 10)
+
+    def fresh() -> tuple[Model, Update]:
+        made = build_mlp()
+        execution = Execution(1, "float32", compile=False)
+        return made, Update(spec, ParallelModel(made, spec, World()), execution)
+
+    straight, update = fresh()
+    update(shard, 1.0)
+    weights, state = copy.deepcopy((straight.state_dict(), update.state_dict()))
+    update(shard, 0.5)
+    resumed, again = fresh()
+    resumed.load_state_dict(weights)
+    again.load_state_dict(state)
+    again(shard, 0.5)
+    for name, weight in straight.state_dict().items():
+        assert torch.equal(weight, resumed.state_dict()[name]), name
+
+
+def test_a_gradient_that_is_not_finite_is_seen_in_every_group() -> None:
+    spec = TrainingSpec.from_dict(
+        {
+            "data": "d",
+            "model": {"name": "mlp", "width": 6, "hidden": [8]},
+            "optimizer": {"factors": {"mlp.steps.2.bias": 0.5}},
+            "divergence": {"skip_steps": 1},
+        }
+    )
+    made = build_mlp()
+    update = Update(spec, ParallelModel(made, spec, World()), Execution(1, "float32", compile=False))
+    assert len(update.optimizers["dense"].param_groups) == 2
+    for name, weight in made.named_parameters():
+        weight.grad = torch.full_like(weight, math.nan if name == "mlp.steps.2.bias" else 0.0)
+    assert not update._has_finite_gradients()
+
+
+def build_mlp() -> Model:
+    spec = TrainingSpec.from_dict({"data": "d", "model": {"name": "mlp", "width": 6, "hidden": [8]}})
+    torch.manual_seed(1)
+    return build(spec.model, SCHEMA, sparse=True)

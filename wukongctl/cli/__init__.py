@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("export", "Export a trained model."),
     "flops": ("flops", "Count FLOPs and parameters of a recipe; needs no data."),
     "sweep": ("sweep", "Train a ladder of models, sizes and seeds."),
+    "coord-check": ("coord_check", "Check that learning rates hold as a model grows."),
     "tune": ("tune", "Tune hyperparameters, with the same budget for each recipe."),
     "scale-report": ("scale_report", "Fit and plot scaling laws of finished runs."),
     "datasets": ("datasets", "List and show datasets, and draft recipes for your own."),

@@ -28,13 +28,17 @@ class Trial:
 
 @dataclass(frozen=True)
 class Entry:
-    """One size of one ladder at one share of the data; without a search it has a single trial."""
+    """One size of one ladder at one share of the data; without a search it has a single trial.
+
+    `base` is the name of the entry of the first size, whose setting this one takes instead of searching.
+    """
 
     name: str
     curve: str
     fraction: float
     search: Search | None
     trials: tuple[Trial, ...]
+    base: str | None = None
 
 
 def expand(
@@ -127,9 +131,7 @@ class _Expander:
     def _entry(self, number: int, size: int, fraction: float, trials: tuple[Trial, ...]) -> Entry:
         ladder = self.spec.ladders[number]
         curve = ladder.name or trials[0].recipe.curve_name
-        name = ladder.name or trials[0].recipe.model.name
-        name += f"-{size + 1}" if len(ladder.sizes) > 1 else ""
-        name += f"-{fraction:g}" if len(self.spec.fractions) > 1 else ""
+        name = self._name(ladder, size, fraction, trials)
         if name in self.names:
             message = f"two entries would be called `{name}`"
             problem = self.document.problem(message, ("ladders", number), hint="give one of them a `name`")
@@ -139,4 +141,10 @@ class _Expander:
             replace(trial, recipe=trial.recipe.model_copy(update={"name": name, "curve": curve}))
             for trial in trials
         )
-        return Entry(name, curve, fraction, ladder.search or self.spec.search, named)
+        base = self._name(ladder, 0, fraction, trials) if self.spec.scale_rates and size else None
+        return Entry(name, curve, fraction, ladder.search or self.spec.search, named, base)
+
+    def _name(self, ladder: Ladder, size: int, fraction: float, trials: tuple[Trial, ...]) -> str:
+        name = ladder.name or trials[0].recipe.model.name
+        name += f"-{size + 1}" if len(ladder.sizes) > 1 else ""
+        return name + (f"-{fraction:g}" if len(self.spec.fractions) > 1 else "")

@@ -29,6 +29,11 @@ class FMSpec(ModelSpec):
     name: Literal["fm"]
     has_last_layer: ClassVar[bool] = False
 
+    @property
+    def sums_over_width(self) -> bool:
+        """The dot products of all pairs."""
+        return True
+
 
 class DeepFMSpec(DeepSpec):
     """DeepFM (arXiv 1703.04247): an FM and an MLP on the same embeddings."""
@@ -38,6 +43,11 @@ class DeepFMSpec(DeepSpec):
     """Hidden layers of the MLP."""
     batch_norm: bool = False
     """Batch norm in the MLP."""
+
+    @property
+    def sums_over_width(self) -> bool:
+        """The dot products of all pairs."""
+        return True
 
     def search_space(self) -> Space:
         """The size of the MLP."""
@@ -60,6 +70,11 @@ class DLRMSpec(DeepSpec):
     def search_space(self) -> Space:
         """The size of the top MLP."""
         return {"top": HIDDEN}
+
+    @property
+    def sums_over_width(self) -> bool:
+        """The dot products of all pairs."""
+        return self.interaction == "dot"
 
 
 class DCNv2Spec(DeepFieldsSpec):
@@ -276,6 +291,11 @@ class XDeepFMSpec(DeepSpec):
         """The size of the interaction network and of the MLP."""
         cin: Space = {"cin": Stack(Steps((16, 32, 64, 128)), DEPTHS)}
         return cin | _optional(self.hidden)
+
+    @property
+    def sums_over_width(self) -> bool:
+        """The rows of the interaction network are summed over the width."""
+        return True
 
 
 class MLPSpec(DeepSpec):

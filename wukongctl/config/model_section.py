@@ -54,6 +54,11 @@ class ModelSpec(Spec):
         return {}
 
     @property
+    def sums_over_width(self) -> bool:
+        """Whether products of embeddings are summed over their width, unscaled: the sums grow with it."""
+        return False
+
+    @property
     def needs_two_rows(self) -> bool:
         """Whether a batch of one row leaves a BatchNorm without a variance."""
         return getattr(self, "batch_norm", False)

@@ -2,9 +2,9 @@
 
 import itertools
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationInfo, field_validator, model_serializer
 
 from wukongctl.config.dataset import Identifier
 from wukongctl.config.spec import Mistake, PositiveFraction, Spec
@@ -13,6 +13,10 @@ from wukongctl.config.training import WatchedMetric
 Setting = dict[str, Any]
 """Dotted recipe keys → values, as in `train --set`."""
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+ScaleRule: TypeAlias = Literal["mup", "sqrt", "same"]
+"""How rates follow the size of a model: `training.transfer.RULES`."""
 
 
 class Search(Spec):
@@ -70,6 +74,26 @@ class SweepSpec(Spec):
     """Seeds of the final runs of each size, with the chosen settings."""
     search: Search | None = None
     """Search over hyperparameters; none when omitted."""
+    scale_rates: ScaleRule | None = None
+    """Search only the first, smallest size of each ladder, and transfer its setting to the others. `mup` and
+    `sqrt` scale learning rates and initial weights with the widths (maximal update parametrization, and the
+    square root of its factors); `same` transfers them unchanged. Omitted: search every size."""
+
+    def _mistakes(self) -> Iterator[Mistake]:
+        for number, ladder in enumerate(self.ladders if self.scale_rates else ()):
+            for index, size in enumerate(ladder.sizes):
+                for key in (key for key in size if _is_rate(key)):
+                    what = f"a size sets `{key}`, which `scale_rates` decides"
+                    hint = "set it for all sizes in the recipe or `set`, or leave `scale_rates` out"
+                    yield Mistake(what, ("ladders", number, "sizes", index, key), hint)
+
+    @model_serializer(mode="wrap")
+    def _without_absent_rule(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Sweeps without `scale_rates` keep the digests they had before there was this key."""
+        content = serialize(self)
+        if self.scale_rates is None:
+            del content["scale_rates"]
+        return content
 
     @field_validator("seeds", "fractions")
     @classmethod
@@ -77,3 +101,7 @@ class SweepSpec(Spec):
         if len(set(value)) != len(value):
             raise ValueError(f"`{info.field_name}` names a value twice")
         return value
+
+
+def _is_rate(key: str) -> bool:
+    return key.startswith("optimizer") or key in ("model.embedding_init", "model.logit_scale")

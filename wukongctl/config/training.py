@@ -87,8 +87,19 @@ class OptimizerSpec(Spec):
         RowwiseAdagradSpec()
     )
     """Optimizer of embedding tables."""
+    factors: dict[str, PositiveFloat] = Field(default_factory=dict)
+    """Factors on the dense learning rate, by the name of a weight such as `head.steps.0.weight`; 1 where
+    omitted. `scale_rates` of a sweep writes them."""
     clip_norm: PositiveFloat | None = None
     """Clip the norm of the dense gradient to this value."""
+
+    @model_serializer(mode="wrap")
+    def _without_empty_factors(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Recipes without `factors` keep the digests they had before there was this key."""
+        content = serialize(self)
+        if not self.factors:
+            content.pop("factors", None)
+        return content
 
     @field_validator("embedding", mode="before")
     @classmethod

@@ -15,7 +15,7 @@ from wukongctl.data.manifest import Manifest
 from wukongctl.data.schema import Batch, Schema
 from wukongctl.models import build
 from wukongctl.models.counts import Counts, count
-from wukongctl.sweep.sweep import examples
+from wukongctl.sweep.fitting import examples
 from wukongctl.training import optimizers
 from wukongctl.training.design import Design
 

@@ -8,6 +8,7 @@ from wukongctl.config.entries import Entry
 from wukongctl.sweep.sweep import Job, JobResult, JobStatus, Sweep, metric_of
 from wukongctl.training.metrics import COMPARED
 from wukongctl.training.run_record import RunResult
+from wukongctl.training.transfer import rates
 
 SPLITS = ("valid", "test")
 
@@ -37,7 +38,7 @@ def _entry(sweep: Sweep, entry: Entry) -> dict[str, Any]:
     runs = [job for job in sweep.runs(entry) if job.folder.path in sweep.outcomes]
     info = next((found for job in runs if (found := job.folder.info()) is not None), None)
     budget = None
-    if entry.search is not None:
+    if entry.search is not None and entry.base is None:
         budget = {
             "trials": len(trials),
             "seed": entry.search.seed,
@@ -62,8 +63,21 @@ def _entry(sweep: Sweep, entry: Entry) -> dict[str, Any]:
             "why": choice.why,
             "at_edge": list(choice.at_edge),
         },
+        **_transferred(sweep, entry),
         "runs": [_run(job, sweep.outcomes[job.folder.path], sweep) for job in runs],
         "metrics": spread([sweep.outcomes[job.folder.path].result for job in runs]),
+    }
+
+
+def _transferred(sweep: Sweep, entry: Entry) -> dict[str, Any]:
+    """Where the rates of an entry come from, and what they became; nothing without `scale_rates`."""
+    if entry.base is None:
+        return {}
+    runs = sweep.runs(entry)
+    return {
+        "base": entry.base,
+        "scale_rates": sweep.spec.scale_rates,
+        "rates": rates(runs[0].recipe) if runs else None,
     }
 
 

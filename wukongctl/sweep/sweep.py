@@ -17,25 +17,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import torch
 from filelock import FileLock, Timeout
 
 from wukongctl.config.entries import Entry, Trial
-from wukongctl.config.loading import locate_problems
 from wukongctl.config.sweep import Setting, SweepSpec
 from wukongctl.config.training import TrainingSpec, WatchedMetric
 from wukongctl.data.atomic import write_atomic
 from wukongctl.data.manifest import Manifest
-from wukongctl.errors import Interrupted, Problem, RecipeError, UsageError, cannot_write
-from wukongctl.models import build
+from wukongctl.errors import Interrupted, UsageError, cannot_write
 from wukongctl.signals import stop_requests
 from wukongctl.sweep.choice import Choice, choose
 from wukongctl.sweep.executors import Executor, Exit, command
-from wukongctl.training import trees
-from wukongctl.training.groups import require_group
-from wukongctl.training.plan import require_two_rows
+from wukongctl.sweep.fitting import limited, require_fitting, require_validation
 from wukongctl.training.run_folder import RunFolder
 from wukongctl.training.run_record import RunResult
+from wukongctl.training.transfer import transfer
 
 JobStatus: TypeAlias = Literal["complete", "pruned", "diverged", "failed"]
 """`pruned`: stopped early by a search. `failed`: ended by an error that may be temporary; retried."""
@@ -96,21 +92,26 @@ class Sweep:
     ) -> None:
         self.spec, self.manifests = spec, manifests
         self.folder = out / spec.name
-        self.entries = tuple(_limited(entry, manifests) for entry in entries)
+        self.entries = tuple(limited(entry, manifests) for entry in entries)
         self.outcomes: dict[Path, JobResult] = {}
         self.waiting: deque[Job] = deque()
+        self._scaled: dict[tuple[str, int], Trial] = {}
         for entry in self.entries:
-            _require_validation(entry, manifests)
+            require_validation(entry, manifests)
         require_fitting(self.entries, manifests)
 
     def trials(self, entry: Entry) -> list[Job]:
-        """The trials of an entry; empty without a search."""
-        if entry.search is None:
+        """The trials of an entry; empty without a search of its own."""
+        if entry.search is None or entry.base is not None:
             return []
         return [self._job(entry, "trial", trial) for trial in entry.trials]
 
     def choice(self, entry: Entry) -> Choice | None:
-        """The best trial; None while a trial is open, or when none finished."""
+        """The best trial, by the search of its base if it has one; None while a trial is open, or when none
+        finished."""
+        if entry.base is not None and entry.search is not None:
+            found = self.choice(self.entry(entry.base))
+            return found and Choice(found.index, None, f"transferred from `{entry.base}`", ())
         if entry.search is None:
             return Choice(0, None, "no search", ())
         outcomes = [self.outcomes.get(job.folder.path) for job in self.trials(entry)]
@@ -125,9 +126,22 @@ class Sweep:
         choice = self.choice(entry)
         if choice is None:
             return []
-        trial = entry.trials[choice.index]
+        trial = self._transferred(entry, choice.index)
         seeded = (trial.recipe.model_copy(update={"seed": seed}) for seed in self.spec.seeds)
         return [self._job(entry, "run", replace(trial, recipe=recipe)) for recipe in seeded]
+
+    def _transferred(self, entry: Entry, index: int) -> Trial:
+        """A trial, with rates scaled from those of its entry's base."""
+        trial, rule = entry.trials[index], self.spec.scale_rates
+        if entry.base is None or rule is None:
+            return trial
+        known = self._scaled.get((entry.name, index))
+        if known is None:
+            base = self.entry(entry.base).trials[index].recipe
+            schema = self.manifests[trial.recipe.data].schema()
+            known = replace(trial, recipe=transfer(trial.recipe, base, schema, rule))
+            self._scaled[entry.name, index] = known
+        return known
 
     def _job(self, entry: Entry, kind: Literal["trial", "run"], trial: Trial) -> Job:
         return Job(entry.name, kind, trial.setting, trial.recipe, self.folder / f"{kind}s")
@@ -157,11 +171,14 @@ class Sweep:
     def record_result(self, job: Job, outcome: JobResult) -> JobResult:
         """Record the result of a job, and return it.
 
-        The last trial of an entry queues its runs, ahead of the jobs of other entries.
+        The last trial of an entry queues its runs, and those of entries that take its setting, ahead of the
+        jobs of other entries.
         """
         self.outcomes[job.folder.path] = outcome
         if job.kind == "trial":
-            self.waiting.extendleft(reversed(self.runs(self.entry(job.entry))))
+            entries = [entry for entry in self.entries if job.entry in (entry.name, entry.base)]
+            ready = [run for entry in entries for run in self.runs(entry)]
+            self.waiting.extendleft(reversed(ready))
         return outcome
 
     def entry(self, name: str) -> Entry:
@@ -183,7 +200,7 @@ class Sweep:
 
     def left(self, entry: Entry) -> int:
         """Number of an entry's jobs left to train; the best trial is also the run of its seed."""
-        tried = {entry.search.seed} if entry.search else set()
+        tried = {entry.search.seed} if entry.search and entry.base is None else set()
         done = {job.recipe.seed for job in self.runs(entry) if job.folder.path in self.outcomes}
         open_trials = sum(job.folder.path not in self.outcomes for job in self.trials(entry))
         return open_trials + len(set(self.spec.seeds) - tried - done)
@@ -313,62 +330,6 @@ def metric_of(entry: Entry) -> WatchedMetric:
     """The validation metric that selects the best trial of an entry."""
     own = entry.search.metric if entry.search else None
     return own or entry.trials[0].recipe.early_stopping.metric
-
-
-def _limited(entry: Entry, manifests: dict[str, Manifest]) -> Entry:
-    """The entry with its fraction of the data as `max_examples` of every recipe."""
-    if entry.fraction == 1:
-        return entry
-
-    def limited(recipe: TrainingSpec) -> TrainingSpec:
-        return recipe.model_copy(
-            update={"max_examples": max(1, round(entry.fraction * examples(recipe, manifests[recipe.data])))}
-        )
-
-    return replace(
-        entry, trials=tuple(replace(trial, recipe=limited(trial.recipe)) for trial in entry.trials)
-    )
-
-
-def examples(recipe: TrainingSpec, manifest: Manifest) -> int:
-    """Number of training examples of a recipe, over all epochs."""
-    every = recipe.epochs * manifest.splits["train"].rows
-    return min(every, recipe.max_examples or every)
-
-
-def _require_validation(entry: Entry, manifests: dict[str, Manifest]) -> None:
-    data = entry.trials[0].recipe.data
-    if entry.search is not None and "valid" not in manifests[data].splits:
-        raise UsageError(
-            f"`{entry.name}` has a search, but `{data}` has no validation split to select trials on",
-            hint="remove `search`, or prepare the dataset with a `valid` split",
-        )
-
-
-def require_fitting(entries: tuple[Entry, ...], manifests: dict[str, Manifest]) -> None:
-    """Raise RecipeError, with all positions, when a recipe does not fit its data.
-
-    UsageError when LightGBM is needed and not installed.
-    """
-    problems: list[Problem] = []
-    built: set[tuple[str, str]] = set()
-    for trial in (trial for entry in entries for trial in entry.trials):
-        recipe, manifest = trial.recipe, manifests[trial.recipe.data]
-        if not recipe.is_network:
-            trees.require()
-            continue
-        model = recipe.data, recipe.model.digest()
-        try:
-            with locate_problems(trial.base, trial.overrides), torch.device("meta"):
-                if model not in built:
-                    build(recipe.model, manifest.schema(), sparse=False)
-                require_two_rows(recipe, manifest.splits["train"].rows, recipe.accumulate)
-                require_group(recipe, manifest)
-        except RecipeError as error:
-            problems += error.problems
-        built.add(model)
-    if problems:
-        raise RecipeError(list(dict.fromkeys(problems)))
 
 
 def _locked(folder: Path) -> FileLock:

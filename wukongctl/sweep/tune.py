@@ -24,8 +24,9 @@ from wukongctl.errors import RecipeError, RunFailed, UsageError
 from wukongctl.sweep.candidates import Candidate
 from wukongctl.sweep.choice import Choice
 from wukongctl.sweep.executors import Executor
+from wukongctl.sweep.fitting import require_fitting
 from wukongctl.sweep.study import Study, TrialRecord, open_storage
-from wukongctl.sweep.sweep import Job, JobResult, Sweep, require_fitting
+from wukongctl.sweep.sweep import Job, JobResult, Sweep
 from wukongctl.training.checkpoint import CheckpointFolder
 from wukongctl.training.metrics import METRICS
 from wukongctl.training.plan import total_steps

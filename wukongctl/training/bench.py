@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +18,7 @@ from wukongctl.data.batches import BatchReader
 from wukongctl.models.counts import count
 from wukongctl.training import feeds, graphs, hardware
 from wukongctl.training.distributed import ALONE
-from wukongctl.training.feeds import BatchShard, Feed
+from wukongctl.training.feeds import BatchShard
 from wukongctl.training.hardware import Stopwatch
 from wukongctl.training.parallel import ParallelModel
 from wukongctl.training.plan import new_model
@@ -44,12 +44,9 @@ def bench(recipe: TrainingSpec, *, data: Path, steps: int, trace: Path | None = 
     manifest = manifests.read(folder)
     model = new_model(recipe, manifest, folder).to(execution.device)
     update = Update(recipe, ParallelModel(model, recipe, ALONE), execution)
-    reader = BatchReader(
-        folder, manifest, "train",
-        batch_size=recipe.batch_size, shuffle=recipe.shuffle, seed=recipe.seed, threads=recipe.readers,
-    )  # fmt: skip
+    reader = feeds.train_reader(recipe, manifest, folder)
     feed = feeds.choose(reader, recipe, execution, ALONE)
-    shards = _cycle(feed)
+    shards = feeds.endless(feed)
     for _ in range(WARM_UP + graphs.WARM_UP):
         update(next(shards), 1.0)
     found = {
@@ -209,11 +206,6 @@ def _loader_rate(reader: BatchReader, limit: int = 1_000_000) -> float:
         if rows >= limit:
             break
     return rows / max(watch.cpu_seconds, 1e-9)
-
-
-def _cycle(feed: Feed) -> Generator[BatchShard]:
-    for epoch in itertools.count():
-        yield from feed.epoch(epoch)
 
 
 @contextmanager

@@ -4,9 +4,11 @@ On CPU nothing is copied. A split that fits is resident on the GPU, where batche
 batch is copied from pinned memory during the previous step. Examples and their order are always the same.
 """
 
+import itertools
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.batches import BatchReader
+from wukongctl.data.manifest import Manifest
 from wukongctl.data.schema import Batch
 from wukongctl.training.distributed import World
 from wukongctl.training.hardware import CPU, Execution, free_memory
@@ -126,3 +129,22 @@ def choose(reader: BatchReader, recipe: TrainingSpec, execution: Execution, worl
     if where == "device":
         return ResidentFeed(reader, device, world)
     return (PinnedFeed if device.type == "cuda" else HostFeed)(reader, device, world)
+
+
+def train_reader(recipe: TrainingSpec, manifest: Manifest, data: Path) -> BatchReader:
+    """The train split of the dataset in folder `data`, in the recipe's batches and order."""
+    return BatchReader(
+        data,
+        manifest,
+        "train",
+        batch_size=recipe.batch_size,
+        shuffle=recipe.shuffle,
+        seed=recipe.seed,
+        threads=recipe.readers,
+    )
+
+
+def endless(feed: Feed) -> Generator[BatchShard]:
+    """The shards of one epoch after the other."""
+    for epoch in itertools.count():
+        yield from feed.epoch(epoch)

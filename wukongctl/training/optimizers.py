@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.nn.functional import embedding_bag
 from torch.optim import Adam, Optimizer
 
+from wukongctl.config.spec import Mismatch, Mistake
+from wukongctl.config.suggestions import did_you_mean
 from wukongctl.config.training import AdamSpec, LazyAdamSpec, OptimizerSpec, RowwiseAdagradSpec
 from wukongctl.models import Model
 from wukongctl.models.embeddings import embedding_tables
@@ -199,9 +201,39 @@ def build(spec: OptimizerSpec, model: Model) -> dict[str, Optimizer]:
 
 
 def dense(spec: OptimizerSpec, model: Model) -> Optimizer:
-    """The optimizer of all parameters except tables."""
+    """The optimizer of all parameters except tables, one group for each learning rate.
+
+    Raises Mismatch for factors of weights that the model does not have.
+    """
+    require_factors_of_weights(spec, model)
+    groups: dict[float, list[Tensor]] = {}
+    for name, weight in dense_weights(model).items():
+        groups.setdefault(spec.factors.get(name, 1.0), []).append(weight)
+    return _adam(
+        [{"params": group, "lr": spec.dense.lr * factor} for factor, group in groups.items()], spec.dense
+    )
+
+
+def dense_weights(model: Model) -> dict[str, Tensor]:
+    """The parameters of a model except tables, by name."""
     of_tables = {id(table) for table in embedding_tables(model)}
-    return _adam([weight for weight in model.parameters() if id(weight) not in of_tables], spec.dense)
+    return {name: weight for name, weight in model.named_parameters() if id(weight) not in of_tables}
+
+
+def require_factors_of_weights(spec: OptimizerSpec, model: Model) -> None:
+    """Raise Mismatch for factors of what is no dense weight of the model."""
+    weights = dense_weights(model)
+    mistakes = [
+        Mistake(
+            f"`optimizer.factors` names `{name}`, which is no dense weight of the model",
+            ("optimizer", "factors", name),
+            did_you_mean(name, weights),
+        )
+        for name in spec.factors
+        if name not in weights
+    ]
+    if mistakes:
+        raise Mismatch(mistakes)
 
 
 def _embedding(tables: list[Tensor], spec: AdamSpec | LazyAdamSpec | RowwiseAdagradSpec) -> Optimizer:
@@ -216,6 +248,6 @@ def _embedding(tables: list[Tensor], spec: AdamSpec | LazyAdamSpec | RowwiseAdag
             assert_never(spec)
 
 
-def _adam(params: Sequence[Tensor], spec: AdamSpec) -> Adam:
+def _adam(params: Sequence[Tensor] | Sequence[GroupOptions], spec: AdamSpec) -> Adam:
     # torch's weight_decay is λ of a λ/2 ‖W‖² penalty: it enters the gradient, hence the moments too.
-    return Adam(list(params), lr=spec.lr, betas=spec.betas, eps=spec.eps, weight_decay=spec.l2, fused=True)
+    return Adam(params, lr=spec.lr, betas=spec.betas, eps=spec.eps, weight_decay=spec.l2, fused=True)

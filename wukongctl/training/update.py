@@ -42,7 +42,8 @@ class Update:
         self.skips = recipe.divergence.skip_steps > 0
         self.optimizers = model.optimizers(recipe.optimizer)
         self.base_learning_rates = {
-            name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()
+            name: [group["lr"] for group in optimizer.param_groups]
+            for name, optimizer in self.optimizers.items()
         }
         if execution.compile:
             torch.compiler.reset()  # graphs of earlier runs in this process count toward its limit
@@ -63,8 +64,8 @@ class Update:
         skipped, and the loss is NaN.
         """
         for name, optimizer in self.optimizers.items():
-            for group in optimizer.param_groups:
-                _set_learning_rate(group, self.base_learning_rates[name] * scale)
+            for group, rate in zip(optimizer.param_groups, self.base_learning_rates[name], strict=True):
+                _set_learning_rate(group, rate * scale)
         return (self.graphed if shard.rows == self.batch_size else self.step)(shard)
 
     def step(self, shard: BatchShard) -> Tensor:
@@ -118,7 +119,8 @@ class Update:
 
     def _has_finite_gradients(self) -> Tensor:
         """Whether all gradients are finite."""
-        weights = [w for optimizer in self.optimizers.values() for w in optimizer.param_groups[0]["params"]]
+        groups = [group for optimizer in self.optimizers.values() for group in optimizer.param_groups]
+        weights = [weight for group in groups for weight in group["params"]]
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         values = [gradient._values() if gradient.is_sparse else gradient for gradient in gradients]
         return torch.stack([value.sum() for value in values]).isfinite().all()
