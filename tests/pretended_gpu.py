@@ -85,6 +85,10 @@ if AVAILABLE:
     _FALLTHROUGH.fallback(torch.library.fallthrough_kernel)
     _AUTOCAST = torch.library.Library("aten", "IMPL", "AutocastPrivateUse1")
 
+    # Without a kernel of its own torch would compose this one of several, which round differently.
+    _KERNELS = torch.library.Library("aten", "IMPL", "PrivateUse1")
+    _KERNELS.impl("silu_backward", aten.silu_backward.default)
+
 
 def _lowered(operator: Callable[..., Any]) -> Callable[..., Any]:
     """`operator` on bfloat16 in place of float32."""

@@ -109,14 +109,15 @@ def test_documented_remarks_are_remarks_of_datasets_init() -> None:
 
 def test_every_model_has_a_section_whose_keys_exist() -> None:
     page = (ROOT / "docs" / "reference" / "models.md").read_text(encoding="utf-8")
-    sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    found = re.findall(r"^## ([\w-]+)\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    sections = {title.lower().replace("-", "_"): section for title, section in found}
     schema = json_schema("training")
     networks = schema["properties"]["model"]["discriminator"]["mapping"]
-    assert {title.lower() for title in sections} == set(networks)
-    for title, section in sections.items():
-        keys = schema["$defs"][networks[title.lower()].rpartition("/")[2]]["properties"]
+    assert set(sections) == set(networks)
+    for name, section in sections.items():
+        keys = schema["$defs"][networks[name].rpartition("/")[2]]["properties"]
         rows = re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE)
-        assert set(re.findall(r"`(\w+)`", " ".join(rows))) <= set(keys), title
+        assert set(re.findall(r"`(\w+)`", " ".join(rows))) <= set(keys), name
 
 
 def test_notes_in_the_docs_are_notes_of_the_tool() -> None:

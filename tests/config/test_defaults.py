@@ -23,7 +23,7 @@ from wukongctl.config.training import TrainingSpec
 from wukongctl.errors import RecipeError
 
 MODELS = ("wukong", "fm", "deepfm", "dlrm", "dcnv2", "autoint", "afn", "finalmlp", "masknet", "xdeepfm")
-MODELS += ("mlp",)
+MODELS += ("mlp", "rankmixer", "tokenmixer_large", "unimixer")
 FACTS = DatasetFacts(40_000, 5_000, (100, 30), 3, 1, 130)
 LARGE = DatasetFacts(20_000_000, None, (10**7,), 0, 0, 10**7)
 ROWS = st.integers(1, 10**11)

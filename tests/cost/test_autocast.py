@@ -15,7 +15,7 @@ from wukongctl.models import build
 from wukongctl.models.embeddings import embedding_tables
 
 ROWS = 1024
-SUMS_IN_FLOAT32 = ("afn", "autoint", "masknet", "wukong")
+SUMS_IN_FLOAT32 = ("afn", "autoint", "masknet", "wukong", "rankmixer", "tokenmixer-large", "unimixer")
 """Models with norms, softmax or exponentials, which the pretended GPU leaves in bfloat16, unlike CUDA."""
 PRODUCTS_ALONE = [name for name in CONFIGURATIONS if not name.startswith(SUMS_IN_FLOAT32)]
 

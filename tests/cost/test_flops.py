@@ -94,7 +94,8 @@ def test_memory_of_tables_by_hand(dtype: str, bytes_each: int) -> None:
     [
         *({"name": "wukong", "projection": projection} for projection in ("static", "attentive", "none")),
         {"name": "wukong", "n_F": 1, "n_L": 1, "k": 1, "width": 1, "hidden": [], "head": []},
-        *({"name": name} for name in ("dcnv2", "autoint", "masknet", "mlp")),
+        *({"name": name} for name in ("dcnv2", "autoint", "masknet", "mlp", "rankmixer", "unimixer")),
+        {"name": "tokenmixer_large", "tokens": 2},
         {"name": "dlrm", "interaction": "cat"},
         {"name": "finalmlp", "heads": 1},
         {"name": "afn", "neurons": 3},

@@ -21,7 +21,7 @@ ONLY = Schema((), (), (), (), (), ("p",), (3,))
 BINS = Schema(("n_bin", "m_bin"), (), (), (5, 4))
 """Encodings of a table of numbers: only positions, only ids."""
 MODELS = ("fm", "deepfm", "dlrm", "dcnv2-parallel", "autoint-plus", "afn-plus", "finalmlp", "masknet-serial",
-          "xdeepfm", "mlp", "wukong")  # fmt: skip
+          "xdeepfm", "mlp", "wukong", "rankmixer", "tokenmixer-large", "unimixer")  # fmt: skip
 ASSEMBLING = ("dcnv2-stacked", "autoint-bottom", "dlrm-cat", "finalmlp-context", "wukong-groups")
 """Other ways in which models combine numbers."""
 every_model = pytest.mark.parametrize("name", [*MODELS, *ASSEMBLING])

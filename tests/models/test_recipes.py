@@ -27,6 +27,9 @@ MODELS = {
     "lightgbm",
     "masknet",
     "mlp",
+    "rankmixer",
+    "tokenmixer_large",
+    "unimixer",
     "wukong",
     "xdeepfm",
 }

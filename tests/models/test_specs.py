@@ -2,7 +2,7 @@
 
 import pytest
 
-from wukongctl.config import gbdt, model, model_section, training, wukong
+from wukongctl.config import gbdt, mixers, model, model_section, training, wukong
 from wukongctl.config.loading import validate
 from wukongctl.config.positions import parse
 from wukongctl.config.schema import _attribute_docstrings
@@ -78,6 +78,11 @@ def test_wukong_problem_is_reported_once_with_its_position(line: str, problem: s
         ("finalmlp", ["heads: 5", "mlp2: {hidden: [3]}"], "5 does not divide the last width 3 of `mlp2`"),
         ("finalmlp", ["selection: {context2: [a, b, a]}"], "r.yaml:4:32: the model names `a` twice"),
         ("fm", ["dropout: 0.1"], "unknown key `dropout`"),
+        ("rankmixer", ["tokens: 7"], "`tokens` 7 does not divide `token_width` 64"),
+        ("tokenmixer_large", ["tokens: 7"], "`tokens` 7 does not divide `token_width` 64"),
+        ("tokenmixer_large", ["tokens: 7", "heads: 3"], "`heads` 3 does not divide `token_width` 64"),
+        ("tokenmixer_large", ["tokens: 1"], "`global_token` needs at least 2 `tokens`"),
+        ("unimixer", ["block: 7"], "`block` 7 does not divide `tokens` times `token_width`, 512"),
         ("dcnv2", ["structure: parallell"], "did you mean `parallel`?"),
         ("dcn", [], "did you mean `dcnv2`?"),
     ],
@@ -152,6 +157,7 @@ def test_numbers_too_large_for_any_machine_are_rejected(line: str, said: str) ->
         ("autoint", ["heads: 2"], "model.attention_width=7", "--set model.attention_width=7"),
         ("autoint", ["structure: stacked"], "model.hidden=null", "--set model.hidden=null"),
         ("autoint", ["linear: true", "bottom: [8]"], None, "r.yaml:4:3"),
+        ("unimixer", ["tokens: 3"], "model.block=5", "--set model.block=5"),
         ("finalmlp", ["heads: 10"], "model.mlp1.hidden=[7]", "--set model.mlp1.hidden=[7]"),
     ],
 )
@@ -166,7 +172,7 @@ def test_conflicting_keys_have_positions(
 
 PAGES = [
     page
-    for module in (gbdt, model, model_section, wukong, training)
+    for module in (gbdt, mixers, model, model_section, wukong, training)
     for page in vars(module).values()
     if isinstance(page, type) and issubclass(page, Spec) and page.__module__ == module.__name__
 ]

@@ -69,11 +69,28 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "xdeepfm": {"name": "xdeepfm", "cin": [5, 4], "hidden": [8, 7]},
     "xdeepfm-no-mlp": {"name": "xdeepfm", "cin": [3], "hidden": None},
     "mlp": {"name": "mlp", "hidden": [8, 7]},
+    "rankmixer": {"name": "rankmixer", "tokens": 3, "token_width": 6, "expansion": 2, "head": [5]},
+    "rankmixer-bottom": {"name": "rankmixer", "tokens": 5, "token_width": 5, "layers": 1, "bottom": [5]},
+    "tokenmixer-large": {
+        "name": "tokenmixer_large", "tokens": 3, "token_width": 8, "heads": 2, "layers": 3, "head": [5],
+    },
+    "tokenmixer-large-plain": {
+        "name": "tokenmixer_large", "tokens": 3, "token_width": 6, "global_token": False, "interval": None,
+        "bottom": [5],
+    },
+    "unimixer": {
+        "name": "unimixer", "tokens": 3, "token_width": 8, "block": 4, "basis": 2, "rank": 3, "sinkhorn": 3,
+        "head": [5],
+    },
+    "unimixer-bottom": {
+        "name": "unimixer", "tokens": 2, "token_width": 5, "block": 5, "layers": 1, "temperature": 1.0,
+        "bottom": [5],
+    },
 }  # fmt: skip
 
 MOST_PARTS = {
     "wukong-groups", "fm", "deepfm", "dlrm-cat", "dcnv2-stacked", "autoint-wukong", "afn-plus",
-    "finalmlp-context", "masknet-parallel", "xdeepfm", "mlp",
+    "finalmlp-context", "masknet-parallel", "xdeepfm", "mlp", "rankmixer", "tokenmixer-large", "unimixer",
 }  # fmt: skip
 """The configuration of each model that has most parts."""
 one_per_model = pytest.mark.parametrize(
@@ -87,6 +104,7 @@ DEEP = ALL | {"dropout": 0.5}
 FIELDS = ALL | {"bottom": [3]}
 DEEP_FIELDS = DEEP | FIELDS
 MLP = {"hidden": [3, 4], "batch_norm": True}
+TOKENS = DEEP_FIELDS | {"tokens": 4, "token_width": 32, "layers": 1, "expansion": 3, "head": [3]}
 STREAM = {"hidden": [6], "dropout": 0.5, "batch_norm": False}
 
 REDUCED: dict[str, dict[str, Any]] = {
@@ -94,6 +112,7 @@ REDUCED: dict[str, dict[str, Any]] = {
     "masknet": {"hidden": [8]},
     "finalmlp": {"mlp1": {"hidden": [4]}, "mlp2": {"hidden": [4]}, "heads": 2, "selection": {"hidden": [3]}},
     "autoint": {"attention_width": 8},
+    "tokenmixer_large": {"layers": 3},
 }
 """The base of `CHANGES`, where it is not the default."""
 CHANGES: dict[str, dict[str, Any]] = {
@@ -125,6 +144,9 @@ CHANGES: dict[str, dict[str, Any]] = {
     },
     "xdeepfm": DEEP | MLP | {"cin": [3]},
     "mlp": DEEP | MLP,
+    "rankmixer": TOKENS,
+    "tokenmixer_large": TOKENS | {"heads": 4, "global_token": False, "interval": 1},
+    "unimixer": TOKENS | {"block": 4, "basis": 2, "rank": 3, "temperature": 1.0, "sinkhorn": 1},
 }  # fmt: skip
 """Another value for every key of every section, including nested ones."""
 

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from wukongctl.config.dimensions import DEPTHS, DROPOUT, HIDDEN, LAYERS, WIDTHS, Space, Stack, Steps
 from wukongctl.config.gbdt import LightGBMSpec
+from wukongctl.config.mixers import RankMixerSpec, TokenMixerLargeSpec, UniMixerSpec
 from wukongctl.config.model_section import (
     DeepFieldsSpec,
     DeepSpec,
@@ -329,6 +330,9 @@ NetworkSpec = (
     | MaskNetSpec
     | XDeepFMSpec
     | MLPSpec
+    | RankMixerSpec
+    | TokenMixerLargeSpec
+    | UniMixerSpec
 )
 """What torch trains, step by step, and what FLOPs are counted of."""
 AnyModelSpec = Annotated[NetworkSpec | LightGBMSpec, Field(discriminator="name")]

@@ -80,7 +80,7 @@ def trace(model: Model, schema: Schema) -> Trace:
     traffic = slope(lambda totals: totals.traffic)
     elements = slope(lambda totals: totals.elementwise)
     return Trace(
-        macs=few.macs // ROWS[0],
+        macs=(many.macs - few.macs) // step,
         traffic={name: Traffic(few.traffic[name] - ROWS[0] * each, each) for name, each in traffic.items()},
         saved=slope(lambda totals: totals.saved),
         looked_up=slope(lambda totals: totals.looked_up),

@@ -17,6 +17,9 @@ from wukongctl.config.model import (
     FMSpec,
     MaskNetSpec,
     MLPSpec,
+    RankMixerSpec,
+    TokenMixerLargeSpec,
+    UniMixerSpec,
     WukongSpec,
     XDeepFMSpec,
 )
@@ -34,6 +37,9 @@ from wukongctl.models.fm import FM
 from wukongctl.models.masknet import MaskNet
 from wukongctl.models.mlp import MLPModel
 from wukongctl.models.model import Model
+from wukongctl.models.rankmixer import RankMixer
+from wukongctl.models.tokenmixer_large import TokenMixerLarge
+from wukongctl.models.unimixer import UniMixer
 from wukongctl.models.wukong import Wukong
 from wukongctl.models.xdeepfm import XDeepFM
 
@@ -49,6 +55,9 @@ MODELS: Mapping[type[ModelSpec], type[Model]] = {
     MaskNetSpec: MaskNet,
     XDeepFMSpec: XDeepFM,
     MLPSpec: MLPModel,
+    RankMixerSpec: RankMixer,
+    TokenMixerLargeSpec: TokenMixerLarge,
+    UniMixerSpec: UniMixer,
 }
 """Section `model` of a recipe → the model it describes."""
 
