@@ -81,7 +81,7 @@ class GateTest:
     """One test of a gate, before the verdict.
 
     A `lenient` test passes unless it fails: it does not require non-inferiority. The evidence of a
-    `two_sided` test is the absolute value of a difference.
+    `two_sided` test is the absolute value of a difference, its `statistic` states the numbers.
     """
 
     gate: GateName
@@ -119,12 +119,7 @@ def _finding(test: GateTest, p: float, level: float) -> Finding:
     verdict: Verdict = "fail" if p < 1 - level else "pass" if high <= test.margin else "inconclusive"
     if test.lenient and verdict == "inconclusive":
         verdict = "pass"
-    word = {
-        "fail": f"worse by more than {test.margin:.3g}",
-        "pass": f"not worse by more than {test.margin:.3g}",
-        "inconclusive": f"too uncertain for the margin {test.margin:.3g}, add runs",
-    }[verdict]
-    message = f"{test.statistic} {test.evidence.value:+.3g} (bounds {low:+.3g} to {high:+.3g}): {word}"
+    message = _message(test, verdict, (low, high))
     return Finding(
         test.gate,
         test.item,
@@ -136,6 +131,20 @@ def _finding(test: GateTest, p: float, level: float) -> Finding:
         test.margin,
         p,
     )
+
+
+def _message(test: GateTest, verdict: Verdict, bounds: Interval) -> str:
+    """The numbers and what they mean; a two-sided test states its numbers in `statistic`."""
+    if test.two_sided:
+        return f"{test.statistic}: {'outside, by more than chance' if verdict == 'fail' else 'consistent'}"
+    passed = f"not {'significantly above' if test.lenient else 'worse by more than'} {test.margin:.3g}"
+    word = {
+        "fail": f"worse by more than {test.margin:.3g}",
+        "pass": passed,
+        "inconclusive": f"too uncertain for the margin {test.margin:.3g}, add runs",
+    }[verdict]
+    low, high = bounds
+    return f"{test.statistic} {test.evidence.value:+.3g} (bounds {low:+.3g} to {high:+.3g}): {word}"
 
 
 def overall(findings: Iterable[Finding]) -> Verdict:

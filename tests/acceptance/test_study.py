@@ -8,7 +8,7 @@ import pytest
 from wukongctl.config import library
 from wukongctl.laws.analysis import Report, build
 from wukongctl.laws.points import read_csv
-from wukongctl.report.wording import interval, number
+from wukongctl.report.numbers import interval, number
 
 PAGE = (Path(__file__).parents[2] / "docs" / "concepts" / "study.md").read_text(encoding="utf-8")
 

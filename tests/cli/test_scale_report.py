@@ -154,7 +154,14 @@ def test_the_paper_is_redrawn_by_one_command(wukong: Wukong) -> None:
 def test_robust_fits_and_settings_files(wukong: Wukong, tmp_path: Path) -> None:
     points = write(tmp_path / "p.csv", ladder(np.random.default_rng(1)))
     robust = wukong("scale-report", "--points", points, "--set", "loss=huber-log", "--json").json
-    assert (robust["loss"], robust["curves"][0]["intervals"]) == ("huber-log", {})
+    (curve,) = robust["curves"]
+    assert (robust["loss"], robust["interval_method"]) == (
+        "huber-log",
+        "pairs bootstrap over runs, percentiles",
+    )
+    low, high = curve["intervals"]["c"]
+    assert low < curve["parameters"]["c"] < high
+    assert curve["extrapolation"][0]["sizes"][0]["interval"]
     assert wukong("scale-report", "--points", points, "--set", "metric=logloss").code == 2
 
 
@@ -179,12 +186,11 @@ def test_study_of_data_sizes_shows_data_laws(wukong: Wukong, tmp_path: Path) -> 
     assert "1,000 to 64,000" in shown.out
     assert "0.3 (" in shown.out
     assert "and 64,000 examples." in shown.out
-    assert "Descriptive" not in shown.out
+    assert "All 2 laws predicted their held-out most data. Descriptive only" in shown.out  # four amounts
     markdown = (tmp_path / "scale-report" / "report.md").read_text()
     assert "## More data at a fixed size" in markdown
-    assert "Does the law predict?" not in markdown
+    assert "| dlrm, 1 MFLOP | 64,000 examples |" in markdown
     assert "Compute to match" not in markdown
-    assert "Does the law predict?" not in (tmp_path / "scale-report" / "report.html").read_text()
 
 
 def test_confirm_needs_gates_and_comparable_runs(wukong: Wukong, tmp_path: Path, base: Path) -> None:

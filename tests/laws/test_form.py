@@ -10,7 +10,8 @@ from wukongctl.laws.curves import Method, analyze
 from wukongctl.laws.fit import fit, sizes_of
 from wukongctl.laws.form import Array, Form
 from wukongctl.laws.forms import FORMS, form_named
-from wukongctl.laws.intervals import extrapolate, region
+from wukongctl.laws.holdout import extrapolate
+from wukongctl.laws.intervals import region
 from wukongctl.laws.points import Point, PointSet
 from wukongctl.laws.robust import fit_robust
 
@@ -83,7 +84,7 @@ def test_intervals_and_robust_fits_of_a_custom_form_contain_the_truth() -> None:
 
 def test_a_curve_is_analyzed_with_a_custom_form() -> None:
     points = tuple(Point("m", float(x), y) for x, y in zip(X, losses(1e-4), strict=True))
-    curve = analyze("m", PointSet(points, "logloss"), Method(Exponential()), draw_to=8.0)
+    curve = analyze("m", points, PointSet(points, "logloss"), Method(Exponential()), draw_to=8.0)
     assert curve.law is not None
     assert set(curve.intervals) == {"E", "A", "c"}
     assert curve.trace is not None

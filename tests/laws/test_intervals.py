@@ -11,7 +11,8 @@ from tests.laws.paper import DLRM, WUKONG
 from wukongctl.config.report import FormName
 from wukongctl.laws.fit import Fit, Sizes, fit, sizes_of
 from wukongctl.laws.forms import form_named
-from wukongctl.laws.intervals import Region, extrapolate, noise, region
+from wukongctl.laws.holdout import extrapolate
+from wukongctl.laws.intervals import Region, noise, region
 
 Curve = tuple[tuple[float, ...], tuple[float, ...]]
 

@@ -83,7 +83,7 @@ def test_unequal_data_has_a_note() -> None:
 
 
 def test_every_explanation_has_a_code() -> None:
-    assert len(EXPLANATIONS) == 13
+    assert len(EXPLANATIONS) == 16
     assert all(text.endswith(".") for text in EXPLANATIONS.values())
 
 

@@ -18,7 +18,7 @@ from wukongctl.errors import RunFailed, UsageError
 from wukongctl.laws.analysis import Report, build
 from wukongctl.laws.axis import Unit
 from wukongctl.laws.points import Excluded, Point, PointSet, read_csv
-from wukongctl.report import document, wording
+from wukongctl.report import document, numbers
 from wukongctl.report import files as reports
 from wukongctl.runs.warning_groups import LabeledWarning
 from wukongctl.training.run_record import RunWarning
@@ -80,8 +80,8 @@ class Page(HTMLParser):
 
 
 def test_rounding_errors_of_zero_are_printed_as_zero() -> None:
-    assert (wording.number(9.9e-34), wording.number(-1e-17), wording.number(0.0)) == ("0", "0", "0")
-    assert wording.number(-1e-9) == "−1.000e−9"
+    assert (numbers.number(9.9e-34), numbers.number(-1e-17), numbers.number(0.0)) == ("0", "0", "0")
+    assert numbers.number(-1e-9) == "−1.000e−9"
 
 
 # --- JSON -------------------------------------------------------------------------------------------------
@@ -249,8 +249,8 @@ def test_markdown_escapes_names() -> None:
 
 def test_compute_moves_to_the_next_unit_at_a_thousand() -> None:
     mega, giga = Unit(1e-3, "MFLOP"), Unit(1.0, "GFLOP")
-    assert [wording.compute(x, mega) for x in (0.5, 1.0, 2.5)] == ["500 MFLOP", "1 GFLOP", "2.5 GFLOP"]
-    assert wording.compute(0.25, giga) == "0.25 GFLOP"
+    assert [numbers.compute(x, mega) for x in (0.5, 1.0, 2.5)] == ["500 MFLOP", "1 GFLOP", "2.5 GFLOP"]
+    assert numbers.compute(0.25, giga) == "0.25 GFLOP"
 
 
 # --- files --------------------------------------------------------------------------------------------------

@@ -256,20 +256,17 @@ def _show(console: "Console", report: "Report", html: Path) -> None:
 def _show_curves(console: "Console", report: "Report") -> None:
     """The law of each curve over size."""
     from wukongctl.cli.tables import table
-    from wukongctl.report.wording import interval, number
+    from wukongctl.report.wording import exponent
 
     shown = table("curve", "points", "law", "exponent c (95 %)", "notes")
     shown.columns[2].justify = "left"
     shown.columns[4].justify = "left"
     for curve in report.curves:
-        law = curve.law
         shown.add_row(
             curve.name,
             str(len(curve.points)),
             curve.form.name,
-            f"{number(law.parameters['c'], 3)} ({interval(curve.intervals.get('c'))})"
-            if law is not None and "c" in law.parameters
-            else "–",
+            exponent(curve.law, curve.intervals.get("c"), curve.notes, 3),
             " ".join(curve.notes),
         )
     console.print(shown)
@@ -278,7 +275,8 @@ def _show_curves(console: "Console", report: "Report") -> None:
 def _show_data_laws(console: "Console", report: "Report") -> None:
     """Loss against examples, for each size trained on several amounts of data."""
     from wukongctl.cli.tables import table
-    from wukongctl.report.wording import compute, interval, number
+    from wukongctl.report.numbers import compute
+    from wukongctl.report.wording import exponent
 
     shown = table("data law", "size", "examples", "exponent c (95 %)", "notes")
     shown.columns[4].justify = "left"
@@ -287,7 +285,7 @@ def _show_data_laws(console: "Console", report: "Report") -> None:
             found.curve,
             compute(found.gflop_per_example, report.unit),
             f"{found.amounts[0].examples:,} to {found.amounts[-1].examples:,}",
-            f"{number(found.law.parameters['c'], 3)} ({interval(found.intervals.get('c'))})",
+            exponent(found.law, found.intervals.get("c"), found.notes, 3),
             " ".join(found.notes),
         )
     console.print(shown)

@@ -10,8 +10,8 @@ from wukongctl.decisions import Evidence, Finding, GateName, GateTest, Interval,
 from wukongctl.errors import UsageError
 from wukongctl.gates.paired import LossDifference, differences, pooled
 from wukongctl.laws.analysis import Report
+from wukongctl.laws.bands import Band, band
 from wukongctl.laws.curves import Curve
-from wukongctl.laws.intervals import Region, region
 from wukongctl.laws.points import LossMetric, Point
 
 SMALLEST_MARGIN: dict[LossMetric, float] = {"logloss": 5e-4, "excess_logloss": 5e-4, "relative_logloss": 0.05}
@@ -208,7 +208,7 @@ def _unequal_data(
 def _curve(
     curve: Curve, old: Curve, gate: CurveGate, margin: float, level: float
 ) -> Iterator[GateTest | Finding]:
-    laws = [None if one.law is None else region(one.law, 2 * level - 1) for one in (curve, old)]
+    laws = [None if one.law is None else band(one.law, 2 * level - 1) for one in (curve, old)]
     for x in gate.at:
         item = f"{curve.name} at {x:.4g} GFLOP"
         if not all(_within(one, x) for one in (curve, old)):
@@ -230,7 +230,7 @@ def _exponent(curve: Curve, old: Curve, margin: float, level: float) -> GateTest
     if any(NOT_IDENTIFIED & set(one.notes) or "c" not in one.intervals for one in (curve, old)):
         message = "the exponent is not identified in both reports"
         return _finding("G4 exponent", curve.name, "inconclusive", message)
-    laws = [None if one.law is None else region(one.law, 2 * level - 1) for one in (curve, old)]
+    laws = [None if one.law is None else band(one.law, 2 * level - 1) for one in (curve, old)]
     if laws[0] is None or laws[1] is None:
         return _finding("G4 exponent", curve.name, "inconclusive", "no confidence interval")
     new, known = ((one.law.parameters["c"], one.parameters()["c"]) for one in laws if one)
@@ -239,7 +239,7 @@ def _exponent(curve: Curve, old: Curve, margin: float, level: float) -> GateTest
 
 
 def _difference(
-    first: tuple[float, Interval], second: tuple[float, Interval], laws: list[Region | None], level: float
+    first: tuple[float, Interval], second: tuple[float, Interval], laws: list[Band | None], level: float
 ) -> Evidence:
     """First minus second from their one-sided bounds, by recovering variances from intervals (MOVER).
 
@@ -255,7 +255,7 @@ def _difference(
 def _prediction(curve: Curve, old: Curve, level: float) -> Iterator[GateTest | Finding]:
     last = old.sizes[-1].x
     beyond = [size for size in curve.sizes if size.x > last * (1 + 1e-9)]
-    laws = None if old.law is None else region(old.law, level)
+    laws = None if old.law is None else band(old.law, level)
     if not beyond or laws is None:
         message = "no size beyond the baseline's largest" if laws else "no interval in the baseline"
         yield _finding("G5 prediction", curve.name, "inconclusive", message)
@@ -267,7 +267,10 @@ def _prediction(curve: Curve, old: Curve, level: float) -> Iterator[GateTest | F
     error = reach / float(stats.t.ppf(0.5 + level / 2, laws.noise.df))
     evidence = Evidence(abs(size.loss - middle), error, laws.noise.df)
     item = f"{curve.name} at {size.x:.4g} GFLOP"
-    message = f"observed {size.loss:.5g}, predicted {middle:.5g}; distance"
+    message = (
+        f"observed {size.loss:.5g}, predicted {middle:.5g} "
+        f"({100 * level:g} % of new runs: {low:.5g} to {high:.5g})"
+    )
     yield GateTest("G5 prediction", item, message, 0.0, evidence, lenient=True, two_sided=True)
 
 

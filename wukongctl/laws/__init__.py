@@ -5,11 +5,20 @@ axis           what a curve is fitted against: compute, parameters or data
 form, forms    the forms of laws: `power` laws and `loglinear`
 fit            fits by weighted least squares
 robust         fits under the Huber loss
-intervals      profile-likelihood intervals and bands, prediction of held-out sizes
-joint          joint law of size and data
+batch          many small nonlinear fits at once
+intervals      profile-likelihood intervals and bands of least squares
+resampling     bootstrap intervals and bands of robust laws
+bands          either of the two, by the loss of the fit
+holdout        prediction of held-out sizes
+misfit         a test of the form by the autocorrelation of residuals
 notes          limitations of a fitted law, as stable codes
-data_scaling   loss against the amount of data, alone and jointly with size
+verdict        improving, on a plateau, rising or undecided
 curves         the analysis of one curve
+data_scaling   which runs vary the amount of data
+data_laws      loss against the amount of data, one law per size
+joint          joint law of size and data
+joint_laws     its tests, its compute-optimal split, isoFLOP groups
+grouping       sizes that differ by rounding are one
 comparisons    comparison of curves: Pareto frontier, compute to match
 analysis       all curves of a point set: the `Report` that other packages use
 """

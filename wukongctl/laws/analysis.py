@@ -10,8 +10,11 @@ from wukongctl.errors import UsageError
 from wukongctl.laws.axis import DATA, PARAMETERS, Axis, Unit
 from wukongctl.laws.comparisons import Comparisons, compare
 from wukongctl.laws.curves import Curve, Method, analyze
-from wukongctl.laws.data_scaling import DataLaw, JointLaw, data_laws, joint_laws
+from wukongctl.laws.data_laws import DataLaw, data_laws
+from wukongctl.laws.data_scaling import one_amount
 from wukongctl.laws.forms import form_named
+from wukongctl.laws.grouping import grouped
+from wukongctl.laws.joint_laws import JointLaw, joint_laws
 from wukongctl.laws.points import Excluded, Point, PointSet
 from wukongctl.runs.warning_groups import WarningGroup, group_warnings
 
@@ -85,6 +88,7 @@ def build(
     on a fixed number of examples, models of any size stay above it. Raises `UsageError` for a floor that is
     missing or not below every point.
     """
+    source, merged = grouped(source)
     lowest = min(point.loss for point in source.points)
     if floor is not None and not source.zero_loss <= floor < lowest:
         raise UsageError(
@@ -99,16 +103,18 @@ def build(
     draw_to = EXTRAPOLATE * max(point.x for point in source.points)
     names = sorted({point.curve for point in source.points}, key=_wukong_first)
     method = Method(form_named(form), floor, level, delta)
-    curves = tuple(analyze(name, source, method, draw_to=draw_to) for name in names)
+    points = {name: one_amount([point for point in source.points if point.curve == name]) for name in names}
+    curves = tuple(analyze(name, points[name], source, method, draw_to=draw_to) for name in names)
+    laws_of_data = tuple(data_laws(source, level=level, delta=delta))
     return Report(
         source=source,
         floor=floor,
         level=level,
         curves=curves,
         comparisons=compare(curves),
-        remarks=tuple(_remarks(source, curves)),
+        remarks=(*_remarks(source, curves, laws_of_data), *merged),
         stated=tuple(stated),
-        data_laws=tuple(data_laws(source, level=level)),
+        data_laws=laws_of_data,
         joint_laws=tuple(joint_laws(source, delta=delta, draws=draws, level=level)),
         delta=delta,
         draws=draws,
@@ -158,23 +164,25 @@ def along_other_axes(report: Report) -> list[Report]:
 
 def _along(report: Report, points: tuple[Point, ...], axis: Axis) -> Report:
     source = replace(report.source, points=points, excluded=(), convention=None, axis=axis)
-    return build(source, level=report.level)
+    return build(source, level=report.level, delta=report.delta)
 
 
 def _wukong_first(name: str) -> tuple[bool, str]:
     return not name.lower().startswith("wukong"), name
 
 
-def _remarks(source: PointSet, curves: Sequence[Curve]) -> Iterator[str]:
+def _remarks(source: PointSet, curves: Sequence[Curve], laws_of_data: Sequence[DataLaw]) -> Iterator[str]:
     """Remarks on the whole set, one sentence each."""
     drawn = [point for curve in curves for point in curve.points]
     examples = sorted({point.examples for point in drawn if point.examples is not None})
-    if left := len(source.points) - len(drawn):
+    only_data = bool(laws_of_data) and all(len(curve.sizes) == 1 for curve in curves)
+    if (left := len(source.points) - len(drawn)) and not only_data:
         yield f"Each curve over size uses one amount of data; {left} other runs enter the data laws only."
-    if len(examples) > 1:
+    if not only_data and len(examples) > 1:
         yield f"Runs were trained on between {examples[0]:,} and {examples[-1]:,} examples."
-    elif examples:
-        yield f"All results are for {examples[0]:,} training examples; they may differ with more data."
+    elif not only_data and examples:
+        what = "Laws of size" if laws_of_data else "All results"
+        yield f"{what} are for {examples[0]:,} training examples; they may differ with more data."
     if any("auc" in (point.selected_on or "").lower() for point in source.points):
         yield "Checkpoints were selected by AUC, so their LogLoss may not be the lowest these models reach."
     for reason in ("diverged", "unfinished"):

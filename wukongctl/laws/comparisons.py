@@ -7,8 +7,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from scipy import optimize
 
+from wukongctl.laws.bands import Band
 from wukongctl.laws.curves import Curve
-from wukongctl.laws.intervals import Region
 
 Reached: TypeAlias = Literal["matched", "at least"]
 
@@ -106,7 +106,7 @@ def match(reference: Curve, curve: Curve) -> ComputeToMatch | None:
     )
 
 
-def _by_laws(reference: Region | None, other: Region | None, largest: float) -> LawRatio | None:
+def _by_laws(reference: Band | None, other: Band | None, largest: float) -> LawRatio | None:
     """The ratio by the fitted laws; None without both bands, or without a crossing in the measured range."""
     if reference is None or other is None:
         return None
@@ -128,11 +128,11 @@ def _by_laws(reference: Region | None, other: Region | None, largest: float) -> 
     return LawRatio(target, largest / at, ends)
 
 
-def _value(laws: Region, x: float) -> float:
+def _value(laws: Band, x: float) -> float:
     return float(laws.law.predict(np.array([x]))[0])
 
 
-def _crossing(laws: Region, difference: Callable[[float], float]) -> float | None:
+def _crossing(laws: Band, difference: Callable[[float], float]) -> float | None:
     """The compute at which a decreasing difference reaches zero, within the measured sizes."""
     low, high = np.log(laws.sizes.x[[0, -1]])
 

@@ -1,28 +1,26 @@
 """The analysis of one curve, from its points to the law, its intervals and tests."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
 import numpy as np
 from scipy import stats
 
-from wukongctl.config.report import FormName
 from wukongctl.decisions import Interval
-from wukongctl.laws.data_scaling import one_amount
-from wukongctl.laws.fit import Fit, Sizes, f_test, fit, sizes_of
+from wukongctl.laws.bands import Band, band
+from wukongctl.laws.fit import Fit, Sizes, f_test, sizes_of
 from wukongctl.laws.form import Array, Form
 from wukongctl.laws.forms import FORMS
-from wukongctl.laws.intervals import Extrapolation, Noise, Region, extrapolate, lacks_fit, noise, region
-from wukongctl.laws.notes import NoteCode, is_descriptive, notes_of
+from wukongctl.laws.holdout import Extrapolation, extrapolate
+from wukongctl.laws.intervals import Noise, noise
+from wukongctl.laws.loglinear import LOG_LINEAR
+from wukongctl.laws.misfit import Serial, serial_correlation
+from wukongctl.laws.notes import NoteCode, doubts_of, is_descriptive, notes_of
 from wukongctl.laws.points import Point, PointSet
 from wukongctl.laws.power import POWER, POWER_KNOWN, POWER_ZERO
-from wukongctl.laws.robust import fit_robust
+from wukongctl.laws.robust import fit_by
+from wukongctl.laws.verdict import Gain, Plateau, judge, last_gain, smallest_gain
 
-Trend: TypeAlias = Literal["improving", "plateau", "undecided"]
-
-GAIN_FACTOR = 4.0
-# A LogLoss improvement of 0.02 % is considered significant in the field: paper, section 5.
-NOTICEABLE_GAIN = 2e-4
 INSIDE_STEPS, OUTSIDE_STEPS = 64, 32
 
 
@@ -49,29 +47,6 @@ class DrawnLaw:
 
 
 @dataclass(frozen=True, slots=True)
-class Gain:
-    """Loss saved by the last measured factor of four in compute, under the law `form`."""
-
-    form: FormName
-    x: float
-    gain: float
-    interval: Interval | None
-
-
-@dataclass(frozen=True, slots=True)
-class Plateau:
-    """Whether the last factor of four in compute still reduced the loss, under the form with a free floor.
-
-    `improving`: the interval of the gain lies above `margin`; `plateau`: below it; `undecided` otherwise, and
-    where the sizes span less than a factor of four.
-    """
-
-    verdict: Trend
-    margin: float
-    gain: Gain | None
-
-
-@dataclass(frozen=True, slots=True)
 class Curve:
     """The analysis of one curve; `law` is None when there are fewer sizes than parameters."""
 
@@ -86,11 +61,12 @@ class Curve:
     noise: Noise | None
     alternatives: tuple[Fit, ...]
     floor_p_value: float | None
+    serial: Serial | None
     extrapolation: tuple[Extrapolation, ...]
     gain: Gain | None
     plateau: Plateau
     trace: DrawnLaw | None
-    region: Region | None
+    region: Band | None
 
     @property
     def status(self) -> str:
@@ -125,49 +101,46 @@ class Method:
     delta: float | None = None
     """Threshold of the Huber loss of log residuals; None for weighted least squares."""
 
-    def fit(self, sizes: Sizes) -> Fit | None:
-        """The law of one curve."""
-        if self.delta is None:
-            return fit(sizes, self.form, floor=self.floor)
-        return fit_robust(sizes, self.form, floor=self.floor, delta=self.delta)
+    def fit(self, sizes: Sizes, form: Form | None = None) -> Fit | None:
+        """The law of one curve, or another form fitted in the same way."""
+        return fit_by(sizes, form or self.form, floor=self.floor, delta=self.delta)
 
 
-def analyze(name: str, source: PointSet, method: Method, *, draw_to: float) -> Curve:
-    """Fit and analyze the curve `name`; `draw_to` is the largest x to plot.
-
-    In a study of data scaling, the curve consists of the runs with one amount of data.
-    """
-    points = one_amount([point for point in source.points if point.curve == name])
-    sizes = sizes_of(
-        [point.x for point in points],
-        [point.loss for point in points],
-        zero=source.zero_loss,
-    )
+def analyze(
+    name: str, points: Sequence[Point], source: PointSet, method: Method, *, draw_to: float | None
+) -> Curve:
+    """Fit and analyze the curve `name` of `points`; `draw_to` is the largest x to plot, if any."""
+    sizes = sizes_of([point.x for point in points], [point.loss for point in points], zero=source.zero_loss)
     floor, level = method.floor, method.level
     pure_form = POWER_ZERO if floor is None else POWER_KNOWN
-    laws = {form: fit(sizes, form, floor=floor) for form in FORMS if not _is_redundant(form, floor, sizes)}
-    law = method.fit(sizes)
-    pure, floored = laws.get(pure_form) or fit(sizes, pure_form, floor=floor), laws[POWER]
-    # A robust fit does not maximize the likelihood that defines the region.
-    confidence_region = None if law is None or method.delta is not None else region(law, level)
-    intervals = {} if confidence_region is None else confidence_region.parameters()
+    laws = {form: method.fit(sizes, form) for form in FORMS if not _is_redundant(form, floor, sizes)}
+    law = laws[method.form] if method.form in laws else method.fit(sizes)
+    pure, floored = laws.get(pure_form) or method.fit(sizes, pure_form), laws[POWER]
+    around = None if law is None else band(law, level)
+    intervals = {} if around is None else around.parameters()
+    tests = _extrapolations(law, floor, level)
+    hidden = tests[0].sizes[0] if tests else None
+    bayes = source.bayes_logloss if source.metric == "excess_logloss" else None
     return Curve(
         name=name,
-        points=points,
+        points=tuple(points),
         sizes=_sizes(points, sizes, law, level),
         form=method.form,
         law=law,
         intervals=intervals,
-        notes=notes_of(points, sizes, law, intervals, pure=pure, floored=floored, split=source.split),
+        notes=notes_of(
+            points, sizes, law, intervals, pure=pure, floored=floored, hidden=hidden, split=source.split
+        ),
         descriptive=is_descriptive(sizes, law),
-        noise=None if law is None else noise(law),
+        noise=around.noise if around is not None else None if law is None else noise(law),
         alternatives=tuple(other for other in laws.values() if other is not None),
         floor_p_value=None if pure is None or floored is None else f_test(pure, floored),
-        extrapolation=_extrapolations(law, floor, level),
-        gain=None if law is None else _last_gain(law, confidence_region),
-        plateau=_plateau(sizes, floored, source.bayes_logloss, source.metric, level),
-        trace=None if law is None else _trace(law, confidence_region, draw_to),
-        region=confidence_region,
+        serial=None if law is None else serial_correlation(law),
+        extrapolation=tests,
+        gain=None if law is None else last_gain(law, around),
+        plateau=_plateau(laws, law, tests, level, smallest_gain(sizes, bayes)),
+        trace=None if law is None or draw_to is None else _trace(law, around, draw_to),
+        region=around,
     )
 
 
@@ -176,7 +149,7 @@ def _is_redundant(form: Form, floor: float | None, sizes: Sizes) -> bool:
     return form.floor == "known" and floor in (None, sizes.zero)
 
 
-def _sizes(points: tuple[Point, ...], sizes: Sizes, law: Fit | None, level: float) -> tuple[Size, ...]:
+def _sizes(points: Sequence[Point], sizes: Sizes, law: Fit | None, level: float) -> tuple[Size, ...]:
     residuals = None if law is None else sizes.y - law.predict(sizes.x)
     variance = sizes.seed_variance
     quantile = stats.t.ppf(0.5 + level / 2, sizes.spread_df) if sizes.spread_df else np.nan
@@ -207,30 +180,25 @@ def _extrapolations(law: Fit | None, floor: float | None, level: float) -> tuple
     return tuple(test for test in tests if test is not None)
 
 
-def _last_gain(law: Fit, laws: Region | None) -> Gain | None:
-    smallest, largest = float(law.sizes.x[0]), float(law.sizes.x[-1])
-    if largest < GAIN_FACTOR * smallest * (1 - 1e-9):
-        return None
-    before, after = law.predict(np.array([largest / GAIN_FACTOR, largest]))
-    interval = None if laws is None else laws.gain(largest / GAIN_FACTOR, largest)
-    return Gain(law.form.name, largest, float(before - after), interval)
-
-
 def _plateau(
-    sizes: Sizes, floored: Fit | None, bayes_logloss: float | None, metric: str, level: float
+    laws: dict[Form, Fit | None],
+    law: Fit | None,
+    tests: tuple[Extrapolation, ...],
+    level: float,
+    margin: float,
 ) -> Plateau:
-    base = (bayes_logloss or 0.0) if metric == "excess_logloss" else 0.0
-    margin = NOTICEABLE_GAIN * (float(sizes.y[-1]) - sizes.zero + base)
-    laws = None if floored is None else region(floored, level)
-    gain = None if floored is None or laws is None else _last_gain(floored, laws)
-    if floored is None or gain is None or lacks_fit(floored):  # with lack of fit the interval is too narrow
-        return Plateau("undecided", margin, gain)
-    low, high = gain.interval or (-np.inf, np.inf)
-    verdict: Trend = "improving" if low > margin else "plateau" if high < margin else "undecided"
-    return Plateau(verdict, margin, gain)
+    """The verdict by the form with a free floor, with the tests of that form."""
+    floored, line = laws[POWER], laws[LOG_LINEAR]
+    if floored is None:
+        return judge(None, line, margin, level, ())
+    if law is None or law.form is not POWER:
+        tests = _extrapolations(floored, None, level)
+    hidden = tests[0].sizes[0] if tests else None
+    doubts = tuple(code for code, found in doubts_of(floored.sizes, floored, hidden).items() if found)
+    return judge(floored, line, margin, level, doubts)
 
 
-def _trace(law: Fit, laws: Region | None, draw_to: float) -> DrawnLaw:
+def _trace(law: Fit, laws: Band | None, draw_to: float) -> DrawnLaw:
     smallest, largest = float(law.sizes.x[0]), float(law.sizes.x[-1])
     inside = np.geomspace(smallest, largest, INSIDE_STEPS)
     outside = np.geomspace(largest, max(draw_to, largest), OUTSIDE_STEPS)[1:]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from wukongctl.laws.form import Array, Form
@@ -24,6 +25,9 @@ from wukongctl.laws.power import POWER
 SolverStatus: TypeAlias = Literal["converged", "bound hit", "iteration limit"]
 
 ROUNDING = 1e-12
+LACK_OF_FIT_RATIO = 4.0
+EXACT = 1e-9
+"""Relative deviations up to which points lie exactly on a law: tests of chance say nothing about them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,8 @@ class Sizes:
     """One curve: distinct sizes `x` (GFLOP per example, ascending), mean losses `y` and `runs`, all (k,).
 
     `spread_ss` is the sum of squares of single runs around the mean of their size, with `spread_df` degrees
-    of freedom: the seed noise, pooled over sizes.
+    of freedom: the seed noise, pooled over sizes. `every` holds x and loss of the single runs, (n,) each,
+    where they are known.
     """
 
     x: Array
@@ -40,6 +45,7 @@ class Sizes:
     spread_ss: float = 0.0
     spread_df: int = 0
     zero: float = 0.0
+    every: tuple[Array, Array] | None = None
 
     @property
     def seed_variance(self) -> float | None:
@@ -53,8 +59,24 @@ class Sizes:
 
     def smallest(self, count: int) -> "Sizes":
         """The `count` smallest sizes; the pooled seed noise is kept, as it does not depend on size."""
-        x, y, runs = self.x[:count], self.y[:count], self.runs[:count]
-        return Sizes(x, y, runs, self.spread_ss, self.spread_df, self.zero)
+        return self.where(np.arange(len(self.x)) < count)
+
+    def where(self, kept: NDArray[np.bool_]) -> "Sizes":
+        """The sizes marked in `kept`, (k,), with the seed noise of all."""
+        x, y, runs = self.x[kept], self.y[kept], self.runs[kept]
+        every = None
+        if self.every is not None:
+            single = np.isin(self.every[0], x)
+            every = self.every[0][single], self.every[1][single]
+        return Sizes(x, y, runs, self.spread_ss, self.spread_df, self.zero, every)
+
+    @property
+    def single_runs(self) -> tuple[Array, Array]:
+        """x and loss of every run; means stand for runs that are not known singly."""
+        if self.every is not None:
+            return self.every
+        counts = self.runs.astype(int)
+        return np.repeat(self.x, counts), np.repeat(self.y, counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +94,8 @@ class Fit:
     status: SolverStatus
     at_bound: tuple[str, ...]
     rss: float
+    delta: float | None = None
+    """Threshold of the Huber loss that was minimized; None for least squares."""
 
     @property
     def parameters(self) -> dict[str, float]:
@@ -116,7 +140,9 @@ def sizes_of(x: Sequence[float], y: Sequence[float], *, zero: float = 0.0) -> Si
     distinct, index, runs = np.unique(every, return_inverse=True, return_counts=True)
     means = np.bincount(index, losses) / runs
     spread_ss = float(np.sum((losses - means[index]) ** 2))
-    return Sizes(distinct, means, runs.astype(float), spread_ss, len(every) - len(distinct), zero)
+    order = np.lexsort((losses, every))
+    single = every[order], losses[order]
+    return Sizes(distinct, means, runs.astype(float), spread_ss, len(every) - len(distinct), zero, single)
 
 
 def fit(sizes: Sizes, form: Form = POWER, *, floor: float | None = None) -> Fit | None:
@@ -156,8 +182,27 @@ def project(sizes: Sizes, form: Form, exponent: float, floor: float | None) -> P
     return Projection(level, amplitude, float(np.sum(sizes.runs * residual**2)), float(slope))
 
 
+def squares_on_grid(sizes: Sizes, form: Form, grid: Array, floor: float | None) -> Array:
+    """The smallest sum of squares at every exponent of `grid`, as `project` finds it: (C,)."""
+    basis = form.basis_at_log(np.log(sizes.x / form.center(sizes.x)), grid[:, None])
+    target = sizes.y - (sizes.zero if floor is None else floor)
+    weights = sizes.runs
+    square, moment = basis**2 @ weights, basis @ (weights * target)
+    alone = np.maximum(moment / square, 0.0)  # the floor at its bound, or known
+    best = np.sum(weights[None] * (target - alone[:, None] * basis) ** 2, axis=1)
+    if floor is not None:
+        return best
+    mean, level = basis @ weights / weights.sum(), float(np.average(target, weights=weights))
+    deviation = basis - mean[:, None]
+    amplitude = deviation @ (weights * (target - level)) / np.maximum(deviation**2 @ weights, 1e-300)
+    both = np.sum(weights[None] * (target - level - amplitude[:, None] * deviation) ** 2, axis=1)
+    feasible = (amplitude >= 0) & (level - amplitude * mean >= 0)
+    flat = float(np.sum(weights * (target - level) ** 2)) if level >= 0 else np.inf
+    return np.where(feasible, both, np.minimum(best, flat))
+
+
 def _fit_decay(sizes: Sizes, form: Form, grid: Array, floor: float | None) -> Fit:
-    best = int(np.argmin([project(sizes, form, c, floor).rss for c in grid]))
+    best = int(np.argmin(squares_on_grid(sizes, form, grid, floor)))
     low, high = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, len(grid) - 1)])
     exponent, converged = _polish(sizes, form, (low, high), floor)
     found = project(sizes, form, exponent, floor)
@@ -201,9 +246,25 @@ def _fit_line(sizes: Sizes, form: Form) -> Fit:
 
 
 def f_test(simple: Fit, full: Fit) -> float | None:
-    """p value of the extra parameters of `full` over the nested `simple`; None without degrees of freedom."""
+    """p value of the extra parameters of `full` over the nested `simple`; None without degrees of freedom.
+
+    With repeated seeds every run counts, not only the mean of its size, unless sizes scatter around `full`
+    far more than seeds do.
+    """
     extra = simple.df - full.df
-    if full.df <= 0 or extra <= 0 or full.rss <= 0:
+    rss, df = full.rss, full.df
+    if full.sizes.spread_df and not lacks_fit(full):
+        rss, df = rss + full.sizes.spread_ss, df + full.sizes.spread_df
+    if df <= 0 or extra <= 0 or rss <= 0:
         return None
-    statistic = (simple.rss - full.rss) / extra / (full.rss / full.df)
-    return float(stats.f.sf(max(statistic, 0.0), extra, full.df))
+    statistic = (simple.rss - full.rss) / extra / (rss / df)
+    return float(stats.f.sf(max(statistic, 0.0), extra, df))
+
+
+def lacks_fit(law: Fit) -> bool:
+    """Whether the residual variance exceeds four times the seed variance, and rounding."""
+    seeds = law.sizes.seed_variance
+    if seeds is None or law.df <= 0:
+        return False
+    rounding = (EXACT * float(np.mean(law.sizes.y - law.sizes.zero))) ** 2
+    return law.rss / law.df > max(LACK_OF_FIT_RATIO * seeds, rounding)

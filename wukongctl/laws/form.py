@@ -37,8 +37,8 @@ class Form(ABC):
         """g from ln x, broadcast; override it where this is cheaper."""
         return self.basis(np.exp(log_x), c)
 
-    def decay(self, x: Array, c: float) -> Array:
-        """Minus the derivative of ln g by c, same shape as x; override it where there is a closed form."""
+    def decay(self, x: Array, c: float | Array) -> Array:
+        """Minus the derivative of ln g by c, broadcast; override it where there is a closed form."""
         step = 1e-6 * c
         below, above = np.log(self.basis(x, c - step)), np.log(self.basis(x, c + step))
         return (below - above) / (2 * step)

@@ -1,4 +1,4 @@
-"""Profile-likelihood intervals and bands of a law, and the prediction of held-out sizes.
+"""Profile-likelihood intervals and bands of a law fitted by least squares.
 
 A law is in the confidence region when its weighted sum of squares exceeds the best one by less than
 s^2 F(1, df). For a fixed exponent these laws form an ellipse in (E, A) cut by E >= zero and A >= 0. Every
@@ -14,16 +14,14 @@ import numpy as np
 from scipy import optimize, stats
 
 from wukongctl.decisions import Interval
-from wukongctl.laws.fit import Fit, Sizes, fit, project
+from wukongctl.laws.fit import Fit, Sizes, lacks_fit, project
 from wukongctl.laws.form import Array, Form
-from wukongctl.laws.loglinear import LOG_LINEAR
 
 NoiseSource: TypeAlias = Literal["residuals", "residuals and seeds", "seeds"]
 
 SWEEP_SIZE = 400
 ROUNDING = 1e-14
 """Rounding error of a residual relative to the loss: some tens of units in the last place."""
-LACK_OF_FIT_RATIO = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +45,6 @@ def noise(law: Fit) -> Noise | None:
         return Noise(law.rss / law.df, law.df, "residuals")
     df = law.df + spread_df
     return Noise((law.rss + law.sizes.spread_ss) / df, df, "residuals and seeds")
-
-
-def lacks_fit(law: Fit) -> bool:
-    """Whether the residual variance exceeds four times the seed variance."""
-    seeds = law.sizes.seed_variance
-    return seeds is not None and law.df > 0 and law.rss / law.df > LACK_OF_FIT_RATIO * seeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,73 +199,3 @@ def _exponent_interval(law: Fit, grid: Array, cutoff: float) -> Interval:
         return float(optimize.root_scalar(excess, bracket=(inside, outward[after]), xtol=1e-14).root)
 
     return end(grid[grid < best][::-1]), end(grid[grid > best])
-
-
-# --- held-out sizes ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class HiddenSize:
-    """A size left out of the fit: observed and predicted loss, `error` = predicted - observed.
-
-    `interval` is the 95 % prediction interval for the mean of as many runs as were observed; `distance` is
-    relative to the logarithmic range of the fitted sizes.
-    """
-
-    x: float
-    observed: float
-    predicted: float
-    error: float
-    interval: Interval | None
-    inside: bool | None
-    distance: float
-    loglin_error: float
-    no_gain_error: float
-
-
-@dataclass(frozen=True, slots=True)
-class Extrapolation:
-    """The prediction of the `hidden` largest sizes by a fit without them, with RMS log errors."""
-
-    hidden: int
-    sizes: tuple[HiddenSize, ...]
-    rmsle: float | None
-    loglin_rmsle: float | None
-    no_gain_rmsle: float | None
-
-
-def extrapolate(
-    law: Fit, *, floor: float | None = None, hidden: int = 1, level: float = 0.95
-) -> Extrapolation | None:
-    """Refit the same form without the largest sizes and predict them; None when too few sizes remain."""
-    sizes = law.sizes
-    kept = sizes.smallest(len(sizes.x) - hidden)
-    refit, line = fit(kept, law.form, floor=floor), fit(kept, LOG_LINEAR)
-    if refit is None or line is None:
-        return None
-    laws = region(refit, level)
-    x, y, runs = sizes.x[-hidden:], sizes.y[-hidden:], sizes.runs[-hidden:]
-    predicted, straight, last = refit.predict(x), line.predict(x), np.full(hidden, kept.y[-1])
-    tested = tuple(
-        HiddenSize(
-            x=float(x[i]),
-            observed=float(y[i]),
-            predicted=float(predicted[i]),
-            error=float(predicted[i] - y[i]),
-            interval=(within := None if laws is None else laws.prediction(float(x[i]), float(runs[i]))),
-            inside=None if within is None else bool(within[0] <= y[i] <= within[1]),
-            distance=float(np.log(x[i] / kept.x[-1]) / np.log(kept.x[-1] / kept.x[0])),
-            loglin_error=float(straight[i] - y[i]),
-            no_gain_error=float(last[i] - y[i]),
-        )
-        for i in range(hidden)
-    )
-    scores = (_rmsle(values, y, sizes.zero) for values in (predicted, straight, last))
-    return Extrapolation(hidden, tested, *scores)
-
-
-def _rmsle(predicted: Array, observed: Array, zero: float) -> float | None:
-    """Root mean squared log error of losses; None when a prediction is not a positive loss."""
-    if np.any(predicted <= zero) or np.any(observed <= zero):
-        return None
-    return float(np.sqrt(np.mean(np.log((predicted - zero) / (observed - zero)) ** 2)))

@@ -4,6 +4,8 @@ For fixed exponents, E, A and B solve a non-negative least squares problem (vari
 parameters are searched: on a grid, then by rescaled least squares over all five. A and B have no meaning
 without their exponents: compare predicted losses and exponents between fits, never A and B.
 
+Intervals: a wild bootstrap of the points for least squares, a pairs bootstrap for the Huber loss.
+
 Hoffmann et al. 2022, https://arxiv.org/abs/2203.15556; Besiroglu et al. 2024,
 https://arxiv.org/abs/2404.10102.
 """
@@ -15,6 +17,8 @@ from itertools import chain, combinations
 import numpy as np
 from scipy import optimize
 
+from wukongctl.decisions import Interval
+from wukongctl.laws.batch import minimize, power_terms
 from wukongctl.laws.fit import ROUNDING, SolverStatus
 from wukongctl.laws.form import Array
 
@@ -26,6 +30,7 @@ ZOOM_STEPS, ZOOM_ROUNDS, ZOOM_FACTOR = 5, 16, 0.6
 NAMES = ("E", "A", "a", "B", "b")
 OUTLIER_SDS = 6.0
 NEGLIGIBLE = 1e-9
+PAIRS_STEPS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,9 @@ class Grid:
 class JointFit:
     """The joint law of one model; `parameters` take N and D in their own units.
 
-    `intervals` are bootstrap percentiles, `outliers` the indices of points far from the law.
+    `intervals` are bootstrap percentiles, `outliers` the indices of points far from the law. `draws`, (B, 5),
+    are (E, A, a, B, b) of the bootstrap, E above zero loss, with N and D divided by their geometric means;
+    `delta` is the threshold of the Huber loss, None for least squares.
     """
 
     grid: Grid
@@ -63,6 +70,26 @@ class JointFit:
     rmse: float
     intervals: dict[str, tuple[float, float]]
     outliers: tuple[int, ...]
+    draws: Array
+    level: float
+    delta: float | None = None
+
+    @property
+    def loss(self) -> str:
+        """The loss that was minimized."""
+        return "squares" if self.delta is None else "huber-log"
+
+    @property
+    def residuals(self) -> Array:
+        """Mean loss minus law, per point."""
+        return self.grid.y - self.predict(self.grid.n, self.grid.d)
+
+    def between(self, values: Array) -> Interval | None:
+        """The percentile interval of a quantity computed from every draw; None without draws."""
+        if not len(values):
+            return None
+        low, high = np.percentile(values, [50 * (1 - self.level), 50 * (1 + self.level)])
+        return float(low), float(high)
 
     def predict(self, n: Array, d: Array) -> Array:
         """Loss at size `n` with `d` examples, broadcast."""
@@ -86,7 +113,7 @@ def obstacle(grid: Grid) -> str | None:
 def fit_joint(grid: Grid, *, delta: float | None = None, draws: int = 0, level: float = 0.95) -> JointFit:
     """Fit the law by weighted least squares, or by the Huber loss of log residuals with threshold `delta`.
 
-    `draws` of a wild bootstrap over the points give percentile intervals (least squares only).
+    `draws` of a bootstrap over the points give percentile intervals.
     """
     theta, converged = _polish(grid, _start(grid), delta)
     parameters = _named(grid, theta)
@@ -100,15 +127,22 @@ def fit_joint(grid: Grid, *, delta: float | None = None, draws: int = 0, level: 
     }
     at_bound = tuple(name for name, active in bounds.items() if active)
     residual = grid.y - grid.zero - _law(grid, theta)
-    intervals = _bootstrap(grid, theta, residual, draws, level) if draws and delta is None else {}
+    drawn = np.zeros((0, 5))
+    if draws:
+        drawn = _wild(grid, theta, residual, draws) if delta is None else _pairs(grid, theta, delta, draws)
+    tails = [50 * (1 - level), 50 * (1 + level)]
+    named = [_named(grid, one) for one in drawn]
     return JointFit(
         grid=grid,
         parameters=parameters,
         status="bound hit" if at_bound else "converged" if converged else "iteration limit",
         at_bound=at_bound,
         rmse=float(np.sqrt(np.average(residual**2, weights=grid.weights))),
-        intervals=intervals,
+        intervals={name: _range([one[name] for one in named], tails) for name in NAMES} if named else {},
         outliers=_outliers(grid, theta),
+        draws=drawn,
+        level=level,
+        delta=delta,
     )
 
 
@@ -181,10 +215,25 @@ def _project(grid: Grid, y: Array, a: Array, b: Array) -> tuple[Array, Array]:
     return coefficients, best
 
 
-def _bootstrap(
-    grid: Grid, theta: Array, residual: Array, draws: int, level: float
-) -> dict[str, tuple[float, float]]:
-    """Percentile intervals of a wild bootstrap: residuals are multiplied by random weights."""
+def _pairs(grid: Grid, theta: Array, delta: float, draws: int) -> Array:
+    """Laws by the Huber loss of points drawn with replacement: (draws, 5)."""
+    count = len(grid.y)
+    counts = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), draws) * grid.weights
+    axes = np.log(grid.n / grid.scale_n), np.log(grid.d / grid.scale_d)
+    least = np.log(1e-9 * float(np.mean(grid.y - grid.zero)))
+    start = theta.copy()
+    start[[0, 1, 3]] = np.log(np.maximum(start[[0, 1, 3]], np.exp(least)))
+    bounds = np.array([least, least, LOW, least, LOW]), np.array([50.0, 50.0, HIGH, 50.0, HIGH])
+    found, _ = minimize(
+        power_terms(axes, None), np.broadcast_to(start, (draws, 5)), np.log(grid.y - grid.zero), counts,
+        bounds=bounds, delta=delta, steps=PAIRS_STEPS,
+    )  # fmt: skip
+    found[:, [0, 1, 3]] = np.exp(found[:, [0, 1, 3]])
+    return found
+
+
+def _wild(grid: Grid, theta: Array, residual: Array, draws: int) -> Array:
+    """Laws by least squares of points whose residuals are multiplied by random weights: (draws, 5)."""
     inflated = residual / np.maximum(1 - _leverage(grid, theta), 0.05)
     y = _law(grid, theta) + inflated * webb(draws, len(grid.y))
     a, b = np.full(draws, theta[2]), np.full(draws, theta[4])
@@ -202,10 +251,7 @@ def _bootstrap(
             every[rows, best],
             width * ZOOM_FACTOR,
         )
-    values = np.stack([coefficients[:, 0], coefficients[:, 1], a, coefficients[:, 2], b])
-    named = [_named(grid, one) for one in values.T]
-    tails = [50 * (1 - level), 50 * (1 + level)]
-    return {name: _range([one[name] for one in named], tails) for name in NAMES}
+    return np.stack([coefficients[:, 0], coefficients[:, 1], a, coefficients[:, 2], b], axis=1)
 
 
 def _leverage(grid: Grid, theta: Array) -> Array:

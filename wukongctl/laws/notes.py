@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
+from scipy import stats
 
 from wukongctl.decisions import Interval
-from wukongctl.laws.fit import Fit, Sizes, f_test
-from wukongctl.laws.intervals import lacks_fit
+from wukongctl.laws.fit import Fit, Sizes, f_test, lacks_fit
+from wukongctl.laws.holdout import HiddenSize
+from wukongctl.laws.misfit import serial_correlation
 from wukongctl.laws.points import Point
 
 NoteCode: TypeAlias = Literal[
@@ -18,6 +20,9 @@ NoteCode: TypeAlias = Literal[
     "bound_hit",
     "curvature_undecided",
     "lack_of_fit",
+    "misfit",
+    "prediction_failed",
+    "no_gain_better",
     "single_seed",
     "unequal_data",
     "unequal_params",
@@ -36,10 +41,16 @@ EXPLANATIONS: dict[NoteCode, str] = {
     "distinguish continued improvement from saturation.",
     "lack_of_fit": "Sizes scatter around the law far more than seeds do: something besides size varies, "
     "or the form is wrong.",
+    "misfit": "Residuals of neighboring sizes are alike, more than chance allows: the curve bends in a way "
+    "that the form does not, so its intervals are too short.",
+    "prediction_failed": "Fitted without its largest size, the law failed to predict it: the loss there is "
+    "outside the interval.",
+    "no_gain_better": "The guess that the largest size gains nothing predicted it better than the law did.",
     "single_seed": "Some sizes were trained with a single seed, so their noise is unknown.",
     "unequal_data": "The runs differ in their numbers of examples or epochs, not only in size.",
     "unequal_params": "Runs of equal cost differ in their parameters: they are different models.",
-    "nonmonotone": "Some size has a higher mean loss than the next smaller one.",
+    "nonmonotone": "Some size has a higher mean loss than the next smaller one, by more than the noise where "
+    "that is known.",
     "multi_epoch": "Some runs were trained for more than one epoch; click models can overfit abruptly there.",
     "test_set_reused": "Checkpoints were selected on the plotted split, so its loss is biased low.",
 }
@@ -47,6 +58,10 @@ EXPLANATIONS: dict[NoteCode, str] = {
 WEAK_EXPONENT_RATIO = 4.0
 DECISIVE_AICC = 4.0
 SIGNIFICANCE = 0.05
+RISE_SDS = 2.0
+"""As in gate G6: a rise of this many standard errors is more than noise."""
+KNOWN_NOISE_DF = 10
+"""Degrees of freedom from which residuals tell the noise of single runs."""
 
 ADVISED_SIZES, ADVISED_DECADES, ADVISED_SEEDS = 5, 1.5, 3
 
@@ -57,7 +72,7 @@ def is_descriptive(sizes: Sizes, law: Fit | None) -> bool:
         len(sizes.x) < ADVISED_SIZES
         or sizes.decades < ADVISED_DECADES
         or float(np.min(sizes.runs)) < ADVISED_SEEDS
-        or (law is not None and lacks_fit(law))
+        or (law is not None and (lacks_fit(law) or misfits(law)))
     )
 
 
@@ -69,10 +84,15 @@ def notes_of(
     *,
     pure: Fit | None,
     floored: Fit | None,
+    hidden: HiddenSize | None,
     split: str | None,
 ) -> tuple[NoteCode, ...]:
-    """The codes that apply to one curve; `pure` has its floor fixed, `floored` has it free."""
+    """The codes that apply to one curve; `pure` has its floor fixed, `floored` has it free.
+
+    `hidden` is the prediction of the held-out largest size.
+    """
     found: dict[NoteCode, bool] = {
+        **doubts_of(sizes, law, hidden),
         "few_sizes": law is None or len(sizes.x) < len(law.form.parameters) + 2,
         "short_range": sizes.decades < 1,
         "floor_not_identified": law is not None
@@ -81,15 +101,47 @@ def notes_of(
         "exponent_weak": law is not None and "c" in law.parameters and _is_weak(law, intervals),
         "bound_hit": law is not None and law.status == "bound hit",
         "curvature_undecided": law is not None and not _curvature_is_decided(pure, floored),
-        "lack_of_fit": law is not None and lacks_fit(law),
         "single_seed": float(np.min(sizes.runs)) < 2,
         "unequal_data": len({(point.examples, point.passes) for point in points}) > 1,
         "unequal_params": differ_at_one_cost(points),
-        "nonmonotone": bool(np.any(np.diff(sizes.y) > 0)),
         "multi_epoch": any(point.passes is not None and point.passes > 1 for point in points),
         "test_set_reused": split is not None and any(_selected_on(point) == split for point in points),
     }
-    return tuple(code for code, applies in found.items() if applies)
+    return tuple(code for code in EXPLANATIONS if found[code])
+
+
+def doubts_of(sizes: Sizes, law: Fit | None, hidden: HiddenSize | None) -> dict[NoteCode, bool]:
+    """The notes that speak against the law itself."""
+    return {
+        "lack_of_fit": law is not None and lacks_fit(law),
+        "misfit": law is not None and misfits(law),
+        "prediction_failed": hidden is not None and hidden.failed,
+        "no_gain_better": hidden is not None and hidden.no_gain_is_better,
+        "nonmonotone": _rises(sizes, law),
+    }
+
+
+def misfits(law: Fit) -> bool:
+    """Whether residuals of neighboring sizes are significantly alike, and not explained by the seeds."""
+    found = serial_correlation(law)
+    return found is not None and found.p_value < SIGNIFICANCE and not _explained_by_seeds(law)
+
+
+def _explained_by_seeds(law: Fit) -> bool:
+    """Whether seeds, where they repeat, vary as much as the sizes around the law."""
+    seeds, df = law.sizes.seed_variance, law.sizes.spread_df
+    if not seeds or law.df <= 0:
+        return False
+    return float(stats.f.sf(law.rss / law.df / seeds, law.df, df)) > SIGNIFICANCE
+
+
+def _rises(sizes: Sizes, law: Fit | None) -> bool:
+    """Whether some size is worse than the next smaller one, by more than the noise where that is known."""
+    variance = sizes.seed_variance
+    if variance is None:
+        variance = law.rss / law.df if law is not None and law.df >= KNOWN_NOISE_DF else 0.0
+    error = np.sqrt(variance * (1 / sizes.runs[1:] + 1 / sizes.runs[:-1]))
+    return bool(np.any(np.diff(sizes.y) > RISE_SDS * error))
 
 
 def differ_at_one_cost(points: Sequence[Point]) -> bool:
@@ -109,10 +161,17 @@ def _is_weak(law: Fit, intervals: dict[str, Interval]) -> bool:
 
 
 def _curvature_is_decided(pure: Fit | None, floored: Fit | None) -> bool:
-    """Whether AICc (by at least 4) and the F-test prefer the same of the two nested laws."""
-    if pure is None or floored is None or pure.aicc is None or floored.aicc is None:
+    """Whether the points prefer one of two nested laws.
+
+    With repeated seeds by the F-test on all runs; otherwise AICc, by at least 4, has to agree with it.
+    """
+    if pure is None or floored is None:
         return False
     p = f_test(pure, floored)
+    if floored.sizes.spread_df:
+        return p is not None and p < SIGNIFICANCE
+    if pure.aicc is None or floored.aicc is None:
+        return False
     gain = pure.aicc - floored.aicc
     return p is not None and abs(gain) >= DECISIVE_AICC and (gain > 0) == (p < SIGNIFICANCE)
 

@@ -25,7 +25,7 @@ class PowerLaw(Form):
         """x^-c."""
         return np.exp(-c * log_x)
 
-    def decay(self, x: Array, c: float) -> Array:  # noqa: ARG002 the same for every c
+    def decay(self, x: Array, c: float | Array) -> Array:  # noqa: ARG002 the same for every c
         """ln x."""
         return np.log(x)
 

@@ -8,8 +8,11 @@ from typing import Any
 
 from wukongctl.config.report import StatedLaw
 from wukongctl.laws.analysis import Report, along_other_axes
+from wukongctl.laws.bands import method_of
 from wukongctl.laws.curves import Curve
-from wukongctl.laws.data_scaling import DataLaw, JointLaw
+from wukongctl.laws.data_laws import DataLaw
+from wukongctl.laws.joint import JointFit
+from wukongctl.laws.joint_laws import JointLaw
 from wukongctl.laws.points import FIELD_KEYS
 
 FORMAT_VERSION = 1
@@ -43,10 +46,10 @@ def to_dict(report: Report) -> dict[str, Any]:
         "floor": report.floor,
         "bayes_logloss": source.bayes_logloss,
         "level": report.level,
-        "interval_method": "profile likelihood with F cut-off",
+        "interval_method": interval_method(report),
         "loss": "squares" if report.delta is None else "huber-log",
         "delta": report.delta,
-        "bootstrap": {"method": "wild cluster bootstrap, Webb weights", "draws": report.draws, "seed": 0},
+        "bootstrap": {"method": _joint_method(report.delta), "draws": report.draws, "seed": 0},
         "curves": [_curve(curve, report) for curve in report.curves],
         "comparisons": {
             **_record(report.comparisons),
@@ -116,6 +119,14 @@ def _curve(curve: Curve, report: Report) -> dict[str, Any]:
         "noise": None if curve.noise is None else dataclasses.asdict(curve.noise),
         "notes": list(curve.notes),
         "warnings": [found.to_dict() for found in report.warnings(curve.name)],
+        **_tests(curve),
+        "trace": None if curve.trace is None else dataclasses.asdict(curve.trace),
+    }
+
+
+def _tests(curve: Curve) -> dict[str, Any]:
+    """What laws of size and laws of data have in common beside their parameters."""
+    return {
         "descriptive": curve.descriptive,
         "alternatives": [
             {
@@ -128,12 +139,25 @@ def _curve(curve: Curve, report: Report) -> dict[str, Any]:
             for fit in curve.alternatives
         ],
         "floor_p_value": curve.floor_p_value,
+        "residual_autocorrelation": None if curve.serial is None else dataclasses.asdict(curve.serial),
+        "interval_method": method_of(curve.law),
         "extrapolation": [_record(test) for test in curve.extrapolation],
-        "trace": None if curve.trace is None else dataclasses.asdict(curve.trace),
     }
 
 
+def interval_method(report: Report) -> str:
+    """How the intervals of the curves were found."""
+    curves = [*report.curves, *(law.analysis for law in report.data_laws)]
+    methods = sorted({method_of(curve.law) for curve in curves if curve.law is not None})
+    return "; ".join(methods) or method_of(None)
+
+
+def _joint_method(delta: float | None) -> str:
+    return "wild cluster bootstrap, Webb weights" if delta is None else "pairs bootstrap over points"
+
+
 def _data_law(found: DataLaw) -> dict[str, Any]:
+    gain = found.analysis.gain
     return {
         "model": found.curve,
         "gflop_per_example": found.gflop_per_example,
@@ -144,7 +168,21 @@ def _data_law(found: DataLaw) -> dict[str, Any]:
         "status": found.law.status,
         "rmse": found.law.rmse,
         "notes": list(found.notes),
+        "gain": None if gain is None else _over_examples(gain),
+        "plateau": _over_examples(found.analysis.plateau),
+        **{key: _renamed(value) for key, value in _tests(found.analysis).items()},
     }
+
+
+def _over_examples(value: Any) -> dict[str, Any]:
+    return _renamed(_record(value))
+
+
+def _renamed(value: Any) -> Any:
+    """The same content with x named `examples`, as on the axis of data."""
+    if isinstance(value, dict):
+        return {"examples" if k == KEYS["x"] else k: _renamed(each) for k, each in value.items()}
+    return [_renamed(each) for each in value] if isinstance(value, list) else value
 
 
 def _joint_law(found: JointLaw) -> dict[str, Any]:
@@ -155,12 +193,29 @@ def _joint_law(found: JointLaw) -> dict[str, Any]:
         "model": found.curve,
         "form": "E + A N^-a + B D^-b",
         "points": len(law.grid.y),
+        **_joint_fit(law),
+        "outliers": list(found.outliers),
+        "other_loss": None if found.other is None else _joint_fit(found.other),
+        "losses_differ": list(found.differs),
+        "residuals": [
+            {"point": name, "residual": float(residual)}
+            for name, residual in zip(found.names, law.residuals, strict=True)
+        ],
+        "held_out": None if found.hold_out is None else dataclasses.asdict(found.hold_out),
+        "compute_optimal": [dataclasses.asdict(one) for one in found.optima],
+        "isoflops": [dataclasses.asdict(one) for one in found.isoflops],
+    }
+
+
+def _joint_fit(law: JointFit) -> dict[str, Any]:
+    return {
+        "loss": law.loss,
+        "interval_method": _joint_method(law.delta),
         "parameters": law.parameters,
         "intervals": {name: list(ends) for name, ends in law.intervals.items()},
         "status": law.status,
         "at_bound": list(law.at_bound),
         "rmse": law.rmse,
-        "outliers": list(found.outliers),
     }
 
 

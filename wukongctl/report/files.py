@@ -16,8 +16,8 @@ from wukongctl.data.atomic import write_atomic
 from wukongctl.errors import cannot_write
 from wukongctl.laws.analysis import Report, along_other_axes
 from wukongctl.laws.notes import EXPLANATIONS
-from wukongctl.report import wording
-from wukongctl.report.document import FILES, stated_law, to_csv, to_json
+from wukongctl.report import evidence, numbers, wording
+from wukongctl.report.document import FILES, interval_method, stated_law, to_csv, to_json
 from wukongctl.report.job_summary import benchmark, chart_order, mermaid, truncate
 
 
@@ -126,12 +126,13 @@ def _environment(finalize: Callable[[Any], Any] | None = None) -> jinja2.Environ
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(number=wording.number, interval=wording.interval)
+    environment.filters.update(number=numbers.number, interval=numbers.interval)
     return environment
 
 
 def _context(report: Report) -> dict[str, Any]:
     curves = () if report.is_data_study else report.curves
+    analyses = evidence.analyses(report)
     used = {code for curve in (*curves, *report.data_laws) for code in curve.notes}
     return {
         "report": report,
@@ -145,7 +146,14 @@ def _context(report: Report) -> dict[str, Any]:
         "matches": wording.matches(report),
         "match_sentence": wording.match_sentence,
         "verdicts": wording.VERDICTS,
-        "descriptive": wording.DESCRIPTIVE if any(curve.descriptive for curve in curves) else None,
+        "data_verdicts": wording.DATA_VERDICTS,
+        "analyses": analyses,
+        "tested": list(evidence.tested(report)),
+        "inside": evidence.inside,
+        "exponent": wording.exponent,
+        "joint_sentences": evidence.joint_sentences,
+        "interval_method": interval_method(report),
+        "descriptive": wording.DESCRIPTIVE if any(one.descriptive for _, one in analyses) else None,
         "explanations": {code: text for code, text in EXPLANATIONS.items() if code in used},
         "files": FILES,
         "chart": mermaid(report),

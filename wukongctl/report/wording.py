@@ -1,15 +1,17 @@
 """A report in words: rounded numbers, and sentences on what a curve shows."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from wukongctl.laws.analysis import Report
-from wukongctl.laws.axis import COMPUTE, Unit
 from wukongctl.laws.comparisons import ComputeToMatch
-from wukongctl.laws.curves import GAIN_FACTOR, Curve, Plateau
+from wukongctl.laws.curves import Curve
 from wukongctl.laws.fit import Fit
-from wukongctl.laws.intervals import HiddenSize
+from wukongctl.laws.holdout import HiddenSize
 from wukongctl.laws.notes import ADVISED_DECADES, ADVISED_SEEDS, ADVISED_SIZES
 from wukongctl.laws.points import LossMetric
+from wukongctl.laws.verdict import GAIN_FACTOR, Plateau
+from wukongctl.report.evidence import analyses, held_out
+from wukongctl.report.numbers import compute, interval, listed, number
 
 METRIC_NAMES: dict[LossMetric, str] = {
     "logloss": "LogLoss",
@@ -17,44 +19,20 @@ METRIC_NAMES: dict[LossMetric, str] = {
     "relative_logloss": "LogLoss relative to the baseline, in percent",
 }
 DESCRIPTIVE = (
-    f"A law worth extrapolating needs at least {ADVISED_SIZES} sizes, {ADVISED_DECADES:g} decades of compute "
-    f"and {ADVISED_SEEDS} seeds per size, and no lack_of_fit; "
+    f"A law worth extrapolating needs at least {ADVISED_SIZES} sizes or amounts of data, "
+    f"{ADVISED_DECADES:g} decades and {ADVISED_SEEDS} seeds each, and neither lack_of_fit nor misfit; "
     "otherwise read the curve as a description of these runs."
 )
-NOTHING = 1e-15
-"""Smaller numbers are rounding errors of zero."""
 FIXED_FLOORS = {"known": "known", "zero": "zero loss"}
 VERDICTS = {
     "improving": "improving up to its largest size",
     "plateau": "on a plateau",
+    "rising": "worse with size",
     "undecided": "undecided",
 }
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A number with `digits` significant digits and a true minus sign; a dash for None."""
-    if value is None:
-        return "–"
-    size = abs(value) if abs(value) >= NOTHING else 0.0
-    value = value if size else 0.0
-    text = f"{value:.{digits - 1}e}" if size and (size < 1e-4 or size >= 1e7) else f"{value:.{digits}g}"
-    return text.replace("e-0", "e-").replace("e+0", "e").replace("-", "−")
-
-
-def interval(ends: tuple[float | None, float | None] | None, digits: int = 3) -> str:
-    """`low to high`; an open end reads as `…`."""
-    if ends is None:
-        return "–"
-    low, high = ("…" if end is None else number(end, digits) for end in ends)
-    return f"{low} to {high}"
-
-
-def compute(gflop: float, unit: Unit) -> str:
-    """Compute per example in the report's unit, or in a larger one from 1000: `1.25 GFLOP`."""
-    units = COMPUTE.units
-    if gflop >= 1000 * unit.size * (1 - 1e-4) and unit in units[1:]:
-        return compute(gflop, units[units.index(unit) - 1])
-    return f"{number(gflop / unit.size)} {unit.name}"
+DATA_VERDICTS = {**VERDICTS, "improving": "improving up to the most data", "rising": "worse with more data"}
+CONTRADICTED = {"misfit", "lack_of_fit", "nonmonotone"}
+"""Notes with which an exponent is not quoted in words and tables: the points do not follow the law."""
 
 
 def loss(value: float, report: Report) -> str:
@@ -66,7 +44,7 @@ def loss(value: float, report: Report) -> str:
 
 def headline(report: Report) -> str:
     """The main result in one sentence."""
-    descriptive = not report.is_data_study and all(curve.descriptive for curve in report.curves)
+    descriptive = all(one.descriptive for _, one in analyses(report))
     leader = min(report.curves, key=lambda curve: curve.best.loss)
     best = f"{leader.name} reaches the lowest loss, {loss(leader.best.loss, report)}"
     at = f"at {compute(leader.best.x, report.unit)} per example"
@@ -77,7 +55,19 @@ def headline(report: Report) -> str:
         if len(report.curves) > 1
         else f"Lowest loss: {loss(leader.best.loss, report)}, {at}."
     )
-    return f"{sentence} Descriptive only: see the notes." if descriptive else sentence
+    said = [sentence, *held_out(report)]
+    return " ".join([*said, "Descriptive only: see the notes."] if descriptive else said)
+
+
+def exponent(
+    law: Fit | None, ends: tuple[float, float] | None, notes: Collection[str], digits: int = 4
+) -> str:
+    """The exponent with its interval; `no law` where the points contradict the law."""
+    if law is None or "c" not in law.parameters:
+        return "–"
+    if CONTRADICTED & set(notes):
+        return "no law"
+    return f"{number(law.parameters['c'], digits)} ({interval(ends)})"
 
 
 def sentences(curve: Curve, report: Report) -> Iterator[str]:
@@ -123,7 +113,11 @@ def _plateau(plateau: Plateau, *, open_end: bool) -> str:
             return f"With a free floor, the last 4x in compute clearly reduced the loss ({margin}){beyond}."
         case "plateau":
             return f"With a free floor, the last 4x in compute did not clearly reduce the loss ({margin})."
+        case "rising":
+            return "The loss rises with size."
         case "undecided":
+            if plateau.doubts:
+                return f"No verdict, because of {listed(list(plateau.doubts))} ({margin})."
             return f"The points do not distinguish improvement from a plateau ({margin})."
 
 
@@ -134,9 +128,9 @@ def _prediction(size: HiddenSize, report: Report) -> str:
         return f"{message} (too few sizes for an interval)."
     where = "inside" if size.inside else "outside"
     ends = interval(size.interval)
-    return (
-        f"{message}, {where} the {report.level * 100:g}\N{NO-BREAK SPACE}% interval for a new run ({ends})."
-    )
+    wide = "" if size.informative else ", which is wider than all losses measured and so tests nothing"
+    level = f"{report.level * 100:g}\N{NO-BREAK SPACE}%"
+    return f"{message}, {where} the {level} interval for a new run ({ends}){wide}."
 
 
 def matches(report: Report) -> list[ComputeToMatch]:

@@ -1,0 +1,77 @@
+"""What speaks for or against the laws of a report: held-out tests and joint fits, in words."""
+
+from collections.abc import Iterator
+
+from wukongctl.laws.analysis import Report
+from wukongctl.laws.curves import Curve
+from wukongctl.laws.holdout import HiddenSize
+from wukongctl.laws.joint_laws import JointLaw
+from wukongctl.report.numbers import compute, listed, number
+
+
+def analyses(report: Report) -> list[tuple[str, Curve]]:
+    """Every curve that is reported, over size and over data, with its name."""
+    over_size = [] if report.is_data_study else [(curve.name, curve) for curve in report.curves]
+    over_data = [
+        (f"{law.curve}, {compute(law.gflop_per_example, report.unit)}", law.analysis)
+        for law in report.data_laws
+    ]
+    return [*over_size, *over_data]
+
+
+def held_out(report: Report) -> Iterator[str]:
+    """How many laws predicted their held-out largest size, or most data; nothing without tests."""
+    tested = [(name, one.extrapolation[0].sizes[0]) for name, one in analyses(report) if one.extrapolation]
+    decided = [(name, size) for name, size in tested if size.inside is not None and size.informative]
+    what = "most data" if report.is_data_study else "largest size"
+    if not decided:
+        if tested:
+            yield f"No law was tested on its held-out {what}: the predictions are too uncertain."
+        return
+    missed = [name for name, size in decided if size.failed]
+    if len(decided) == 1:
+        name = f"of {decided[0][0]} " if len(tested) > 1 else ""
+        yield f"The law {name}{'failed to predict' if missed else 'predicted'} its held-out {what}."
+        return
+    hit = len(decided) - len(missed)
+    share = "All" if not missed else f"{hit} of"
+    failures = f"; missed by {listed(missed)}" if missed else ""
+    yield f"{share} {len(decided)} laws predicted their held-out {what}{failures}."
+
+
+def tested(report: Report) -> Iterator[tuple[str, str, HiddenSize]]:
+    """Name, place and result of every test on a held-out largest size, or most data."""
+    for name, one in analyses(report):
+        if not one.extrapolation:
+            continue
+        size = one.extrapolation[0].sizes[0]
+        is_size = any(one is curve for curve in report.curves)
+        at = compute(size.x, report.unit) if is_size else f"{round(size.x):,} examples"
+        yield name, at, size
+
+
+def inside(size: HiddenSize) -> str:
+    """Whether the observed loss is inside the interval, for a table."""
+    if size.inside is None:
+        return "–"
+    return ("yes" if size.inside else "no") if size.informative else "interval too wide"
+
+
+def joint_sentences(found: JointLaw) -> Iterator[str]:
+    """What the table of joint laws does not say."""
+    if found.law is None or found.other is None:
+        return
+    if found.differs:
+        names = listed(list(found.differs))
+        yield (
+            f"{found.curve}: the two losses differ in {names} by more than their intervals. "
+            "A few points decide the fit by least squares: quote the Huber fit, or explain the outliers."
+        )
+    if found.outliers:
+        yield f"{found.curve}, far from the law: {'; '.join(found.outliers)}."
+    if (test := found.hold_out) is not None:
+        yield (
+            f"{found.curve}: fitted without the {test.points} points of most compute, the law predicts them "
+            f"with an RMS log error of {number(test.rmsle, 3)}, on average {number(test.error, 2)} too high; "
+            f"the guess of no further gain has {number(test.no_gain_rmsle, 3)}."
+        )

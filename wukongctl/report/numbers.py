@@ -1,0 +1,43 @@
+"""Rounded numbers, intervals and lists for text."""
+
+from wukongctl.laws.axis import COMPUTE, Unit
+
+NOTHING = 1e-15
+"""Smaller numbers are rounding errors of zero."""
+SHOWN_NAMES = 4
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with `digits` significant digits and a true minus sign; a dash for None."""
+    if value is None:
+        return "–"
+    size = abs(value) if abs(value) >= NOTHING else 0.0
+    value = value if size else 0.0
+    text = f"{value:.{digits - 1}e}" if size and (size < 1e-4 or size >= 1e7) else f"{value:.{digits}g}"
+    return text.replace("e-0", "e-").replace("e+0", "e").replace("-", "−")
+
+
+def interval(ends: tuple[float | None, float | None] | None, digits: int = 3) -> str:
+    """`low to high`; an open end reads as `…`."""
+    if ends is None:
+        return "–"
+    low, high = ("…" if end is None else number(end, digits) for end in ends)
+    return f"{low} to {high}"
+
+
+def compute(gflop: float, unit: Unit) -> str:
+    """Compute per example in the report's unit, or in a larger one from 1000: `1.25 GFLOP`."""
+    units = COMPUTE.units
+    if gflop >= 1000 * unit.size * (1 - 1e-4) and unit in units[1:]:
+        return compute(gflop, units[units.index(unit) - 1])
+    return f"{number(gflop / unit.size)} {unit.name}"
+
+
+def listed(names: list[str]) -> str:
+    """Such as `a, b and c`, or a count from the fifth on."""
+    shown = (
+        names
+        if len(names) <= SHOWN_NAMES
+        else [*names[: SHOWN_NAMES - 1], f"{len(names) - SHOWN_NAMES + 1} more"]
+    )
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
