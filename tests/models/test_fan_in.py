@@ -10,7 +10,7 @@ from wukongctl.models.embeddings import embedding_tables
 from wukongctl.models.fan_in import fan_ins
 
 FIELDS = Schema(("a", "b", "c"), (), (), (4, 5, 6))
-VECTORS = ("numeric", "piecewise", "norm", "constant")
+VECTORS = ("numeric", "piecewise", "norm", "constant", "bias")
 BY_HAND = {
     "mlp": ({"hidden": [7, 8]}, {"mlp.steps.0.weight": 15, "mlp.steps.2.weight": 7, "mlp.steps.4.weight": 8}),
     "dlrm": ({"top": [7]}, {"top.steps.0.weight": 3, "top.steps.2.weight": 7}),
@@ -27,6 +27,30 @@ BY_HAND = {
             "layers.0.lcb": 3, "layers.0.projection": 3, "layers.0.residual": 3,
             "layers.0.mlp.steps.0.weight": 6, "layers.0.mlp.steps.2.weight": 7,
             "head.steps.0.weight": 30, "head.steps.2.weight": 8,
+        },
+    ),
+    "rankmixer": (
+        {"layers": 1, "tokens": 3, "token_width": 6, "expansion": 2},
+        {
+            "tokens.local.weight": 5, "layers.0.ffn.first.weight": 6, "layers.0.ffn.second.weight": 12,
+            "head.steps.0.weight": 6,
+        },
+    ),
+    "tokenmixer_large": (
+        {"layers": 1, "tokens": 3, "heads": 2, "token_width": 4, "expansion": 3},
+        {
+            "tokens.local.weight": 8, "tokens.all.weight": 15, "head.steps.0.weight": 4,
+            **{f"layers.0.mixed.swiglu.{part}.weight": 6 for part in ("gate", "up")},
+            **{f"layers.0.reverted.swiglu.{part}.weight": 4 for part in ("gate", "up")},
+            "layers.0.mixed.swiglu.down.weight": 18, "layers.0.reverted.swiglu.down.weight": 12,
+        },
+    ),
+    "unimixer": (
+        {"layers": 1, "tokens": 3, "token_width": 4, "block": 6, "rank": 7, "basis": 5, "expansion": 2},
+        {
+            "tokens.local.weight": 5, "layers.0.mix.left": 7, "layers.0.mix.right": 7,
+            "layers.0.mix.basis": 5, "layers.0.mix.weights": 5, "layers.0.swiglu.gate.weight": 4,
+            "layers.0.swiglu.up.weight": 4, "layers.0.swiglu.down.weight": 8, "head.steps.0.weight": 4,
         },
     ),
 }  # fmt: skip
