@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from wukongctl.config import generator
 from wukongctl.config.generator import Generator
 from wukongctl.config.numeric import Numeric
 from wukongctl.config.spec import Mistake, PositiveInt, Spec
@@ -361,6 +362,8 @@ class DatasetSpec(Spec):
         for group in content["features"]:
             if group.get("encoding") == "scalar":  # as before there were others
                 del group["encoding"], group["bins"]
+        if content["generator"] is not None:
+            content["generator"] = generator.without_later_keys(content["generator"])
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property

@@ -1,18 +1,28 @@
 """The generator section of a dataset recipe: rows drawn from a planted teacher, nothing to download."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from wukongctl.config.spec import Mistake, NonNegativeFloat, PositiveInt, Spec
 
-Order = Literal["order1", "order2", "order3", "order4", "order8"]
-PLANTED: dict[str, dict[str, float]] = {
+Order = Literal["order1", "order2", "order3", "order4", "order5", "order6", "order7", "order8"]
+PLANTED: dict[str, dict[Order, float]] = {
     "pair": {"order2": 3.0, "order4": 3.0, "order8": 2.0},
     "anova": {"order1": 1.5, "order2": 3.0, "order3": 3.0, "order4": 2.0},
-}
-"""Variance by order that each teacher plants on its own account."""
+    "spectrum": {
+        "order2": 4.0, "order3": 0.5, "order4": 0.2,
+        "order5": 0.1, "order6": 0.1, "order7": 0.05, "order8": 0.05,
+    },
+}  # fmt: skip
+"""Variance by order that each teacher plants by default."""
+DECAY = {"pair": 0.3, "anova": 0.5, "spectrum": 1.0}
+"""Alpha by default."""
+MOST_VALUES = 512
+"""Largest vocabulary of `spectrum`, which tabulates pairs of values."""
+LATER_KEYS: dict[str, object] = {"numeric": 0}
+"""Keys that recipes did not always have, and what they meant then."""
 
 
 class Generator(Spec):
@@ -20,43 +30,75 @@ class Generator(Spec):
 
     rows: PositiveInt
     seed: int = 0
-    teacher: Literal["pair", "anova"] = "pair"
+    teacher: Literal["pair", "anova", "spectrum"] = "pair"
     """`pair`: interactions of 4 and 8 fields as products of pairs, as in stacked factorization machines;
-    `anova`: products of one number per field, as in cross networks."""
+    `anova`: products of one number per field, as in cross networks; `spectrum`: products over 2 to 8 fields
+    of one shared basis per field, for a scaling exponent known in advance."""
     fields: Annotated[int, Field(ge=4, le=64)] = 12
     """Independent categorical columns `c0`, `c1`, … with Zipf-distributed values."""
     min_values: Annotated[int, Field(ge=2)] = 4
     max_values: Annotated[int, Field(ge=2)] = 24
     """Vocabulary sizes are log-spaced between the two."""
+    numeric: Annotated[int, Field(ge=0, le=64)] = 0
+    """`spectrum`: independent numeric columns `n0`, `n1`, … beside the categorical ones, uniform on
+    (0, 1)."""
     zipf: NonNegativeFloat = 1.0
-    rank: Annotated[int, Field(ge=1, le=64)] = 4
-    """Dimension of the hidden vector of each value: the rank of the bilinear form of a pair."""
+    rank: Annotated[int, Field(ge=1, le=MOST_VALUES - 1)] = 4
+    """Dimension of the hidden vector of each value: the rank of the bilinear form of a pair. For `spectrum`
+    the number of components; several times the largest embedding width keeps the power law straight."""
     variance: dict[Order, NonNegativeFloat] | None = None
     """Variance of the planted logit by number of interacting fields. When omitted: 3, 3 and 2 for 2, 4 and
-    8 fields (`pair`); 1.5, 3, 3 and 2 for 1 to 4 fields (`anova`)."""
+    8 fields (`pair`); 1.5, 3, 3 and 2 for 1 to 4 fields (`anova`); 4, 0.5, 0.2, 0.1, 0.1, 0.05 and 0.05 for
+    2 to 8 fields (`spectrum`)."""
     alpha: NonNegativeFloat | None = None
-    """Within an order the variance of the j-th term falls as j^-(1 + alpha). When omitted: 0.3 (`pair`),
-    0.5 (`anova`)."""
+    """Within an order the variance of the j-th term (`spectrum`: component) falls as j^-(1 + alpha). When
+    omitted: 0.3 (`pair`), 0.5 (`anova`), 1 (`spectrum`)."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the generated features."""
+        categorical = (f"c{field}" for field in range(self.fields))
+        return (*categorical, *(f"n{field}" for field in range(self.numeric)))
 
     @property
     def planted(self) -> dict[str, float]:
-        """Variance by order, the teacher's own where the recipe is silent."""
-        return PLANTED[self.teacher] if self.variance is None else {**self.variance}
+        """Variance by order, the teacher's default when omitted."""
+        return {**(PLANTED[self.teacher] if self.variance is None else self.variance)}
 
     @property
     def decay(self) -> float:
-        """Alpha, the teacher's own where the recipe is silent."""
-        return {"pair": 0.3, "anova": 0.5}[self.teacher] if self.alpha is None else self.alpha
+        """Alpha, the teacher's default when omitted."""
+        return DECAY[self.teacher] if self.alpha is None else self.alpha
 
     def _mistakes(self) -> Iterator[Mistake]:
         if self.max_values < self.min_values:
             what = "`max_values` must not be below `min_values`"
             yield Mistake(what, ("max_values",), others=(("min_values",),))
-        if self.planted.get("order8") and self.fields < 8:
-            what = "`variance.order8` needs at least 8 `fields`"
-            yield Mistake(what, ("fields",), others=(("variance", "order8"),))
         known = ", ".join(f"`{order}`" for order in PLANTED[self.teacher])
-        for order in self.variance or {}:
+        for order, variance in self.planted.items():
+            joined, fields = int(order.removeprefix("order")), self.fields + self.numeric
             if order not in PLANTED[self.teacher]:
                 what = f"`variance.{order}` is none of teacher `{self.teacher}`: it has {known}"
                 yield Mistake(what, ("variance", order), others=(("teacher",),))
+            elif variance and joined > fields:
+                what = f"`variance.{order}` needs at least {joined} `fields`"
+                yield Mistake(what, ("fields",), others=(("variance", order),))
+        yield from self._spectrum_mistakes() if self.teacher == "spectrum" else self._other_mistakes()
+
+    def _spectrum_mistakes(self) -> Iterator[Mistake]:
+        if self.rank >= self.min_values:
+            what = f"`rank: {self.rank}` needs vocabularies of at least {self.rank + 1} values"
+            yield Mistake(what, ("min_values",), others=(("rank",),))
+        if self.max_values > MOST_VALUES:
+            what = f"teacher `spectrum` plants at most {MOST_VALUES} values per field"
+            yield Mistake(what, ("max_values",), others=(("teacher",),))
+
+    def _other_mistakes(self) -> Iterator[Mistake]:
+        if self.numeric:
+            what = f"teacher `{self.teacher}` has no numeric columns"
+            yield Mistake(what, ("numeric",), "use `teacher: spectrum`", others=(("teacher",),))
+
+
+def without_later_keys(content: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a generator section that decide its rows, as they were before there were others."""
+    return {key: value for key, value in content.items() if LATER_KEYS.get(key, ...) != value}

@@ -13,7 +13,7 @@ import numpy as np
 
 from wukongctl.config.generator import Generator
 from wukongctl.data.synthetic.planting import (
-    Teacher,
+    ZipfTeacher,
     cumulative_of,
     marginals_of,
     spectrum,
@@ -36,7 +36,7 @@ class Term:
 
 
 @dataclass(frozen=True)
-class AnovaTeacher(Teacher):
+class AnovaTeacher(ZipfTeacher):
     """Terms per order, each extending a term of the order before."""
 
     terms: tuple[tuple[Term, ...], ...]

@@ -1,7 +1,7 @@
-"""Clicks drawn from a planted teacher: independent categorical fields with Zipf marginals.
+"""Clicks drawn from a planted teacher: independent fields, categorical ones with Zipf marginals.
 
-The teacher decides which interactions are planted (`pair_teacher`, `anova_teacher`). Each chunk of rows has
-its own random stream, so memory does not grow with the dataset.
+The teacher decides which interactions are planted (`pair_teacher`, `anova_teacher`, `spectrum_teacher`).
+Each chunk of rows has its own random stream, so memory does not grow with the dataset.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from wukongctl.config.generator import Generator
 from wukongctl.data.progress import Progress, ReportProgress, silent
-from wukongctl.data.synthetic import anova_teacher, pair_teacher
+from wukongctl.data.synthetic import anova_teacher, pair_teacher, spectrum_teacher
 from wukongctl.data.synthetic.planting import Teacher
 
 CHUNK = 65_536
@@ -28,20 +28,23 @@ def teacher(spec: Generator) -> Teacher:
             return pair_teacher.plant(spec)
         case "anova":
             return anova_teacher.plant(spec)
+        case "spectrum":
+            return spectrum_teacher.plant(spec)
         case _:
             assert_never(spec.teacher)
 
 
 def chunks(spec: Generator, rows: int) -> Iterator[pa.RecordBatch]:
-    """`rows` rows with columns `label`, `c0`, `c1`, … and `p`, the true click probability."""
+    """`rows` rows with columns `label`, those of the features and `p`, the true click probability."""
     planted = teacher(spec)
-    names = ["label", *(f"c{field}" for field in range(spec.fields)), "p"]
+    names = ["label", *spec.columns, "p"]
     for index, start in enumerate(range(0, rows, CHUNK)):
         rng = np.random.default_rng([spec.seed, 2, index])
         values = planted.values(rng, CHUNK)
         p = planted.probability(values)
         label = (rng.random(CHUNK) < p).astype(np.int8)
-        batch = pa.RecordBatch.from_arrays([pa.array(column) for column in (label, *values, p)], names)
+        shown = [*values[: spec.fields], *map(spectrum_teacher.numbers, values[spec.fields :])]
+        batch = pa.RecordBatch.from_arrays([pa.array(column) for column in (label, *shown, p)], names)
         yield batch.slice(0, min(CHUNK, rows - start))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from wukongctl.config.generator import Generator
 from wukongctl.data.synthetic.planting import (
-    Teacher,
+    ZipfTeacher,
     cumulative_of,
     marginals_of,
     spectrum,
@@ -28,7 +28,7 @@ PILOT = 1 << 16
 
 
 @dataclass(frozen=True)
-class PairTeacher(Teacher):
+class PairTeacher(ZipfTeacher):
     """A term of order 4 (8) is the product of two earlier terms of order 2 (4)."""
 
     pairs: tuple[tuple[int, int], ...]

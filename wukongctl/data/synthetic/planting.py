@@ -14,9 +14,31 @@ GRID = 1 << 20
 """Probabilities are multiples of 1 / GRID, so that CPUs that round exp differently agree."""
 
 
-@dataclass(frozen=True)
 class Teacher(ABC):
-    """A planted logit, a sum of parts by order of interaction."""
+    """Random field values, and a logit planted on them."""
+
+    block = BLOCK
+
+    @abstractmethod
+    def values(self, rng: np.random.Generator, rows: int) -> list[np.ndarray]:
+        """Random field values, one array of `rows` per field."""
+
+    @abstractmethod
+    def planted(self, values: list[np.ndarray]) -> np.ndarray:
+        """The logit without its bias, (rows,)."""
+
+    def probability(self, values: list[np.ndarray]) -> np.ndarray:
+        """True click probability, (rows,)."""
+        logit = np.empty(len(values[0]))
+        for start in range(0, len(logit), self.block):
+            rows = slice(start, start + self.block)
+            logit[rows] = BIAS + self.planted([column[rows] for column in values])
+        return np.round(GRID / (1 + np.exp(-np.clip(logit, -CLIP, CLIP)))) / GRID
+
+
+@dataclass(frozen=True)
+class ZipfTeacher(Teacher):
+    """Zipf-distributed fields, and a logit that is a sum of parts by order of interaction."""
 
     cumulative: tuple[np.ndarray, ...]
     """Cumulative probabilities of the values of each field."""
@@ -25,20 +47,16 @@ class Teacher(ABC):
     def orders(self, values: list[np.ndarray]) -> list[np.ndarray]:
         """The parts of the logit by ascending order of interaction, (rows,) each."""
 
+    def planted(self, values: list[np.ndarray]) -> np.ndarray:
+        """The sum of all orders, (rows,)."""
+        return np.asarray(sum(self.orders(values)))
+
     def values(self, rng: np.random.Generator, rows: int) -> list[np.ndarray]:
         """Random field values, one array of `rows` per field."""
         return [
             np.searchsorted(cumulative, rng.random(rows), side="right").astype(np.int32)
             for cumulative in self.cumulative
         ]
-
-    def probability(self, values: list[np.ndarray]) -> np.ndarray:
-        """True click probability, (rows,)."""
-        logit = np.empty(len(values[0]))
-        for start in range(0, len(logit), BLOCK):
-            rows = slice(start, start + BLOCK)
-            logit[rows] = BIAS + sum(self.orders([column[rows] for column in values]))
-        return np.round(GRID / (1 + np.exp(-np.clip(logit, -CLIP, CLIP)))) / GRID
 
 
 def marginals_of(spec: Generator) -> list[np.ndarray]:
