@@ -320,3 +320,11 @@ def test_a_factor_of_no_weight_is_found_before_anything_trains(tmp_path: Path, d
     assert problems == {
         (3, "`optimizer.factors` names `mlp.steps.9.weight`, which is no dense weight of the model")
     }
+
+
+def test_sizes_in_the_wrong_order_are_refused(tmp_path: Path, data: Path) -> None:
+    sizes = "sizes: [{model.width: 4}, {model.width: 16, model.hidden: [8]}]"
+    turned = SCALED.replace(sizes, "sizes: [{model.width: 16}, {model.width: 8}]")
+    with pytest.raises(UsageError, match="`mlp-2` is smaller than `mlp-1`"):
+        planned(tmp_path, data, turned)
+    planned(tmp_path, data, turned.replace("scale_rates: mup\n", ""))

@@ -10,6 +10,7 @@ from wukongctl.config.training import TrainingSpec
 from wukongctl.data.manifest import Manifest
 from wukongctl.errors import Problem, RecipeError, UsageError
 from wukongctl.models import build
+from wukongctl.models.counts import count
 from wukongctl.training import trees
 from wukongctl.training.groups import require_group
 from wukongctl.training.optimizers import require_factors_of_weights
@@ -72,3 +73,22 @@ def require_fitting(entries: tuple[Entry, ...], manifests: dict[str, Manifest]) 
         built.add(model)
     if problems:
         raise RecipeError(list(dict.fromkeys(problems)))
+
+
+def require_smallest_first(entries: tuple[Entry, ...], manifests: dict[str, Manifest]) -> None:
+    """Raise UsageError when the size whose rates are transferred is not the smallest of its ladder."""
+
+    def macs(entry: Entry) -> int:
+        recipe = entry.trials[0].recipe
+        if not recipe.is_network:
+            return 0
+        with torch.device("meta"):
+            return count(build(recipe.model, manifests[recipe.data].schema(), sparse=False)).macs
+
+    named = {entry.name: entry for entry in entries}
+    for entry in entries:
+        if entry.base is not None and macs(entry) < macs(named[entry.base]):
+            raise UsageError(
+                f"`{entry.name}` is smaller than `{entry.base}`, from which `scale_rates` transfers",
+                hint="list the sizes of each ladder from small to large",
+            )

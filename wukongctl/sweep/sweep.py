@@ -28,7 +28,7 @@ from wukongctl.errors import Interrupted, UsageError, cannot_write
 from wukongctl.signals import stop_requests
 from wukongctl.sweep.choice import Choice, choose
 from wukongctl.sweep.executors import Executor, Exit, command
-from wukongctl.sweep.fitting import limited, require_fitting, require_validation
+from wukongctl.sweep.fitting import limited, require_fitting, require_smallest_first, require_validation
 from wukongctl.training.run_folder import RunFolder
 from wukongctl.training.run_record import RunResult
 from wukongctl.training.transfer import transfer
@@ -99,6 +99,7 @@ class Sweep:
         for entry in self.entries:
             require_validation(entry, manifests)
         require_fitting(self.entries, manifests)
+        require_smallest_first(self.entries, manifests)
 
     def trials(self, entry: Entry) -> list[Job]:
         """The trials of an entry; empty without a search of its own."""
