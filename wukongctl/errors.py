@@ -11,6 +11,7 @@
 Anything else that escapes is a bug and keeps its traceback.
 """
 
+import copyreg
 import errno
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,10 @@ class WukongError(Exception):
         self.message = message
         self.hint = hint
         self.problems: tuple[Problem, ...] = ()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Copy and pickle without `__init__`, whose arguments differ between errors."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class RunFailed(WukongError):

@@ -61,7 +61,7 @@ def test_the_yaml_file_reads_back_to_the_same_noise_and_margin(tmp_path: Path) -
 SEEDS_SD, PAIR_SD = 0.0095, 0.001
 """Of single runs with different seeds, and what a change of rounding adds to runs of the same seed."""
 REGRESSION = {0: 0.0065, 1: 0.0214, 2: 0.0098}
-"""Of three sizes, as `optimizer.embedding.lr=1e-2` made the quickstart ladder worse."""
+"""Of three sizes, as a lower `optimizer.embedding.lr` made an earlier quickstart ladder worse."""
 EFFECT_SD = 0.0126
 """How much the same change varies from seed to seed."""
 SIZES = (1.0, 4.0, 16.0)
@@ -123,22 +123,22 @@ def test_change_that_reshuffles_pairs_seldom_fails() -> None:
 
 
 # Excess LogLoss on `test` of quickstart/wukong-1 and wukong-3 with seeds 0, 1 and 2: as shipped, with
-# `accumulate=2`, and with `optimizer.embedding.lr=1e-2`.
+# `accumulate=2`, and with `optimizer.embedding.lr=5e-3`.
 MEASURED = {
-    "shipped": (0.0730899, 0.0992860, 0.0968300, 0.0532645, 0.0586343, 0.0520955),
-    "rounded": (0.0730887, 0.0992859, 0.0969569, 0.0532646, 0.0598160, 0.0521505),
-    "planted": (0.0814807, 0.1126046, 0.1002891, 0.0892011, 0.0615433, 0.0720550),
+    "shipped": (0.0600644, 0.0611679, 0.0611426, 0.0331638, 0.0322748, 0.0311089),
+    "rounded": (0.0595401, 0.0608910, 0.0604465, 0.0312517, 0.0327859, 0.0310625),
+    "planted": (0.0663650, 0.0710963, 0.0900563, 0.0499995, 0.0441704, 0.0394647),
 }
 
 
 def test_measured_regression_is_found() -> None:
     def runs(name: str) -> tuple[Point, ...]:
         return tuple(
-            Point("wukong", (3.23e-5, 8e-5)[i // 3], loss, i % 3) for i, loss in enumerate(MEASURED[name])
+            Point("wukong", (2.54e-5, 1.06e-4)[i // 3], loss, i % 3) for i, loss in enumerate(MEASURED[name])
         )
 
     aa = calibrate(point_set(runs("shipped")), point_set(runs("rounded")))
-    assert aa.margin < 0.002
+    assert aa.margin < 0.004
     assert verdict(aa, runs("planted"), runs("shipped")) == "fail"
     assert verdict(aa, runs("rounded"), runs("shipped")) == "pass"
 

@@ -1,14 +1,22 @@
 """`wukongctl quickstart`: the full pipeline on the embedded dataset."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from wukongctl.cli import options
 from wukongctl.cli.output import Output
 
-LADDER = "quickstart"
-SEEDS = (0, 1)
+if TYPE_CHECKING:
+    from wukongctl.config.training import TrainingSpec
+
+NAME = "quickstart"
+SEEDS = (0, 1, 2)
+WORKERS = 4
+"""At most: more would not end sooner than the largest model."""
 
 EXAMPLES = """\b
 Examples:
@@ -27,26 +35,61 @@ def quickstart(output: Output, out: Path, force: bool) -> None:
     Takes under two minutes on two cores. Run it again to resume, or to rewrite the report.
     """
     from wukongctl.cli import prepare, scale_report
-    from wukongctl.cli.run_recipe import run_recipe
     from wukongctl.config import library
     from wukongctl.config.dataset import DatasetSpec
-    from wukongctl.config.loading import load, locate_problems
-    from wukongctl.config.training import TrainingSpec
+    from wukongctl.config.loading import load
     from wukongctl.data.options import Options
     from wukongctl.laws.analysis import build
     from wukongctl.laws.points import read_runs
 
-    path = library.find("synthetic", "datasets")
-    wanted = Options(path.parent, out / "data", force=force)
-    prepare.run_recipe(output, load(path, DatasetSpec), path, wanted)
-    folders = []
-    for name in library.names(LADDER):
-        for seed in SEEDS:
-            recipe, overrides = library.find(f"{LADDER}/{name}"), [f"seed={seed}"]
-            spec = load(recipe, TrainingSpec, overrides)
-            with locate_problems(recipe, overrides):
-                run = run_recipe(output, spec, data=out / "data", out=out / "runs", force=force)
-            folders.append(run.folder)
-            loss, gflop = run.result.metrics["test"]["excess_logloss"], run.info.gflop or 0.0
-            output.note(f"{name}, seed {seed}: {gflop * 1e6:,.1f} kFLOP/example, excess LogLoss {loss:.4f}")
-    scale_report.publish(output, build(read_runs(folders)), out / "report")
+    path = library.find(NAME, "datasets")
+    with _resumable():
+        wanted = Options(path.parent, out / "data", force=force)
+        prepare.run_recipe(output, load(path, DatasetSpec), path, wanted)
+        folders = _train(output, out, force=force)
+        scale_report.publish(output, build(read_runs(folders)), out / "report")
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Say after a signal, whatever it stopped, that nothing finished is lost."""
+    from wukongctl.errors import Interrupted
+    from wukongctl.signals import Stopped
+
+    try:
+        yield
+    except Stopped as stopped:
+        raise Interrupted(
+            "quickstart was interrupted; what was finished is kept",
+            signal_number=stopped.failure.exit_code - 128,
+            hint="the same command resumes it",
+        ) from stopped
+
+
+def _train(output: Output, out: Path, *, force: bool) -> list[Path]:
+    """Train every recipe with every seed, a few at a time; their run folders."""
+    from wukongctl.sweep.devices import cores
+    from wukongctl.sweep.workers import train_all
+
+    recipes = _recipes()
+    workers, total = min(cores(), WORKERS), len(recipes)
+    with output.progress() as bar:
+
+        def report(ended: int) -> None:
+            bar.update("training", ended, total, f"{ended} of {total} runs")
+
+        report(0)
+        return train_all(
+            recipes, data=out / "data", out=out / "runs", force=force, workers=workers, report=report
+        )
+
+
+def _recipes() -> "list[TrainingSpec]":
+    """Largest models first, so that no worker is left with one at the end."""
+    from wukongctl.config import library
+    from wukongctl.config.loading import load
+    from wukongctl.config.training import TrainingSpec
+
+    names = sorted(library.names(NAME), key=lambda name: name.rsplit("-", 1)[1], reverse=True)
+    paths = [library.find(f"{NAME}/{name}") for name in names]
+    return [load(path, TrainingSpec, [f"seed={seed}"]) for seed in SEEDS for path in paths]

@@ -58,8 +58,8 @@ def sweep(
     from wukongctl.data import manifest as manifests
     from wukongctl.data import recipes
     from wukongctl.errors import UsageError
-    from wukongctl.sweep.devices import visible_gpus
-    from wukongctl.sweep.sweep import Sweep, cores
+    from wukongctl.sweep.devices import cores, visible_gpus
+    from wukongctl.sweep.sweep import Sweep
 
     spec, entries = recipes.expand(recipes.find(sweep, data), data, overrides)
     names = {trial.recipe.data for entry in entries for trial in entry.trials}

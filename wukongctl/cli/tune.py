@@ -79,7 +79,7 @@ def tune(
     trial is evaluated on the test split. The same command resumes.
     """
     extras.require("`tune`", "tune", "optuna")
-    from wukongctl.sweep.sweep import cores
+    from wukongctl.sweep.devices import cores
     from wukongctl.sweep.tune import Budget
 
     budget = Budget(trials or (None if seconds else TRIALS), seconds)

@@ -9,7 +9,6 @@ Finished runs are recognized by their folders, so running the same sweep again r
 """
 
 import json
-import os
 import shutil
 from collections import deque
 from collections.abc import Callable
@@ -351,8 +350,3 @@ def write(path: Path, content: dict[str, Any]) -> None:
     """Write sweep.json atomically."""
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
     write_atomic(path, lambda file: file.write(text.encode()))
-
-
-def cores() -> int:
-    """Number of cores available to this process."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
