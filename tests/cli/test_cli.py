@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -97,6 +98,33 @@ def test_the_public_options_are_pinned() -> None:
         assert command is not None
         names = {opt for param in command.params for opt in param.opts if opt.startswith("--")}
         assert names == expected | {"--json", "--quiet", "--verbose"}
+
+
+def test_a_bare_call_is_help_with_the_first_steps(wukong: Wukong, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = wukong()
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out == wukong("--help").out
+    steps = re.findall(r"^ +wukongctl (\S+)", shown.out, re.MULTILINE)
+    assert steps == ["datasets", "prepare", "recipes", "train", "quickstart"]
+    listed = re.findall(r"^  (\S+)  .*[^.]\.$", shown.out, re.MULTILINE)
+    assert [name for name in listed if not name.startswith("-")] == list(COMMANDS)
+    assert max(map(len, shown.out.splitlines())) <= 80
+    assert "..." not in shown.out.partition("Options:")[2]
+
+
+@pytest.mark.parametrize("group", ["datasets", "recipes", "runs"])
+def test_a_bare_group_is_its_help(wukong: Wukong, group: str) -> None:
+    assert (wukong(group).code, wukong(group).out) == (0, wukong(group, "--help").out)
+
+
+@pytest.mark.parametrize(
+    "command", [("prepare", "synthetic", "--threads"), ("tune", "frappe/mlp", "--jobs")], ids=lambda c: c[0]
+)
+def test_more_workers_than_a_machine_bears_are_refused(wukong: Wukong, command: tuple[str, ...]) -> None:
+    refused = wukong(*command, "100000")
+    assert refused.code == 2
+    assert f"`{command[-1]} 100000` is too many for this machine with" in refused.err
 
 
 def test_unknown_command_suggests_the_closest_one(wukong: Wukong) -> None:

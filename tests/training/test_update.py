@@ -11,10 +11,11 @@ from torch._dynamo.utils import counters
 
 from tests.models.zoo import CONFIGURATIONS, SCHEMA, make_batch
 from wukongctl.config.training import TrainingSpec
+from wukongctl.machine import most_workers
 from wukongctl.models import Model, build
 from wukongctl.training.distributed import World
 from wukongctl.training.feeds import BatchShard
-from wukongctl.training.hardware import Execution, cgroup_cpus, execution, usable_threads
+from wukongctl.training.hardware import Execution, execution, usable_threads
 from wukongctl.training.optimizers import wants_sparse
 from wukongctl.training.parallel import ParallelModel
 from wukongctl.training.update import Update, split
@@ -102,15 +103,13 @@ def test_partial_batch_is_not_compiled() -> None:
     assert not counters["stats"]
 
 
-def test_threads_are_those_of_the_recipe_or_of_the_machine(tmp_path: Path) -> None:
+def test_threads_are_those_of_the_recipe_or_of_the_machine() -> None:
     spec = TrainingSpec.from_dict({"data": "d", "model": {"name": "mlp"}, "threads": 3})
     assert execution(spec).threads == 3
     assert usable_threads() >= 1
-    quota = tmp_path / "cpu.max"
-    assert cgroup_cpus(quota) is None
-    for text, processors in {"max 100000": None, "150000 100000": 2, "50000 100000": 1}.items():
-        quota.write_text(text)
-        assert cgroup_cpus(quota) == processors
+    many = execution(spec.model_copy(update={"threads": 1024}))
+    assert many.threads == most_workers() < 1024
+    assert "`threads: 1024` is too many" in many.notes[0]
 
 
 def test_a_schedule_scales_every_rate() -> None:

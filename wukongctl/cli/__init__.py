@@ -10,25 +10,36 @@ import wukongctl
 from wukongctl.cli import output
 
 # The help lines stand here so that listing the commands imports none of their modules.
-COMMANDS: dict[str, tuple[str, str]] = {
-    "quickstart": ("quickstart", "Run the full pipeline on an embedded dataset in under two minutes."),
-    "prepare": ("prepare", "Download, verify and build a dataset as Parquet."),
-    "train": ("train", "Train and evaluate a recipe; resumes an interrupted run."),
-    "evaluate": ("evaluate", "Compute metrics of a finished run, with confidence intervals."),
-    "compare": ("compare", "Rank runs, with paired tests."),
-    "predict": ("predict", "Score new rows with a finished run."),
-    "bench": ("bench", "Profile a training step."),
-    "export": ("export", "Export a trained model."),
-    "flops": ("flops", "Count FLOPs and parameters of a recipe; needs no data."),
-    "sweep": ("sweep", "Train a ladder of models, sizes and seeds."),
-    "coord-check": ("coord_check", "Check that learning rates hold as a model grows."),
-    "tune": ("tune", "Tune hyperparameters, with the same budget for each recipe."),
-    "scale-report": ("scale_report", "Fit and plot scaling laws of finished runs."),
-    "datasets": ("datasets", "List and show datasets, and draft recipes for your own."),
-    "recipes": ("recipes", "Write, list, show, copy and check recipes."),
-    "runs": ("runs", "List and show runs."),
+SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
+    "Prepare data": {
+        "quickstart": ("quickstart", "Run the full pipeline on an embedded dataset."),
+        "datasets": ("datasets", "Draft a recipe for your table; list and show datasets."),
+        "prepare": ("prepare", "Download, verify and build a dataset as Parquet."),
+    },
+    "Train": {
+        "recipes": ("recipes", "Write, list, show, copy and check recipes."),
+        "train": ("train", "Train and evaluate a recipe; resumes an interrupted run."),
+        "tune": ("tune", "Tune hyperparameters, with the same budget for each recipe."),
+        "sweep": ("sweep", "Train a ladder of models, sizes and seeds."),
+    },
+    "Results": {
+        "runs": ("runs", "List and show runs."),
+        "evaluate": ("evaluate", "Compute metrics of a finished run, with intervals."),
+        "compare": ("compare", "Rank runs, with paired tests."),
+        "scale-report": ("scale_report", "Fit and plot scaling laws of finished runs."),
+    },
+    "Use a model": {
+        "predict": ("predict", "Score new rows with a finished run."),
+        "export": ("export", "Export a trained model."),
+    },
+    "Cost": {
+        "flops": ("flops", "Count FLOPs and parameters of a recipe; needs no data."),
+        "bench": ("bench", "Profile a training step."),
+        "coord-check": ("coord_check", "Check that learning rates hold as a model grows."),
+    },
 }
-"""Command → module of `wukongctl.cli` that defines a command of the same name, and its line in `--help`."""
+"""By section of `--help`: command → module of `wukongctl.cli` that defines it, and its line."""
+COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 
 class LazyGroup(click.Group):
@@ -43,9 +54,11 @@ class LazyGroup(click.Group):
         return _command(cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """The list of commands, from the table above."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+        """The commands by section, from the table above."""
+        width = max(map(len, COMMANDS))
+        for title, section in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), line) for name, (_, line) in section.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -69,14 +82,21 @@ def _command(name: str) -> click.Command | None:
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "WUKONGCTL"},
-    epilog="Start with `wukongctl quickstart`.",
 )
 @click.version_option(wukongctl.__version__, prog_name="wukongctl")
 def cli() -> None:
-    """From a click log to a scaling law.
+    """Train and compare click-prediction models: from a click log to a scaling law.
 
     \b
-    raw files ──prepare──▶ Parquet ──train──▶ run folder ──scale-report──▶ law and plot
+    Your own table, from a file to a trained model:
+      wukongctl datasets init clicks.csv > clicks.yaml
+      wukongctl prepare ./clicks.yaml
+      wukongctl recipes init clicks > wukong.yaml
+      wukongctl train wukong.yaml
+
+    \b
+    Without a table:
+      wukongctl quickstart
     """
 
 

@@ -10,6 +10,7 @@ from click.shell_completion import CompletionItem
 
 from wukongctl.cli.output import Output
 from wukongctl.errors import UsageError
+from wukongctl.machine import MOST_PER_CORE, most_workers
 
 Command = Callable[..., None]
 
@@ -115,6 +116,16 @@ def exclusive(first: tuple[str, object], *others: tuple[str, object]) -> None:
     for option, value in others:
         if first[1] and value:
             raise UsageError(f"`{first[0]}` cannot be used with `{option}`", hint="leave one out")
+
+
+def require_few(option: str, number: int | None) -> None:
+    """Raise UsageError if `number` threads or processes would only fight over the cores."""
+    most = most_workers()
+    if number is not None and number > most:
+        raise UsageError(
+            f"`{option} {number}` is too many for this machine with {most // MOST_PER_CORE} cores",
+            hint=f"give at most {most}",
+        )
 
 
 def out(default: str, help_text: str, envvar: str | None = None) -> Callable[[Command], Command]:

@@ -116,6 +116,8 @@ def run(command: click.Command) -> int:
         command.main(prog_name="wukongctl", standalone_mode=False)
     except click.exceptions.Exit as error:
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
     except click.ClickException as error:
         return _fail(_from_click(error))
     except WukongError as error:

@@ -75,6 +75,7 @@ def prepare(
 
     found = [(path, load(path, DatasetSpec)) for path in (recipes.find_dataset(n, out) for n in datasets)]
     require_memory_limit(memory_limit)
+    options.require_few("--threads", threads)
     options.exclusive(("--source", source), ("--refresh", refresh))
 
     def options_for(path: Path) -> Options:

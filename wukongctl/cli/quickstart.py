@@ -68,7 +68,7 @@ def _resumable() -> Iterator[None]:
 
 def _train(output: Output, out: Path, *, force: bool) -> list[Path]:
     """Train every recipe with every seed, a few at a time; their run folders."""
-    from wukongctl.sweep.devices import cores
+    from wukongctl.machine import cores
     from wukongctl.sweep.workers import train_all
 
     recipes = _recipes()

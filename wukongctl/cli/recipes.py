@@ -29,10 +29,14 @@ def recipes() -> None:
 @recipes.command("ls")
 @options.common
 def ls(output: Output) -> None:
-    """List the shipped recipes, with the first line of each."""
+    """List the shipped recipes."""
     from wukongctl.config import library
 
-    found = [{"name": name, "path": str(library.find(name))} for name in library.names()]
+    paths = {name: library.find(name) for name in library.names()}
+    found = [
+        {"name": name, "path": str(path), "description": _first_remark(path.read_text(encoding="utf-8"))}
+        for name, path in paths.items()
+    ]
 
     def human(console: "Console") -> None:
         from wukongctl.cli.tables import table
@@ -40,11 +44,16 @@ def ls(output: Output) -> None:
         shown = table("recipe", "")
         shown.columns[1].justify = "left"
         for entry in found:
-            first = Path(entry["path"]).read_text(encoding="utf-8").partition("\n")[0]
-            shown.add_row(entry["name"], first.lstrip("# "))
+            shown.add_row(entry["name"], entry["description"])
         console.print(shown)
 
     output.result(found, human)
+
+
+def _first_remark(recipe: str) -> str:
+    """The first comment that is not the command to run."""
+    comments = (line.lstrip("# ") for line in recipe.splitlines() if line.startswith("#"))
+    return next((line for line in comments if not line.startswith("wukongctl ")), "")
 
 
 @recipes.command("show")

@@ -58,12 +58,14 @@ def sweep(
     from wukongctl.data import manifest as manifests
     from wukongctl.data import recipes
     from wukongctl.errors import UsageError
-    from wukongctl.sweep.devices import cores, visible_gpus
+    from wukongctl.machine import cores
+    from wukongctl.sweep.devices import visible_gpus
     from wukongctl.sweep.sweep import Sweep
 
     spec, entries = recipes.expand(recipes.find(sweep, data), data, overrides)
     names = {trial.recipe.data for entry in entries for trial in entry.trials}
     planned = Sweep(spec, entries, {name: manifests.read(data / name) for name in sorted(names)}, out)
+    options.require_few("--jobs", jobs if engine == "local" else None)
     gpus = visible_gpus()
     jobs = jobs or max(1, len(gpus))
     threads = max(1, cores() // jobs)

@@ -79,7 +79,8 @@ def tune(
     trial is evaluated on the test split. The same command resumes.
     """
     extras.require("`tune`", "tune", "optuna")
-    from wukongctl.sweep.devices import cores
+    options.require_few("--jobs", jobs)
+    from wukongctl.machine import cores
     from wukongctl.sweep.tune import Budget
 
     budget = Budget(trials or (None if seconds else TRIALS), seconds)

@@ -1,15 +1,10 @@
-"""Cores and GPUs of this machine, and which run of a sweep gets which GPU."""
+"""GPUs of this machine, and which run of a sweep gets which."""
 
 import os
 from collections import Counter
 from pathlib import Path
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-
-
-def cores() -> int:
-    """Number of cores available to this process."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def visible_gpus() -> tuple[str, ...]:

@@ -6,17 +6,16 @@ import subprocess
 import time
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 
 from wukongctl.config.training import Precision, TrainingSpec
 from wukongctl.errors import UsageError
+from wukongctl.machine import cgroup_cpus, most_workers
 from wukongctl.training.allocator import keep_freed_memory
 
 # Read before anyone changes it: OMP_NUM_THREADS if set, else one per physical core of this process.
 _TORCH_THREADS = torch.get_num_threads()
-CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 CPU = torch.device("cpu")
 
 
@@ -63,7 +62,11 @@ def execution(recipe: TrainingSpec, *, processes: int = 1) -> Execution:
         notes.append("`cuda_graph` has no effect on a CPU")
     if recipe.data_on == "device" and device == CPU:
         notes.append("`data_on: device` has no effect on a CPU")
-    return Execution(recipe.threads or usable_threads(), precision, compiled, tuple(notes), device, graph)
+    threads = recipe.threads or usable_threads()
+    if threads > most_workers():
+        notes.append(f"`threads: {threads}` is too many for this machine: {most_workers()} are used")
+        threads = most_workers()
+    return Execution(threads, precision, compiled, tuple(notes), device, graph)
 
 
 def chosen_device(recipe: TrainingSpec, processes: int) -> torch.device:
@@ -88,15 +91,6 @@ def chosen_device(recipe: TrainingSpec, processes: int) -> torch.device:
 def usable_threads() -> int:
     """Torch's default, but at most the CPUs that the container may use."""
     return max(1, min(_TORCH_THREADS, cgroup_cpus() or _TORCH_THREADS))
-
-
-def cgroup_cpus(quota: Path = CGROUP_QUOTA) -> int | None:
-    """CPUs granted by the cgroup, rounded up; None without a limit."""
-    try:
-        granted, period = quota.read_text().split()
-        return -(-int(granted) // int(period))
-    except (OSError, ValueError):  # not Linux, cgroup v1, or `max`
-        return None
 
 
 def has_bfloat16(device: torch.device = CPU) -> bool:

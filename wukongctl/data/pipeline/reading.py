@@ -4,7 +4,6 @@ Parsing raw text is expensive, so later stages read `rows/<part>/` instead: the 
 text as codes and numbers transformed, `rejected.csv`, and the number of rows.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +25,7 @@ from wukongctl.data.progress import Progress, ReportProgress, bytes_read, silent
 from wukongctl.data.query.engine import Engine
 from wukongctl.data.stages import load, save, stage
 from wukongctl.errors import RunFailed
+from wukongctl.machine import cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -90,7 +90,7 @@ def compact(
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int | None) -> Generator[Result]:
     """Results of `work` on each item, in order, by threads that work on a few items at a time."""
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1, "batches") as pool:
+    with ThreadPoolExecutor(threads or cores(), "batches") as pool:
         pending: deque[Future[Result]] = deque()
         for item in items:
             pending.append(pool.submit(work, item))
