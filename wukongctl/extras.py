@@ -12,7 +12,7 @@ COMPLETED_BY = {"distributed": " && pip install --no-deps torchrec==1.8.0"}
 def require(what: str, extra: str, *modules: str) -> None:
     """Raise UsageError if one of `modules`, which `what` needs, is not installed; nothing is imported."""
     for module in modules:
-        if not _is_installed(module):
+        if not is_installed(module):
             raise missing(what, extra, module)
 
 
@@ -38,7 +38,8 @@ def _requirements(extra: str) -> list[str]:
     return [package.strip() for package, _, marker in split if any(text in marker for text in wanted)]
 
 
-def _is_installed(module: str) -> bool:
+def is_installed(module: str) -> bool:
+    """Whether `module` could be imported; nothing is imported but its parents."""
     try:
         return find_spec(module) is not None
     except (ImportError, ValueError):  # a parent is missing, or the module is replaced by None

@@ -41,7 +41,7 @@ def test_missing_extra_stops_before_anything_is_written(
 def test_only_a_local_store_of_mlflow_needs_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("mlflow", "alembic"):
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.setattr("wukongctl.extras._is_installed", lambda module: module != "alembic")
+    monkeypatch.setattr("wukongctl.extras.is_installed", lambda module: module != "alembic")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with pytest.raises(UsageError, match="`alembic` is not installed"):
         trackers.require(["mlflow"])

@@ -32,9 +32,10 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "predict": ("predict", "Score new rows with a finished run."),
         "export": ("export", "Export a trained model."),
     },
-    "Cost": {
+    "Cost and speed": {
         "flops": ("flops", "Count FLOPs and parameters of a recipe; needs no data."),
         "bench": ("bench", "Profile a training step."),
+        "doctor": ("doctor", "Show versions, hardware, limits and extras."),
         "coord-check": ("coord_check", "Check that learning rates hold as a model grows."),
     },
 }

@@ -8,10 +8,15 @@ import platformdirs
 from wukongctl.config.dataset import DatasetSpec, Download, RawFile
 
 
+def root() -> Path:
+    """WUKONGCTL_CACHE, or the platform's cache folder."""
+    chosen = os.environ.get("WUKONGCTL_CACHE")
+    return Path(chosen) if chosen else platformdirs.user_cache_path("wukongctl")
+
+
 def folder(dataset: str) -> Path:
-    """The cache of `dataset`, in WUKONGCTL_CACHE or the platform's cache folder."""
-    root = os.environ.get("WUKONGCTL_CACHE")
-    return (Path(root) if root else platformdirs.user_cache_path("wukongctl")) / "downloads" / dataset
+    """The downloads of `dataset`."""
+    return root() / "downloads" / dataset
 
 
 def published(spec: DatasetSpec, name: str) -> RawFile:
