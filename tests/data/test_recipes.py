@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from tests.data import fixtures, oracle
+from tests.data import fixtures, oracle, test_rows
 from tests.data.fixtures.bars import derive
-from tests.data.fixtures.common import Splits, packed
+from tests.data.fixtures.common import Splits, packed, write_csv
+from tests.data.fixtures.kuairand import LOG
 from tests.data.server import Server, serving
 from tests.data.test_prepare import assert_same, columns
 from wukongctl.config import library, loading
@@ -27,6 +28,8 @@ from wukongctl.errors import CheckFailed, UsageError
 
 TWO_SPLITS = ("kuaivideo", "microvideo", "taobao-ads")
 """Datasets without a validation split."""
+SIBLINGS = {"kuairand-1k": "kuairand-pure", "yambda-500m": "yambda-50m", "yambda-5b": "yambda-50m"}
+"""Sizes of a dataset whose recipe differs from another one in names and numbers alone."""
 
 
 def load(name: str, *overrides: str) -> DatasetSpec:
@@ -105,7 +108,11 @@ def test_every_dataset_has_a_fixture() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "bars"), [*((name, False) for name in NAMES), *((name, True) for name in TWO_SPLITS)]
+    ("name", "bars"),
+    [
+        *(pytest.param(name, False, marks=[pytest.mark.slow] * (name in SIBLINGS)) for name in NAMES),
+        *((name, True) for name in TWO_SPLITS),
+    ],
 )
 def test_encoding_matches_plain_python(name: str, bars: bool, tmp_path: Path, server: Server) -> None:
     folder = tmp_path / "raw"
@@ -125,6 +132,27 @@ def test_encoding_matches_plain_python(name: str, bars: bool, tmp_path: Path, se
     check_vectors(spec, prepared, folder, tmp_path / "out" / name)
     assert bool(server.requests) == bool(spec.downloads)
     assert bars == any("as in BARS" in problem for problem in prepared.problems)
+
+
+@pytest.mark.parametrize(("name", "other"), SIBLINGS.items())
+def test_sizes_of_a_dataset_are_read_alike(name: str, other: str) -> None:
+    one, two = load(name), load(other)
+    renamed = str(one.rows).replace(name.partition("-")[2], other.partition("-")[2])
+    assert renamed == two.rows
+    assert (one.split, one.label, one.features) == (two.split, two.label, two.features)
+    assert one.license == two.license
+    assert {file.replace("_1k", "_pure") for file in one.files} == set(two.files)
+
+
+def test_the_random_log_of_kuairand_is_scored_like_the_standard_ones(tmp_path: Path) -> None:
+    rows = fixtures.WRITERS["kuairand-pure"](tmp_path, bars=False)
+    spec = published(load("kuairand-pure"), tmp_path, rows)
+    prepare(spec, Options(tmp_path, out=tmp_path / "out", source=tmp_path))
+    write_csv(tmp_path / "random.csv", rows["test"], LOG)
+    dataset = tmp_path / "out" / spec.name
+    scored = test_rows.read(dataset, tmp_path / "random.csv", "raw")
+    assert len(scored["user_id"]) == len(rows["test"]) > 0
+    assert scored == test_rows.columns([pq.read_table(dataset / "test")])
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not load(name).downloads])
