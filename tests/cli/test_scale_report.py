@@ -211,3 +211,20 @@ def test_form_option_lists_every_form() -> None:
     (form,) = [param for param in scale_report.params if param.name == "form"]
     assert isinstance(form.type, click.Choice)
     assert sorted(form.type.choices) == sorted(get_args(FormName))
+
+
+def test_losses_are_predicted_at_any_compute(wukong: Wukong, tmp_path: Path) -> None:
+    points = write(tmp_path / "p.csv", ladder(np.random.default_rng(1)))
+    asked = ("--predict", "50", "--predict", "1000")
+    data = wukong("scale-report", "--points", points, *asked, "--json").json
+    near, far = data["curves"][0]["predictions"]
+    assert (near["gflop_per_example"], near["distance"]) == (50.0, 0.0)
+    for one in (near, far):
+        truth = 0.4 + 0.05 * one["gflop_per_example"] ** -0.3
+        assert one["interval"][0] < truth < one["interval"][1]
+    assert far["interval"][1] - far["interval"][0] > near["interval"][1] - near["interval"][0]
+    assert {form["name"] for form in data["curves"][0]["rivals"]["forms"]} >= {"power", "power0", "loglin"}
+    shown = wukong("scale-report", "--points", points, *asked).out
+    assert "beyond" in shown
+    assert "50 %" in shown  # a decade beyond two decades
+    assert wukong("scale-report", "--points", points, "--predict", "0").code == 2

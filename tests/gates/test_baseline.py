@@ -24,7 +24,11 @@ def report() -> Report:
 def test_a_saved_report_reads_back_to_the_same_numbers(report: Report, tmp_path: Path) -> None:
     path = reports.write(report, tmp_path)["json"]
     for given in (path, tmp_path):
-        assert document.to_json(read_baseline(given, report)) == document.to_json(report)
+        read, written = (document.to_dict(one) for one in (read_baseline(given, report), report))
+        for curve in (*read["curves"], *written["curves"]):
+            for key in ("rivals", "left_out", "bootstrap"):  # which a baseline is not asked for
+                del curve[key]
+        assert read == written
 
 
 @pytest.mark.parametrize("change", [{"split": "valid"}, {"metric": "excess_logloss"}, {"fingerprint": "f2"},

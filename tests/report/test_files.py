@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
 
@@ -94,7 +95,7 @@ def test_json_has_the_documented_keys(paper: Report) -> None:
     assert all(needed <= set(curve) for curve in data["curves"])
     assert (data["gates"], data["verdict"]) == ([], "pass")
     assert [curve["model"] for curve in data["curves"]] == ["Wukong", "DCNv2", "DLRM"]
-    assert {"pareto", "compute_to_match", "gain_per_4x", "plateau"} == set(data["comparisons"])
+    assert {"pareto", "compute_to_match", "gain_per_4x", "plateau"} <= set(data["comparisons"])
 
 
 def test_json_numbers_are_the_papers(paper: Report) -> None:
@@ -234,9 +235,11 @@ def test_html_follows_the_readers_color_scheme(paper_html: str) -> None:
 
 def test_markdown_tables_have_a_cell_per_column(paper: Report) -> None:
     lines = reports.to_markdown(paper).splitlines()
-    tables = [line for line in lines if line.startswith("|")]
-    assert {line.count("|") for line in tables} == {10}
-    assert len([line for line in tables if line.startswith("| Wukong")]) == 2
+    tables = [list(group) for is_row, group in groupby(lines, lambda line: line.startswith("|")) if is_row]
+    assert len(tables) >= 3
+    for table_rows in tables:
+        assert len({line.count("|") for line in table_rows}) == 1, table_rows
+    assert len([line for rows in tables for line in rows if line.startswith("| Wukong | 7 |")]) == 1
     assert "- DCNv2 needs 41.7 times the compute of Wukong" in "\n".join(lines)
     assert "\n\n\n" not in "\n".join(lines)
 

@@ -1,5 +1,6 @@
 """`wukongctl scale-report`: fit scaling laws of finished runs, report them, check gates."""
 
+import json
 import os
 from collections import Counter
 from pathlib import Path
@@ -24,6 +25,7 @@ Examples:
   wukongctl scale-report runs/
   wukongctl scale-report runs/wukong-* runs/dlrm-* --out report
   wukongctl scale-report --points paper/table5 --out paper
+  wukongctl scale-report runs/ --predict 0.01 --predict 0.1
   wukongctl scale-report runs/ --set metric=logloss --set split=valid
   wukongctl scale-report runs/ --check main/report.json      # exit 3 on a regression
   wukongctl scale-report --calibrate runs-a/ runs-b/ --out calibration
@@ -38,6 +40,10 @@ Examples:
 @click.option(
     "--form", type=click.Choice(["power", "power0", "loglin", "power-known-floor"]),
     help="Default: power (E + A x^-c), or power-known-floor if `floor` is set.",
+)  # fmt: skip
+@click.option(
+    "--predict", "at", multiple=True, type=click.FloatRange(min=0, min_open=True), metavar="X",
+    help="Predict the loss at X GFLOP per example, or X examples in a study of data. Repeatable.",
 )  # fmt: skip
 @click.option("--baseline", type=click.Path(path_type=Path), help="Saved report.json, or a folder of runs.")
 @click.option(
@@ -55,6 +61,7 @@ def scale_report(
     points: str | None,
     out: Path,
     form: "FormName | None",
+    at: tuple[float, ...],
     baseline: Path | None,
     check: Path | None,
     confirm: Path | None,
@@ -77,7 +84,9 @@ def scale_report(
     baseline, check = _split_check(baseline, check)
     table = library.find_points(points) if points else None
     path = check or (library.report_beside(table) if table else None)
-    spec = _spec(path, (*overrides, *([f"form={form}"] if form else [])))
+    asked = [f"form={form}"] if form else []
+    asked += [f"predict={json.dumps(at)}"] if at else []
+    spec = _spec(path, (*overrides, *asked))
     if calibrate:
         _calibrate(output, runs, spec, out)
         return
@@ -141,6 +150,8 @@ def _built(source: "PointSet", spec: "ReportSpec") -> "Report":
         delta=spec.delta if spec.loss == "huber-log" else None,
         draws=spec.bootstrap,
         stated=spec.stated,
+        at=spec.predict,
+        compare_all=spec.compare == "all",
     )
 
 
@@ -242,6 +253,7 @@ def _show(console: "Console", report: "Report", html: Path) -> None:
         _show_curves(console, report)
     if report.data_laws:
         _show_data_laws(console, report)
+    _show_predictions(console, report)
     if report.findings:
         _show_gates(console, report)
     console.print(headline(report), soft_wrap=True)
@@ -288,6 +300,22 @@ def _show_data_laws(console: "Console", report: "Report") -> None:
             exponent(found.law, found.intervals.get("c"), found.notes, 3),
             " ".join(found.notes),
         )
+    console.print(shown)
+
+
+def _show_predictions(console: "Console", report: "Report") -> None:
+    """What `--predict` asked for, with the curves that have no prediction left out."""
+    from wukongctl.cli.tables import table
+    from wukongctl.report.evidence import analyses
+    from wukongctl.report.numbers import interval, number
+
+    rows = [(name, one) for name, curve in analyses(report) for one in curve.forecasts]
+    if not rows:
+        return
+    shown = table("prediction", "x", "loss", f"{report.level * 100:g} % of new runs", "form", "beyond")
+    for name, one in rows:
+        beyond = f"{100 * one.distance:.0f} %" if one.extrapolated else "–"
+        shown.add_row(name, number(one.x), number(one.loss), interval(one.interval, 4), one.form, beyond)
     console.print(shown)
 
 

@@ -101,8 +101,12 @@ class ReportSpec(Spec):
     delta: PositiveFloat = DEFAULT_DELTA
     """Threshold of `huber-log`."""
     bootstrap: Annotated[int, Field(ge=0, le=100_000)] = 1000
-    """Draws of the wild bootstrap for the intervals of joint laws over size and data; 0 leaves them out."""
+    """Draws of the bootstrap for the intervals of joint laws over size and data; 0 leaves them out."""
     stated: tuple[StatedLaw, ...] = ()
+    predict: tuple[PositiveFloat, ...] = ()
+    """Where the loss is predicted: GFLOP per example, or numbers of examples in a study of data."""
+    compare: Literal["groups", "all"] = "groups"
+    """Curves compared pair by pair: those of a group of at most twelve, or all."""
     gates: GatesSpec | None = None
     noise: AaNoise | None = None
 

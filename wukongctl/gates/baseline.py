@@ -26,9 +26,8 @@ def read_baseline(path: Path, report: Report) -> Report:
         saved, form = _from_json(path / "report.json" if path.is_dir() else path)
     require_comparable(f"the baseline `{path}`", saved, source)
     curves = {curve.form.name for curve in report.curves}
-    return build(
-        saved, form=form or (curves.pop() if len(curves) == 1 else None), floor=None, level=report.level
-    )
+    form = form or (curves.pop() if len(curves) == 1 else None)
+    return build(saved, form=form, floor=None, level=report.level, thorough=False)
 
 
 def is_baseline(path: Path) -> bool:

@@ -19,6 +19,11 @@ data_laws      loss against the amount of data, one law per size
 joint          joint law of size and data
 joint_laws     its tests, its compute-optimal split, isoFLOP groups
 grouping       sizes that differ by rounding are one
+rivals         other forms: M4, a broken power law, saturation
+contest        which form the points prefer, and which one predicts
+forecast       the loss at any x, with an interval
+sensitivity    one size left out, runs resampled
 comparisons    comparison of curves: Pareto frontier, compute to match
+equal_compute  exponents compared, and losses at equal compute
 analysis       all curves of a point set: the `Report` that other packages use
 """

@@ -79,13 +79,20 @@ def build(
     delta: float | None = None,
     draws: int = 0,
     stated: Sequence[StatedLaw] = (),
+    at: Sequence[float] = (),
+    compare_all: bool = False,
+    thorough: bool = True,
 ) -> Report:
     """Analyze a point set.
 
     `delta` is the threshold of a robust fit, `draws` the number of bootstrap draws for joint laws; `stated`
-    laws are drawn but not fitted. `floor` is the irreducible loss in the unit of the metric; when set, it is
-    not fitted. Otherwise the form is `power` with a free floor, even where the Bayes loss is known: trained
-    on a fixed number of examples, models of any size stay above it. Raises `UsageError` for a floor that is
+    laws are drawn but not fitted. The loss is predicted `at` these values of x, in a study of data at these
+    numbers of examples. `compare_all` compares every pair of curves, however many; a report that is not
+    `thorough` leaves out rival forms and sensitivity.
+
+    `floor` is the irreducible loss in the unit of the metric; when set, it is not fitted. Otherwise the form
+    is `power` with a free floor, even where the Bayes loss is known: trained on a fixed number of examples,
+    models of any size stay above it. Raises `UsageError` for a floor that is
     missing or not below every point.
     """
     source, merged = grouped(source)
@@ -102,17 +109,19 @@ def build(
         raise UsageError("form `power-known-floor` needs a floor", hint="set `floor`, or use form `power`")
     draw_to = EXTRAPOLATE * max(point.x for point in source.points)
     names = sorted({point.curve for point in source.points}, key=_wukong_first)
-    method = Method(form_named(form), floor, level, delta)
+    method = Method(form_named(form), floor, level, delta, thorough, tuple(at))
     points = {name: one_amount([point for point in source.points if point.curve == name]) for name in names}
     curves = tuple(analyze(name, points[name], source, method, draw_to=draw_to) for name in names)
-    laws_of_data = tuple(data_laws(source, level=level, delta=delta))
+    comparisons = compare(curves, everything=compare_all)
+    only_data = all(len({point.x for point in each}) == 1 for each in points.values())
+    laws_of_data = tuple(data_laws(source, method if only_data else replace(method, at=())))
     return Report(
         source=source,
         floor=floor,
         level=level,
         curves=curves,
-        comparisons=compare(curves),
-        remarks=(*_remarks(source, curves, laws_of_data), *merged),
+        comparisons=comparisons,
+        remarks=(*_remarks(source, curves, laws_of_data, comparisons), *merged),
         stated=tuple(stated),
         data_laws=laws_of_data,
         joint_laws=tuple(joint_laws(source, delta=delta, draws=draws, level=level)),
@@ -164,14 +173,16 @@ def along_other_axes(report: Report) -> list[Report]:
 
 def _along(report: Report, points: tuple[Point, ...], axis: Axis) -> Report:
     source = replace(report.source, points=points, excluded=(), convention=None, axis=axis)
-    return build(source, level=report.level, delta=report.delta)
+    return build(source, level=report.level, delta=report.delta, thorough=False)
 
 
 def _wukong_first(name: str) -> tuple[bool, str]:
     return not name.lower().startswith("wukong"), name
 
 
-def _remarks(source: PointSet, curves: Sequence[Curve], laws_of_data: Sequence[DataLaw]) -> Iterator[str]:
+def _remarks(
+    source: PointSet, curves: Sequence[Curve], laws_of_data: Sequence[DataLaw], comparisons: Comparisons
+) -> Iterator[str]:
     """Remarks on the whole set, one sentence each."""
     drawn = [point for curve in curves for point in curve.points]
     examples = sorted({point.examples for point in drawn if point.examples is not None})
@@ -185,6 +196,11 @@ def _remarks(source: PointSet, curves: Sequence[Curve], laws_of_data: Sequence[D
         yield f"{what} are for {examples[0]:,} training examples; they may differ with more data."
     if any("auc" in (point.selected_on or "").lower() for point in source.points):
         yield "Checkpoints were selected by AUC, so their LogLoss may not be the lowest these models reach."
+    if left := comparisons.left_out:
+        yield (
+            f"{left} curves are not compared pair by pair: name their tasks in a column `group`, or set "
+            "`compare: all`."
+        )
     for reason in ("diverged", "unfinished"):
         runs = [excluded for excluded in source.excluded if excluded.reason == reason]
         if runs:

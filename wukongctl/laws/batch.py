@@ -49,6 +49,28 @@ def minimize(
     return theta, costs
 
 
+def logarithmic(model: Model) -> Model:
+    """ln of a model's predictions, which are raised to 1e-9 where they are not positive."""
+
+    def logs(theta: Array) -> tuple[Array, Array]:
+        values, slopes = model(theta)
+        positive = np.maximum(values, 1e-9)
+        return np.log(positive), slopes / positive[..., None]
+
+    return logs
+
+
+def exponentiated(model: Model) -> Model:
+    """The predictions of a model of logarithms."""
+
+    def values_of(theta: Array) -> tuple[Array, Array]:
+        logs, slopes = model(theta)
+        values = np.exp(logs)
+        return values, slopes * values[..., None]
+
+    return values_of
+
+
 def cost(residual: Array, weights: Array, delta: float | None) -> Array:
     """Half the weighted squares of residuals (B, k), or their Huber loss: (B,)."""
     if delta is None:

@@ -1,5 +1,6 @@
 """Comparison of curves: the Pareto frontier, and the compute that matches another curve's best loss."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -9,7 +10,15 @@ from scipy import optimize
 
 from wukongctl.laws.bands import Band
 from wukongctl.laws.curves import Curve
+from wukongctl.laws.equal_compute import (
+    ExponentDifference,
+    LossDifference,
+    exponent_differences,
+    loss_differences,
+    pairs_within_groups,
+)
 
+MOST_COMPARED = 12
 Reached: TypeAlias = Literal["matched", "at least"]
 
 
@@ -57,16 +66,38 @@ class LawRatio:
 
 @dataclass(frozen=True, slots=True)
 class Comparisons:
-    """All comparisons of a report."""
+    """All comparisons of a report; `left_out` curves are in groups too large to compare unasked."""
 
     pareto: tuple[FrontierPoint, ...]
     compute_to_match: tuple[ComputeToMatch, ...]
+    exponents: tuple[ExponentDifference, ...] = ()
+    equal_compute: tuple[LossDifference, ...] = ()
+    left_out: int = 0
 
 
-def compare(curves: Sequence[Curve]) -> Comparisons:
-    """The Pareto frontier of mean losses, and every match of one curve's best loss by another curve."""
-    matches = (match(reference, curve) for reference in curves for curve in curves if curve is not reference)
-    return Comparisons(frontier(curves), tuple(found for found in matches if found is not None))
+def compare(curves: Sequence[Curve], *, everything: bool = False) -> Comparisons:
+    """The Pareto frontier of mean losses, and comparisons of the curves of each group, pair by pair.
+
+    A group of more than a dozen curves is compared only if `everything` is: there are n (n - 1) / 2 pairs.
+    """
+    most = len(curves) if everything else MOST_COMPARED
+    pairs = pairs_within_groups(curves, most)
+    both = sorted([*pairs, *((b, a) for a, b in pairs)], key=lambda pair: _position(curves, pair))
+    matches = (match(reference, curve) for reference, curve in both)
+    compared = {curve.name for pair in pairs for curve in pair}
+    sizes = Counter(curve.group for curve in curves)
+    return Comparisons(
+        pareto=tuple(point for group in sizes for point in frontier([c for c in curves if c.group == group])),
+        compute_to_match=tuple(found for found in matches if found is not None),
+        exponents=tuple(exponent_differences(pairs)),
+        equal_compute=tuple(loss_differences(pairs)),
+        left_out=sum(sizes[curve.group] > 1 and curve.name not in compared for curve in curves),
+    )
+
+
+def _position(curves: Sequence[Curve], pair: tuple[Curve, Curve]) -> tuple[int, int]:
+    names = [curve.name for curve in curves]
+    return names.index(pair[0].name), names.index(pair[1].name)
 
 
 def frontier(curves: Sequence[Curve]) -> tuple[FrontierPoint, ...]:

@@ -8,7 +8,9 @@ from scipy import stats
 
 from wukongctl.decisions import Interval
 from wukongctl.laws.bands import Band, band
+from wukongctl.laws.contest import Contest, contest
 from wukongctl.laws.fit import Fit, Sizes, f_test, sizes_of
+from wukongctl.laws.forecast import Forecast, forecast
 from wukongctl.laws.form import Array, Form
 from wukongctl.laws.forms import FORMS
 from wukongctl.laws.holdout import Extrapolation, extrapolate
@@ -19,6 +21,7 @@ from wukongctl.laws.notes import NoteCode, doubts_of, is_descriptive, notes_of
 from wukongctl.laws.points import Point, PointSet
 from wukongctl.laws.power import POWER, POWER_KNOWN, POWER_ZERO
 from wukongctl.laws.robust import fit_by
+from wukongctl.laws.sensitivity import Bootstrap, LeftOut, bootstrap, leave_out
 from wukongctl.laws.verdict import Gain, Plateau, judge, last_gain, smallest_gain
 
 INSIDE_STEPS, OUTSIDE_STEPS = 64, 32
@@ -67,11 +70,20 @@ class Curve:
     plateau: Plateau
     trace: DrawnLaw | None
     region: Band | None
+    contest: Contest | None = None
+    left_out: tuple[LeftOut, ...] = ()
+    bootstrap: Bootstrap | None = None
+    forecasts: tuple[Forecast, ...] = ()
 
     @property
     def status(self) -> str:
         """The solver's status, or `too few sizes`."""
         return "too few sizes" if self.law is None else self.law.status
+
+    @property
+    def group(self) -> str:
+        """The task or dataset of the curve; curves of one group are compared."""
+        return self.points[0].group or ""
 
     @property
     def seed_noise(self) -> Noise | None:
@@ -100,6 +112,10 @@ class Method:
     level: float = 0.95
     delta: float | None = None
     """Threshold of the Huber loss of log residuals; None for weighted least squares."""
+    thorough: bool = True
+    """Whether rival forms are compared and the law's sensitivity is measured."""
+    at: tuple[float, ...] = ()
+    """Where the loss is predicted."""
 
     def fit(self, sizes: Sizes, form: Form | None = None) -> Fit | None:
         """The law of one curve, or another form fitted in the same way."""
@@ -120,6 +136,7 @@ def analyze(
     intervals = {} if around is None else around.parameters()
     tests = _extrapolations(law, floor, level)
     hidden = tests[0].sizes[0] if tests else None
+    rivals = contest(sizes, delta=method.delta) if method.thorough else None
     bayes = source.bayes_logloss if source.metric == "excess_logloss" else None
     return Curve(
         name=name,
@@ -141,6 +158,10 @@ def analyze(
         plateau=_plateau(laws, law, tests, level, smallest_gain(sizes, bayes)),
         trace=None if law is None or draw_to is None else _trace(law, around, draw_to),
         region=around,
+        contest=rivals,
+        left_out=leave_out(law, floor) if law is not None and method.thorough else (),
+        bootstrap=bootstrap(law, level) if law is not None and method.thorough else None,
+        forecasts=() if rivals is None else tuple(forecast(rivals, x, level=level) for x in method.at),
     )
 
 

@@ -44,9 +44,12 @@ class DataLaw:
         return self.analysis.intervals
 
 
-def data_laws(source: PointSet, *, level: float, delta: float | None) -> Iterator[DataLaw]:
-    """One law per size that was trained on at least three amounts of data."""
-    method = Method(form_named("power"), None, level, delta)
+def data_laws(source: PointSet, method: Method) -> Iterator[DataLaw]:
+    """One law per size that was trained on at least three amounts of data; its form is `power`.
+
+    `method.at` are numbers of examples.
+    """
+    method = replace(method, form=form_named("power"), floor=None)
     along = replace(source, axis=DATA)
     for (curve, gflop), runs in by_size(single_epoch(source.points)).items():
         known = [run for run in runs if run.examples]

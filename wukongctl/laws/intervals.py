@@ -8,13 +8,14 @@ Bates and Watts 1988, Nonlinear Regression Analysis, chapter 6, https://doi.org/
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeAlias
 
 import numpy as np
 from scipy import optimize, stats
 
 from wukongctl.decisions import Interval
-from wukongctl.laws.fit import Fit, Sizes, lacks_fit, project
+from wukongctl.laws.fit import Fit, Sizes, lacks_fit, project, squares_on_grid
 from wukongctl.laws.form import Array, Form
 
 NoiseSource: TypeAlias = Literal["residuals", "residuals and seeds", "seeds"]
@@ -47,7 +48,7 @@ def noise(law: Fit) -> Noise | None:
     return Noise((law.rss + law.sizes.spread_ss) / df, df, "residuals and seeds")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Region:
     """The confidence region of a law, as slices of constant exponent; arrays are (C,) over exponents.
 
@@ -109,15 +110,15 @@ class Region:
         log_x = np.log(np.asarray(x) / self._center)
         return self.form.basis_at_log(log_x, self.exponents.reshape(-1, *[1] * log_x.ndim))
 
-    @property
+    @cached_property
     def _center(self) -> float:
         return self.form.center(self.sizes.x)
 
-    @property
+    @cached_property
     def _basis(self) -> Array:
         return self._basis_at(self.sizes.x)
 
-    @property
+    @cached_property
     def _mean(self) -> Array:
         return np.average(self._basis, axis=1, weights=self.sizes.runs)
 
@@ -134,41 +135,53 @@ class Region:
 
     def _inside(self, u: Array, s: Array) -> Array:
         """Extremes on the ellipse of each slice, NaN where they violate a bound: (2, C)."""
-        sizes, mean = self.sizes, self._mean
-        deviation = self._basis - mean[:, None]
-        weight, moment = np.sum(sizes.runs), np.sum(sizes.runs * deviation**2, axis=1)
-        level = np.average(sizes.y, weights=sizes.runs)
-        amplitude = np.sum(sizes.runs * deviation * (sizes.y - level), axis=1) / moment
-        residual = sizes.y - level - amplitude[:, None] * deviation
-        slack = self._slack(np.sum(sizes.runs * residual**2, axis=1))
+        level, amplitude, moment, radius = self._ellipses
+        weight = np.sum(self.sizes.runs)
         norm = np.sqrt(u**2 / weight + s**2 / moment)
-        reach = np.array([[-1.0], [1.0]]) * np.sqrt(slack) / norm
+        reach = np.array([[-1.0], [1.0]]) * radius / norm
         levels, amplitudes = level + reach * u / weight, amplitude + reach * s / moment
         value = u * levels + s * amplitudes
         if self.form.exponents is None:
             return value
-        feasible = (amplitudes >= 0) & (levels - amplitudes * mean >= sizes.zero)
+        feasible = (amplitudes >= 0) & (levels - amplitudes * self._mean >= self.sizes.zero)
         return np.where(feasible, value, np.nan)
+
+    @cached_property
+    def _ellipses(self) -> tuple[float, Array, Array, Array]:
+        """Of each slice: the center (level, amplitude), the moment of the amplitude, and the radius."""
+        sizes = self.sizes
+        deviation = self._basis - self._mean[:, None]
+        moment = np.sum(sizes.runs * deviation**2, axis=1)
+        level = float(np.average(sizes.y, weights=sizes.runs))
+        amplitude = np.sum(sizes.runs * deviation * (sizes.y - level), axis=1) / moment
+        residual = sizes.y - level - amplitude[:, None] * deviation
+        radius = np.sqrt(self._slack(np.sum(sizes.runs * residual**2, axis=1)))
+        return level, amplitude, moment, radius
 
     def _edge(self, u: Array, s: Array) -> Array:
         """Extremes where E or A is at its bound: (2 or 4, C). With a fixed floor only E is."""
         if self.form.exponents is None:
             return np.full((1, len(u)), np.nan)
+        floor, amplitudes, levels = self._bounds
+        on_floor = u * (floor + amplitudes * self._mean) + s * amplitudes
+        return on_floor if levels is None else np.concatenate([on_floor, u * levels])
+
+    @cached_property
+    def _bounds(self) -> tuple[float, Array, Array | None]:
+        """The floor at its bound, the amplitudes possible there, and with a free floor levels without A."""
         floor = self.sizes.zero if self.form.has_free_level else self.law.level
         sizes, basis, both = self.sizes, self._basis, np.array([[-1.0], [1.0]])
         moment = np.sum(sizes.runs * basis**2, axis=1)
         amplitude = np.sum(sizes.runs * basis * (sizes.y - floor), axis=1) / moment
         residual = sizes.y - floor - amplitude[:, None] * basis
-        slack = self._slack(np.sum(sizes.runs * residual**2, axis=1))
-        top = amplitude + np.sqrt(slack / moment)
-        amplitudes = np.where(top >= 0, np.maximum(amplitude + both * np.sqrt(slack / moment), 0.0), np.nan)
-        on_floor = u * (floor + amplitudes * self._mean) + s * amplitudes
+        reach = np.sqrt(self._slack(np.sum(sizes.runs * residual**2, axis=1)) / moment)
+        possible = np.where(amplitude + reach >= 0, np.maximum(amplitude + both * reach, 0.0), np.nan)
         if not self.form.has_free_level:
-            return on_floor
+            return floor, possible, None
         flat = np.average(sizes.y, weights=sizes.runs)
-        slack_flat = self._slack(np.full(len(u), np.sum(sizes.runs * (sizes.y - flat) ** 2)))
+        slack_flat = self._slack(np.full(len(basis), np.sum(sizes.runs * (sizes.y - flat) ** 2)))
         levels = np.maximum(flat + both * np.sqrt(slack_flat / np.sum(sizes.runs)), sizes.zero)
-        return np.concatenate([on_floor, u * levels])
+        return floor, possible, levels
 
 
 def region(law: Fit, level: float = 0.95) -> Region | None:
@@ -192,9 +205,9 @@ def _exponent_interval(law: Fit, grid: Array, cutoff: float) -> Interval:
 
     def end(outward: Array) -> float:
         """The outermost crossing among exponents in order of distance from the best one."""
-        included = [i for i, c in enumerate(outward) if excess(c) <= 0]
-        inside, after = (outward[included[-1]], included[-1] + 1) if included else (best, 0)
-        if after == len(outward) or excess(inside) >= 0:
+        included = np.flatnonzero(squares_on_grid(law.sizes, law.form, outward, floor) <= cutoff)
+        inside, after = (outward[included[-1]], int(included[-1]) + 1) if len(included) else (best, 0)
+        if after == len(outward) or excess(inside) >= 0 or excess(outward[after]) <= 0:
             return float(inside)
         return float(optimize.root_scalar(excess, bracket=(inside, outward[after]), xtol=1e-14).root)
 

@@ -18,7 +18,7 @@ import numpy as np
 from scipy import optimize
 
 from wukongctl.decisions import Interval
-from wukongctl.laws.batch import minimize, power_terms
+from wukongctl.laws.batch import exponentiated, minimize, power_terms
 from wukongctl.laws.fit import ROUNDING, SolverStatus
 from wukongctl.laws.form import Array
 
@@ -26,11 +26,10 @@ LOW, HIGH = 1e-3, 3.0
 GRID = np.geomspace(LOW, HIGH, 48)
 WANTED_POINTS, WANTED_RANGE, HIGHEST_CORRELATION = 8, 10.0, 0.95
 SUBSETS = tuple(chain.from_iterable(combinations(range(3), count) for count in (1, 2, 3)))
-ZOOM_STEPS, ZOOM_ROUNDS, ZOOM_FACTOR = 5, 16, 0.6
 NAMES = ("E", "A", "a", "B", "b")
 OUTLIER_SDS = 6.0
 NEGLIGIBLE = 1e-9
-PAIRS_STEPS = 60
+REFIT_STEPS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,39 +218,37 @@ def _pairs(grid: Grid, theta: Array, delta: float, draws: int) -> Array:
     """Laws by the Huber loss of points drawn with replacement: (draws, 5)."""
     count = len(grid.y)
     counts = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), draws) * grid.weights
-    axes = np.log(grid.n / grid.scale_n), np.log(grid.d / grid.scale_d)
-    least = np.log(1e-9 * float(np.mean(grid.y - grid.zero)))
-    start = theta.copy()
-    start[[0, 1, 3]] = np.log(np.maximum(start[[0, 1, 3]], np.exp(least)))
-    bounds = np.array([least, least, LOW, least, LOW]), np.array([50.0, 50.0, HIGH, 50.0, HIGH])
-    found, _ = minimize(
-        power_terms(axes, None), np.broadcast_to(start, (draws, 5)), np.log(grid.y - grid.zero), counts,
-        bounds=bounds, delta=delta, steps=PAIRS_STEPS,
-    )  # fmt: skip
-    found[:, [0, 1, 3]] = np.exp(found[:, [0, 1, 3]])
-    return found
+    return _refit(grid, theta, np.log(grid.y - grid.zero), counts, delta)
 
 
 def _wild(grid: Grid, theta: Array, residual: Array, draws: int) -> Array:
     """Laws by least squares of points whose residuals are multiplied by random weights: (draws, 5)."""
     inflated = residual / np.maximum(1 - _leverage(grid, theta), 0.05)
     y = _law(grid, theta) + inflated * webb(draws, len(grid.y))
-    a, b = np.full(draws, theta[2]), np.full(draws, theta[4])
-    steps, width = np.linspace(-1, 1, ZOOM_STEPS), np.log(4.0)
-    da, db = (axis.ravel() for axis in np.meshgrid(steps, steps, indexing="ij"))
-    coefficients = np.zeros((draws, 3))
-    for _ in range(ZOOM_ROUNDS):
-        near_a, near_b = (np.clip(e[:, None] * np.exp(width * s), LOW, HIGH) for e, s in ((a, da), (b, db)))
-        every, rss = _project(grid, y, near_a, near_b)
-        best = np.argmin(rss, axis=1)
-        rows = np.arange(draws)
-        a, b, coefficients, width = (
-            near_a[rows, best],
-            near_b[rows, best],
-            every[rows, best],
-            width * ZOOM_FACTOR,
-        )
-    return np.stack([coefficients[:, 0], coefficients[:, 1], a, coefficients[:, 2], b], axis=1)
+    return _refit(grid, theta, y, grid.weights[None], None)
+
+
+def _refit(grid: Grid, theta: Array, target: Array, weights: Array, delta: float | None) -> Array:
+    """The law of every draw, all at once, from the law of the points: (draws, 5)."""
+    draws = max(len(weights), len(np.atleast_2d(target)))
+    axes = np.log(grid.n / grid.scale_n), np.log(grid.d / grid.scale_d)
+    logs = power_terms(axes, None)
+    model = logs if delta is not None else exponentiated(logs)
+    least = np.log(1e-9 * float(np.mean(grid.y - grid.zero)))
+    start = theta.copy()
+    start[[0, 1, 3]] = np.log(np.maximum(start[[0, 1, 3]], 1e4 * np.exp(least)))
+    bounds = np.array([least, least, LOW, least, LOW]), np.array([50.0, 50.0, HIGH, 50.0, HIGH])
+    found, _ = minimize(
+        model,
+        np.broadcast_to(start, (draws, 5)),
+        target,
+        weights,
+        bounds=bounds,
+        delta=delta,
+        steps=REFIT_STEPS,
+    )
+    found[:, [0, 1, 3]] = np.exp(found[:, [0, 1, 3]])
+    return found
 
 
 def _leverage(grid: Grid, theta: Array) -> Array:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wukongctl.config.report import DEFAULT_DELTA
 from wukongctl.decisions import Interval
@@ -143,7 +144,7 @@ def hold_out(grid: Grid, delta: float | None) -> JointHoldOut | None:
     return JointHoldOut(len(y), len(rest.y), *scores, float(np.mean(predicted - y)))
 
 
-def _part(grid: Grid, kept: Array) -> Grid:
+def _part(grid: Grid, kept: NDArray[np.bool_]) -> Grid:
     return Grid(grid.n[kept], grid.d[kept], grid.y[kept], grid.weights[kept], grid.zero)
 
 

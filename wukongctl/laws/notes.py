@@ -55,6 +55,8 @@ EXPLANATIONS: dict[NoteCode, str] = {
     "test_set_reused": "Checkpoints were selected on the plotted split, so its loss is biased low.",
 }
 
+CONTRADICTED: frozenset[NoteCode] = frozenset({"misfit", "lack_of_fit", "nonmonotone"})
+"""Notes with which an exponent is not quoted or compared: the points do not follow the law."""
 WEAK_EXPONENT_RATIO = 4.0
 DECISIVE_AICC = 4.0
 SIGNIFICANCE = 0.05

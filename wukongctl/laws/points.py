@@ -23,7 +23,7 @@ METRICS: tuple[LossMetric, ...] = ("logloss", "relative_logloss", "excess_loglos
 REQUIRED_COLUMNS = ("model", "gflop_per_example")
 OPTIONAL_COLUMNS = ("seed", "examples", "dense_params")
 PASSES_COLUMN = "passes"
-EXCLUDED_COLUMN = "excluded"
+EXCLUDED_COLUMN, GROUP_COLUMN = "excluded", "group"
 DIVERGED_CELLS = ("diverged", "nan", "inf", "+inf")
 FIELD_KEYS = {"curve": "model", "x": "gflop_per_example"}
 """Field of a point → its name in CSV files and in report.json."""
@@ -42,6 +42,8 @@ class Point:
     passes: float | None = None
     selected_on: str | None = None
     run: str | None = None
+    group: str | None = None
+    """Task or dataset; curves of different groups are not compared with each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +94,15 @@ def read_csv(path: Path) -> PointSet:
     """Read `model, gflop_per_example` and a loss, one run per line.
 
     The loss is `logloss`, `relative_logloss` (percent) or `excess_logloss` (over the Bayes optimum).
-    Optional: `seed`, `examples`, `dense_params`, `passes` (epochs); other columns are ignored. Runs with a
-    loss of `diverged`, `nan` or `inf`, or with a reason in `excluded`, are listed but not fitted. Raises
-    `RecipeError` with the position of every invalid cell.
+    Optional: `seed`, `examples`, `dense_params`, `passes` (epochs), `group` (curves of different groups are
+    not compared); other columns are ignored. Runs with a loss of `diverged`, `nan` or `inf`, or with a reason
+    in `excluded`, are listed but not fitted. Raises `RecipeError` with the position of every invalid cell.
     """
     table = CsvTable.read(path)
     column = table.check_header(
         required=REQUIRED_COLUMNS,
         one_of=METRICS,
-        optional=(*OPTIONAL_COLUMNS, PASSES_COLUMN, EXCLUDED_COLUMN),
+        optional=(*OPTIONAL_COLUMNS, PASSES_COLUMN, EXCLUDED_COLUMN, GROUP_COLUMN),
     )
     metric = next(metric for metric in METRICS if metric == column)
     points: list[Point] = []
@@ -164,7 +166,8 @@ def _csv_entry(table: CsvTable, row: CsvRow, metric: LossMetric) -> Point | Excl
         return Excluded(curve, gflop, "diverged", seed, f"line {row.line}")
     if reason := row.cells.get(EXCLUDED_COLUMN):
         return Excluded(curve, gflop, reason, seed, f"line {row.line}", loss)
-    return Point(curve, gflop, loss, seed, examples, dense, passes)
+    group = row.cells.get(GROUP_COLUMN) or None
+    return Point(curve, gflop, loss, seed, examples, dense, passes, group=group)
 
 
 # --- run folders ----------------------------------------------------------------------------------------

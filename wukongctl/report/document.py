@@ -9,11 +9,13 @@ from typing import Any
 from wukongctl.config.report import StatedLaw
 from wukongctl.laws.analysis import Report, along_other_axes
 from wukongctl.laws.bands import method_of
+from wukongctl.laws.contest import Contest
 from wukongctl.laws.curves import Curve
 from wukongctl.laws.data_laws import DataLaw
 from wukongctl.laws.joint import JointFit
 from wukongctl.laws.joint_laws import JointLaw
 from wukongctl.laws.points import FIELD_KEYS
+from wukongctl.report.checklist import checklist
 
 FORMAT_VERSION = 1
 FILES = {
@@ -59,6 +61,7 @@ def to_dict(report: Report) -> dict[str, Any]:
         "data_curves": [_data_law(law) for law in report.data_laws],
         "joint": [_joint_law(law) for law in report.joint_laws],
         "stated": [stated_law(law, report) for law in report.stated],
+        "checklist": [dataclasses.asdict(item) for item in checklist(report)],
         "excluded": [_record(run) for run in report.excluded],
         "without_flops": list(source.without_flops),
         "remarks": list(report.remarks),
@@ -86,15 +89,17 @@ def to_csv(report: Report) -> str:
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     columns = [*FIELD_KEYS.values(), report.source.metric, "seed", "examples", "passes", "dense_params"]
-    writer.writerow([*columns, "run", "excluded"])
+    grouped = any(point.group for point in report.source.points)
+    writer.writerow([*columns, "run", "excluded", *(["group"] if grouped else [])])
     for point in report.source.points:
         values = (point.curve, point.x, point.loss, point.seed, point.examples, point.passes)
-        writer.writerow([*values, point.dense_params, point.run, None])
+        group = [point.group] if grouped else []
+        writer.writerow([*values, point.dense_params, point.run, None, *group])
     for run in report.excluded:
         loss, reason = ("diverged", None) if run.reason == "diverged" else (run.loss, run.reason)
         if loss is not None:
             known = (run.curve, run.x, loss, run.seed)
-            writer.writerow([*known, None, None, None, run.run, reason])
+            writer.writerow([*known, None, None, None, run.run, reason, *([None] if grouped else [])])
     return table.getvalue()
 
 
@@ -110,7 +115,7 @@ def _curve(curve: Curve, report: Report) -> dict[str, Any]:
         "form": curve.form.name,
         "parameters": parameters,
         "intervals": {name: list(ends) for name, ends in curve.intervals.items()},
-        "bootstrap": {},  # no longer computed; the key is kept for existing readers
+        "bootstrap": {} if curve.bootstrap is None else dataclasses.asdict(curve.bootstrap),
         "status": curve.status,
         "at_bound": [] if law is None else list(law.at_bound),
         "rmse": None if law is None else law.rmse,
@@ -142,6 +147,23 @@ def _tests(curve: Curve) -> dict[str, Any]:
         "residual_autocorrelation": None if curve.serial is None else dataclasses.asdict(curve.serial),
         "interval_method": method_of(curve.law),
         "extrapolation": [_record(test) for test in curve.extrapolation],
+        "rivals": None if curve.contest is None else _contest(curve.contest),
+        "left_out": [dataclasses.asdict(one) for one in curve.left_out],
+        "predictions": [_record(one) for one in curve.forecasts],
+    }
+
+
+def _contest(found: Contest) -> dict[str, Any]:
+    return {
+        "forms": [dataclasses.asdict(one) for one in found.standings],
+        "preferred": found.preferred,
+        "alike": list(found.alike),
+        "predicts": found.chosen.rival.name,
+        "held_out": {
+            "sizes": found.held_out_sizes,
+            "from": found.held_out_from,
+            "rmsle": found.held_out_error,
+        },
     }
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 from wukongctl.laws.analysis import Report
+from wukongctl.laws.contest import Contest
 from wukongctl.laws.curves import Curve
 from wukongctl.laws.holdout import HiddenSize
 from wukongctl.laws.joint_laws import JointLaw
-from wukongctl.report.numbers import compute, listed, number
+from wukongctl.report.numbers import compute, interval, listed, number
 
 
 def analyses(report: Report) -> list[tuple[str, Curve]]:
@@ -57,6 +58,34 @@ def inside(size: HiddenSize) -> str:
     return ("yes" if size.inside else "no") if size.informative else "interval too wide"
 
 
+def contest_sentence(name: str, found: Contest) -> str:
+    """Which form the points of one curve prefer, and which one predicts."""
+    if not found.is_decisive:
+        preferred = "too few points to compare forms"
+    elif found.preferred is not None:
+        preferred = f"the points prefer {found.preferred}"
+    else:
+        preferred = f"the points do not tell {listed(sorted(found.alike))} apart"
+    tested = ""
+    if found.held_out_error is not None:
+        tested = (
+            f"; it predicted the {found.held_out_sizes} largest sizes from the others with an RMS log error "
+            f"of {number(found.held_out_error, 3)}"
+        )
+    return f"{name}: {preferred}. Predictions are by {found.chosen.rival.name}{tested}."
+
+
+def sensitivity(one: Curve) -> str | None:
+    """How far leaving out one size moves the exponent; None where it was not measured."""
+    if one.law is None or "c" not in one.law.parameters or not one.left_out:
+        return None
+    exponents = [left.parameters["c"] for left in one.left_out]
+    what = "size" if len(one.left_out) == len(one.sizes) else "tenth of the sizes"
+    boot = one.bootstrap.intervals["c"] if one.bootstrap else None
+    also = f"; bootstrap over runs: {interval(boot)}" if boot else ""
+    return f"Without any one {what}, c is {interval((min(exponents), max(exponents)))}{also}."
+
+
 def joint_sentences(found: JointLaw) -> Iterator[str]:
     """What the table of joint laws does not say."""
     if found.law is None or found.other is None:
@@ -74,4 +103,10 @@ def joint_sentences(found: JointLaw) -> Iterator[str]:
             f"{found.curve}: fitted without the {test.points} points of most compute, the law predicts them "
             f"with an RMS log error of {number(test.rmsle, 3)}, on average {number(test.error, 2)} too high; "
             f"the guess of no further gain has {number(test.no_gain_rmsle, 3)}."
+        )
+    if found.optima:
+        exponent = found.law.parameters["b"] / (found.law.parameters["a"] + found.law.parameters["b"])
+        yield (
+            f"{found.curve}, compute-optimal: GFLOP per example grow as total compute to the "
+            f"{number(exponent, 3)}, examples to the {number(1 - exponent, 3)}."
         )

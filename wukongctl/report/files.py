@@ -17,6 +17,7 @@ from wukongctl.errors import cannot_write
 from wukongctl.laws.analysis import Report, along_other_axes
 from wukongctl.laws.notes import EXPLANATIONS
 from wukongctl.report import evidence, numbers, wording
+from wukongctl.report.checklist import checklist
 from wukongctl.report.document import FILES, interval_method, stated_law, to_csv, to_json
 from wukongctl.report.job_summary import benchmark, chart_order, mermaid, truncate
 
@@ -151,6 +152,9 @@ def _context(report: Report) -> dict[str, Any]:
         "tested": list(evidence.tested(report)),
         "inside": evidence.inside,
         "exponent": wording.exponent,
+        "contest_sentence": evidence.contest_sentence,
+        "sensitivity": evidence.sensitivity,
+        "checklist": checklist(report),
         "joint_sentences": evidence.joint_sentences,
         "interval_method": interval_method(report),
         "descriptive": wording.DESCRIPTIVE if any(one.descriptive for _, one in analyses) else None,

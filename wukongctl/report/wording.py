@@ -7,7 +7,7 @@ from wukongctl.laws.comparisons import ComputeToMatch
 from wukongctl.laws.curves import Curve
 from wukongctl.laws.fit import Fit
 from wukongctl.laws.holdout import HiddenSize
-from wukongctl.laws.notes import ADVISED_DECADES, ADVISED_SEEDS, ADVISED_SIZES
+from wukongctl.laws.notes import ADVISED_DECADES, ADVISED_SEEDS, ADVISED_SIZES, CONTRADICTED
 from wukongctl.laws.points import LossMetric
 from wukongctl.laws.verdict import GAIN_FACTOR, Plateau
 from wukongctl.report.evidence import analyses, held_out
@@ -31,8 +31,6 @@ VERDICTS = {
     "undecided": "undecided",
 }
 DATA_VERDICTS = {**VERDICTS, "improving": "improving up to the most data", "rising": "worse with more data"}
-CONTRADICTED = {"misfit", "lack_of_fit", "nonmonotone"}
-"""Notes with which an exponent is not quoted in words and tables: the points do not follow the law."""
 
 
 def loss(value: float, report: Report) -> str:
