@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.verdicts 500 1
 
-The arguments are trials and seeds per size. Six sizes over two decades; a run has a standard deviation of 0.001
-(a tenth of it where a break would drown).
+The arguments are trials and seeds per size. Six sizes over two decades; a run has a standard deviation of
+0.001, or a tenth of it where a break would drown.
 """
 
 import sys
