@@ -10,31 +10,22 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from wukongctl.cli import launch
+from wukongctl.cli import launch, progress
+from wukongctl.cli.progress import ProgressBar
 from wukongctl.errors import Problem, WukongError
 from wukongctl.signals import Stopped, raise_stopped
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-PLAIN_INTERVAL_SECONDS = 30.0
 PLAIN_WIDTH = 200
 """Width of tables in a file or pipe, where lines need not wrap."""
-
-
-class ProgressBar(Protocol):
-    """Receives the progress of long operations."""
-
-    def update(self, stage: str, done: float, total: float | None, detail: str = "") -> None:
-        """`done` of `total` units of `stage`; `total` None when unknown."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -61,14 +52,14 @@ class Output:
     def note(self, text: str) -> None:
         """Print a remark, unless `--quiet` or `--json`."""
         if not (self.quiet or self.as_json):
-            click.echo(text, err=True)
+            progress.echo(text)
 
     def warn(self, text: str, hint: str | None = None) -> None:
         """Print a warning, even with `--quiet`; with `--json`, warnings are part of the result."""
         if not self.as_json:
-            click.echo(f"warning: {text}", err=True)
+            progress.echo(f"warning: {text}")
             if hint:
-                click.echo(f"hint: {hint}", err=True)
+                progress.echo(f"hint: {hint}")
             if _under_github_actions():
                 click.echo(_annotation(Problem(text), "warning"), err=True)
 
@@ -87,7 +78,7 @@ class Output:
 
     def show_log(self) -> None:
         """Print the package's log on stderr."""
-        handler = logging.StreamHandler()
+        handler = _Lines()
         handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
         logger = logging.getLogger("wukongctl")
         logger.addHandler(handler)
@@ -97,12 +88,10 @@ class Output:
     def progress(self) -> Iterator[ProgressBar]:
         """A live bar on a terminal, one plain line every 30 seconds elsewhere."""
         if self.quiet or self.as_json:
-            yield _Silent()
-        elif sys.stderr.isatty():
-            with _rich_progress() as bar:
-                yield bar
-        else:
-            yield _PlainLines()
+            yield progress.Silent()
+            return
+        with progress.bar(_console(stderr=True) if progress.is_terminal() else None) as bar:
+            yield bar
 
 
 def catch_signals() -> None:
@@ -198,54 +187,13 @@ def _console(*, stderr: bool) -> "Console":
     return PipeConsole(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
 
 
+class _Lines(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        progress.echo(self.format(record))
+
+
 class _Warnings(logging.Handler):
     warn: Callable[[str], None]
 
     def emit(self, record: logging.LogRecord) -> None:
         self.warn(record.getMessage())
-
-
-class _Silent:
-    def update(self, stage: str, done: float, total: float | None, detail: str = "") -> None:
-        """Nothing to show."""
-
-
-class _PlainLines:
-    def __init__(self) -> None:
-        self.started = self.last = time.monotonic()
-
-    def update(self, stage: str, done: float, total: float | None, detail: str = "") -> None:
-        now = time.monotonic()
-        if now - self.last < PLAIN_INTERVAL_SECONDS:
-            return
-        self.last = now
-        share = f"{done / total:.0%}" if total else f"{done:,.0f}"
-        seconds = now - self.started
-        left = f", {seconds * (total - done) / done:.0f} s left" if total and done else ""
-        click.echo(f"{stage}: {share} after {seconds:.0f} s{left} {detail}".rstrip(), err=True)
-
-
-@contextlib.contextmanager
-def _rich_progress() -> Iterator[ProgressBar]:
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[detail]}", markup=False),
-    )
-    with Progress(*columns, console=_console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=None, detail="")
-
-        class RichBar:
-            stage = ""
-
-            def update(self, stage: str, done: float, total: float | None, detail: str = "") -> None:
-                if stage != self.stage:
-                    self.stage = stage
-                    progress.reset(task, total=total, description=stage)
-                progress.update(task, completed=done, total=total, detail=detail)
-
-        yield RichBar()

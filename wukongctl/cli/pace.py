@@ -1,4 +1,4 @@
-"""Progress, rate and time left of the current stage, as text."""
+"""Rates over the last seconds; amounts and durations as text."""
 
 import time
 from collections import deque
@@ -12,33 +12,43 @@ WINDOW_SECONDS = 20.0
 SAMPLE_SECONDS = 0.5
 
 
-class Pace:
-    """The rate of the current stage over the last seconds."""
+class Rate:
+    """Units per second over the last seconds."""
 
     def __init__(self) -> None:
-        self._stage = ""
-        self._samples: deque[tuple[float, int]] = deque()
+        self._samples: deque[tuple[float, float]] = deque()
 
-    def describe(self, at: "Progress") -> str:
-        """Such as `1.2 of 4.6 GB, 12.3 MB/s, 4 min 38 s left`; empty if the unit is steps."""
-        if at.unit == "steps":
-            return ""
+    def update(self, done: float) -> float:
+        """The rate, now that `done` units are done; 0 while it is unknown."""
         now = time.monotonic()
-        if at.stage != self._stage:
-            self._stage = at.stage
-            self._samples.clear()
         if not self._samples or now - self._samples[-1][0] >= SAMPLE_SECONDS:
-            self._samples.append((now, at.done))
+            self._samples.append((now, done))
         while now - self._samples[0][0] > WINDOW_SECONDS and len(self._samples) > 1:
             self._samples.popleft()
         since, before = self._samples[0]
-        rate = (at.done - before) / (now - since) if now > since else 0.0
-        parts = [_amount(at)]
-        if rate > 0:
-            parts.append(f"{rate / 1e6:,.1f} MB/s" if at.unit == "bytes" else f"{rate:,.0f} rows/s")
-            if at.total is not None:
-                parts.append(f"{duration((at.total - at.done) / rate)} left")
-        return ", ".join(parts)
+        return (done - before) / (now - since) if now - since >= SAMPLE_SECONDS else 0.0
+
+
+class Pace:
+    """Amount and rate of the current stage."""
+
+    def __init__(self) -> None:
+        self._stage, self._rate = "", Rate()
+
+    def describe(self, at: "Progress") -> str:
+        """Such as `1.2 of 4.6 GB, 12.3 MB/s`; empty if the unit is steps."""
+        if at.unit == "steps":
+            return ""
+        if at.stage != self._stage:
+            self._stage, self._rate = at.stage, Rate()
+        rate = self._rate.update(at.done)
+        if rate <= 0:
+            return _amount(at)
+        return (
+            f"{_amount(at)}, {rate / 1e6:,.1f} MB/s"
+            if at.unit == "bytes"
+            else f"{_amount(at)}, {rate:,.0f} rows/s"
+        )
 
 
 def _amount(at: "Progress") -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wukongctl.cli import options
-from wukongctl.cli.output import Output, ProgressBar
+from wukongctl.cli.output import Output
 from wukongctl.cli.pace import Pace
+from wukongctl.cli.progress import ProgressBar
 
 if TYPE_CHECKING:
     from rich.console import Console

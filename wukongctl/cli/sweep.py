@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wukongctl.cli import options
-from wukongctl.cli.output import Output, ProgressBar
+from wukongctl.cli.output import Output
+from wukongctl.cli.progress import ProgressBar
 from wukongctl.cli.run_warnings import warn_of_sweep
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _run(output: Output, sweep: "Sweep", executor: "Executor", data: Path, threa
 def show_running(bar: ProgressBar, stage: str, sweep: "Sweep", running: "list[Job]") -> None:
     """Update the bar while runs are training, also for `tune`."""
     first = running[0].entry if running else ""
-    bar.update(stage, sweep.done, sweep.total, f"({len(running)} running, first {first})" if running else "")
+    bar.update(stage, sweep.done, sweep.total, f"{len(running)} running, first {first}" if running else "")
 
 
 def _report(output: Output, bar: ProgressBar, event: "Event") -> None:

@@ -9,7 +9,8 @@ import click
 
 from wukongctl import extras
 from wukongctl.cli import options
-from wukongctl.cli.output import Output, ProgressBar
+from wukongctl.cli.output import Output
+from wukongctl.cli.progress import ProgressBar
 from wukongctl.cli.run_warnings import warn_of_sweep
 
 if TYPE_CHECKING:
