@@ -7,7 +7,7 @@ import pytest
 
 from wukongctl.config import library
 from wukongctl.laws.analysis import Report, build
-from wukongctl.laws.points import read_csv
+from wukongctl.laws.point_tables import read_table
 from wukongctl.report.numbers import interval, number
 
 PAGE = (Path(__file__).parents[2] / "docs" / "concepts" / "study.md").read_text(encoding="utf-8")
@@ -15,7 +15,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "concepts" / "study.md").read_text(
 
 @pytest.fixture(scope="module")
 def sizes() -> Report:
-    return build(read_csv(library.find_points("scaling/measured-sizes")), draws=0)
+    return build(read_table(library.find_points("scaling/measured-sizes")), draws=0)
 
 
 def test_laws_of_size(sizes: Report) -> None:
@@ -41,7 +41,7 @@ def test_the_ladders_reach_two_decades_with_three_seeds(sizes: Report) -> None:
 
 
 def test_laws_of_data() -> None:
-    report = build(read_csv(library.find_points("scaling/measured-data")), draws=0)
+    report = build(read_table(library.find_points("scaling/measured-data")), draws=0)
     assert len(report.data_laws) == 4
     for found in report.data_laws:
         cells = (
@@ -51,7 +51,7 @@ def test_laws_of_data() -> None:
 
 
 def test_losses_on_frappe() -> None:
-    report = build(read_csv(library.find_points("scaling/measured-frappe")), draws=0)
+    report = build(read_table(library.find_points("scaling/measured-frappe")), draws=0)
     for curve in report.curves:
         assert curve.descriptive
         cells = []

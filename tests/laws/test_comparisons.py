@@ -5,13 +5,14 @@ import pytest
 
 from tests.laws.paper import DCNV2, DLRM, WUKONG, table
 from wukongctl.laws.analysis import Report, build
-from wukongctl.laws.points import Point, PointSet, read_csv
+from wukongctl.laws.point_tables import read_table
+from wukongctl.laws.points import Point, PointSet
 
 
 def report_of(folder: Path, text: str) -> Report:
     path = folder / "points.csv"
     path.write_text(text)
-    return build(read_csv(path))
+    return build(read_table(path))
 
 
 def test_compute_to_match_of_the_paper(tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from tests.laws.paper import WUKONG
+from wukongctl.config.report import LossMetric
 from wukongctl.laws.analysis import build
 from wukongctl.laws.curves import Curve
 from wukongctl.laws.notes import EXPLANATIONS
-from wukongctl.laws.points import LossMetric, Point, PointSet
+from wukongctl.laws.points import Point, PointSet
 
 
 def curve_of(

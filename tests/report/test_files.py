@@ -18,7 +18,8 @@ from wukongctl.data.atomic import write_atomic
 from wukongctl.errors import RunFailed, UsageError
 from wukongctl.laws.analysis import Report, build
 from wukongctl.laws.axis import Unit
-from wukongctl.laws.points import Excluded, Point, PointSet, read_csv
+from wukongctl.laws.point_tables import read_table
+from wukongctl.laws.points import Excluded, Point, PointSet
 from wukongctl.report import document, numbers
 from wukongctl.report import files as reports
 from wukongctl.runs.warning_groups import LabeledWarning
@@ -29,7 +30,7 @@ from wukongctl.training.run_record import RunWarning
 def paper(tmp_path_factory: pytest.TempPathFactory) -> Report:
     path = tmp_path_factory.mktemp("paper") / "points.csv"
     path.write_text(table(Wukong=WUKONG, DCNv2=DCNV2, DLRM=DLRM) + "DCNv2,84.71,diverged\n")
-    return build(read_csv(path))
+    return build(read_table(path))
 
 
 @pytest.fixture(scope="module")
@@ -308,7 +309,7 @@ def test_a_disk_that_fills_up_leaves_no_part_of_a_report(
 def test_the_points_table_reads_back_to_the_same_report(paper: Report, tmp_path: Path) -> None:
     for report in (paper, synthetic()):
         path = reports.write(report, tmp_path)["csv"]
-        again = build(read_csv(path))
+        again = build(read_table(path))
         assert [c.law and c.law.parameters for c in again.curves] == [
             c.law and c.law.parameters for c in report.curves
         ]
@@ -324,7 +325,7 @@ def test_early_stopped_runs_of_several_epochs_read_back_unchanged(tmp_path: Path
         for seed in range(3)
     )
     report = build(PointSet(points, "logloss"))
-    again = build(read_csv(reports.write(report, tmp_path)["csv"]))
+    again = build(read_table(reports.write(report, tmp_path)["csv"]))
     assert [(p.examples, p.passes) for p in again.source.points] == [(p.examples, p.passes) for p in points]
     assert [len(curve.points) for curve in again.curves] == [12]
 

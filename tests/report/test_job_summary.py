@@ -8,14 +8,15 @@ import pytest
 from tests.laws.ladders import ladder, point_set
 from tests.laws.paper import DCNV2, WUKONG, table
 from wukongctl.laws.analysis import build
-from wukongctl.laws.points import Point, PointSet, read_csv
+from wukongctl.laws.point_tables import read_table
+from wukongctl.laws.points import Point, PointSet
 from wukongctl.report import files as reports
 from wukongctl.report.job_summary import NOTICE, benchmark, mermaid, truncate
 
 
 def test_the_chart_samples_the_laws_evenly_over_the_shared_range(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text(table(Wukong=WUKONG, DCNv2=DCNV2))
-    report = build(read_csv(tmp_path / "p.csv"))
+    report = build(read_table(tmp_path / "p.csv"))
     chart = mermaid(report)
     assert chart is not None
     low, high = map(float, re.findall(r"per example\" (\S+) --> (\S+)", chart)[0])

@@ -8,8 +8,10 @@ import pytest
 from matplotlib.image import imread
 
 from tests.laws.paper import DLRM, WUKONG, table
+from wukongctl.config.report import LossMetric
 from wukongctl.laws.analysis import Report, build
-from wukongctl.laws.points import Excluded, LossMetric, Point, PointSet, read_csv
+from wukongctl.laws.point_tables import read_table
+from wukongctl.laws.points import Excluded, Point, PointSet
 from wukongctl.models.counts import CONVENTION
 from wukongctl.report import plots
 
@@ -94,7 +96,7 @@ def test_names_diverged_runs_and_the_metric_are_drawn() -> None:
 def test_without_a_recorded_convention_none_is_shown(tmp_path: Path) -> None:
     path = tmp_path / "points.csv"
     path.write_text(table(Wukong=WUKONG, DLRM=DLRM))
-    drawn = texts(plots.scaling_svg(build(read_csv(path))))
+    drawn = texts(plots.scaling_svg(build(read_table(path))))
     assert "training GFLOP per example" in drawn
     assert "LogLoss relative to the baseline (%)" in drawn
 

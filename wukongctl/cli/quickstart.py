@@ -40,7 +40,7 @@ def quickstart(output: Output, out: Path, force: bool) -> None:
     from wukongctl.config.loading import load
     from wukongctl.data.options import Options
     from wukongctl.laws.analysis import build
-    from wukongctl.laws.points import read_runs
+    from wukongctl.laws.run_points import read_runs
 
     path = library.find(NAME, "datasets")
     with _resumable():

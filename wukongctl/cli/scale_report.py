@@ -26,6 +26,7 @@ Examples:
   wukongctl scale-report runs/wukong-* runs/dlrm-* --out report
   wukongctl scale-report --points paper/table5 --out paper
   wukongctl scale-report runs/ --predict 0.01 --predict 0.1
+  wukongctl scale-report --points sweep.parquet --x params --y error_rate
   wukongctl scale-report runs/ --set metric=logloss --set split=valid
   wukongctl scale-report runs/ --check main/report.json      # exit 3 on a regression
   wukongctl scale-report --calibrate runs-a/ runs-b/ --out calibration
@@ -35,7 +36,15 @@ Examples:
 
 @click.command("scale-report", epilog=EXAMPLES)
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN]...")
-@click.option("--points", help="CSV of points, or the name of a shipped one.")
+@click.option(
+    "--points", metavar="TABLE", help="Points as CSV, TSV, JSON lines or Parquet, or a shipped name."
+)
+@click.option("--x", metavar="COLUMN", help="Column of compute, parameters, examples or tokens in TABLE.")
+@click.option("--y", metavar="COLUMN", help="Column of the loss or metric in TABLE.")
+@click.option("--curve", metavar="COLUMN", help="Column that names the curves in TABLE.")
+@click.option(
+    "--larger-is-better", is_flag=True, help="Larger values of `--y` are better: fit the best minus y."
+)
 @options.out("scale-report", "Folder for the report's files.")
 @click.option(
     "--form", type=click.Choice(["power", "power0", "loglin", "power-known-floor"]),
@@ -43,7 +52,7 @@ Examples:
 )  # fmt: skip
 @click.option(
     "--predict", "at", multiple=True, type=click.FloatRange(min=0, min_open=True), metavar="X",
-    help="Predict the loss at X GFLOP per example, or X examples in a study of data. Repeatable.",
+    help="Predict the loss at X: GFLOP per example, examples in a study of data, or x of TABLE. Repeatable.",
 )  # fmt: skip
 @click.option("--baseline", type=click.Path(path_type=Path), help="Saved report.json, or a folder of runs.")
 @click.option(
@@ -59,6 +68,10 @@ def scale_report(
     output: Output,
     runs: tuple[Path, ...],
     points: str | None,
+    x: str | None,
+    y: str | None,
+    curve: str | None,
+    larger_is_better: bool,
     out: Path,
     form: "FormName | None",
     at: tuple[float, ...],
@@ -71,26 +84,38 @@ def scale_report(
 ) -> None:
     """Fit loss against training FLOPs for the finished runs of each RUN: a run folder, a sweep, or many runs.
 
-    CSV columns: model, gflop_per_example, and logloss or relative_logloss (percent, as in the paper's
-    Table 5); optional seed, examples, passes, dense_params, excluded (a reason). Gates compare with a
-    baseline; the exit code is 3 if one fails.
+    With --points, a table of any losses: columns such as params, tokens, flops or gflop_per_example, and
+    loss, error_rate, logloss, auc …, are recognized; --x and --y name others. Optional: model, seed,
+    examples, passes, dense_params, excluded (a reason). Gates compare with a baseline; the exit code is 3 if
+    one fails.
     """
     from dataclasses import replace
 
     from wukongctl.config import library
+    from wukongctl.errors import UsageError
 
+    named = {"x": x, "y": y, "curve": curve, "larger_is_better": larger_is_better or None}
+    columns = {f"columns.{key}": value for key, value in named.items() if value is not None}
+    for key in columns if points is None else ():
+        option = f"--{key.partition('.')[2].replace('_', '-')}"
+        raise UsageError(
+            f"`{option}` names a column of `--points`", hint="add `--points TABLE`, or leave it out"
+        )
     gated = [("--baseline", baseline), ("--confirm", confirm), ("--strict", strict)]
     options.exclusive(("--calibrate", calibrate), ("--points", points), *gated)
     baseline, check = _split_check(baseline, check)
     table = library.find_points(points) if points else None
     path = check or (library.report_beside(table) if table else None)
-    asked = [f"form={form}"] if form else []
+    asked = [f"{key}={json.dumps(value)}" for key, value in columns.items()]
+    asked += [f"form={form}"] if form else []
     asked += [f"predict={json.dumps(at)}"] if at else []
     spec = _spec(path, (*overrides, *asked))
     if calibrate:
         _calibrate(output, runs, spec, out)
         return
     source = _read(runs, table, spec)
+    for remark in source.remarks:
+        output.note(remark)
     for run in source.without_flops:
         output.note(f"skipped `{run}`, which has no FLOPs")
     report = _built(source, spec)
@@ -126,17 +151,21 @@ def _spec(path: Path | None, overrides: tuple[str, ...]) -> "ReportSpec":
 
 def _read(runs: tuple[Path, ...], points: Path | None, spec: "ReportSpec") -> "PointSet":
     from wukongctl.errors import UsageError
-    from wukongctl.laws import points as point_sets
+    from wukongctl.laws.point_tables import read_table
+    from wukongctl.laws.run_points import read_runs
 
     if (points is None) == (not runs):
         raise UsageError(
-            "give either run folders or `--points CSV`", hint="run `wukongctl scale-report --help`"
+            "give either run folders or `--points TABLE`", hint="run `wukongctl scale-report --help`"
         )
     if points is not None:
         if spec.split or spec.metric:
-            raise UsageError("`split` and `metric` apply to run folders, not to a CSV")
-        return point_sets.read_csv(points)
-    return point_sets.read_runs(runs, split=spec.split, metric=spec.metric)
+            raise UsageError(
+                "`split` and `metric` apply to run folders, not to a table",
+                hint="name the column of the loss with `--y`",
+            )
+        return read_table(points, spec.columns)
+    return read_runs(runs, split=spec.split, metric=spec.metric)
 
 
 def _built(source: "PointSet", spec: "ReportSpec") -> "Report":
@@ -230,7 +259,7 @@ def _calibrate(output: Output, runs: tuple[Path, ...], spec: "ReportSpec", out: 
 
 
 def _either(path: Path, spec: "ReportSpec") -> "PointSet":
-    return _read((), path, spec) if path.suffix == ".csv" else _read((path,), None, spec)
+    return _read((), path, spec) if path.is_file() else _read((path,), None, spec)
 
 
 def publish(output: Output, report: "Report", out: Path) -> None:

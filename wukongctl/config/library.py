@@ -64,7 +64,7 @@ def _is_file(path: Path) -> bool:
 def find_points(name: str) -> Path:
     """The CSV of points behind a path or a shipped name such as `paper/table5`; raises UsageError."""
     path = Path(name)
-    if path.suffix == POINTS_ENDING or path.is_file():
+    if path.suffix.lower() in TABLES or path.is_file():
         return path
     shipped = root() / f"{name}{POINTS_ENDING}"
     if shipped.is_file():
@@ -73,7 +73,7 @@ def find_points(name: str) -> Path:
         found.relative_to(root()).with_suffix("").as_posix() for found in root().rglob(f"*{POINTS_ENDING}")
     ]
     raise UsageError(
-        f"there are no points `{name}`", hint=did_you_mean(name, known) or "give the path of a CSV"
+        f"there are no points `{name}`", hint=did_you_mean(name, known) or "give the path of a table"
     )
 
 

@@ -83,6 +83,35 @@ class AaNoise(Spec):
     """Degrees of freedom it was estimated from."""
 
 
+class ColumnsSpec(Spec):
+    """Columns of a table of points. Those that are not named here are recognized by their names."""
+
+    x: str | None = None
+    """Compute, parameters, examples or tokens, or any other positive number."""
+    y: str | None = None
+    """The loss, or a metric of which larger values are better."""
+    curve: str | None = None
+    """Name of the curve, `model` by default; without such a column all points are one curve."""
+    axis: Literal["compute", "training", "parameters", "data", "tokens"] | None = None
+    """What `x` counts, where its name does not say: FLOP per example, FLOP of the training, parameters, …"""
+    unit: PositiveFloat | None = None
+    """What 1 in column `x` is, in FLOP or as a count: 1e6 for MFLOP, or for millions of parameters."""
+    larger_is_better: bool | None = None
+    """Whether larger values of `y` are better; known for auc, accuracy, recall, ndcg and the like."""
+    best: Finite | None = None
+    """Best possible value of such a metric, which the loss is measured from: 1, or 100 for percentages."""
+    seed: str | None = None
+    examples: str | None = None
+    """Training examples or tokens: with `x` a size, this gives laws of data and a joint law."""
+    dense_params: str | None = None
+    passes: str | None = None
+    """Epochs."""
+    group: str | None = None
+    """Task or dataset; curves of different groups are not compared."""
+    excluded: str | None = None
+    """Reason not to fit a row; empty for rows that are fitted."""
+
+
 class ReportSpec(Spec):
     """Settings of a report. Every key has a default."""
 
@@ -107,6 +136,7 @@ class ReportSpec(Spec):
     """Where the loss is predicted: GFLOP per example, or numbers of examples in a study of data."""
     compare: Literal["groups", "all"] = "groups"
     """Curves compared pair by pair: those of a group of at most twelve, or all."""
+    columns: ColumnsSpec = ColumnsSpec()
     gates: GatesSpec | None = None
     noise: AaNoise | None = None
 

@@ -4,11 +4,15 @@ import json
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from wukongctl.config.report import LossMetric
 from wukongctl.errors import UsageError
 from wukongctl.laws.analysis import Report, build
-from wukongctl.laws.points import FIELD_KEYS, Excluded, Point, PointSet, read_runs
+from wukongctl.laws.axis import COMPUTE, of_key
+from wukongctl.laws.measure import shortfall
+from wukongctl.laws.points import FIELD_KEYS, Excluded, Point, PointSet
+from wukongctl.laws.run_points import read_runs
 
 COMPARED_FIELDS = ("metric", "split", "dataset", "fingerprint", "convention")
 
@@ -20,7 +24,7 @@ def read_baseline(path: Path, report: Report) -> Report:
     """
     source = report.source
     if path.is_dir() and not (path / "report.json").is_file():
-        metric = None if source.metric == "relative_logloss" else source.metric
+        metric = next((name for name in get_args(LossMetric) if name == source.metric), None)
         saved, form = read_runs([path], split=source.split, metric=metric), None
     else:
         saved, form = _from_json(path / "report.json" if path.is_dir() else path)
@@ -44,13 +48,16 @@ def is_baseline(path: Path) -> bool:
 def _from_json(path: Path) -> tuple[PointSet, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        points = tuple(_restore(Point, point) for curve in data["curves"] for point in curve["points"])
-        excluded = tuple(_restore(Excluded, run) for run in data["excluded"])
+        key, y = data.get("x", {}).get("key", COMPUTE.key), data.get("y") or {}
+        points = tuple(_restore(Point, point, key) for curve in data["curves"] for point in curve["points"])
+        excluded = tuple(_restore(Excluded, run, key) for run in data["excluded"])
         source = PointSet(
             points=points,
             excluded=excluded,
             bayes_logloss=data["bayes_logloss"],
             floor=data["floor"],
+            axis=of_key(key),
+            shortfall=shortfall(y["column"], y["best"]) if y.get("column") else None,
             **{name: data[name] for name in COMPARED_FIELDS},
         )
         return source, data["curves"][0]["form"]
@@ -66,15 +73,20 @@ def _from_json(path: Path) -> tuple[PointSet, Any]:
         ) from error
 
 
-def _restore(kind: Callable[..., Any], values: dict[str, Any]) -> Any:
-    """A dataclass from its dictionary; keys added by newer versions are ignored."""
+def _restore(kind: Callable[..., Any], values: dict[str, Any], x: str) -> Any:
+    """A dataclass from its dictionary, where `x` is named so; keys added by newer versions are ignored."""
     names = (field.name for field in fields(kind))  # type: ignore[arg-type]
-    keys = {name: FIELD_KEYS.get(name, name) for name in names}
+    keys = {name: (FIELD_KEYS | {"x": x}).get(name, name) for name in names}
     return kind(**{name: values[key] for name, key in keys.items() if key in values})
 
 
 def require_comparable(what: str, other: PointSet, source: PointSet) -> None:
     """Raise UsageError unless `what`, the runs of `other`, measures the same as `source`."""
+    if other.axis.key != source.axis.key:
+        raise UsageError(
+            f"{what} is over {other.axis.name}, these runs are over {source.axis.name}",
+            hint="compare losses over the same axis",
+        )
     for name in COMPARED_FIELDS:
         old, new = getattr(other, name), getattr(source, name)
         if old != new and (name == "metric" or (old is not None and new is not None)):

@@ -9,9 +9,9 @@ from ruamel.yaml import YAML
 from scipy import optimize, stats
 
 from wukongctl.errors import UsageError
-from wukongctl.gates.checks import AA_SDS, SMALLEST_MARGIN
+from wukongctl.gates.checks import AA_SDS
 from wukongctl.gates.paired import LossDifference, differences
-from wukongctl.laws.points import LossMetric, PointSet
+from wukongctl.laws.points import PointSet
 
 POWER = 0.95
 MULTIPLES = (0.0, 1.0, 1.5, 2.0, 3.0)
@@ -29,7 +29,7 @@ class Calibration:
     by a multiple of `margin`.
     """
 
-    metric: LossMetric
+    metric: str
     configurations: int
     runs: int
     sd: float
@@ -61,7 +61,7 @@ def calibrate(a: PointSet, b: PointSet, *, level: float = 0.95) -> Calibration:
         raise UsageError("all losses are equal", hint=ANOTHER_SET)
     error, later_df = sd * max(one.scale for one in found) ** 0.5, df + sum(one.df for one in found)
     critical = float(stats.t.ppf(1 - (1 - level) / len(found), later_df))
-    margin = _rounded_up(max(SMALLEST_MARGIN[a.metric], AA_SDS * sd, _reach(critical, later_df) * error))
+    margin = _rounded_up(max(a.measure.smallest_difference, AA_SDS * sd, _reach(critical, later_df) * error))
     probabilities = (float(stats.nct.sf(critical, later_df, (k - 1) * margin / error)) for k in MULTIPLES)
     return Calibration(
         metric=a.metric,

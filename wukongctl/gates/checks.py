@@ -12,9 +12,9 @@ from wukongctl.gates.paired import LossDifference, differences, pooled
 from wukongctl.laws.analysis import Report
 from wukongctl.laws.bands import Band, band
 from wukongctl.laws.curves import Curve
-from wukongctl.laws.points import LossMetric, Point
+from wukongctl.laws.measure import Measure
+from wukongctl.laws.points import Point
 
-SMALLEST_MARGIN: dict[LossMetric, float] = {"logloss": 5e-4, "excess_logloss": 5e-4, "relative_logloss": 0.05}
 AA_SDS = 2.0
 SHOWN_SIZES = 3
 NOT_IDENTIFIED = {"exponent_weak", "bound_hit", "floor_not_identified"}
@@ -40,24 +40,24 @@ def check(
     return tuple(next(decided) if isinstance(one, GateTest) else one for one in tests)
 
 
-def margin_of(configured: float | None, metric: LossMetric, noise: AaNoise | None) -> float:
+def margin_of(configured: float | None, measure: Measure, noise: AaNoise | None) -> float:
     """The configured margin, or else twice the A/A noise, at least the smallest relevant difference."""
     if configured is not None:
         return configured
-    return max(SMALLEST_MARGIN[metric], AA_SDS * noise.sd if noise else 0.0)
+    return max(measure.smallest_difference, AA_SDS * noise.sd if noise else 0.0)
 
 
 def _against_baseline(
     report: Report, base: Report, gates: GatesSpec, noise: AaNoise | None
 ) -> Iterator[GateTest | Finding]:
-    metric = report.source.metric
+    measure = report.source.measure
     if gates.quality:
-        margin = margin_of(gates.quality.margin, metric, noise)
+        margin = margin_of(gates.quality.margin, measure, noise)
         yield from quality(report.source.points, base.source.points, margin=margin, noise=noise)
     for curve, old in _pairs(report, base):
         if gates.curve:
             yield from _curve(
-                curve, old, gates.curve, margin_of(gates.curve.margin, metric, noise), report.level
+                curve, old, gates.curve, margin_of(gates.curve.margin, measure, noise), report.level
             )
         if gates.exponent:
             yield _exponent(curve, old, gates.exponent.margin, report.level)

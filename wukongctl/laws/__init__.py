@@ -1,7 +1,10 @@
-"""Scaling laws: from runs or a CSV file to fitted curves. `gates` tests them, `report` renders them.
+"""Scaling laws: from runs or a table to fitted curves. `gates` tests them, `report` renders them.
 
-points         one point per finished run, from run folders or a CSV `table`
-axis           what a curve is fitted against: compute, parameters or data
+points         one point per finished run, and what its numbers mean
+run_points     points of run folders
+point_tables   points of a `table`, whose `columns` are recognized or named
+axis           what a curve is fitted against: compute, parameters, data or another column
+measure        what the loss is
 form, forms    the forms of laws: `power` laws and `loglinear`
 fit            fits by weighted least squares
 robust         fits under the Huber loss

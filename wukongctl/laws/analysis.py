@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from wukongctl.config.report import FormName, StatedLaw
 from wukongctl.decisions import Finding, Verdict, overall
 from wukongctl.errors import UsageError
-from wukongctl.laws.axis import DATA, PARAMETERS, Axis, Unit
+from wukongctl.laws.axis import DATA, DENSE_PARAMETERS, PARAMETERS, Axis, Unit
 from wukongctl.laws.comparisons import Comparisons, compare
 from wukongctl.laws.curves import Curve, Method, analyze
 from wukongctl.laws.data_laws import DataLaw, data_laws
@@ -139,8 +139,8 @@ def by_parameters(report: Report) -> Report | None:
     points = report.source.points
     if any(not point.dense_params for point in points) or len({point.dense_params for point in points}) < 3:
         return None
-    shifted = tuple(replace(point, x=(point.dense_params or 0) / 1e9) for point in points)
-    return _along(report, shifted, PARAMETERS)
+    shifted = tuple(replace(point, x=float(point.dense_params or 0)) for point in points)
+    return _along(report, shifted, DENSE_PARAMETERS)
 
 
 def by_data(report: Report) -> Report | None:
@@ -154,7 +154,7 @@ def by_data(report: Report) -> Report | None:
         replace(
             point,
             curve=f"{point.curve + ' ' if many else ''}{labels[key]} {report.unit.name}",
-            x=point.examples / 1e9,
+            x=float(point.examples),
             examples=None,
         )
         for point in report.source.points
@@ -167,12 +167,13 @@ def by_data(report: Report) -> Report | None:
 
 def along_other_axes(report: Report) -> list[Report]:
     """The same runs along other axes than compute, where these vary and are known."""
-    found = (None if report.is_data_study else by_parameters(report), by_data(report))
+    sized = not report.is_data_study and report.source.axis is not PARAMETERS
+    found = (by_parameters(report) if sized else None, by_data(report))
     return [shifted for shifted in found if shifted is not None]
 
 
 def _along(report: Report, points: tuple[Point, ...], axis: Axis) -> Report:
-    source = replace(report.source, points=points, excluded=(), convention=None, axis=axis)
+    source = replace(report.source, points=points, excluded=(), convention=None, axis=axis, remarks=())
     return build(source, level=report.level, delta=report.delta, thorough=False)
 
 
@@ -184,6 +185,7 @@ def _remarks(
     source: PointSet, curves: Sequence[Curve], laws_of_data: Sequence[DataLaw], comparisons: Comparisons
 ) -> Iterator[str]:
     """Remarks on the whole set, one sentence each."""
+    yield from source.remarks
     drawn = [point for curve in curves for point in curve.points]
     examples = sorted({point.examples for point in drawn if point.examples is not None})
     only_data = bool(laws_of_data) and all(len(curve.sizes) == 1 for curve in curves)

@@ -1,96 +1,71 @@
-"""A CSV table with the positions of its cells, for error messages."""
+"""A table with the positions of its cells, for error messages: separated values, JSON lines or Parquet."""
 
 import csv
-import difflib
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from wukongctl.errors import Problem, RecipeError, UsageError
 
 IntOrFloat = TypeVar("IntOrFloat", int, float)
 
+SEPARATORS = (",", ";", "\t", "|")
+JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
+PARQUET = b"PAR1"
+MISSING = ("", "nan", "<na>", "null", "none")
+"""What pandas and others write where an optional number is missing."""
+
 
 @dataclass(frozen=True, slots=True)
-class CsvRow:
-    """One record: the line it starts on, that line as written, and its cells by column name."""
+class Row:
+    """One record: its number from 1, its first line as written, and its cells by column name.
 
+    `line` is 0 in files without lines.
+    """
+
+    number: int
     line: int
     text: str
     cells: dict[str, str]
 
 
 @dataclass
-class CsvTable:
-    """The rows of a CSV file with a header, and the problems found so far."""
+class Table:
+    """The rows of a file with named columns, and the problems found so far."""
 
     path: Path
     header: list[str]
-    header_row: CsvRow
-    rows: list[CsvRow]
+    header_row: Row
+    rows: list[Row]
+    separator: str | None = None
     problems: list[Problem] = field(default_factory=list)
 
     @classmethod
-    def read(cls, path: Path) -> "CsvTable":
-        """Read a UTF-8 file; raises `UsageError` when it cannot be read or is empty."""
+    def read(cls, path: Path) -> "Table":
+        """Read CSV, TSV and the like, JSON lines or Parquet; raises `UsageError` for other content."""
         try:
-            text = path.read_text(encoding="utf-8-sig")
+            content = path.read_bytes()
         except OSError as error:
             reason = (error.strerror or "unknown error").lower()
-            raise UsageError(f"cannot read `{path}`: {reason}", hint="pass a CSV file") from error
+            raise UsageError(f"cannot read `{path}`: {reason}", hint="pass a table of points") from error
+        if content.startswith(PARQUET):
+            return _of_records(path, _parquet(path))
+        try:
+            text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise UsageError(f"cannot read `{path}`: {error}", hint="save the file as UTF-8") from error
-        records = list(_records(text))
-        if not records:
-            raise UsageError(f"`{path}` is empty", hint="write the column names in its first line")
-        line, written, header = records[0]
-        rows = [CsvRow(at, line_text, _named(header, cells)) for at, line_text, cells in records[1:]]
-        table = cls(path, header, CsvRow(line, written, _named(header, header)), rows)
-        if len(header) == 1 and (found := next((mark for mark in ";\t|" if mark in header[0]), None)):
-            raise UsageError(
-                f"the columns of `{path}` are separated by {found!r}, not by commas",
-                hint="save it as comma-separated values",
-            )
-        for at, line_text, cells in records[1:]:
-            if any(cells[len(header) :]):
-                message = f"{len(cells)} fields, but the header has {len(header)}"
-                place = _column(line_text, len(header))
-                table.problems.append(
-                    Problem(message, str(path), at, place, "quote fields that contain a comma")
-                )
-        return table
+        if path.suffix.lower() in JSON_ENDINGS:
+            return _of_records(path, _json(path, text))
+        return _separated(path, text)
 
-    def check_header(self, *, required: Sequence[str], one_of: Sequence[str], optional: Sequence[str]) -> str:
-        """Return the one column of `one_of` that is present; raise `RecipeError` with every header problem.
-
-        Unknown columns are ignored, unless their name looks like a typo.
-        """
-        for name in dict.fromkeys(self.header):
-            if name and self.header.count(name) > 1:
-                self.add_problem(self.header_row, name, f"column `{name}` occurs twice")
-        present = [name for name in one_of if name in self.header]
-        if len(present) > 1:
-            self.add_problem(
-                self.header_row, present[1], f"`{present[0]}` and `{present[1]}` are mutually exclusive"
-            )
-        wanted = [*required, *optional, *(() if present else one_of)]
-        guesses = self._misspelled([name for name in wanted if name not in self.header])
-        for name, guess in guesses.items():
-            self.add_problem(self.header_row, name, f"unknown column `{name}`, did you mean `{guess}`?")
-        for name in required:
-            if name not in self.header and name not in guesses.values():
-                self._add_missing(f"`{name}`")
-        if not present and not set(guesses.values()) & set(one_of):
-            self._add_missing(" or ".join(f"`{name}`" for name in one_of))
-        self.raise_problems()
-        return present[0]
-
-    def add_problem(self, row: CsvRow, name: str, message: str, hint: str | None = None) -> None:
+    def add_problem(self, row: Row, name: str, message: str, hint: str | None = None) -> None:
         """Record a problem with the cell of column `name`."""
-        column = _column(row.text, self.header.index(name))
-        self.problems.append(Problem(message, str(self.path), row.line, column, hint))
+        if not row.line:
+            message = f"row {row.number}, column `{name}`: {message}"
+        self.problems.append(Problem(message, str(self.path), row.line, self._column(row, name), hint))
 
     def raise_problems(self) -> None:
         """Raise `RecipeError` when there are problems."""
@@ -98,39 +73,79 @@ class CsvTable:
             raise RecipeError(self.problems, hint="fix the file, then run the same command again")
 
     def number(
-        self, row: CsvRow, name: str, kind: type[IntOrFloat], *, optional: bool = False
+        self, row: Row, name: str, kind: type[IntOrFloat], *, optional: bool = False
     ) -> IntOrFloat | None:
-        """The finite number in a cell, or None; records a problem unless the cell is optional and empty."""
+        """The finite number in a cell, or None; records a problem unless the cell is optional and empty.
+
+        Whole numbers may be written as `4000.0` or `4e9`.
+        """
         cell = row.cells.get(name, "")
-        if not cell and optional:
+        if optional and cell.lower() in MISSING:
             return None
         try:
-            value = kind(cell)
-        except ValueError:
-            word = "number" if kind is float else "integer"
-            self.add_problem(row, name, f"`{cell}` is not a {word}" if cell else f"`{name}` is empty")
+            value = kind(cell) if kind is float else _whole(cell)
+        except (ValueError, OverflowError):
+            word = "number" if kind is float else "whole number"
+            hint = "write a decimal point" if self.separator == ";" and "," in cell else None
+            message = f"`{cell}` is not a {word}" if cell else f"`{name}` is empty"
+            self.add_problem(row, name, message, hint)
             return None
         if not math.isfinite(value):
             self.add_problem(row, name, f"`{cell}` is not finite")
             return None
-        return value
+        return kind(value)
 
-    def _misspelled(self, missing: Sequence[str]) -> dict[str, str]:
-        guesses: dict[str, str] = {}
-        for name in self.header:
-            free = [known for known in missing if known not in guesses.values()]
-            if guess := difflib.get_close_matches(name.lower(), free, n=1, cutoff=0.75):
-                guesses[name] = guess[0]
-        return guesses
-
-    def _add_missing(self, what: str) -> None:
-        self.problems.append(Problem(f"no column {what}", str(self.path), self.header_row.line, 1))
+    def _column(self, row: Row, name: str) -> int:
+        if self.separator is not None:
+            return _start(row.text, self.header.index(name), self.separator)
+        return max(row.text.find(json.dumps(name)) + 1, 1)
 
 
-def _records(text: str) -> Iterator[tuple[int, str, list[str]]]:
+def _whole(cell: str) -> int:
+    """A whole number; raises ValueError for others."""
+    try:
+        return int(cell)
+    except ValueError:
+        value = float(cell)
+        if value != int(value):
+            raise ValueError(cell) from None
+        return int(value)
+
+
+# --- separated values -----------------------------------------------------------------------------------
+
+
+def _separated(path: Path, text: str) -> Table:
+    separator = _separator(text)
+    records = list(_records(text, separator))
+    if not records:
+        raise UsageError(f"`{path}` is empty", hint="write the column names in its first line")
+    line, written, header = records[0]
+    rows = [
+        Row(number, at, line_text, _named(header, cells))
+        for number, (at, line_text, cells) in enumerate(records[1:], start=1)
+    ]
+    table = Table(path, header, Row(0, line, written, _named(header, header)), rows, separator)
+    for at, line_text, cells in records[1:]:
+        if any(cells[len(header) :]):
+            message = f"{len(cells)} fields, but the header has {len(header)}"
+            place = _start(line_text, len(header), separator)
+            hint = f"quote fields that contain {'a comma' if separator == ',' else repr(separator)}"
+            table.problems.append(Problem(message, str(path), at, place, hint))
+    return table
+
+
+def _separator(text: str) -> str:
+    """The separator that makes most columns of the first line; a comma if there is a single column."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    fields = {mark: len(next(csv.reader([first], delimiter=mark))) for mark in SEPARATORS}
+    return max(SEPARATORS, key=fields.__getitem__)
+
+
+def _records(text: str, separator: str) -> Iterator[tuple[int, str, list[str]]]:
     """Yield (first line, that line as written, stripped cells) of every record that is not blank."""
     lines = text.splitlines(keepends=True)
-    reader = csv.reader(lines, skipinitialspace=True)
+    reader = csv.reader(lines, skipinitialspace=True, delimiter=separator)
     first = 1
     for cells in reader:
         line, first = first, reader.line_num + 1
@@ -142,16 +157,74 @@ def _named(header: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
     return dict(zip(header, cells, strict=False))
 
 
-def _column(text: str, index: int) -> int:
-    """The 1-based character at which field `index` of a CSV line starts."""
+def _start(text: str, index: int, separator: str) -> int:
+    """The 1-based character at which field `index` of a line starts."""
     start, quoted = 0, False
     for position, character in enumerate(text):
         if index == 0:
             break
         if character == '"':
             quoted = not quoted
-        elif character == "," and not quoted:
+        elif character == separator and not quoted:
             start, index = position + 1, index - 1
     rest = text[start:].rstrip("\r\n") if index == 0 else ""
     blank = len(rest) - len(rest.lstrip(" "))
     return start + blank + 1 if index == 0 else len(text.rstrip("\r\n")) + 1
+
+
+# --- JSON lines and Parquet -----------------------------------------------------------------------------
+
+Record = tuple[int, str, dict[str, Any]]
+"""Line (0 where there are none), that line as written, and values by column."""
+
+
+def _of_records(path: Path, records: list[Record]) -> Table:
+    header = list(dict.fromkeys(name for _, _, values in records for name in values))
+    if not header:
+        raise UsageError(f"`{path}` is empty", hint="write a record per run")
+    rows = [
+        Row(number, line, text, {name: _cell(value) for name, value in values.items()})
+        for number, (line, text, values) in enumerate(records, start=1)
+    ]
+    return Table(path, header, Row(0, rows[0].line, rows[0].text, {name: name for name in header}), rows)
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else repr(value) if isinstance(value, float) else str(value).strip()
+
+
+def _json(path: Path, text: str) -> list[Record]:
+    if text.lstrip().startswith("["):
+        values = _parsed(path, text, 1)
+        records = [(0, "", value) for value in values]
+    else:
+        lines = [(line, each) for line, each in enumerate(text.splitlines(), start=1) if each.strip()]
+        records = [(line, each, _parsed(path, each, line)) for line, each in lines]
+    for number, (_, _, value) in enumerate(records, start=1):
+        if not isinstance(value, dict):
+            raise UsageError(
+                f"record {number} of `{path}` is not a JSON object",
+                hint='write one object per line, such as {"model": "a", "params": 1e6, "loss": 0.5}',
+            )
+    return records
+
+
+def _parsed(path: Path, text: str, line: int) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        at = getattr(error, "lineno", 1) + line - 1
+        raise UsageError(
+            f"`{path}:{at}` is not JSON: {error}", hint="write one JSON object per line"
+        ) from error
+
+
+def _parquet(path: Path) -> list[Record]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise UsageError(f"cannot read `{path}`: {error}", hint="write it again as Parquet or CSV") from error
+    return [(0, "", values) for values in table.to_pylist()]

@@ -8,12 +8,14 @@ from typing import Any
 
 from wukongctl.config.report import StatedLaw
 from wukongctl.laws.analysis import Report, along_other_axes
+from wukongctl.laws.axis import COMPUTE
 from wukongctl.laws.bands import method_of
 from wukongctl.laws.contest import Contest
 from wukongctl.laws.curves import Curve
 from wukongctl.laws.data_laws import DataLaw
 from wukongctl.laws.joint import JointFit
 from wukongctl.laws.joint_laws import JointLaw
+from wukongctl.laws.measure import Measure
 from wukongctl.laws.points import FIELD_KEYS
 from wukongctl.report.checklist import checklist
 
@@ -36,7 +38,12 @@ KEYS = {**FIELD_KEYS, "reference_x": "reference_gflop_per_example"}
 
 
 def to_dict(report: Report) -> dict[str, Any]:
-    """The content of report.json; losses in the unit of `metric`, compute in GFLOP per example."""
+    """The content of report.json; losses in the unit of `metric`, x in the unit that its key names."""
+    axis = report.source.axis
+    return _content(report) if axis is COMPUTE else _rekeyed(_content(report), axis.key)
+
+
+def _content(report: Report) -> dict[str, Any]:
     source = report.source
     return {
         "format_version": FORMAT_VERSION,
@@ -44,6 +51,12 @@ def to_dict(report: Report) -> dict[str, Any]:
         "fingerprint": source.fingerprint,
         "split": source.split,
         "metric": source.metric,
+        "x": {
+            "axis": source.axis.name,
+            "key": source.axis.key,
+            "title": source.axis.titled(source.axis.units[-1]),
+        },
+        "y": _measure(source.measure),
         "convention": source.convention,
         "floor": report.floor,
         "bayes_logloss": source.bayes_logloss,
@@ -88,7 +101,15 @@ def to_csv(report: Report) -> str:
     """The points as a CSV table that `--points` can read."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    columns = [*FIELD_KEYS.values(), report.source.metric, "seed", "examples", "passes", "dense_params"]
+    columns = [
+        FIELD_KEYS["curve"],
+        report.source.axis.key,
+        report.source.metric,
+        "seed",
+        "examples",
+        "passes",
+        "dense_params",
+    ]
     grouped = any(point.group for point in report.source.points)
     writer.writerow([*columns, "run", "excluded", *(["group"] if grouped else [])])
     for point in report.source.points:
@@ -202,9 +223,24 @@ def _over_examples(value: Any) -> dict[str, Any]:
 
 def _renamed(value: Any) -> Any:
     """The same content with x named `examples`, as on the axis of data."""
+    return _rekeyed(value, "examples")
+
+
+def _rekeyed(value: Any, x: str) -> Any:
+    """The same content with x, where it is named as compute, named otherwise."""
     if isinstance(value, dict):
-        return {"examples" if k == KEYS["x"] else k: _renamed(each) for k, each in value.items()}
-    return [_renamed(each) for each in value] if isinstance(value, list) else value
+        return {key.replace(KEYS["x"], x): _rekeyed(each, x) for key, each in value.items()}
+    return [_rekeyed(each, x) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _measure(measure: Measure) -> dict[str, Any]:
+    """What the losses are: where a metric's larger values are better, also its `column` and `best` value."""
+    return {
+        "title": measure.title,
+        "direction": "smaller is better",
+        "column": measure.column,
+        "best": measure.best,
+    }
 
 
 def _joint_law(found: JointLaw) -> dict[str, Any]:

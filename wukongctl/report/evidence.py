@@ -24,7 +24,7 @@ def held_out(report: Report) -> Iterator[str]:
     """How many laws predicted their held-out largest size, or most data; nothing without tests."""
     tested = [(name, one.extrapolation[0].sizes[0]) for name, one in analyses(report) if one.extrapolation]
     decided = [(name, size) for name, size in tested if size.inside is not None and size.informative]
-    what = "most data" if report.is_data_study else "largest size"
+    what = "most data" if report.is_data_study else report.source.axis.largest
     if not decided:
         if tested:
             yield f"No law was tested on its held-out {what}: the predictions are too uncertain."

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from wukongctl.laws.analysis import Report
+from wukongctl.laws.axis import COMPUTE
 from wukongctl.report.plots import COLORS
 
 # GitHub rejects step summaries above 1 MiB.
@@ -40,11 +41,21 @@ def mermaid(report: Report) -> str | None:
         [
             f"%%{{init: {theme}}}%%",
             "xychart-beta",
-            f'    x-axis "log10 training {unit.name} per example" {ends[0]:.4g} --> {ends[1]:.4g}',
+            f'    x-axis "log10 {_quoted(report.source.axis.titled(unit))}" {ends[0]:.4g} --> {ends[1]:.4g}',
             f'    y-axis "loss" {bottom - padding:.6g} --> {top + padding:.6g}',
             *values,
         ]
     )
+
+
+def _quoted(title: str) -> str:
+    """A title inside the quotation marks of a Mermaid chart, which has no escapes."""
+    return title.replace('"', "'")
+
+
+def _place(x: float, report: Report) -> str:
+    axis = report.source.axis
+    return f"{x:.6g} GFLOP per example" if axis is COMPUTE else f"{x:.6g} {axis.key}"
 
 
 def chart_order(report: Report) -> str:
@@ -67,7 +78,7 @@ def benchmark(report: Report) -> list[dict[str, Any]]:
     """One series per configuration in the format of github-action-benchmark; smaller is better."""
     return [
         {
-            "name": f"{curve.name} at {size.x:.6g} GFLOP per example",
+            "name": f"{curve.name} at {_place(size.x, report)}",
             "unit": report.source.metric,
             "value": size.loss,
             **(

@@ -1,6 +1,6 @@
 """Rounded numbers, intervals and lists for text."""
 
-from wukongctl.laws.axis import COMPUTE, Unit
+from wukongctl.laws.axis import Unit, axis_of
 
 NOTHING = 1e-15
 """Smaller numbers are rounding errors of zero."""
@@ -25,12 +25,12 @@ def interval(ends: tuple[float | None, float | None] | None, digits: int = 3) ->
     return f"{low} to {high}"
 
 
-def compute(gflop: float, unit: Unit) -> str:
-    """Compute per example in the report's unit, or in a larger one from 1000: `1.25 GFLOP`."""
-    units = COMPUTE.units
-    if gflop >= 1000 * unit.size * (1 - 1e-4) and unit in units[1:]:
-        return compute(gflop, units[units.index(unit) - 1])
-    return f"{number(gflop / unit.size)} {unit.name}"
+def compute(x: float, unit: Unit) -> str:
+    """A place on the axis in the report's unit, or in a larger one from 1000: `1.25 GFLOP`."""
+    axis = axis_of(unit)
+    if axis is not None and x >= 1000 * unit.size * (1 - 1e-4) and unit in axis.units[1:]:
+        return compute(x, axis.units[axis.units.index(unit) - 1])
+    return f"{number(x / unit.size)} {unit.name if unit.after is None else unit.after}"
 
 
 def listed(names: list[str]) -> str:

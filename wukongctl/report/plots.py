@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from wukongctl.laws.analysis import Report
 from wukongctl.laws.axis import Unit
 from wukongctl.laws.curves import Curve, DrawnLaw
-from wukongctl.laws.points import LossMetric
+from wukongctl.laws.measure import MEASURES
 from wukongctl.report.axes import limit_y, log_ticks, signed, spread
 
 Width: TypeAlias = Literal["wide", "narrow"]
@@ -35,13 +35,10 @@ MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 DARK_COLORS = ("#4fb3f0", "#ff8a4c", "#2fd0a0", "#ee9fca", "#f5b942", "#8fd0f7", "#c9a468", "#ab97f0")
 INK, SOFT_INK, GRID = "#1f2328", "#59636e", "#d8dee4"
 
-Y_TITLES: dict[LossMetric, str] = {
-    "logloss": "LogLoss",
-    "excess_logloss": "excess LogLoss over the Bayes optimum",
-    "relative_logloss": "LogLoss relative to the baseline (%)",
-}
 # A law whose band fills more of the axis than this is undetermined, and drawn as a dotted line.
 WIDEST_BAND = 0.4
+# Losses that span a larger factor are drawn on a logarithmic axis.
+LINEAR_RANGE = 10.0
 STATED_DASHES = (0, (6, 2, 1, 2))
 
 STYLE = {
@@ -100,7 +97,7 @@ def _scaling(report: Report, width: Width) -> Figure:
     figure = Figure(figsize=(8.2, 5.0) if width == "wide" else (4.4, 4.7))
     axes = figure.add_subplot()
     unit = report.unit
-    logarithmic = report.source.metric == "excess_logloss" and _all_losses(report)[0] > 0
+    logarithmic = _is_logarithmic(report)
     if logarithmic:
         axes.set_yscale("log")
     _frame(axes, report, unit)
@@ -111,7 +108,7 @@ def _scaling(report: Report, width: Width) -> Figure:
     _draw_stated(axes, report)
     if report.source.metric == "relative_logloss":
         axes.axhline(0, color=SOFT_INK, linewidth=0.9, linestyle=(0, (1, 3)), zorder=1)
-    axes.set_ylabel(Y_TITLES[report.source.metric])
+    axes.set_ylabel(_loss_title(report))
     _headline(axes, report, width)
     figure.subplots_adjust(**_margins(report, width))
     log_ticks(axes, "x")
@@ -135,7 +132,7 @@ def _frame(axes: Axes, report: Report, unit: Unit) -> None:
     axes.grid(color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(length=3)
-    axes.set_xlabel(_axis_title(report, unit.name))
+    axes.set_xlabel(_axis_title(report, unit))
 
 
 def _draw_curve(axes: Axes, curve: Curve, index: int, unit: float) -> None:
@@ -249,7 +246,7 @@ def _draw_residuals(axes: Axes, report: Report) -> None:
 def _draw_hidden(axes: Axes, report: Report) -> None:
     """One row per curve: the prediction error on the held-out largest size, with its interval."""
     tested = [(i, c, c.extrapolation[0].sizes[0]) for i, c in enumerate(report.curves) if c.extrapolation]
-    axes.set_title("Held-out largest size", loc="left", fontsize=11.5, fontweight="bold")
+    axes.set_title(f"Held-out {report.source.axis.largest}", loc="left", fontsize=11.5, fontweight="bold")
     axes.axvline(0, color=SOFT_INK, linewidth=0.9)
     axes.set_axisbelow(True)
     axes.grid(axis="x", color=GRID, linewidth=0.7)
@@ -292,10 +289,24 @@ def _all_losses(report: Report) -> list[float]:
     return sorted(points + [end for end in ends if end > 0])
 
 
-def _axis_title(report: Report, unit: str) -> str:
+def _is_logarithmic(report: Report) -> bool:
+    """Whether losses are drawn on a logarithmic axis: the excess over an optimum, and wide ranges."""
+    measure, losses = report.source.measure, _all_losses(report)
+    if losses[0] <= 0 or measure.zero < 0:
+        return False
+    return measure.name == "excess_logloss" or losses[-1] > LINEAR_RANGE * losses[0]
+
+
+def _axis_title(report: Report, unit: Unit) -> str:
     """The title of the x axis, with the FLOP per multiply-accumulate where the runs recorded it."""
     stated = re.match(r"(\d+) (?:FLOP per|x|×) MAC", report.source.convention or "")
-    return report.source.axis.title.format(unit=unit) + (f" ({stated[1]} × MAC)" if stated else "")
+    return report.source.axis.titled(unit) + (f" ({stated[1]} × MAC)" if stated else "")
+
+
+def _loss_title(report: Report) -> str:
+    """The title of the y axis; a loss other than ours says which direction is better."""
+    measure = report.source.measure
+    return measure.title if measure.name in MEASURES else f"{measure.title} (smaller is better)"
 
 
 def _headline(axes: Axes, report: Report, width: Width) -> None:

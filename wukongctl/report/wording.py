@@ -3,21 +3,17 @@
 from collections.abc import Collection, Iterator
 
 from wukongctl.laws.analysis import Report
+from wukongctl.laws.axis import COMPUTE, Axis
 from wukongctl.laws.comparisons import ComputeToMatch
 from wukongctl.laws.curves import Curve
 from wukongctl.laws.fit import Fit
 from wukongctl.laws.holdout import HiddenSize
+from wukongctl.laws.measure import MEASURES
 from wukongctl.laws.notes import ADVISED_DECADES, ADVISED_SEEDS, ADVISED_SIZES, CONTRADICTED
-from wukongctl.laws.points import LossMetric
 from wukongctl.laws.verdict import GAIN_FACTOR, Plateau
 from wukongctl.report.evidence import analyses, held_out
 from wukongctl.report.numbers import compute, interval, listed, number
 
-METRIC_NAMES: dict[LossMetric, str] = {
-    "logloss": "LogLoss",
-    "excess_logloss": "Excess LogLoss over the Bayes optimum",
-    "relative_logloss": "LogLoss relative to the baseline, in percent",
-}
 DESCRIPTIVE = (
     f"A law worth extrapolating needs at least {ADVISED_SIZES} sizes or amounts of data, "
     f"{ADVISED_DECADES:g} decades and {ADVISED_SEEDS} seeds each, and neither lack_of_fit nor misfit; "
@@ -33,25 +29,37 @@ VERDICTS = {
 DATA_VERDICTS = {**VERDICTS, "improving": "improving up to the most data", "rising": "worse with more data"}
 
 
+def verdicts(axis: Axis) -> dict[str, str]:
+    """Verdict → its words, for curves over this axis."""
+    if axis.name == "data":
+        return DATA_VERDICTS
+    what = f"worse with more {axis.name}"
+    return (
+        VERDICTS
+        if axis is COMPUTE
+        else {**VERDICTS, "improving": f"improving up to its {axis.largest}", "rising": what}
+    )
+
+
 def loss(value: float, report: Report) -> str:
     """A loss, with its percent sign where it is relative."""
-    return (
-        f"{number(value)}\N{NO-BREAK SPACE}%" if report.source.metric == "relative_logloss" else number(value)
-    )
+    unit = report.source.measure.unit
+    return f"{number(value)}\N{NO-BREAK SPACE}{unit}" if unit else number(value)
 
 
 def headline(report: Report) -> str:
     """The main result in one sentence."""
     descriptive = all(one.descriptive for _, one in analyses(report))
     leader = min(report.curves, key=lambda curve: curve.best.loss)
-    best = f"{leader.name} reaches the lowest loss, {loss(leader.best.loss, report)}"
-    at = f"at {compute(leader.best.x, report.unit)} per example"
+    what = "loss" if report.source.metric in MEASURES else report.source.measure.title
+    best = f"{leader.name} reaches the lowest {what}, {loss(leader.best.loss, report)}"
+    at = f"at {compute(leader.best.x, report.unit)}{report.source.axis.per}"
     if report.is_data_study and leader.points[0].examples:
         at += f" and {leader.points[0].examples:,} examples"
     sentence = (
         f"{best}, {at}."
         if len(report.curves) > 1
-        else f"Lowest loss: {loss(leader.best.loss, report)}, {at}."
+        else f"Lowest {what}: {loss(leader.best.loss, report)}, {at}."
     )
     said = [sentence, *held_out(report)]
     return " ".join([*said, "Descriptive only: see the notes."] if descriptive else said)
@@ -70,20 +78,21 @@ def exponent(
 
 def sentences(curve: Curve, report: Report) -> Iterator[str]:
     """The results for one curve, in order of importance."""
+    axis = report.source.axis
     if curve.law is None:
         yield f"Too few sizes ({len(curve.sizes)}) to fit {curve.form.equation}."
         return
     yield _law(curve, curve.law, report)
     if curve.gain is None:
         yield (
-            f"The sizes span a factor of {number(curve.span, 3)} in compute: "
+            f"The sizes span a factor of {number(curve.span, 3)} in {axis.name}: "
             f"the loss saved by the last {GAIN_FACTOR:g}x was not measured."
         )
     else:
         gained = f"saved {number(curve.gain.gain, 3)}{_within(curve.gain.interval, report)}"
         at = compute(curve.gain.x, report.unit)
-        yield f"Under this law, the last 4x in compute, up to {at}, {gained}."
-        yield _plateau(curve.plateau, open_end="curvature_undecided" in curve.notes)
+        yield f"Under this law, the last 4x in {axis.name}, up to {at}, {gained}."
+        yield _plateau(curve.plateau, axis, open_end="curvature_undecided" in curve.notes)
     if curve.extrapolation:
         yield _prediction(curve.extrapolation[0].sizes[0], report)
 
@@ -103,16 +112,20 @@ def _within(ends: tuple[float, float] | None, report: Report) -> str:
     return f" ({report.level * 100:g}\N{NO-BREAK SPACE}%: {interval(ends)})" if ends else " (no interval)"
 
 
-def _plateau(plateau: Plateau, *, open_end: bool) -> str:
+def _plateau(plateau: Plateau, axis: Axis, *, open_end: bool) -> str:
     margin = f"the smallest relevant gain is {number(plateau.margin, 2)}"
     match plateau.verdict:
         case "improving":
             beyond = "; the points do not tell whether this continues" if open_end else ""
-            return f"With a free floor, the last 4x in compute clearly reduced the loss ({margin}){beyond}."
+            return (
+                f"With a free floor, the last 4x in {axis.name} clearly reduced the loss ({margin}){beyond}."
+            )
         case "plateau":
-            return f"With a free floor, the last 4x in compute did not clearly reduce the loss ({margin})."
+            return (
+                f"With a free floor, the last 4x in {axis.name} did not clearly reduce the loss ({margin})."
+            )
         case "rising":
-            return "The loss rises with size."
+            return "The loss rises with " + ("size." if axis is COMPUTE else f"{axis.name}.")
         case "undecided":
             if plateau.doubts:
                 return f"No verdict, because of {listed(list(plateau.doubts))} ({margin})."
@@ -120,8 +133,8 @@ def _plateau(plateau: Plateau, *, open_end: bool) -> str:
 
 
 def _prediction(size: HiddenSize, report: Report) -> str:
-    message = f"Fitted without its largest size, the law predicts {loss(size.predicted, report)} there; "
-    message += f"observed: {loss(size.observed, report)}"
+    message = f"Fitted without its {report.source.axis.largest}, the law predicts "
+    message += f"{loss(size.predicted, report)} there; observed: {loss(size.observed, report)}"
     if size.inside is None:
         return f"{message} (too few sizes for an interval)."
     where = "inside" if size.inside else "outside"
@@ -143,8 +156,8 @@ def match_sentence(found: ComputeToMatch, report: Report) -> str:
     if found.law is not None:
         law = f" By the fitted laws: {number(found.law.ratio, 3)} times, {interval(found.law.interval)}."
     return (
-        f"{found.curve} needs {least}{number(found.ratio, 3)} times the compute of {found.reference} "
-        f"for a loss of {loss(found.loss, report)} ({compute(found.x, report.unit)} against "
-        f"{compute(found.reference_x, report.unit)}), "
+        f"{found.curve} needs {least}{number(found.ratio, 3)} times the {report.source.axis.name} of "
+        f"{found.reference} for a loss of {loss(found.loss, report)} ({compute(found.x, report.unit)} "
+        f"against {compute(found.reference_x, report.unit)}), "
         f"interpolated between measured sizes.{law}"
     )

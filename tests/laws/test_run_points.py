@@ -4,14 +4,9 @@ from typing import Any
 
 import pytest
 
-from wukongctl.errors import RecipeError, UsageError
-from wukongctl.laws.points import Point, read_csv, read_runs
-
-
-def csv_file(folder: Path, text: str) -> Path:
-    path = folder / "points.csv"
-    path.write_text(text, encoding="utf-8")
-    return path
+from wukongctl.errors import UsageError
+from wukongctl.laws.points import Point
+from wukongctl.laws.run_points import read_runs
 
 
 def run_folder(parent: Path, name: str, *, result: dict[str, Any] | None = None, **changes: Any) -> Path:
@@ -45,82 +40,6 @@ def run_folder(parent: Path, name: str, *, result: dict[str, Any] | None = None,
     if outcome["status"] != "unfinished":
         (folder / "result.json").write_text(json.dumps(outcome))
     return folder
-
-
-# --- CSV ------------------------------------------------------------------------------------------------
-
-
-def test_csv_columns_may_come_in_any_order(tmp_path: Path) -> None:
-    text = (
-        "logloss,model,gflop_per_example,seed,examples,dense_params\n.5,b,2,1,10,7\n.6,a,3,,,\n.7,a,1,0,,\n"
-    )
-    points = read_csv(csv_file(tmp_path, text))
-    assert points.metric == "logloss"
-    assert points.points == (
-        Point("a", 1.0, 0.7, seed=0),
-        Point("a", 3.0, 0.6),
-        Point("b", 2.0, 0.5, seed=1, examples=10, dense_params=7),
-    )
-    assert points.floor is None
-    assert points.zero_loss == 0
-
-
-def test_relative_loss_is_zero_at_minus_a_hundred_percent(tmp_path: Path) -> None:
-    points = read_csv(csv_file(tmp_path, "model,gflop_per_example,relative_logloss\nWukong,0.53,-0.35\n"))
-    assert (points.metric, points.zero_loss) == ("relative_logloss", -100)
-
-
-@pytest.mark.parametrize("cell", ["diverged", "NaN", "inf"])
-def test_a_diverged_row_is_listed_not_fitted(tmp_path: Path, cell: str) -> None:
-    points = read_csv(csv_file(tmp_path, f"model,gflop_per_example,logloss\na,1,.5\na,2,{cell}\n"))
-    assert [(run.curve, run.x, run.reason) for run in points.excluded] == [("a", 2, "diverged")]
-    assert len(points.points) == 1
-
-
-def test_every_bad_cell_is_reported_with_its_position(tmp_path: Path) -> None:
-    text = "model,gflop_per_example,logloss,seed\n,1,.5,0\na,-2,.5,1.5\na,3,,\na,x,-0.3,\n"
-    with pytest.raises(RecipeError) as caught:
-        read_csv(csv_file(tmp_path, text))
-    found = {(problem.line, problem.column) for problem in caught.value.problems}
-    assert found == {(2, 1), (3, 3), (3, 9), (4, 5), (5, 3), (5, 5)}
-    assert caught.value.exit_code == 2
-
-
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [("a,1,0.5,0", "`0` is not positive"), ("b,1,0,5,100", "5 fields, but the header has 4")],
-)
-def test_zero_examples_and_extra_fields_are_rejected(tmp_path: Path, row: str, message: str) -> None:
-    path = csv_file(tmp_path, f"model,gflop_per_example,logloss,examples\n{row}\n")
-    with pytest.raises(RecipeError) as caught:
-        read_csv(path)
-    assert [(one.line, one.column, one.message) for one in caught.value.problems] == [(2, 9, message)]
-
-
-def test_a_misspelled_column_is_recognized(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError) as caught:
-        read_csv(csv_file(tmp_path, "model,gflops_per_example,log_loss\na,1,.5\n"))
-    assert [problem.message for problem in caught.value.problems] == [
-        "unknown column `gflops_per_example`, did you mean `gflop_per_example`?",
-        "unknown column `log_loss`, did you mean `logloss`?",
-    ]
-
-
-def test_duplicates_are_rejected_unless_their_losses_differ_without_a_seed(tmp_path: Path) -> None:
-    header = "model,gflop_per_example,logloss,seed\n"
-    assert len(read_csv(csv_file(tmp_path, header + "a,1,.5,\na,1,.6,\n")).points) == 2
-    for twice in ("a,1,.5,3\na,1,.6,3\n", "a,1,.5,\na,1,.5,\n"):
-        with pytest.raises(RecipeError) as caught:
-            read_csv(csv_file(tmp_path, header + twice))
-        assert "the same run as line 2" in str(caught.value.problems[0])
-
-
-def test_a_table_without_finished_runs_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no finished run"):
-        read_csv(csv_file(tmp_path, "model,gflop_per_example,logloss\na,1,diverged\n"))
-
-
-# --- run folders ----------------------------------------------------------------------------------------
 
 
 def test_points_keep_the_warnings_of_their_runs(tmp_path: Path) -> None:
@@ -234,19 +153,3 @@ def test_nothing_finished_is_a_usage_error(tmp_path: Path) -> None:
     run_folder(tmp_path, "r1", result={"status": "unfinished"})
     with pytest.raises(UsageError, match="no finished run"):
         read_runs([tmp_path])
-
-
-@pytest.mark.parametrize(
-    ("cells", "message"),
-    [
-        ("1e300,0.5", "`1e+300` GFLOP is out of range"),
-        ("1e-300,0.5", "`1e-300` GFLOP is out of range"),
-        ("1,1e308", "`1e+308` is out of range"),
-    ],
-)
-def test_numbers_out_of_range_are_rejected(tmp_path: Path, cells: str, message: str) -> None:
-    path = tmp_path / "p.csv"
-    path.write_text(f"model,gflop_per_example,logloss\nwukong,{cells}\n")
-    with pytest.raises(RecipeError) as caught:
-        read_csv(path)
-    assert message in str(caught.value.problems)

@@ -1,0 +1,128 @@
+"""The points of run folders: finished runs on the same data, with the same FLOP convention."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from wukongctl.config.report import LossMetric
+from wukongctl.errors import UsageError
+from wukongctl.laws.points import Excluded, Point, PointSet, in_order
+from wukongctl.runs.folders import Run, run_folders
+from wukongctl.runs.warning_groups import LabeledWarning
+from wukongctl.training.run_record import RESULT
+
+
+def read_runs(
+    paths: Sequence[Path], *, split: str | None = None, metric: LossMetric | None = None
+) -> PointSet:
+    """Read run folders, or folders of run folders, as one comparable point set.
+
+    The split is `test` where every run has it, else `valid`; the metric is `excess_logloss` where every run
+    has it, else `logloss`. Repeated runs with the same loss count once; runs of models without a FLOP count
+    are omitted. Raises `UsageError` when runs differ in data or FLOP convention, when two runs of one size
+    and seed differ in loss, or when no run is finished.
+    """
+    found = [Run.read(folder) for folder in run_folders(paths)]
+    runs = [run for run in found if run.info.gflop is not None]
+    if not runs:
+        raise UsageError(
+            "no run has a FLOP count, so there is no curve to fit",
+            hint="use `wukongctl compare` for these models",
+        )
+    done = [run for run in runs if run.status == "complete"]
+    if not done:
+        raise UsageError(f"no finished run among {len(runs)}", hint="`wukongctl runs ls` shows their status")
+    fingerprint = _only("data fingerprint", runs, lambda run: run.info.data.fingerprint)
+    convention = _only("FLOP convention", runs, lambda run: str(run.info.flops.convention))
+    split = split or _common_split(done)
+    metric = metric or _common_metric(done, split)
+    points = _distinct(_point(run, split, metric) for run in done)
+    bayes = done[0].info.bayes_logloss(split)
+    return PointSet(
+        points=in_order(points),
+        metric=metric,
+        split=split,
+        dataset=done[0].info.data.dataset,
+        fingerprint=fingerprint,
+        convention=convention,
+        floor=0.0 if metric == "excess_logloss" else bayes,
+        bayes_logloss=bayes,
+        excluded=tuple(_excluded(run) for run in runs if run.status != "complete"),
+        without_flops=tuple(str(run.folder) for run in found if run.info.gflop is None),
+        warnings=tuple(
+            LabeledWarning(run.info.curve_name, run.info.run, warning)
+            for run in done
+            for warning in run.warnings
+        ),
+    )
+
+
+def _point(run: Run, split: str, metric: LossMetric) -> Point:
+    info, result = run.info, run.result
+    value = run.metrics.get(split, {}).get(metric)
+    if result is None or value is None or not math.isfinite(value):
+        raise UsageError(f"`{run.folder / RESULT}` has no `{metric}` on `{split}`")
+    return Point(
+        curve=info.curve_name,
+        x=_size(run),
+        loss=float(value),
+        seed=info.seed,
+        examples=result.examples,
+        dense_params=info.params.dense,
+        passes=result.passes,
+        selected_on=result.selected_on,
+        run=info.run,
+    )
+
+
+def _excluded(run: Run) -> Excluded:
+    return Excluded(run.info.curve_name, _size(run), run.status, run.info.seed, run.info.run)
+
+
+def _size(run: Run) -> float:
+    """GFLOP per example, which has to be positive on a logarithmic axis."""
+    if not run.info.gflop:
+        raise UsageError(
+            f"run `{run.folder}` costs 0 FLOP by the convention and cannot be placed on a logarithmic axis",
+            hint="pass only the other runs",
+        )
+    return run.info.gflop
+
+
+def _only(name: str, runs: Sequence[Run], value_of: Callable[[Run], str]) -> str:
+    """The one value all runs share; raises `UsageError` naming two runs that differ."""
+    first = runs[0]
+    for run in runs:
+        if value_of(run) != value_of(first):
+            raise UsageError(
+                f"runs differ in {name}: `{first.folder}` has `{value_of(first)}`, "
+                f"`{run.folder}` has `{value_of(run)}`",
+                hint="report on comparable runs only",
+            )
+    return value_of(first)
+
+
+def _common_split(runs: Sequence[Run]) -> str:
+    for split in ("test", "valid"):
+        if all(run.metrics.get(split) for run in runs):
+            return split
+    bare = next(run for run in runs if not run.metrics.get("valid"))
+    raise UsageError(f"`{bare.folder / RESULT}` has metrics for neither `test` nor `valid`")
+
+
+def _common_metric(runs: Sequence[Run], split: str) -> LossMetric:
+    known = all("excess_logloss" in run.metrics.get(split, {}) for run in runs)
+    return "excess_logloss" if known else "logloss"
+
+
+def _distinct(points: Iterable[Point]) -> list[Point]:
+    """Each run once: two sweeps may contain the same recipe, seed and loss."""
+    seen: dict[tuple[object, ...], Point] = {}
+    for point in points:
+        first = seen.setdefault(point.identity, point)
+        if first.loss != point.loss:
+            raise UsageError(
+                f"`{first.run}` and `{point.run}` are the same size of `{point.curve}` with the same seed",
+                hint="leave one out, or set different `curve` labels",
+            )
+    return list(seen.values())
