@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from wukongctl.cli import COMMANDS, _command
+from wukongctl.cli.reference import to_markdown as commands_page
 from wukongctl.config import library
 from wukongctl.config.formats import format_of
 from wukongctl.config.loading import validate
@@ -83,6 +84,12 @@ def test_the_recipe_reference_is_current() -> None:
     assert to_markdown("dataset") in page
     assert to_markdown("sweep") in page
     assert to_markdown("report") in page
+
+
+def test_the_command_reference_is_current() -> None:
+    """Regenerate with: python -m wukongctl.cli.reference > docs/reference/commands.md."""
+    page = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
+    assert page == commands_page()
 
 
 def test_every_command_has_a_row_in_help() -> None:
