@@ -90,8 +90,8 @@ def test_the_public_options_are_pinned() -> None:
         "sweep": {"--set", "--data", "--out", "--jobs", "--engine", "--resume", "--dry-run"},
         "tune": {"--trials", "--seconds", "--space", "--set", "--seed", "--seeds", "--jobs", "--data",
                  "--out", "--dry-run"},
-        "scale-report": {"--points", "--x", "--y", "--curve", "--larger-is-better", "--predict", "--out", "--form",
-                         "--baseline", "--check", "--confirm", "--calibrate", "--strict", "--set"},
+        "scale-report": {"--points", "--x", "--y", "--curve", "--larger-is-better", "--predict", "--out",
+                         "--form", "--baseline", "--check", "--confirm", "--calibrate", "--strict", "--set"},
     }  # fmt: skip
     for name, expected in options.items():
         command = _command(name)
