@@ -77,7 +77,7 @@ def check(
     for width in widths:
         sized = transfer(resized(recipe, width), recipe, manifest.schema(), rule)
         seeded = [sized.model_copy(update={"seed": recipe.seed + seed}) for seed in range(seeds)]
-        measured.append([_scales(each, manifest, folder, steps) for each in seeded])
+        measured.append([scales_of(each, manifest, folder, steps) for each in seeded])
     layers = [name for name in measured[0][0] if all(name in found for runs in measured for found in runs)]
     return [_summary(name, widths, measured) for name in layers]
 
@@ -103,7 +103,7 @@ def _geometric_mean(values: Sequence[float]) -> float:
     return math.exp(math.fsum(map(math.log, values)) / len(values)) if min(values) > 0 else 0.0
 
 
-def _scales(
+def scales_of(
     recipe: TrainingSpec, manifest: Manifest, folder: Path, steps: int
 ) -> dict[str, tuple[float, float]]:
     """Layer → scale of its outputs after `steps` steps, and of their change, on the first batch."""
