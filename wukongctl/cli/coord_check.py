@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\b
 Examples:
-  wukongctl coord-check quickstart/wukong-3
-  wukongctl coord-check quickstart/dlrm-3 --widths 8,16,32,64,128 --rule same
+  wukongctl coord-check synthetic/wukong
+  wukongctl coord-check synthetic/dlrm --widths 8,16,32,64,128 --rule same
   wukongctl coord-check my.yaml --plot coordinates.png
 """
 FACTORS = (1, 2, 4, 8)
