@@ -54,3 +54,11 @@ def test_labels_that_would_overlap_are_moved_apart() -> None:
     assert moved[3] == 0.9
     assert np.mean(moved[:3]) == pytest.approx(np.mean([0.5, 0.5, 0.52]))
     assert spread([0.1, 0.4], 0.1) == [0.1, 0.4]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40), st.floats(0.001, 0.2))
+def test_labels_stay_between_the_ends(heights: list[float], gap: float) -> None:
+    moved = spread(sorted(heights), gap, ends=(0.0, 1.0))
+    assert all(-1e-9 <= at <= 1 + 1e-9 for at in moved)
+    least = min(gap, 1 / max(1, len(heights) - 1))
+    assert all(upper - lower >= least - 1e-9 for lower, upper in pairwise(moved))

@@ -1,4 +1,5 @@
 import hashlib
+import json
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from wukongctl.laws.analysis import Report, build
 from wukongctl.laws.point_tables import read_table
 from wukongctl.laws.points import Excluded, Point, PointSet
 from wukongctl.models.counts import CONVENTION
-from wukongctl.report import plots
+from wukongctl.report import canvas, files, plots
+from wukongctl.report.document import to_csv, to_json
 
 
 def report_of(
@@ -52,7 +54,7 @@ def test_the_same_report_gives_the_same_bytes() -> None:
 
 
 @pytest.mark.parametrize("width", ["wide", "narrow"])
-def test_figures_are_svg_documents_without_dates_or_links(width: plots.Width) -> None:
+def test_figures_are_svg_documents_without_dates_or_links(width: canvas.Width) -> None:
     for draw in (plots.scaling_svg, plots.diagnostics_svg):
         svg = draw(report_of(), width=width)
         root = ET.fromstring(svg)
@@ -120,5 +122,61 @@ def test_a_negative_excess_falls_back_to_a_linear_axis() -> None:
 
 
 def test_dark_colors_match_the_light_ones_in_number() -> None:
-    assert len(plots.DARK_COLORS) == len(plots.COLORS) == len(plots.MARKERS)
-    assert len({*plots.COLORS}) == 8
+    assert len(canvas.DARK_COLORS) == len(canvas.COLORS) == len(canvas.MARKERS)
+    assert len({*canvas.COLORS}) == 8
+
+
+def test_size_and_data_together_are_drawn_in_color(tmp_path: Path) -> None:
+    """Without a grid, every amount of data has one size: curves over size would be dots."""
+    rng = np.random.default_rng(3)
+    sizes = np.repeat(10 ** rng.uniform(6, 9, 15), 2)
+    amounts = 10 ** rng.uniform(8, 11, 30)
+    losses = 1.7 + 400 * sizes**-0.34 + 410 * amounts**-0.28
+    rows = [f"{n:.0f}\t{d:.0f}\t{y}" for n, d, y in zip(sizes, amounts, losses, strict=True)]
+    path = tmp_path / "n$d.tsv"
+    path.write_text("\n".join(["params\ttokens\tloss", *rows]))
+    report = build(read_table(path))
+    drawn = texts(plots.joint_svg(report))
+    assert {"parameters (millions)", "training tokens (billions)", "loss (smaller is better)"} <= set(drawn)
+    assert files.is_dots(report)
+    assert plots.joint_svg(report, width="narrow") != plots.joint_svg(report)
+
+
+def test_axis_and_loss_of_other_fields_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "points.csv"
+    path.write_text("model,flops,auc\na,1e15,0.7\na,2e15,0.71\na,4e15,0.715\na,8e15,0.72\n")
+    report = build(read_table(path))
+    drawn = texts(plots.scaling_svg(report))
+    assert {
+        "Loss against training compute",
+        "training compute (PFLOP)",
+        "1 − AUC (smaller is better)",
+    } <= set(drawn)
+    content = json.loads(to_json(report))
+    assert content["x"] == {
+        "axis": "training compute",
+        "key": "training_flop",
+        "title": "training compute (FLOP)",
+    }
+    assert content["y"] == {
+        "title": "1 − AUC",
+        "direction": "smaller is better",
+        "column": "auc",
+        "best": 1.0,
+    }
+    assert content["curves"][0]["points"][0]["training_flop"] == 1e15
+    assert "Lowest 1 − AUC: 0.28, at 8 PFLOP of training." in files.to_markdown(report)
+    again = tmp_path / "again.csv"
+    again.write_text(to_csv(report))
+    assert [point.loss for point in read_table(again).points] == [
+        point.loss for point in report.source.points
+    ]
+
+
+def test_many_marks_are_small_and_below_the_law() -> None:
+    report = report_of(models=("wukong",), sizes=200)
+    figure = plots.scaling_figure(report, "wide")
+    marks = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    law = max(line.get_zorder() for line in figure.axes[0].lines if line.get_marker() == "None")
+    assert marks
+    assert all(mark.get_zorder() < law or mark.get_markersize() > 5 for mark in marks)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from wukongctl.config.report import FormName, StatedLaw
 from wukongctl.decisions import Finding, Verdict, overall
 from wukongctl.errors import UsageError
-from wukongctl.laws.axis import DATA, DENSE_PARAMETERS, PARAMETERS, Axis, Unit
+from wukongctl.laws.axis import DENSE_PARAMETERS, PARAMETERS, Axis, Unit
 from wukongctl.laws.comparisons import Comparisons, compare
 from wukongctl.laws.curves import Curve, Method, analyze
 from wukongctl.laws.data_laws import DataLaw, data_laws
@@ -153,7 +153,7 @@ def by_data(report: Report) -> Report | None:
     shifted = tuple(
         replace(
             point,
-            curve=f"{point.curve + ' ' if many else ''}{labels[key]} {report.unit.name}",
+            curve=f"{point.curve + ' ' if many else ''}{labels[key]} {report.unit.after or report.unit.name}",
             x=float(point.examples),
             examples=None,
         )
@@ -162,7 +162,7 @@ def by_data(report: Report) -> Report | None:
     )
     if not shifted:
         return None
-    return _along(report, shifted, DATA)
+    return _along(report, shifted, report.source.data)
 
 
 def along_other_axes(report: Report) -> list[Report]:

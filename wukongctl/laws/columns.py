@@ -170,12 +170,18 @@ def _curve(table: Table) -> str | None:
 
 def _x(table: Table, facts: dict[str, Count]) -> Count | None:
     """FLOP per example; else parameters if data is known, too; else training compute, parameters, data."""
-    found = [count for column in table.header if (count := counted(column))]
-    both = {"examples", "dense_params"} <= facts.keys()
+    found = [count for column in _filled(table) if (count := counted(column))]
+    both = all(name in facts and facts[name] in found for name in ("examples", "dense_params"))
+    known = facts.get("dense_params")
     for axis in (COMPUTE, *((PARAMETERS,) if both else ()), TRAINING, PARAMETERS, DATA, TOKENS):
         if count := next((count for count in found if count.axis is axis), None):
-            return facts["dense_params"] if axis is PARAMETERS and "dense_params" in facts else count
+            return known if axis is PARAMETERS and known in found else count
     return None
+
+
+def _filled(table: Table) -> list[str]:
+    """The columns that some row has a value for; all in a table without rows."""
+    return [name for name in table.header if not table.rows or any(row.cells.get(name) for row in table.rows)]
 
 
 def _is_loss(column: str) -> bool:

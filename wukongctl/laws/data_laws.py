@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from wukongctl.decisions import Interval
-from wukongctl.laws.axis import DATA
 from wukongctl.laws.curves import Curve, Method, analyze
 from wukongctl.laws.data_scaling import by_size, single_epoch, varies
 from wukongctl.laws.fit import Fit
@@ -50,7 +49,7 @@ def data_laws(source: PointSet, method: Method) -> Iterator[DataLaw]:
     `method.at` are numbers of examples.
     """
     method = replace(method, form=form_named("power"), floor=None)
-    along = replace(source, axis=DATA)
+    along = replace(source, axis=source.data)
     for (curve, gflop), runs in by_size(single_epoch(source.points)).items():
         known = [run for run in runs if run.examples]
         amounts = {run.examples for run in known}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from wukongctl.config.report import ColumnsSpec
 from wukongctl.errors import UsageError
+from wukongctl.laws.axis import DATA
 from wukongctl.laws.columns import Columns, Count, find
 from wukongctl.laws.measure import MEASURES, Measure, is_larger_better, loss_named, shortfall
 from wukongctl.laws.points import Excluded, Point, PointSet, in_order
@@ -50,6 +51,7 @@ def read_table(path: Path, wanted: ColumnsSpec = EVERY_COLUMN) -> PointSet:
         floor=0.0 if measure.name == "excess_logloss" else None,
         excluded=tuple(excluded),
         axis=columns.x.axis,
+        data=columns.facts["examples"].axis if "examples" in columns.facts else DATA,
         shortfall=measure if measure.column else None,
         remarks=_remarks(columns, measure),
     )
@@ -59,7 +61,10 @@ def _remarks(columns: Columns, measure: Measure) -> tuple[str, ...]:
     """How the table was understood, unless its columns are those of points.csv."""
     if columns.x.column == "gflop_per_example" and measure.name in MEASURES:
         return ()
-    return (f"{columns.summary} The loss is {measure.title}: {measure.direction}.",)
+    inverted = (
+        f" The loss is {measure.title}: {measure.direction}." if measure.column else " Smaller is better."
+    )
+    return (columns.summary + inverted,)
 
 
 def _measure(table: Table, columns: Columns, wanted: ColumnsSpec) -> Measure:

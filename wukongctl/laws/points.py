@@ -7,7 +7,7 @@ A point set records the loss, the split, the FLOP convention and the floor, whic
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from wukongctl.laws.axis import COMPUTE, Axis
+from wukongctl.laws.axis import COMPUTE, DATA, Axis
 from wukongctl.laws.measure import MEASURES, Measure, loss_named
 from wukongctl.runs.warning_groups import LabeledWarning
 
@@ -72,6 +72,8 @@ class PointSet:
     warnings: tuple[LabeledWarning, ...] = ()
     """Warnings of the fitted runs."""
     axis: Axis = COMPUTE
+    data: Axis = DATA
+    """What `Point.examples` counts."""
     shortfall: Measure | None = None
     """The measure of a loss that is the distance of a metric from its best value."""
     remarks: tuple[str, ...] = ()

@@ -84,15 +84,25 @@ def signed(value: float, _: object) -> str:
     return f"{value:+.3g}".replace("-", "−") if abs(value) > 1e-15 else "0"
 
 
-def spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Move ascending `heights` at least `gap` apart, with little movement: close ones form even blocks."""
+def spread(
+    heights: Sequence[float], gap: float, ends: tuple[float, float] = (-math.inf, math.inf)
+) -> list[float]:
+    """Move ascending `heights` at least `gap` apart, with little movement: close ones form even blocks.
+
+    All stay between `ends`; where these leave too little room, they are evenly spaced there.
+    """
+    bottom, top = ends
+    gap = min(gap, (top - bottom) / max(1, len(heights) - 1))
     blocks: list[tuple[float, int]] = []  # (center, members)
     for height in heights:
         blocks.append((height, 1))
         while len(blocks) > 1 and _overlap(blocks[-2], blocks[-1], gap):
             (low, few), (high, many) = blocks[-2:]
             blocks[-2:] = [((low * few + high * many) / (few + many), few + many)]
-    return [center + gap * (i - (count - 1) / 2) for center, count in blocks for i in range(count)]
+    found = [center + gap * (i - (count - 1) / 2) for center, count in blocks for i in range(count)]
+    last = len(found) - 1
+    found = [min(at, top - gap * (last - i)) for i, at in enumerate(found)]
+    return [max(at, bottom + gap * i) for i, at in enumerate(found)]
 
 
 def _overlap(below: tuple[float, int], above: tuple[float, int], gap: float) -> bool:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from wukongctl.data.atomic import write_atomic
 from wukongctl.report.axes import log_ticks
-from wukongctl.report.plots import COLORS, GRID, MARKERS, STYLE
+from wukongctl.report.canvas import COLORS, GRID, MARKERS, STYLE
 from wukongctl.training.coordinates import LayerScales
 
 HEADINGS = ("outputs after training", "their change by training")

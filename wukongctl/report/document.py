@@ -27,6 +27,8 @@ FILES = {
     "png": "scaling.png",
     "parameters_svg": "parameters.svg",
     "parameters_png": "parameters.png",
+    "joint_svg": "joint.svg",
+    "joint_png": "joint.png",
     "data_svg": "data.svg",
     "data_png": "data.png",
     "csv": "points.csv",
@@ -85,9 +87,15 @@ def _content(report: Report) -> dict[str, Any]:
     }
 
 
+def has_joint_law(report: Report) -> bool:
+    """Whether some curve has a joint law of size and data."""
+    return any(found.law is not None for found in report.joint_laws)
+
+
 def files_of(report: Report) -> dict[str, str]:
     """Names of the files written for this report."""
     along = {shifted.source.axis.name for shifted in along_other_axes(report)}
+    along |= {"joint"} if has_joint_law(report) else set()
     other = {kind: kind.rpartition("_")[0] for kind in FILES if "_" in kind}
     return {kind: name for kind, name in FILES.items() if kind not in other or other[kind] in along}
 

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
@@ -18,8 +18,14 @@ from wukongctl.laws.analysis import Report, along_other_axes
 from wukongctl.laws.notes import EXPLANATIONS
 from wukongctl.report import evidence, numbers, wording
 from wukongctl.report.checklist import checklist
-from wukongctl.report.document import FILES, interval_method, stated_law, to_csv, to_json
+from wukongctl.report.document import FILES, has_joint_law, interval_method, stated_law, to_csv, to_json
 from wukongctl.report.job_summary import benchmark, chart_order, mermaid, truncate
+
+if TYPE_CHECKING:
+    from wukongctl.report.canvas import Width
+
+LEAST_SIZES = 3
+"""Sizes that make a curve to look at."""
 
 
 def to_markdown(report: Report, *, pictures: bool = True) -> str:
@@ -37,28 +43,56 @@ def _escaped(value: Any) -> Any:
 
 def to_html(report: Report) -> str:
     """A self-contained HTML page with embedded plots, style and script."""
-    from wukongctl.report import plots
-
     along = _along(report)
-    return _html(report, along, {name: plots.scaling_svg(shown) for name, shown in along.items()})
+    return _html(report, along, {name: draw("wide") for name, draw in _pictures(report, along).items()})
 
 
 def _along(report: Report) -> dict[str, Report]:
-    """The reports whose curves are plotted: `report` as `scaling`, others by the name of their axis."""
+    """The reports whose curves are plotted: `report` as `scaling`, others by the name of their axis.
+
+    In a study of data, where every curve over size is a single dot, `scaling` is over data, too.
+    """
     others = {shifted.source.axis.name: shifted for shifted in along_other_axes(report)}
-    return {"scaling": report, **others}
+    main = others.get("data") if report.is_data_study else None
+    return {"scaling": main or report, **others}
+
+
+def _pictures(report: Report, along: dict[str, Report]) -> dict[str, Callable[["Width"], str]]:
+    """Name → what draws the picture as SVG, wide or narrow.
+
+    Where size and data were varied together, so that no curve over size has three sizes at one amount of
+    data, `scaling` is the picture of both.
+    """
+    from wukongctl.report import plots
+
+    found: dict[str, Callable[[Width], str]] = {
+        name: lambda width, shown=shown: plots.scaling_svg(shown, width=width)
+        for name, shown in along.items()
+    }
+    if has_joint_law(report):
+        found["joint"] = lambda width: plots.joint_svg(report, width=width)
+        if is_dots(report):
+            found["scaling"] = found["joint"]
+    return found
+
+
+def is_dots(report: Report) -> bool:
+    """Whether the curves over size are single dots, as in a set of sizes and data without a grid."""
+    return has_joint_law(report) and all(len(curve.sizes) < LEAST_SIZES for curve in report.curves)
 
 
 def _html(report: Report, along: dict[str, Report], wide: dict[str, str]) -> str:
     """The page of a report, of which the wide plot along each axis is drawn already."""
-    from wukongctl.report import inline, plots
+    from wukongctl.report import canvas, inline, plots
 
-    drawn = {("diagnostics", width): plots.diagnostics_svg(report, width=width) for width in plots.WIDTHS}
-    for name, shown in along.items():
-        drawn[name, "wide"] = wide[name]
-        drawn[name, "narrow"] = plots.scaling_svg(shown, width="narrow")
+    drawn = {("diagnostics", width): plots.diagnostics_svg(report, width=width) for width in canvas.WIDTHS}
+    for name, draw in _pictures(report, along).items():
+        if name != "scaling" or "joint" not in wide or not is_dots(report):
+            drawn[name, "wide"] = wide[name]
+            drawn[name, "narrow"] = draw("narrow")
     labels = {
-        "scaling": "Loss against compute per example, one curve per model",
+        "scaling": f"Loss against {report.source.axis.name}{report.source.axis.per}, one curve per model",
+        "joint": "Loss against size and data, with the joint law",
         "diagnostics": "Residuals, and predictions of the held-out largest size",
     }
     figures = {
@@ -67,7 +101,7 @@ def _html(report: Report, along: dict[str, Report], wide: dict[str, str]) -> str
         )
         for (name, width), svg in drawn.items()
     }
-    palette = list(zip(plots.COLORS, plots.DARK_COLORS, strict=True))
+    palette = list(zip(canvas.COLORS, canvas.DARK_COLORS, strict=True))
     return (
         _environment()
         .get_template("report.html.jinja")
@@ -83,12 +117,13 @@ def write(report: Report, out_dir: Path) -> dict[str, Path]:
     from wukongctl.report import plots
 
     along = _along(report)
-    wide = {name: plots.scaling_svg(shown) for name, shown in along.items()}
+    wide = {name: draw("wide") for name, draw in _pictures(report, along).items()}
     drawn: dict[str, bytes] = {}
-    for name, shown in along.items():
+    for name, picture in wide.items():
         prefix = "" if name == "scaling" else f"{name}_"
-        drawn[f"{prefix}svg"] = wide[name].encode()
-        drawn[f"{prefix}png"] = plots.scaling_png(shown)
+        drawn[f"{prefix}svg"] = picture.encode()
+        both = name == "joint" or (name == "scaling" and is_dots(report))
+        drawn[f"{prefix}png"] = plots.joint_png(report) if both else plots.scaling_png(along[name])
     contents = {
         "html": _html(report, along, wide).encode(),
         "md": to_markdown(report).encode(),
@@ -143,6 +178,7 @@ def _context(report: Report) -> dict[str, Any]:
         "axis": report.source.axis,
         "x_title": report.source.axis.titled(report.unit),
         "metric_name": report.source.measure.described,
+        "is_dots": is_dots(report),
         "headline": wording.headline(report),
         "sentences": {curve.name: list(wording.sentences(curve, report)) for curve in report.curves},
         "warnings": report.warnings(),

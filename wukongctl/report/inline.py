@@ -2,7 +2,7 @@
 
 import re
 
-from wukongctl.report.plots import COLORS, GRID, INK, SOFT_INK
+from wukongctl.report.canvas import COLORS, GRID, INK, SOFT_INK
 
 THEME = {
     INK: "var(--ink)",

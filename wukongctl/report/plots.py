@@ -1,152 +1,118 @@
-"""Plots of a report: loss against compute, with runs as dots and laws as lines with bands.
+"""Plots of a report: loss against compute, with runs as dots and laws as lines with bands."""
 
-Figures are drawn without pyplot and saved without dates and with fixed ids, so that the output is
-deterministic. The colors are Okabe and Ito's color-blind safe palette, https://jfly.uni-koeln.de/color/;
-markers differ, too.
-"""
-
-import io
 import math
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Literal, TypeAlias
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from wukongctl.laws.analysis import Report
-from wukongctl.laws.axis import Unit
 from wukongctl.laws.curves import Curve, DrawnLaw
-from wukongctl.laws.measure import MEASURES
-from wukongctl.report.axes import limit_y, log_ticks, signed, spread
+from wukongctl.report import labels
+from wukongctl.report.axes import limit_y, log_ticks
+from wukongctl.report.canvas import (
+    INCHES,
+    INK,
+    MARKERS,
+    SOFT_INK,
+    Width,
+    color_of,
+    frame_x,
+    loss_title,
+    png,
+    styled,
+    svg,
+    write_title,
+)
+from wukongctl.report.diagnostics_plot import diagnostics
+from wukongctl.report.joint_plot import joint_figure
 
-Width: TypeAlias = Literal["wide", "narrow"]
-WIDTHS: tuple[Width, ...] = ("wide", "narrow")
-
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#6a51a3")
-MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
-# Lighter shades of the same colors, for the dark theme.
-DARK_COLORS = ("#4fb3f0", "#ff8a4c", "#2fd0a0", "#ee9fca", "#f5b942", "#8fd0f7", "#c9a468", "#ab97f0")
-INK, SOFT_INK, GRID = "#1f2328", "#59636e", "#d8dee4"
-
+HEIGHTS: dict[Width, float] = {"wide": 5.0, "narrow": 4.7}
+TOP, BOTTOM = 0.63, 0.6
+MOST_NAME_INCHES: dict[Width, float] = {"wide": 3.0, "narrow": 1.7}
+MOST_BANDS = 12
+"""Curves up to which bands are drawn: more would cover each other."""
+FEW_MARKS, LEAST_MARK = 40, 1.8
+"""Marks of a figure up to which they have full size, and the smallest size in points."""
 # A law whose band fills more of the axis than this is undetermined, and drawn as a dotted line.
 WIDEST_BAND = 0.4
 # Losses that span a larger factor are drawn on a logarithmic axis.
 LINEAR_RANGE = 10.0
 STATED_DASHES = (0, (6, 2, 1, 2))
 
-STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10.5,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "wukongctl",
-    "axes.edgecolor": SOFT_INK,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.8,
-    "xtick.color": SOFT_INK,
-    "ytick.color": SOFT_INK,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "text.color": INK,
-    "lines.solid_capstyle": "round",
-}
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    with mpl.rc_context(), style.context("default"):
-        mpl.rcParams.update(STYLE)
-        yield
-
 
 def scaling_svg(report: Report, *, width: Width = "wide") -> str:
     """The curves as an SVG document."""
-    with _style():
-        return _svg(_scaling(report, width))
+    with styled():
+        return svg(scaling_figure(report, width))
 
 
 def scaling_png(report: Report) -> bytes:
     """The curves as a PNG of 200 dots per inch."""
-    with _style():
-        return _png(_scaling(report, "wide"))
+    with styled():
+        return png(scaling_figure(report, "wide"))
 
 
 def diagnostics_svg(report: Report, *, width: Width = "wide") -> str:
     """Residuals of the laws and predictions of the held-out largest size, as an SVG document."""
-    with _style():
-        return _svg(_diagnostics(report, width))
+    with styled():
+        return svg(diagnostics(report, width))
 
 
-def color_of(index: int) -> str:
-    """Color of the curve at `index` of a report."""
-    return COLORS[index % len(COLORS)]
+def joint_svg(report: Report, *, width: Width = "wide") -> str:
+    """Loss over size and data, as an SVG document; of reports with a joint law."""
+    with styled():
+        return svg(joint_figure(report, width))
+
+
+def joint_png(report: Report) -> bytes:
+    """Loss over size and data, as a PNG of 200 dots per inch."""
+    with styled():
+        return png(joint_figure(report, "wide"))
 
 
 # --- figures ------------------------------------------------------------------------------------------------
 
 
-def _scaling(report: Report, width: Width) -> Figure:
-    figure = Figure(figsize=(8.2, 5.0) if width == "wide" else (4.4, 4.7))
+def scaling_figure(report: Report, width: Width) -> Figure:
+    """Loss against x: runs, laws and the names of the curves."""
+    height = labels.height_for(len(_names(report)), HEIGHTS[width], TOP + BOTTOM)
+    figure = Figure(figsize=(INCHES[width], height))
     axes = figure.add_subplot()
     unit = report.unit
     logarithmic = _is_logarithmic(report)
     if logarithmic:
         axes.set_yscale("log")
-    _frame(axes, report, unit)
+    frame_x(axes, report)
     limit_y(axes, _all_losses(report), logarithmic=logarithmic)
+    shown = sum(len(curve.sizes) for curve in report.curves)
     for index, curve in enumerate(report.curves):
-        _draw_curve(axes, curve, index, unit.size)
+        _draw_curve(axes, curve, index, unit.size, shown, banded=len(report.curves) <= MOST_BANDS)
     _draw_diverged(axes, report, unit.size)
     _draw_stated(axes, report)
     if report.source.metric == "relative_logloss":
         axes.axhline(0, color=SOFT_INK, linewidth=0.9, linestyle=(0, (1, 3)), zorder=1)
-    axes.set_ylabel(_loss_title(report))
-    _headline(axes, report, width)
-    figure.subplots_adjust(**_margins(report, width))
+    axes.set_ylabel(loss_title(report))
+    write_title(axes, f"Loss against {report.source.axis.name}", _subtitle(report, width))
+    figure.subplots_adjust(**_margins(report, width, height))
     log_ticks(axes, "x")
-    _label_curves(axes, report, figure.get_figheight())
+    _label_curves(axes, report, width, height)
     return figure
 
 
-def _diagnostics(report: Report, width: Width) -> Figure:
-    shape = (1, 2) if width == "wide" else (2, 1)
-    figure = Figure(figsize=(8.2, 3.4) if width == "wide" else (4.4, 6.0), layout="constrained")
-    residuals, hidden = figure.subplots(*shape)
-    _draw_residuals(residuals, report)
-    _draw_hidden(hidden, report)
-    return figure
-
-
-def _frame(axes: Axes, report: Report, unit: Unit) -> None:
-    low, high = report.x_range
-    axes.set_xscale("log")
-    axes.set_xlim(low / 1.35 / unit.size, high * 2.0 / unit.size)
-    axes.grid(color=GRID, linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=3)
-    axes.set_xlabel(_axis_title(report, unit))
-
-
-def _draw_curve(axes: Axes, curve: Curve, index: int, unit: float) -> None:
+def _draw_curve(axes: Axes, curve: Curve, index: int, unit: float, shown: int, *, banded: bool) -> None:
     color = color_of(index)
     if curve.trace is None:
         sizes = sorted(curve.sizes, key=lambda size: size.x)
         x, y = [size.x / unit for size in sizes], [size.loss for size in sizes]
         axes.plot(x, y, color=color, linewidth=1.2, linestyle=(0, (1, 2)), zorder=3)
     else:
-        _draw_law(axes, curve, curve.trace, color, unit)
-    _draw_runs(axes, curve, index, unit)
+        _draw_law(axes, curve, curve.trace, color, unit, banded=banded)
+    _draw_runs(axes, curve, index, unit, shown)
 
 
-def _draw_law(axes: Axes, curve: Curve, trace: DrawnLaw, color: str, unit: float) -> None:
+def _draw_law(axes: Axes, curve: Curve, trace: DrawnLaw, color: str, unit: float, *, banded: bool) -> None:
     """Draw the law solid in the measured range, dashed beyond, and dotted when it is not determined."""
     x, y = np.array(trace.x) / unit, np.array(trace.y)
     largest = curve.sizes[-1].x / unit
@@ -157,7 +123,8 @@ def _draw_law(axes: Axes, curve: Curve, trace: DrawnLaw, color: str, unit: float
         return
     axes.plot(x[inside], y[inside], color=color, linewidth=2.2, zorder=4)
     axes.plot(x[outside], y[outside], color=color, linewidth=1.5, linestyle=(0, (4, 2.5)), zorder=4)
-    axes.fill_between(x, trace.lower, trace.upper, color=color, alpha=0.15, linewidth=0, zorder=2)
+    if banded:
+        axes.fill_between(x, trace.lower, trace.upper, color=color, alpha=0.15, linewidth=0, zorder=2)
 
 
 def _is_determined(axes: Axes, trace: DrawnLaw, inside: NDArray[np.bool_]) -> bool:
@@ -171,24 +138,36 @@ def _is_determined(axes: Axes, trace: DrawnLaw, inside: NDArray[np.bool_]) -> bo
     return float(np.mean(high - low)) < WIDEST_BAND * (top - bottom)
 
 
-def _draw_runs(axes: Axes, curve: Curve, index: int, unit: float) -> None:
-    """Draw every run as a dot, and the mean of each size with its interval."""
+def _draw_runs(axes: Axes, curve: Curve, index: int, unit: float, shown: int) -> None:
+    """Draw every run as a dot, and the mean of each size with its interval; `shown` marks in all.
+
+    Of many marks each is small and pale, and below the laws.
+    """
     color, marker = color_of(index), MARKERS[index % len(MARKERS)]
-    many = any(size.runs > 1 for size in curve.sizes)
-    if many:
+    shrink = min(1.0, (FEW_MARKS / shown) ** 0.5)
+    few = shrink > 0.6
+    if any(size.runs > 1 for size in curve.sizes):
         x = [point.x / unit for point in curve.points]
         y = [point.loss for point in curve.points]
-        axes.plot(x, y, marker, color=color, markersize=3.6, alpha=0.45, markeredgewidth=0, zorder=5)
+        dot = max(LEAST_MARK, 3.6 * shrink)
+        axes.plot(
+            x, y, marker, color=color, markersize=dot, alpha=0.45, markeredgewidth=0, zorder=5 if few else 3
+        )
     spread = [size for size in curve.sizes if size.interval is not None]
     if spread:
         at, means = [size.x / unit for size in spread], [size.loss for size in spread]
         halves = [size.interval[1] - size.loss for size in spread if size.interval]
-        axes.errorbar(at, means, halves, fmt="none", color=color, linewidth=1.3, capsize=2.5, zorder=6)
+        axes.errorbar(
+            at, means, halves, fmt="none", color=color, linewidth=1.3 * shrink, capsize=2.5 * shrink,
+            zorder=6 if few else 3,
+        )  # fmt: skip
     x = [size.x / unit for size in curve.sizes]
     y = [size.loss for size in curve.sizes]
     axes.plot(
-        x, y, marker, color=color, markersize=6.8, markeredgecolor="white", markeredgewidth=1.0, zorder=7
-    )
+        x, y, marker, color=color, markersize=max(LEAST_MARK, 6.8 * shrink), alpha=1.0 if few else 0.5,
+        markeredgecolor="white" if few else color, markeredgewidth=1.0 if few else 0.0,
+        zorder=7 if few else 3,
+    )  # fmt: skip
 
 
 def _draw_diverged(axes: Axes, report: Report, unit: float) -> None:
@@ -225,61 +204,6 @@ def _draw_stated(axes: Axes, report: Report) -> None:
         axes.plot(x / report.unit.size, y, color=INK, linewidth=1.3, linestyle=STATED_DASHES, zorder=6)
 
 
-def _draw_residuals(axes: Axes, report: Report) -> None:
-    unit = report.unit
-    _frame(axes, report, unit)
-    log_ticks(axes, "x")
-    axes.axhline(0, color=SOFT_INK, linewidth=0.9)
-    for index, curve in enumerate(report.curves):
-        sizes = [size for size in curve.sizes if size.residual is not None]
-        x = [size.x / unit.size for size in sizes]
-        y = [size.residual or 0.0 for size in sizes]
-        marker = MARKERS[index % len(MARKERS)]
-        axes.plot(x, y, "-", color=color_of(index), linewidth=0.9, alpha=0.55)
-        axes.plot(x, y, marker, color=color_of(index), markersize=5.5, label=curve.name)
-    axes.margins(y=0.18)
-    axes.set_ylabel("mean loss minus law")
-    axes.set_title("Residuals", loc="left", fontsize=11.5, fontweight="bold")
-    axes.yaxis.set_major_formatter(FuncFormatter(signed))
-
-
-def _draw_hidden(axes: Axes, report: Report) -> None:
-    """One row per curve: the prediction error on the held-out largest size, with its interval."""
-    tested = [(i, c, c.extrapolation[0].sizes[0]) for i, c in enumerate(report.curves) if c.extrapolation]
-    axes.set_title(f"Held-out {report.source.axis.largest}", loc="left", fontsize=11.5, fontweight="bold")
-    axes.axvline(0, color=SOFT_INK, linewidth=0.9)
-    axes.set_axisbelow(True)
-    axes.grid(axis="x", color=GRID, linewidth=0.7)
-    reach = 0.0
-    for row, (index, _, size) in enumerate(tested):
-        color = color_of(index)
-        reach = max(reach, abs(size.error), abs(size.loglin_error), abs(size.no_gain_error))
-        if size.interval is not None:
-            low, high = size.interval[0] - size.observed, size.interval[1] - size.observed
-            axes.plot(
-                [low, high],
-                [row, row],
-                color=color,
-                linewidth=7,
-                alpha=0.25,
-                solid_capstyle="butt",
-                zorder=2,
-            )
-        axes.plot(size.error, row, "D", color=color, markersize=7, zorder=4)
-        axes.plot(size.loglin_error, row, "|", color=color, markersize=11, markeredgewidth=1.8, zorder=3)
-        axes.plot(size.no_gain_error, row, "x", color=color, markersize=6, markeredgewidth=1.6, zorder=3)
-    axes.set_xlim(-1.5 * (reach or 1), 1.5 * (reach or 1))
-    axes.set_ylim(len(tested) - 0.4, -0.6)
-    axes.set_yticks(range(len(tested)), [curve.name for _, curve, _ in tested])
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    axes.xaxis.set_major_formatter(FuncFormatter(signed))
-    axes.locator_params(axis="x", nbins=5)
-    axes.set_xlabel(
-        "predicted minus observed loss\n◆ law   | straight line in ln x   × no further gain", fontsize=9.5
-    )
-
-
 # --- titles -------------------------------------------------------------------------------------------------
 
 
@@ -297,37 +221,6 @@ def _is_logarithmic(report: Report) -> bool:
     return measure.name == "excess_logloss" or losses[-1] > LINEAR_RANGE * losses[0]
 
 
-def _axis_title(report: Report, unit: Unit) -> str:
-    """The title of the x axis, with the FLOP per multiply-accumulate where the runs recorded it."""
-    stated = re.match(r"(\d+) (?:FLOP per|x|×) MAC", report.source.convention or "")
-    return report.source.axis.titled(unit) + (f" ({stated[1]} × MAC)" if stated else "")
-
-
-def _loss_title(report: Report) -> str:
-    """The title of the y axis; a loss other than ours says which direction is better."""
-    measure = report.source.measure
-    return measure.title if measure.name in MEASURES else f"{measure.title} (smaller is better)"
-
-
-def _headline(axes: Axes, report: Report, width: Width) -> None:
-    """Draw the title, and below it the dataset, split and seeds."""
-    lines = (
-        (26, f"Loss against {report.source.axis.name}", INK, 12.5, "bold"),
-        (10, _subtitle(report, width), SOFT_INK, 9.3, "normal"),
-    )
-    for offset, text, color, size, weight in lines:
-        axes.annotate(
-            text,
-            (0, 1),
-            xycoords="axes fraction",
-            xytext=(0, offset),
-            textcoords="offset points",
-            color=color,
-            fontsize=size,
-            fontweight=weight,
-        )
-
-
 def _subtitle(report: Report, width: Width) -> str:
     source = report.source
     seeds = {size.runs for curve in report.curves for size in curve.sizes}
@@ -336,73 +229,49 @@ def _subtitle(report: Report, width: Width) -> str:
         count = seeds.pop()
         words.append(f"{count} seeds per size" if count > 1 else "1 run per size")
     if width == "wide":
-        words.append(f"law with {report.level * 100:g} % band, dashed beyond the data")
+        band = f" with {report.level * 100:g} % band" if len(report.curves) <= MOST_BANDS else ""
+        words.append(f"law{band}, dashed beyond the data")
     return ("  ·  " if width == "wide" else " · ").join(word for word in words if word)
 
 
 # --- direct labels ------------------------------------------------------------------------------------------
 
 
-def _margins(report: Report, width: Width) -> dict[str, float]:
-    """Margins, with space at the right for the longest curve name."""
-    names = [curve.name for curve in report.curves] + [law.label for law in report.stated]
-    longest = max(map(len, names))
-    inches = 0.32 + 0.115 * min(longest, 24)
-    total = 8.2 if width == "wide" else 4.4
-    left = 0.82 if width == "wide" else 0.78
-    return {"left": left / total, "right": 1 - inches / total, "top": 0.875, "bottom": 0.12}
+def _names(report: Report) -> list[str]:
+    return [curve.name for curve in report.curves] + [law.label for law in report.stated]
 
 
-def _label_curves(axes: Axes, report: Report, height: float) -> None:
-    """Write each name in the right margin, in the color of its curve, without overlap.
+def _margins(report: Report, width: Width, height: float) -> dict[str, float]:
+    """Margins, with space at the right for the names; `height` is that of the figure in inches."""
+    total, left = INCHES[width], 0.82 if width == "wide" else 0.78
+    right = labels.width_for(_names(report), MOST_NAME_INCHES[width])
+    return {
+        "left": left / total,
+        "right": 1 - right / total,
+        "top": 1 - TOP / height,
+        "bottom": BOTTOM / height,
+    }
 
-    `height` is that of the figure in inches.
-    """
-    to_axes_fraction = axes.transAxes.inverted().transform
-    ends: list[tuple[float, int | None, str]] = []
+
+def _label_curves(axes: Axes, report: Report, width: Width, height: float) -> None:
+    """Write each name in the right margin, in the color of its curve."""
+    found = []
     for index, curve in enumerate(report.curves):
         x, y = (curve.trace.x[-1], curve.trace.y[-1]) if curve.trace else _last(curve)
-        position = to_axes_fraction(axes.transData.transform((x / report.unit.size, y)))[1]
-        ends.append((float(np.clip(position, 0.02, 0.98)), index, curve.name))
+        found.append(labels.Label(curve.name, _height_of(axes, x / report.unit.size, y), color_of(index)))
     for law in report.stated:
         last = report.x_range[1]
-        position = to_axes_fraction(
-            axes.transData.transform((last / report.unit.size, law.E + law.A * last**-law.c))
-        )[1]
-        ends.append((float(np.clip(position, 0.02, 0.98)), None, law.label))
-    ends.sort(key=lambda end: end[0])
-    inches = axes.get_position().height * height
-    positions = spread([end[0] for end in ends], 0.2 / inches)
-    for position, (natural, index, name) in zip(positions, ends, strict=True):
-        color = INK if index is None else color_of(index)
-        axes.plot(
-            [1.0, 1.018],
-            [natural, position],
-            color=color,
-            linewidth=1,
-            transform=axes.transAxes,
-            clip_on=False,
-        )
-        axes.text(
-            1.026, position, name, transform=axes.transAxes, color=color, va="center", fontweight="bold"
-        )
+        end = _height_of(axes, last / report.unit.size, law.E + law.A * last**-law.c)
+        found.append(labels.Label(law.label, end, INK))
+    inches = labels.width_for(_names(report), MOST_NAME_INCHES[width])
+    labels.write(axes, found, inches=inches, height=height, plain=SOFT_INK)
+
+
+def _height_of(axes: Axes, x: float, y: float) -> float:
+    """Where a curve ends, as a fraction of the axes."""
+    position = axes.transAxes.inverted().transform(axes.transData.transform((x, y)))[1]
+    return float(np.clip(position, 0.02, 0.98))
 
 
 def _last(curve: Curve) -> tuple[float, float]:
     return curve.sizes[-1].x, curve.sizes[-1].loss
-
-
-# --- saving -------------------------------------------------------------------------------------------------
-
-
-def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(buffer, format="svg", metadata=nothing, transparent=False)
-    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=200, metadata={"Software": None})
-    return buffer.getvalue()

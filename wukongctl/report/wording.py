@@ -55,7 +55,7 @@ def headline(report: Report) -> str:
     best = f"{leader.name} reaches the lowest {what}, {loss(leader.best.loss, report)}"
     at = f"at {compute(leader.best.x, report.unit)}{report.source.axis.per}"
     if report.is_data_study and leader.points[0].examples:
-        at += f" and {leader.points[0].examples:,} examples"
+        at += f" and {leader.points[0].examples:,} {report.source.data.units[-1].after}"
     sentence = (
         f"{best}, {at}."
         if len(report.curves) > 1
