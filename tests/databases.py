@@ -1,13 +1,15 @@
 """In-memory DuckDB databases that one engine after another uses: opening a new one takes 15 CPU-milliseconds.
 
-What the package does stays the same: a lent database is empty and has DuckDB's own settings. With
-`HYPOTHESIS_PROFILE=fresh` every engine opens its own, as it does outside of the tests.
+A lent database is empty and has DuckDB's own settings. As a database can be confined to some files only for
+good, a lent one is not: tests of what SQL may read use `own_databases`. With `HYPOTHESIS_PROFILE=fresh` every
+engine opens its own, as it does outside of the tests.
 """
 
 import itertools
 from contextlib import suppress
 
 import duckdb
+import pytest
 
 from wukongctl.data.query.engine import Engine
 
@@ -18,7 +20,6 @@ LEFT_BEHIND = (
 SETTINGS = (
     "autoinstall_known_extensions",
     "disabled_optimizers",
-    "file_search_path",
     "memory_limit",
     "temp_directory",
     "threads",
@@ -69,6 +70,15 @@ def _is_closed(connection: duckdb.DuckDBPyConnection) -> bool:
     return False
 
 
+OWN = {name: Engine.__dict__[name] for name in ("connect", "close", "_confine")}
+
+
+def own_databases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have engines open databases of their own, confined as outside of the tests."""
+    for name, member in OWN.items():
+        monkeypatch.setattr(Engine, name, member)
+
+
 def share_databases() -> None:
     """Have the engines of this process borrow their databases."""
     databases, close = Databases(), Engine.close
@@ -79,3 +89,4 @@ def share_databases() -> None:
 
     Engine.connect = staticmethod(databases.connect)  # type: ignore[method-assign]
     Engine.close = closed  # type: ignore[method-assign]
+    Engine._confine = lambda self, allow: None  # type: ignore[method-assign]

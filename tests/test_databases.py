@@ -15,13 +15,15 @@ SETTINGS = "SELECT name, value FROM duckdb_settings() WHERE scope = 'GLOBAL' ORD
 def lender(monkeypatch: pytest.MonkeyPatch) -> Databases:
     databases = Databases()
     monkeypatch.setattr(Engine, "connect", staticmethod(databases.connect))
+    monkeypatch.setattr(Engine, "_confine", lambda self, allow: None)
     return databases
 
 
 def used(folder: Path) -> Engine:
     """An engine of every setting, after it has made every kind of thing."""
-    engine = Engine("clicks", {}, spill=folder / "spill", search=folder, memory_limit="1GB", threads=1)
-    engine.execute("SET disabled_optimizers = 'type_pushdown'")
+    engine = Engine(
+        "clicks", {}, spill=folder / "spill", search=folder, memory_limit="1GB", threads=1, tries_casts=True
+    )
     engine.execute("CREATE VIEW synthetic AS SELECT 1 AS label")
     engine.execute('CREATE TABLE "counts" AS FROM synthetic')
     engine.execute("CREATE TEMP VIEW numbers AS FROM synthetic")

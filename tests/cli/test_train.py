@@ -98,6 +98,24 @@ def test_complete_run_is_reported_and_force_reproduces_it(wukong: Wukong, recipe
     assert repeated["metrics"] == first["metrics"]
 
 
+@pytest.mark.parametrize("part", [".", "checkpoints", "predictions"])
+def test_force_deletes_nothing_through_a_link(
+    part: str, wukong: Wukong, recipe: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / wukong("train", recipe, "--dry-run", "--json").json["run"]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("result.json", "metrics.jsonl", "best.pt", "test.parquet"):
+        (elsewhere / name).write_text("precious")
+    before = sorted(elsewhere.iterdir())
+    link = folder / part if part != "." else folder
+    link.parent.mkdir(parents=True)
+    link.symlink_to(elsewhere)
+    refused = wukong("train", recipe, "--force")
+    assert (refused.code, "is a link to" in refused.err) == (2, True)
+    assert sorted(elsewhere.iterdir()) == before
+
+
 def test_another_seed_is_another_run(wukong: Wukong, recipe: Path) -> None:
     first = wukong("train", recipe, "--json").json
     second = wukong("train", recipe, "--seed", 1, "--json").json

@@ -197,6 +197,9 @@ class DatasetSpec(Spec):
     needs an ORDER BY to be reproducible."""
     splits: dict[SplitName, str] | None = None
     """One DuckDB SELECT per split, for data that ships with splits."""
+    allow_read: tuple[str, ...] = ()
+    """What else the SQL may read than `files` and the folder of the recipe: files, folders, and addresses or
+    their beginnings (`s3://bucket/`). Relative paths start at the recipe."""
     split: SplitRule | None = None
     """How `rows` are divided. With `splits`, divides one of them further, for example to get a validation
     split."""
@@ -229,6 +232,9 @@ class DatasetSpec(Spec):
         yield from self._label_mistakes()
         yield from self._file_mistakes()
         yield from self._generator_mistakes()
+        for index, entry in enumerate(self.allow_read):
+            if "*" in entry:
+                yield Mistake(f"`{entry}` is a pattern: name its folder instead", ("allow_read", index))
         if self.max_rejected != MAX_REJECTED and self.on_error != "skip":
             what = "no row is left out for `max_rejected` to bound"
             yield Mistake(what, ("max_rejected",), "add `on_error: skip`")

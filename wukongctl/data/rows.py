@@ -27,7 +27,7 @@ from wukongctl.data.pipeline.lookup import LookupTable
 from wukongctl.data.pipeline.new_rows import NewRows
 from wukongctl.data.pipeline.ranges import RangeDrift
 from wukongctl.data.query import lines, rewriting, row_files, sql
-from wukongctl.data.query.engine import DISABLED, Engine
+from wukongctl.data.query.engine import Engine
 from wukongctl.data.query.failures import ConversionFailed
 from wukongctl.data.query.row_files import RowSource
 from wukongctl.data.schema import Batch
@@ -113,13 +113,17 @@ class RowReader:
 
     def _engine(self, path: Path, spill: Path) -> Engine:
         raw = self.manifest.raw
-        search = Path(raw.folder) if raw is not None else Path.cwd()
-        engine = Engine(
-            str(path), {"rows": path.absolute()}, spill=spill, search=search, threads=self.threads
+        side = [file for files in raw.side.values() for file in files] if raw is not None else []
+        source = [str(self.source.absolute())] if self.source is not None else []
+        return Engine(
+            str(path),
+            {"rows": path.absolute()},
+            spill=spill,
+            search=Path(raw.folder) if raw is not None else spill,
+            threads=self.threads,
+            allow=(*side, *source, *self.spec.allow_read),
+            tries_casts=any(map(sql.TRY_CAST.search, self.spec.queries)),
         )
-        if any(map(sql.TRY_CAST.search, self.spec.queries)):
-            engine.execute(f"SET disabled_optimizers = '{DISABLED},type_pushdown'")  # see pipeline.job
-        return engine
 
     def _rows(self, engine: Engine, path: Path, wanted: ColumnsOf | None) -> NewRows:
         """The SQL for the rows of a file, depending on its columns."""

@@ -170,8 +170,18 @@ class RunFolder:
             self.metrics.touch()
             os.truncate(self.metrics, min(length, self.metrics.stat().st_size))
 
+    def require_inside(self) -> None:
+        """UsageError if the run is in another place, through a link: `clear` deletes nothing there."""
+        for folder in (self.path, self.checkpoints, self.predictions):
+            if not folder.resolve().is_relative_to(self.path.parent.resolve()):
+                raise UsageError(
+                    f"`{folder}` is a link to `{folder.resolve()}`, outside of `{self.path.parent}`",
+                    hint="nothing was deleted; remove the link, or choose another `--out`",
+                )
+
     def clear(self) -> None:
         """Delete an earlier run of the same recipe, results first: a kill must not leave a stale result."""
+        self.require_inside()
         for name in (RESULT, INFO, "metrics.jsonl", "log.txt", "recipe.yaml", MLFLOW):
             (self.path / name).unlink(missing_ok=True)
         for path in (*self.predictions.glob("*.parquet"), *self.checkpoints.glob("*.pt")):

@@ -90,6 +90,8 @@ def train(
             raise UsageError(
                 f"there is no run to resume in `{folder.path}`", hint="leave out `--resume` to start it"
             )
+        if force:
+            folder.require_inside()
         with world.on_rank_zero(folder.lock) or nullcontext():
             if force:
                 world.on_rank_zero(folder.clear)

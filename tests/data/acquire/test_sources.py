@@ -363,7 +363,7 @@ def test_remote_tables_need_an_extension(
     scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))  # where DuckDB looks for its extensions
-    spec = own(files={}, rows=f"FROM read_csv('{scheme}')")
+    spec = own(files={}, rows=f"FROM read_csv('{scheme}')", allow_read=[scheme])
     with pytest.raises(RunFailed, match="extension `httpfs`, which is not installed") as failure:
         prepare(spec, Options(tmp_path, out=tmp_path / "data"))
     assert "INSTALL httpfs" in str(failure.value.hint)

@@ -20,6 +20,7 @@ from wukongctl.data.pipeline.numbers import Encoders
 from wukongctl.data.pipeline.raw_rows import RawInput
 from wukongctl.data.pipeline.vocabulary import Vocabulary
 from wukongctl.data.pipeline.writer import Written
+from wukongctl.data.query import masking
 from wukongctl.data.schema import schema_from_recipe
 from wukongctl.data.statistics import LEAK_AUC
 from wukongctl.data.tallies import describe as describe_tallies
@@ -52,7 +53,7 @@ class Prepared:
 
 def describe(job: PrepareJob, raw: Resolved, prepared: Prepared, limit_rows: int | None) -> Manifest:
     """The manifest of a preparation."""
-    spec = job.spec
+    spec, raw_input = job.spec, _without_secrets(prepared.raw_input)
     described = describe_tallies(
         [name for name, _ in spec.columns],
         {name: merged(piece.tallies for piece in pieces) for name, pieces in prepared.written.items()},
@@ -65,7 +66,7 @@ def describe(job: PrepareJob, raw: Resolved, prepared: Prepared, limit_rows: int
         description=spec.description,
         license=spec.license,
         citation=spec.citation,
-        recipe=spec.to_dict(),
+        recipe=masking.masked(spec.to_dict()),
         recipe_digest=spec.content_digest(),
         sql_sha256=_sql_digest(job),
         features=_features(spec, prepared),
@@ -76,11 +77,18 @@ def describe(job: PrepareJob, raw: Resolved, prepared: Prepared, limit_rows: int
         rejected=prepared.rejected,
         statistics=described,
         limit_rows=limit_rows,
-        raw=prepared.raw_input.raw,
-        obstacle=prepared.raw_input.obstacle,
+        raw=raw_input.raw,
+        obstacle=raw_input.obstacle,
         versions=VERSIONS,
         fingerprint=fingerprint(prepared, spec),
     )
+
+
+def _without_secrets(found: RawInput) -> RawInput:
+    """What new rows need, unless it contains a secret."""
+    if found.raw is None or masking.masked(found.raw.to_dict()) == found.raw.to_dict():
+        return found
+    return RawInput(obstacle="it contains a secret, which the dataset does not keep")
 
 
 def _verified(spec: DatasetSpec, raw: Resolved, prepared: Prepared, limit_rows: int | None) -> bool | None:

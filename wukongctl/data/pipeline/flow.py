@@ -46,6 +46,7 @@ from wukongctl.data.pipeline.parts import PartPlan
 from wukongctl.data.pipeline.vocabulary import Vocabulary
 from wukongctl.data.pipeline.writer import InfiniteValue, Written, joined
 from wukongctl.data.progress import Progress, ReportProgress
+from wukongctl.data.query.access import Refused, mentions
 from wukongctl.data.stages import ASSEMBLING, DATASET, begin, load, save
 from wukongctl.errors import CheckFailed, RunFailed, UsageError, WukongError
 
@@ -55,6 +56,7 @@ LAYOUT = 6
 
 def run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Manifest:
     """Prepare `spec` from the files of `raw` into `work/dataset`, and describe the result."""
+    work = work.absolute()
     begin(work, _key(spec, options, raw))
     paths = {**raw.paths, **_generated(spec, options, work)}
     job = PrepareJob(spec, paths, options.recipe_dir, work, options.memory_limit, options.threads)
@@ -125,10 +127,21 @@ def _planned(job: PrepareJob, options: Options) -> PrepareJob:
     plan = load(job.work / "parts.json", PartPlan)
     if plan is None:
         options.report(Progress("inspecting raw files"))
-        with job.engine("plan") as engine:
-            plan = parts.plan(engine, job.spec, options.limit_rows)
+        try:
+            with job.engine("plan") as engine:
+                plan = parts.plan(engine, job.spec, options.limit_rows)
+        except Refused as refused:
+            raise Mismatch([_refused(job.spec, refused)]) from None
         save(job.work / "parts.json", plan)
     return replace(job, parts=plan.parts, notes=plan.notes, paths=parts.with_runs(job.paths, plan.parts))
+
+
+def _refused(spec: DatasetSpec, refused: Refused) -> Mistake:
+    """At the SELECT that reads the path."""
+    places: dict[tuple[str, ...], str] = {("rows",): spec.rows} if spec.rows is not None else {}
+    places |= {("splits", name): query for name, query in (spec.splits or {}).items()}
+    where = next((place for place, query in places.items() if mentions(query, refused)), None)
+    return Mistake(refused.message, where or next(iter(places)), refused.hint)
 
 
 class Piece(NamedTuple):

@@ -15,7 +15,7 @@ from wukongctl.data.options import EngineName
 from wukongctl.data.pipeline.parts import Part
 from wukongctl.data.progress import Progress, ReportProgress, silent
 from wukongctl.data.query import sql
-from wukongctl.data.query.engine import DISABLED, Engine
+from wukongctl.data.query.engine import Engine
 from wukongctl.data.query.lines import paths_of
 from wukongctl.errors import WukongError
 
@@ -32,6 +32,7 @@ class PrepareJob:
     search: Path
     """Folder that relative paths in the SQL start from."""
     work: Path
+    """An absolute path."""
     memory_limit: str | None = None
     threads: int | None = None
     parts: tuple[Part, ...] = ()
@@ -49,10 +50,9 @@ class PrepareJob:
             search=self.search,
             memory_limit=self.memory_limit,
             threads=self.threads,
+            allow=(str(self.work), *self.spec.allow_read),
+            tries_casts=bool(sql.TRY_CAST.search(f"{self.spec.queries} {self.spec.label}")),
         )
-        if sql.TRY_CAST.search(f"{self.spec.queries} {self.spec.label}"):
-            # DuckDB 2.0 has its CSV reader do the casts of a query, where even TRY_CAST fails (its #23818).
-            engine.execute(f"SET disabled_optimizers = '{DISABLED},type_pushdown'")
         if GENERATED in self.paths:
             engine.execute(f"CREATE VIEW {GENERATED} AS SELECT * FROM read_parquet('{{{GENERATED}}}')")
         return engine

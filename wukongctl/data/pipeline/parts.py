@@ -22,6 +22,7 @@ from wukongctl.config.dataset import (
 from wukongctl.config.spec import Mismatch, Mistake, Spec
 from wukongctl.data.pipeline import bad_rows, joins, keys, spelling, splits
 from wukongctl.data.query import headers, lines, quotes, sql
+from wukongctl.data.query.access import Refused
 from wukongctl.data.query.engine import Engine
 from wukongctl.errors import RunFailed, UsageError
 
@@ -142,6 +143,8 @@ def _streams(spec: DatasetSpec) -> list[tuple[str, SplitRule | SplitName]]:
 def _types(engine: Engine, spec: DatasetSpec, query: str) -> dict[str, str]:
     try:
         types = engine.types(query)
+    except Refused:
+        raise
     except UsageError as error:
         where = "rows" if spec.rows is not None else "splits"
         raise Mismatch([Mistake(error.message, (where,), error.hint)]) from None

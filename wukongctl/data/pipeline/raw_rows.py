@@ -141,7 +141,7 @@ def _sniffed(engine: Engine, select: Rewritten, name: str) -> dict[str, str]:
     """The options of a CSV file that DuckDB detects."""
     path = lines.paths_of(engine.paths[name])[0]
     options = [f"{name} = {value}" for name, value in select.reader.options.items() if name in SNIFFED]
-    arguments = ", ".join([sql.literal(str(path)), *options])
+    arguments = ", ".join([sql.literal(str(path.absolute())), *options])
     found = engine.try_rows(
         f"SELECT Delimiter, Quote, Escape, DateFormat, TimestampFormat FROM sniff_csv({arguments})"
     )

@@ -7,7 +7,7 @@ statement is the same on every machine.
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -15,8 +15,9 @@ from typing import Any, Self
 import duckdb
 import pyarrow as pa
 
-from wukongctl.data.query import failures, sql
+from wukongctl.data.query import access, failures, sql
 from wukongctl.data.query.failures import OutOfMemory
+from wukongctl.data.query.lines import paths_of
 from wukongctl.data.query.schemas import Schemas
 from wukongctl.errors import UsageError, WukongError
 
@@ -26,6 +27,9 @@ UNITS = {"bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 <<
 DISABLED = "statistics_propagation"
 """An optimizer that takes the bounds of a Parquet column for those of all its values, though they leave NaN
 out: `isnan` of it is then false without a look."""
+CASTS_IN_READER = "type_pushdown"
+"""An optimizer of DuckDB 2.0 that has its CSV reader do the casts of a query, where even TRY_CAST fails (its
+#23818)."""
 CLOSE_ATTEMPTS, CLOSE_SECONDS = 500, 0.01
 
 
@@ -39,7 +43,11 @@ def require_memory_limit(size: str | None) -> None:
 
 
 class Engine:
-    """An in-memory DuckDB."""
+    """An in-memory DuckDB that opens `paths`, what is in the folder `search`, and what `allow` names.
+
+    Relative paths in the SQL start at `search`, and so do those of `allow`: files, folders and addresses.
+    With `tries_casts`, the SQL has a TRY_CAST.
+    """
 
     connect = staticmethod(duckdb.connect)
 
@@ -52,21 +60,25 @@ class Engine:
         search: Path,
         memory_limit: str | None = None,
         threads: int | None = None,
+        allow: Sequence[str] = (),
+        tries_casts: bool = False,
     ) -> None:
-        self.dataset, self.paths = dataset, paths
+        self.dataset, self.paths, self.search = dataset, paths, search
         self.memory_limit, self.threads = memory_limit, threads
         self._connection = self.connect()
-        self.schemas = Schemas(lambda text: self._connection.cursor().sql(text).fetchall(), search)
+        self.schemas = Schemas(self._run, search)
         self._set("enable_progress_bar", "false")
         self._set("temp_directory", sql.literal(str(spill)))
         self._set("autoinstall_known_extensions", "false")
-        self._set("disabled_optimizers", sql.literal(DISABLED))
+        optimizers = [DISABLED, *([CASTS_IN_READER] if tries_casts else [])]
+        self._set("disabled_optimizers", sql.literal(",".join(optimizers)))
         self._set("streaming_buffer_size", "'16MB'")  # with 1 MB, its default, threads wait for the reader
         if memory_limit is not None:
             self._set("memory_limit", sql.literal(memory_limit))
         if threads is not None:
             self._set("threads", str(threads))
-        self._set("GLOBAL file_search_path", sql.literal(str(search)))  # for cursors too
+        with self._explained():
+            self._confine(allow)
 
     @contextmanager
     def reading(self, paths: Mapping[str, Path | tuple[Path, ...]]) -> Iterator[None]:
@@ -158,9 +170,18 @@ class Engine:
             else:
                 return
 
+    def _confine(self, allow: Sequence[str]) -> None:
+        files = [path for paths in self.paths.values() for path in paths_of(paths)]
+        access.confine(self._connection, self.search, files, allow)
+
     def _filled(self, text: str) -> str:
         """`text` with the paths of raw files, and Parquet files of different columns read without loss."""
-        return self.schemas.unified(sql.fill(text, self.paths))
+        text = sql.fill(sql.anchored(text, self.search), self.paths)
+        return self.schemas.unified(access.require_one(self._connection, text, self.dataset))
+
+    def _run(self, text: str) -> list[tuple[Any, ...]]:
+        cursor = self._connection.cursor()
+        return cursor.sql(access.require_one(cursor, text, self.dataset)).fetchall()
 
     def _set(self, name: str, value: str) -> None:
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from wukongctl.data.query import encodings, lines, sql
+from wukongctl.data.query import access, encodings, lines, sql
 from wukongctl.data.query.lines import RawFiles
 from wukongctl.errors import RunFailed, UsageError, WukongError
 
@@ -27,6 +27,7 @@ UNKNOWN_COLUMN = re.compile(r'Referenced column "(.+?)" not found.*(?:\nCandidat
 MISSING_EXTENSION = re.compile(
     r'requires the extension (\w+)|Extension "[^"]*?(\w+)\.duckdb_extension" not found'
 )
+UNUSED_EXTENSION = re.compile(r"it exists in the (\w+) extension")
 TRUNCATED = re.compile(r"Unexpected end of GZIP stream: (.+)")
 CONVERTED = re.compile(
     r"""(?:Could not (?:convert|parse) string|out of range:|field format:) (["'])(.*?)\1(?= to | acc|,|$)""",
@@ -65,17 +66,11 @@ def explain(files: RawFiles, error: Exception, query: str) -> WukongError:
             f"cannot write the files of dataset `{dataset}`: {DISK_FULL.lower()}",
             hint="nothing was changed; free some disk space and try again",
         )
-    if failure := _wrong_encoding(files, text) or _bad_file(files, text, query):
+    refused = access.refusal(text, dataset, files.search) or _needs_extension(dataset, text)
+    if failure := refused or _wrong_encoding(files, text) or _bad_file(files, text, query):
         return failure
     if isinstance(error, duckdb.ConversionException) or CONVERTED.search(text):
         return _not_converted(files, text, query)
-    if extension := MISSING_EXTENSION.search(text):
-        name = extension[1] or extension[2]
-        install = f"python -c \"import duckdb; duckdb.sql('INSTALL {name}')\""
-        return RunFailed(
-            f"dataset `{dataset}` needs the DuckDB extension `{name}`, which is not installed",
-            hint=f"run `{install}` once with network access, or copy the files here and use local paths",
-        )
     if unknown := UNKNOWN_COLUMN.search(text):
         similar = ", ".join(f"`{name}`" for name in re.findall('"([^"]+)"', unknown[2] or ""))
         return UsageError(
@@ -85,6 +80,24 @@ def explain(files: RawFiles, error: Exception, query: str) -> WukongError:
     if isinstance(error, duckdb.ParserException | duckdb.BinderException | duckdb.CatalogException):
         return UsageError(f"the SQL of dataset `{dataset}` is not valid: {first_line(text)}")
     return RunFailed(f"reading dataset `{dataset}` failed: {first_line(text)}")
+
+
+def _needs_extension(dataset: str, text: str) -> WukongError | None:
+    """The error for a table that only an extension of DuckDB reads."""
+    if unused := UNUSED_EXTENSION.search(text):
+        return UsageError(
+            f"the SQL of dataset `{dataset}` needs the DuckDB extension `{unused[1]}`, which is never loaded",
+            hint="convert the data to Parquet or CSV first",
+        )
+    extension = MISSING_EXTENSION.search(text)
+    if extension is None:
+        return None
+    name = extension[1] or extension[2]
+    install = f"python -c \"import duckdb; duckdb.sql('INSTALL {name}')\""
+    return RunFailed(
+        f"dataset `{dataset}` needs the DuckDB extension `{name}`, which is not installed",
+        hint=f"run `{install}` once with network access, or copy the files here and use local paths",
+    )
 
 
 def first_line(text: str) -> str:

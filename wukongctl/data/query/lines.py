@@ -37,6 +37,8 @@ class RawFiles(Protocol):
 
     dataset: str
     paths: Mapping[str, Path | tuple[Path, ...]]
+    search: Path
+    """Folder that relative paths start from."""
 
     def try_rows(self, text: str) -> tuple[list[tuple[Any, ...]], list[tuple[str, int, str, str]]] | None:
         """Rows and unreadable lines of a query; None if it fails."""

@@ -105,7 +105,7 @@ def _require_plausible(engine: Engine, path: Path, arguments: str) -> None:
         return
     delimiter_set = headers.DELIMITER.search(arguments)
     options = f"sample_size={SAMPLE}{f', {delimiter_set[0]}' if delimiter_set else ''}"
-    sniff = f"SELECT Delimiter, Quote, Escape FROM sniff_csv({sql.literal(str(path))}, {options})"
+    sniff = f"SELECT Delimiter, Quote, Escape FROM sniff_csv({sql.literal(str(path.absolute()))}, {options})"
     try:
         found = engine.rows(sniff)
     except WukongError:

@@ -25,6 +25,10 @@ MAY_BE_NAN = frozenset({"VARCHAR", "FLOAT", "DOUBLE"})
 FILES = re.compile(r"\s*(\[[^\]]*\]|'(?:[^']|'')*')")
 """The first argument of `read_csv` or `read_parquet`: a file, a pattern, or a list of them."""
 FILE = re.compile(r"'((?:[^']|'')*)'")
+OPENING = re.compile(
+    r"\b(?:(?P<table>FROM|JOIN)\s+|(?:read_\w+|parquet_\w+|\w+_scan|glob|sniff_csv)\s*\()", re.IGNORECASE
+)
+"""What a file, or a list of files, follows."""
 READ_CSV = re.compile(r"\bread_csv(?:_auto)?\s*\(", re.IGNORECASE)
 TRY_CAST = re.compile(r"\bTRY_CAST\s*\(", re.IGNORECASE)
 REJECTING = re.compile(r"\b(store_rejects|ignore_errors)\b", re.IGNORECASE)
@@ -48,6 +52,26 @@ def fill(query: str, paths: Mapping[str, Path | tuple[Path, ...]]) -> str:
         return literal(str(found)) if isinstance(found, Path) else files(found)
 
     return PLACEHOLDER.sub(path, query)
+
+
+def anchored(query: str, folder: Path) -> str:
+    """`query` with the relative paths of files it reads starting at `folder`."""
+
+    def from_folder(match: re.Match[str]) -> str:
+        path = match[1].replace("''", "'")
+        is_fixed = PLACEHOLDER.fullmatch(match[0]) or "://" in path or Path(path).is_absolute()
+        return match[0] if is_fixed else literal(str(folder / path))
+
+    result, start = "", 0
+    for opening in OPENING.finditer(query):
+        read = FILES.match(query, opening.end())
+        if read is None or opening.start() < start:
+            continue
+        if opening["table"] and (read[1].startswith("[") or "." not in read[1]):
+            continue  # the name of a table
+        result += query[start : opening.end()] + FILE.sub(from_folder, read[0])
+        start = read.end()
+    return result + query[start:]
 
 
 def files(paths: Iterable[Path | str]) -> str:

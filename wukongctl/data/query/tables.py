@@ -124,7 +124,7 @@ def _typed(engine: Engine, source: str) -> Table:
 
 def _csv(engine: Engine, path: Path, name: str) -> Table:
     """All columns as text: the recipe says which are numbers, and no later row can contradict it."""
-    sample = sql.literal(str(path))
+    sample = sql.literal(str(path.absolute()))
     options, remarks = encodings.options(path), []
     if "encoding=" not in options and not encodings.is_utf8(path):
         latin, remark = encodings.fallback(path)
@@ -155,7 +155,7 @@ def _sniffed(engine: Engine, path: Path, options: str, remarks: list[str]) -> _S
     """The dialect of the file; adds remarks on its quotes to `remarks`."""
     sniff = (
         "SELECT Delimiter, Quote, Escape, HasHeader "
-        f"FROM sniff_csv({sql.literal(str(path))}, sample_size={quotes.SAMPLE}{options}"
+        f"FROM sniff_csv({sql.literal(str(path.absolute()))}, sample_size={quotes.SAMPLE}{options}"
     )
     ((delimiter, quote, escape, has_header),) = engine.rows(f"{sniff})")
     texts = quotes.sample(path, "latin-1" if "latin-1" in options else "utf-8")
