@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Wukong
+from wukongctl.cli import targets
 
 
 def test_bench_prints_a_table_or_json_and_writes_no_run(wukong: Wukong, recipe: Path, tmp_path: Path) -> None:
     result = wukong("bench", recipe, "--steps", 2, "--json", "--trace", "step.json")
     assert result.code == 0
     assert {"examples_per_cpu_second", "mfu", "phases", "loader_rows_per_cpu_second"} <= set(result.json)
-    assert (tmp_path / "step.json").is_file()
+    targets.require_own(tmp_path / "step.json", "--trace", "a trace", targets.TRACE, force=False)
     assert not (tmp_path / "runs").exists()
     shown = wukong("bench", recipe, "--steps", 2)
     assert all(phase["phase"] in shown.out for phase in result.json["phases"])

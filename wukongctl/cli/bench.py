@@ -7,7 +7,7 @@ import click
 
 from wukongctl.cli import options
 from wukongctl.cli.output import Output
-from wukongctl.cli.targets import require_writable
+from wukongctl.cli.targets import TRACE, require_own, require_writable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,9 +30,16 @@ Examples:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write a Chrome trace of the last step to this file.",
 )
+@click.option("--force", is_flag=True, help="Overwrite `--trace` even if it is not a trace.")
 @options.common
 def bench(
-    output: Output, recipe: str, overrides: tuple[str, ...], data: Path, steps: int, trace: Path | None
+    output: Output,
+    recipe: str,
+    overrides: tuple[str, ...],
+    data: Path,
+    steps: int,
+    trace: Path | None,
+    force: bool,
 ) -> None:
     """Train a few steps of RECIPE on its prepared dataset and time each phase; writes no run folder."""
     from wukongctl.config.loading import locate_problems
@@ -41,6 +48,7 @@ def bench(
 
     if trace is not None:
         require_writable(trace, "--trace", [Path(recipe)])
+        require_own(trace, "--trace", "a trace", TRACE, force=force)
     path = recipes.find(recipe, data)
     spec = recipes.load(path, data, overrides)
     with locate_problems(path, overrides):

@@ -7,7 +7,7 @@ import click
 
 from wukongctl.cli import options
 from wukongctl.cli.output import Output
-from wukongctl.cli.targets import require_writable
+from wukongctl.cli.targets import PLOT, require_own, require_writable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,6 +56,7 @@ class WidthList(click.ParamType):
 @click.option("--steps", type=click.IntRange(min=1), default=5, show_default=True, help="Steps to train.")
 @click.option("--seeds", type=click.IntRange(min=1), default=2, show_default=True, help="Seeds to average.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw it as PNG, SVG or PDF.")
+@click.option("--force", is_flag=True, help="Overwrite `--plot` even if it is not a plot of this command.")
 @options.common
 def coord_check(
     output: Output,
@@ -67,6 +68,7 @@ def coord_check(
     steps: int,
     seeds: int,
     plot: Path | None,
+    force: bool,
 ) -> None:
     """Train a few steps of RECIPE at several widths and compare what its layers put out.
 
@@ -83,6 +85,7 @@ def coord_check(
         if plot.suffix not in (".png", ".svg", ".pdf"):
             raise UsageError(f"`--plot {plot}` does not end in .png, .svg or .pdf")
         require_writable(plot, "--plot", [Path(recipe)])
+        require_own(plot, "--plot", "a plot of `coord-check`", PLOT, force=force)
     path = recipes.find(recipe, data)
     spec = recipes.load(path, data, overrides)
     with locate_problems(path, overrides):

@@ -40,16 +40,23 @@ Examples:
     metavar="COLUMN",
     help="Also compute gAUC over the values of this categorical column; default: the recipe's `group`.",
 )
+@click.option("--force", is_flag=True, help="Overwrite `--predictions` even if it is not from this run.")
 @options.common
 def evaluate(
-    output: Output, run: Path, split: str, data: Path, predictions: Path | None, group: str | None
+    output: Output,
+    run: Path,
+    split: str,
+    data: Path,
+    predictions: Path | None,
+    group: str | None,
+    force: bool,
 ) -> None:
     """Evaluate the best weights of RUN, a run folder, on one split."""
     from wukongctl.training.evaluate import evaluate as evaluate_run
 
     if predictions is not None:
         require_writable(predictions, "--predictions")
-    found = evaluate_run(run, split, data=data, predictions=predictions, group=group)
+    found = evaluate_run(run, split, data=data, predictions=predictions, group=group, force=force)
 
     def human(console: "Console") -> None:
         from wukongctl.cli.tables import table

@@ -35,13 +35,16 @@ def quickstart(output: Output, out: Path, force: bool) -> None:
     Takes under two minutes on two cores. Run it again to resume, or to rewrite the report.
     """
     from wukongctl.cli import prepare, scale_report
+    from wukongctl.cli.targets import require_report_folder
     from wukongctl.config import library
     from wukongctl.config.dataset import DatasetSpec
     from wukongctl.config.loading import load
     from wukongctl.data.options import Options
     from wukongctl.laws.analysis import build
     from wukongctl.laws.run_points import read_runs
+    from wukongctl.report.document import FILES
 
+    require_report_folder(out / "report", FILES.values(), force=force)
     path = library.find(NAME, "datasets")
     with _resumable():
         wanted = Options(path.parent, out / "data", force=force)

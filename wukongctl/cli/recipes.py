@@ -108,8 +108,9 @@ def init(output: Output, dataset: str, model: str, data: Path) -> None:
 @recipes.command("cp", short_help="Copy a recipe to edit it.")
 @click.argument("recipe", type=options.recipe)
 @click.argument("target", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Replace a file at TARGET.")
 @options.common
-def cp(output: Output, recipe: str, target: Path) -> None:
+def cp(output: Output, recipe: str, target: Path, force: bool) -> None:
     """Copy RECIPE to TARGET, a new file or an existing folder, to edit it."""
     from wukongctl.config import library
     from wukongctl.errors import UsageError, cannot_write
@@ -117,10 +118,11 @@ def cp(output: Output, recipe: str, target: Path) -> None:
     source = library.find(recipe)
     path = target / source.name if target.is_dir() else target
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(source.read_text(encoding="utf-8"))
+        text = source.read_text(encoding="utf-8")
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
     except FileExistsError:
-        raise UsageError(f"`{path}` already exists", hint="name another target") from None
+        raise UsageError(f"`{path}` already exists", hint="name another target, or add `--force`") from None
     except OSError as error:
         raise cannot_write(path, error) from None
     output.result({"path": str(path)}, lambda console: console.print(f"copied to {path}", soft_wrap=True))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from wukongctl.laws.points import PointSet
 
 ASK = "list gates in the file of `--check`, or give `--check` a baseline"
+CHECK = "check.yaml"
+"""File of a calibration, in `--out`."""
 EXAMPLES = """\b
 Examples:
   wukongctl scale-report runs/
@@ -62,6 +64,7 @@ Examples:
 @click.option("--confirm", type=click.Path(path_type=Path), help="Second set of runs, to confirm failures.")
 @click.option("--calibrate", is_flag=True, help="Measure the noise between two folders of A/A runs.")
 @click.option("--strict", is_flag=True, help="Exit with 4 if gates are inconclusive.")
+@click.option("--force", is_flag=True, help="Overwrite files in `--out` that are not from a report.")
 @options.overrides
 @options.common
 def scale_report(
@@ -80,6 +83,7 @@ def scale_report(
     confirm: Path | None,
     calibrate: bool,
     strict: bool,
+    force: bool,
     overrides: tuple[str, ...],
 ) -> None:
     """Fit loss against training FLOPs for the finished runs of each RUN: a run folder, a sweep, or many runs.
@@ -110,6 +114,7 @@ def scale_report(
     asked += [f"form={form}"] if form else []
     asked += [f"predict={json.dumps(at)}"] if at else []
     spec = _spec(path, (*overrides, *asked))
+    _require_replaceable(out, calibrate=calibrate, force=force)
     if calibrate:
         _calibrate(output, runs, spec, out)
         return
@@ -124,6 +129,18 @@ def scale_report(
         output.warn(f"`{check}` has no gates: nothing was checked")
     publish(output, report, out)
     _conclude(output, report, strict=strict)
+
+
+def _require_replaceable(out: Path, *, calibrate: bool, force: bool) -> None:
+    """UsageError if what will be written to `out` replaces what no report or calibration wrote."""
+    from wukongctl.cli.targets import require_own, require_report_folder
+    from wukongctl.gates.calibration import TITLE
+    from wukongctl.report.document import FILES
+
+    if calibrate:
+        require_own(out / CHECK, "--out", "from an earlier `--calibrate`", TITLE.encode(), force=force)
+    else:
+        require_report_folder(out, FILES.values(), force=force)
 
 
 def _split_check(baseline: Path | None, check: Path | None) -> tuple[Path | None, Path | None]:
@@ -235,7 +252,7 @@ def _calibrate(output: Output, runs: tuple[Path, ...], spec: "ReportSpec", out: 
     if len(runs) != 2:
         raise UsageError("`--calibrate` takes two sets of runs", hint="give two folders of runs, A/ and B/")
     found = calibrate(*(_either(path, spec) for path in runs), level=spec.level)
-    path = out / "check.yaml"
+    path = out / CHECK
     write_atomic(path, lambda file: file.write(gates_yaml(found).encode()))
 
     def human(console: "Console") -> None:

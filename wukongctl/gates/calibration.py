@@ -13,6 +13,8 @@ from wukongctl.gates.checks import AA_SDS
 from wukongctl.gates.paired import LossDifference, differences
 from wukongctl.laws.points import PointSet
 
+TITLE = "# Margins from A/A runs"
+"""How the file of a calibration begins."""
 POWER = 0.95
 MULTIPLES = (0.0, 1.0, 1.5, 2.0, 3.0)
 ANOTHER_SET = (
@@ -118,7 +120,7 @@ def gates_yaml(found: Calibration) -> str:
     power = ", ".join(f"{chance:.1%} at {multiple:g}x" for multiple, chance in found.power)
     seeds = "in pairs of the same seed" if found.paired else "with different seeds"
     return (
-        f"# Margins from A/A runs {seeds}: {found.configurations} configurations, {found.runs} runs each.\n"
+        f"{TITLE} {seeds}: {found.configurations} configurations, {found.runs} runs each.\n"
         f"# Probability that gate G2 fails when one configuration is worse by a multiple of the margin:\n"
         f"# {power}.\n{text.getvalue()}"
     )

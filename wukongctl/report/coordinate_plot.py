@@ -12,6 +12,8 @@ from wukongctl.report.axes import log_ticks
 from wukongctl.report.canvas import COLORS, GRID, MARKERS, STYLE
 from wukongctl.training.coordinates import LayerScales
 
+CREATOR = "wukongctl coord-check"
+"""In the metadata of a plot, from which `coord-check` knows that it may replace it."""
 HEADINGS = ("outputs after training", "their change by training")
 
 
@@ -42,4 +44,7 @@ def draw(path: Path, title: str, widths: Sequence[int], layers: Sequence[LayerSc
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right upper", fontsize=8, title="slope of the change")
         figure.suptitle(title)
-        write_atomic(path, lambda file: figure.savefig(file, format=path.suffix.removeprefix("."), dpi=120))
+        kind = path.suffix.removeprefix(".")
+        write_atomic(
+            path, lambda file: figure.savefig(file, format=kind, dpi=120, metadata={"Creator": CREATOR})
+        )

@@ -9,28 +9,38 @@ from numpy.typing import NDArray
 from wukongctl.training.finished_run import FinishedRun, open_run
 from wukongctl.training.groups import read_groups, require_column
 from wukongctl.training.metrics import METRICS
-from wukongctl.training.predictions import write
+from wukongctl.training.predictions import require_own, write
 from wukongctl.training.scores import Measurable
 from wukongctl.training.scoring import reader, require_split, score, summarize
 
 
 def evaluate(
-    run: Path, split: str, *, data: Path, predictions: Path | None = None, group: str | None = None
+    run: Path,
+    split: str,
+    *,
+    data: Path,
+    predictions: Path | None = None,
+    group: str | None = None,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Score `split` with the best weights of `run`; optionally write predictions as Parquet.
+
+    Without `force`, `predictions` may replace only earlier ones of the same run.
 
     `group`, a categorical column, overrides the recipe's: gAUC over its values is computed too. For very many
     rows, the AUC comes with a bound on its error, unless predictions or groups need all scores anyway.
     Raises UsageError if the run is not finished, the prepared data is not what it was trained on, or there is
     no such column.
     """
+    if predictions is not None and not force:
+        require_own(predictions, run, "--predictions")
     trained = open_run(run, data=data)
     groups = _groups(trained, split, group)
     if predictions is None:
         scored = summarize(trained.model, reader(trained, split), trained.execution, groups=groups)
     else:
         scored = score(trained.model, reader(trained, split), trained.execution, groups=groups)
-        write(predictions, scored)
+        write(predictions, scored, run)
     return {"run": str(run), "split": split, "rows": scored.rows, **_with_intervals(scored)}
 
 

@@ -15,12 +15,10 @@ from wukongctl.data.rows import ColumnsOf, RowReader
 from wukongctl.errors import CheckFailed, Problem, UsageError
 from wukongctl.training import selfcheck
 from wukongctl.training.finished_run import FinishedRun, open_run
+from wukongctl.training.predictions import metadata, require_own
 from wukongctl.training.scoring import EVALUATION_BATCH
 
 SCHEMA = pa.schema({"logit": pa.float32(), "prediction": pa.float32()})
-WRITTEN_BY = b"wukongctl.run"
-"""Key in the Parquet metadata: the run that wrote the predictions."""
-CSV_HEADER = b'"logit","prediction"'
 
 
 def predict(
@@ -46,7 +44,7 @@ def predict(
     if out.suffix.lower() not in (".parquet", ".csv"):
         raise UsageError(f"cannot write `{out}`: unknown file type", hint="name it `.parquet` or `.csv`")
     if not force:
-        _require_own(out, run)
+        require_own(out, run, "--out")
     started, rows, total = time.monotonic(), 0, 0.0
     filled: set[Path] = set()
     trained = open_run(run, data=data)
@@ -116,37 +114,7 @@ def _require_known(reader: RowReader) -> None:
     )
 
 
-def _require_own(out: Path, run: Path) -> None:
-    """Raise UsageError if `out` exists and has other content than predictions of `run`."""
-    if not out.exists():
-        return
-    hint = "name another file with `--out`, or add `--force` to replace it"
-    try:
-        metadata = pq.read_schema(out).metadata if out.suffix.lower() == ".parquet" else None
-    except (OSError, pa.ArrowException):
-        metadata = None
-    written_by = (metadata or {}).get(WRITTEN_BY, b"").decode()
-    if out.suffix.lower() == ".csv" and _first_line(out) == CSV_HEADER:
-        return  # a CSV file does not record its run
-    if not written_by:
-        raise UsageError(f"`{out}` exists and is not a file of predictions", hint=hint)
-    if written_by != _id(run):
-        raise UsageError(f"`{out}` has predictions of another run, `{written_by}`", hint=hint)
-
-
-def _first_line(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.readline(100).rstrip()
-    except OSError:
-        return b""
-
-
-def _id(run: Path) -> str:
-    return run.resolve().name
-
-
 def _writer(file: BinaryIO, out: Path, run: Path) -> pq.ParquetWriter | pyarrow.csv.CSVWriter:
     if out.suffix.lower() == ".csv":
         return pyarrow.csv.CSVWriter(file, SCHEMA)
-    return pq.ParquetWriter(file, SCHEMA.with_metadata({WRITTEN_BY: _id(run)}))
+    return pq.ParquetWriter(file, SCHEMA.with_metadata(metadata(run)))

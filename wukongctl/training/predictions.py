@@ -8,12 +8,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from wukongctl.data.atomic import write_atomic
-from wukongctl.errors import RunFailed, WukongError
+from wukongctl.errors import RunFailed, UsageError, WukongError
 from wukongctl.training import hints
 from wukongctl.training.run_folder import RunFolder
 from wukongctl.training.scores import Scores
 
 log = logging.getLogger(__name__)
+WRITTEN_BY = b"wukongctl.run"
+"""Key in the Parquet metadata: the run whose predictions they are."""
+CSV_HEADER = b'"logit","prediction"'
+"""First line of a CSV file of predictions, which has no place for the run."""
 
 
 def predictions(run: Path, split: str, *, data: Path) -> Scores:
@@ -38,7 +42,7 @@ def predictions(run: Path, split: str, *, data: Path) -> Scores:
         )
     if RunFolder(run).result() is not None:  # an unfinished run may still improve
         try:
-            write(cache, scores)
+            write(cache, scores, run)
         except WukongError as error:  # a read-only folder or a full disk
             log.info("predictions are not cached: %s", error.message)
     return scores
@@ -65,12 +69,48 @@ def _finite(logits: np.ndarray) -> bool:
     return np.issubdtype(logits.dtype, np.floating) and bool(np.isfinite(logits).all())
 
 
-def write(path: Path, scores: Scores) -> None:
-    """Write labels, logits and predictions as Parquet."""
+def metadata(run: Path) -> dict[bytes | str, bytes | str]:
+    """Metadata of a Parquet file with the predictions of `run`."""
+    return {WRITTEN_BY: _id(run)}
+
+
+def require_own(out: Path, run: Path, option: str) -> None:
+    """Raise UsageError if `out` exists and has other content than predictions of `run`."""
+    if not out.exists():
+        return
+    hint = f"name another file with `{option}`, or add `--force` to replace it"
+    try:
+        found = pq.read_schema(out).metadata
+    except (OSError, pa.ArrowException):
+        found = None
+    written_by = (found or {}).get(WRITTEN_BY, b"").decode()
+    if out.suffix.lower() == ".csv" and _first_line(out) == CSV_HEADER:
+        return
+    if not written_by:
+        raise UsageError(f"`{out}` exists and is not a file of predictions", hint=hint)
+    if written_by != _id(run):
+        raise UsageError(f"`{out}` has predictions of another run, `{written_by}`", hint=hint)
+
+
+def _first_line(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.readline(100).rstrip()
+    except OSError:
+        return b""
+
+
+def _id(run: Path) -> str:
+    return run.resolve().name
+
+
+def write(path: Path, scores: Scores, run: Path) -> None:
+    """Write labels, logits and predictions of `run` as Parquet."""
     import torch
 
     predicted = torch.sigmoid(torch.from_numpy(scores.logits)).numpy()
     columns = {"label": scores.labels.astype("int8"), "logit": scores.logits, "prediction": predicted}
     if scores.probability is not None:
         columns["probability"] = scores.probability
-    write_atomic(path, lambda file: pq.write_table(pa.table(columns), file))
+    table = pa.table(columns).replace_schema_metadata(metadata(run))
+    write_atomic(path, lambda file: pq.write_table(table, file))
