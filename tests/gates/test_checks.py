@@ -1,4 +1,5 @@
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -214,12 +215,19 @@ def test_g5_a_new_largest_size_tests_the_saved_law(base: Report, bonus: float, v
     (found,) = findings(report_of(larger), GatesSpec(prediction=True), base)["G5"]
     assert found.verdict == verdict
     assert found.item == "wukong at 300 GFLOP"
+    assert "not worse" not in found.message
+    assert found.message.endswith("consistent" if verdict == "pass" else "outside, by more than chance")
+    low, high = map(float, re.findall(r"95 % of new runs: (\S+) to (\S+)\)", found.message)[0])
+    observed = float(re.findall(r"observed (\S+),", found.message)[0])
+    assert (low <= observed <= high) == (verdict == "pass")
     (same,) = findings(base, GatesSpec(prediction=True), base)["G5"]
     assert same.verdict == "inconclusive"
 
 
 def test_g6_a_rise_beyond_the_noise_fails(base: Report) -> None:
     assert {one.verdict for one in findings(base, GatesSpec(monotone=True))["G6"]} == {"pass"}
+    for one in findings(base, GatesSpec(monotone=True))["G6"]:
+        assert one.message.endswith("not significantly above 0")
     bump = report_of(ladder(np.random.default_rng(1), worse={4: 0.02}))
     verdicts = [one.verdict for one in findings(bump, GatesSpec(monotone=True))["G6"]]
     assert verdicts == ["pass", "pass", "pass", "fail", "pass"]

@@ -91,3 +91,43 @@ def test_early_stopping_is_not_a_study_of_data() -> None:
     report = build(PointSet(points, "logloss"))
     assert len(report.curves[0].points) == 6
     assert (report.data_laws, report.joint_laws) == ((), ())
+
+
+def descent(amounts: tuple[int, ...], losses: list[float]) -> PointSet:
+    points = (Point("m", 0.1, y, 0, d, 10, 1.0) for d, y in zip(amounts, losses, strict=True))
+    return PointSet(tuple(points), "logloss")
+
+
+def test_a_double_descent_over_data_states_no_exponent() -> None:
+    """One run per amount: the loss falls, rises and falls again."""
+    amounts = tuple(1000 * 2**i for i in range(9))
+    report = build(descent(amounts, [0.60, 0.55, 0.50, 0.54, 0.62, 0.58, 0.48, 0.42, 0.40]))
+    (law,) = report.data_laws
+    assert {"nonmonotone", "single_seed"} <= set(law.notes)
+    assert law.analysis.descriptive
+    assert law.analysis.plateau.verdict == "undecided"
+    markdown = reports.to_markdown(report)
+    assert "| no law |" in markdown
+    assert "Descriptive only" in markdown
+    assert "training examples; they may differ" not in markdown  # the amounts are what varies
+    data = document.to_dict(report)["data_curves"][0]
+    assert data["parameters"]["c"] > 0
+    assert data["plateau"]["verdict"] == "undecided"
+    assert data["extrapolation"][0]["sizes"][0]["examples"] == 256_000
+    assert {form["form"] for form in data["alternatives"]} >= {"power", "power0", "loglin"}
+
+
+def test_a_robust_report_has_robust_laws_of_data() -> None:
+    amounts = tuple(1000 * 2**i for i in range(10))
+    clean = [0.3 + 4 * d**-0.4 * (1 + 1e-3 * (-1) ** i) for i, d in enumerate(amounts)]
+    wild = [*clean[:4], clean[4] * 1.3, *clean[5:]]
+    squares, robust = (build(descent(amounts, wild), delta=delta).data_laws[0] for delta in (None, 1e-3))
+    assert abs(robust.law.parameters["c"] - 0.4) < 0.02 < abs(squares.law.parameters["c"] - 0.4)
+    assert robust.intervals["c"][0] <= 0.4 <= robust.intervals["c"][1]
+
+
+def test_more_data_that_hurts_is_named() -> None:
+    report = build(descent(tuple(1000 * 2**i for i in range(7)), [0.40 + 0.02 * i for i in range(7)]))
+    assert report.data_laws[0].analysis.plateau.verdict == "rising"
+    assert "worse with more data" in reports.to_markdown(report)
+    assert "worse with more data" in reports.to_html(report)

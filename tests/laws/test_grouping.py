@@ -21,3 +21,14 @@ def test_other_sizes_and_other_curves_are_left_alone() -> None:
     points = tuple(Point(m, x, 0.4, 0) for m, x in (("a", 1.0), ("a", 1.001), ("b", 1.00001), ("b", 2.0)))
     source = PointSet(points, "logloss")
     assert grouped(source) == (source, ())
+
+
+def test_parameters_that_differ_by_rounding_are_those_of_one_model() -> None:
+    for dense, mixed in ((1_000_001, False), (1_001_000, True)):
+        points = tuple(
+            Point("m", x, 0.4 + 0.1 / x + 1e-3 * seed, seed, dense_params=dense if seed else 1_000_000)
+            for x in (1.0, 2, 4, 8, 16)
+            for seed in (0, 1)
+        )
+        (curve,) = build(PointSet(points, "logloss"), draws=0).curves
+        assert ("unequal_params" in curve.notes) == mixed

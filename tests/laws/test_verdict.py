@@ -3,6 +3,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from tests.benchmarks.verdicts import verdicts
 from wukongctl.laws.analysis import Report, build
 from wukongctl.laws.points import Point, PointSet
 from wukongctl.report.files import to_html, to_markdown
@@ -76,3 +77,19 @@ def test_a_rise_within_the_noise_is_not_a_note() -> None:
         )
         (curve,) = build(PointSet(points, "logloss")).curves
         assert ("nonmonotone" in curve.notes) == noted
+
+
+def share(scene: str, verdict: str, trials: int, seeds: int) -> float:
+    found, _ = verdicts(scene, trials, seeds)
+    return found[verdict] / trials
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_flat_and_broken_curves_are_rarely_improving(seeds: int) -> None:
+    """At most 5 % and three standard errors of 150 trials; a true law keeps its verdict most of the time."""
+    most = 0.05 + 3 * (0.05 * 0.95 / 150) ** 0.5
+    for scene in ("flat", "flat, quiet", "stops at 10", "steeper from 10 on", "rising"):
+        assert share(scene, "improving", 150, seeds) <= most, scene
+    assert share("planted, quiet", "improving", 150, seeds) >= 0.7
+    assert share("rising", "rising", 150, seeds) >= 0.9

@@ -8,6 +8,7 @@ from scipy import stats
 
 from wukongctl.decisions import Interval
 from wukongctl.laws.fit import Fit, Sizes, f_test, lacks_fit
+from wukongctl.laws.grouping import TOLERANCE
 from wukongctl.laws.holdout import HiddenSize
 from wukongctl.laws.misfit import serial_correlation
 from wukongctl.laws.points import Point
@@ -147,9 +148,12 @@ def _rises(sizes: Sizes, law: Fit | None) -> bool:
 
 
 def differ_at_one_cost(points: Sequence[Point]) -> bool:
-    """Whether runs of one size have different numbers of dense parameters, and so are different models."""
-    known = {(p.x, p.dense_params) for p in points if p.dense_params is not None}
-    return len(known) > len({gflop for gflop, _ in known})
+    """Whether runs of one size differ in dense parameters by more than rounding: different models."""
+    known: dict[float, list[int]] = {}
+    for point in points:
+        if point.dense_params is not None:
+            known.setdefault(point.x, []).append(point.dense_params)
+    return any(max(counts) > min(counts) * (1 + TOLERANCE) for counts in known.values())
 
 
 def _floor_is_open(sizes: Sizes, intervals: dict[str, Interval]) -> bool:

@@ -63,7 +63,7 @@ def _training(report: Report) -> Iterator[Item]:
 def _collection(report: Report) -> Iterator[Item]:
     section, points = "Data collection", report.source.points
     runs = sorted({size.runs for curve in report.curves for size in curve.sizes})
-    yield Item(section, "Seeds per size", _range(runs, "runs"))
+    yield Item(section, "Seeds per size", _range(runs, "run" if runs == [1] else "runs"))
     selected = sorted({point.selected_on for point in points if point.selected_on})
     yield Item(section, "Checkpoints selected on", ", ".join(selected) or None)
     reasons = sorted({run.reason for run in report.excluded})
@@ -82,7 +82,8 @@ def _fitting(report: Report) -> Iterator[Item]:
         search = "thirteen starts at once, then least_squares from the best"
     yield Item(section, "Optimizer and initialization", search)
     yield Item(section, "Uncertainty", f"{report.level * 100:g} % intervals")
-    tested = [one for curve in report.curves for one in curve.extrapolation[:1]]
+    curves = [*report.curves, *(law.analysis for law in report.data_laws)]
+    tested = [one for curve in curves for one in curve.extrapolation[:1]]
     yield Item(section, "Validated on held-out sizes", f"{len(tested)} laws" if tested else "no")
     yield Item(section, "Points and code published", None)
 

@@ -101,12 +101,12 @@ def joint_sentences(found: JointLaw) -> Iterator[str]:
     if (test := found.hold_out) is not None:
         yield (
             f"{found.curve}: fitted without the {test.points} points of most compute, the law predicts them "
-            f"with an RMS log error of {number(test.rmsle, 3)}, on average {number(test.error, 2)} too high; "
-            f"the guess of no further gain has {number(test.no_gain_rmsle, 3)}."
+            f"with an RMS log error of {number(test.rmsle, 3)} (mean of predicted minus observed loss: "
+            f"{number(test.error, 2)}); the guess of no further gain has {number(test.no_gain_rmsle, 3)}."
         )
     if found.optima:
         exponent = found.law.parameters["b"] / (found.law.parameters["a"] + found.law.parameters["b"])
         yield (
-            f"{found.curve}, compute-optimal: GFLOP per example grow as total compute to the "
-            f"{number(exponent, 3)}, examples to the {number(1 - exponent, 3)}."
+            f"{found.curve}, compute-optimal: GFLOP per example grow as total compute to the power of "
+            f"{number(exponent, 3)}, examples to the power of {number(1 - exponent, 3)}."
         )
