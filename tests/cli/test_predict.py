@@ -13,7 +13,6 @@ import pytest
 
 from tests.cli.conftest import Wukong, typed
 from wukongctl.config.generator import Generator
-from wukongctl.data.progress import silent
 from wukongctl.data.synthetic import generate
 
 ROWS = 1200
@@ -51,7 +50,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     typed(folder, "prepare", "./mixed.yaml")
     run = json.loads(typed(folder, "train", "r.yaml", "--json"))["run"]
     raw = folder / "raw.parquet"
-    generate.write(Generator(rows=ROWS, fields=8), ROWS, raw, silent)
+    generate.write(Generator(rows=ROWS, fields=8), [range(ROWS)], raw)
     query = SELECT.replace("synthetic", f"'{raw}'")
     table = duckdb.sql(f"SELECT * EXCLUDE (label, p) FROM ({query}) OFFSET 1000").to_arrow_table()
     raw.unlink()

@@ -152,7 +152,8 @@ def _announce_download(output: Output, spec: "DatasetSpec", *, refresh: bool) ->
 
 def summary(manifest: "Manifest", out: Path, seconds: float, *, fresh: bool = True) -> dict[str, Any]:
     """The JSON object of one dataset, built in `seconds`; 0 rows per second unless `fresh`."""
-    rows = sum(split.rows for split in manifest.splits.values()) if fresh else 0
+    files = [file for split in manifest.splits.values() for file in split.files]
+    rows = sum(file.rows for file in files) if fresh else 0
     return {
         "dataset": manifest.dataset,
         "path": str(out / manifest.dataset),

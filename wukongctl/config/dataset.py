@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from wukongctl.config import generator
+from wukongctl.config import generated, generator
 from wukongctl.config.generator import Generator
 from wukongctl.config.numeric import Numeric
 from wukongctl.config.spec import Mistake, PositiveInt, Spec
@@ -22,6 +22,10 @@ Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_l
 SplitName = Literal["train", "valid", "test"]
 MAX_REJECTED = 1000
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
+CONTENT = {
+    "name", "files", "generator", "rows", "split", "splits", "compat", "label", "probability", "features",
+}  # fmt: skip
+"""Keys that decide the prepared content."""
 RESERVED_COLUMNS = frozenset({"label", "probability"})
 
 
@@ -321,6 +325,8 @@ class DatasetSpec(Spec):
                 yield Mistake("vectors come from one file, not from a pattern", where)
 
     def _generator_mistakes(self) -> Iterator[Mistake]:
+        if self.is_declared:
+            yield from generated.obstacles(dict(self))
         if self.generator is None or self.rows is None or not isinstance(self.split, ByOrder):
             return
         rows, ratio = self.generator.rows, self.split.ratio
@@ -349,28 +355,18 @@ class DatasetSpec(Spec):
         """SHA-256 of what decides the prepared content: not of mirrors, descriptions or published counts."""
         asked = {"shuffle"} if self.shuffle is not None else set()
         asked |= {"on_error"} if self.on_error != "fail" else set()
-        content = self.model_dump(
-            mode="json",
-            include={
-                *asked,
-                "name",
-                "files",
-                "generator",
-                "rows",
-                "split",
-                "splits",
-                "compat",
-                "label",
-                "probability",
-                "features",
-            },
-        )
+        content = self.model_dump(mode="json", include=CONTENT | asked)
         for group in content["features"]:
             if group.get("encoding") == "scalar":  # as before there were others
                 del group["encoding"], group["bins"]
         if content["generator"] is not None:
             content["generator"] = generator.without_later_keys(content["generator"])
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def is_declared(self) -> bool:
+        """Whether ids and scales follow what the generator declares, not counts of train rows."""
+        return self.generator is not None and (self.generator.declared or self.generator.stream)
 
     @property
     def queries(self) -> tuple[str, ...]:

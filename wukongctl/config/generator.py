@@ -21,7 +21,7 @@ DECAY = {"pair": 0.3, "anova": 0.5, "spectrum": 1.0}
 """Alpha by default."""
 MOST_VALUES = 512
 """Largest vocabulary of `spectrum`, which tabulates pairs of values."""
-LATER_KEYS: dict[str, object] = {"numeric": 0}
+LATER_KEYS: dict[str, object] = {"numeric": 0, "stream": False, "declared": False}
 """Keys that recipes did not always have, and what they meant then."""
 
 
@@ -30,6 +30,13 @@ class Generator(Spec):
 
     rows: PositiveInt
     seed: int = 0
+    stream: bool = False
+    """Draw train rows while training instead of storing them all: for 10⁸ rows and more. The batches are
+    those of the same recipe with `declared: true` instead. Both need rows, label and columns as generated,
+    split by `order`."""
+    declared: bool = False
+    """Take ids and scales from the distribution that the teacher declares instead of counting train rows, so
+    that they are the same for any number of rows. Implied by `stream`."""
     teacher: Literal["pair", "anova", "spectrum"] = "pair"
     """`pair`: interactions of 4 and 8 fields as products of pairs, as in stacked factorization machines;
     `anova`: products of one number per field, as in cross networks; `spectrum`: products over 2 to 8 fields

@@ -36,9 +36,9 @@ WINDOW = 4
 
 
 class RowGroup(NamedTuple):
-    """One row group of one file; `start` is its first row in the split."""
+    """One row group of one file, or chunk of a generator; `start` is its first row in the split."""
 
-    path: Path
+    path: Path | None
     index: int
     start: int
     rows: int
@@ -95,6 +95,12 @@ class BatchReader:
         self.rows, self.threads = info.rows, threads
         self.columns = Columns(manifest, with_probability=info.bayes_logloss is not None)
         self._groups: list[RowGroup] = []
+        self.streamed = info.streamed
+        self._read = self.columns.read
+        if info.streamed:
+            self._read = _drawing(folder, manifest, self.columns)
+            self._groups = _chunks(info.rows)
+            return
         for file in info.files:
             check_file(folder / file.path, file.bytes)
             self._groups += _row_groups(folder / file.path, sum(group.rows for group in self._groups))
@@ -113,7 +119,7 @@ class BatchReader:
 
     def packed(self, epoch: int, start_step: int = 0) -> Iterator[Tensor]:
         """The same batches as packed rows, (B, width) int32; `columns.batch` unpacks them, on any device."""
-        return self._batches(epoch, start_step, Source(self.columns.read, self.columns.width, np.int32))
+        return self._batches(epoch, start_step, Source(self._read, self.columns.width, np.int32))
 
     def places(self, epoch: int, start_step: int = 0) -> Iterator[Tensor]:
         """The same batches as (B,) int64 row numbers of the split in file order; no file is read."""
@@ -124,7 +130,7 @@ class BatchReader:
         """All rows of the split, packed, a row group at a time."""
         for group in self._groups:
             rows = np.empty((group.rows, self.columns.width), np.int32)
-            self.columns.read(group, rows)
+            self._read(group, rows)
             yield torch.from_numpy(rows)
 
     def _batches(self, epoch: int, start_step: int, source: Source) -> Iterator[Tensor]:
@@ -222,6 +228,7 @@ class Columns:
 
     def read(self, group: RowGroup, packed: np.ndarray) -> None:
         """Read one row group into `packed`, (rows, width) int32."""
+        assert group.path is not None
         try:
             with pq.ParquetFile(group.path, page_checksum_verification=True) as file:
                 self.pack(file.read_row_group(group.index, columns=self.names, use_threads=False), packed)
@@ -230,11 +237,7 @@ class Columns:
 
     def pack(self, table: pa.Table, packed: np.ndarray) -> None:
         """Put encoded columns into `packed`, (rows, width) int32."""
-        columns = [bits for name in self.names for bits in self._bits(table, name)]
-        # In blocks that fit the cache, since every column writes to the same rows.
-        for start in range(0, len(packed), BLOCK):
-            for position, bits in enumerate(columns):
-                packed[start : start + BLOCK, position] = bits[start : start + BLOCK]
+        _interleave([bits for name in self.names for bits in self._bits(table, name)], packed)
 
     def batch(self, rows: Tensor) -> Batch:
         """Unpack (B, width) int32 rows, where they are."""
@@ -257,6 +260,33 @@ class Columns:
             column = column.fill_null(self.missing[name])
         values = column.to_numpy(zero_copy_only=False)
         return [values.astype(np.float32, copy=False).view(np.int32) if name in self.floats else values]
+
+
+def _interleave(columns: Sequence[np.ndarray], packed: np.ndarray) -> None:
+    """Put int32 columns side by side, in blocks that fit the cache: every column writes to the same rows."""
+    for start in range(0, len(packed), BLOCK):
+        for position, bits in enumerate(columns):
+            packed[start : start + BLOCK, position] = bits[start : start + BLOCK]
+
+
+def _drawing(folder: Path, manifest: Manifest, columns: Columns) -> Callable[[RowGroup, np.ndarray], None]:
+    """Draws a chunk of a streamed split in place of reading a row group."""
+    from wukongctl.data.synthetic.stream import Stream  # most datasets are files
+
+    stream = Stream(folder, manifest, columns.names)
+
+    def read(group: RowGroup, packed: np.ndarray) -> None:
+        _interleave([bits[: len(packed)] for bits in stream.columns(group.index)], packed)
+
+    return read
+
+
+def _chunks(rows: int) -> list[RowGroup]:
+    """The chunks of a streamed split."""
+    from wukongctl.data.synthetic.generate import CHUNK
+
+    starts = range(0, rows, CHUNK)
+    return [RowGroup(None, index, start, min(CHUNK, rows - start)) for index, start in enumerate(starts)]
 
 
 def _padded(lists: pa.ListArray, width: int, *, before: bool) -> np.ndarray:

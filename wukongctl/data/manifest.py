@@ -78,6 +78,9 @@ class Split(Spec):
     bayes_logloss: float | None = None
     """Mean entropy of the true click probability, if known: the lowest log loss a model can reach."""
     files: tuple[DataFile, ...]
+    streamed: bool = False
+    """Rows are drawn from the recipe's generator while training. `files` have the first of them, which
+    `positives` and `bayes_logloss` are extrapolated from."""
 
     @property
     def has_both_classes(self) -> bool:

@@ -85,7 +85,8 @@ def _steps(spec: DatasetSpec, options: Options, queries: list[str]) -> list[str]
     steps += sources.plan(spec, options)
     if spec.generator is not None:
         rows = min(spec.generator.rows, options.limit_rows or spec.generator.rows)
-        steps.append(f"generate {rows:,} rows")
+        less = ", of which train rows are drawn while training" if spec.generator.stream else ""
+        steps.append(f"generate {rows:,} rows{less}")
     return steps + [f"run {query}" for query in queries]
 
 

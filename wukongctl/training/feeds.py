@@ -123,6 +123,8 @@ def choose(reader: BatchReader, recipe: TrainingSpec, execution: Execution, worl
     device, where = execution.device, recipe.data_on
     if device == CPU:
         return HostFeed(reader, device, world)
+    if where == "auto" and reader.streamed:
+        where = "host"  # a whole split would be drawn before the first step
     if where == "auto":
         free = free_memory(device)
         where = "device" if 4 * reader.rows * reader.columns.width <= SHARE_OF_MEMORY * free else "host"

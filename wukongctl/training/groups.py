@@ -41,6 +41,9 @@ def recipe_groups(
 
 def read_groups(dataset: Path, manifest: Manifest, split: str, column: str) -> NDArray[np.int32]:
     """(rows,) ids of a categorical column in file order; raises RunFailed for a damaged file."""
+    if any(name == split and found.streamed for name, found in manifest.splits.items()):
+        what = f"split `{split}` of `{manifest.dataset}` is streamed, which has no groups"
+        raise UsageError(what, hint="leave out `group`, or evaluate another split")
     files = [file for name, found in manifest.splits.items() if name == split for file in found.files]
     return np.concatenate([_column(dataset / file.path, column) for file in files])
 

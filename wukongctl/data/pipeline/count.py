@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from wukongctl.config.dataset import Numeric
 from wukongctl.config.spec import Spec
-from wukongctl.data.pipeline import bins, spool
+from wukongctl.data.pipeline import bins, declared, spool
 from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.pipeline.parts import Part
 from wukongctl.data.pipeline.writer import InfiniteValue
@@ -123,7 +123,10 @@ def _of_batches(batches: Iterable[np.ndarray]) -> Moments:
 
 
 def _train(job: PrepareJob, part: Part, feature: int) -> Iterator[pa.Array]:
-    """One column of the train rows of `part`, by batch."""
+    """One column of the train rows of `part`, by batch; of rows as generated an ideal sample."""
+    if job.spec.is_declared:
+        yield declared.ideal(job.spec, feature)
+        return
     row, names = 0, [f"f{feature}", *(["split_"] if part.expression else [])]
     for batch in spool.read(job.rows(part), names):
         if part.expression:

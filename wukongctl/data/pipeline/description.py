@@ -155,6 +155,8 @@ def fingerprint(prepared: Prepared, spec: DatasetSpec) -> str:
         ],
         "vocabularies": [[spec.columns[i][0], v.sha256] for i, v in sorted(prepared.vocabularies.items())],
     }
+    if prepared.splits["train"].streamed:
+        content["streamed"] = prepared.splits["train"].rows
     if spec.encoded:
         content["edges"] = [[name, prepared.encoders[index].edges] for index, name, _ in spec.encoded]
     if prepared.vectors:

@@ -17,11 +17,12 @@ from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.pipeline.numbers import Encoders
 from wukongctl.data.pipeline.parts import Part
 from wukongctl.data.pipeline.vocabulary import Vocabulary
-from wukongctl.data.pipeline.writer import SplitWriter, Written
+from wukongctl.data.pipeline.writer import ROW_GROUP, SplitWriter, Written
 from wukongctl.data.progress import Progress, ReportProgress, silent
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
 from wukongctl.data.stages import load, save, stage
+from wukongctl.data.synthetic.generate import CHUNK
 
 SAVED = "encoded.json"
 
@@ -48,7 +49,11 @@ def encode(
     with stage(final) as folder, job.engine(part.name) as engine:
         columns = schema(job.spec)
         special = special_ids(job.spec, vocabularies)
-        writers = {name: SplitWriter(folder, name, columns, special=special) for name in part.names}
+        # Groups as the generator's chunks: a streamed train split is shuffled like one that is stored.
+        size = CHUNK if job.spec.is_declared else ROW_GROUP
+        writers = {
+            name: SplitWriter(folder, name, columns, special=special, row_group=size) for name in part.names
+        }
         scatter = _scatter(job, part, folder / shuffle.BUCKETS, columns)
         row = 0
         with closing(_batches(job, part, engine, vocabularies, encoders)) as batches:

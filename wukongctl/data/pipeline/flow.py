@@ -21,13 +21,23 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from wukongctl.config.dataset import SPLITS, ByColumn, DatasetSpec, Numeric, Sequence, SplitName
+from wukongctl.config.dataset import (
+    SPLITS,
+    ByColumn,
+    ByOrder,
+    DatasetSpec,
+    Numeric,
+    Sequence,
+    SplitName,
+    boundaries,
+)
 from wukongctl.config.spec import Mismatch, Mistake
 from wukongctl.data.acquire.sources import Resolved
 from wukongctl.data.manifest import SAMPLE_ENCODED, SAMPLE_RAW, Manifest, Split
 from wukongctl.data.options import Options
 from wukongctl.data.pipeline import (
     bad_rows,
+    codes,
     count,
     encode,
     numbers,
@@ -48,6 +58,7 @@ from wukongctl.data.pipeline.writer import InfiniteValue, Written, joined
 from wukongctl.data.progress import Progress, ReportProgress
 from wukongctl.data.query.access import Refused, mentions
 from wukongctl.data.stages import ASSEMBLING, DATASET, begin, load, save
+from wukongctl.data.synthetic import generate, stream
 from wukongctl.errors import CheckFailed, RunFailed, UsageError, WukongError
 
 LAYOUT = 6
@@ -65,7 +76,8 @@ def run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Manif
     try:
         run_stage(reading.STAGE, reading.read, job, job.parts, options.report)
         rows = [reading.result(job, part).rows for part in job.parts]
-        job = replace(job, parts=parts.bounded(spec, job.parts, rows))
+        ends = _streamed_ends(spec, options)
+        job = replace(job, parts=parts.bounded(spec, job.parts, rows, stream.stored_ends(ends)))
         run_stage(count.STAGE, count.count, job, [part for part in job.parts if part.trains], options.report)
         vocabularies = vocabulary.build(job, options.report)
         encoders = numbers.build(job, options.report)
@@ -75,8 +87,12 @@ def run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Manif
         raise _first_infinite(job) or failure from None
     pieces = _pieces(job, options, vocabularies)
     kept, mismatches = _checked(job, options, pieces)
+    if ends:
+        kept["train"] = _extrapolated(kept["train"], ends[0])
     raw_input = raw_rows.describe(job, vocabularies, encoders)
     _assemble(job, pieces, kept, vocabularies)
+    if ends:
+        codes.write(spec, encoders, job.work / DATASET)
     prepared = Prepared(
         vocabularies=vocabularies,
         encoders=encoders,
@@ -112,15 +128,29 @@ def _generated(spec: DatasetSpec, options: Options, work: Path) -> dict[str, Pat
     """The file of generated rows, if the recipe has a generator."""
     if spec.generator is None:
         return {}
-    from wukongctl.data.synthetic import generate  # most recipes have files instead
-
     path = work / f"{GENERATED}.parquet"
     if not path.is_file():
         rows = min(spec.generator.rows, options.limit_rows or spec.generator.rows)
+        ends = _streamed_ends(spec, options)
+        stored = stream.stored(ends) if ends else [range(rows)]
         unfinished = path.with_suffix(".partial")
-        generate.write(spec.generator, rows, unfinished, options.report)
+        generate.write(spec.generator, stored, unfinished, options.report)
         unfinished.rename(path)
     return {GENERATED: path}
+
+
+def _streamed_ends(spec: DatasetSpec, options: Options) -> tuple[int, ...]:
+    """The row at which each split ends, if train rows are drawn while training; else empty."""
+    generator, rule = spec.generator, spec.split
+    if generator is None or not generator.stream or not isinstance(rule, ByOrder):
+        return ()
+    return boundaries(min(generator.rows, options.limit_rows or generator.rows), rule.ratio)
+
+
+def _extrapolated(train: Split, rows: int) -> Split:
+    """A streamed split of `rows`, from what is stored of it."""
+    positives = round(train.positives * rows / train.rows)
+    return train.model_copy(update={"rows": rows, "positives": positives, "streamed": True})
 
 
 def _planned(job: PrepareJob, options: Options) -> PrepareJob:

@@ -111,8 +111,13 @@ def _mentioned(spec: DatasetSpec, query: str) -> str:
     return " ".join([query, *(text for _, text in _expressions(spec, {}))])
 
 
-def bounded(spec: DatasetSpec, parts: Iterable[Part], rows: Iterable[int]) -> tuple[Part, ...]:
-    """`parts`, which have so many `rows`, with the ends of their splits if these go by row order."""
+def bounded(
+    spec: DatasetSpec, parts: Iterable[Part], rows: Iterable[int], stored: tuple[int, ...] = ()
+) -> tuple[Part, ...]:
+    """`parts`, which have so many `rows`, with the ends of their splits if these go by row order.
+
+    `stored` are the ends if not all rows are stored.
+    """
     rule, known = spec.split, list(zip(parts, rows, strict=True))
     divided = {part.index: count for part, count in known if len(part.names) > 1}
     if divided and not sum(divided.values()):
@@ -123,7 +128,7 @@ def bounded(spec: DatasetSpec, parts: Iterable[Part], rows: Iterable[int]) -> tu
         )
     if not isinstance(rule, ByOrder):
         return tuple(part for part, _ in known)
-    ends = boundaries(sum(divided.values()), rule.ratio)
+    ends = stored or boundaries(sum(divided.values()), rule.ratio)
     bounds, start = [], 0
     for part, count in known:
         inside = tuple(min(max(end - start, 0), count) for end in ends) if part.index in divided else ()

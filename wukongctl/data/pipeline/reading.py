@@ -125,12 +125,12 @@ def _compacted(batch: pa.RecordBatch, spec: DatasetSpec) -> pa.RecordBatch:
         # Spaces around a separator belong to it: `red, blue` has no value ` blue`.
         split = isinstance(group, Sequence) and group.separator is not None
         columns[f"f{index}"] = (
-            _number(column, group) if isinstance(group, Numeric) else spool.coded(column, trimmed=split)
+            number(column, group) if isinstance(group, Numeric) else spool.coded(column, trimmed=split)
         )
     return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
 
 
-def _number(column: pa.Array, group: Numeric) -> pa.Array:
+def number(column: pa.Array, group: Numeric) -> pa.Array:
     """Transformed numbers: float64 if they will be standardized or encoded, else float32."""
     values = column.fill_null(0).to_numpy()
     if group.transform == "log1p":

@@ -1,12 +1,13 @@
 """Clicks drawn from a planted teacher: independent fields, categorical ones with Zipf marginals.
 
 The teacher decides which interactions are planted (`pair_teacher`, `anova_teacher`, `spectrum_teacher`).
-Each chunk of rows has its own random stream, so memory does not grow with the dataset.
+Each chunk of rows has its own random stream, so memory does not grow with the dataset, and any chunk can be
+drawn at any time in any thread.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +20,17 @@ from wukongctl.data.synthetic.planting import Teacher
 
 CHUNK = 65_536
 """Rows per random stream: a longer dataset begins with the rows of a shorter one."""
+
+
+class Drawn(NamedTuple):
+    """The rows of a chunk."""
+
+    values: list[np.ndarray]
+    """Per field, (CHUNK,): of categorical ones, then levels of numeric ones."""
+    label: np.ndarray
+    """(CHUNK,) bool."""
+    p: np.ndarray
+    """(CHUNK,), the true click probability."""
 
 
 def teacher(spec: Generator) -> Teacher:
@@ -34,28 +46,35 @@ def teacher(spec: Generator) -> Teacher:
             assert_never(spec.teacher)
 
 
-def chunks(spec: Generator, rows: int) -> Iterator[pa.RecordBatch]:
-    """`rows` rows with columns `label`, those of the features and `p`, the true click probability."""
+def draw(planted: Teacher, seed: int, index: int) -> Drawn:
+    """Chunk `index` of the rows of a seed."""
+    rng = np.random.default_rng([seed, 2, index])
+    values = planted.values(rng, CHUNK)
+    p = planted.probability(values)
+    return Drawn(values, rng.random(CHUNK) < p, p)
+
+
+def chunks(spec: Generator, stop: int, first: int = 0) -> Iterator[pa.RecordBatch]:
+    """The rows from `first` to `stop` with columns `label`, those of the features and `p`, the true click
+    probability."""
     planted = teacher(spec)
     names = ["label", *spec.columns, "p"]
-    for index, start in enumerate(range(0, rows, CHUNK)):
-        rng = np.random.default_rng([spec.seed, 2, index])
-        values = planted.values(rng, CHUNK)
-        p = planted.probability(values)
-        label = (rng.random(CHUNK) < p).astype(np.int8)
+    for start in range(first - first % CHUNK, stop, CHUNK):
+        values, label, p = draw(planted, spec.seed, start // CHUNK)
         shown = [*values[: spec.fields], *map(spectrum_teacher.numbers, values[spec.fields :])]
-        batch = pa.RecordBatch.from_arrays([pa.array(column) for column in (label, *shown, p)], names)
-        yield batch.slice(0, min(CHUNK, rows - start))
+        columns = [pa.array(column) for column in (label.astype(np.int8), *shown, p)]
+        yield pa.RecordBatch.from_arrays(columns, names)[max(first - start, 0) : min(CHUNK, stop - start)]
 
 
-def write(spec: Generator, rows: int, path: Path, report: ReportProgress = silent) -> None:
-    """Generate `rows` rows into a Parquet file."""
+def write(spec: Generator, parts: Iterable[range], path: Path, report: ReportProgress = silent) -> None:
+    """Generate the rows of `parts` into a Parquet file."""
     writer: pq.ParquetWriter | None = None
-    done = 0
-    for batch in chunks(spec, rows):
-        writer = writer or pq.ParquetWriter(path, batch.schema, compression="lz4")
-        writer.write_batch(batch)
-        done += batch.num_rows
-        report(Progress("generating rows", done, rows, "rows"))
+    parts, done = list(parts), 0
+    for part in parts:
+        for batch in chunks(spec, part.stop, part.start):
+            writer = writer or pq.ParquetWriter(path, batch.schema, compression="lz4")
+            writer.write_batch(batch)
+            done += batch.num_rows
+            report(Progress("generating rows", done, sum(map(len, parts)), "rows"))
     if writer is not None:
         writer.close()

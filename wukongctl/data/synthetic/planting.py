@@ -10,6 +10,8 @@ from wukongctl.config.generator import Generator
 BIAS, CLIP = -0.5, 8.0
 BLOCK = 4096
 """Rows evaluated together, so that their terms stay in the CPU cache."""
+DRAWS = 1 << 16
+"""Rows of a sample in which values are as frequent as they should be."""
 GRID = 1 << 20
 """Probabilities are multiples of 1 / GRID, so that CPUs that round exp differently agree."""
 
@@ -22,6 +24,10 @@ class Teacher(ABC):
     @abstractmethod
     def values(self, rng: np.random.Generator, rows: int) -> list[np.ndarray]:
         """Random field values, one array of `rows` per field."""
+
+    @abstractmethod
+    def ideal(self, field: int) -> np.ndarray:
+        """Values of a field as frequent as they should be, (DRAWS,)."""
 
     @abstractmethod
     def planted(self, values: list[np.ndarray]) -> np.ndarray:
@@ -47,6 +53,11 @@ class ZipfTeacher(Teacher):
     def orders(self, values: list[np.ndarray]) -> list[np.ndarray]:
         """The parts of the logit by ascending order of interaction, (rows,) each."""
 
+    def ideal(self, field: int) -> np.ndarray:
+        """Values of a field as frequent as they should be, (DRAWS,)."""
+        shares = np.diff(self.cumulative[field], prepend=0.0, append=1.0)
+        return np.repeat(np.arange(len(shares), dtype=np.int32), apportioned(shares))
+
     def planted(self, values: list[np.ndarray]) -> np.ndarray:
         """The sum of all orders, (rows,)."""
         return np.asarray(sum(self.orders(values)))
@@ -68,6 +79,13 @@ def marginals_of(spec: Generator) -> list[np.ndarray]:
 def _zipf(size: int, exponent: float) -> np.ndarray:
     weights = np.arange(1, size + 1, dtype=np.float64) ** -exponent
     return weights / weights.sum()
+
+
+def apportioned(marginal: np.ndarray) -> np.ndarray:
+    """`marginal` in multiples of 1 / DRAWS, at least one for each value."""
+    counts = np.maximum(np.floor(marginal * DRAWS), 1).astype(np.int64)
+    counts[0] += DRAWS - counts.sum()
+    return counts
 
 
 def cumulative_of(marginals: list[np.ndarray]) -> tuple[np.ndarray, ...]:

@@ -24,12 +24,10 @@ from typing import NamedTuple
 import numpy as np
 
 from wukongctl.config.generator import Generator
-from wukongctl.data.synthetic.planting import Teacher, marginals_of, whitened
+from wukongctl.data.synthetic.planting import DRAWS, Teacher, apportioned, marginals_of, whitened
 
 REACH = 4
 """Steps on the circle between the fields of a pair, at most."""
-DRAWS = 1 << 16
-"""Marginal probabilities are multiples of 1 / DRAWS: a value is looked up by 16 random bits."""
 LEVELS = 1024
 """A numeric column has the values (k + 1/2) / LEVELS, equally likely."""
 STEP = 1 << 16
@@ -49,7 +47,7 @@ class SpectrumTeacher(Teacher):
     """One pattern of interactions, repeated on every component."""
 
     lookup: tuple[np.ndarray, ...]
-    """Value of each field by 16 random bits, (DRAWS,)."""
+    """Value of each field by 16 random bits, (DRAWS,): its probability is a multiple of 1 / DRAWS."""
     bases: tuple[np.ndarray, ...]
     """e_fr(x) of each field, (V, R) float32."""
     scales: np.ndarray
@@ -65,6 +63,10 @@ class SpectrumTeacher(Teacher):
     def values(self, rng: np.random.Generator, rows: int) -> list[np.ndarray]:
         """Random field values, one array of `rows` per field."""
         return [lookup[rng.integers(0, DRAWS, rows, np.uint16)] for lookup in self.lookup]
+
+    def ideal(self, field: int) -> np.ndarray:
+        """Values of a field as frequent as they should be, (DRAWS,)."""
+        return self.lookup[field]
 
     def planted(self, values: list[np.ndarray]) -> np.ndarray:
         """The logit without its bias, (rows,)."""
@@ -107,7 +109,7 @@ def _nested(window: Chain, rows: dict[int, np.ndarray]) -> np.ndarray:
 def plant(spec: Generator) -> SpectrumTeacher:
     """The teacher that `spec.seed` plants."""
     rng = np.random.default_rng([spec.seed, 4])
-    counts = [_apportioned(marginal) for marginal in marginals_of(spec)]
+    counts = [apportioned(marginal) for marginal in marginals_of(spec)]
     bases = [whitened(rng, count / DRAWS, spec.rank) for count in counts]
     counts += [np.full(LEVELS, DRAWS // LEVELS)] * spec.numeric
     bases += [_cosines(spec.rank)] * spec.numeric
@@ -164,13 +166,6 @@ def _windows(spec: Generator, circle: list[int]) -> Iterator[Chain]:
         if longest:
             fields = (circle + circle)[start : start + longest]
             yield Chain(tuple(fields), tuple(weights[: longest - 2]))
-
-
-def _apportioned(marginal: np.ndarray) -> np.ndarray:
-    """`marginal` in multiples of 1 / DRAWS, at least one for each value."""
-    counts = np.maximum(np.floor(marginal * DRAWS), 1).astype(np.int64)
-    counts[0] += DRAWS - counts.sum()
-    return counts
 
 
 def _cosines(rank: int) -> np.ndarray:
