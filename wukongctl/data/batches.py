@@ -271,12 +271,12 @@ def _interleave(columns: Sequence[np.ndarray], packed: np.ndarray) -> None:
 
 def _drawing(folder: Path, manifest: Manifest, columns: Columns) -> Callable[[RowGroup, np.ndarray], None]:
     """Draws a chunk of a streamed split in place of reading a row group."""
-    from wukongctl.data.synthetic.stream import Stream  # most datasets are files
+    from wukongctl.data.synthetic.stream import DrawnRows  # most datasets are files
 
-    stream = Stream(folder, manifest, columns.names)
+    drawn = DrawnRows(folder, manifest, columns.names)
 
     def read(group: RowGroup, packed: np.ndarray) -> None:
-        _interleave([bits[: len(packed)] for bits in stream.columns(group.index)], packed)
+        _interleave([bits[: len(packed)] for bits in drawn.columns(group.index)], packed)
 
     return read
 

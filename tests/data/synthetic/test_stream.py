@@ -10,79 +10,34 @@ import pyarrow as pa
 import pytest
 import torch
 
+from tests.data.synthetic.streamed import RECIPE, Prepared, prepared, shrink_chunks
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.config.generator import Generator
 from wukongctl.config.loading import parse, validate
 from wukongctl.data.batches import BatchReader
-from wukongctl.data.manifest import Manifest
 from wukongctl.data.manifest import read as manifest_of
-from wukongctl.data.options import Options
-from wukongctl.data.prepare import prepare
 from wukongctl.data.synthetic import generate, stream
 from wukongctl.errors import RecipeError, RunFailed
-
-RECIPE = """
-name: {name}
-description: generated
-generator:
-  rows: 1000
-  {kind}: true
-  teacher: {teacher}
-  fields: 5
-  min_values: 5
-  max_values: 9
-  rank: 4
-  variance: {{order2: 2.0}}
-  {numeric}
-rows: SELECT * FROM synthetic
-split: {{by: order, ratio: {{train: 8, valid: 1, test: 1}}}}
-label: label
-probability: p
-features:
-  - {{type: categorical, columns: [c3, c0, c1, c2, c4]}}
-  {numbers}
-"""
-NUMBERS = """- {type: numeric, columns: [n0], encoding: scalar+bins, bins: 7}
-  - {type: numeric, columns: [n1], encoding: piecewise, transform: log1p}
-  - {type: numeric, columns: [n2], standardize: false}"""
-Prepared = tuple[Path, Manifest]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _small_chunks() -> Iterator[None]:
-    """Chunks of 64 rows, of which two are stored; pages, groups and chunks all end in different places."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("generate", "stream"):
-            patch.setattr(f"wukongctl.data.synthetic.{module}.CHUNK", 64, raising=True)
-        patch.setattr("wukongctl.data.pipeline.encode.CHUNK", 64)
-        patch.setattr(stream, "HEAD", 128)
+        shrink_chunks(patch)
         yield
-
-
-def _prepared(folder: Path, teacher: str, *, streamed: bool) -> Prepared:
-    numeric = teacher == "spectrum"
-    text = RECIPE.format(
-        name=f"{teacher}-{streamed}",
-        teacher=teacher,
-        kind="stream" if streamed else "declared",
-        numeric="numeric: 3" if numeric else "",
-        numbers=NUMBERS if numeric else "",
-    )
-    spec = validate(parse(text, "own.yaml"), DatasetSpec)
-    return folder / spec.name, prepare(spec, Options(folder, folder))
 
 
 @pytest.fixture(scope="module")
 def spectrum(tmp_path_factory: pytest.TempPathFactory) -> tuple[Prepared, Prepared]:
     """Stored and streamed."""
     folder = tmp_path_factory.mktemp("spectrum")
-    return _prepared(folder, "spectrum", streamed=False), _prepared(folder, "spectrum", streamed=True)
+    return prepared(folder, "spectrum", streamed=False), prepared(folder, "spectrum", streamed=True)
 
 
 def _batches(
-    prepared: Prepared, *, shuffle: bool = False, start: int = 0, threads: int = 1, epoch: int = 0
+    dataset: Prepared, *, shuffle: bool = False, start: int = 0, threads: int = 1, epoch: int = 0
 ) -> list[torch.Tensor]:
-    reader = BatchReader(*prepared, "train", batch_size=48, shuffle=shuffle, seed=5, threads=threads)
+    reader = BatchReader(*dataset, "train", batch_size=48, shuffle=shuffle, seed=5, threads=threads)
     return list(reader.packed(epoch, start))
 
 
@@ -115,7 +70,7 @@ def test_other_splits_are_those_of_the_stored_dataset(spectrum: tuple[Prepared, 
 @pytest.mark.parametrize("teacher", ["pair", "anova"])
 def test_every_teacher_can_be_streamed(teacher: str, tmp_path: Path) -> None:
     """Against the rows themselves: ids follow the declared distribution, which has the values in order."""
-    folder, manifest = _prepared(tmp_path, teacher, streamed=True)
+    folder, manifest = prepared(tmp_path, teacher, streamed=True)
     (table,) = [pa.Table.from_batches(generate.chunks(Generator(**manifest.recipe["generator"]), 800))]
     columns = [table[name].to_numpy() + 2 for name in ("c3", "c0", "c1", "c2", "c4")]
     floats = [table[name].to_numpy().astype(np.float32).view(np.int32) for name in ("label", "p")]
@@ -135,7 +90,7 @@ def test_the_manifest_tells_what_is_stored(spectrum: tuple[Prepared, Prepared]) 
 
 
 def test_a_missing_code_book_is_a_damaged_dataset(tmp_path: Path) -> None:
-    folder, manifest = _prepared(tmp_path, "pair", streamed=True)
+    folder, manifest = prepared(tmp_path, "pair", streamed=True)
     stream.file_of(folder, "c2").unlink()
     with pytest.raises(RunFailed, match=r"c2\.npy` cannot be read"):
         _batches((folder, manifest))

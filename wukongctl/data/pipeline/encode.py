@@ -5,6 +5,7 @@ Only the distinct values of each batch are looked up; the codes of the rows then
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.pipeline.numbers import Encoders
 from wukongctl.data.pipeline.parts import Part
 from wukongctl.data.pipeline.vocabulary import Vocabulary
-from wukongctl.data.pipeline.writer import ROW_GROUP, SplitWriter, Written
+from wukongctl.data.pipeline.writer import SplitWriter, Written
 from wukongctl.data.progress import Progress, ReportProgress, silent
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
@@ -50,10 +51,8 @@ def encode(
         columns = schema(job.spec)
         special = special_ids(job.spec, vocabularies)
         # Groups as the generator's chunks: a streamed train split is shuffled like one that is stored.
-        size = CHUNK if job.spec.is_declared else ROW_GROUP
-        writers = {
-            name: SplitWriter(folder, name, columns, special=special, row_group=size) for name in part.names
-        }
+        writer = partial(SplitWriter, row_group=CHUNK) if job.spec.is_declared else SplitWriter
+        writers = {name: writer(folder, name, columns, special=special) for name in part.names}
         scatter = _scatter(job, part, folder / shuffle.BUCKETS, columns)
         row = 0
         with closing(_batches(job, part, engine, vocabularies, encoders)) as batches:

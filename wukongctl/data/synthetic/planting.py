@@ -19,8 +19,6 @@ GRID = 1 << 20
 class Teacher(ABC):
     """Random field values, and a logit planted on them."""
 
-    block = BLOCK
-
     @abstractmethod
     def values(self, rng: np.random.Generator, rows: int) -> list[np.ndarray]:
         """Random field values, one array of `rows` per field."""
@@ -36,8 +34,8 @@ class Teacher(ABC):
     def probability(self, values: list[np.ndarray]) -> np.ndarray:
         """True click probability, (rows,)."""
         logit = np.empty(len(values[0]))
-        for start in range(0, len(logit), self.block):
-            rows = slice(start, start + self.block)
+        for start in range(0, len(logit), BLOCK):
+            rows = slice(start, start + BLOCK)
             logit[rows] = BIAS + self.planted([column[rows] for column in values])
         return np.round(GRID / (1 + np.exp(-np.clip(logit, -CLIP, CLIP)))) / GRID
 

@@ -30,6 +30,8 @@ REACH = 4
 """Steps on the circle between the fields of a pair, at most."""
 LEVELS = 1024
 """A numeric column has the values (k + 1/2) / LEVELS, equally likely."""
+TAIL_ROWS = 256
+"""Rows whose products over all components are in memory together: more leave the cache."""
 STEP = 1 << 16
 """Basis functions are multiples of 1 / STEP, so that CPUs that round differently agree."""
 
@@ -58,8 +60,6 @@ class SpectrumTeacher(Teacher):
     tables: tuple[np.ndarray, ...]
     """c_S Σ_r σ_r e_xr e_yr of each pair (x, y), (V_x, V_y)."""
 
-    block = 256
-
     def values(self, rng: np.random.Generator, rows: int) -> list[np.ndarray]:
         """Random field values, one array of `rows` per field."""
         return [lookup[rng.integers(0, DRAWS, rows, np.uint16)] for lookup in self.lookup]
@@ -70,11 +70,14 @@ class SpectrumTeacher(Teacher):
 
     def planted(self, values: list[np.ndarray]) -> np.ndarray:
         """The logit without its bias, (rows,)."""
-        total = np.zeros(len(values[0]))
+        places = [column.astype(np.intp) for column in values]  # what NumPy would convert them to each time
+        total = np.zeros(len(places[0]))
         for table, (x, y) in zip(self.tables, self.pairs, strict=True):
-            total += table.ravel()[values[x] * np.int64(table.shape[1]) + values[y]]
-        if self.windows:
-            total += np.einsum("nr,r->n", self._tails(values), self.scales)
+            total += table.ravel().take(places[x] * table.shape[1] + places[y])
+        for start in range(0, len(total) if self.windows else 0, TAIL_ROWS):
+            rows = slice(start, start + TAIL_ROWS)
+            tails = self._tails([column[rows] for column in places])
+            total[rows] += np.einsum("nr,r->n", tails, self.scales)
         return total
 
     def truncated(self, components: int) -> "SpectrumTeacher":

@@ -21,7 +21,7 @@ HEAD = 16 * CHUNK
 """Train rows that are stored, for statistics."""
 
 
-class Stream:
+class DrawnRows:
     """The train rows of a prepared dataset, by chunk."""
 
     def __init__(self, folder: Path, manifest: Manifest, names: Sequence[str]) -> None:
