@@ -16,7 +16,7 @@ from wukongctl.config.positions import parse
 from wukongctl.config.training import TrainingSpec
 from wukongctl.cost.flops import analyze
 from wukongctl.data.schema import Schema
-from wukongctl.laws.table import Table
+from wukongctl.laws.table import PointTable
 
 KEYS = {
     "recipe", "model", "convention", "gflop_per_example", "forward_gflop_per_example", "macs", "traced_macs",
@@ -63,7 +63,7 @@ def test_short_numbers_round_up_to_the_next_unit(number: int, text: str) -> None
 
 def test_every_row_of_table_5_has_its_recipe_and_its_published_numbers(wukong: Wukong) -> None:
     names = [name for name in library.names() if name.startswith("paper/table5/")]
-    rows = Table.read(library.find_points("paper/table5")).rows
+    rows = PointTable.read(library.find_points("paper/table5")).rows
     assert sorted(f"paper/table5/{row.cells['recipe']}" for row in rows) == names
     (report,) = wukong("flops", "paper/table5/dlrm-7", "--json").json
     assert report["published"] == {

@@ -10,7 +10,7 @@ from wukongctl.config.suggestions import did_you_mean
 from wukongctl.errors import UsageError
 from wukongctl.laws.axis import COMPUTE, DATA, PARAMETERS, TOKENS, TRAINING, Axis, of_key
 from wukongctl.laws.measure import INVERTED, MEASURES, is_larger_better
-from wukongctl.laws.table import Table
+from wukongctl.laws.table import PointTable
 
 AXES: dict[str, Axis] = {
     "compute": COMPUTE, "training": TRAINING, "parameters": PARAMETERS, "data": DATA, "tokens": TOKENS,
@@ -54,7 +54,7 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class PointColumns:
     """The columns of x and the loss, and those of the other facts by the name of the fact."""
 
     x: Count
@@ -71,7 +71,7 @@ class Columns:
         return f"Of the table, {', '.join(used)}."
 
 
-def find(table: Table, wanted: ColumnsSpec) -> Columns:
+def find(table: PointTable, wanted: ColumnsSpec) -> PointColumns:
     """The columns of a table.
 
     Raises `RecipeError` for columns that occur twice or look like typos, `UsageError` when x or the loss is
@@ -90,7 +90,7 @@ def find(table: Table, wanted: ColumnsSpec) -> Columns:
     if loss is None:
         raise _missing(table, "y", "the loss")
     facts = {name: fact for name, fact in facts.items() if fact.column != x.column}
-    return Columns(x, loss, curve, facts)
+    return PointColumns(x, loss, curve, facts)
 
 
 # --- by name --------------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def _normal(name: str) -> str:
     return name if len(name) == 1 else re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-def _first(table: Table, names: Sequence[str]) -> str | None:
+def _first(table: PointTable, names: Sequence[str]) -> str | None:
     """The column with the first of these names that there is."""
     present = {_normal(column): column for column in reversed(table.header)}
     return next((present[name] for name in names if name in present), None)
@@ -142,7 +142,7 @@ def _as_told(x: Count | None, wanted: ColumnsSpec) -> Count | None:
     return Count(x.column, axis, wanted.unit * base)
 
 
-def _facts(table: Table, wanted: ColumnsSpec) -> Iterator[tuple[str, str]]:
+def _facts(table: PointTable, wanted: ColumnsSpec) -> Iterator[tuple[str, str]]:
     """Name and column of every optional fact in the table."""
     for name in OTHERS:
         known = {"examples": (EXAMPLES, (DATA, TOKENS)), "dense_params": (PARAMS, (PARAMETERS,))}
@@ -151,13 +151,13 @@ def _facts(table: Table, wanted: ColumnsSpec) -> Iterator[tuple[str, str]]:
             yield name, column
 
 
-def _of_axis(table: Table, names: Sequence[str], axes: tuple[Axis, ...]) -> str | None:
+def _of_axis(table: PointTable, names: Sequence[str], axes: tuple[Axis, ...]) -> str | None:
     """The column with the first of these names, else the first that counts the same in another unit."""
     scaled = (column for column in table.header if (found := counted(column)) and found.axis in axes)
     return _first(table, names) or next(scaled, None)
 
 
-def _curve(table: Table) -> str | None:
+def _curve(table: PointTable) -> str | None:
     """The column that names curves; one with a name per row only if it is `model`."""
     for name in CURVES:
         column = _first(table, (name,))
@@ -168,7 +168,7 @@ def _curve(table: Table) -> str | None:
     return None
 
 
-def _x(table: Table, facts: dict[str, Count]) -> Count | None:
+def _x(table: PointTable, facts: dict[str, Count]) -> Count | None:
     """FLOP per example; else parameters if data is known, too; else training compute, parameters, data."""
     found = [count for column in _filled(table) if (count := counted(column))]
     both = all(name in facts and facts[name] in found for name in ("examples", "dense_params"))
@@ -179,7 +179,7 @@ def _x(table: Table, facts: dict[str, Count]) -> Count | None:
     return None
 
 
-def _filled(table: Table) -> list[str]:
+def _filled(table: PointTable) -> list[str]:
     """The columns that some row has a value for; all in a table without rows."""
     return [name for name in table.header if not table.rows or any(row.cells.get(name) for row in table.rows)]
 
@@ -191,7 +191,7 @@ def _is_loss(column: str) -> bool:
 # --- mistakes -------------------------------------------------------------------------------------------
 
 
-def _require_present(table: Table, wanted: ColumnsSpec) -> None:
+def _require_present(table: PointTable, wanted: ColumnsSpec) -> None:
     for key in ("x", "y", "curve", *OTHERS):
         column = getattr(wanted, key)
         if column is not None and column not in table.header:
@@ -202,7 +202,7 @@ def _require_present(table: Table, wanted: ColumnsSpec) -> None:
             )
 
 
-def _check_twice(table: Table, wanted: ColumnsSpec) -> None:
+def _check_twice(table: PointTable, wanted: ColumnsSpec) -> None:
     for name in dict.fromkeys(table.header):
         if name and table.header.count(name) > 1:
             table.add_problem(table.header_row, name, f"column `{name}` occurs twice")
@@ -213,7 +213,7 @@ def _check_twice(table: Table, wanted: ColumnsSpec) -> None:
 
 
 def _check_typos(
-    table: Table, used: set[str | None], *, missing_x: bool, missing_loss: bool, missing_curve: bool
+    table: PointTable, used: set[str | None], *, missing_x: bool, missing_loss: bool, missing_curve: bool
 ) -> None:
     """Raise `RecipeError` for unused columns whose names are almost those of missing ones."""
     missing: dict[str, float] = dict.fromkeys((name for name in OTHERS if name not in used), CLOSE_OPTIONAL)
@@ -231,7 +231,7 @@ def _check_typos(
     table.raise_problems()
 
 
-def _missing(table: Table, option: str, what: str) -> UsageError:
+def _missing(table: PointTable, option: str, what: str) -> UsageError:
     return UsageError(
         f"no column of `{table.path}` is known to be {what}; its columns are {_listed(table.header)}",
         hint=f"name it with `--{option} COLUMN`",

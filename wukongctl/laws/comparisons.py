@@ -12,7 +12,7 @@ from wukongctl.laws.bands import Band
 from wukongctl.laws.curves import Curve
 from wukongctl.laws.equal_compute import (
     ExponentDifference,
-    LossDifference,
+    LossGap,
     exponent_differences,
     loss_differences,
     pairs_within_groups,
@@ -71,7 +71,7 @@ class Comparisons:
     pareto: tuple[FrontierPoint, ...]
     compute_to_match: tuple[ComputeToMatch, ...]
     exponents: tuple[ExponentDifference, ...] = ()
-    equal_compute: tuple[LossDifference, ...] = ()
+    equal_compute: tuple[LossGap, ...] = ()
     left_out: int = 0
 
 

@@ -27,7 +27,7 @@ class ExponentDifference:
 
 
 @dataclass(frozen=True, slots=True)
-class LossDifference:
+class LossGap:
     """Loss of `curve` minus loss of `reference` at `x`, inside the sizes of both, by their laws."""
 
     curve: str
@@ -50,7 +50,7 @@ def exponent_differences(pairs: Sequence[tuple[Curve, Curve]]) -> Iterator[Expon
             yield ExponentDifference(curve.name, reference.name, ours - theirs, ends)
 
 
-def loss_differences(pairs: Sequence[tuple[Curve, Curve]]) -> Iterator[LossDifference]:
+def loss_differences(pairs: Sequence[tuple[Curve, Curve]]) -> Iterator[LossGap]:
     """Three per pair: at the ends of the range that both were measured in, and in its middle."""
     for curve, reference in pairs:
         ours, theirs = curve.region, reference.region
@@ -63,7 +63,7 @@ def loss_differences(pairs: Sequence[tuple[Curve, Curve]]) -> Iterator[LossDiffe
         for x in dict.fromkeys((low, float(np.sqrt(low * high)), high)):
             a, b = _value(ours, x), _value(theirs, x)
             ends = difference((a, ours.curve(x)), (b, theirs.curve(x)))
-            yield LossDifference(curve.name, reference.name, x, a - b, ends)
+            yield LossGap(curve.name, reference.name, x, a - b, ends)
 
 
 def pairs_within_groups(curves: Sequence[Curve], most: int) -> list[tuple[Curve, Curve]]:

@@ -6,10 +6,10 @@ from pathlib import Path
 from wukongctl.config.report import ColumnsSpec
 from wukongctl.errors import UsageError
 from wukongctl.laws.axis import DATA
-from wukongctl.laws.columns import Columns, Count, find
+from wukongctl.laws.columns import Count, PointColumns, find
 from wukongctl.laws.measure import MEASURES, Measure, is_larger_better, loss_named, shortfall
 from wukongctl.laws.points import Excluded, Point, PointSet, in_order
-from wukongctl.laws.table import Row, Table
+from wukongctl.laws.table import PointRow, PointTable
 
 LARGEST_LOSS = 1e6
 DIVERGED_CELLS = ("diverged", "nan", "inf", "+inf")
@@ -26,11 +26,11 @@ def read_table(path: Path, wanted: ColumnsSpec = EVERY_COLUMN) -> PointSet:
     loss of `diverged`, `nan` or `inf`, or with a reason in `excluded`, are listed but not fitted. Raises
     `RecipeError` with the position of every invalid cell, `UsageError` for columns that are not found.
     """
-    table = Table.read(path)
+    table = PointTable.read(path)
     reader = _Reader(table, columns := find(table, wanted), measure := _measure(table, columns, wanted))
     points: list[Point] = []
     excluded: list[Excluded] = []
-    seen: dict[tuple[object, ...], Row] = {}
+    seen: dict[tuple[object, ...], PointRow] = {}
     for row in table.rows:
         entry = reader.entry(row)
         if isinstance(entry, Excluded):
@@ -57,7 +57,7 @@ def read_table(path: Path, wanted: ColumnsSpec = EVERY_COLUMN) -> PointSet:
     )
 
 
-def _remarks(columns: Columns, measure: Measure) -> tuple[str, ...]:
+def _remarks(columns: PointColumns, measure: Measure) -> tuple[str, ...]:
     """How the table was understood, unless its columns are those of points.csv."""
     if columns.x.column == "gflop_per_example" and measure.name in MEASURES:
         return ()
@@ -67,7 +67,7 @@ def _remarks(columns: Columns, measure: Measure) -> tuple[str, ...]:
     return (columns.summary + inverted,)
 
 
-def _measure(table: Table, columns: Columns, wanted: ColumnsSpec) -> Measure:
+def _measure(table: PointTable, columns: PointColumns, wanted: ColumnsSpec) -> Measure:
     larger = wanted.larger_is_better
     if not (is_larger_better(columns.loss) if larger is None else larger):
         return loss_named(columns.loss)
@@ -88,11 +88,11 @@ def _float(cell: str) -> float:
 class _Reader:
     """Rows of a table to points; problems are recorded in the table."""
 
-    table: Table
-    columns: Columns
+    table: PointTable
+    columns: PointColumns
     measure: Measure
 
-    def entry(self, row: Row) -> Point | Excluded | None:
+    def entry(self, row: PointRow) -> Point | Excluded | None:
         """The run of one row, or None after recording its problems."""
         table, columns = self.table, self.columns
         before = len(table.problems)
@@ -115,7 +115,7 @@ class _Reader:
         group = self._text(row, "group") or None
         return Point(curve, x, loss, seed, examples, dense, facts.get("passes"), group=group)
 
-    def _curve(self, row: Row) -> str:
+    def _curve(self, row: PointRow) -> str:
         name = self.columns.curve
         if name is None:
             return self.table.path.stem
@@ -124,11 +124,11 @@ class _Reader:
             self.table.add_problem(row, name, f"`{name}` is empty")
         return curve
 
-    def _text(self, row: Row, fact: str) -> str:
+    def _text(self, row: PointRow, fact: str) -> str:
         count = self.columns.facts.get(fact)
         return "" if count is None else row.cells.get(count.column, "")
 
-    def _x(self, row: Row) -> float | None:
+    def _x(self, row: PointRow) -> float | None:
         name, axis = self.columns.x.column, self.columns.x.axis
         value = self.table.number(row, name, float)
         if value is None:
@@ -141,7 +141,7 @@ class _Reader:
             self.table.add_problem(row, name, f"`{value:g}`{unit} is out of range")
         return x
 
-    def _fact(self, row: Row, name: str, count: Count) -> float | None:
+    def _fact(self, row: PointRow, name: str, count: Count) -> float | None:
         """A number that has to be positive, but for the seed; None for texts and empty cells."""
         if name in ("excluded", "group"):
             return None
@@ -153,7 +153,7 @@ class _Reader:
             self.table.add_problem(row, count.column, f"`{value}` is not positive")
         return value if value is None or name == "passes" else round(value * count.factor)
 
-    def _loss(self, row: Row) -> float | None:
+    def _loss(self, row: PointRow) -> float | None:
         """The loss of a row; of a metric where larger is better, its distance from the best value."""
         name, measure = self.columns.loss, self.measure
         value = self.table.number(row, name, float)

@@ -20,7 +20,7 @@ MISSING = ("", "nan", "<na>", "null", "none")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PointRow:
     """One record: its number from 1, its first line as written, and its cells by column name.
 
     `line` is 0 in files without lines.
@@ -33,18 +33,18 @@ class Row:
 
 
 @dataclass
-class Table:
+class PointTable:
     """The rows of a file with named columns, and the problems found so far."""
 
     path: Path
     header: list[str]
-    header_row: Row
-    rows: list[Row]
+    header_row: PointRow
+    rows: list[PointRow]
     separator: str | None = None
     problems: list[Problem] = field(default_factory=list)
 
     @classmethod
-    def read(cls, path: Path) -> "Table":
+    def read(cls, path: Path) -> "PointTable":
         """Read CSV, TSV and the like, JSON lines or Parquet; raises `UsageError` for other content."""
         try:
             content = path.read_bytes()
@@ -61,7 +61,7 @@ class Table:
             return _of_records(path, _json(path, text))
         return _separated(path, text)
 
-    def add_problem(self, row: Row, name: str, message: str, hint: str | None = None) -> None:
+    def add_problem(self, row: PointRow, name: str, message: str, hint: str | None = None) -> None:
         """Record a problem with the cell of column `name`."""
         if not row.line:
             message = f"row {row.number}, column `{name}`: {message}"
@@ -73,7 +73,7 @@ class Table:
             raise RecipeError(self.problems, hint="fix the file, then run the same command again")
 
     def number(
-        self, row: Row, name: str, kind: type[IntOrFloat], *, optional: bool = False
+        self, row: PointRow, name: str, kind: type[IntOrFloat], *, optional: bool = False
     ) -> IntOrFloat | None:
         """The finite number in a cell, or None; records a problem unless the cell is optional and empty.
 
@@ -95,7 +95,7 @@ class Table:
             return None
         return kind(value)
 
-    def _column(self, row: Row, name: str) -> int:
+    def _column(self, row: PointRow, name: str) -> int:
         if self.separator is not None:
             return _start(row.text, self.header.index(name), self.separator)
         return max(row.text.find(json.dumps(name)) + 1, 1)
@@ -115,17 +115,17 @@ def _whole(cell: str) -> int:
 # --- separated values -----------------------------------------------------------------------------------
 
 
-def _separated(path: Path, text: str) -> Table:
+def _separated(path: Path, text: str) -> PointTable:
     separator = _separator(text)
     records = list(_records(text, separator))
     if not records:
         raise UsageError(f"`{path}` is empty", hint="write the column names in its first line")
     line, written, header = records[0]
     rows = [
-        Row(number, at, line_text, _named(header, cells))
+        PointRow(number, at, line_text, _named(header, cells))
         for number, (at, line_text, cells) in enumerate(records[1:], start=1)
     ]
-    table = Table(path, header, Row(0, line, written, _named(header, header)), rows, separator)
+    table = PointTable(path, header, PointRow(0, line, written, _named(header, header)), rows, separator)
     for at, line_text, cells in records[1:]:
         if any(cells[len(header) :]):
             message = f"{len(cells)} fields, but the header has {len(header)}"
@@ -178,15 +178,17 @@ Record = tuple[int, str, dict[str, Any]]
 """Line (0 where there are none), that line as written, and values by column."""
 
 
-def _of_records(path: Path, records: list[Record]) -> Table:
+def _of_records(path: Path, records: list[Record]) -> PointTable:
     header = list(dict.fromkeys(name for _, _, values in records for name in values))
     if not header:
         raise UsageError(f"`{path}` is empty", hint="write a record per run")
     rows = [
-        Row(number, line, text, {name: _cell(value) for name, value in values.items()})
+        PointRow(number, line, text, {name: _cell(value) for name, value in values.items()})
         for number, (line, text, values) in enumerate(records, start=1)
     ]
-    return Table(path, header, Row(0, rows[0].line, rows[0].text, {name: name for name in header}), rows)
+    return PointTable(
+        path, header, PointRow(0, rows[0].line, rows[0].text, {name: name for name in header}), rows
+    )
 
 
 def _cell(value: object) -> str:
