@@ -205,7 +205,7 @@ def test_every_format_gives_the_same_points(ending: str, tmp_path: Path) -> None
     ]
     path = tmp_path / f"points.{ending}"
     if ending == "parquet":
-        pq.write_table(pa.PointTable.from_pylist(rows), path)
+        pq.write_table(pa.Table.from_pylist(rows), path)
     elif ending == "jsonl":
         path.write_text("\n".join(map(json.dumps, rows)))
     elif ending == "json":

@@ -17,7 +17,7 @@ def test_names_stay_on_the_canvas_without_overlap(names: list[str]) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     figure.subplots_adjust(left=0.1, right=1 - inches / 8.2, top=1 - 0.6 / height, bottom=0.6 / height)
-    shown = [labels.Label(name, 0.1 + 0.05 * i / len(names), "#000000") for i, name in enumerate(names)]
+    shown = [labels.PlotLabel(name, 0.1 + 0.05 * i / len(names), "#000000") for i, name in enumerate(names)]
     labels.write(axes, shown, inches=inches, height=height, plain="#777777")
     figure.canvas.draw()
     boxes = sorted((text.get_window_extent() for text in axes.texts), key=lambda box: box.y0)

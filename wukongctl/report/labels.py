@@ -24,7 +24,7 @@ LEADER_INCHES = 0.22
 
 
 @dataclass(frozen=True, slots=True)
-class Label:
+class PlotLabel:
     """A name, the height of the end of its curve as a fraction of the axes, and its color."""
 
     name: str
@@ -88,7 +88,7 @@ def _rest(count: int) -> str:
     return f"and {count} more"
 
 
-def write(axes: Axes, labels: Sequence[Label], *, inches: float, height: float, plain: str) -> None:
+def write(axes: Axes, labels: Sequence[PlotLabel], *, inches: float, height: float, plain: str) -> None:
     """Write the names in the right margin of `inches`, each in its color, with a line from its curve.
 
     `height` is that of the figure. Of very many names, those of the lowest curves are written, and how many

@@ -258,11 +258,11 @@ def _label_curves(axes: Axes, report: Report, width: Width, height: float) -> No
     found = []
     for index, curve in enumerate(report.curves):
         x, y = (curve.trace.x[-1], curve.trace.y[-1]) if curve.trace else _last(curve)
-        found.append(labels.Label(curve.name, _height_of(axes, x / report.unit.size, y), color_of(index)))
+        found.append(labels.PlotLabel(curve.name, _height_of(axes, x / report.unit.size, y), color_of(index)))
     for law in report.stated:
         last = report.x_range[1]
         end = _height_of(axes, last / report.unit.size, law.E + law.A * last**-law.c)
-        found.append(labels.Label(law.label, end, INK))
+        found.append(labels.PlotLabel(law.label, end, INK))
     inches = labels.width_for(_names(report), MOST_NAME_INCHES[width])
     labels.write(axes, found, inches=inches, height=height, plain=SOFT_INK)
 
