@@ -186,7 +186,7 @@ def test_study_of_data_sizes_shows_data_laws(wukong: Wukong, tmp_path: Path) -> 
     assert "1,000 to 64,000" in shown.out
     assert "0.3 (" in shown.out
     assert "and 64,000 examples." in shown.out
-    assert "All 2 laws predicted their held-out most data. Descriptive only" in shown.out  # four amounts
+    assert "Both laws predicted their held-out most data. Descriptive only" in shown.out  # four amounts
     markdown = (tmp_path / "scale-report" / "report.md").read_text()
     assert "## More data at a fixed size" in markdown
     assert "| dlrm, 1 MFLOP | 64,000 examples |" in markdown

@@ -34,10 +34,10 @@ def held_out(report: Report) -> Iterator[str]:
         name = f"of {decided[0][0]} " if len(tested) > 1 else ""
         yield f"The law {name}{'failed to predict' if missed else 'predicted'} its held-out {what}."
         return
-    hit = len(decided) - len(missed)
-    share = "All" if not missed else f"{hit} of"
+    every = "Both laws" if len(decided) == 2 else f"All {len(decided)} laws"
+    hit = f"{len(decided) - len(missed)} of {len(decided)} laws"
     failures = f"; missed by {listed(missed)}" if missed else ""
-    yield f"{share} {len(decided)} laws predicted their held-out {what}{failures}."
+    yield f"{hit if missed else every} predicted their held-out {what}{failures}."
 
 
 def tested(report: Report) -> Iterator[tuple[str, str, HiddenSize]]:
