@@ -24,7 +24,7 @@ from wukongctl.data import recipes
 from wukongctl.data.options import Options
 from wukongctl.data.prepare import prepare
 from wukongctl.errors import Interrupted, RunFailed, UsageError
-from wukongctl.runs.folders import Run, run_folders
+from wukongctl.runs.folders import RunRecord, run_folders
 from wukongctl.sweep import study
 from wukongctl.sweep.best import write_best
 from wukongctl.sweep.candidates import read
@@ -255,7 +255,7 @@ def test_bad_trials_are_pruned_with_a_reason(finished: tuple[Path, Tuning, Simul
     assert len(executor.cancelled) == len(pruned)
     complete = [trial[3] for trial in trials_of(tuning) if trial[2] == "complete"]
     for folder in executor.cancelled:
-        run = Run.read(folder)
+        run = RunRecord.read(folder)
         assert run.status == "pruned"
         assert run.result is not None
         assert run.result.examples < 1600
@@ -267,11 +267,11 @@ def test_bad_trials_are_pruned_with_a_reason(finished: tuple[Path, Tuning, Simul
 
 def test_its_folder_is_a_sweep_folder(finished: tuple[Path, Tuning, SimulatedRuns]) -> None:
     _, tuning, _ = finished
-    runs = [Run.read(folder) for folder in run_folders([tuning.folder])]
+    runs = [RunRecord.read(folder) for folder in run_folders([tuning.folder])]
     assert sorted((run.info.curve_name, run.info.seed) for run in runs) == [
         ("fm", 0), ("fm", 1), ("mlp", 0), ("mlp", 1),
     ]  # fmt: skip
-    statuses = {Run.read(folder).status for folder in run_folders([tuning.folder / "trials"])}
+    statuses = {RunRecord.read(folder).status for folder in run_folders([tuning.folder / "trials"])}
     assert statuses == {"complete", "pruned"}
 
 

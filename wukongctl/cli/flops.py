@@ -113,17 +113,18 @@ def _schema_of_size(
     output: Output, recipe: str, spec: "TrainingSpec", data: Path, embedding_params: float | None
 ) -> "tuple[Schema, bool]":
     """The dataset's columns, and whether its embedding rows are known; scaled on request."""
-    schema, known, bounded = _schema(spec, data)
-    if bounded:
+    from wukongctl.cost.sizes import with_embedding_params
+    from wukongctl.data.columns import known_columns
+
+    found = known_columns(spec.data, data)
+    if found.bounded:
         output.warn(
             f"`{recipe}`: dataset `{spec.data}` is not prepared: counted with the maximum number of bins "
-            f"of {', '.join(bounded)}"
+            f"of {', '.join(found.bounded)}"
         )
     if embedding_params is None:
-        return schema, known
-    from wukongctl.cost.sizes import with_embedding_params
-
-    return with_embedding_params(spec, schema, int(embedding_params)), True
+        return found.schema, found.rows_known
+    return with_embedding_params(spec, found.schema, int(embedding_params)), True
 
 
 def _report(
@@ -181,6 +182,7 @@ def _require_positive(option: str, value: float | None) -> None:
 def _solve(output: Output, specs: "dict[str, TrainingSpec]", data: Path, budget: str) -> None:
     from wukongctl.config.dumping import to_yaml
     from wukongctl.cost.solve import solve
+    from wukongctl.data.columns import known_columns
     from wukongctl.errors import UsageError
 
     key, _, value = budget.partition("=")
@@ -193,7 +195,7 @@ def _solve(output: Output, specs: "dict[str, TrainingSpec]", data: Path, budget:
     if len(specs) > 1:
         raise UsageError("`--solve` takes one recipe", hint="leave out the others")
     ((name, spec),) = specs.items()
-    solution = solve(spec, _schema(spec, data)[0], gflop)
+    solution = solve(spec, known_columns(spec.data, data).schema, gflop)
     content = {"defaults": "fixed"} | solution.recipe.model_dump(mode="json", exclude_unset=True)
     text = to_yaml(content)
     header = f"# Wukong of {solution.gflop:.4g} training GFLOP/example, scaled from {name}.\n"
@@ -202,24 +204,6 @@ def _solve(output: Output, specs: "dict[str, TrainingSpec]", data: Path, budget:
         {"recipe": content, "gflop_per_example": solution.gflop},
         lambda console: console.out(header + command + text, end="", highlight=False),
     )
-
-
-def _schema(spec: "TrainingSpec", data: Path) -> "tuple[Schema, bool, list[str]]":
-    """Columns, whether embedding rows are known, and features counted with their maximum number of bins."""
-    from wukongctl.config.dataset import DatasetSpec
-    from wukongctl.config.loading import load
-    from wukongctl.data import manifest as manifests
-    from wukongctl.data import next_steps
-    from wukongctl.data.schema import schema_from_recipe
-
-    if (data / spec.data / "manifest.json").is_file():
-        return manifests.read(data / spec.data).schema(), True, []
-    dataset = load(next_steps.recipe_of(spec.data), DatasetSpec)
-    known = dataset.cardinalities
-    cut = {name: group.bins for name, group in dataset.numeric if group.is_cut and name not in known}
-    counted = {*dataset.categorical, *(name for name, group in dataset.numeric if group.encoding == "log2")}
-    bounded = [f"`{name}` ({most})" for name, most in cut.items()]
-    return schema_from_recipe(dataset), counted <= known.keys(), bounded
 
 
 def _gflop(report: "FlopReport", mode: str) -> float:

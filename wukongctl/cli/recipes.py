@@ -81,10 +81,10 @@ def init(output: Output, dataset: str, model: str, data: Path) -> None:
     It trains the same run as `train --data DATASET --model NAME`. Lines you delete are chosen by the same
     rules.
     """
-    from wukongctl.cli.sources import prepared_dataset
     from wukongctl.config import training_draft
     from wukongctl.data import manifest as manifests
     from wukongctl.data import next_steps
+    from wukongctl.data.recipe_sources import prepared_dataset
 
     folder = prepared_dataset(dataset, data)
     facts = manifests.read(folder).facts()

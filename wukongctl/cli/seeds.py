@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from wukongctl.cli.output import Output
 from wukongctl.cli.run_recipe import run_recipe, summary_of
 from wukongctl.cli.run_warnings import warn_of
-from wukongctl.cli.sources import RecipeSource
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from wukongctl.config.training import TrainingSpec
+    from wukongctl.data.recipe_sources import RecipeSource
     from wukongctl.training.train import CompleteRun
 
 
@@ -46,7 +46,7 @@ class SeedRun:
         return f"{measured}{result.seconds:.1f} s"
 
 
-def with_seeds(source: RecipeSource, seeds: int) -> "list[TrainingSpec]":
+def with_seeds(source: "RecipeSource", seeds: int) -> "list[TrainingSpec]":
     """The recipe with its own seed and the ones after it; raises UsageError as loading does."""
     first = source.recipe()
     following = range(first.seed + 1, first.seed + seeds)

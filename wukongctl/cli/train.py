@@ -85,9 +85,8 @@ def train(
     resumes. `--seeds` trains one run after the other, then prints mean and standard deviation.
     """
     from wukongctl.cli import seeds as many_seeds
-    from wukongctl.cli import sources
     from wukongctl.config.loading import locate_problems
-    from wukongctl.data import next_steps
+    from wukongctl.data import next_steps, recipe_sources
     from wukongctl.training import trackers
 
     options.exclusive(("--resume", resume), ("--force", force))
@@ -97,8 +96,8 @@ def train(
         output = dataclasses.replace(output, quiet=True, as_json=False)
     if seed is not None:
         overrides = (*overrides, f"seed={seed}")
-    dataset = data if sources.is_given(context, "data") else None
-    source = sources.find(recipe, dataset, model, overrides, data)
+    dataset = data if _is_given(context, "data") else None
+    source = recipe_sources.find(recipe, dataset, model, overrides, data)
     data, specs = source.data, many_seeds.with_seeds(source, seeds or 1)
     with locate_problems(source.document, source.overrides):
         if dry_run:
@@ -117,6 +116,11 @@ def train(
                 output.result(summary_of(done), lambda console: show(console, done))
                 warn_of(output, [done.result.warnings])
                 output.note(next_steps.after_training(done.folder, specs[0].data, data))
+
+
+def _is_given(context: click.Context, option: str) -> bool:
+    """Whether an option comes from the command line, not from a default or the environment."""
+    return context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE
 
 
 def _dry_run(output: Output, specs: "list[TrainingSpec]", data: Path, out: Path, *, as_list: bool) -> None:

@@ -7,9 +7,9 @@ chosen: docs/results/2026-11-defaults.md.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
-from wukongctl.config.model import AnyModelSpec
+from wukongctl.config.model import sections
 from wukongctl.config.model_section import ModelSpec
 from wukongctl.config.training import TrainingSpec
 
@@ -83,7 +83,7 @@ Recipe = Mapping[str, Any]
 def choices(recipe: Recipe, facts: DatasetFacts) -> tuple[ChosenDefault, ...]:
     """The value of every key that the rules decide, whether the recipe says it or not; none for a model that
     the rules do not concern, such as one with defaults of its own."""
-    section = _sections().get(str(_at(recipe, "model.name")))
+    section = _section(recipe)
     if section is None:
         return ()
     made = (*_model(), *_wukong(recipe, facts), *_optimizer(recipe, facts), *_schedule(facts))
@@ -108,7 +108,7 @@ def is_open(recipe: Recipe) -> bool:
 
 def open_sizes(recipe: Recipe) -> list[str]:
     """Keys left to the rules that on some dataset make the model another size than the constants do."""
-    section = _sections().get(str(_at(recipe, "model.name")))
+    section = _section(recipe)
     if section is None or not is_open(recipe):
         return []
     small = DatasetFacts(1_000, 100, (2,), 0, 0, 2)
@@ -213,14 +213,10 @@ def _epochs(facts: DatasetFacts) -> ChosenDefault:
     return ChosenDefault("epochs", EPOCHS, "at most; early stopping ends it sooner")
 
 
-def _sections() -> dict[str, type[ModelSpec]]:
-    """The sections of the models that the rules concern, by name."""
-    sections = get_args(get_args(AnyModelSpec)[0])
-    return {
-        get_args(section.model_fields["name"].annotation)[0]: section
-        for section in sections
-        if issubclass(section, ModelSpec)
-    }
+def _section(recipe: Recipe) -> type[ModelSpec] | None:
+    """The section of the recipe's model, if the rules concern it."""
+    section = sections().get(str(_at(recipe, "model.name")))
+    return section if section is not None and issubclass(section, ModelSpec) else None
 
 
 def _has(section: type[ModelSpec], key: str) -> bool:

@@ -1,7 +1,7 @@
 """Model sections of a training recipe: the baselines', and which one a section is."""
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -336,3 +336,9 @@ NetworkSpec = (
 )
 """What torch trains, step by step, and what FLOPs are counted of."""
 AnyModelSpec = Annotated[NetworkSpec | LightGBMSpec, Field(discriminator="name")]
+
+
+def sections() -> dict[str, type[Spec]]:
+    """Name of a model → its section."""
+    every: tuple[type[Spec], ...] = get_args(get_args(AnyModelSpec)[0])
+    return {get_args(section.model_fields["name"].annotation)[0]: section for section in every}

@@ -7,7 +7,7 @@ from pathlib import Path
 from wukongctl.config.report import LossMetric
 from wukongctl.errors import UsageError
 from wukongctl.laws.points import Excluded, Point, PointSet, in_order
-from wukongctl.runs.folders import Run, run_folders
+from wukongctl.runs.folders import RunRecord, run_folders
 from wukongctl.runs.warning_groups import LabeledWarning
 from wukongctl.training.run_record import RESULT
 
@@ -22,7 +22,7 @@ def read_runs(
     are omitted. Raises `UsageError` when runs differ in data or FLOP convention, when two runs of one size
     and seed differ in loss, or when no run is finished.
     """
-    found = [Run.read(folder) for folder in run_folders(paths)]
+    found = [RunRecord.read(folder) for folder in run_folders(paths)]
     runs = [run for run in found if run.info.gflop is not None]
     if not runs:
         raise UsageError(
@@ -57,7 +57,7 @@ def read_runs(
     )
 
 
-def _point(run: Run, split: str, metric: LossMetric) -> Point:
+def _point(run: RunRecord, split: str, metric: LossMetric) -> Point:
     info, result = run.info, run.result
     value = run.metrics.get(split, {}).get(metric)
     if result is None or value is None or not math.isfinite(value):
@@ -75,11 +75,11 @@ def _point(run: Run, split: str, metric: LossMetric) -> Point:
     )
 
 
-def _excluded(run: Run) -> Excluded:
+def _excluded(run: RunRecord) -> Excluded:
     return Excluded(run.info.curve_name, _size(run), run.status, run.info.seed, run.info.run)
 
 
-def _size(run: Run) -> float:
+def _size(run: RunRecord) -> float:
     """GFLOP per example, which has to be positive on a logarithmic axis."""
     if not run.info.gflop:
         raise UsageError(
@@ -89,7 +89,7 @@ def _size(run: Run) -> float:
     return run.info.gflop
 
 
-def _only(name: str, runs: Sequence[Run], value_of: Callable[[Run], str]) -> str:
+def _only(name: str, runs: Sequence[RunRecord], value_of: Callable[[RunRecord], str]) -> str:
     """The one value all runs share; raises `UsageError` naming two runs that differ."""
     first = runs[0]
     for run in runs:
@@ -102,7 +102,7 @@ def _only(name: str, runs: Sequence[Run], value_of: Callable[[Run], str]) -> str
     return value_of(first)
 
 
-def _common_split(runs: Sequence[Run]) -> str:
+def _common_split(runs: Sequence[RunRecord]) -> str:
     for split in ("test", "valid"):
         if all(run.metrics.get(split) for run in runs):
             return split
@@ -110,7 +110,7 @@ def _common_split(runs: Sequence[Run]) -> str:
     raise UsageError(f"`{bare.folder / RESULT}` has metrics for neither `test` nor `valid`")
 
 
-def _common_metric(runs: Sequence[Run], split: str) -> LossMetric:
+def _common_metric(runs: Sequence[RunRecord], split: str) -> LossMetric:
     known = all("excess_logloss" in run.metrics.get(split, {}) for run in runs)
     return "excess_logloss" if known else "logloss"
 

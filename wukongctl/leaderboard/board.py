@@ -17,7 +17,7 @@ from wukongctl.decisions import holm
 from wukongctl.errors import RunFailed, UsageError
 from wukongctl.leaderboard.examples import Difference, compare
 from wukongctl.runs import recipe_differences
-from wukongctl.runs.folders import Run, run_folders
+from wukongctl.runs.folders import RunRecord, run_folders
 from wukongctl.runs.warning_groups import LabeledWarning, WarningGroup, group_warnings
 from wukongctl.training.contributions import Contributions
 from wukongctl.training.groups import read_groups, require_column
@@ -96,7 +96,7 @@ class Leaderboard:
     metrics: tuple[str, ...]
     reference: str
     rows: tuple[Row, ...]
-    skipped: tuple[Run, ...]
+    skipped: tuple[RunRecord, ...]
     """Runs that diverged, were pruned or are unfinished."""
     repeated: tuple[DuplicateRun, ...]
 
@@ -127,7 +127,7 @@ def build(
     With `group`, a categorical column, or where all recipes name the same one, also by gAUC over its values.
     Raises UsageError when the runs were not trained on the same data, or none is finished.
     """
-    runs = [Run.read(folder) for folder in run_folders(paths)]
+    runs = [RunRecord.read(folder) for folder in run_folders(paths)]
     complete = [run for run in runs if run.status == "complete"]
     skipped = tuple(run for run in runs if run.status != "complete")
     _require_same_data(complete, data)
@@ -152,9 +152,9 @@ def build(
     return Leaderboard(split, size, by, metrics, reference.name, rows, skipped, repeated)
 
 
-def _without_duplicates(runs: Sequence[Run]) -> tuple[list[Run], tuple[DuplicateRun, ...]]:
+def _without_duplicates(runs: Sequence[RunRecord]) -> tuple[list[RunRecord], tuple[DuplicateRun, ...]]:
     """The first run of every recipe and seed, and the duplicates."""
-    first: dict[tuple[str, int], Run] = {}
+    first: dict[tuple[str, int], RunRecord] = {}
     repeated = []
     for run in runs:
         original = first.setdefault((_recipe(run), _seed(run)), run)
@@ -163,15 +163,15 @@ def _without_duplicates(runs: Sequence[Run]) -> tuple[list[Run], tuple[Duplicate
     return list(first.values()), tuple(repeated)
 
 
-def _seed(run: Run) -> int:
+def _seed(run: RunRecord) -> int:
     if run.info.seed is None:
         raise UsageError(f"`{run.folder / INFO}` has no `seed`", hint="train this run again")
     return run.info.seed
 
 
-def _require_same_data(runs: Sequence[Run], data: Path) -> None:
+def _require_same_data(runs: Sequence[RunRecord], data: Path) -> None:
     """Raise UsageError naming each dataset, with the command that compares the runs of the largest group."""
-    found: dict[str, list[Run]] = {}
+    found: dict[str, list[RunRecord]] = {}
     for run in runs:
         found.setdefault(run.info.data.fingerprint, []).append(run)
     if len(found) <= 1:
@@ -199,7 +199,7 @@ def _require_same_rows(scores: dict[Path, Scores]) -> None:
 
 
 def _grouped(
-    scores: dict[Path, Scores], runs: Sequence[Run], data: Path, split: str, column: str | None
+    scores: dict[Path, Scores], runs: Sequence[RunRecord], data: Path, split: str, column: str | None
 ) -> dict[Path, Scores]:
     """The scores with the groups of their rows; as they are where there is no column to group by."""
     named = {run.info.recipe.get("group") for run in runs}
@@ -230,8 +230,8 @@ def _unmeasured(metric: Metric, scores: Scores, split: str) -> UsageError:
     return UsageError(f"there is no {metric.title} of `{split}`: {why}", hint=hint)
 
 
-def _recipe_runs(runs: Sequence[Run], scores: dict[Path, Scores]) -> list[RecipeRuns]:
-    groups: dict[str, list[Run]] = {}
+def _recipe_runs(runs: Sequence[RunRecord], scores: dict[Path, Scores]) -> list[RecipeRuns]:
+    groups: dict[str, list[RunRecord]] = {}
     for run in runs:
         groups.setdefault(_recipe(run), []).append(run)
     names = [members[0].info.recipe_name for members in groups.values()]
@@ -277,11 +277,11 @@ def _settings(names: Sequence[str], recipes: Sequence[dict[str, Any]]) -> list[d
     return found
 
 
-def _seedless(run: Run) -> dict[str, Any]:
+def _seedless(run: RunRecord) -> dict[str, Any]:
     return {key: value for key, value in run.info.recipe.items() if key != "seed"}
 
 
-def _recipe(run: Run) -> str:
+def _recipe(run: RunRecord) -> str:
     """A digest that is equal for runs that differ in the seed alone."""
     return hashlib.sha256(json.dumps(_seedless(run), sort_keys=True).encode()).hexdigest()
 

@@ -8,7 +8,6 @@ from torch import Tensor
 from wukongctl.config.gbdt import LightGBMSpec
 from wukongctl.config.model import (
     AFNSpec,
-    AnyModelSpec,
     AutoIntSpec,
     DCNv2Spec,
     DeepFMSpec,
@@ -63,7 +62,11 @@ MODELS: Mapping[type[ModelSpec], type[Model]] = {
 
 
 def build(
-    spec: AnyModelSpec, schema: Schema, *, sparse: bool, vectors: Mapping[int, Tensor] | None = None
+    spec: ModelSpec | LightGBMSpec,
+    schema: Schema,
+    *,
+    sparse: bool,
+    vectors: Mapping[int, Tensor] | None = None,
 ) -> Model:
     """The model that a recipe describes, for the columns of a dataset.
 

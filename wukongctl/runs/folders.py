@@ -14,7 +14,7 @@ from wukongctl.training.run_record import INFO, RunInfo, RunResult, RunWarning, 
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunRecord:
     """One run folder: its run.json, and its result.json where there is one."""
 
     folder: Path
@@ -22,7 +22,7 @@ class Run:
     result: RunResult | None
 
     @classmethod
-    def read(cls, folder: Path) -> "Run":
+    def read(cls, folder: Path) -> "RunRecord":
         """Raises `UsageError` for files that are missing, damaged or of another version."""
         files = RunFolder(folder)
         if (info := files.info()) is None:

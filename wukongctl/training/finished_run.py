@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
+
 from wukongctl.config.gbdt import LightGBMSpec
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data import manifest as manifests
@@ -46,8 +48,7 @@ def open_run(run: Path, *, data: Path) -> FinishedRun:
         raise not_a_run(run, data)
     recipe = _recipe(info, run)
     weights = folder.best if recipe.is_network else folder.trees
-    if not weights.is_file():
-        raise _without_weights(folder, weights, data)
+    require_weights(folder, weights, data)
     dataset = data / recipe.data
     manifest = manifests.read(dataset)
     if manifest.fingerprint != info.data.fingerprint:
@@ -66,17 +67,24 @@ def open_run(run: Path, *, data: Path) -> FinishedRun:
     return FinishedRun(run, info, recipe, dataset, manifest, model.eval(), how)
 
 
-def _without_weights(folder: RunFolder, weights: Path, data: Path) -> UsageError:
+def require_weights(folder: RunFolder, weights: Path, data: Path) -> None:
+    """Raise UsageError unless the file `weights` of a run exists."""
+    if weights.is_file():
+        return
     train = next_steps.to_resume(folder.path, data)
     if folder.is_complete:
-        return UsageError(f"`{weights}` is missing", hint=f"run `{train} --force` to train it again")
-    return UsageError(f"`{folder.path}` has no trained weights yet", hint=f"run `{train}` to finish it")
+        raise UsageError(f"`{weights}` is missing", hint=f"run `{train} --force` to train it again")
+    raise UsageError(f"`{folder.path}` has no trained weights yet", hint=f"run `{train}` to finish it")
+
+
+def best_weights(best: Path) -> dict[str, Tensor]:
+    """The weights in a file of best weights, by name, tables that were sharded in one piece."""
+    return {name: full(weight) for name, weight in checkpoint.load(best)["model"].items()}
 
 
 def _load(model: Model, best: Path) -> None:
-    weights = {name: full(weight) for name, weight in checkpoint.load(best)["model"].items()}
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict(best_weights(best))
     except RuntimeError:
         raise UsageError(
             f"`{best}` does not have the weights that this version of wukongctl expects", hint=OTHER_VERSION

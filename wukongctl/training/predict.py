@@ -47,10 +47,7 @@ def predict(
         require_own(out, run, "--out")
     started, rows, total = time.monotonic(), 0, 0.0
     filled: set[Path] = set()
-    trained = open_run(run, data=data)
-    reader = RowReader(
-        trained.dataset, trained.manifest, threads=trained.recipe.threads, columns=columns, source=source
-    )
+    trained, reader = _opened(run, data, columns, source)
 
     def write(file: BinaryIO) -> None:
         nonlocal rows, total
@@ -78,6 +75,34 @@ def predict(
         "rows_per_second": rows / max(seconds, 1e-9),
         "seconds": seconds,
     }
+
+
+def score_file(
+    run: Path,
+    file: Path,
+    *,
+    data: Path,
+    columns: ColumnsOf | None = None,
+    source: Path | None = None,
+    allow_unknown: bool = False,
+) -> tuple[pa.Table, list[str]]:
+    """The scores of the rows of `file`, in order, and remarks on them; raises what `predict` raises."""
+    trained, reader = _opened(run, data, columns, source)
+    parts = [table for _, table in _scored(trained, reader, [file])]
+    if not allow_unknown:
+        _require_known(reader)
+    return pa.concat_tables([SCHEMA.empty_table(), *parts]), reader.notes()
+
+
+def _opened(
+    run: Path, data: Path, columns: ColumnsOf | None, source: Path | None
+) -> tuple[FinishedRun, RowReader]:
+    """The run, and what reads new rows for it."""
+    trained = open_run(run, data=data)
+    threads = trained.recipe.threads
+    return trained, RowReader(
+        trained.dataset, trained.manifest, threads=threads, columns=columns, source=source
+    )
 
 
 @torch.inference_mode()

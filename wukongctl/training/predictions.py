@@ -106,11 +106,16 @@ def _id(run: Path) -> str:
 
 def write(path: Path, scores: Scores, run: Path) -> None:
     """Write labels, logits and predictions of `run` as Parquet."""
+    table = to_table(scores).replace_schema_metadata(metadata(run))
+    write_atomic(path, lambda file: pq.write_table(table, file))
+
+
+def to_table(scores: Scores) -> pa.Table:
+    """Columns `label`, `logit`, `prediction` and, where it is known, `probability`."""
     import torch
 
-    predicted = torch.sigmoid(torch.from_numpy(scores.logits)).numpy()
+    predicted = torch.sigmoid(torch.from_numpy(np.require(scores.logits, requirements="W"))).numpy()
     columns = {"label": scores.labels.astype("int8"), "logit": scores.logits, "prediction": predicted}
     if scores.probability is not None:
         columns["probability"] = scores.probability
-    table = pa.table(columns).replace_schema_metadata(metadata(run))
-    write_atomic(path, lambda file: pq.write_table(table, file))
+    return pa.table(columns)

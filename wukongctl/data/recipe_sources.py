@@ -3,30 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import click
-
+from wukongctl.config import library
+from wukongctl.config.loading import Override, read
+from wukongctl.config.positions import Document, parse
+from wukongctl.config.training import TrainingSpec
+from wukongctl.data import next_steps, recipes
 from wukongctl.errors import UsageError
-
-if TYPE_CHECKING:
-    from wukongctl.config.loading import Override
-    from wukongctl.config.positions import Document
-    from wukongctl.config.training import TrainingSpec
 
 
 @dataclass(frozen=True)
 class RecipeSource:
     """A recipe as written, its overrides, and the folder of its dataset."""
 
-    document: "Document"
-    overrides: "tuple[str | Override, ...]"
+    document: Document
+    overrides: tuple[str | Override, ...]
     data: Path
 
-    def recipe(self, *overrides: str) -> "TrainingSpec":
+    def recipe(self, *overrides: str) -> TrainingSpec:
         """The complete recipe; raises RecipeError with every problem."""
-        from wukongctl.data import recipes
-
         return recipes.from_document(self.document, self.data, (*self.overrides, *overrides))
 
 
@@ -37,8 +32,6 @@ def find(
 
     Raises UsageError if they name neither or both.
     """
-    from wukongctl.data import next_steps
-
     if recipe is not None and model is not None:
         of_recipe(recipe, data, overrides)  # report an unknown recipe first
         raise UsageError(
@@ -64,9 +57,6 @@ def find(
 
 def of_recipe(name: str, data: Path, overrides: Sequence[str]) -> RecipeSource:
     """The recipe `name`, a path or the name of a shipped one; `data` contains its dataset."""
-    from wukongctl.config.loading import read
-    from wukongctl.data import next_steps, recipes
-
     document = read(recipes.find(name, data))
     folder = data.resolve()
     if not folder.exists() and next_steps.is_prepared(str(data), next_steps.default_folder()):
@@ -81,9 +71,6 @@ def of_recipe(name: str, data: Path, overrides: Sequence[str]) -> RecipeSource:
 
 def of_dataset(name: Path, model: str, overrides: Sequence[str]) -> RecipeSource:
     """Dataset `name`, in the folder of prepared datasets or a path to it, by the default rules."""
-    from wukongctl.config.loading import Override
-    from wukongctl.config.positions import parse
-
     folder = prepared_dataset(str(name))
     source = f"--data {name} --model {model}"
     chosen = (
@@ -98,9 +85,6 @@ def prepared_dataset(name: str, data: Path | None = None) -> Path:
 
     Raises UsageError with a command to prepare it, or the names to choose from.
     """
-    from wukongctl.config import library
-    from wukongctl.data import next_steps, recipes
-
     path, data = Path(name), data or next_steps.default_folder()
     if next_steps.is_prepared(path.resolve().name, path.resolve().parent):
         return path if path.name else path.resolve()
@@ -121,8 +105,3 @@ def prepared_dataset(name: str, data: Path | None = None) -> Path:
         raise UsageError(f"`{name}` is a recipe, not a dataset", hint=hint)
     written_as_path = path.name != name
     raise next_steps.not_prepared(path.name, path.parent if written_as_path else data)
-
-
-def is_given(context: click.Context, option: str) -> bool:
-    """Whether an option comes from the command line, not from a default or the environment."""
-    return context.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE
