@@ -16,7 +16,7 @@ from wukongctl.laws.curves import Curve
 from wukongctl.laws.forecast import Forecast, forecast
 from wukongctl.laws.notes import EXPLANATIONS
 from wukongctl.laws.point_tables import read_table
-from wukongctl.laws.table import Table
+from wukongctl.laws.table import PointTable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -119,7 +119,7 @@ def fit_law(
     wanted = ColumnsSpec(x=x, y=y, larger_is_better=larger_is_better)
     with as_file(frame) as file:
         source = read_table(file, wanted)
-        factor = find(Table.read(file), wanted).x.factor
+        factor = find(PointTable.read(file), wanted).x.factor
     names = sorted({point.curve for point in source.points})
     if len(names) > 1:
         raise UsageError(f"the table has {len(names)} curves, {', '.join(names)}", hint="fit the rows of one")
