@@ -84,15 +84,15 @@ def test_the_public_options_are_pinned() -> None:
         "train": {"--set", "--data", "--model", "--out", "--seed", "--seeds", "--resume", "--track",
                   "--force", "--skip-test", "--dry-run"},
         "evaluate": {"--split", "--data", "--group", "--predictions", "--force"},
-        "compare": {"--split", "--data", "--by", "--group", "--against", "--markdown"},
+        "compare": {"--dataset", "--split", "--data", "--by", "--group", "--against", "--markdown"},
         "flops": {"--set", "--data", "--mode", "--by-module", "--max-gflop", "--examples", "--solve",
                   "--gpus", "--gpu", "--embedding-params"},
         "sweep": {"--set", "--data", "--out", "--jobs", "--engine", "--resume", "--dry-run"},
         "tune": {"--trials", "--seconds", "--space", "--set", "--seed", "--seeds", "--jobs", "--data",
                  "--out", "--dry-run"},
-        "scale-report": {"--points", "--x", "--y", "--curve", "--larger-is-better", "--predict", "--out",
-                         "--form", "--baseline", "--check", "--confirm", "--calibrate", "--strict", "--set",
-                         "--force"},
+        "scale-report": {"--dataset", "--points", "--x", "--y", "--curve", "--larger-is-better", "--predict",
+                         "--out", "--form", "--baseline", "--check", "--confirm", "--calibrate", "--strict",
+                         "--set", "--force"},
     }  # fmt: skip
     for name, expected in options.items():
         command = _command(name)

@@ -10,9 +10,11 @@ import pytest
 
 from tests.cli.conftest import Wukong
 from tests.laws.ladders import ladder
+from tests.laws.test_run_points import run_folder
 from wukongctl.cli.scale_report import scale_report
 from wukongctl.config.report import FormName
 from wukongctl.laws.points import Point
+from wukongctl.report.index import TITLE
 
 pytestmark = pytest.mark.usefixtures("no_plots")
 
@@ -228,3 +230,64 @@ def test_losses_are_predicted_at_any_compute(wukong: Wukong, tmp_path: Path) -> 
     assert "beyond" in shown
     assert "50 %" in shown  # a decade beyond two decades
     assert wukong("scale-report", "--points", points, "--predict", "0").code == 2
+
+
+@pytest.fixture
+def two_datasets(tmp_path: Path) -> Path:
+    """Four sizes on each of two datasets, and one run without FLOPs."""
+    for dataset in ("avazu", "cri/teo"):
+        data = {"dataset": dataset, "fingerprint": dataset, "bayes_logloss": None}
+        for gflop in (0, 1, 2, 4, 8):
+            flops = {"convention": "6 x MAC", "gflop_per_example": gflop}
+            loss = {"metrics": {"test": {"logloss": 0.5 - 0.01 * gflop}}}
+            run_folder(tmp_path / "runs", f"{dataset[:3]}-{gflop}", data=data, flops=flops, result=loss)
+    return tmp_path / "runs"
+
+
+def test_every_dataset_has_a_report_and_an_index_links_them(
+    wukong: Wukong, two_datasets: Path, tmp_path: Path
+) -> None:
+    found = wukong("scale-report", two_datasets, "--json").json
+    assert list(found["reports"]) == ["avazu", "cri/teo"]
+    assert [len(report["curves"][0]["points"]) for report in found["reports"].values()] == [4, 4]
+    page = tmp_path / found["files"]["html"]
+    assert TITLE in page.read_text()
+    for link in ("avazu/report.html", "cri-teo/report.html"):
+        assert f'href="{link}"' in page.read_text()
+        assert (tmp_path / "scale-report" / link).is_file()
+    shown = wukong("scale-report", two_datasets)
+    assert shown.err.count("which has no FLOPs") == 2
+    assert (
+        shown.out.count("report: scale-report/"),
+        "all reports: scale-report/index.html" in shown.out,
+    ) == (2, True)
+    page.write_text("mine")
+    assert wukong("scale-report", two_datasets).code == 2
+    one = wukong("scale-report", two_datasets, "--dataset", "cri/teo", "--out", "one", "--json").json
+    assert (one["dataset"], (tmp_path / "one" / "report.html").is_file()) == ("cri/teo", True)
+
+
+def test_gates_and_tables_are_of_one_dataset(wukong: Wukong, two_datasets: Path, tmp_path: Path) -> None:
+    gated = wukong("scale-report", two_datasets, "--set", "gates={monotone: true}")
+    assert (gated.code, "hint: add `--dataset avazu`" in gated.err) == (2, True)
+    assert (
+        wukong("scale-report", two_datasets, "--dataset", "avazu", "--set", "gates={monotone: true}").code
+        == 0
+    )
+    points = write(tmp_path / "p.csv", ladder(np.random.default_rng(1)))
+    assert wukong("scale-report", "--points", points, "--dataset", "avazu").code == 2
+    assert wukong("scale-report", two_datasets, "--x", "params").code == 2
+
+
+def test_columns_are_named_by_options(wukong: Wukong, tmp_path: Path) -> None:
+    path = tmp_path / "widths.jsonl"
+    path.write_text(
+        "".join(f'{{"width": {w}, "score": {1 - 1 / w}, "who": "a"}}\n' for w in (4, 8, 16, 32, 64))
+    )
+    options = ("--x", "width", "--y", "score", "--curve", "who", "--larger-is-better")
+    shown = wukong("scale-report", "--points", path, *options)
+    assert shown.code == 0
+    assert "x is column `width`" in shown.err
+    assert "Lowest 1 − score: 0.01562, at 64 width." in shown.out
+    unknown = wukong("scale-report", "--points", path, "--y", "score")
+    assert (unknown.code, "hint: name it with `--x COLUMN`" in unknown.err) == (2, True)

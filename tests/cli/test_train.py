@@ -74,6 +74,7 @@ def test_warnings_of_a_useless_run_are_shown_everywhere(wukong: Wukong, recipe: 
         )
         assert "hint: make at least 100: `--set batch_size=16" in said
     (row,) = wukong("runs", "ls", "--json").json
+    assert row["dataset"] == "tiny"
     assert row["warnings"] == codes
     assert re.search(r"complete .* !\s", wukong("runs", "ls").out)
     old = json.loads(kept.read_text())
@@ -323,6 +324,7 @@ def test_two_processes_may_not_train_in_one_folder_and_a_signal_ends_the_first(
 def test_runs_and_datasets_can_be_listed(wukong: Wukong, recipe: Path) -> None:
     trained = wukong("train", recipe, "--json").json
     (row,) = wukong("runs", "ls", "--json").json
+    assert row["dataset"] == "tiny"
     assert row["run"] == Path(trained["run"]).name
     assert row["status"] == "complete"
     assert wukong("runs", "ls").code == wukong("runs", "show", trained["run"]).code == 0
@@ -385,6 +387,7 @@ def test_damaged_run_is_listed(wukong: Wukong, recipe: Path, tmp_path: Path, dam
     trained = wukong("train", recipe, "--json").json
     (tmp_path / trained["run"] / "run.json").write_text(damage)
     (row,) = wukong("runs", "ls", "--json").json
+    assert row["dataset"] == "tiny"
     assert (row["run"], row["status"]) == (Path(trained["run"]).name, "damaged")
     assert "damaged" in wukong("runs", "ls").out
 

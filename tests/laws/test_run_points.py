@@ -6,7 +6,7 @@ import pytest
 
 from wukongctl.errors import UsageError
 from wukongctl.laws.points import Point
-from wukongctl.laws.run_points import read_runs
+from wukongctl.laws.run_points import read_datasets, read_runs
 
 
 def run_folder(parent: Path, name: str, *, result: dict[str, Any] | None = None, **changes: Any) -> Path:
@@ -106,9 +106,11 @@ def test_runs_without_a_curve_label_are_grouped_by_model(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data": {"dataset": "synthetic", "fingerprint": "f2", "bayes_logloss": None}}, "data fingerprint"),
+        (
+            {"data": {"dataset": "synthetic", "fingerprint": "f2", "bayes_logloss": None}},
+            "of 2 datasets: `synthetic f1`",
+        ),
         ({"flops": {"convention": "MAC", "gflop_per_example": 0.002}}, "FLOP convention"),
-        ({"flops": {"convention": "6 x MAC", "gflop_per_example": 0}}, "0 FLOP"),
         ({"flops": {"convention": "6 x MAC", "gflop_per_example": -1}}, "gflop_per_example"),
         ({"format_version": 2}, "run format 2"),
         ({"data": {"dataset": "synthetic"}}, r"no `data\.fingerprint`"),
@@ -153,3 +155,29 @@ def test_nothing_finished_is_a_usage_error(tmp_path: Path) -> None:
     run_folder(tmp_path, "r1", result={"status": "unfinished"})
     with pytest.raises(UsageError, match="no finished run"):
         read_runs([tmp_path])
+
+
+def test_runs_without_flops_are_left_out(tmp_path: Path) -> None:
+    run_folder(tmp_path, "r1")
+    fm = run_folder(tmp_path, "fm", flops={"convention": "6 x MAC", "gflop_per_example": 0})
+    found = read_runs([tmp_path])
+    assert ([point.run for point in found.points], found.without_flops) == (["r1"], (str(fm),))
+    with pytest.raises(UsageError, match="no run has FLOPs"):
+        read_runs([fm])
+
+
+def test_every_dataset_is_a_point_set_and_one_can_be_chosen(tmp_path: Path) -> None:
+    for name, dataset in (("a1", "avazu"), ("c1", "criteo"), ("z1", "zero")):
+        data = {"dataset": dataset, "fingerprint": dataset, "bayes_logloss": None}
+        flops = {"convention": "6 x MAC", "gflop_per_example": 0 if dataset == "zero" else 0.001}
+        run_folder(tmp_path, name, data=data, flops=flops)
+    found, left_out = read_datasets([tmp_path])
+    assert [(group.label, source.points[0].run) for group, source in found] == [
+        ("avazu", "a1"),
+        ("criteo", "c1"),
+    ]
+    assert left_out == ["left out dataset `zero`: no run has FLOPs, so there is no curve to fit"]
+    assert read_runs([tmp_path], dataset="criteo").dataset == "criteo"
+    with pytest.raises(UsageError, match="no run is of dataset `avasu`") as caught:
+        read_runs([tmp_path], dataset="avasu")
+    assert caught.value.hint == "did you mean `avazu`?"

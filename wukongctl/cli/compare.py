@@ -41,6 +41,7 @@ Examples:
     "--group", metavar="COLUMN",
     help="Also compare gAUC over the values of this categorical column.",
 )  # fmt: skip
+@click.option("--dataset", metavar="NAME", help="Compare only the runs of this dataset.")
 @click.option("--against", metavar="NAME", help="Row to compare the others with; default: the best.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 @options.common
@@ -51,37 +52,49 @@ def compare(
     data: Path,
     by: str,
     group: str | None,
+    dataset: str | None,
     against: str | None,
     markdown: bool,
 ) -> None:
     """Compare the finished runs in RUN..., run folders or folders of them, on the same held-out rows.
 
+    Runs on different data are compared separately, one table per dataset.
+
     Runs that differ only in their seed share a row. The 95 % intervals cover both examples and seeds;
     verdicts (+ better, - worse, = undecided) are corrected for multiple comparisons.
     """
-    from wukongctl.leaderboard.board import build, to_dict
+    from wukongctl.leaderboard.board import Request, boards, to_dict
 
     options.exclusive(("--json", output.as_json), ("--markdown", markdown))
     with output.progress() as bar:
-        board = build(
+        found, left_out = boards(
             runs,
-            data=data,
-            split=split,
-            by=by,
-            against=against,
-            group=group,
+            Request(data, split, by, against, group),
+            dataset=dataset,
             progress=lambda done, total, name: bar.update("score", done, total, name),
         )
-    for run in board.skipped:
+    for reason in left_out:
+        output.note(reason)
+    for run in (run for board in found for run in board.skipped):
         reason = {"diverged": "diverged", "pruned": "was pruned"}.get(run.status, "is not finished")
         output.note(f"skipped `{run.folder}`, which {reason}")
-    for one in board.repeated:
+    for one in (one for board in found for one in board.repeated):
         result = "" if one.same_result else ", with a different result"
         output.note(f"skipped `{one.run}`: same recipe and seed as `{one.of}`{result}")
-    if markdown:
-        output.result(to_dict(board), lambda console: console.out(_markdown(board), highlight=False))
-    else:
-        output.result(to_dict(board), lambda console: _show(console, board))
+    content = to_dict(found[0]) if len(found) == 1 else {"datasets": [to_dict(board) for board in found]}
+    output.result(content, lambda console: _print(console, found, markdown=markdown))
+
+
+def _print(console: "Console", found: "tuple[Leaderboard, ...]", *, markdown: bool) -> None:
+    """The leaderboards, below the names of their datasets where there are several."""
+    for index, board in enumerate(found):
+        if len(found) > 1:
+            heading = f"## {board.dataset}\n" if markdown else board.dataset
+            console.print(f"{'' if index == 0 else chr(10)}{heading}", style="bold", soft_wrap=True)
+        if markdown:
+            console.out(_markdown(board), highlight=False)
+        else:
+            _show(console, board)
 
 
 def _show(console: "Console", board: "Leaderboard") -> None:

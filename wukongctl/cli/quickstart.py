@@ -34,7 +34,7 @@ def quickstart(output: Output, out: Path, force: bool) -> None:
 
     Takes under two minutes on two cores. Run it again to resume, or to rewrite the report.
     """
-    from wukongctl.cli import prepare, scale_report
+    from wukongctl.cli import prepare, report_output
     from wukongctl.cli.targets import require_report_folder
     from wukongctl.config import library
     from wukongctl.config.dataset import DatasetSpec
@@ -50,7 +50,7 @@ def quickstart(output: Output, out: Path, force: bool) -> None:
         wanted = Options(path.parent, out / "data", force=force)
         prepare.run_recipe(output, load(path, DatasetSpec), path, wanted)
         folders = _train(output, out, force=force)
-        scale_report.publish(output, build(read_runs(folders)), out / "report")
+        report_output.publish(output, build(read_runs(folders)), out / "report")
 
 
 @contextmanager

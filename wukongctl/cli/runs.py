@@ -50,14 +50,14 @@ def ls(output: Output, folder: Path) -> None:
         grouped = any("gauc" in row["metrics"] for row in found)
         measured = [AUC, *([GAUC] if grouped else []), LOGLOSS]
         titles = (f"test {metric.title}" for metric in measured)
-        shown = table("run", "status", "seed", "MFLOP/example", *titles, *["!"] * warned)
+        shown = table("run", "dataset", "status", "seed", "MFLOP/example", *titles, *["!"] * warned)
         for row in found:
             metrics = row["metrics"]
             cells = (m.text(metrics[m.name]) if m.name in metrics else "–" for m in measured)
             seed, gflop = row["seed"], row["gflop_per_example"]
             known = ("–" if seed is None else str(seed), "–" if gflop is None else f"{gflop * 1e3:.4g}")
             mark = ["!" if row["warnings"] else ""] if warned else []
-            shown.add_row(row["run"], row["status"], *known, *cells, *mark)
+            shown.add_row(row["run"], row["dataset"] or "–", row["status"], *known, *cells, *mark)
         console.print(shown)
         if warned:
             console.print("! has warnings: see `wukongctl runs show RUN`")
@@ -100,12 +100,13 @@ def _row(folder: "RunFolder") -> dict[str, Any]:
     try:
         info, result = folder.info(), folder.result()
     except UsageError:
-        unknown = dict.fromkeys(("model", "seed", "gflop_per_example"))
+        unknown = dict.fromkeys(("model", "dataset", "seed", "gflop_per_example"))
         return {"run": folder.path.name, "status": "damaged", "metrics": {}, "warnings": []} | unknown
     assert info is not None, "ls looks for run.json"
     return {
         "run": folder.path.name,
         "model": info.model,
+        "dataset": info.data.dataset,
         "status": "unfinished" if result is None else result.status,
         "seed": info.seed,
         "gflop_per_example": info.gflop,

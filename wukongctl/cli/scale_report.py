@@ -1,8 +1,6 @@
 """`wukongctl scale-report`: fit scaling laws of finished runs, report them, check gates."""
 
 import json
-import os
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
 ASK = "list gates in the file of `--check`, or give `--check` a baseline"
 CHECK = "check.yaml"
 """File of a calibration, in `--out`."""
+MORE_RUNS = "add seeds or sizes, or leave out `--strict`"
 EXAMPLES = """\b
 Examples:
   wukongctl scale-report runs/
@@ -38,6 +37,7 @@ Examples:
 
 @click.command("scale-report", epilog=EXAMPLES)
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path), metavar="[RUN]...")
+@click.option("--dataset", metavar="NAME", help="Report only on the runs of this dataset.")
 @click.option(
     "--points", metavar="TABLE", help="Points as CSV, TSV, JSON lines or Parquet, or a shipped name."
 )
@@ -70,6 +70,7 @@ Examples:
 def scale_report(
     output: Output,
     runs: tuple[Path, ...],
+    dataset: str | None,
     points: str | None,
     x: str | None,
     y: str | None,
@@ -95,6 +96,7 @@ def scale_report(
     """
     from dataclasses import replace
 
+    from wukongctl.cli import report_output
     from wukongctl.config import library
     from wukongctl.errors import UsageError
 
@@ -118,16 +120,21 @@ def scale_report(
     if calibrate:
         _calibrate(output, runs, spec, out)
         return
-    source = _read(runs, table, spec)
-    for remark in source.remarks:
-        output.note(remark)
-    for run in source.without_flops:
-        output.note(f"skipped `{run}`, which has no FLOPs")
-    report = _built(source, spec)
+    sources = _sources(output, runs, table, spec, dataset)
+    if len(sources) > 1:
+        _require_no_gates(list(sources), spec, baseline, confirm)
+        _require_replaceable_index(out, list(sources), force=force)
+    reports = {label: _built(source, spec) for label, source in sources.items()}
+    if len(reports) > 1:
+        report_output.publish_datasets(output, reports, out)
+        without = [curve.name for report in reports.values() for curve in report.curves if curve.law is None]
+        _require_laws(without, strict=strict)
+        return
+    (report,) = reports.values()
     report = replace(report, findings=_findings(report, spec, baseline, confirm))
     if check is not None and not report.findings:
         output.warn(f"`{check}` has no gates: nothing was checked")
-    publish(output, report, out)
+    report_output.publish(output, report, out)
     _conclude(output, report, strict=strict)
 
 
@@ -141,6 +148,55 @@ def _require_replaceable(out: Path, *, calibrate: bool, force: bool) -> None:
         require_own(out / CHECK, "--out", "from an earlier `--calibrate`", TITLE.encode(), force=force)
     else:
         require_report_folder(out, FILES.values(), force=force)
+
+
+def _require_replaceable_index(out: Path, labels: list[str], *, force: bool) -> None:
+    """As `_require_replaceable`, for reports on several datasets."""
+    from wukongctl.cli.targets import require_own, require_report_folder
+    from wukongctl.report.document import FILES
+    from wukongctl.report.index import INDEX, TITLE, folder_of
+
+    require_own(out / INDEX, "--out", "from an earlier report", TITLE.encode(), force=force)
+    for label in labels:
+        require_report_folder(out / folder_of(label), FILES.values(), force=force)
+
+
+def _sources(
+    output: Output, runs: tuple[Path, ...], points: Path | None, spec: "ReportSpec", dataset: str | None
+) -> "dict[str, PointSet]":
+    """The points to report on, by dataset, with notes on what was left out."""
+    from wukongctl.errors import UsageError
+    from wukongctl.laws.run_points import read_datasets
+
+    if points is not None or not runs:
+        if dataset is not None:
+            raise UsageError("`--dataset` applies to run folders, not to a table", hint="leave it out")
+        found = {"": _read(runs, points, spec)}
+    else:
+        read, notes = read_datasets(runs, split=spec.split, metric=spec.metric, dataset=dataset)
+        found = {group.label: source for group, source in read}
+        for note in notes:
+            output.note(note)
+    for source in found.values():
+        for remark in source.remarks:
+            output.note(remark)
+        for run in source.without_flops:
+            output.note(f"skipped `{run}`, which has no FLOPs")
+    return found
+
+
+def _require_no_gates(
+    labels: list[str], spec: "ReportSpec", baseline: Path | None, confirm: Path | None
+) -> None:
+    """Gates are for one dataset."""
+    from wukongctl.errors import UsageError
+
+    if spec.gates or baseline or confirm:
+        listed = ", ".join(f"`{label}`" for label in labels)
+        raise UsageError(
+            f"the runs are of {len(labels)} datasets: {listed}; gates check one",
+            hint=f"add `--dataset {labels[0]}`",
+        )
 
 
 def _split_check(baseline: Path | None, check: Path | None) -> tuple[Path | None, Path | None]:
@@ -237,11 +293,16 @@ def _conclude(output: Output, report: "Report", *, strict: bool) -> None:
         raise CheckFailed(f"{count} failed", hint="see the report for details", problems=problems)
     for one in undecided:
         output.warn(f"{one.gate}, {one.item}: {one.message}")
-    without_law = [curve.name for curve in report.curves if curve.law is None]
-    if strict and (undecided or without_law):
-        lawless = f"curves without a law: {', '.join(without_law)}"
-        what = f"{len(undecided)} gate items" if undecided else lawless
-        raise Inconclusive(f"inconclusive: {what}", hint="add seeds or sizes, or leave out `--strict`")
+    if strict and undecided:
+        raise Inconclusive(f"inconclusive: {len(undecided)} gate items", hint=MORE_RUNS)
+    _require_laws([curve.name for curve in report.curves if curve.law is None], strict=strict)
+
+
+def _require_laws(without: list[str], *, strict: bool) -> None:
+    from wukongctl.errors import Inconclusive
+
+    if strict and without:
+        raise Inconclusive(f"inconclusive: curves without a law: {', '.join(without)}", hint=MORE_RUNS)
 
 
 def _calibrate(output: Output, runs: tuple[Path, ...], spec: "ReportSpec", out: Path) -> None:
@@ -277,104 +338,3 @@ def _calibrate(output: Output, runs: tuple[Path, ...], spec: "ReportSpec", out: 
 
 def _either(path: Path, spec: "ReportSpec") -> "PointSet":
     return _read((), path, spec) if path.is_file() else _read((path,), None, spec)
-
-
-def publish(output: Output, report: "Report", out: Path) -> None:
-    """Write the report's files and print the report, also for `quickstart`."""
-    from wukongctl.report.document import to_dict
-    from wukongctl.report.files import to_markdown, write
-
-    files = write(report, out)
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(to_markdown(report, pictures=False))
-    content = to_dict(report) | {"files": {kind: str(path) for kind, path in files.items()}}
-    output.result(content, lambda console: _show(console, report, files["html"]))
-
-
-def _show(console: "Console", report: "Report", html: Path) -> None:
-    from wukongctl.report.wording import headline
-
-    if not report.is_data_study:
-        _show_curves(console, report)
-    if report.data_laws:
-        _show_data_laws(console, report)
-    _show_predictions(console, report)
-    if report.findings:
-        _show_gates(console, report)
-    console.print(headline(report), soft_wrap=True)
-    for found in report.warnings():
-        console.print(f"! {found.summary(len(report.source.points))}", soft_wrap=True)
-        console.print(f"  hint: {found.hint}", soft_wrap=True)
-    if report.excluded:
-        console.print(f"not fitted: {_reasons(report)}", soft_wrap=True)
-    console.print(f"report: {html}", soft_wrap=True)
-
-
-def _show_curves(console: "Console", report: "Report") -> None:
-    """The law of each curve over size."""
-    from wukongctl.cli.tables import table
-    from wukongctl.report.wording import exponent
-
-    shown = table("curve", "points", "law", "exponent c (95 %)", "notes")
-    shown.columns[2].justify = "left"
-    shown.columns[4].justify = "left"
-    for curve in report.curves:
-        shown.add_row(
-            curve.name,
-            str(len(curve.points)),
-            curve.form.name,
-            exponent(curve.law, curve.intervals.get("c"), curve.notes, 3),
-            " ".join(curve.notes),
-        )
-    console.print(shown)
-
-
-def _show_data_laws(console: "Console", report: "Report") -> None:
-    """Loss against examples, for each size trained on several amounts of data."""
-    from wukongctl.cli.tables import table
-    from wukongctl.report.numbers import compute
-    from wukongctl.report.wording import exponent
-
-    shown = table("data law", "size", "examples", "exponent c (95 %)", "notes")
-    shown.columns[4].justify = "left"
-    for found in report.data_laws:
-        shown.add_row(
-            found.curve,
-            compute(found.gflop_per_example, report.unit),
-            f"{found.amounts[0].examples:,} to {found.amounts[-1].examples:,}",
-            exponent(found.law, found.intervals.get("c"), found.notes, 3),
-            " ".join(found.notes),
-        )
-    console.print(shown)
-
-
-def _show_predictions(console: "Console", report: "Report") -> None:
-    """What `--predict` asked for, with the curves that have no prediction left out."""
-    from wukongctl.cli.tables import table
-    from wukongctl.report.evidence import analyses
-    from wukongctl.report.numbers import interval, number
-
-    rows = [(name, one) for name, curve in analyses(report) for one in curve.forecasts]
-    if not rows:
-        return
-    shown = table("prediction", "x", "loss", f"{report.level * 100:g} % of new runs", "form", "beyond")
-    for name, one in rows:
-        beyond = f"{100 * one.distance:.0f} %" if one.extrapolated else "–"
-        shown.add_row(name, number(one.x), number(one.loss), interval(one.interval, 4), one.form, beyond)
-    console.print(shown)
-
-
-def _reasons(report: "Report") -> str:
-    """Such as `2 diverged, 1 unfinished`; the report names the runs."""
-    counts = Counter(run.reason for run in report.excluded)
-    return ", ".join(f"{count} {reason}" for reason, count in counts.items())
-
-
-def _show_gates(console: "Console", report: "Report") -> None:
-    """Gates that did not pass, and the number that did; the report has every finding."""
-    passed = sum(finding.verdict == "pass" for finding in report.findings)
-    for finding in report.findings:
-        if finding.verdict != "pass":
-            console.print(f"{finding.verdict}: {finding.gate}, {finding.item}", soft_wrap=True)
-    console.print(f"gates: {report.verdict}, {passed} of {len(report.findings)} passed")

@@ -13,6 +13,8 @@ from wukongctl.laws.axis import COMPUTE, of_key
 from wukongctl.laws.measure import shortfall
 from wukongctl.laws.points import FIELD_KEYS, Excluded, Point, PointSet
 from wukongctl.laws.run_points import read_runs
+from wukongctl.runs.datasets import by_dataset
+from wukongctl.runs.folders import RunRecord, run_folders
 
 COMPARED_FIELDS = ("metric", "split", "dataset", "fingerprint", "convention")
 
@@ -25,7 +27,9 @@ def read_baseline(path: Path, report: Report) -> Report:
     source = report.source
     if path.is_dir() and not (path / "report.json").is_file():
         metric = next((name for name in get_args(LossMetric) if name == source.metric), None)
-        saved, form = read_runs([path], split=source.split, metric=metric), None
+        several = len(by_dataset([RunRecord.read(folder) for folder in run_folders([path])])) > 1
+        dataset = source.dataset if several else None
+        saved, form = read_runs([path], split=source.split, metric=metric, dataset=dataset), None
     else:
         saved, form = _from_json(path / "report.json" if path.is_dir() else path)
     require_comparable(f"the baseline `{path}`", saved, source)

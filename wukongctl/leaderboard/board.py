@@ -12,11 +12,11 @@ import numpy as np
 
 from wukongctl.config.suggestions import did_you_mean
 from wukongctl.data import manifest as manifests
-from wukongctl.data import next_steps
 from wukongctl.decisions import holm
 from wukongctl.errors import RunFailed, UsageError
 from wukongctl.leaderboard.examples import Difference, compare
 from wukongctl.runs import recipe_differences
+from wukongctl.runs.datasets import RunsOfDataset, by_dataset
 from wukongctl.runs.folders import RunRecord, run_folders
 from wukongctl.runs.warning_groups import LabeledWarning, WarningGroup, group_warnings
 from wukongctl.training.contributions import Contributions
@@ -90,6 +90,8 @@ class DuplicateRun:
 class Leaderboard:
     """Rows from best to worst by `by`; differences are row minus `reference`."""
 
+    dataset: str
+    """The data of the runs; with a part of its fingerprint where runs have two of this name."""
     split: str
     rows_of_split: int
     by: str
@@ -112,25 +114,65 @@ class Leaderboard:
         )
 
 
-def build(
-    paths: Sequence[Path],
-    *,
-    data: Path,
-    split: str,
-    by: str,
-    against: str | None,
-    group: str | None = None,
-    progress: Callable[[int, int, str], None],
-) -> Leaderboard:
-    """Compare all finished runs in `paths` on `split` with the best one, or with the one named `against`.
+@dataclass(frozen=True)
+class Request:
+    """What to compare: the metric to order by, the row to compare with, and a column to group by."""
 
-    With `group`, a categorical column, or where all recipes name the same one, also by gAUC over its values.
-    Raises UsageError when the runs were not trained on the same data, or none is finished.
+    data: Path
+    split: str
+    by: str
+    against: str | None = None
+    group: str | None = None
+
+
+class UnknownRow(UsageError):
+    """There is no row of the name to compare with."""
+
+
+def boards(
+    paths: Sequence[Path],
+    request: Request,
+    *,
+    dataset: str | None = None,
+    progress: Callable[[int, int, str], None],
+) -> tuple[tuple[Leaderboard, ...], tuple[str, ...]]:
+    """A leaderboard per dataset, of all or of `dataset`, and why others are left out.
+
+    Where the row to compare with is on one dataset only, the others compare with their best. Raises
+    UsageError when there is no leaderboard, or no such row.
     """
-    runs = [RunRecord.read(folder) for folder in run_folders(paths)]
+    groups = by_dataset([RunRecord.read(folder) for folder in run_folders(paths)], dataset)
+    if len(groups) == 1:
+        return (build(groups[0], request, progress=progress),), ()
+    found: list[Leaderboard] = []
+    failures: list[tuple[str, UsageError]] = []
+    unknown: list[UnknownRow] = []
+    for one in groups:
+        try:
+            found.append(build(one, request, progress=progress))
+        except UnknownRow as error:
+            unknown.append(error)
+            found.append(build(one, replace(request, against=None), progress=progress))
+        except UsageError as error:
+            failures.append((one.label, error))
+    if not found:
+        raise failures[0][1]
+    if len(unknown) == len(found):
+        raise unknown[0]
+    return tuple(found), tuple(f"left out dataset `{label}`: {error.message}" for label, error in failures)
+
+
+def build(
+    trained: RunsOfDataset, request: Request, *, progress: Callable[[int, int, str], None]
+) -> Leaderboard:
+    """Compare the finished runs on one dataset with the best one, or with the one named by the request.
+
+    With a categorical column to group by, or where all recipes name the same one, also by gAUC over its
+    values. Raises UsageError when no run is finished, or the metric is unknown here.
+    """
+    runs, data, split, by = trained.runs, request.data, request.split, request.by
     complete = [run for run in runs if run.status == "complete"]
     skipped = tuple(run for run in runs if run.status != "complete")
-    _require_same_data(complete, data)
     finished, repeated = _without_duplicates(complete)
     if not finished:
         which = "the run is not" if len(runs) == 1 else f"none of the {len(runs)} runs is"
@@ -140,16 +182,16 @@ def build(
         progress(done, len(finished), run.folder.name)
         scores[run.folder] = predictions(run.folder, split, data=data)
     _require_same_rows(scores)
-    scores = _grouped(scores, finished, data, split, group)
+    scores = _grouped(scores, finished, data, split, request.group)
     recipes = _recipe_runs(finished, scores)
     metrics = tuple(recipes[0].contributions)
     if by not in metrics:
         raise _unmeasured(METRICS[by], next(iter(scores.values())), split)
     ordered = METRICS[by].ranked(recipes, lambda recipe: recipe.mean(by))
-    reference = _reference(ordered, against)
+    reference = _reference(ordered, request.against)
     rows = _rows(ordered, reference, metrics)
     size = len(next(iter(scores.values())).labels)
-    return Leaderboard(split, size, by, metrics, reference.name, rows, skipped, repeated)
+    return Leaderboard(trained.label, split, size, by, metrics, reference.name, rows, skipped, repeated)
 
 
 def _without_duplicates(runs: Sequence[RunRecord]) -> tuple[list[RunRecord], tuple[DuplicateRun, ...]]:
@@ -167,25 +209,6 @@ def _seed(run: RunRecord) -> int:
     if run.info.seed is None:
         raise UsageError(f"`{run.folder / INFO}` has no `seed`", hint="train this run again")
     return run.info.seed
-
-
-def _require_same_data(runs: Sequence[RunRecord], data: Path) -> None:
-    """Raise UsageError naming each dataset, with the command that compares the runs of the largest group."""
-    found: dict[str, list[RunRecord]] = {}
-    for run in runs:
-        found.setdefault(run.info.data.fingerprint, []).append(run)
-    if len(found) <= 1:
-        return
-    listed = [
-        f"`{members[0].info.data.dataset}` (fingerprint {fingerprint[:12]}, "
-        f"{len(members)} run{'s' * (len(members) > 1)})"
-        for fingerprint, members in found.items()
-    ]
-    most = max(found.values(), key=len)
-    raise UsageError(
-        f"the runs were trained on different data: {', '.join(listed)}",
-        hint=f"run `{next_steps.compare_command([run.folder for run in most], data)}`",
-    )
 
 
 def _require_same_rows(scores: dict[Path, Scores]) -> None:
@@ -302,7 +325,7 @@ def _reference(ordered: Sequence[RecipeRuns], against: str | None) -> RecipeRuns
     named = {recipe.name: recipe for recipe in ordered}
     if against not in named:
         listed = f"there are {', '.join(f'`{name}`' for name in named)}"
-        raise UsageError(f"no run is called `{against}`", hint=did_you_mean(against, named) or listed)
+        raise UnknownRow(f"no run is called `{against}`", hint=did_you_mean(against, named) or listed)
     return named[against]
 
 
@@ -331,6 +354,7 @@ def _rows(ordered: Sequence[RecipeRuns], reference: RecipeRuns, metrics: Sequenc
 def to_dict(board: Leaderboard) -> dict[str, Any]:
     """The JSON object of `compare --json`."""
     return {
+        "dataset": board.dataset,
         "split": board.split,
         "rows": board.rows_of_split,
         "by": board.by,

@@ -30,7 +30,7 @@ LEAST_SIZES = 3
 
 def to_markdown(report: Report, *, pictures: bool = True) -> str:
     """The report in Markdown for a pull request; for a job summary without the link to the plot."""
-    template = _environment(finalize=_escaped).get_template("report.md.jinja")
+    template = environment(finalize=_escaped).get_template("report.md.jinja")
     return truncate(template.render(**_context(report), pictures=pictures))
 
 
@@ -103,7 +103,7 @@ def _html(report: Report, along: dict[str, Report], wide: dict[str, str]) -> str
     }
     palette = list(zip(canvas.COLORS, canvas.DARK_COLORS, strict=True))
     return (
-        _environment()
+        environment()
         .get_template("report.html.jinja")
         .render(**_context(report), figures=figures, palette=palette)
     )
@@ -151,7 +151,7 @@ def _write_together(folder: Path, contents: dict[str, bytes]) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _environment(finalize: Callable[[Any], Any] | None = None) -> jinja2.Environment:
+def environment(finalize: Callable[[Any], Any] | None = None) -> jinja2.Environment:
     """The template environment with the filters of `wording`; undefined names are errors."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("wukongctl.report"),
