@@ -21,15 +21,12 @@ RECIPE: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("shuffle", [False, True])
-def test_weights_are_those_of_the_stored_split(
-    shuffle: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_are_those_of_the_stored_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shrink_chunks(monkeypatch)
     found = []
     for streamed in (False, True):
         folder, _ = prepared(tmp_path, "spectrum", streamed=streamed)
-        spec = TrainingSpec.from_dict(RECIPE | {"data": folder.name, "shuffle": shuffle})
+        spec = TrainingSpec.from_dict(RECIPE | {"data": folder.name})
 
         def cut(progress: Any, streamed: bool = streamed) -> None:
             if streamed and progress.step == 14:
