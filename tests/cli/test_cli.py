@@ -8,11 +8,12 @@ import subprocess
 import sys
 import time
 
+import click
 import pytest
 from click.shell_completion import BashComplete
 
 from tests.cli.conftest import Wukong
-from wukongctl.cli import COMMANDS, LazyGroup, _command, cli
+from wukongctl.cli import COMMANDS, LazyGroup, _command, cli, output
 
 HEAVY = {
     "torch",
@@ -277,6 +278,34 @@ def test_signals_end_commands_with_one_line(number: int, after: float) -> None:
         _, said = process.communicate()
     ends = {15: (143, "error: interrupted by SIGTERM"), 2: (130, "error: interrupted")}
     assert (process.returncode, said.strip()) == ends[number]
+
+
+def test_an_interruption_of_the_first_import_is_one_line() -> None:
+    code = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, *rest):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from wukongctl.__main__ import main
+main()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "error: interrupted\n")
+
+
+def test_a_file_that_may_not_be_read_is_no_bug(capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    def secret() -> None:
+        raise PermissionError(13, "Permission denied", "locked/clicks.csv")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["wukongctl"])
+        assert output.run(secret) == 2
+    assert capsys.readouterr().err == "error: cannot read `locked/clicks.csv`: permission denied\n"
 
 
 @pytest.mark.parametrize(

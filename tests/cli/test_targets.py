@@ -112,6 +112,10 @@ def test_predictions_of_evaluate_belong_to_a_run(wukong: Wukong, recipe: Path, t
     assert (tmp_path / "p.parquet").read_text() == MINE
     assert wukong("evaluate", run, "--predictions", "p.parquet", "--force").code == 0
     assert wukong("evaluate", run, "--predictions", "p.parquet").code == 0
+    recipe_file = tmp_path / run / "recipe.yaml"
+    recipe_file.write_text(recipe_file.read_text().replace("epochs: ", "epochs: 1"))
+    edited = wukong("evaluate", run)  # the weights are still those of before
+    assert (edited.code, "was edited after training (`epochs`)" in edited.err) == (0, True)
     refused = wukong("evaluate", other, "--predictions", "p.parquet")
     assert (refused.code, "predictions of another run" in refused.err) == (2, True)
     assert "name another file with `--predictions`" in refused.err

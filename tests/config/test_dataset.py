@@ -98,7 +98,7 @@ ROWS = "rows: SELECT * FROM read_csv('{clicks.csv}')\n"
         ("min_count: 3", "min_count: 0", "greater than 0"),
         ("by: hash, key: user", "by: hsh, key: user", "`split.by` is `hsh`"),
         ("transform: log1p", "transform: log", "`features.2.transform` is `log`"),
-        ("files: {clicks.csv: {}}", "files: {clicks.csv: {md5: abc}}", "match pattern"),
+        ("files: {clicks.csv: {}}", "files: {clicks.csv: {md5: abc}}", "expected 32 digits"),
     ],
 )
 def test_mistakes_are_named(old: str, new: str, message: str) -> None:

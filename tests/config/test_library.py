@@ -27,6 +27,16 @@ def test_a_dataset_recipe_is_named_as_its_file(name: str) -> None:
     assert read(library.find(name, "datasets")).value["name"] == name
 
 
+def test_a_folder_is_called_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a folder, not a recipe") as refused:
+        library.find(str(tmp_path))
+    assert "recipes ls" in str(refused.value.hint)
+    (tmp_path / "mine.yaml").write_text("data: x\n")
+    with pytest.raises(UsageError, match="is a folder, not a recipe") as refused:
+        library.find(str(tmp_path), "datasets")
+    assert refused.value.hint == f"name a file in it: `{tmp_path / 'mine.yaml'}`"
+
+
 def test_names_paths_and_both_endings_find_the_same_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wukongctl.config import library
+from wukongctl.config import library, positions
 from wukongctl.config.dataset import DatasetSpec
+from wukongctl.config.dumping import to_yaml
 from wukongctl.config.loading import did_you_mean, load
 from wukongctl.config.positions import parse
 from wukongctl.config.spec import Spec
@@ -144,6 +145,60 @@ def test_unreadable_files_are_usage_errors(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.yaml", tmp_path, tmp_path / "binary.yaml"):
         with pytest.raises(UsageError):
             load(path, TrainingSpec)
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "column", "words"),
+    [
+        (b"data: x\nmodel:\n\tname: mlp\n", 3, 1, ("a tab", "indent with spaces")),
+        (b"# a\ndata: caf\xe9\n", 2, 10, ("not UTF-8 text: byte 0xe9", "iconv -f LATIN1")),
+        (b"# \xc3\xa4\xe9\n", 1, 4, ("not UTF-8 text",)),
+    ],
+)
+def test_what_is_no_yaml_says_where_and_what_to_do(
+    content: bytes, line: int, column: int, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes(content)
+    (problem,) = problems_of(path)
+    assert (problem.line, problem.column) == (line, column)
+    assert all(word in str(problem) for word in words)
+
+
+def test_a_file_of_too_many_values_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(positions, "MAX_VALUES", 50)
+    (problem,) = problems_of(write(tmp_path, "".join(f"k{i}: {i}\n" for i in range(60))))
+    assert "more than 200,000 values" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("name", "my data!", ("`name` is `my data!`, expected letters, digits", "for example `my-data`")),
+        ("name", "!", ("`name` is `!`, expected letters",)),
+        ("files", {"a.csv": {"md5": "12"}}, ("`files.a.csv.md5` is `12`, expected 32 digits",)),
+        ("files", {"a.csv": {"sha256": "A" * 64}}, ("expected 64 digits 0-9 and a-f",)),
+        ("downloads", {"a.csv": {"urls": ["ftp://x/y"]}}, ("`downloads.a.csv.urls.0` is `ftp://x/y`",)),
+    ],
+)
+def test_no_regular_expression_is_shown(
+    key: str, value: object, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    content = {
+        "name": "own",
+        "description": "d",
+        "files": {"a.csv": {}},
+        "rows": "FROM '{a.csv}'",
+        "split": {"by": "order", "ratio": {"train": 1}},
+        "label": "y",
+        "features": [{"type": "categorical", "columns": ["x"]}],
+    }
+    with pytest.raises(RecipeError) as refused:
+        load(write(tmp_path, to_yaml(content | {key: value})), DatasetSpec)
+    (problem,) = refused.value.problems
+    assert all(word in str(problem) for word in words)
+    assert "pattern" not in str(problem)
+    assert "^" not in str(problem)
 
 
 def test_overrides_are_yaml_and_reach_any_depth(tmp_path: Path) -> None:

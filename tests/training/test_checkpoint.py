@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,18 @@ def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     latest = folder.latest()
     assert latest is not None
     assert latest["position"]["step"] == 10_000
+
+
+def test_code_in_a_checkpoint_is_neither_run_nor_recommended(tmp_path: Path) -> None:
+    class Code:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (os.mkdir, (str(tmp_path / "ran"),))
+
+    torch.save({"model": Code()}, tmp_path / "best.pt")
+    with pytest.raises(RunFailed, match="more than tensors and plain values") as caught:
+        checkpoint.load(tmp_path / "best.pt")
+    assert "weights_only" not in str(caught.value)
+    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])

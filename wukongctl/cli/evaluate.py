@@ -7,6 +7,7 @@ import click
 
 from wukongctl.cli import options
 from wukongctl.cli.output import Output
+from wukongctl.cli.run_warnings import warn_of_edits
 from wukongctl.cli.targets import require_writable
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ def evaluate(
     if predictions is not None:
         require_writable(predictions, "--predictions")
     found = evaluate_run(run, split, data=data, predictions=predictions, group=group, force=force)
+
+    if edited := warn_of_edits(output, run):
+        found["edited_keys"] = edited
 
     def human(console: "Console") -> None:
         from wukongctl.cli.tables import table

@@ -7,6 +7,7 @@ import click
 
 from wukongctl.cli import options
 from wukongctl.cli.output import Output
+from wukongctl.cli.run_warnings import warn_of_edits
 from wukongctl.cli.targets import require_writable
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def export(output: Output, run: Path, data: Path, out: Path | None, onnx: bool, 
     if out is not None:
         require_writable(out, "--out")
     found = export_run(run, data=data, out=out or run / "export", onnx=onnx, force=force)
+
+    warn_of_edits(output, run)
 
     def human(console: "Console") -> None:
         for name, difference in found["largest_difference"].items():

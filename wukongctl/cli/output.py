@@ -18,7 +18,7 @@ import click
 
 from wukongctl.cli import launch, progress
 from wukongctl.cli.progress import ProgressBar
-from wukongctl.errors import Problem, WukongError
+from wukongctl.errors import Problem, UsageError, WukongError
 from wukongctl.signals import Stopped, raise_stopped
 
 if TYPE_CHECKING:
@@ -111,6 +111,8 @@ def run(command: click.Command) -> int:
         return _fail(_from_click(error))
     except WukongError as error:
         return _fail(error)
+    except PermissionError as error:
+        return _fail(UsageError(f"cannot read `{error.filename}`: permission denied"))
     except (click.Abort, KeyboardInterrupt) as error:
         cause = error if isinstance(error, Stopped) else error.__cause__  # Click wraps it
         return _fail((cause if isinstance(cause, Stopped) else Stopped(signal.SIGINT)).failure)

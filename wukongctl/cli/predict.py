@@ -7,6 +7,7 @@ import click
 
 from wukongctl.cli import options
 from wukongctl.cli.output import Output
+from wukongctl.cli.run_warnings import warn_of_edits
 from wukongctl.cli.targets import require_writable
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def predict(
             report=lambda rows: bar.update("predict", rows, None, "rows"),
         )
 
+    warn_of_edits(output, run)
     for note in found["notes"]:
         output.warn(note)
 

@@ -10,15 +10,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from wukongctl.config import generated, generator
+from wukongctl.config import generated, generator, patterns
 from wukongctl.config.generator import Generator
 from wukongctl.config.numeric import Numeric
 from wukongctl.config.spec import Mistake, PositiveInt, Spec
 
-Md5 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Url = Annotated[str, Field(pattern=r"^https?://[^/\s]+/\S*$")]
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+Md5 = Annotated[str, Field(pattern=patterns.MD5)]
+Sha256 = Annotated[str, Field(pattern=patterns.SHA256)]
+Url = Annotated[str, Field(pattern=patterns.URL)]
+Identifier = Annotated[str, Field(pattern=patterns.IDENTIFIER, max_length=100)]
 SplitName = Literal["train", "valid", "test"]
 MAX_REJECTED = 1000
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")

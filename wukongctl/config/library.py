@@ -48,10 +48,26 @@ def find(name: str, kind: str | None = None) -> Path:
     if path.suffix in ENDINGS and given.startswith((".", "/", "~")):
         raise UsageError(f"there is no file `{given}`")
     what = "dataset" if kind == "datasets" else "recipe"
+    if _is_dir(path):
+        raise UsageError(f"`{path}` is a folder, not a recipe", hint=_inside(path, what))
     raise UsageError(
         f"there is no {what} `{path}`",
         hint=did_you_mean(name, names(kind)) or f"run `wukongctl {what}s ls` to see those that ship",
     )
+
+
+def _is_dir(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _inside(folder: Path, what: str) -> str:
+    """The recipes to name instead of their folder."""
+    found = sorted(path for path in folder.iterdir() if path.suffix in ENDINGS)
+    named = ", ".join(f"`{path}`" for path in found[:3])
+    return f"name a file in it: {named}" if found else f"run `wukongctl {what}s ls` to see those that ship"
 
 
 def _is_file(path: Path) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from wukongctl.config import patterns
 from wukongctl.config.formats import Format, instead_of
 from wukongctl.config.positions import Document, KeyPath, Position, parse, parse_scalar
 from wukongctl.config.spec import Mismatch, Mistake, Mistakes, Spec
@@ -50,9 +51,17 @@ def read(path: Path) -> Document:
     try:
         return parse(path.read_text(encoding="utf-8"), str(path))
     except UnicodeDecodeError as error:
-        raise UsageError(f"`{path}` is not UTF-8 text: bad byte at offset {error.start}") from None
+        raise RecipeError([_not_utf8(error, str(path))]) from None
     except OSError as error:
         raise UsageError(f"cannot read `{path}`: {(error.strerror or 'unknown error').lower()}") from None
+
+
+def _not_utf8(error: UnicodeDecodeError, file: str) -> Problem:
+    before = error.object[: error.start]
+    line, column = before.count(b"\n") + 1, len(before.rpartition(b"\n")[2].decode()) + 1
+    what = f"not UTF-8 text: byte 0x{error.object[error.start]:02x}"
+    hint = f"save it as UTF-8, for example with `iconv -f LATIN1 -t UTF-8 {file} > utf8.yaml`"
+    return Problem(what, file, line, column, hint=hint)
 
 
 def validate(
@@ -242,8 +251,18 @@ def _explain(detail: ErrorDetails, document: Document, spec: type[Spec]) -> Prob
                 f"`{'.'.join(map(str, path))}`: expected a list of at least {least}", path
             )
         case _:
-            message = detail["msg"][:1].lower() + detail["msg"][1:]
-            return document.problem(f"`{'.'.join(map(str, path)) or 'the recipe'}`: {message}", path)
+            return _of_another_form(detail, document, path)
+
+
+def _of_another_form(detail: ErrorDetails, document: Document, path: KeyPath) -> Problem:
+    """A value that is not what its key asks for, in pydantic's words unless it is about a pattern."""
+    pattern, value = (detail.get("ctx") or {}).get("pattern"), str(detail["input"])
+    if pattern not in patterns.EXPECTED:
+        message = detail["msg"][:1].lower() + detail["msg"][1:]
+        return document.problem(f"`{'.'.join(map(str, path)) or 'the recipe'}`: {message}", path)
+    like = patterns.identifier_like(value) if pattern == patterns.IDENTIFIER else None
+    what = f"`{'.'.join(map(str, path))}` is `{value}`, expected {patterns.EXPECTED[pattern]}"
+    return document.problem(what, path, hint=f"for example `{like}`" if like else None)
 
 
 def _of_another_shape(document: Document, path: KeyPath, kind: str, value: Any) -> Problem:

@@ -18,7 +18,8 @@ KeyPath = tuple[str | int, ...]
 """Keys and list indices from the top of a recipe to a value."""
 MAX_VALUES = 200_000
 """Values of one file, aliases followed: a few lines of YAML can stand for billions."""
-TOO_MUCH = "it is nested too deeply, or its aliases stand for too many values"
+TOO_DEEP = "not a recipe: it is nested too deeply"
+TOO_MANY = f"not a recipe: it has more than {MAX_VALUES:,} values, with those that its aliases stand for"
 Position = tuple[str, int, int]
 """File, line and column; line 0 where the value is from no file."""
 _SCALARS = frozenset({"null", "bool", "int", "float", "str"})
@@ -70,10 +71,10 @@ def parse(text: str, file: str) -> Document:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        document.problems.append(Problem(f"not valid YAML: {error.problem or error.context}", file, *place))
+        document.problems.append(_invalid(str(error.problem or error.context), file, place))
         return document
     except RecursionError:
-        document.problems.append(Problem(f"not a recipe: {TOO_MUCH}", file, 1, 1))
+        document.problems.append(Problem(TOO_DEEP, file, 1, 1))
         return document
     except YAMLError as error:
         document.problems.append(Problem(f"not valid YAML: {str(error).splitlines()[0]}", file, 1, 1))
@@ -81,10 +82,18 @@ def parse(text: str, file: str) -> Document:
     if node is not None:
         try:
             document.value = _Builder(document, yaml).build(node, ())
-        except (_TooMuch, RecursionError):
+        except (_TooMuch, RecursionError) as error:
             document.value = None
-            document.problems.append(Problem(f"not a recipe: {TOO_MUCH}", file, 1, 1))
+            why = TOO_MANY if isinstance(error, _TooMuch) else TOO_DEEP
+            document.problems.append(Problem(why, file, 1, 1))
     return document
+
+
+def _invalid(reason: str, file: str, place: tuple[int, int]) -> Problem:
+    """What is not YAML, with the remedy where it is known."""
+    if "'\\t'" in reason:
+        return Problem("not valid YAML: a tab", file, *place, hint="indent with spaces")
+    return Problem(f"not valid YAML: {reason}", file, *place)
 
 
 def parse_scalar(text: str) -> Any:

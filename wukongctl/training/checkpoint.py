@@ -75,7 +75,9 @@ def _read(path: Path, world: World, *, mmap: bool) -> State:
             state = torch.load(path, weights_only=True, map_location="cpu", mmap=mmap)
             return _with_matrices(_small_in_memory(state) if mmap else state, path, world)
         reason = f"`{damaged}` has a wrong checksum"
-    except (OSError, RuntimeError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError:  # torch advises to load it all the same, code included
+        reason = "it holds more than tensors and plain values, which wukongctl never loads"
+    except (OSError, RuntimeError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0]
     raise RunFailed(f"checkpoint `{path}` is damaged: {reason}")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from wukongctl.data.query import access, encodings, lines, sql
+from wukongctl.data.query import access, encodings, kinds, lines, sql
 from wukongctl.data.query.lines import RawFiles
 from wukongctl.errors import RunFailed, UsageError, WukongError
 
@@ -66,8 +66,8 @@ def explain(files: RawFiles, error: Exception, query: str) -> WukongError:
             f"cannot write the files of dataset `{dataset}`: {DISK_FULL.lower()}",
             hint="nothing was changed; free some disk space and try again",
         )
-    refused = access.refusal(text, dataset, files.search) or _needs_extension(dataset, text)
-    if failure := refused or _wrong_encoding(files, text) or _bad_file(files, text, query):
+    other = access.refusal(text, dataset, files.search) or _needs_extension(dataset, text) or _no_table(files)
+    if failure := other or _wrong_encoding(files, text) or _bad_file(files, text, query):
         return failure
     if isinstance(error, duckdb.ConversionException) or CONVERTED.search(text):
         return _not_converted(files, text, query)
@@ -80,6 +80,16 @@ def explain(files: RawFiles, error: Exception, query: str) -> WukongError:
     if isinstance(error, duckdb.ParserException | duckdb.BinderException | duckdb.CatalogException):
         return UsageError(f"the SQL of dataset `{dataset}` is not valid: {first_line(text)}")
     return RunFailed(f"reading dataset `{dataset}` failed: {first_line(text)}")
+
+
+def _no_table(files: RawFiles) -> UsageError | None:
+    """The error for a raw file that is something else, whatever DuckDB makes of it."""
+    for path in _paths(files):
+        if other := kinds.of(path):
+            return UsageError(
+                f"`{path.name}` is {other.name}, not a table (dataset `{files.dataset}`)", hint=other.advice
+            )
+    return None
 
 
 def _needs_extension(dataset: str, text: str) -> WukongError | None:

@@ -8,39 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from wukongctl.data.query import encodings, lines, quotes, sql
+from wukongctl.data.query import encodings, kinds, lines, quotes, sql
 from wukongctl.data.query.engine import Engine
 from wukongctl.errors import RunFailed, UsageError
 
 WIDTH = 100
-SAVE = "save the data as CSV, TSV, JSON or Parquet"
-NOT_TABLES = (
-    (0, b"PK\x03\x04", "a zip archive or a spreadsheet", "unpack it, or save the sheet as CSV"),
-    (0, b"\x89HDF", "an HDF5 file", "convert it, for example with `pandas.read_hdf(…).to_parquet(…)`"),
-    (0, b"\x89PNG", "a PNG image", SAVE),
-    (0, b"\xff\xd8\xff", "a JPEG image", SAVE),
-    (0, b"GIF8", "a GIF image", SAVE),
-    (0, b"%PDF-", "a PDF document", "export its tables as CSV"),
-    (0, b"\x7fELF", "an executable", SAVE),
-    (
-        0,
-        b"SQLite format 3\0",
-        "an SQLite database",
-        "export the table as CSV, for example with `sqlite3 -csv`",
-    ),
-    (0, b"\x93NUMPY", "a NumPy array", "convert it, for example with `pandas.DataFrame(…).to_parquet(…)`"),
-    (0, b"ARROW1", "an Arrow file", "convert it, for example with `pandas.read_feather(…).to_parquet(…)`"),
-    (0, b"ORC", "an ORC file", "convert it, for example with `pandas.read_orc(…).to_parquet(…)`"),
-    (0, b"BZh", "compressed with bzip2", "decompress it with `bunzip2`"),
-    (0, b"\xfd7zXZ", "compressed with xz", "decompress it with `unxz`"),
-    (0, b"<!", "an HTML page", "download the table itself"),
-    (0, b"<html", "an HTML page", "download the table itself"),
-    (0, b"<?xml", "XML", SAVE),
-    (257, b"ustar", "a tar archive", "unpack it with `tar -xf`"),
-)
-"""Magic bytes of other kinds of files, with their offset, what they are, and what to do."""
-CONTROLS = re.compile(rb"[\x00\x03-\x08\x0e-\x1a\x7f]")
-"""Bytes that do not occur in text; some logs separate values by 1 or 2."""
 MIN_CONTROLS, CONTROL_SHARE = 3, 0.005
 """Distinct control bytes, and their share of all bytes, in a binary file."""
 MIN_REGULAR = 0.5
@@ -77,14 +49,13 @@ def describe(engine: Engine, path: Path, name: str) -> Table:
     start = _start(path)
     if not start.strip():
         raise UsageError(f"`{path}` is empty")
-    for offset, mark, kind, advice in NOT_TABLES:
-        if start.startswith(mark, offset):
-            hint = f"{advice}, then run `wukongctl datasets init` on the table"
-            raise UsageError(f"`{path}` is {kind}, not a table", hint=hint)
-    controls = CONTROLS.findall(start)
+    if other := kinds.of_start(start):
+        hint = f"{other.advice}, then run `wukongctl datasets init` on the table"
+        raise UsageError(f"`{path}` is {other.name}, not a table", hint=hint)
+    controls = kinds.CONTROLS.findall(start)
     is_text = encodings.of_start(start) is not None or len(set(controls)) < MIN_CONTROLS
     if not is_text and not start.startswith(b"PAR1") and len(controls) > CONTROL_SHARE * len(start):
-        raise UsageError(f"`{path}` is not a table: it contains binary data", hint=SAVE)
+        raise UsageError(f"`{path}` is not a table: it contains binary data", hint=kinds.SAVE)
     if start.startswith(b"PAR1"):
         return _typed(engine, f"read_parquet('{{{name}}}')")
     if start.lstrip()[:1] in (b"{", b"[") and ".csv" not in path.suffixes:
@@ -103,7 +74,8 @@ def require_table(path: Path) -> None:
         if sum(n for width, n in widths.most_common(1) if width > 1) >= MIN_REGULAR * sum(widths.values()):
             return
     raise UsageError(
-        f"`{path}` is not a table: its lines do not split into columns at `,` `;` `|` or tabs", hint=SAVE
+        f"`{path}` is not a table: its lines do not split into columns at `,` `;` `|` or tabs",
+        hint=kinds.SAVE,
     )
 
 
@@ -112,7 +84,8 @@ def _start(path: Path) -> bytes:
     try:
         return lines.start_of(path, 4096)
     except (OSError, EOFError) as error:
-        raise RunFailed(f"cannot read `{path}`: {str(error).lower()}") from None
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise RunFailed(f"cannot read `{path}`: {reason.lower()}") from None
 
 
 def _typed(engine: Engine, source: str) -> Table:
