@@ -1,18 +1,20 @@
 """`doctor` tells what an issue needs."""
 
 import importlib.metadata
+from pathlib import Path
 
 import pytest
 import torch
 
 from tests.cli.conftest import Wukong
+from tests.plugins.installed import install, install_fwfm
 from wukongctl import extras
 from wukongctl.machine import cores
 from wukongctl.training import diagnosis
 
 KEYS = {
     "versions", "platform", "torch", "cores", "memory", "disk", "cache", "gpus", "precisions", "speed",
-    "extras",
+    "extras", "models",
 }  # fmt: skip
 
 
@@ -54,3 +56,13 @@ def test_the_cache_and_a_missing_package_are_told(
     found = wukong("doctor", "--json").json
     assert found["cache"] == {"folder": str(cache), "bytes": 1234}
     assert found["versions"]["absent-package"] is None
+
+
+def test_models_of_other_packages_are_listed_with_what_is_wrong(
+    wukong: Wukong, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    install_fwfm(tmp_path / "site", monkeypatch)
+    install(tmp_path / "more", monkeypatch, "broken-models", {"bad": "nowhere:Spec"})
+    shown = wukong("doctor").out
+    assert "model       fwfm: wukongctl-fwfm 1.0\n" in shown
+    assert "model       bad: model `bad` of the package `broken-models` 1.0 does not work: Modu" in shown

@@ -6,6 +6,9 @@ from pathlib import Path
 import grimp
 import pytest
 
+from tests.plugins.installed import install
+from wukongctl.config.training import TrainingSpec
+from wukongctl.training import provenance
 from wukongctl.training.provenance import PACKAGE, STEPS, code_digest, imported_files
 
 
@@ -45,3 +48,24 @@ def test_edits_that_can_change_numbers_change_the_digest(tmp_path: Path, name: s
     with (package / name).open("a") as file:
         file.write("# edited\n")
     assert (code_digest(package) != code_digest()) == counts
+
+
+SOLO = """
+from typing import Literal
+from wukongctl.config.model_section import ModelSpec
+class SoloSpec(ModelSpec):
+    name: Literal["solo"]
+"""
+
+
+def test_the_code_of_a_plugin_in_one_file_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "solo_model.py").write_text(SOLO)
+    install(tmp_path, monkeypatch, "solo-models", {"solo": "solo_model:SoloSpec"})
+    recipe = TrainingSpec.from_dict({"data": "d", "model": {"name": "solo"}})
+    first = provenance.whole_digest("digest", recipe)
+    assert provenance.packages(recipe)[-1] == "solo-models"
+    (tmp_path / "solo_model.py").write_text(SOLO + "# changed")
+    assert provenance.whole_digest("digest", recipe) != first
+    own = TrainingSpec.from_dict({"data": "d", "model": {"name": "fm"}})
+    assert provenance.whole_digest("digest", own) == "digest"
+    assert provenance.packages(own) == provenance.PACKAGES

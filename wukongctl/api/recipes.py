@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from wukongctl.api.datasets import Dataset
 from wukongctl.config.loading import Override
-from wukongctl.config.model import sections
+from wukongctl.config.model import model_names
 from wukongctl.config.positions import Document
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data import next_steps, recipe_sources
@@ -29,7 +29,7 @@ def source_of(recipe: Recipe, dataset: Dataset | None, overrides: Mapping[str, A
         return RecipeSource(without_file({"defaults": "fixed"} | recipe.to_dict()), tuple(given), data)
     if isinstance(recipe, Mapping):
         return RecipeSource(without_file(recipe), tuple(given), data)
-    if isinstance(recipe, str) and recipe in sections():
+    if isinstance(recipe, str) and recipe in model_names():
         return RecipeSource(without_file({"model": {"name": recipe}}), tuple(given), data)
     found = recipe_sources.of_recipe(str(recipe), data, ())
     return RecipeSource(found.document, tuple(given), data)

@@ -60,6 +60,7 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         ("extras", ", ".join(installed) or "none"),
         *[("", f"{name} is missing: {extras.install(name)}") for name in missing],
+        *[("model", f"{name}: {told}") for name, told in found["models"].items()],
     ]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from wukongctl.config.model import sections
+from wukongctl.config.model import section_of
 from wukongctl.config.model_section import ModelSpec
 from wukongctl.config.training import TrainingSpec
 
@@ -215,7 +215,7 @@ def _epochs(facts: DatasetFacts) -> ChosenDefault:
 
 def _section(recipe: Recipe) -> type[ModelSpec] | None:
     """The section of the recipe's model, if the rules concern it."""
-    section = sections().get(str(_at(recipe, "model.name")))
+    section = section_of(str(_at(recipe, "model.name")))
     return section if section is not None and issubclass(section, ModelSpec) else None
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from wukongctl.config import patterns
+from wukongctl.config import patterns, plugins
 from wukongctl.config.formats import Format, instead_of
 from wukongctl.config.positions import Document, KeyPath, Position, parse, parse_scalar
 from wukongctl.config.spec import Mismatch, Mistake, Mistakes, Spec
@@ -140,7 +140,7 @@ def _fix_tag(detail: ErrorDetails, document: Document) -> bool:
     if detail["type"] != "union_tag_invalid":
         return False
     context = detail["ctx"]
-    meant = closest(str(context["tag"]), _names(str(context["expected_tags"])))
+    meant = closest(str(context["tag"]), _names(_tags_expected(detail)))
     if meant is None:
         return False
     holder = document.value
@@ -148,6 +148,13 @@ def _fix_tag(detail: ErrorDetails, document: Document) -> bool:
         holder = holder[step]
     holder[_names(str(context["discriminator"]))[0]] = meant
     return True
+
+
+def _tags_expected(detail: ErrorDetails) -> str:
+    """The tags of a union, quoted; for a model, also those of plug-ins."""
+    context = detail.get("ctx") or {}
+    also = plugins.models() if plugins.OWN in detail["loc"] else ()
+    return ", ".join([str(context["expected_tags"]), *(f"'{name}'" for name in also)])
 
 
 def _names(quoted: str) -> list[str]:
@@ -242,7 +249,7 @@ def _explain(detail: ErrorDetails, document: Document, spec: type[Spec]) -> Prob
             return _not_among(document, path, str(detail["input"]), str(context["expected"]))
         case "union_tag_invalid":
             tag_path = (*path, _names(str(context["discriminator"]))[0])
-            return _not_among(document, tag_path, str(context["tag"]), str(context["expected_tags"]))
+            return _not_among(document, tag_path, str(context["tag"]), _tags_expected(detail))
         case "tuple_type" | "list_type" | "dict_type" | "model_type" | "model_attributes_type":
             return _of_another_shape(document, path, kind, detail["input"])
         case "too_short" if context["field_type"] in ("Tuple", "List"):
@@ -320,6 +327,8 @@ def _known_keys(spec: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
             fields = [model.model_fields[step] for model in models if step in model.model_fields]
             if fields:  # else `step` is a key of a dict field, whose models we already hold
                 models = [inner for entry in fields for inner in _models(entry.annotation)]
+            elif plugins.PLUGIN in loc and (plugin := plugins.models().get(step)):
+                models = [plugin.section()]
     return [name for model in models for name in model.model_fields]
 
 

@@ -1,10 +1,11 @@
 """Model sections of a training recipe: the baselines', and which one a section is."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
+from wukongctl.config import plugins
 from wukongctl.config.dimensions import DEPTHS, DROPOUT, HIDDEN, LAYERS, WIDTHS, Space, Stack, Steps
 from wukongctl.config.gbdt import LightGBMSpec
 from wukongctl.config.mixers import RankMixerSpec, TokenMixerLargeSpec, UniMixerSpec
@@ -22,6 +23,7 @@ from wukongctl.config.model_section import (
 )
 from wukongctl.config.spec import Mistake, PositiveFloat, Spec
 from wukongctl.config.wukong import WukongSpec
+from wukongctl.errors import UsageError
 
 
 class FMSpec(ModelSpec):
@@ -335,10 +337,26 @@ NetworkSpec = (
     | UniMixerSpec
 )
 """What torch trains, step by step, and what FLOPs are counted of."""
-AnyModelSpec = Annotated[NetworkSpec | LightGBMSpec, Field(discriminator="name")]
+OWN_SECTIONS: Mapping[str, type[Spec]] = {
+    get_args(section.model_fields["name"].annotation)[0]: section
+    for section in (*get_args(NetworkSpec), LightGBMSpec)
+}
+"""Name of a model of this package → its section."""
+AnyModelSpec = Annotated[
+    NetworkSpec | LightGBMSpec, Field(discriminator="name"), plugins.OrPlugin(frozenset(OWN_SECTIONS))
+]
 
 
-def sections() -> dict[str, type[Spec]]:
-    """Name of a model → its section."""
-    every: tuple[type[Spec], ...] = get_args(get_args(AnyModelSpec)[0])
-    return {get_args(section.model_fields["name"].annotation)[0]: section for section in every}
+def section_of(model: str) -> type[Spec] | None:
+    """The section of a model, also of a plug-in; None if there is none, or the plug-in does not work."""
+    if model in OWN_SECTIONS:
+        return OWN_SECTIONS[model]
+    try:
+        return plugins.models()[model].section()
+    except (KeyError, UsageError):  # reported where the recipe is read
+        return None
+
+
+def model_names() -> list[str]:
+    """Names of all models, those of plug-ins last."""
+    return [*OWN_SECTIONS, *(name for name in plugins.models() if name not in OWN_SECTIONS)]

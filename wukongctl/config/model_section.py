@@ -49,6 +49,14 @@ class ModelSpec(Spec):
     has_last_layer: ClassVar[bool] = True
     """Whether weights make the logit, so that `logit_scale` has something to scale."""
 
+    @classmethod
+    def network(cls) -> type[Any]:
+        """Of a section in another package: its `wukongctl.models.Model`, imported here as that imports torch.
+
+        `wukongctl.models.MODELS` has those of this package.
+        """
+        raise NotImplementedError(f"`{cls.__name__}` has no `network`")
+
     def search_space(self) -> Space:
         """What `tune` varies beside the keys that all models have, by key of this section."""
         return {}

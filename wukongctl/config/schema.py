@@ -11,7 +11,9 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from wukongctl.config import plugins
 from wukongctl.config.formats import FORMATS, FormatName
+from wukongctl.config.plugins import PluginModel
 from wukongctl.config.spec import Spec
 
 
@@ -41,8 +43,28 @@ def _attribute_docstrings(section: type) -> Iterator[tuple[str, str]]:
 
 
 def json_schema(name: FormatName) -> dict[str, Any]:
-    """The schema of one recipe format."""
-    return FORMATS[name].spec.model_json_schema(schema_generator=_WithDescriptions)
+    """The schema of one recipe format; for training recipes with the models of plug-ins.
+
+    Raises UsageError for a plug-in that does not work.
+    """
+    schema = FORMATS[name].spec.model_json_schema(schema_generator=_WithDescriptions)
+    if name == "training":
+        for model in plugins.models().values():
+            _add_model(schema, model)
+    return schema
+
+
+def _add_model(schema: dict[str, Any], model: PluginModel) -> None:
+    """Add the section of a plug-in to the union of models."""
+    section, union, known = model.section(), schema["properties"]["model"], schema["$defs"]
+    if model.name in union["discriminator"]["mapping"]:
+        return  # a plug-in cannot replace a model of this package
+    described = section.model_json_schema(schema_generator=_WithDescriptions)
+    title = section.__name__ if section.__name__ not in known else f"{model.package}.{section.__name__}"
+    schema["$defs"] = known | described.pop("$defs", {}) | {title: described}
+    place = f"#/$defs/{title}"
+    union["oneOf"].append({"$ref": place})
+    union["discriminator"]["mapping"][model.name] = place
 
 
 def to_markdown(name: FormatName) -> str:

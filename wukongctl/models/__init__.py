@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from wukongctl.config import plugins
 from wukongctl.config.gbdt import LightGBMSpec
 from wukongctl.config.model import (
     AFNSpec,
@@ -78,8 +79,9 @@ def build(
     """
     if isinstance(spec, LightGBMSpec):
         raise UsageError("model `lightgbm` is not a network: it has no steps to time and no FLOPs to count")
+    network = MODELS.get(type(spec)) or _of_plugin(spec)
     try:
-        model = MODELS[type(spec)](spec, schema, sparse=sparse)
+        model = network(spec, schema, sparse=sparse)
     except RuntimeError as error:
         if "overflow" not in str(error):
             raise
@@ -92,3 +94,13 @@ def build(
     if vectors is not None:
         fill_vectors(model, vectors)
     return model
+
+
+def _of_plugin(spec: ModelSpec) -> type[Model]:
+    """The network of a section of another package; raises UsageError that names the package if it is none."""
+    plugin = plugins.model_of(spec)
+    with plugin.blamed():
+        network = spec.network()
+    if not issubclass(network, Model):
+        plugin.refuse(f"`{network.__name__}` is not a subclass of `wukongctl.models.Model`")
+    return network

@@ -11,7 +11,9 @@ import torch
 
 import wukongctl
 from wukongctl import extras
+from wukongctl.config import plugins
 from wukongctl.data.acquire import cache
+from wukongctl.errors import UsageError
 from wukongctl.machine import cgroup_cpus, cores
 from wukongctl.training import hardware
 
@@ -42,7 +44,20 @@ def diagnose(folder: Path) -> dict[str, Any]:
         "precisions": precisions(),
         "speed": speed(),
         "extras": {name: extras.is_installed(module) for name, module in EXTRAS.items()},
+        "models": plugin_models(),
     }
+
+
+def plugin_models() -> dict[str, str]:
+    """Models of other packages: name → package and version, or why it does not work."""
+    found = {}
+    for name, model in plugins.models().items():
+        try:
+            model.section()
+            found[name] = f"{model.package} {model.version}"
+        except UsageError as error:
+            found[name] = error.message
+    return found
 
 
 def versions() -> dict[str, str | None]:

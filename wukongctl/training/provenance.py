@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import wukongctl
+from wukongctl.config import plugins
+from wukongctl.config.model import OWN_SECTIONS
 from wukongctl.config.training import TrainingSpec
 from wukongctl.data.manifest import Manifest
 from wukongctl.models.counts import CONVENTION, Counts
@@ -67,8 +69,8 @@ def describe(
             compile=execution.compile,
             notes=list(execution.notes),
         ),
-        code_digest=code_digest(),
-        versions=_versions(PACKAGES if recipe.is_network else (*PACKAGES, "lightgbm")),
+        code_digest=whole_digest(code_digest(), recipe),
+        versions=_versions(packages(recipe)),
         git=git_state(),
         host={"name": platform.node(), "machine": platform.machine(), "cores": os.cpu_count()},
         world_size=world_size,
@@ -83,6 +85,25 @@ def _trained_on(manifest: Manifest) -> TrainedOn:
         if split.bayes_logloss is not None
     }
     return TrainedOn(dataset=manifest.dataset, fingerprint=manifest.fingerprint, bayes_logloss=known or None)
+
+
+def packages(recipe: TrainingSpec) -> tuple[str, ...]:
+    """The packages, besides this one, that the numbers of a recipe depend on."""
+    if not recipe.is_network:
+        return (*PACKAGES, "lightgbm")
+    plugin = plugins.models().get(recipe.model.name) if recipe.model.name not in OWN_SECTIONS else None
+    return PACKAGES if plugin is None else (*PACKAGES, plugin.package)
+
+
+def whole_digest(digest: str, recipe: TrainingSpec) -> str:
+    """A digest that covers the code of the package whose model the recipe trains, too."""
+    if recipe.model.name in OWN_SECTIONS:
+        return digest
+    package = sys.modules[type(recipe.model).__module__.partition(".")[0]]
+    folders = getattr(package, "__path__", ())  # none of a single module
+    files = [file for folder in folders for file in sorted(Path(folder).rglob("*.py"))]
+    files = files or [Path(package.__file__ or "")]
+    return hashlib.sha256(b"\0".join([digest.encode(), *(file.read_bytes() for file in files)])).hexdigest()
 
 
 def _versions(packages: tuple[str, ...]) -> dict[str, str]:
