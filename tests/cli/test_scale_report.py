@@ -288,6 +288,7 @@ def test_columns_are_named_by_options(wukong: Wukong, tmp_path: Path) -> None:
     shown = wukong("scale-report", "--points", path, *options)
     assert shown.code == 0
     assert "x is column `width`" in shown.err
+    assert "single_seed: Some sizes were trained with a single seed" in shown.out
     assert "Lowest 1 − score: 0.01562, at 64 width." in shown.out
     unknown = wukong("scale-report", "--points", path, "--y", "score")
     assert (unknown.code, "hint: name it with `--x COLUMN`" in unknown.err) == (2, True)

@@ -20,7 +20,7 @@ from wukongctl.laws.analysis import Report, build
 from wukongctl.laws.axis import Unit
 from wukongctl.laws.point_tables import read_table
 from wukongctl.laws.points import Excluded, Point, PointSet
-from wukongctl.report import document, numbers
+from wukongctl.report import document, numbers, wording
 from wukongctl.report import files as reports
 from wukongctl.runs.warning_groups import LabeledWarning
 from wukongctl.training.run_record import RunWarning
@@ -155,7 +155,10 @@ def test_equal_warnings_are_one_line_with_the_number_of_runs() -> None:
     assert "6 of 30 runs (wukong, dlrm): <few_updates> [few_updates]" in text
     assert {link[1:] for link in page.links} <= set(page.ids)
     assert page.links.count("#warning-few_updates") == 2
-    assert "**Warning:** 1 of 30 runs (dlrm): &lt;best_first> [best_first]" in reports.to_markdown(report)
+    assert (
+        "**Warning:** 1 of 30 runs (dlrm): &#60;best_first&#62; &#91;best_first&#93;"
+        in reports.to_markdown(report)
+    )
     assert data["warnings"] == json.loads(document.to_json(build(report.source)))["warnings"]
     silent = reports.to_html(synthetic()) + reports.to_markdown(synthetic())
     assert "warning-" not in silent
@@ -248,7 +251,7 @@ def test_markdown_tables_have_a_cell_per_column(paper: Report) -> None:
 def test_markdown_escapes_names() -> None:
     text = reports.to_markdown(synthetic("<script>a|b</script>"))
     assert "<script>" not in text
-    assert "&lt;script>a&#124;b" in text
+    assert "&#60;script&#62;a&#124;b" in text
 
 
 def test_compute_moves_to_the_next_unit_at_a_thousand() -> None:
@@ -341,3 +344,32 @@ def test_the_points_table_quotes_names() -> None:
         ['a, "b"', "2.0", "0.4"],
         ["a", "4.0", "diverged"],
     ]
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_names_with_markup_stay_text_in_markdown() -> None:
+    name = "a|b `c` *d* <i>e</i> [f](g)\nh"
+    points = tuple(Point(name, x, 0.5 - 0.01 * x) for x in (1.0, 2.0, 4.0, 8.0))
+    text = reports.to_markdown(build(PointSet(points, "logloss", dataset="`d` | *e*")))
+    outside = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    assert [part for part in ("`c`", "*d*", "<i>", "[f](g)", "a|b", "`d`", "*e*") if part in outside] == []
+    assert "a&#124;b &#96;c&#96; &#42;d&#42; &#60;i&#62;e&#60;/i&#62; &#91;f&#93;(g) h" in outside
+    rows = [line for line in outside.splitlines() if line.startswith("| a&#124;b")]
+    assert {row.count("|") for row in rows} == {10}
+    assert "**unknown**" in text
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_the_notes_that_the_headline_names_are_a_link(paper: Report) -> None:
+    assert "see the notes" in wording.headline(paper)
+    page = Page(reports.to_html(paper))
+    assert "#notes" in page.links
+    assert "notes" in page.ids
+    assert "[see the notes](#what-the-notes-mean)" in reports.to_markdown(paper)
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_descriptive_curves_have_no_colored_verdict(paper: Report) -> None:
+    html = reports.to_html(paper)
+    assert all(curve.descriptive for curve in paper.curves)
+    assert not re.search(r'class="verdict (improving|plateau|rising)"', html)

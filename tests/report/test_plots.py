@@ -139,6 +139,7 @@ def test_size_and_data_together_are_drawn_in_color(tmp_path: Path) -> None:
     drawn = texts(plots.joint_svg(report))
     assert {"parameters (millions)", "training tokens (billions)", "loss (smaller is better)"} <= set(drawn)
     assert files.is_dots(report)
+    assert "<image" not in plots.joint_svg(report)
     assert plots.joint_svg(report, width="narrow") != plots.joint_svg(report)
 
 

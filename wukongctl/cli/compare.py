@@ -116,7 +116,8 @@ def _show(console: "Console", board: "Leaderboard") -> None:
 def _markdown(board: "Leaderboard") -> str:
     parts = []
     for headings, rows in _tables(board):
-        lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
+        escaped = [[cell.replace("|", "&#124;").replace("<", "&lt;") for cell in cells] for cells in rows]
+        lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *escaped]
         parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
     if apart := [f"- `{name}`: `{settings}`" for name, settings in _namesakes(board)]:
         parts.append("\n".join(apart))

@@ -50,6 +50,8 @@ def _written(report: "Report", out: Path) -> tuple[dict[str, Any], Path]:
 
 
 def _show(console: "Console", report: "Report", html: Path) -> None:
+    from wukongctl.laws.notes import EXPLANATIONS
+    from wukongctl.report.evidence import analyses
     from wukongctl.report.wording import headline
 
     if not report.is_data_study:
@@ -60,6 +62,8 @@ def _show(console: "Console", report: "Report", html: Path) -> None:
     if report.findings:
         _show_gates(console, report)
     console.print(headline(report), soft_wrap=True)
+    for code in dict.fromkeys(code for _, one in analyses(report) for code in one.notes):
+        console.print(f"{code}: {EXPLANATIONS[code]}", soft_wrap=True)
     for found in report.warnings():
         console.print(f"! {found.summary(len(report.source.points))}", soft_wrap=True)
         console.print(f"  hint: {found.hint}", soft_wrap=True)

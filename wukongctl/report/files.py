@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
+from markupsafe import Markup, escape
 
 from wukongctl.data.atomic import write_atomic
 from wukongctl.errors import cannot_write
@@ -24,6 +25,9 @@ from wukongctl.report.job_summary import benchmark, chart_order, mermaid, trunca
 if TYPE_CHECKING:
     from wukongctl.report.canvas import Width
 
+NOTES = "see the notes"
+MARKDOWN = str.maketrans({char: f"&#{ord(char)};" for char in "&<>|`*[]"} | {"\n": " "})
+"""Characters that could start markup, as character references."""
 LEAST_SIZES = 3
 """Sizes that make a curve to look at."""
 
@@ -31,14 +35,22 @@ LEAST_SIZES = 3
 def to_markdown(report: Report, *, pictures: bool = True) -> str:
     """The report in Markdown for a pull request; for a job summary without the link to the plot."""
     template = environment(finalize=_escaped).get_template("report.md.jinja")
-    return truncate(template.render(**_context(report), pictures=pictures))
+    return truncate(template.render(**_context(report), linked=_linked_markdown, pictures=pictures))
 
 
 def _escaped(value: Any) -> Any:
-    """Escape HTML and table cells in Markdown, as names can contain any characters."""
-    if not isinstance(value, str):
+    """Escape HTML, emphasis, links and table cells in Markdown, as names can contain any characters."""
+    if not isinstance(value, str) or isinstance(value, Markup):
         return value
-    return value.replace("&", "&amp;").replace("<", "&lt;").replace("|", "&#124;")
+    return value.translate(MARKDOWN)
+
+
+def _linked_markdown(sentence: str) -> Markup:
+    return Markup(_escaped(sentence).replace(NOTES, f"[{NOTES}](#what-the-notes-mean)"))
+
+
+def _linked_html(sentence: str) -> Markup:
+    return Markup(str(escape(sentence)).replace(NOTES, f'<a href="#notes">{NOTES}</a>'))
 
 
 def to_html(report: Report) -> str:
@@ -105,7 +117,7 @@ def _html(report: Report, along: dict[str, Report], wide: dict[str, str]) -> str
     return (
         environment()
         .get_template("report.html.jinja")
-        .render(**_context(report), figures=figures, palette=palette)
+        .render(**_context(report), linked=_linked_html, figures=figures, palette=palette)
     )
 
 
@@ -191,6 +203,8 @@ def _context(report: Report) -> dict[str, Any]:
         "tested": list(evidence.tested(report)),
         "inside": evidence.inside,
         "exponent": wording.exponent,
+        "value": wording.value,
+        "limits": wording.limits,
         "contest_sentence": evidence.contest_sentence,
         "sensitivity": evidence.sensitivity,
         "checklist": checklist(report),

@@ -22,7 +22,7 @@ AMOUNTS = 5
 """Amounts of data for which the law is drawn."""
 # From little data to much; readable on white and, as the page keeps these colors, on dark ground.
 SHADES = ("#e69f00", "#d55e00", "#b0479a", "#5b5bd6", "#1a8fc4")
-SCALE = LinearSegmentedColormap.from_list("data", SHADES)
+SCALE = LinearSegmentedColormap.from_list("data", SHADES, N=64)
 
 
 def joint_figure(report: Report, width: Width) -> Figure:
@@ -45,7 +45,8 @@ def joint_figure(report: Report, width: Width) -> Figure:
             panel.set_title(name, loc="right", fontsize=10.5, color=SOFT_INK)
         _draw(panel, report, law, points[law.curve], shades)
         limit_y(panel, sorted(point.loss for point in every), logarithmic=False)
-        panel.set_ylabel(loss_title(report))
+    for first in panels[::columns]:
+        first.set_ylabel(loss_title(report))
     single = f", {drawn[0].curve}" if len(drawn) == 1 else ""
     write_title(panels[0], "Loss against size and data", f"lines: joint law{shorten(single, 9.3, 2.0)}")
     _color_bar(figure, report, shades, list(panels[: len(drawn)]))
@@ -81,4 +82,5 @@ def _color_bar(figure: Figure, report: Report, shades: LogNorm, panels: Sequence
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / unit.size:,.4g}"))
     bar.ax.yaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
     bar.set_label(axis.titled(unit))
+    bar.solids.set_rasterized(False)  # an image inside SVG, which the page would not load
     bar.outline.set_visible(False)

@@ -37,23 +37,23 @@ def literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def font_size(names: int) -> float:
-    """The font size in points for this many names."""
-    return SIZE if names <= MANY_NAMES else SMALL_SIZE
+def font_size(names: Sequence[str], most: float) -> float:
+    """The font size in points: small for many names, and for names that need it to fit into `most` inches."""
+    fit = all(LEADER_INCHES + width_of(name, SIZE) <= most for name in names)
+    return SIZE if fit and len(names) <= MANY_NAMES else SMALL_SIZE
 
 
-def height_for(names: int, height: float, margins: float) -> float:
+def height_for(names: int, size: float, height: float, margins: float) -> float:
     """The height of a figure, at least `height`, whose axes have room for the names; all in inches.
 
     `margins` is the space above and below the axes.
     """
     shown = min(names, MOST_NAMES + 1)
-    return max(height, margins + shown * font_size(names) * LINE / POINTS_PER_INCH)
+    return max(height, margins + shown * size * LINE / POINTS_PER_INCH)
 
 
-def width_for(names: Sequence[str], most: float) -> float:
+def width_for(names: Sequence[str], size: float, most: float) -> float:
     """Inches from the end of the axes to the end of the longest name, at most `most`."""
-    size = font_size(len(names))
     rest = len(names) - MOST_NAMES
     written = [*names, _rest(rest)] if rest > 0 else names
     widest = max((width_of(name, size) for name in written), default=0.0)
@@ -88,13 +88,15 @@ def _rest(count: int) -> str:
     return f"and {count} more"
 
 
-def write(axes: Axes, labels: Sequence[PlotLabel], *, inches: float, height: float, plain: str) -> None:
+def write(
+    axes: Axes, labels: Sequence[PlotLabel], *, size: float, inches: float, height: float, plain: str
+) -> None:
     """Write the names in the right margin of `inches`, each in its color, with a line from its curve.
 
     `height` is that of the figure. Of very many names, those of the lowest curves are written, and how many
     there are besides in the color `plain`.
     """
-    count, size = len(labels), font_size(len(labels))
+    count = len(labels)
     shown = sorted(labels, key=lambda label: label.height)[:MOST_NAMES]
     heights = [label.height for label in shown]
     texts = [shorten(label.name, size, inches - LEADER_INCHES) for label in shown]

@@ -77,7 +77,10 @@ def joint_png(report: Report) -> bytes:
 
 def scaling_figure(report: Report, width: Width) -> Figure:
     """Loss against x: runs, laws and the names of the curves."""
-    height = labels.height_for(len(_names(report)), HEIGHTS[width], TOP + BOTTOM)
+    names = _names(report)
+    size = labels.font_size(names, MOST_NAME_INCHES[width])
+    height = labels.height_for(len(names), size, HEIGHTS[width], TOP + BOTTOM)
+    inches = labels.width_for(names, size, MOST_NAME_INCHES[width])
     figure = Figure(figsize=(INCHES[width], height))
     axes = figure.add_subplot()
     unit = report.unit
@@ -95,9 +98,10 @@ def scaling_figure(report: Report, width: Width) -> Figure:
         axes.axhline(0, color=SOFT_INK, linewidth=0.9, linestyle=(0, (1, 3)), zorder=1)
     axes.set_ylabel(loss_title(report))
     write_title(axes, f"Loss against {report.source.axis.name}", _subtitle(report, width))
-    figure.subplots_adjust(**_margins(report, width, height))
+    figure.subplots_adjust(**_margins(inches, width, height))
     log_ticks(axes, "x")
-    _label_curves(axes, report, width, height)
+    found = _labels(axes, report)
+    labels.write(axes, found, size=size, inches=inches, height=height, plain=SOFT_INK)
     return figure
 
 
@@ -241,10 +245,9 @@ def _names(report: Report) -> list[str]:
     return [curve.name for curve in report.curves] + [law.label for law in report.stated]
 
 
-def _margins(report: Report, width: Width, height: float) -> dict[str, float]:
-    """Margins, with space at the right for the names; `height` is that of the figure in inches."""
+def _margins(right: float, width: Width, height: float) -> dict[str, float]:
+    """Margins, with `right` inches for the names; `height` is that of the figure in inches."""
     total, left = INCHES[width], 0.82 if width == "wide" else 0.78
-    right = labels.width_for(_names(report), MOST_NAME_INCHES[width])
     return {
         "left": left / total,
         "right": 1 - right / total,
@@ -253,8 +256,8 @@ def _margins(report: Report, width: Width, height: float) -> dict[str, float]:
     }
 
 
-def _label_curves(axes: Axes, report: Report, width: Width, height: float) -> None:
-    """Write each name in the right margin, in the color of its curve."""
+def _labels(axes: Axes, report: Report) -> list[labels.PlotLabel]:
+    """The name of each curve, in its color and at its end."""
     found = []
     for index, curve in enumerate(report.curves):
         x, y = (curve.trace.x[-1], curve.trace.y[-1]) if curve.trace else _last(curve)
@@ -263,8 +266,7 @@ def _label_curves(axes: Axes, report: Report, width: Width, height: float) -> No
         last = report.x_range[1]
         end = _height_of(axes, last / report.unit.size, law.E + law.A * last**-law.c)
         found.append(labels.PlotLabel(law.label, end, INK))
-    inches = labels.width_for(_names(report), MOST_NAME_INCHES[width])
-    labels.write(axes, found, inches=inches, height=height, plain=SOFT_INK)
+    return found
 
 
 def _height_of(axes: Axes, x: float, y: float) -> float:

@@ -1,6 +1,8 @@
 """A report in words: rounded numbers, and sentences on what a curve shows."""
 
+import math
 from collections.abc import Collection, Iterator
+from typing import TypeAlias
 
 from wukongctl.laws.analysis import Report
 from wukongctl.laws.axis import COMPUTE, Axis
@@ -8,6 +10,7 @@ from wukongctl.laws.comparisons import ComputeToMatch
 from wukongctl.laws.curves import Curve
 from wukongctl.laws.fit import Fit
 from wukongctl.laws.holdout import HiddenSize
+from wukongctl.laws.joint import HIGH, LOW, JointFit
 from wukongctl.laws.measure import MEASURES
 from wukongctl.laws.notes import ADVISED_DECADES, ADVISED_SEEDS, ADVISED_SIZES, CONTRADICTED
 from wukongctl.laws.verdict import GAIN_FACTOR, Plateau
@@ -19,6 +22,9 @@ DESCRIPTIVE = (
     f"{ADVISED_DECADES:g} decades and {ADVISED_SEEDS} seeds each, and neither lack_of_fit nor misfit; "
     "otherwise read the curve as a description of these runs."
 )
+Ends: TypeAlias = tuple[float | None, float | None] | None
+BOUND = 1e-6
+"""How near to a bound of the search a number is that bound."""
 FIXED_FLOORS = {"known": "known", "zero": "zero loss"}
 VERDICTS = {
     "improving": "improving up to its largest size",
@@ -73,7 +79,38 @@ def exponent(
         return "–"
     if CONTRADICTED & set(notes):
         return "no law"
-    return f"{number(law.parameters['c'], digits)} ({interval(ends)})"
+    return f"{value(law, 'c', digits)} ({interval(limits(law, 'c', ends))})"
+
+
+def value(law: Fit | JointFit, name: str, digits: int = 4) -> str:
+    """A parameter; `≤` or `≥` a bound of the search, where the fit is best there."""
+    found = law.parameters[name]
+    if name not in law.at_bound:
+        return number(found, digits)
+    low, _ = searched(law, name)
+    return f"{'≤' if found <= low * (1 + BOUND) + BOUND else '≥'} {number(found, digits)}"
+
+
+def limits(law: Fit | JointFit | None, name: str, ends: tuple[float, float] | None) -> Ends:
+    """Confidence limits, with None for an end that is a bound of the search, and so no limit."""
+    if law is None or ends is None:
+        return ends
+    low, high = searched(law, name)
+    return (
+        None if ends[0] <= low + BOUND * (1 + abs(low)) else ends[0],
+        None if ends[1] >= high * (1 - BOUND) else ends[1],
+    )
+
+
+def searched(law: Fit | JointFit, name: str) -> tuple[float, float]:
+    """The range in which a parameter is searched: zero loss for a floor, the grid of an exponent."""
+    if isinstance(law, JointFit):
+        ranges = {"E": (law.grid.zero, math.inf), "a": (LOW, HIGH), "b": (LOW, HIGH)}
+    else:
+        grid = law.form.exponents
+        ranges = {"E": (law.sizes.zero, math.inf)}
+        ranges |= {} if grid is None else {"c": (float(grid[0]), float(grid[-1]))}
+    return ranges.get(name, (-math.inf, math.inf))
 
 
 def sentences(curve: Curve, report: Report) -> Iterator[str]:
@@ -99,8 +136,8 @@ def sentences(curve: Curve, report: Report) -> Iterator[str]:
 
 def _law(curve: Curve, law: Fit, report: Report) -> str:
     values = [
-        f"{name} = {number(value)}{_within(curve.intervals.get(name), report)}"
-        for name, value in law.parameters.items()
+        f"{name} = {value(law, name)}{_within(limits(law, name, curve.intervals.get(name)), report)}"
+        for name in law.parameters
         if name != "A"  # an amplitude has no meaning without its exponent
     ]
     if curve.form.floor in FIXED_FLOORS:
@@ -108,7 +145,7 @@ def _law(curve: Curve, law: Fit, report: Report) -> str:
     return f"{curve.form.equation}, with {'; '.join(values)}."
 
 
-def _within(ends: tuple[float, float] | None, report: Report) -> str:
+def _within(ends: Ends, report: Report) -> str:
     return f" ({report.level * 100:g}\N{NO-BREAK SPACE}%: {interval(ends)})" if ends else " (no interval)"
 
 
