@@ -139,6 +139,10 @@ def test_size_and_data_together_are_drawn_in_color(tmp_path: Path) -> None:
     drawn = texts(plots.joint_svg(report))
     assert {"parameters (millions)", "training tokens (billions)", "loss (smaller is better)"} <= set(drawn)
     assert files.is_dots(report)
+    said = files.to_markdown(report)
+    assert "parameters grow as parameters × tokens to the power of 0.4" in said
+    assert "| best parameters |" in said
+    assert "GFLOP" not in said
     assert "<image" not in plots.joint_svg(report)
     assert plots.joint_svg(report, width="narrow") != plots.joint_svg(report)
 

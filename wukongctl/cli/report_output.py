@@ -51,7 +51,6 @@ def _written(report: "Report", out: Path) -> tuple[dict[str, Any], Path]:
 
 def _show(console: "Console", report: "Report", html: Path) -> None:
     from wukongctl.laws.notes import EXPLANATIONS
-    from wukongctl.report.evidence import analyses
     from wukongctl.report.wording import headline
 
     if not report.is_data_study:
@@ -62,7 +61,8 @@ def _show(console: "Console", report: "Report", html: Path) -> None:
     if report.findings:
         _show_gates(console, report)
     console.print(headline(report), soft_wrap=True)
-    for code in dict.fromkeys(code for _, one in analyses(report) for code in one.notes):
+    shown = (*(() if report.is_data_study else report.curves), *report.data_laws)
+    for code in dict.fromkeys(code for one in shown for code in one.notes):
         console.print(f"{code}: {EXPLANATIONS[code]}", soft_wrap=True)
     for found in report.warnings():
         console.print(f"! {found.summary(len(report.source.points))}", soft_wrap=True)

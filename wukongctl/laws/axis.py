@@ -37,6 +37,12 @@ class Axis:
         """The largest unit not above `x`, else the smallest."""
         return next((unit for unit in self.units if x >= unit.size), self.units[-1])
 
+    @property
+    def base(self) -> str:
+        """The unit of `Point.x` in words, such as `GFLOP per example`."""
+        unit = next(unit for unit in self.units if unit.size == 1)
+        return (unit.name if unit.after is None else unit.after) + self.per
+
     def titled(self, unit: Unit) -> str:
         """The title with a unit, such as `training examples (millions)`."""
         return self.title.replace("{unit}", unit.name).removesuffix(" ()")

@@ -88,7 +88,7 @@ def joint_laws(source: PointSet, *, delta: float | None, draws: int, level: floa
         points = [p for p in single_epoch(source.points) if p.curve == curve and p.examples]
         if not varies_data(points):
             continue
-        grid, names = _grid(points, source.zero_loss)
+        grid, names = _grid(points, source)
         reason = (
             "runs of one size differ in their parameters" if differ_at_one_cost(points) else obstacle(grid)
         )
@@ -200,10 +200,11 @@ def _valley(log_n: Array, y: Array) -> float | None:
     return float(np.exp(at)) if log_n.min() <= at <= log_n.max() else None
 
 
-def _grid(points: Sequence[Point], zero: float) -> tuple[Grid, list[str]]:
+def _grid(points: Sequence[Point], source: PointSet) -> tuple[Grid, list[str]]:
     losses: dict[tuple[float, int], list[float]] = {}
     for point in points:
         losses.setdefault((point.x, point.examples or 0), []).append(point.loss)
     n, d = (np.array([key[i] for key in losses], dtype=float) for i in (0, 1))
     y, runs = (np.array([f(found) for found in losses.values()], dtype=float) for f in (np.mean, len))
-    return Grid(n, d, y, runs, zero), [f"{x:.4g} GFLOP, {examples:,} examples" for x, examples in losses]
+    size, data = source.axis.base.removesuffix(source.axis.per), source.data.base
+    return Grid(n, d, y, runs, source.zero_loss), [f"{x:.4g} {size}, {count:,} {data}" for x, count in losses]

@@ -34,7 +34,7 @@ NoteCode: TypeAlias = Literal[
 
 EXPLANATIONS: dict[NoteCode, str] = {
     "few_sizes": "There are fewer sizes than parameters plus two: almost any law would fit.",
-    "short_range": "The sizes span less than a factor of ten in compute, too little to identify curvature.",
+    "short_range": "The sizes span less than a factor of ten, too little to identify curvature.",
     "floor_not_identified": "The floor E is not identified: its interval reaches zero loss or the best loss.",
     "exponent_weak": "The interval of the exponent c spans more than a factor of four; do not quote c alone.",
     "bound_hit": "The best fit is at a bound of the parameters, so they are not estimates.",

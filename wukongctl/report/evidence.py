@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from wukongctl.laws.analysis import Report
+from wukongctl.laws.axis import COMPUTE
 from wukongctl.laws.contest import Contest
 from wukongctl.laws.curves import Curve
 from wukongctl.laws.holdout import HiddenSize
@@ -86,7 +87,13 @@ def sensitivity(one: Curve) -> str | None:
     return f"Without any one {what}, c is {interval((min(exponents), max(exponents)))}{also}."
 
 
-def joint_sentences(found: JointLaw) -> Iterator[str]:
+def total_unit(report: Report) -> str:
+    """The unit of size times data: compute of the whole training where size is compute per example."""
+    axis = report.source.axis
+    return "total GFLOP" if axis is COMPUTE else f"{axis.base} × {report.source.data.base}"
+
+
+def joint_sentences(found: JointLaw, report: Report) -> Iterator[str]:
     """What the table of joint laws does not say."""
     if found.law is None or found.other is None:
         return
@@ -107,6 +114,7 @@ def joint_sentences(found: JointLaw) -> Iterator[str]:
     if found.optima:
         exponent = found.law.parameters["b"] / (found.law.parameters["a"] + found.law.parameters["b"])
         yield (
-            f"{found.curve}, compute-optimal: GFLOP per example grow as total compute to the power of "
-            f"{number(exponent, 3)}, examples to the power of {number(1 - exponent, 3)}."
+            f"{found.curve}, compute-optimal: {report.source.axis.base} grow as {total_unit(report)} to the "
+            f"power of {number(exponent, 3)}, {report.source.data.base} to the power of "
+            f"{number(1 - exponent, 3)}."
         )

@@ -188,6 +188,7 @@ def _context(report: Report) -> dict[str, Any]:
         "unit": report.unit,
         "at": numbers.compute,
         "axis": report.source.axis,
+        "total": evidence.total_unit(report),
         "x_title": report.source.axis.titled(report.unit),
         "metric_name": report.source.measure.described,
         "is_dots": is_dots(report),

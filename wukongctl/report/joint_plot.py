@@ -82,5 +82,6 @@ def _color_bar(figure: Figure, report: Report, shades: LogNorm, panels: Sequence
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / unit.size:,.4g}"))
     bar.ax.yaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
     bar.set_label(axis.titled(unit))
+    assert bar.solids is not None
     bar.solids.set_rasterized(False)  # an image inside SVG, which the page would not load
     bar.outline.set_visible(False)
