@@ -64,7 +64,7 @@ def test_lightgbm_is_listed(wukong: Wukong, runs: tuple[str, str]) -> None:
     rows = {row["model"]: row for row in wukong("runs", "ls", "--json").json}
     assert (rows["lightgbm"]["status"], rows["lightgbm"]["gflop_per_example"]) == ("complete", None)
     (line,) = [line for line in wukong("runs", "ls").out.splitlines() if "lightgbm" in line]
-    assert line.split()[1:4] == ["complete", "0", "–"]
+    assert line.split()[1:5] == ["tiny", "complete", "0", "–"]
     assert "name: lightgbm" in wukong("runs", "show", runs[1]).out
 
 
@@ -78,7 +78,7 @@ def test_scale_report_leaves_lightgbm_out_with_a_note(wukong: Wukong, runs: tupl
     assert report["without_flops"] == [runs[1]]
     alone = wukong("scale-report", runs[1])
     assert alone.code == 2
-    assert "no run has a FLOP count" in alone.err
+    assert "no run has FLOPs" in alone.err
 
 
 def test_lightgbm_has_no_flops(wukong: Wukong, recipe: Path, trees: Path) -> None:
