@@ -86,6 +86,7 @@ def test_the_public_options_are_pinned() -> None:
                   "--force", "--skip-test", "--dry-run"},
         "evaluate": {"--split", "--data", "--group", "--predictions", "--force"},
         "compare": {"--dataset", "--split", "--data", "--by", "--group", "--against", "--markdown"},
+        "dashboard": {"--out", "--data", "--watch", "--force"},
         "flops": {"--set", "--data", "--mode", "--by-module", "--max-gflop", "--examples", "--solve",
                   "--gpus", "--gpu", "--embedding-params"},
         "sweep": {"--set", "--data", "--out", "--jobs", "--engine", "--resume", "--dry-run"},

@@ -49,7 +49,8 @@ def test_train_writes_the_run_folder_and_its_json(wukong: Wukong, recipe: Path, 
     assert set(result.json["metrics"]["test"]) >= {"auc", "logloss", "normalized_entropy", "excess_logloss"}
     assert result.json["examples"] == 1600
     names = {path.name for path in run.iterdir()} - {".lock"}
-    assert names == {"recipe.yaml", "run.json", "metrics.jsonl", "checkpoints", "result.json", "log.txt"}
+    files = {"recipe.yaml", "run.json", "metrics.jsonl", "speed.jsonl", "result.json", "log.txt"}
+    assert names == files | {"checkpoints"}
     described = json.loads((run / "run.json").read_text())
     assert (
         described["data"]["fingerprint"]

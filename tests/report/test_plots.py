@@ -14,7 +14,7 @@ from wukongctl.laws.analysis import Report, build
 from wukongctl.laws.point_tables import read_table
 from wukongctl.laws.points import Excluded, Point, PointSet
 from wukongctl.models.counts import CONVENTION
-from wukongctl.report import canvas, files, plots
+from wukongctl.report import canvas, files, palette, plots
 from wukongctl.report.document import to_csv, to_json
 
 
@@ -122,8 +122,8 @@ def test_a_negative_excess_falls_back_to_a_linear_axis() -> None:
 
 
 def test_dark_colors_match_the_light_ones_in_number() -> None:
-    assert len(canvas.DARK_COLORS) == len(canvas.COLORS) == len(canvas.MARKERS)
-    assert len({*canvas.COLORS}) == 8
+    assert len(palette.DARK_COLORS) == len(palette.COLORS) == len(canvas.MARKERS)
+    assert len({*palette.COLORS}) == 8
 
 
 def test_size_and_data_together_are_drawn_in_color(tmp_path: Path) -> None:

@@ -130,6 +130,35 @@ def test_interrupted_run_ends_with_the_same_bits(
     assert_same_run(straight(spec), resumed)
 
 
+def test_learning_rates_and_speed_are_logged(data: Path, tmp_path: Path) -> None:
+    spec = recipe(
+        epochs=2,
+        schedule={"warmup": 0.5, "decay": "linear"},
+        optimizer={"dense": {"lr": 0.03}},
+        early_stopping={},
+    )
+
+    def cut(progress: TrainingProgress) -> None:
+        if progress.step == 20:
+            raise ConnectionAbortedError
+
+    with pytest.raises(ConnectionAbortedError):
+        train(spec, data=data, out=tmp_path, report=cut)
+    outcome = train(spec, data=data, out=tmp_path, report=silent)
+    lines = [json.loads(line) for line in (outcome.folder / "metrics.jsonl").read_text().splitlines()]
+    rates = {line["step"]: line["dense_lr"] for line in lines if line["split"] == "train"}
+    rising = {step: 0.03 * step / 15 for step in range(1, 16)}  # 30 steps of 64 of 900 rows
+    falling = {step: 0.03 * (1 - (step - 16) / 15) for step in range(16, 31)}
+    assert rates == pytest.approx(rising | falling)
+    speed = [json.loads(line) for line in (outcome.folder / "speed.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in speed[:20]] == list(range(1, 21))
+    assert [line["step"] for line in speed[-10:]] == list(range(21, 31))
+    assert (speed[-1]["examples"], speed[14]["examples"]) == (1800, 900)
+    assert 0 < speed[0]["train_seconds"] < speed[19]["train_seconds"]
+    again = train(spec, data=data, out=tmp_path, report=silent, force=True)
+    assert len((again.folder / "speed.jsonl").read_text().splitlines()) == 30
+
+
 def test_early_stopping_keeps_the_best_weights(data: Path, tmp_path: Path) -> None:
     outcome = train(recipe(epochs=200), data=data, out=tmp_path, report=silent)
     lines = [json.loads(line) for line in (outcome.folder / "metrics.jsonl").read_text().splitlines()]

@@ -26,6 +26,7 @@ SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "runs": ("runs", "List and show runs."),
         "evaluate": ("evaluate", "Compute metrics of a finished run, with intervals."),
         "compare": ("compare", "Rank runs, with paired tests."),
+        "dashboard": ("dashboard", "Write a page of runs and learning curves."),
         "scale-report": ("scale_report", "Fit and plot scaling laws of finished runs."),
     },
     "Use a model": {

@@ -1,7 +1,5 @@
 """Finished runs → one row per recipe, with the spread over seeds and paired differences to a reference."""
 
-import hashlib
-import json
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -199,7 +197,7 @@ def _without_duplicates(runs: Sequence[RunRecord]) -> tuple[list[RunRecord], tup
     first: dict[tuple[str, int], RunRecord] = {}
     repeated = []
     for run in runs:
-        original = first.setdefault((_recipe(run), _seed(run)), run)
+        original = first.setdefault((run.recipe_key, _seed(run)), run)
         if original is not run:
             repeated.append(DuplicateRun(run.folder, original.folder, run.metrics == original.metrics))
     return list(first.values()), tuple(repeated)
@@ -256,9 +254,9 @@ def _unmeasured(metric: Metric, scores: Scores, split: str) -> UsageError:
 def _recipe_runs(runs: Sequence[RunRecord], scores: dict[Path, Scores]) -> list[RecipeRuns]:
     groups: dict[str, list[RunRecord]] = {}
     for run in runs:
-        groups.setdefault(_recipe(run), []).append(run)
+        groups.setdefault(run.recipe_key, []).append(run)
     names = [members[0].info.recipe_name for members in groups.values()]
-    settings_of = _settings(names, [_seedless(members[0]) for members in groups.values()])
+    settings_of = _settings(names, [members[0].seedless_recipe for members in groups.values()])
     found = []
     folders = _folder_names([run.folder for run in runs])
     for name, settings, members in zip(names, settings_of, groups.values(), strict=True):
@@ -298,15 +296,6 @@ def _settings(names: Sequence[str], recipes: Sequence[dict[str, Any]]) -> list[d
         for index, settings in zip(same, values, strict=True):
             found[index] = settings
     return found
-
-
-def _seedless(run: RunRecord) -> dict[str, Any]:
-    return {key: value for key, value in run.info.recipe.items() if key != "seed"}
-
-
-def _recipe(run: RunRecord) -> str:
-    """A digest that is equal for runs that differ in the seed alone."""
-    return hashlib.sha256(json.dumps(_seedless(run), sort_keys=True).encode()).hexdigest()
 
 
 def _contributions(scores: Scores) -> dict[str, Contributions]:

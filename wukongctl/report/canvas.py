@@ -1,8 +1,7 @@
 """What all figures of a report share: colors, style, saving.
 
 Figures are drawn without pyplot and saved without dates and with fixed ids, so that the output is
-deterministic. The colors are Okabe and Ito's color-blind safe palette, https://jfly.uni-koeln.de/color/;
-markers differ, too.
+deterministic. Curves differ in color and marker.
 """
 
 import io
@@ -19,15 +18,13 @@ from matplotlib.figure import Figure
 from wukongctl.laws.analysis import Report
 from wukongctl.laws.measure import MEASURES
 from wukongctl.report.labels import literal
+from wukongctl.report.palette import COLORS
 
 Width: TypeAlias = Literal["wide", "narrow"]
 WIDTHS: tuple[Width, ...] = ("wide", "narrow")
 INCHES: dict[Width, float] = {"wide": 8.2, "narrow": 4.4}
 
-COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#6a51a3")
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
-# Lighter shades of the same colors, for the dark theme.
-DARK_COLORS = ("#4fb3f0", "#ff8a4c", "#2fd0a0", "#ee9fca", "#f5b942", "#8fd0f7", "#c9a468", "#ab97f0")
 INK, SOFT_INK, GRID = "#1f2328", "#59636e", "#d8dee4"
 
 STYLE = {

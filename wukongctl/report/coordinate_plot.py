@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from wukongctl.data.atomic import write_atomic
 from wukongctl.report.axes import log_ticks
-from wukongctl.report.canvas import COLORS, GRID, MARKERS, STYLE
+from wukongctl.report.canvas import GRID, MARKERS, STYLE
+from wukongctl.report.palette import COLORS
 from wukongctl.training.coordinates import LayerScales
 
 CREATOR = "wukongctl coord-check"

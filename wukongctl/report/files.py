@@ -21,6 +21,7 @@ from wukongctl.report import evidence, numbers, wording
 from wukongctl.report.checklist import checklist
 from wukongctl.report.document import FILES, has_joint_law, interval_method, stated_law, to_csv, to_json
 from wukongctl.report.job_summary import benchmark, chart_order, mermaid, truncate
+from wukongctl.report.palette import COLORS, DARK_COLORS
 
 if TYPE_CHECKING:
     from wukongctl.report.canvas import Width
@@ -113,7 +114,7 @@ def _html(report: Report, along: dict[str, Report], wide: dict[str, str]) -> str
         )
         for (name, width), svg in drawn.items()
     }
-    palette = list(zip(canvas.COLORS, canvas.DARK_COLORS, strict=True))
+    palette = list(zip(COLORS, DARK_COLORS, strict=True))
     return (
         environment()
         .get_template("report.html.jinja")

@@ -6,9 +6,9 @@ from pathlib import Path
 from wukongctl.data.atomic import write_atomic
 from wukongctl.laws.analysis import Report
 from wukongctl.report import wording
-from wukongctl.report.canvas import COLORS, DARK_COLORS
 from wukongctl.report.evidence import analyses
 from wukongctl.report.files import environment
+from wukongctl.report.palette import COLORS, DARK_COLORS
 
 INDEX = "index.html"
 TITLE = "<title>Scaling reports</title>"

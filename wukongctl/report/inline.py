@@ -2,7 +2,8 @@
 
 import re
 
-from wukongctl.report.canvas import COLORS, GRID, INK, SOFT_INK
+from wukongctl.report.canvas import GRID, INK, SOFT_INK
+from wukongctl.report.palette import COLORS
 
 THEME = {
     INK: "var(--ink)",

@@ -7,7 +7,7 @@ import numpy as np
 
 from wukongctl.laws.analysis import Report
 from wukongctl.laws.axis import COMPUTE
-from wukongctl.report.canvas import COLORS
+from wukongctl.report.palette import COLORS
 
 # GitHub rejects step summaries above 1 MiB.
 SUMMARY_BYTES = 900_000

@@ -1,5 +1,6 @@
 """Run folders found under a path, with their run.json and result.json."""
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -33,6 +34,16 @@ class RunRecord:
     def status(self) -> Literal["complete", "pruned", "diverged", "unfinished"]:
         """How it ended, if it did."""
         return "unfinished" if self.result is None else self.result.status
+
+    @property
+    def seedless_recipe(self) -> dict[str, Any]:
+        """The complete recipe without its seed."""
+        return {key: value for key, value in self.info.recipe.items() if key != "seed"}
+
+    @property
+    def recipe_key(self) -> str:
+        """A digest that is equal for runs that differ in the seed alone."""
+        return hashlib.sha256(json.dumps(self.seedless_recipe, sort_keys=True).encode()).hexdigest()
 
     @property
     def warnings(self) -> tuple[RunWarning, ...]:

@@ -14,10 +14,15 @@ ABSENT = object()
 
 def differing_values(recipes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """For each recipe, dotted key → value of the keys that are not equal in all; missing keys are omitted."""
-    flat = [dict(_leaves(recipe)) for recipe in recipes]
+    flat = [flattened(recipe) for recipe in recipes]
     keys = dict.fromkeys(key for leaves in flat for key in leaves)
     differing = [key for key in keys if any(_differ(leaves, flat[0], key) for leaves in flat)]
     return [{key: leaves[key] for key in differing if key in leaves} for leaves in flat]
+
+
+def flattened(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Dotted key → value, in order."""
+    return dict(_leaves(recipe))
 
 
 def edited_keys(run: Path) -> list[str]:

@@ -182,6 +182,7 @@ class TreeTrainer:
         if self.step % self.log_every == 0 or last:
             loss = next(value for _, name, value, _ in booster.eval_train() if WATCHED[name] == "logloss")
             self._append({"split": "train", "examples": self.rows, "loss": loss})
+            self.folder.append_speed(self.step, self.rows * self.step, seconds)
             speed = self.rows * self.step / max(seconds, 1e-9)
             self.report(TrainingProgress(self.step, self.spec.num_iterations, speed, loss, self.watch.best))
 

@@ -265,7 +265,9 @@ class Trainer:
     def _log(self) -> None:
         position = self.position
         loss = position.loss_sum / max(position.loss_steps, 1)
-        self._append({"split": "train", "examples": position.examples, "loss": loss})
+        rates = self.update.learning_rates()
+        self._append({"split": "train", "examples": position.examples, "loss": loss, **rates})
+        self.folder.append_speed(position.step, position.examples, position.train_seconds)
         exploded = loss > self.recipe.divergence.max_loss
         position.exploded_steps = position.exploded_steps + position.loss_steps if exploded else 0
         left = self.total_steps - position.step

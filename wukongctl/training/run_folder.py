@@ -3,7 +3,8 @@
 runs/<name>-<hash8>/
     recipe.yaml     resolved, runnable as is
     run.json        data fingerprint, versions, host, git, FLOPs: before step one (`RunInfo`)
-    metrics.jsonl   one line per logging interval and evaluation
+    metrics.jsonl   one line per logging interval and evaluation, the same for the same recipe
+    speed.jsonl     one line per logging interval, with the time training took so far
     checkpoints/    step-*.pt to resume from, best.pt for evaluation, *.shards of sharded tables; of LightGBM
                     lightgbm.txt alone
     result.json     at the end (`RunResult`)
@@ -60,7 +61,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.best = self.checkpoints / "best.pt"
         self.trees = self.checkpoints / "lightgbm.txt"
-        self.metrics = path / "metrics.jsonl"
+        self.metrics, self.speed = path / "metrics.jsonl", path / "speed.jsonl"
         self.predictions = path / "predictions"
         self.selfcheck = path / "selfcheck.parquet"
 
@@ -156,13 +157,25 @@ class RunFolder:
 
     def append_metrics(self, line: bytes) -> None:
         """Add a line to metrics.jsonl."""
+        self._add(self.metrics, line)
+
+    def append_speed(self, step: int, examples: int, seconds: float) -> None:
+        """Add the time that training took up to `step` to speed.jsonl.
+
+        Not part of metrics.jsonl, which is the same bits for the same recipe. It is never cut: of a resumed
+        run, later lines replace those of their step and beyond.
+        """
+        record = {"step": step, "examples": examples, "train_seconds": round(seconds, 4)}
+        self._add(self.speed, (json.dumps(record) + "\n").encode())
+
+    def _add(self, path: Path, line: bytes) -> None:
         if not self.writes:
             return
         try:
-            with self.metrics.open("ab") as file:
+            with path.open("ab") as file:
                 file.write(line)
         except OSError as error:
-            raise cannot_write(self.metrics, error) from error
+            raise cannot_write(path, error) from error
 
     def cut_metrics(self, length: int) -> None:
         """Keep the first `length` bytes of metrics.jsonl: later lines will be written again."""
@@ -182,7 +195,7 @@ class RunFolder:
     def clear(self) -> None:
         """Delete an earlier run of the same recipe, results first: a kill must not leave a stale result."""
         self.require_inside()
-        for name in (RESULT, INFO, "metrics.jsonl", "log.txt", "recipe.yaml", MLFLOW):
+        for name in (RESULT, INFO, "metrics.jsonl", "speed.jsonl", "log.txt", "recipe.yaml", MLFLOW):
             (self.path / name).unlink(missing_ok=True)
         for path in (*self.predictions.glob("*.parquet"), *self.checkpoints.glob("*.pt")):
             path.unlink()

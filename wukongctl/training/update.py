@@ -48,6 +48,7 @@ class Update:
         if execution.compile:
             torch.compiler.reset()  # graphs of earlier runs in this process count toward its limit
             look_up_outside_of_graphs(model.model)
+        self.recipe, self.scale = recipe.optimizer, 1.0
         self.batch_size, self.forward = recipe.batch_size, model.forward
         self.compiled = _compiled(model.forward, execution) if execution.compile else model.forward
         captures = execution.cuda_graph and self.world.size == 1
@@ -63,6 +64,7 @@ class Update:
         GPU; reading the loss does. If the recipe skips diverging steps, an update that is not finite is
         skipped, and the loss is NaN.
         """
+        self.scale = scale
         for name, optimizer in self.optimizers.items():
             for group, rate in zip(optimizer.param_groups, self.base_learning_rates[name], strict=True):
                 _set_learning_rate(group, rate * scale)
@@ -89,6 +91,11 @@ class Update:
             with self.phase(f"{name} optimizer"):
                 optimizer.step()
         return loss
+
+    def learning_rates(self) -> dict[str, float]:
+        """The rates of the latest update, without `optimizer.factors`."""
+        rates = {"dense_lr": self.recipe.dense.lr, "embedding_lr": self.recipe.embedding.lr}
+        return {name: rate * self.scale for name, rate in rates.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """State of the optimizers, by name."""
