@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -98,24 +98,17 @@ def scale_report(
 
     from wukongctl.cli import report_output
     from wukongctl.config import library
-    from wukongctl.errors import UsageError
 
-    named = {"x": x, "y": y, "curve": curve, "larger_is_better": larger_is_better or None}
-    columns = {f"columns.{key}": value for key, value in named.items() if value is not None}
-    for key in columns if points is None else ():
-        option = f"--{key.partition('.')[2].replace('_', '-')}"
-        raise UsageError(
-            f"`{option}` names a column of `--points`", hint="add `--points TABLE`, or leave it out"
-        )
+    columns = {"x": x, "y": y, "curve": curve, "larger_is_better": larger_is_better or None}
+    columns = {name: value for name, value in columns.items() if value is not None}
+    if points is None:
+        _require_no_columns(columns)
     gated = [("--baseline", baseline), ("--confirm", confirm), ("--strict", strict)]
     options.exclusive(("--calibrate", calibrate), ("--points", points), *gated)
     baseline, check = _split_check(baseline, check)
     table = library.find_points(points) if points else None
     path = check or (library.report_beside(table) if table else None)
-    asked = [f"{key}={json.dumps(value)}" for key, value in columns.items()]
-    asked += [f"form={form}"] if form else []
-    asked += [f"predict={json.dumps(at)}"] if at else []
-    spec = _spec(path, (*overrides, *asked))
+    spec = _spec(path, (*overrides, *_settings(columns, form, at)))
     _require_replaceable(out, calibrate=calibrate, force=force)
     if calibrate:
         _calibrate(output, runs, spec, out)
@@ -123,19 +116,52 @@ def scale_report(
     sources = _sources(output, runs, table, spec, dataset)
     if len(sources) > 1:
         _require_no_gates(list(sources), spec, baseline, confirm)
-        _require_replaceable_index(out, list(sources), force=force)
-    reports = {label: _built(source, spec) for label, source in sources.items()}
-    if len(reports) > 1:
-        report_output.publish_datasets(output, reports, out)
-        without = [curve.name for report in reports.values() for curve in report.curves if curve.law is None]
-        _require_laws(without, strict=strict)
+        _report_datasets(output, sources, spec, out, strict=strict, force=force)
         return
-    (report,) = reports.values()
+    (source,) = sources.values()
+    report = _built(source, spec)
     report = replace(report, findings=_findings(report, spec, baseline, confirm))
     if check is not None and not report.findings:
         output.warn(f"`{check}` has no gates: nothing was checked")
     report_output.publish(output, report, out)
     _conclude(output, report, strict=strict)
+
+
+def _report_datasets(
+    output: Output,
+    sources: "dict[str, PointSet]",
+    spec: "ReportSpec",
+    out: Path,
+    *,
+    strict: bool,
+    force: bool,
+) -> None:
+    """A report for each dataset, and the page that links them."""
+    from wukongctl.cli import report_output
+
+    _require_replaceable_index(out, list(sources), force=force)
+    reports = {label: _built(source, spec) for label, source in sources.items()}
+    report_output.publish_datasets(output, reports, out)
+    without = [curve.name for report in reports.values() for curve in report.curves if curve.law is None]
+    _require_laws(without, strict=strict)
+
+
+def _settings(columns: dict[str, Any], form: "FormName | None", at: tuple[float, ...]) -> list[str]:
+    """The options that are keys of a report recipe, as overrides of it."""
+    asked = [f"columns.{name}={json.dumps(value)}" for name, value in columns.items()]
+    asked += [f"form={form}"] if form else []
+    return asked + ([f"predict={json.dumps(at)}"] if at else [])
+
+
+def _require_no_columns(columns: dict[str, Any]) -> None:
+    """UsageError if an option names a column where there is no table."""
+    from wukongctl.errors import UsageError
+
+    if columns:
+        option = f"--{next(iter(columns)).replace('_', '-')}"
+        raise UsageError(
+            f"`{option}` names a column of `--points`", hint="add `--points TABLE`, or leave it out"
+        )
 
 
 def _require_replaceable(out: Path, *, calibrate: bool, force: bool) -> None:

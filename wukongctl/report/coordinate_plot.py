@@ -15,7 +15,6 @@ from wukongctl.training.coordinates import LayerScales
 
 CREATOR = "wukongctl coord-check"
 """In the metadata of a plot, from which `coord-check` knows that it may replace it."""
-HEADINGS = ("outputs after training", "their change by training")
 
 
 def draw(path: Path, title: str, widths: Sequence[int], layers: Sequence[LayerScales]) -> None:
