@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -103,6 +105,52 @@ def test_many_runs_are_binned_without_moving_the_law() -> None:
     assert found is not None
     assert len(found.chosen.sample.u) <= 60
     assert found.chosen.predict(x[::500]) == pytest.approx(0.4 + 0.3 * x[::500] ** -0.4, rel=3e-3)
+
+
+def half_width(found: Contest, x: float) -> float:
+    low, high = forecast(found, x, level=0.95).interval
+    return float(np.log(high / low)) / 2
+
+
+@pytest.mark.parametrize("count", [150, 3000])
+def test_an_interval_of_a_new_run_is_as_wide_as_runs_scatter(count: int) -> None:
+    x = np.geomspace(1, 1000, count)
+    y = (0.4 + 0.3 * x**-0.4) * np.exp(np.random.default_rng(0).normal(0, 5e-3, count))
+    found = contest(sizes_of(list(x), list(y)))
+    assert found is not None
+    assert half_width(found, 100.0) == pytest.approx(1.96 * 5e-3, rel=0.12)
+
+
+def test_a_new_run_at_sizes_off_the_law_scatters_as_sizes_do() -> None:
+    rng = np.random.default_rng(1)
+    x = np.repeat(np.geomspace(1, 1000, 12), 5)
+    off = np.repeat(rng.normal(0, 1e-2, 12), 5) + rng.normal(0, 1e-3, 60)
+    found = contest(sizes_of(list(x), list((0.4 + 0.3 * x**-0.4) * np.exp(off))))
+    assert found is not None
+    assert 1.5e-2 < half_width(found, 100.0) < 5e-2
+
+
+def test_smoothed_losses_widen_the_interval() -> None:
+    rng, x = np.random.default_rng(2), np.geomspace(1, 1000, 60)
+    errors = 1e-2 * np.convolve(rng.normal(size=69), np.full(10, 0.1), mode="valid")
+    widths = []
+    for these in (errors, rng.permutation(errors)):
+        found = contest(sizes_of(list(x), list((0.4 + 0.3 * x**-0.4) * np.exp(these))))
+        assert found is not None
+        widths.append(half_width(found, 100.0))
+    assert widths[0] > 1.5 * widths[1]
+
+
+def test_forms_that_predict_alike_and_part_ways_widen_the_interval() -> None:
+    found = run(0.4 + 0.3 * X**-0.25, sd=4e-3, seed=3)
+    assert found.chosen in found.plausible
+    assert len(found.plausible) > 1
+    alone = replace(found, plausible=(found.chosen,))
+    assert half_width(found, X[0]) < 1.5 * half_width(alone, X[0])
+    assert half_width(found, 1e6) > 1.1 * half_width(alone, 1e6)
+    apart = max(abs(float(np.log(one.predict(np.array([1e6])) / found.chosen.predict(np.array([1e6])))[0]))
+                for one in found.plausible)  # fmt: skip
+    assert half_width(found, 1e6) > apart / np.sqrt(len(found.plausible))
 
 
 def test_logarithms_of_a_model_keep_its_slopes() -> None:

@@ -30,15 +30,25 @@ LEAST_SPARE = 2
 SPARE = 2
 """Sizes beyond its parameters that a form needs for a held-out test."""
 MOST_RUNS, BINS = 200, 60
+PLAUSIBLE = 2.0
+"""Factor in the held-out error up to which a form is as plausible as the best one."""
+LEAST_LOSS = 1e-9
+"""Smallest loss above zero of a form, relative to the mean."""
+MOST_CORRELATED = 0.9
+"""Largest correlation of neighbors that widens intervals: 0.9 makes them 4.4 times wider."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What rivals are fitted to: ln x around `center`, losses above zero over `unit`, weights; (n,) each."""
+    """What rivals are fitted to: ln x around `center`, losses above zero over `unit`, weights; (k,) each.
+
+    `every` holds the first two of all single runs, (n,) each.
+    """
 
     u: Array
     y: Array
     weights: Array
+    every: tuple[Array, Array]
     center: float
     unit: float
     zero: float
@@ -61,6 +71,46 @@ class Rivalled:
     def slopes(self, x: Array) -> Array:
         """Derivatives of ln(loss above zero) by the parameters: (k, p)."""
         return logarithmic(self.rival.model(np.log(x) - self.sample.center))(self.theta[None])[1][0]
+
+    @property
+    def variance(self) -> float:
+        """Variance of the relative errors around the law, by degrees of freedom."""
+        return self.error**2 * self._per_degree
+
+    @property
+    def run_variance(self) -> float:
+        """The same of single runs, where the law was fitted to means."""
+        u, y = self.sample.every
+        return float(np.mean(self._errors(u, y) ** 2)) * self._per_degree
+
+    @property
+    def weighted_variance(self) -> float:
+        """The same of an error of weight 1."""
+        return self.variance * float(np.mean(self.sample.weights))
+
+    @property
+    def persistence(self) -> float:
+        """Long-run variance of the errors over their variance: above 1 where neighboring sizes err alike.
+
+        So they do around a wrong form, and where losses are averages over a window, which hides the scatter
+        of single ones. It is that of a first-order autoregression.
+        """
+        errors = np.sqrt(self.sample.weights) * self._errors(self.sample.u, self.sample.y)
+        _, index, runs = np.unique(self.sample.u, return_inverse=True, return_counts=True)
+        means = np.bincount(index, errors) / np.sqrt(runs)
+        square = float(np.sum(means**2))
+        correlation = float(np.sum(means[1:] * means[:-1])) / square if square else 0.0
+        clipped = min(max(correlation, 0.0), MOST_CORRELATED)
+        return (1 + clipped) / (1 - clipped)
+
+    @property
+    def _per_degree(self) -> float:
+        count = len(self.sample.u)
+        return count / max(count - self.rival.count, 1)
+
+    def _errors(self, u: Array, y: Array) -> Array:
+        values, _ = self.rival.model(u)(self.theta[None])
+        return np.log(np.maximum(values[0], LEAST_LOSS) / y)
 
     @property
     def aic(self) -> float:
@@ -94,13 +144,15 @@ class Standing:
 class Contest:
     """All forms that were fitted. `alike` are those that AICc does not tell from the best one, and that one.
 
-    `chosen` is the form for predictions. `held_out_sizes` sizes were held out, from `held_out_from` on; the
-    chosen form's error there, at `held_out_distance` in ln x beyond the others, is `held_out_error`.
+    `chosen` is the form for predictions; `plausible` are it and those that predicted the held-out sizes about
+    as well. `held_out_sizes` sizes were held out, from `held_out_from` on; the chosen form's error there, at
+    `held_out_distance` in ln x beyond the others, is `held_out_error`.
     """
 
     standings: tuple[Standing, ...]
     alike: tuple[str, ...]
     chosen: Rivalled
+    plausible: tuple[Rivalled, ...]
     held_out_sizes: int
     held_out_from: float | None
     held_out_error: float | None
@@ -147,6 +199,7 @@ def contest(sizes: Sizes, *, delta: float | None = None) -> Contest | None:
         standings=standings,
         alike=tuple(name for distance, name in sorted(behind) if distance < INDECISIVE),
         chosen=chosen,
+        plausible=_plausible(fits, errors, int(hidden.sum()), chosen),
         held_out_sizes=int(hidden.sum()) if tested else 0,
         held_out_from=float(sizes.x[hidden][0]) if tested else None,
         held_out_error=errors.get(chosen.rival.name),
@@ -163,9 +216,12 @@ def sample_of(sizes: Sizes) -> Sample:
         x, y, weights = _binned(x, y)
     elif law is not None and lacks_fit(law) and sizes.spread_df:
         x, y, weights = sizes.x, sizes.y, sizes.runs
-    y = np.maximum(y - sizes.zero, 1e-12 * float(np.mean(sizes.y - sizes.zero)))
-    center, unit = float(np.mean(np.log(sizes.x))), float(np.mean(y))
-    return Sample(np.log(x) - center, y / unit, weights, center, unit, sizes.zero)
+    center, unit = float(np.mean(np.log(sizes.x))), float(np.mean(y - sizes.zero))
+
+    def scaled(at: Array, losses: Array) -> tuple[Array, Array]:
+        return np.log(at) - center, np.maximum((losses - sizes.zero) / unit, LEAST_LOSS)
+
+    return Sample(*scaled(x, y), weights, scaled(*sizes.single_runs), center, unit, sizes.zero)
 
 
 def fit_rival(rival: Rival, sample: Sample, delta: float | None) -> Rivalled | None:
@@ -233,3 +289,14 @@ def _choose(fits: Sequence[Rivalled], errors: dict[str, float], hidden: int) -> 
     best = min(hopeful, key=lambda name: errors[name])
     stays = DEFAULT in hopeful and CLEARLY * errors[best] >= errors[DEFAULT]
     return default if stays else named[best]
+
+
+def _plausible(
+    fits: Sequence[Rivalled], errors: dict[str, float], hidden: int, chosen: Rivalled
+) -> tuple[Rivalled, ...]:
+    """The chosen form, and those whose held-out error is near the best one's, or the scatter of runs."""
+    if hidden < LEAST_HELD_OUT or not errors:
+        return (chosen,)
+    least = max(min(errors.values()), float(np.sqrt(chosen.run_variance)))
+    near = {name for name, error in errors.items() if error <= PLAUSIBLE * least}
+    return tuple(one for one in fits if one is chosen or one.rival.name in near)
