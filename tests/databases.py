@@ -18,9 +18,11 @@ LEFT_BEHIND = (
     "UNION ALL SELECT 'TABLE', table_name FROM duckdb_tables()"
 )
 SETTINGS = (
+    "arrow_output_version",
     "autoinstall_known_extensions",
     "disabled_optimizers",
     "memory_limit",
+    "produce_arrow_string_view",
     "temp_directory",
     "threads",
 )

@@ -112,7 +112,7 @@ def test_show_prints_features_sources_and_notes(
     assert lines["user"][1] == "categorical"
     assert lines["price"][1].startswith("numeric")
     assert any(bar in shown.out for bar in "▁▂▃▄▅▆▇█")
-    assert "md5" in shown.out
+    assert "sha256" in shown.out
     assert "no published checksums or counts" in shown.out
     content = wukong("datasets", "show", "clicks", "--json").json
     assert content["manifest"]["statistics"]["features"]["user"]["values"] == 7

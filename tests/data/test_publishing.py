@@ -17,6 +17,7 @@ import pytest
 from tests.data.test_prepare import own, run, write_rows
 from wukongctl.data import manifest, publishing
 from wukongctl.data.options import Options
+from wukongctl.data.pipeline import reading
 from wukongctl.data.prepare import prepare
 from wukongctl.data.progress import Progress
 from wukongctl.errors import RunFailed, UsageError
@@ -28,9 +29,11 @@ import os, signal, sys
 from pathlib import Path
 from tests.data.test_prepare import own
 from wukongctl.data.options import Options
+from wukongctl.data.pipeline import reading
 from wukongctl.data.prepare import prepare
 
-def work(folder, value, kill_at):
+def work(folder, value, kill_at, held_share):
+    reading.HELD_SHARE = held_share
     rename, seen = Path.rename, []
     def counted(self, target):
         seen.append(target)
@@ -41,12 +44,12 @@ def work(folder, value, kill_at):
     prepare(own(label=value), Options(folder, folder / "out", force=True))
 
 for line in sys.stdin:
-    folder, value, kill_at = line.rstrip("\\n").split("\\t")
+    folder, value, kill_at, held_share = line.rstrip("\\n").split("\\t")
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            work(Path(folder), value, int(kill_at))
+            work(Path(folder), value, int(kill_at), float(held_share))
             code = 0
         finally:
             os._exit(code)
@@ -62,10 +65,12 @@ class Nursery:
         self._process = process
 
     @contextmanager
-    def child(self, folder: Path, value: str, kill_at: int = 0) -> Iterator["Child"]:
+    def child(
+        self, folder: Path, value: str, kill_at: int = 0, *, held_share: float = reading.HELD_SHARE
+    ) -> Iterator["Child"]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(f"{folder}\t{value}\t{kill_at}\n")
+        self._process.stdin.write(f"{folder}\t{value}\t{kill_at}\t{held_share}\n")
         self._process.stdin.flush()
         child = Child(int(self._process.stdout.readline()), self._process.stdout)
         try:
@@ -131,14 +136,17 @@ def two_versions(tmp_path: Path) -> tuple[str, str]:
 # Renames: rows, counts, vocabularies, encoded rows; train, test, two sample files and the vocabulary to their
 # final names; the old dataset to `.old`, the new one to its target, the old one to the trash.
 LAST = 12
+# Rows in memory until they are encoded, and on disk.
+in_both_stores = pytest.mark.parametrize("held_share", [reading.HELD_SHARE, 0.0], ids=["memory", "disk"])
 
 
+@in_both_stores
 @pytest.mark.parametrize("kill_at", [1, 2, 3, 4, 6, 8, 10, 11, LAST])
 def test_a_kill_before_any_rename_loses_nothing(
-    nursery: Nursery, tmp_path: Path, two_versions: tuple[str, str], kill_at: int
+    nursery: Nursery, tmp_path: Path, two_versions: tuple[str, str], kill_at: int, held_share: float
 ) -> None:
     old, new = two_versions
-    with nursery.child(tmp_path, "1 - label::INTEGER", kill_at) as process:
+    with nursery.child(tmp_path, "1 - label::INTEGER", kill_at, held_share=held_share) as process:
         assert process.wait() == -signal.SIGKILL
     out = tmp_path / "out"
     assert assert_complete(out / "own") == (new if kill_at == LAST else old)
@@ -146,23 +154,26 @@ def test_a_kill_before_any_rename_loses_nothing(
     again = run(own(label="1 - label::INTEGER"), tmp_path, out, force=True, report=stages.append)
     assert again.fingerprint == assert_complete(out / "own") == new
     seen = {progress.stage for progress in stages}
-    assert ("reading" not in seen) == (1 < kill_at < LAST)
+    assert ("reading" not in seen) == ((4 if held_share else 1) < kill_at < LAST)
     assert ("counting values" not in seen) == (2 < kill_at < LAST)
     assert ("building vocabularies" not in seen) == (3 < kill_at < LAST)
     assert ("encoding" not in seen) == (4 < kill_at < LAST)
     assert sorted(path.name for path in out.iterdir()) == [".own.lock", "own"]
 
 
-def kill_at_random(nursery: Nursery, tmp_path: Path, versions: tuple[str, str], points: int) -> None:
+def kill_at_random(
+    nursery: Nursery, tmp_path: Path, versions: tuple[str, str], points: int, held_share: float
+) -> None:
     rng = random.Random(7)
     out = tmp_path / "out"
-    with nursery.child(tmp_path, "label") as process:
+    with nursery.child(tmp_path, "label", held_share=held_share) as process:
         begun = time.monotonic()
         assert process.wait() == 0
         seconds = time.monotonic() - begun
     for point in range(points):
         # Each request twice: the second resumes the first.
-        with nursery.child(tmp_path, ("label", "1 - label::INTEGER")[point // 2 % 2]) as process:
+        label = ("label", "1 - label::INTEGER")[point // 2 % 2]
+        with nursery.child(tmp_path, label, held_share=held_share) as process:
             time.sleep(rng.uniform(0, 1.1 * seconds))
             process.kill()
             process.wait()
@@ -172,17 +183,19 @@ def kill_at_random(nursery: Nursery, tmp_path: Path, versions: tuple[str, str], 
     assert sorted(path.name for path in out.iterdir()) == [".own.lock", "own"]
 
 
+@in_both_stores
 def test_a_few_random_kills_lose_nothing(
-    nursery: Nursery, tmp_path: Path, two_versions: tuple[str, str]
+    nursery: Nursery, tmp_path: Path, two_versions: tuple[str, str], held_share: float
 ) -> None:
-    kill_at_random(nursery, tmp_path, two_versions, 2)
+    kill_at_random(nursery, tmp_path, two_versions, 2, held_share)
 
 
 @pytest.mark.slow
+@in_both_stores
 def test_many_random_kills_lose_nothing(
-    nursery: Nursery, tmp_path: Path, two_versions: tuple[str, str]
+    nursery: Nursery, tmp_path: Path, two_versions: tuple[str, str], held_share: float
 ) -> None:
-    kill_at_random(nursery, tmp_path, two_versions, 100)
+    kill_at_random(nursery, tmp_path, two_versions, 100, held_share)
 
 
 def test_a_killed_first_preparation_leaves_no_dataset(nursery: Nursery, tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def _sources(console: "Console", sources: Iterable[Mapping[str, Any]]) -> None:
     shown = table("raw file", "bytes", "checksum", "published")
     shown.columns[2].justify = "left"
     for source in sources:
-        kind = "sha256" if source["expected_sha256"] else "md5"
+        kind = "md5" if source["expected_md5"] and not source["expected_sha256"] else "sha256"
         published = "matches" if source["verified"] else "differs" if source[f"expected_{kind}"] else "–"
         shown.add_row(source["file"], f"{source['bytes']:,}", f"{kind} {source[kind]}", published)
     if shown.row_count:

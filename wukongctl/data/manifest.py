@@ -93,7 +93,8 @@ class SourceFile(Spec):
 
     file: str
     bytes: int
-    md5: str
+    md5: str | None = None
+    """None where no MD5 is published."""
     sha256: str
     expected_md5: str | None = None
     expected_sha256: str | None = None

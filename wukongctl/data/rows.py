@@ -204,7 +204,7 @@ class RowReader:
 
     def _ids(self, batch: pa.RecordBatch) -> dict[int, np.ndarray]:
         """Feature → ids of the distinct values of a batch."""
-        values = {index: spool.distinct(batch.column(f"f{index}")) for index in self.vocabularies}
+        values = {index: spool.text(spool.values(batch.column(f"f{index}"))) for index in self.vocabularies}
         ids = {index: next(table.ids([values[index]])) for index, table in self.vocabularies.items()}
         for index, found in ids.items():
             self.drift.collect(index, values[index], found)

@@ -294,7 +294,8 @@ def test_a_pattern_stands_for_all_matching_files(folder: Path, tmp_path: Path) -
         (folder / f"day={day}/part.csv").write_bytes(DATA)
     found = find(spec, folder, tmp_path)
     assert found.paths["day=*/part.csv"] == tuple(folder / f"day={day}/part.csv" for day in (1, 2, 3))
-    assert [source.md5 for source in found.sources] == [md5(DATA)] * 3
+    assert [source.sha256 for source in found.sources] == [hashlib.sha256(DATA).hexdigest()] * 3
+    assert {source.md5 for source in found.sources} == {None}, "none is published to compare with"
     assert plan(spec, Options(tmp_path, source=folder)) == [
         f"read `day=*/part.csv` from 3 files in `{folder}`"
     ]

@@ -5,16 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from tests.data.test_prepare import columns, own, run
-from tests.examples import examples
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.data.manifest import Manifest
-from wukongctl.data.pipeline import lookup, parts, reading, shuffle, spool
+from wukongctl.data.pipeline import lookup, parts, reading, shuffle
 from wukongctl.data.progress import Progress
 from wukongctl.data.query.engine import Engine
 
@@ -129,32 +125,6 @@ def test_lookup_on_disk_gives_the_same_ids(
     assert slow.fingerprint == fast.fingerprint
     assert slow.statistics == fast.statistics
     assert not (tmp_path / "slow/.own.work").exists()
-
-
-TEXTS = st.lists(st.none() | st.sampled_from(["a", "", "é", "long enough to be kept apart"]), max_size=20)
-
-
-@settings(max_examples=examples(15), deadline=None)
-@given(batches=st.lists(st.lists(st.tuples(st.sampled_from("abcdé"), TEXTS)), max_size=4))
-def test_spooled_codes_decode_to_the_same_values(
-    batches: list[list[tuple[str, list[str | None]]]], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    folder = tmp_path_factory.mktemp("spool")
-    for rows in batches:
-        texts = pa.array([text for text, _ in rows], pa.string())
-        lists = pa.array([items for _, items in rows], pa.list_(pa.string()))
-        # A slice, as DuckDB and filters may return one, does not start at its first value.
-        longer = pa.concat_arrays([pa.array([["x", "y"]], lists.type), lists])[1:]
-        spool.append(folder, pa.record_batch([spool.coded(texts), spool.coded(longer)], ["f0", "f1"]))
-    found = list(spool.read(folder, ["f1", "f0"]))
-    assert [batch.column(1).to_pylist() for batch in found] == [
-        [text or None for text, _ in rows] for rows in batches
-    ]
-    assert [batch.column(0).to_pylist() for batch in found] == [
-        [items for _, items in rows] for rows in batches
-    ]
-    spool.discard(folder)
-    assert not list(folder.iterdir())
 
 
 def test_the_raw_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ class Checks:
 
         `from_verified`: it was unpacked from an archive whose own checksum matches.
         """
-        actual = digests(path, self.report)
+        actual = digests(path, self.report, with_md5=published.md5 is not None)
         if not actual.size:
             self._discard(path)
             raise RunFailed(f"`{path}` is empty", hint="download or copy the file again")

@@ -16,23 +16,28 @@ CHUNK = 1 << 20
 
 @dataclass
 class Digests:
-    """MD5, SHA-256 and size of the bytes so far."""
+    """SHA-256, size and, if wanted, MD5 of the bytes so far."""
 
+    with_md5: bool = True
+    """It takes more than twice the time of SHA-256, and is for comparison with a published one only."""
     size: int = 0
     _md5: "hashlib._Hash" = field(default_factory=lambda: hashlib.md5(usedforsecurity=False))
     _sha256: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
     def update(self, chunk: bytes, pool: Executor | None = None) -> None:
-        """Add the next bytes; with `pool`, the two digests are computed in parallel."""
+        """Add the next bytes; with `pool`, two digests are computed in parallel."""
         self.size += len(chunk)
+        if not self.with_md5:
+            self._sha256.update(chunk)
+            return
         other = pool.submit(self._sha256.update, chunk) if pool is not None else None
         self._md5.update(chunk)
         other.result() if other is not None else self._sha256.update(chunk)
 
     @property
-    def md5(self) -> str:
+    def md5(self) -> str | None:
         """Hexadecimal MD5."""
-        return self._md5.hexdigest()
+        return self._md5.hexdigest() if self.with_md5 else None
 
     @property
     def sha256(self) -> str:
@@ -61,9 +66,9 @@ def require_whole_gzip(path: Path, report: ReportProgress = silent) -> None:
         raise RunFailed(f"`{path}` is damaged: {why}", hint="download or copy the file again") from None
 
 
-def digests(path: Path, report: ReportProgress = silent) -> Digests:
+def digests(path: Path, report: ReportProgress = silent, *, with_md5: bool = True) -> Digests:
     """Digests of a file; RunFailed when it cannot be read."""
-    result = Digests()
+    result = Digests(with_md5=with_md5)
     try:
         total = path.stat().st_size
         with path.open("rb") as file, ThreadPoolExecutor(1, "digests") as pool:

@@ -81,7 +81,7 @@ class Transfer:
         self.has_checksum = verify and (download.md5 is not None or download.sha256 is not None)
         self.part = target.with_name(f"{target.name}.part")
         self.metadata = target.with_name(f"{target.name}.part.json")
-        self.received = Digests()
+        self.received = Digests(with_md5=download.md5 is not None)
         self.furthest = 0
         """Largest size that any attempt has reached."""
         self.supports_ranges = True
@@ -209,7 +209,7 @@ class Transfer:
         """Digest the first `start` bytes of the partial download, unless that is done."""
         if self.received.size == start:
             return
-        self.received = Digests()
+        self.received = Digests(with_md5=self.download.md5 is not None)
         with self.part.open("rb") as file:
             while self.received.size < start and (chunk := file.read(min(CHUNK, start - self.received.size))):
                 self.received.update(chunk)
@@ -234,7 +234,7 @@ class Transfer:
     def _discard(self) -> None:
         self.metadata.unlink(missing_ok=True)
         self.part.unlink(missing_ok=True)
-        self.received = Digests()
+        self.received = Digests(with_md5=self.download.md5 is not None)
 
     def _size(self) -> int:
         return self.part.stat().st_size if self.part.is_file() else 0

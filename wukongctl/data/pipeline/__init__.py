@@ -2,11 +2,12 @@
 
 `flow` runs the stages on the parts that `parts` plans; each gets a `job`, here or on a cluster:
 
-    reading      raw rows → a `spool` on disk; `splits` gives each its split, `bad_rows` finds bad ones
-    count        spool → occurrences of each value in train
+    reading      raw rows → a `store`, in memory or a `spool` on disk; `splits` gives each its split,
+                 `bad_rows` finds bad ones
+    count        stored rows → occurrences of each value in train
     vocabulary   counts → ids; `pretrained` vectors in the same order
     numbers      counts → mean, deviation and the edges of `bins`
-    encode       spool → ids by `lookup`, written to Parquet by `writer`, or in random order by `shuffle`
+    encode       stored rows → ids by `lookup`, written as Parquet by `writer`, in random order by `shuffle`
     raw_rows     how `predict` reads a new raw file, with a sample to check itself
     strength     the AUC of each feature alone
     description  all of it → the manifest

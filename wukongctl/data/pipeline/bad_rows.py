@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from wukongctl.config.dataset import ByColumn, DatasetSpec
 from wukongctl.data.query import lines, sql
-from wukongctl.data.query.engine import Engine
+from wukongctl.data.query.engine import Engine, without_views
 from wukongctl.data.query.failures import ConversionFailed
 from wukongctl.errors import RunFailed
 
@@ -115,7 +115,7 @@ class Rejects:
             for position in reasons.is_valid().to_numpy(zero_copy_only=False).nonzero()[0].tolist():
                 reason = reasons[position].as_py()
                 self._add(Rejected("", None, self._rows + position + 1, reason, ""))
-            batch = batch.filter(reasons.is_null())
+            batch = batch.cast(without_views(batch.schema)).filter(reasons.is_null())
         self._rows += len(reasons)
         return batch
 

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from wukongctl.config.dataset import Numeric
 from wukongctl.config.spec import Spec
-from wukongctl.data.pipeline import bins, declared, spool
+from wukongctl.data.pipeline import bins, declared
 from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.pipeline.parts import Part
 from wukongctl.data.pipeline.writer import InfiniteValue
@@ -54,6 +55,9 @@ def count(job: PrepareJob, part: Part, report: ReportProgress = silent) -> None:
     with stage(job.counts(part)) as folder, job.engine(part.name) as engine:
         for step, feature in enumerate(counted):
             report(Progress(STAGE, step, len(counted)))
+            if feature not in encoded and part.index in (job.held or {}) and not job.spec.is_declared:
+                pq.write_table(_held(job, part, feature), folder / file_name(feature), compression="lz4")
+                continue
             # Streamed into an aggregate that spills to disk, one feature at a time.
             schema, values = (NUMBERS, _numbers) if feature in encoded else (OCCURRENCES, _occurrences)
             with engine.registered("occurrences", schema, values(job, part, feature)):
@@ -78,12 +82,30 @@ def merged(moments: Iterable[Moments]) -> Moments:
 
 def _occurrences(job: PrepareJob, part: Part, feature: int) -> Iterator[pa.RecordBatch]:
     """Values and their counts, by batch."""
+    return (_filled(*found) for found in _by_code(job, part, feature))
+
+
+def _held(job: PrepareJob, part: Part, feature: int) -> pa.Table:
+    """All values and their counts, of rows in memory."""
+    (values,) = job.stored(part).values(feature)
+    counts = np.zeros(len(values), np.int64)
+    for places, found in _by_code(job, part, feature):
+        np.add.at(counts, places.to_numpy(), found)
+    return pa.Table.from_batches([_filled(values, counts)])
+
+
+def _by_code(job: PrepareJob, part: Part, feature: int) -> Iterator[tuple[pa.Array, np.ndarray]]:
+    """By batch, what its codes stand for, and the occurrences of each."""
     for column in _train(job, part, feature):
-        values = column.flatten() if isinstance(column, pa.ListArray) else column
-        codes = values.indices.drop_null().to_numpy()
-        counts = np.bincount(codes, minlength=len(values.dictionary))
-        batch = pa.RecordBatch.from_arrays([values.dictionary, pa.array(counts)], schema=OCCURRENCES)
-        yield batch if counts.all() else batch.filter(pa.array(counts > 0))
+        codes = column.flatten() if isinstance(column, pa.ListArray) else column
+        yield codes.dictionary, np.bincount(codes.indices.to_numpy(), minlength=len(codes.dictionary))
+
+
+def _filled(values: pa.Array, counts: np.ndarray) -> pa.RecordBatch:
+    """Values that occur, with their counts."""
+    batch = pa.RecordBatch.from_arrays([values, pa.array(counts)], schema=OCCURRENCES)
+    occurs = (counts > 0) & values.is_valid().to_numpy(zero_copy_only=False)
+    return batch if occurs.all() else batch.filter(pa.array(occurs))
 
 
 def _numbers(job: PrepareJob, part: Part, feature: int) -> Iterator[pa.RecordBatch]:
@@ -128,7 +150,7 @@ def _train(job: PrepareJob, part: Part, feature: int) -> Iterator[pa.Array]:
         yield declared.ideal(job.spec, feature)
         return
     row, names = 0, [f"f{feature}", *(["split_"] if part.expression else [])]
-    for batch in spool.read(job.rows(part), names):
+    for batch in job.stored(part).read(names):
         if part.expression:
             train = pa.array(batch.column("split_").to_numpy() == 0)
             yield batch.column(0).filter(train)

@@ -64,7 +64,7 @@ class ValueDrift:
         known = self.examples[index]
         if len(known) >= MAX_EXAMPLES:
             return
-        unknown = np.flatnonzero(ids[:-1] == self.vocabularies[index].unknown)[:MAX_EXAMPLES]
+        unknown = np.flatnonzero(ids == self.vocabularies[index].unknown)[:MAX_EXAMPLES]
         found = values.take(pa.array(unknown)).to_pylist()
         known += [value for value in found if value and value.strip() and value not in known]
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from wukongctl.config.dataset import DatasetSpec, Numeric, Sequence, SplitName
 from wukongctl.config.spec import Spec
-from wukongctl.data.pipeline import lookup, numbers, reading, shuffle, spool
+from wukongctl.data.pipeline import lookup, numbers, reading, shuffle
 from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.pipeline.numbers import Encoders
 from wukongctl.data.pipeline.parts import Part
@@ -66,7 +66,7 @@ def encode(
             del writers["train"]
         written = {name: writer.close() for name, writer in writers.items()}
         save(folder / SAVED, Encoded(splits=written))
-    spool.discard(job.rows(part))
+    job.stored(part).discard()
 
 
 def result(job: PrepareJob, part: Part) -> Encoded:
@@ -129,17 +129,13 @@ def _batches(
     job: PrepareJob, part: Part, engine: Engine, vocabularies: Mapping[int, Vocabulary], encoders: Encoders
 ) -> Generator[pa.RecordBatch]:
     """The rows of `part`, encoded."""
-    rows = job.rows(part)
-    values = {index: _distinct(rows, index) for index in vocabularies}
-    ids = lookup.ids(engine, vocabularies, values, job.work)
-    batches = spool.read(rows, sql.columns(job.spec, with_split=part.expression is not None))
-    items = ((batch, {index: next(found) for index, found in ids.items()}) for batch in batches)
+    rows = job.stored(part)
+    values = {index: rows.values(index) for index in vocabularies}
+    found = lookup.ids(engine, vocabularies, values, job.work)
+    ids = {index: rows.ids(index, each) for index, each in found.items()}
+    batches = rows.read(sql.columns(job.spec, with_split=part.expression is not None))
+    items = ((batch, {index: next(each) for index, each in ids.items()}) for batch in batches)
     return reading.in_order(lambda item: encoded(*item, job.spec, encoders), items, engine.threads)
-
-
-def _distinct(rows: Path, feature: int) -> Iterator[pa.Array]:
-    """The distinct values of one feature in each batch."""
-    return (spool.distinct(batch.column(0)) for batch in spool.read(rows, [f"f{feature}"]))
 
 
 def encoded(
@@ -147,7 +143,7 @@ def encoded(
 ) -> pa.RecordBatch:
     """A spooled batch with ids for values and encoded numbers, in the order of `schema`; keeps `split_`.
 
-    By feature, `ids` has the id of each distinct value of the batch, and last that of a missing value.
+    By feature, `ids` has the id of each distinct value of the batch.
     """
     columns = {name: batch.column(name) for name in batch.schema.names}
     added = {
@@ -170,7 +166,7 @@ def encoded(
 
 
 def _ids(codes: pa.DictionaryArray, ids: np.ndarray) -> pa.Array:
-    return pa.array(ids[codes.indices.fill_null(len(ids) - 1).to_numpy()])
+    return pa.array(ids[codes.indices.to_numpy()])
 
 
 def _items(lists: pa.ListArray, ids: np.ndarray, group: Sequence) -> pa.Array:
@@ -183,5 +179,5 @@ def _items(lists: pa.ListArray, ids: np.ndarray, group: Sequence) -> pa.Array:
         stops = np.minimum(stops, starts + group.max_len)
     offsets = np.concatenate([[0], np.cumsum(stops - starts)])
     kept = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], stops - starts)
-    codes = lists.values.indices.fill_null(len(ids) - 1).to_numpy()
+    codes = lists.values.indices.to_numpy()
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(ids[codes[kept]]))

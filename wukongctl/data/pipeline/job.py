@@ -5,7 +5,7 @@ needs only that folder, the raw files and this package in the same places on eve
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from wukongctl import extras
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.data.options import EngineName
 from wukongctl.data.pipeline.parts import Part
+from wukongctl.data.pipeline.store import HeldRows, Rows, SpooledRows
 from wukongctl.data.progress import Progress, ReportProgress, silent
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
@@ -38,6 +39,8 @@ class PrepareJob:
     parts: tuple[Part, ...] = ()
     notes: tuple[str, ...] = ()
     """Remarks of planning."""
+    held: dict[int, HeldRows] | None = field(default=None, compare=False, repr=False)
+    """By part, the rows that this process holds in memory; None if others go on with them."""
 
     def engine(self, spill: str) -> Engine:
         """A new DuckDB; `spill` separates the temporary files of concurrent ones."""
@@ -60,6 +63,10 @@ class PrepareJob:
     def rows(self, part: Part) -> Path:
         """Folder of the rows of a part in compact form."""
         return self.work / "rows" / part.name
+
+    def stored(self, part: Part) -> Rows:
+        """The rows of a part that is read and not yet encoded."""
+        return (self.held or {}).get(part.index) or SpooledRows(self.rows(part))
 
     def counts(self, part: Part) -> Path:
         """Folder of the counts of a part."""

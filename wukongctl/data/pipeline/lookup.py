@@ -35,7 +35,7 @@ class LookupTable(NamedTuple):
     missing: int
 
     def ids(self, arrays: Iterable[pa.Array]) -> Iterator[np.ndarray]:
-        """Ids of the values of each array, int32, and last the id of a missing value.
+        """Ids of the values of each array, int32; NULL has the id of a missing value.
 
         Every lookup hashes the whole vocabulary, so as many values are looked up together.
         """
@@ -52,7 +52,7 @@ class LookupTable(NamedTuple):
         found = pc.index_in(values, value_set=self.values).fill_null(self.unknown).to_numpy()
         ends = np.cumsum([len(array) for array in arrays])
         for start, end in zip([0, *ends[:-1]], ends, strict=True):
-            yield np.append(found[start:end], np.int32(self.missing))
+            yield found[start:end]
 
 
 def table(values: pa.Array, *, oov_last: bool) -> LookupTable:
@@ -78,7 +78,7 @@ def ids(
     values: Mapping[int, Iterator[pa.Array]],
     work: Path,
 ) -> dict[int, Iterator[np.ndarray]]:
-    """By feature, the ids of each array of `values`, and last of each the id of a missing value."""
+    """By feature, the ids of each array of `values`."""
     small, large = divide(vocabularies, engine.memory)
     folder = work / vocabulary.FOLDER
     tables = {
@@ -117,7 +117,7 @@ def ids_on_disk(
     `folder` holds the result.
     """
     lengths: list[int] = []
-    query = sql.ids(file, entry.unknown)
+    query = sql.ids(file, entry.unknown, entry.missing)
     with tempfile.TemporaryFile(dir=folder) as result:
         with (
             engine.registered("numbered", NUMBERED, _numbered(values, lengths)),
@@ -127,8 +127,7 @@ def ids_on_disk(
                 result.write(batch.column(0).to_numpy().data)
         result.seek(0)
         for length in lengths:
-            found = np.frombuffer(result.read(4 * length), np.int32)
-            yield np.append(found, np.int32(entry.missing))
+            yield np.frombuffer(result.read(4 * length), np.int32)
 
 
 def _numbered(values: Iterator[pa.Array], lengths: list[int]) -> Iterator[pa.RecordBatch]:

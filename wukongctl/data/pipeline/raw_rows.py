@@ -26,7 +26,7 @@ from wukongctl.data.pipeline.numbers import Encoders
 from wukongctl.data.pipeline.parts import Part
 from wukongctl.data.pipeline.vocabulary import Vocabulary
 from wukongctl.data.query import lines, rewriting, sql
-from wukongctl.data.query.engine import Engine, operators
+from wukongctl.data.query.engine import Engine, operators, without_views
 from wukongctl.data.query.rewriting import NotRowByRow, Rewritten
 from wukongctl.data.stages import load, save
 from wukongctl.errors import WukongError
@@ -183,7 +183,7 @@ def _sample(
         return 0
     numbers = batch.column(select.number).to_numpy()
     batch = batch.take(pa.array(np.argsort(numbers)))
-    values = {index: iter([spool.distinct(batch.column(f"f{index}"))]) for index in vocabularies}
+    values = {index: iter([spool.text(spool.values(batch.column(f"f{index}")))]) for index in vocabularies}
     ids = lookup.ids(engine, vocabularies, values, job.work)
     encoded = encode.encoded(batch, {index: next(found) for index, found in ids.items()}, job.spec, encoders)
     names = [f"f{index}" for index in range(len(job.spec.columns))]
@@ -202,6 +202,7 @@ def _evenly_spaced(engine: Engine, spec: DatasetSpec, query: str) -> pa.RecordBa
     accepted = batch.column("label_").is_valid()
     if "reject_" in batch.schema.names:
         accepted = batch.column("reject_").is_null()
+        batch = batch.drop_columns(["reject_"])
     rows = np.flatnonzero(accepted.to_numpy(zero_copy_only=False))
     chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(SAMPLE_ROWS, len(rows))).astype(int))]
     return batch.take(pa.array(chosen))
@@ -219,4 +220,4 @@ def _raw_table(engine: Engine, select: Rewritten, raw: RawRows, numbers: np.ndar
     wanted = ", ".join(map(str, numbers))
     query = f"SELECT {', '.join(columns)} FROM (\n{rows}\n) WHERE {number} IN ({wanted}) ORDER BY {number}"
     with engine.reader(query, PROBED_ROWS) as reader:
-        return pa.Table.from_batches(list(reader), reader.schema)
+        return reader.read_all().cast(without_views(reader.schema))

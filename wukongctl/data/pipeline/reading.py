@@ -1,9 +1,11 @@
-"""The raw rows of a part, read once into a spool of columns, in the order of the file.
+"""The raw rows of a part, read once into compact columns, in the order of the file.
 
-Parsing raw text is expensive, so later stages read `rows/<part>/` instead: the columns of `sql.select` with
-text as codes and numbers transformed, `rejected.csv`, and the number of rows.
+Parsing raw text is expensive, so later stages read the columns of `sql.select` from a `store`, with text as
+codes and numbers transformed. `rows/<part>/` has the number of rows, `rejected.csv`, and the rows if they do
+not fit in memory.
 """
 
+import shutil
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +23,7 @@ from wukongctl.data.pipeline import bad_rows, spool
 from wukongctl.data.pipeline.bad_rows import FILE, Rejects
 from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.pipeline.parts import Part
+from wukongctl.data.pipeline.store import HeldRows, RowWriter
 from wukongctl.data.progress import Progress, ReportProgress, bytes_read, silent
 from wukongctl.data.query.engine import Engine
 from wukongctl.data.stages import load, save, stage
@@ -36,6 +39,8 @@ IN_FLIGHT = 4
 """Batches in memory at a time, together at most a quarter of the memory limit."""
 VALUE_BYTES = 48
 """Approximate memory of a value in a batch."""
+HELD_SHARE = 0.25
+"""Share of the memory limit for rows that are kept in memory."""
 
 
 class PartRows(Spec):
@@ -43,22 +48,25 @@ class PartRows(Spec):
 
     rows: int
     rejected: int = 0
+    held: bool = False
+    """Whether the rows were in memory, and must be read again if the process has ended."""
 
 
 def read(job: PrepareJob, part: Part, report: ReportProgress = silent) -> None:
-    """Read the rows of `part` into a spool, unless done."""
-    if (job.rows(part) / SAVED).is_file():
+    """Read the rows of `part`, unless done."""
+    if _is_done(job, part):
         return
+    shutil.rmtree(job.rows(part), ignore_errors=True)
     with stage(job.rows(part)) as folder, job.engine(part.name) as engine:
         rejects = Rejects(engine, job.spec, part.query) if job.spec.on_error == "skip" else None
         check = partial(_checked, engine=engine, spec=job.spec, query=part.query, rejects=rejects)
-        rows = 0
+        rows, writer = 0, RowWriter(folder, _free(job, engine.memory))
         report_rows = _reporter(job.bytes(part), report)
         try:
             # Closed before the engine, even if a batch fails.
             with closing(compact(engine, part.select(job.spec), job.spec, check)) as batches:
                 for batch in batches:
-                    spool.append(folder, batch)
+                    writer.append(batch)
                     rows += batch.num_rows
                     report_rows(rows)
         except RunFailed as failure:
@@ -66,7 +74,10 @@ def read(job: PrepareJob, part: Part, report: ReportProgress = silent) -> None:
         if rejects is not None:
             rejects.collect()
             rejects.write(folder / FILE)
-        save(folder / SAVED, PartRows(rows=rows, rejected=rejects.count if rejects is not None else 0))
+        held, rejected = writer.close(), rejects.count if rejects is not None else 0
+        save(folder / SAVED, PartRows(rows=rows, rejected=rejected, held=held is not None))
+        if held is not None:
+            _keep(job, part, held, engine.threads)
 
 
 def result(job: PrepareJob, part: Part) -> PartRows:
@@ -106,6 +117,27 @@ def batch_rows(memory: int, columns: int) -> int:
     return max(min(BATCH_ROWS, 1 << fit.bit_length() >> 1), MIN_BATCH_ROWS)
 
 
+def _is_done(job: PrepareJob, part: Part) -> bool:
+    saved = load(job.rows(part) / SAVED, PartRows)
+    if saved is None or not saved.held:
+        return saved is not None
+    return part.index in (job.held or {}) or job.encoded(part).is_dir()
+
+
+def _free(job: PrepareJob, memory: int) -> float:
+    """Bytes of memory for the rows of another part."""
+    if job.held is None:
+        return -1
+    return memory * HELD_SHARE - sum(rows.bytes for rows in job.held.values())
+
+
+def _keep(job: PrepareJob, part: Part, rows: HeldRows, threads: int | None) -> None:
+    assert job.held is not None
+    features = [index for index, (_, group) in enumerate(job.spec.columns) if not isinstance(group, Numeric)]
+    deque(in_order(rows.unify, features, threads), maxlen=0)
+    job.held[part.index] = rows
+
+
 def _checked(
     batches: Iterable[pa.RecordBatch], engine: Engine, spec: DatasetSpec, query: str, rejects: Rejects | None
 ) -> Iterator[pa.RecordBatch]:
@@ -132,7 +164,7 @@ def _compacted(batch: pa.RecordBatch, spec: DatasetSpec) -> pa.RecordBatch:
 
 def number(column: pa.Array, group: Numeric) -> pa.Array:
     """Transformed numbers: float64 if they will be standardized or encoded, else float32."""
-    values = column.fill_null(0).to_numpy()
+    values = column.fill_null(0).to_numpy().astype(np.float64, copy=False)
     if group.transform == "log1p":
         values = np.log(1 + np.maximum(values, 0))
     if not group.standardize and group.encoding == "scalar":

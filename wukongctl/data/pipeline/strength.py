@@ -27,12 +27,15 @@ EDGES = 64
 """Quantiles that bin numbers; one equal to an edge, such as a frequent 0, has its own bin."""
 ITEMS = 1_000_000
 """List items read; longer columns are sampled by row."""
+MAX_SPARSE = 4
+"""Codes per row up to which rows are counted in an array by code."""
 MIN_CLASS_ROWS = 20
 """Rows of each class for an AUC: with fewer, a feature reaches 1 by chance."""
 
 FloatArray = NDArray[np.float64]
 Codes = NDArray[np.integer]
 Labels = NDArray[np.bool_]
+Counts = NDArray[np.integer] | Labels
 Score = Callable[[pa.Array], FloatArray]
 
 
@@ -59,16 +62,29 @@ def measure(folder: Path, splits: Mapping[SplitName, Split], names: Sequence[str
 
 def auc(scores: FloatArray, labels: Labels) -> float:
     """Area under the ROC curve, ties counted half; `labels` has both classes."""
+    return _auc_of_groups(scores, labels, ~labels)
+
+
+def _auc_of_groups(scores: FloatArray, positives: Counts, negatives: Counts) -> float:
+    """The AUC of groups of rows with one score each, from their positives and negatives."""
     _, codes = np.unique(scores, return_inverse=True)
-    positives = np.bincount(codes, labels)
-    negatives = np.bincount(codes) - positives
-    below = np.cumsum(negatives) - negatives
-    return float(np.dot(positives, below + negatives / 2) / (positives.sum() * negatives.sum()))
+    positive, negative = np.bincount(codes, positives), np.bincount(codes, negatives)
+    below = np.cumsum(negative) - negative
+    return float(np.dot(positive, below + negative / 2) / (positive.sum() * negative.sum()))
 
 
 def _auc_of(column: pa.Array, fit_labels: Labels, ranked: pa.Array, labels: Labels) -> float:
     if not pa.types.is_list(column.type):
-        return auc(_scorer(column, fit_labels)(ranked), labels)
+        # Rows are counted by code, and codes ranked: there are far fewer of these.
+        fit, held_out = _dense(*_codes(column, ranked))
+        size = max(fit.max(), held_out.max()) + 1
+        counted = _counts(fit, fit_labels, size), _counts(held_out, labels, size)
+        (positives, rows), (ranked_positives, ranked_rows) = counted
+        prior = fit_labels.mean()
+        rates = np.where(rows > 0, (positives + PRIOR_ROWS * prior) / (rows + PRIOR_ROWS), prior)
+        occurs = ranked_rows > 0
+        found = ranked_positives[occurs]
+        return _auc_of_groups(rates[occurs], found, ranked_rows[occurs] - found)
     some, some_ranked = (slice(None, None, 1 + len(lists.values) // ITEMS) for lists in (column, ranked))
     if not (_enough(fit_labels[some]) and _enough(labels[some_ranked])):
         some = some_ranked = slice(None)
@@ -109,15 +125,26 @@ class _Sample:
                 first = last
 
 
-def _scorer(column: pa.Array, labels: Labels) -> Score:
-    """The scores of ids or numbers, fitted to the rows of `column` and `labels`."""
-    if pa.types.is_integer(column.type):
-        rates = _Rates(column.to_numpy(), labels, labels.mean())
-        return lambda other: rates(other.to_numpy())
-    values = _numbers(column)
+def _codes(fit: pa.Array, held_out: pa.Array) -> tuple[Codes, Codes]:
+    """Ids of both columns, or numbers as bins between quantiles of `fit`."""
+    if pa.types.is_integer(fit.type):
+        return fit.to_numpy(), held_out.to_numpy()
+    values = _numbers(fit)
     edges = np.unique(np.quantile(values, np.linspace(0, 1, EDGES + 1), method="nearest"))
-    binned = _Rates(_bins(values, edges), labels, labels.mean())
-    return lambda other: binned(_bins(_numbers(other), edges))
+    return _bins(values, edges), _bins(_numbers(held_out), edges)
+
+
+def _dense(fit: Codes, held_out: Codes) -> tuple[Codes, Codes]:
+    """The codes renumbered if there are many more than rows."""
+    if max(fit.max(), held_out.max()) < MAX_SPARSE * (len(fit) + len(held_out)):
+        return fit, held_out
+    _, codes = np.unique(np.concatenate([fit, held_out]), return_inverse=True)
+    return codes[: len(fit)], codes[len(fit) :]
+
+
+def _counts(codes: Codes, labels: Labels, size: int) -> tuple[Codes, Codes]:
+    """Positives and rows of each code."""
+    return np.bincount(codes[labels], minlength=size), np.bincount(codes, minlength=size)
 
 
 def _list_scorer(column: pa.Array, labels: Labels) -> Score:
@@ -157,7 +184,8 @@ def _numbers(column: pa.Array) -> FloatArray:
 
 def _bins(values: FloatArray, edges: FloatArray) -> Codes:
     """Even numbers between the edges, odd ones on them."""
-    return np.searchsorted(edges, values, "left") + np.searchsorted(edges, values, "right")
+    below = np.searchsorted(edges, values, "left")
+    return 2 * below + (np.append(edges, np.nan)[below] == values)
 
 
 def _items(lists: pa.ListArray) -> tuple[Codes, Codes]:

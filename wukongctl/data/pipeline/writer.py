@@ -21,6 +21,8 @@ from wukongctl.errors import RunFailed
 
 ROW_GROUP = 122_880
 GROUPS_PER_FILE = 128
+ID_ENCODING = "BYTE_STREAM_SPLIT"
+"""Of ids outside lists: a dictionary takes a third longer to write, and a tenth more space after zstd."""
 
 
 class Written(Spec):
@@ -138,8 +140,15 @@ class SplitWriter:
         if self._parquet is None:
             (self.folder / self.split).mkdir(parents=True, exist_ok=True)
             self._path = self.folder / self.split / f"part-{len(self._files):05d}.parquet"
+            ids = [field.name for field in self.schema if field.type == pa.int32()]
+            lists = [f"{name}.list.element" for name in self._lengths]
             self._parquet = pq.ParquetWriter(
-                self._path, self.schema, compression="zstd", use_dictionary=True, write_page_checksum=True
+                self._path,
+                self.schema,
+                compression="zstd",
+                use_dictionary=[*lists, *(name for name in self.schema.names if name not in ids)],
+                column_encoding=dict.fromkeys(ids, ID_ENCODING),
+                write_page_checksum=True,
             )
         return self._parquet
 

@@ -73,6 +73,8 @@ class Engine:
         optimizers = [DISABLED, *([CASTS_IN_READER] if tries_casts else [])]
         self._set("disabled_optimizers", sql.literal(",".join(optimizers)))
         self._set("streaming_buffer_size", "'16MB'")  # with 1 MB, its default, threads wait for the reader
+        self._set("arrow_output_version", "'1.4'")  # knows views
+        self._set("produce_arrow_string_view", "true")  # short texts can be hashed as numbers
         if memory_limit is not None:
             self._set("memory_limit", sql.literal(memory_limit))
         if threads is not None:
@@ -137,7 +139,10 @@ class Engine:
 
     @contextmanager
     def reader(self, text: str, batch_rows: int) -> Iterator[pa.RecordBatchReader]:
-        """A streaming result, in the order of the query; nothing else may run until it is read."""
+        """A streaming result, in the order of the query; nothing else may run until it is read.
+
+        Text comes as `string_view`, which few functions of Arrow know (see `without_views`).
+        """
         with self._explained(text):
             yield self._connection.sql(self._filled(text)).to_arrow_reader(batch_rows)
 
@@ -209,6 +214,17 @@ class Engine:
             fewer = "" if self.threads == 1 else ", or lower `--threads`"
             failure.hint = f"raise `--memory-limit`{limit}{fewer}"
         return failure
+
+
+def without_views(schema: pa.Schema) -> pa.Schema:
+    """`schema` with columns of text, and of lists of text, as Arrow's functions know them."""
+    return pa.schema([field.with_type(_without_views(field.type)) for field in schema])
+
+
+def _without_views(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_list(kind):
+        return pa.list_(_without_views(kind.value_type))
+    return pa.string() if kind == pa.string_view() else kind
 
 
 def operators(plan: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:

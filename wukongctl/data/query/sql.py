@@ -2,8 +2,8 @@
 
 `select` wraps the recipe's SELECT into columns of known names and types: `label_` (0, 1 or NULL), `split_`,
 `reject_` (under `on_error: skip`, why the row is left out, or NULL), `probability_`, and in recipe order
-`f0`, `f1`… (text for categorical features, lists of text for sequences, double for numeric ones, NULL if
-missing).
+`f0`, `f1`… (text for categorical features, lists of text for sequences, integer or double for numeric ones,
+NULL if missing).
 """
 
 import re
@@ -21,6 +21,9 @@ LIST = re.compile(r"^\w+(\([\d,]+\))?\[\d*\]$")
 FIRST_YEAR = 1000
 """DuckDB reads `24` as the year 24, and `03/04/24` as a day in the year 3, which nobody means."""
 FLOAT32_LARGEST = 3.4028234663852886e38
+INTEGERS = frozenset(
+    {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"}
+)
 MAY_BE_NAN = frozenset({"VARCHAR", "FLOAT", "DOUBLE"})
 FILES = re.compile(r"\s*(\[[^\]]*\]|'(?:[^']|'')*')")
 """The first argument of `read_csv` or `read_parquet`: a file, a pattern, or a list of them."""
@@ -108,7 +111,10 @@ def select(
     if spec.probability is not None:
         columns.append(f"CAST(({spec.probability}) AS DOUBLE) AS probability_")
     for index, (name, group) in enumerate(spec.columns):
-        columns.append(f"{_raw(name, group, types[name.lower()], skip=skip)} AS f{index}")
+        kind = types[name.lower()]
+        is_whole = isinstance(group, config.Numeric) and kind in INTEGERS  # cheaper to hand over as it is
+        text = identifier(name) if is_whole else _raw(name, group, kind, skip=skip)
+        columns.append(f"{text} AS f{index}")
     columns += also
     return f"SELECT {', '.join(columns)} FROM (\n{query}\n)"
 
@@ -125,10 +131,11 @@ def sum_counts(counts: str) -> str:
     return f"SELECT value, CAST(sum(count) AS BIGINT) AS count FROM ({counts}) GROUP BY value"
 
 
-def ids(vocabulary: Path, unknown: int) -> str:
+def ids(vocabulary: Path, unknown: int, missing: int) -> str:
     """The id of each value of the table `numbered` (position, value), in the order of positions."""
+    other = f"CASE WHEN value IS NULL THEN {missing} ELSE {unknown} END"
     known = f"(SELECT value, id FROM read_parquet({literal(str(vocabulary))})) AS known"
-    found = f"SELECT position, COALESCE(id, {unknown}) AS id FROM numbered LEFT JOIN {known} USING (value)"
+    found = f"SELECT position, COALESCE(id, {other}) AS id FROM numbered LEFT JOIN {known} USING (value)"
     return f"SELECT CAST(id AS INTEGER) AS id FROM ({found}) ORDER BY position"
 
 
