@@ -188,7 +188,7 @@ def test_study_of_data_sizes_shows_data_laws(wukong: Wukong, tmp_path: Path) -> 
     assert "1,000 to 64,000" in shown.out
     assert "0.3 (" in shown.out
     assert "and 64,000 examples." in shown.out
-    assert "Both laws predicted their held-out most data. Descriptive only" in shown.out  # four amounts
+    assert "Both laws predicted the loss at the most data, held out." in shown.out  # four amounts
     markdown = (tmp_path / "scale-report" / "report.md").read_text()
     assert "## More data at a fixed size" in markdown
     assert "| dlrm, 1 MFLOP | 64,000 examples |" in markdown
@@ -288,7 +288,7 @@ def test_columns_are_named_by_options(wukong: Wukong, tmp_path: Path) -> None:
     shown = wukong("scale-report", "--points", path, *options)
     assert shown.code == 0
     assert "x is column `width`" in shown.err
-    assert "single_seed: Some sizes were trained with a single seed" in shown.out
+    assert "single_seed: Some values of width have a single seed" in shown.out
     assert "Lowest 1 − score: 0.01562, at 64 width." in shown.out
     unknown = wukong("scale-report", "--points", path, "--y", "score")
     assert (unknown.code, "hint: name it with `--x COLUMN`" in unknown.err) == (2, True)

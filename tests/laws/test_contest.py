@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from wukongctl.laws.axis import COMPUTE
 from wukongctl.laws.batch import logarithmic
 from wukongctl.laws.contest import Contest, contest, fit_rival, sample_of
 from wukongctl.laws.fit import sizes_of
@@ -69,7 +70,7 @@ def test_a_break_is_preferred_and_predicted_where_a_power_law_is_not() -> None:
     one = forecast(found, 9000.0, level=0.95)
     assert one.interval[0] <= truth <= one.interval[1]
     assert abs(np.log(one.loss / truth)) < 0.05
-    assert "the points" in contest_sentence("m", found)
+    assert "the points" in contest_sentence("m", found, COMPUTE)
 
 
 def test_a_power_law_keeps_its_form_and_too_few_points_cannot_tell() -> None:
@@ -80,7 +81,7 @@ def test_a_power_law_keeps_its_form_and_too_few_points_cannot_tell() -> None:
     assert few is not None
     assert few.preferred is None
     assert not few.is_decisive
-    assert "too few points to compare forms" in contest_sentence("m", few)
+    assert "too few points to compare forms" in contest_sentence("m", few, COMPUTE)
     assert contest(sizes_of([1, 2, 4], [0.5, 0.4, 0.35])) is None
     assert contest(sizes_of([1, 2, 4, 8, 16], [0.5, 0.4, 0.3, 0.1, -0.1])) is None
 

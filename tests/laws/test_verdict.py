@@ -7,7 +7,7 @@ from tests.benchmarks.verdicts import verdicts
 from wukongctl.laws.analysis import Report, build
 from wukongctl.laws.points import Point, PointSet
 from wukongctl.report.files import to_html, to_markdown
-from wukongctl.report.wording import headline
+from wukongctl.report.headline import headline
 
 X = np.geomspace(1, 100, 7)
 

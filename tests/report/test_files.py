@@ -20,8 +20,9 @@ from wukongctl.laws.analysis import Report, build
 from wukongctl.laws.axis import Unit
 from wukongctl.laws.point_tables import read_table
 from wukongctl.laws.points import Excluded, Point, PointSet
-from wukongctl.report import document, numbers, wording
+from wukongctl.report import document, numbers
 from wukongctl.report import files as reports
+from wukongctl.report.headline import headline
 from wukongctl.runs.warning_groups import LabeledWarning
 from wukongctl.training.run_record import RunWarning
 
@@ -361,7 +362,7 @@ def test_names_with_markup_stay_text_in_markdown() -> None:
 
 @pytest.mark.usefixtures("no_plots")
 def test_the_notes_that_the_headline_names_are_a_link(paper: Report) -> None:
-    assert "see the notes" in wording.headline(paper)
+    assert "see the notes" in headline(paper)
     page = Page(reports.to_html(paper))
     assert "#notes" in page.links
     assert "notes" in page.ids

@@ -14,7 +14,7 @@ from wukongctl.laws.analysis import Report, build
 from wukongctl.laws.point_tables import read_table
 from wukongctl.laws.points import Excluded, Point, PointSet
 from wukongctl.models.counts import CONVENTION
-from wukongctl.report import canvas, files, palette, plots
+from wukongctl.report import canvas, evidence, files, palette, plots
 from wukongctl.report.document import to_csv, to_json
 
 
@@ -138,7 +138,7 @@ def test_size_and_data_together_are_drawn_in_color(tmp_path: Path) -> None:
     report = build(read_table(path))
     drawn = texts(plots.joint_svg(report))
     assert {"parameters (millions)", "training tokens (billions)", "loss (smaller is better)"} <= set(drawn)
-    assert files.is_dots(report)
+    assert evidence.is_dots(report)
     said = files.to_markdown(report)
     assert "parameters grow as parameters × tokens to the power of 0.4" in said
     assert "| best parameters |" in said

@@ -14,7 +14,7 @@ from wukongctl.laws.analysis import build as build_report
 from wukongctl.laws.columns import find
 from wukongctl.laws.curves import Curve
 from wukongctl.laws.forecast import Forecast, forecast
-from wukongctl.laws.notes import EXPLANATIONS
+from wukongctl.laws.notes import explain
 from wukongctl.laws.point_tables import read_table
 from wukongctl.laws.table import PointTable
 
@@ -56,7 +56,7 @@ class Law:
     @property
     def notes(self) -> dict[str, str]:
         """Limitations of the law, explained by code; empty if there are none."""
-        return {code: EXPLANATIONS[code] for code in self.curve.notes}
+        return {code: explain(code, [self.curve.axis]) for code in self.curve.notes}
 
     @explained
     def predict(self, x: float) -> Forecast:

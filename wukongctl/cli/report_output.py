@@ -50,8 +50,9 @@ def _written(report: "Report", out: Path) -> tuple[dict[str, Any], Path]:
 
 
 def _show(console: "Console", report: "Report", html: Path) -> None:
-    from wukongctl.laws.notes import EXPLANATIONS
-    from wukongctl.report.wording import headline
+    from wukongctl.laws.notes import explain
+    from wukongctl.report.evidence import axes_of
+    from wukongctl.report.headline import headline
 
     if not report.is_data_study:
         _show_curves(console, report)
@@ -63,7 +64,7 @@ def _show(console: "Console", report: "Report", html: Path) -> None:
     console.print(headline(report), soft_wrap=True)
     shown = (*(() if report.is_data_study else report.curves), *report.data_laws)
     for code in dict.fromkeys(code for one in shown for code in one.notes):
-        console.print(f"{code}: {EXPLANATIONS[code]}", soft_wrap=True)
+        console.print(f"{code}: {explain(code, axes_of(report))}", soft_wrap=True)
     for found in report.warnings():
         console.print(f"! {found.summary(len(report.source.points))}", soft_wrap=True)
         console.print(f"  hint: {found.hint}", soft_wrap=True)

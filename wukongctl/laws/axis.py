@@ -20,7 +20,8 @@ class Axis:
     """The meaning of `Point.x`.
 
     `key` names it in points.csv and report.json, where x has the unit of `Point.x`; `title` labels plots;
-    `units` are in descending order. `largest` is the end at which laws are tested.
+    `units` are in descending order. `largest` is the end at which laws are tested, `place` what runs at one x
+    share.
     """
 
     name: str
@@ -30,8 +31,20 @@ class Axis:
     per: str = ""
     """What follows a value in full, such as ` per example`."""
     largest: str = "largest size"
+    place: str = "size"
     limits: tuple[float, float] = (1e-15, 1e30)
     """Values outside would overflow in a fit."""
+
+    @property
+    def places(self) -> str:
+        """`place` in the plural."""
+        head, space, rest = self.place.partition(" ")
+        return f"{head}s{space}{rest}"
+
+    @property
+    def end(self) -> str:
+        """The end with its article: `its largest size`, `the most data`."""
+        return f"{'the' if self.largest.startswith('most') else 'its'} {self.largest}"
 
     def unit_for(self, x: float) -> Unit:
         """The largest unit not above `x`, else the smallest."""
@@ -82,22 +95,23 @@ TRAINING = Axis(
         Unit(size, f"{prefix}FLOP", f"{prefix}FLOP of training") for size, prefix in (*_PREFIXES, (1.0, ""))
     ),
     largest="most compute",
+    place="amount of compute",
 )
 """x in FLOP of the whole training."""
 PARAMETERS = Axis("parameters", "params", "parameters ({unit})", _counts("parameters"))
 DENSE_PARAMETERS = Axis(
     "parameters", "dense_params", "dense parameters ({unit})", _counts("dense parameters")
 )
-DATA = Axis(
-    "data", "training_examples", "training examples ({unit})", _counts("examples"), largest="most data"
+DATA, TOKENS = (
+    Axis("data", key, f"training {of} ({{unit}})", _counts(of), largest="most data", place="amount of data")
+    for key, of in (("training_examples", "examples"), ("tokens", "tokens"))
 )
-TOKENS = Axis("data", "tokens", "training tokens ({unit})", _counts("tokens"), largest="most data")
 AXES = (COMPUTE, TRAINING, PARAMETERS, DENSE_PARAMETERS, DATA, TOKENS)
 
 
 def of_key(key: str) -> Axis:
     """The axis with this `key`, or that of any other column of this name."""
-    other = Axis(key, key, key, (Unit(1.0, key),), largest=f"largest {key}")
+    other = Axis(key, key, key, (Unit(1.0, key),), largest=f"largest {key}", place=f"value of {key}")
     return next((axis for axis in AXES if axis.key == key), other)
 
 

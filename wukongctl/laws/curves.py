@@ -7,6 +7,7 @@ import numpy as np
 from scipy import stats
 
 from wukongctl.decisions import Interval
+from wukongctl.laws.axis import Axis
 from wukongctl.laws.bands import Band, band
 from wukongctl.laws.contest import Contest, contest
 from wukongctl.laws.fit import Fit, Sizes, f_test, sizes_of
@@ -54,6 +55,7 @@ class Curve:
     """The analysis of one curve; `law` is None when there are fewer sizes than parameters."""
 
     name: str
+    axis: Axis
     points: tuple[Point, ...]
     sizes: tuple[Size, ...]
     form: Form
@@ -140,6 +142,7 @@ def analyze(
     bayes = source.bayes_logloss if source.metric == "excess_logloss" else None
     return Curve(
         name=name,
+        axis=source.axis,
         points=tuple(points),
         sizes=_sizes(points, sizes, law, level),
         form=method.form,

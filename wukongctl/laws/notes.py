@@ -7,6 +7,7 @@ import numpy as np
 from scipy import stats
 
 from wukongctl.decisions import Interval
+from wukongctl.laws.axis import Axis
 from wukongctl.laws.fit import Fit, Sizes, f_test, lacks_fit
 from wukongctl.laws.grouping import TOLERANCE
 from wukongctl.laws.holdout import HiddenSize
@@ -33,25 +34,27 @@ NoteCode: TypeAlias = Literal[
 ]
 
 EXPLANATIONS: dict[NoteCode, str] = {
-    "few_sizes": "There are fewer sizes than parameters plus two: almost any law would fit.",
-    "short_range": "The sizes span less than a factor of ten, too little to identify curvature.",
+    "few_sizes": "There are fewer {places} than parameters plus two: almost any law would fit.",
+    "short_range": "The {places} span less than a factor of ten, too little to identify curvature.",
     "floor_not_identified": "The floor E is not identified: its interval reaches zero loss or the best loss.",
     "exponent_weak": "The interval of the exponent c spans more than a factor of four; do not quote c alone.",
     "bound_hit": "The best fit is at a bound of the parameters, so they are not estimates.",
     "curvature_undecided": "Laws with and without a free floor fit about equally well: the points do not "
     "distinguish continued improvement from saturation.",
-    "lack_of_fit": "Sizes scatter around the law far more than seeds do: something besides size varies, "
-    "or the form is wrong.",
-    "misfit": "Residuals of neighboring sizes are alike, more than chance allows: the curve bends in a way "
-    "that the form does not, so its intervals are too short.",
-    "prediction_failed": "Fitted without its largest size, the law failed to predict it: the loss there is "
-    "outside the interval.",
-    "no_gain_better": "The guess that the largest size gains nothing predicted it better than the law did.",
-    "single_seed": "Some sizes were trained with a single seed, so their noise is unknown.",
-    "unequal_data": "The runs differ in their numbers of examples or epochs, not only in size.",
+    "lack_of_fit": "Mean losses scatter around the law far more than seeds do: something besides {axis} "
+    "varies, or the form is wrong.",
+    "misfit": "Residuals of neighboring {places} are alike, more than chance allows: the curve bends in a "
+    "way that the form does not, so its intervals are too short.",
+    "prediction_failed": "Fitted without {end}, the law failed to predict it: the loss there is outside the "
+    "interval.",
+    "no_gain_better": "The guess that the loss no longer falls predicted the loss at {end} better than the "
+    "law did.",
+    "single_seed": "Some {places} have a single seed, so their noise is unknown.",
+    "unequal_data": "The runs of a curve differ in their numbers of examples or epochs: its law mixes what "
+    "{axis} does with what more data does.",
     "unequal_params": "Runs of equal cost differ in their parameters: they are different models.",
-    "nonmonotone": "Some size has a higher mean loss than the next smaller one, by more than the noise where "
-    "that is known.",
+    "nonmonotone": "Some {place} has a higher mean loss than the next smaller one, by more than the noise "
+    "where that is known.",
     "multi_epoch": "Some runs were trained for more than one epoch; click models can overfit abruptly there.",
     "test_set_reused": "Checkpoints were selected on the plotted split, so its loss is biased low.",
 }
@@ -67,6 +70,15 @@ KNOWN_NOISE_DF = 10
 """Degrees of freedom from which residuals tell the noise of single runs."""
 
 ADVISED_SIZES, ADVISED_DECADES, ADVISED_SEEDS = 5, 1.5, 3
+
+
+def explain(code: NoteCode, axes: Sequence[Axis]) -> str:
+    """What a note means for curves along these axes."""
+    words = {
+        name: " or ".join(dict.fromkeys(str(getattr(axis, field)) for axis in axes))
+        for name, field in (("place", "place"), ("places", "places"), ("end", "end"), ("axis", "name"))
+    }
+    return EXPLANATIONS[code].format(**words)
 
 
 def is_descriptive(sizes: Sizes, law: Fit | None) -> bool:

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from wukongctl.laws.analysis import Report
-from wukongctl.report.numbers import compute, number
+from wukongctl.laws.axis import COMPUTE
+from wukongctl.report.evidence import over_x
+from wukongctl.report.numbers import compute, listed, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ def _hypothesis(report: Report) -> Iterator[Item]:
         "E + A N^-a + B D^-b" for one in report.joint_laws if one.law
     }
     yield Item(section, "Form of the law", "; ".join([*forms, *sorted(laws)]) or "none fitted")
-    axis = "training FLOP per example" + (f", {report.source.convention}" if report.source.convention else "")
+    axis = "training FLOP per example" if report.source.axis is COMPUTE else report.source.axis.base
+    axis += f", {report.source.convention}" if report.source.convention else ""
     varied = [] if report.is_data_study else [f"x: {axis}"]
     varied += ["D: training examples"] if report.data_laws else []
     yield Item(section, "Variables and their definition", "; ".join(varied))
@@ -46,12 +49,19 @@ def _training(report: Report) -> Iterator[Item]:
     section, points = "Training setup", report.source.points
     yield Item(section, "Number of runs", f"{len(points)} fitted, {len(report.excluded)} not fitted")
     low, high = report.x_range
-    yield Item(section, "Sizes", f"{compute(low, report.unit)} to {compute(high, report.unit)}")
+    yield Item(
+        section,
+        report.source.axis.places.capitalize(),
+        f"{compute(low, report.unit)} to {compute(high, report.unit)}",
+    )
     params = sorted({point.dense_params for point in points if point.dense_params})
     counted = f"{params[0]:,} to {params[-1]:,} dense parameters, embeddings excluded" if params else None
     yield Item(section, "Parameters", counted)
-    examples = sorted({point.examples for point in points if point.examples})
-    yield Item(section, "Training data per run", _range(examples, "examples"))
+    along_data = report.source.axis.name == "data"
+    amounts = [round(point.x) if along_data else point.examples for point in points]
+    examples = sorted({amount for amount in amounts if amount})
+    yield Item(section, "Training data per run", _range(examples, report.source.data.base))
+    yield from _equal_data(section, report)
     known = [point.passes for point in points if point.passes is not None]
     yield Item(section, "Epochs", f"at most {number(max(known))}" if known else None)
     yield Item(section, "Dataset", report.source.dataset)
@@ -60,10 +70,23 @@ def _training(report: Report) -> Iterator[Item]:
     yield Item(section, "Learning-rate schedule matched to the length of the run", None)
 
 
+def _equal_data(section: str, report: Report) -> Iterator[Item]:
+    """Whether the runs of a curve are comparable: they may differ in x, not in data."""
+    curves = [] if report.source.axis.name == "data" else [one for _, one in over_x(report)]
+    if not curves:
+        return
+    known = all(point.examples for one in curves for point in one.points)
+    unequal = [one.name for one in curves if "unequal_data" in one.notes]
+    answer = f"no, see unequal_data: {listed(unequal)}" if unequal else "yes" if known else None
+    yield Item(section, "Same amount of data for all runs of a curve", answer)
+
+
 def _collection(report: Report) -> Iterator[Item]:
     section, points = "Data collection", report.source.points
     runs = sorted({size.runs for curve in report.curves for size in curve.sizes})
-    yield Item(section, "Seeds per size", _range(runs, "run" if runs == [1] else "runs"))
+    yield Item(
+        section, f"Seeds per {report.source.axis.place}", _range(runs, "run" if runs == [1] else "runs")
+    )
     selected = sorted({point.selected_on for point in points if point.selected_on})
     yield Item(section, "Checkpoints selected on", ", ".join(selected) or None)
     reasons = sorted({run.reason for run in report.excluded})
@@ -84,7 +107,11 @@ def _fitting(report: Report) -> Iterator[Item]:
     yield Item(section, "Uncertainty", f"{report.level * 100:g} % intervals")
     curves = [*report.curves, *(law.analysis for law in report.data_laws)]
     tested = [one for curve in curves for one in curve.extrapolation[:1]]
-    yield Item(section, "Validated on held-out sizes", f"{len(tested)} laws" if tested else "no")
+    yield Item(
+        section,
+        f"Validated on held-out {report.source.axis.places}",
+        f"{len(tested)} laws" if tested else "no",
+    )
     yield Item(section, "Points and code published", None)
 
 

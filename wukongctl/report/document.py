@@ -18,6 +18,7 @@ from wukongctl.laws.joint_laws import JointLaw
 from wukongctl.laws.measure import Measure
 from wukongctl.laws.points import FIELD_KEYS
 from wukongctl.report.checklist import checklist
+from wukongctl.report.evidence import has_joint_law
 
 FORMAT_VERSION = 1
 FILES = {
@@ -85,11 +86,6 @@ def _content(report: Report) -> dict[str, Any]:
         "verdict": report.verdict,
         "files": files_of(report),
     }
-
-
-def has_joint_law(report: Report) -> bool:
-    """Whether some curve has a joint law of size and data."""
-    return any(found.law is not None for found in report.joint_laws)
 
 
 def files_of(report: Report) -> dict[str, str]:

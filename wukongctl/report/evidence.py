@@ -3,29 +3,56 @@
 from collections.abc import Iterator
 
 from wukongctl.laws.analysis import Report
-from wukongctl.laws.axis import COMPUTE
+from wukongctl.laws.axis import COMPUTE, DATA, Axis
 from wukongctl.laws.contest import Contest
 from wukongctl.laws.curves import Curve
 from wukongctl.laws.holdout import HiddenSize
 from wukongctl.laws.joint_laws import JointLaw
 from wukongctl.report.numbers import compute, interval, listed, number
 
+LEAST_SIZES = 3
+"""Sizes that make a curve to look at."""
+
+
+def over_x(report: Report) -> list[tuple[str, Curve]]:
+    """The curves along the report's axis, with their names; none in a study of data."""
+    return [] if report.is_data_study else [(curve.name, curve) for curve in report.curves]
+
+
+def over_data(report: Report) -> list[tuple[str, Curve]]:
+    """The curves over data at a fixed size, with their names."""
+    return [
+        (f"{law.curve} at {compute(law.gflop_per_example, report.unit)}", law.analysis)
+        for law in report.data_laws
+    ]
+
 
 def analyses(report: Report) -> list[tuple[str, Curve]]:
     """Every curve that is reported, over size and over data, with its name."""
-    over_size = [] if report.is_data_study else [(curve.name, curve) for curve in report.curves]
-    over_data = [
-        (f"{law.curve}, {compute(law.gflop_per_example, report.unit)}", law.analysis)
-        for law in report.data_laws
-    ]
-    return [*over_size, *over_data]
+    return [*over_x(report), *over_data(report)]
+
+
+def axes_of(report: Report) -> list[Axis]:
+    """The axes of the curves that are reported, each once."""
+    return list(dict.fromkeys(one.axis for _, one in analyses(report)))
+
+
+def has_joint_law(report: Report) -> bool:
+    """Whether some curve has a joint law of size and data."""
+    return any(found.law is not None for found in report.joint_laws)
+
+
+def is_dots(report: Report) -> bool:
+    """Whether the curves over size are single dots, as in a set of sizes and data without a grid."""
+    return has_joint_law(report) and all(len(curve.sizes) < LEAST_SIZES for curve in report.curves)
 
 
 def held_out(report: Report) -> Iterator[str]:
     """How many laws predicted their held-out largest size, or most data; nothing without tests."""
     tested = [(name, one.extrapolation[0].sizes[0]) for name, one in analyses(report) if one.extrapolation]
     decided = [(name, size) for name, size in tested if size.inside is not None and size.informative]
-    what = "most data" if report.is_data_study else report.source.axis.largest
+    what = (DATA if report.is_data_study else report.source.axis).largest
+    held = f"the loss at the {what}, held out" if what.startswith("most") else f"its held-out {what}"
     if not decided:
         if tested:
             yield f"No law was tested on its held-out {what}: the predictions are too uncertain."
@@ -33,12 +60,12 @@ def held_out(report: Report) -> Iterator[str]:
     missed = [name for name, size in decided if size.failed]
     if len(decided) == 1:
         name = f"of {decided[0][0]} " if len(tested) > 1 else ""
-        yield f"The law {name}{'failed to predict' if missed else 'predicted'} its held-out {what}."
+        yield f"The law {name}{'failed to predict' if missed else 'predicted'} {held}."
         return
     every = "Both laws" if len(decided) == 2 else f"All {len(decided)} laws"
     hit = f"{len(decided) - len(missed)} of {len(decided)} laws"
     failures = f"; missed by {listed(missed)}" if missed else ""
-    yield f"{hit if missed else every} predicted their held-out {what}{failures}."
+    yield f"{hit if missed else every} predicted {held.replace('its ', 'their ')}{failures}."
 
 
 def tested(report: Report) -> Iterator[tuple[str, str, HiddenSize]]:
@@ -48,7 +75,7 @@ def tested(report: Report) -> Iterator[tuple[str, str, HiddenSize]]:
             continue
         size = one.extrapolation[0].sizes[0]
         is_size = any(one is curve for curve in report.curves)
-        at = compute(size.x, report.unit) if is_size else f"{round(size.x):,} examples"
+        at = compute(size.x, report.unit) if is_size else f"{round(size.x):,} {one.axis.units[-1].after}"
         yield name, at, size
 
 
@@ -59,7 +86,7 @@ def inside(size: HiddenSize) -> str:
     return ("yes" if size.inside else "no") if size.informative else "interval too wide"
 
 
-def contest_sentence(name: str, found: Contest) -> str:
+def contest_sentence(name: str, found: Contest, axis: Axis) -> str:
     """Which form the points of one curve prefer, and which one predicts."""
     if not found.is_decisive:
         preferred = "too few points to compare forms"
@@ -69,10 +96,10 @@ def contest_sentence(name: str, found: Contest) -> str:
         preferred = f"the points do not tell {listed(sorted(found.alike))} apart"
     tested = ""
     if found.held_out_error is not None:
-        tested = (
-            f"; it predicted the {found.held_out_sizes} largest sizes from the others with an RMS log error "
-            f"of {number(found.held_out_error, 3)}"
-        )
+        count = found.held_out_sizes
+        largest = axis.largest if count == 1 else f"{count} largest {axis.places}"
+        error = number(found.held_out_error, 3)
+        tested = f"; it predicted the {largest} from the others with an RMS log error of {error}"
     return f"{name}: {preferred}. Predictions are by {found.chosen.rival.name}{tested}."
 
 
@@ -81,7 +108,7 @@ def sensitivity(one: Curve) -> str | None:
     if one.law is None or "c" not in one.law.parameters or not one.left_out:
         return None
     exponents = [left.parameters["c"] for left in one.left_out]
-    what = "size" if len(one.left_out) == len(one.sizes) else "tenth of the sizes"
+    what = one.axis.place if len(one.left_out) == len(one.sizes) else f"tenth of the {one.axis.places}"
     boot = one.bootstrap.intervals["c"] if one.bootstrap else None
     also = f"; bootstrap over runs: {interval(boot)}" if boot else ""
     return f"Without any one {what}, c is {interval((min(exponents), max(exponents)))}{also}."

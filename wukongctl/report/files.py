@@ -16,21 +16,20 @@ from markupsafe import Markup, escape
 from wukongctl.data.atomic import write_atomic
 from wukongctl.errors import cannot_write
 from wukongctl.laws.analysis import Report, along_other_axes
-from wukongctl.laws.notes import EXPLANATIONS
+from wukongctl.laws.notes import EXPLANATIONS, explain
 from wukongctl.report import evidence, numbers, wording
 from wukongctl.report.checklist import checklist
-from wukongctl.report.document import FILES, has_joint_law, interval_method, stated_law, to_csv, to_json
+from wukongctl.report.document import FILES, interval_method, stated_law, to_csv, to_json
+from wukongctl.report.evidence import has_joint_law, is_dots
+from wukongctl.report.headline import NOTES, headline
 from wukongctl.report.job_summary import benchmark, chart_order, mermaid, truncate
 from wukongctl.report.palette import COLORS, DARK_COLORS
 
 if TYPE_CHECKING:
     from wukongctl.report.canvas import Width
 
-NOTES = "see the notes"
 MARKDOWN = str.maketrans({char: f"&#{ord(char)};" for char in "&<>|`*[]"} | {"\n": " "})
 """Characters that could start markup, as character references."""
-LEAST_SIZES = 3
-"""Sizes that make a curve to look at."""
 
 
 def to_markdown(report: Report, *, pictures: bool = True) -> str:
@@ -89,11 +88,6 @@ def _pictures(report: Report, along: dict[str, Report]) -> dict[str, Callable[["
     return found
 
 
-def is_dots(report: Report) -> bool:
-    """Whether the curves over size are single dots, as in a set of sizes and data without a grid."""
-    return has_joint_law(report) and all(len(curve.sizes) < LEAST_SIZES for curve in report.curves)
-
-
 def _html(report: Report, along: dict[str, Report], wide: dict[str, str]) -> str:
     """The page of a report, of which the wide plot along each axis is drawn already."""
     from wukongctl.report import canvas, inline, plots
@@ -106,7 +100,7 @@ def _html(report: Report, along: dict[str, Report], wide: dict[str, str]) -> str
     labels = {
         "scaling": f"Loss against {report.source.axis.name}{report.source.axis.per}, one curve per model",
         "joint": "Loss against size and data, with the joint law",
-        "diagnostics": "Residuals, and predictions of the held-out largest size",
+        "diagnostics": f"Residuals, and predictions of the held-out {report.source.axis.largest}",
     }
     figures = {
         f"{name}_{width}": inline.embed(
@@ -181,7 +175,7 @@ def environment(finalize: Callable[[Any], Any] | None = None) -> jinja2.Environm
 
 def _context(report: Report) -> dict[str, Any]:
     curves = () if report.is_data_study else report.curves
-    analyses = evidence.analyses(report)
+    analyses, axes = evidence.analyses(report), evidence.axes_of(report)
     used = {code for curve in (*curves, *report.data_laws) for code in curve.notes}
     return {
         "report": report,
@@ -189,18 +183,21 @@ def _context(report: Report) -> dict[str, Any]:
         "unit": report.unit,
         "at": numbers.compute,
         "axis": report.source.axis,
+        "ends": " or ".join(one.end for one in axes),
+        "places": " or ".join(one.places for one in axes),
+        "names": " or ".join(one.name for one in axes),
         "total": evidence.total_unit(report),
         "x_title": report.source.axis.titled(report.unit),
         "metric_name": report.source.measure.described,
         "is_dots": is_dots(report),
-        "headline": wording.headline(report),
+        "headline": headline(report),
         "sentences": {curve.name: list(wording.sentences(curve, report)) for curve in report.curves},
         "warnings": report.warnings(),
         "curve_warnings": {curve.name: report.warnings(curve.name) for curve in report.curves},
         "matches": wording.matches(report),
         "match_sentence": wording.match_sentence,
         "verdicts": wording.verdicts(report.source.axis),
-        "data_verdicts": wording.DATA_VERDICTS,
+        "data_verdicts": wording.verdicts(report.source.data),
         "analyses": analyses,
         "tested": list(evidence.tested(report)),
         "inside": evidence.inside,
@@ -212,8 +209,8 @@ def _context(report: Report) -> dict[str, Any]:
         "checklist": checklist(report),
         "joint_sentences": evidence.joint_sentences,
         "interval_method": interval_method(report),
-        "descriptive": wording.DESCRIPTIVE if any(one.descriptive for _, one in analyses) else None,
-        "explanations": {code: text for code, text in EXPLANATIONS.items() if code in used},
+        "descriptive": wording.descriptive(axes) if any(one.descriptive for _, one in analyses) else None,
+        "explanations": {code: explain(code, axes) for code in EXPLANATIONS if code in used},
         "files": FILES,
         "chart": mermaid(report),
         "chart_order": chart_order(report),

@@ -8,6 +8,7 @@ from wukongctl.laws.analysis import Report
 from wukongctl.report import wording
 from wukongctl.report.evidence import analyses
 from wukongctl.report.files import environment
+from wukongctl.report.headline import headline
 from wukongctl.report.palette import COLORS, DARK_COLORS
 
 INDEX = "index.html"
@@ -26,7 +27,7 @@ def write_index(reports: dict[str, Report], out: Path) -> Path:
         (
             label,
             folder_of(label),
-            wording.headline(report),
+            headline(report),
             [(name, one.plateau.verdict) for name, one in analyses(report)],
             wording.verdicts(report.source.axis),
         )

@@ -3,6 +3,7 @@
 import re
 
 from wukongctl.report.canvas import GRID, INK, SOFT_INK
+from wukongctl.report.compact import compact
 from wukongctl.report.palette import COLORS
 
 THEME = {
@@ -24,4 +25,4 @@ def embed(svg: str, *, prefix: str, label: str) -> str:
     element = re.sub(r"url\(#([^)]+)\)", rf"url(#{prefix}\1)", element)
     element = re.sub(r' (width|height)="[\d.]+pt"', "", element, count=2)
     element = re.sub(r"#[0-9a-f]{6}\b", lambda found: THEME.get(found.group(), found.group()), element)
-    return element.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+    return compact(element).replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

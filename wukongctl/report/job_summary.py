@@ -7,7 +7,7 @@ import numpy as np
 
 from wukongctl.laws.analysis import Report
 from wukongctl.laws.axis import COMPUTE
-from wukongctl.report.palette import COLORS
+from wukongctl.report.palette import COLORS, NAMES
 
 # GitHub rejects step summaries above 1 MiB.
 SUMMARY_BYTES = 900_000
@@ -60,9 +60,8 @@ def _place(x: float, report: Report) -> str:
 
 def chart_order(report: Report) -> str:
     """Names of the curves in the order of the chart's lines, with their colors."""
-    names = ("blue", "vermilion", "green", "pink", "orange", "sky blue", "brown", "violet")
     return ", ".join(
-        f"{names[i % len(names)]} {curve.name}" for i, curve in enumerate(report.curves) if curve.law
+        f"{NAMES[i % len(NAMES)]} {curve.name}" for i, curve in enumerate(report.curves) if curve.law
     )
 
 

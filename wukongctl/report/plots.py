@@ -231,7 +231,8 @@ def _subtitle(report: Report, width: Width) -> str:
     words = [source.dataset or "", f"{source.split} split" if source.split else ""]
     if len(seeds) == 1:
         count = seeds.pop()
-        words.append(f"{count} seeds per size" if count > 1 else "1 run per size")
+        place = source.axis.place
+        words.append(f"{count} seeds per {place}" if count > 1 else f"1 run per {place}")
     if width == "wide":
         band = f" with {report.level * 100:g} % band" if len(report.curves) <= MOST_BANDS else ""
         words.append(f"law{band}, dashed beyond the data")

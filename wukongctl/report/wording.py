@@ -1,7 +1,7 @@
 """A report in words: rounded numbers, and sentences on what a curve shows."""
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import TypeAlias
 
 from wukongctl.laws.analysis import Report
@@ -11,64 +11,40 @@ from wukongctl.laws.curves import Curve
 from wukongctl.laws.fit import Fit
 from wukongctl.laws.holdout import HiddenSize
 from wukongctl.laws.joint import HIGH, LOW, JointFit
-from wukongctl.laws.measure import MEASURES
 from wukongctl.laws.notes import ADVISED_DECADES, ADVISED_SEEDS, ADVISED_SIZES, CONTRADICTED
-from wukongctl.laws.verdict import GAIN_FACTOR, Plateau
-from wukongctl.report.evidence import analyses, held_out
+from wukongctl.laws.verdict import GAIN_FACTOR, Plateau, Trend
 from wukongctl.report.numbers import compute, interval, listed, number
 
-DESCRIPTIVE = (
-    f"A law worth extrapolating needs at least {ADVISED_SIZES} sizes or amounts of data, "
-    f"{ADVISED_DECADES:g} decades and {ADVISED_SEEDS} seeds each, and neither lack_of_fit nor misfit; "
-    "otherwise read the curve as a description of these runs."
-)
 Ends: TypeAlias = tuple[float | None, float | None] | None
 BOUND = 1e-6
 """How near to a bound of the search a number is that bound."""
 FIXED_FLOORS = {"known": "known", "zero": "zero loss"}
-VERDICTS = {
-    "improving": "improving up to its largest size",
-    "plateau": "on a plateau",
-    "rising": "worse with size",
-    "undecided": "undecided",
-}
-DATA_VERDICTS = {**VERDICTS, "improving": "improving up to the most data", "rising": "worse with more data"}
 
 
-def verdicts(axis: Axis) -> dict[str, str]:
-    """Verdict → its words, for curves over this axis."""
-    if axis.name == "data":
-        return DATA_VERDICTS
-    what = f"worse with more {axis.name}"
+def descriptive(axes: Sequence[Axis]) -> str:
+    """What `descriptive only` means for curves along these axes."""
+    places = " or ".join(axis.places for axis in axes)
     return (
-        VERDICTS
-        if axis is COMPUTE
-        else {**VERDICTS, "improving": f"improving up to its {axis.largest}", "rising": what}
+        f"A law worth extrapolating needs at least {ADVISED_SIZES} {places}, "
+        f"{ADVISED_DECADES:g} decades and {ADVISED_SEEDS} seeds each, and neither lack_of_fit nor misfit; "
+        "otherwise read the curve as a description of these runs."
     )
+
+
+def verdicts(axis: Axis) -> dict[Trend, str]:
+    """Verdict → its words, for curves over this axis."""
+    return {
+        "improving": f"improving up to {axis.end}",
+        "plateau": "on a plateau",
+        "rising": "worse with size" if axis is COMPUTE else f"worse with more {axis.name}",
+        "undecided": "undecided",
+    }
 
 
 def loss(value: float, report: Report) -> str:
     """A loss, with its percent sign where it is relative."""
     unit = report.source.measure.unit
     return f"{number(value)}\N{NO-BREAK SPACE}{unit}" if unit else number(value)
-
-
-def headline(report: Report) -> str:
-    """The main result in one sentence."""
-    descriptive = all(one.descriptive for _, one in analyses(report))
-    leader = min(report.curves, key=lambda curve: curve.best.loss)
-    what = "loss" if report.source.metric in MEASURES else report.source.measure.title
-    best = f"{leader.name} reaches the lowest {what}, {loss(leader.best.loss, report)}"
-    at = f"at {compute(leader.best.x, report.unit)}{report.source.axis.per}"
-    if report.is_data_study and leader.points[0].examples:
-        at += f" and {leader.points[0].examples:,} {report.source.data.units[-1].after}"
-    sentence = (
-        f"{best}, {at}."
-        if len(report.curves) > 1
-        else f"Lowest {what}: {loss(leader.best.loss, report)}, {at}."
-    )
-    said = [sentence, *held_out(report)]
-    return " ".join([*said, "Descriptive only: see the notes."] if descriptive else said)
 
 
 def exponent(
@@ -117,12 +93,12 @@ def sentences(curve: Curve, report: Report) -> Iterator[str]:
     """The results for one curve, in order of importance."""
     axis = report.source.axis
     if curve.law is None:
-        yield f"Too few sizes ({len(curve.sizes)}) to fit {curve.form.equation}."
+        yield f"Too few {axis.places} ({len(curve.sizes)}) to fit {curve.form.equation}."
         return
     yield _law(curve, curve.law, report)
     if curve.gain is None:
         yield (
-            f"The sizes span a factor of {number(curve.span, 3)} in {axis.name}: "
+            f"The {axis.places} span a factor of {number(curve.span, 3)} in {axis.name}: "
             f"the loss saved by the last {GAIN_FACTOR:g}x was not measured."
         )
     else:
@@ -170,10 +146,11 @@ def _plateau(plateau: Plateau, axis: Axis, *, open_end: bool) -> str:
 
 
 def _prediction(size: HiddenSize, report: Report) -> str:
-    message = f"Fitted without its {report.source.axis.largest}, the law predicts "
+    axis = report.source.axis
+    message = f"Fitted without {axis.end}, the law predicts "
     message += f"{loss(size.predicted, report)} there; observed: {loss(size.observed, report)}"
     if size.inside is None:
-        return f"{message} (too few sizes for an interval)."
+        return f"{message} (too few {axis.places} for an interval)."
     where = "inside" if size.inside else "outside"
     ends = interval(size.interval)
     wide = "" if size.informative else ", which is wider than all losses measured and so tests nothing"
@@ -196,5 +173,5 @@ def match_sentence(found: ComputeToMatch, report: Report) -> str:
         f"{found.curve} needs {least}{number(found.ratio, 3)} times the {report.source.axis.name} of "
         f"{found.reference} for a loss of {loss(found.loss, report)} ({compute(found.x, report.unit)} "
         f"against {compute(found.reference_x, report.unit)}), "
-        f"interpolated between measured sizes.{law}"
+        f"interpolated between measured {report.source.axis.places}.{law}"
     )

@@ -1,10 +1,16 @@
+// A number as it is written in a table, with a true minus sign and commas, as JavaScript reads it.
+function plain(text) {
+  const digits = text.replace("−", "-").replace("e−", "e-").replace(/[,×]/g, "").replace(/^[≤≥] /, "");
+  return text === "–" ? "" : isNaN(digits) ? text : digits;
+}
+
 // Click a heading to sort its table by that column, again to reverse the order.
 for (const button of document.querySelectorAll("th button")) {
   button.addEventListener("click", () => {
     const heading = button.parentElement, row = heading.parentElement, body = row.closest("table").tBodies[0];
     const column = [...row.children].indexOf(heading);
     const descending = heading.getAttribute("aria-sort") === "ascending";
-    const value = (line) => line.children[column].dataset.value ?? line.children[column].textContent.trim();
+    const value = (line) => line.children[column].dataset.value ?? plain(line.children[column].textContent.trim());
     const order = (a, b) => {
       const [x, y] = [value(a), value(b)];
       const numeric = x !== "" && y !== "" && !isNaN(x) && !isNaN(y);
