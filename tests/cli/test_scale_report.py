@@ -191,7 +191,7 @@ def test_study_of_data_sizes_shows_data_laws(wukong: Wukong, tmp_path: Path) -> 
     assert "Both laws predicted the loss at the most data, held out." in shown.out  # four amounts
     markdown = (tmp_path / "scale-report" / "report.md").read_text()
     assert "## More data at a fixed size" in markdown
-    assert "| dlrm, 1 MFLOP | 64,000 examples |" in markdown
+    assert "| dlrm at 1 MFLOP | 64,000 examples |" in markdown
     assert "Compute to match" not in markdown
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from wukongctl.laws.analysis import Report
 from wukongctl.laws.axis import COMPUTE
-from wukongctl.report.evidence import over_x
+from wukongctl.report.evidence import axes_of, over_x
 from wukongctl.report.numbers import compute, listed, number
 
 
@@ -107,11 +107,8 @@ def _fitting(report: Report) -> Iterator[Item]:
     yield Item(section, "Uncertainty", f"{report.level * 100:g} % intervals")
     curves = [*report.curves, *(law.analysis for law in report.data_laws)]
     tested = [one for curve in curves for one in curve.extrapolation[:1]]
-    yield Item(
-        section,
-        f"Validated on held-out {report.source.axis.places}",
-        f"{len(tested)} laws" if tested else "no",
-    )
+    places = " or ".join(axis.places for axis in axes_of(report))
+    yield Item(section, f"Validated on held-out {places}", f"{len(tested)} laws" if tested else "no")
     yield Item(section, "Points and code published", None)
 
 
