@@ -24,7 +24,8 @@ def test_amount_and_rate(now: list[float]) -> None:
     assert at(10, 100_000_000) == "0.1 of 4.0 GB, 10.0 MB/s"
     assert at(20, 100_000_000) == "0.1 of 4.0 GB, 5.0 MB/s"
     # After a stall longer than the window, the rate is zero, not an average with the past.
-    assert at(45, 100_000_000) == "0.1 of 4.0 GB"
+    stalled = [at(20 + second, 100_000_000) for second in range(1, 26)]
+    assert stalled[-1] == "0.1 of 4.0 GB"
     assert at(46, 0, 5_000_000, stage="unpacking") == "0.0 of 5.0 MB"
     assert at(56, 50_000, None, stage="unpacking") == "0.1 MB, 0.0 MB/s"
 
@@ -47,3 +48,12 @@ def test_no_rate_from_a_moment(now: list[float]) -> None:
     assert rate.update(6) == 0
     now[0] = pace.SAMPLE_SECONDS
     assert rate.update(7) == 2 / pace.SAMPLE_SECONDS
+
+
+def test_rare_updates_have_a_rate(now: list[float]) -> None:
+    """Runs that end every 30 seconds."""
+    rate = pace.Rate()
+    rate.update(0)
+    for ended in range(1, 20):
+        now[0] = 30.0 * ended
+        assert rate.update(ended) == pytest.approx(1 / 30)

@@ -1,8 +1,12 @@
 """Gates, calibration and settings of `scale-report`, from the command line."""
 
+import html
+import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
+from urllib.parse import parse_qsl
 
 import click
 import numpy as np
@@ -265,6 +269,48 @@ def test_every_dataset_has_a_report_and_an_index_links_them(
     assert wukong("scale-report", two_datasets).code == 2
     one = wukong("scale-report", two_datasets, "--dataset", "cri/teo", "--out", "one", "--json").json
     assert (one["dataset"], (tmp_path / "one" / "report.html").is_file()) == ("cri/teo", True)
+
+
+def test_runs_link_to_their_dashboard(wukong: Wukong, two_datasets: Path, tmp_path: Path) -> None:
+    """Every link of every page names runs that the dashboard beside it has."""
+    found = wukong("scale-report", two_datasets, "--json").json
+    page = tmp_path / found["files"]["dashboard"]
+    content = re.search(r'<script type="application/json" id="content">(.*?)</script>', page.read_text())
+    assert content
+    known = {run["name"] for run in json.loads(content[1])["runs"]}
+    assert len(known) == 10
+    for dataset, names in (("avazu", "ava"), ("cri-teo", "cri")):
+        report = page.parent / dataset / "report.html"
+        links = re.findall(r'href="([^"#]+)#(run=[^"]+)"', report.read_text())
+        assert {(report.parent / to).resolve() for to, _ in links} == {page}
+        named = [name for _, runs in links for key, name in parse_qsl(html.unescape(runs))]
+        assert set(named) <= known
+        assert {name for name in named if name.startswith(names)} == set(named)
+        assert len(links) == 5  # the curve, and each of its sizes
+        assert (
+            "[Runs and their learning curves](../dashboard.html)" in (report.parent / "report.md").read_text()
+        )
+    assert 'href="dashboard.html"' in (page.parent / "index.html").read_text()
+    shown = wukong("scale-report", two_datasets, "--dataset", "avazu", "--out", "one")
+    assert "runs and learning curves: one/dashboard.html" in shown.out
+    assert 'href="dashboard.html#run=ava-1"' in (tmp_path / "one" / "report.html").read_text()
+
+
+def test_only_a_dashboard_is_replaced(wukong: Wukong, two_datasets: Path, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    mine = tmp_path / "one" / "dashboard.html"
+    mine.write_text("mine")
+    arguments = ("scale-report", two_datasets, "--dataset", "avazu", "--out", "one")
+    refused = wukong(*arguments)
+    assert (refused.code, list(mine.parent.iterdir())) == (2, [mine])
+    assert "`one/dashboard.html` exists and is not a dashboard" in refused.err
+    assert wukong(*arguments, "--force").code == 0
+    assert wukong(*arguments).code == 0
+    points = write(tmp_path / "p.csv", ladder(np.random.default_rng(1)))
+    mine.write_text("mine")
+    assert wukong("scale-report", "--points", points, "--out", "one").code == 0
+    assert mine.read_text() == "mine"
+    assert "dashboard" not in (mine.parent / "report.html").read_text()
 
 
 def test_gates_and_tables_are_of_one_dataset(wukong: Wukong, two_datasets: Path, tmp_path: Path) -> None:

@@ -9,11 +9,13 @@ if TYPE_CHECKING:
 
 WINDOW_SECONDS = 20.0
 """The rate over the whole stage would hide a stall after a fast start."""
+LEAST_SAMPLES = 8
+"""Runs of a sweep end more rarely: over the window alone, their rate would be unknown most of the time."""
 SAMPLE_SECONDS = 0.5
 
 
 class Rate:
-    """Units per second over the last seconds."""
+    """Units per second over the last seconds, or the last few updates where these take longer."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, float]] = deque()
@@ -23,7 +25,7 @@ class Rate:
         now = time.monotonic()
         if not self._samples or now - self._samples[-1][0] >= SAMPLE_SECONDS:
             self._samples.append((now, done))
-        while now - self._samples[0][0] > WINDOW_SECONDS and len(self._samples) > 1:
+        while now - self._samples[0][0] > WINDOW_SECONDS and len(self._samples) > LEAST_SAMPLES:
             self._samples.popleft()
         since, before = self._samples[0]
         return (done - before) / (now - since) if now - since >= SAMPLE_SECONDS else 0.0

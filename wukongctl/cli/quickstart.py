@@ -35,22 +35,25 @@ def quickstart(output: Output, out: Path, force: bool) -> None:
     Takes under two minutes on two cores. Run it again to resume, or to rewrite the report.
     """
     from wukongctl.cli import prepare, report_output
-    from wukongctl.cli.targets import require_report_folder
+    from wukongctl.cli.targets import require_own, require_report_folder
     from wukongctl.config import library
     from wukongctl.config.dataset import DatasetSpec
     from wukongctl.config.loading import load
     from wukongctl.data.options import Options
     from wukongctl.laws.analysis import build
     from wukongctl.laws.run_points import read_runs
+    from wukongctl.report.dashboard import FILE, GENERATOR
     from wukongctl.report.document import FILES
 
     require_report_folder(out / "report", FILES.values(), force=force)
+    require_own(out / "report" / FILE, "--out", "a dashboard", GENERATOR, force=force)
     path = library.find(NAME, "datasets")
     with _resumable():
         wanted = Options(path.parent, out / "data", force=force)
         prepare.run_recipe(output, load(path, DatasetSpec), path, wanted)
         folders = _train(output, out, force=force)
-        report_output.publish(output, build(read_runs(folders)), out / "report")
+        runs = report_output.Runs(tuple(folders), out / "data")
+        report_output.publish(output, build(read_runs(folders)), out / "report", runs)
 
 
 @contextmanager

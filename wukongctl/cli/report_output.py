@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +14,42 @@ if TYPE_CHECKING:
     from wukongctl.laws.analysis import Report
 
 
-def publish(output: Output, report: "Report", out: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """The runs of a report as the user gave them, for its dashboard; `data` has their prepared datasets."""
+
+    paths: tuple[Path, ...]
+    data: Path
+
+
+def publish(output: Output, report: "Report", out: Path, runs: Runs | None = None) -> None:
     """Write the report's files and print the report, also for `quickstart`."""
-    content, html = _written(report, out)
-    output.result(content, lambda console: _show(console, report, html))
+    from wukongctl.report.dashboard import FILE
+
+    content, html = _written(report, out, FILE if runs else None)
+    dashboard = _dashboard(runs, out, content)
+
+    def human(console: "Console") -> None:
+        _show(console, report, html)
+        _show_dashboard(console, dashboard)
+
+    output.result(content, human)
 
 
-def publish_datasets(output: Output, reports: "dict[str, Report]", out: Path) -> None:
+def publish_datasets(output: Output, reports: "dict[str, Report]", out: Path, runs: Runs) -> None:
     """Write a report per dataset into a folder of its own, and an index of them; print them all."""
+    from wukongctl.report.dashboard import FILE
     from wukongctl.report.index import folder_of, write_index
 
-    written = {label: _written(report, out / folder_of(label)) for label, report in reports.items()}
-    index = write_index(reports, out)
+    written = {
+        label: _written(report, out / folder_of(label), f"../{FILE}") for label, report in reports.items()
+    }
+    index = write_index(reports, out, dashboard=FILE)
+    content = {
+        "reports": {label: content for label, (content, _) in written.items()},
+        "files": {"html": str(index)},
+    }
+    dashboard = _dashboard(runs, out, content)
 
     def human(console: "Console") -> None:
         for label, report in reports.items():
@@ -32,17 +57,35 @@ def publish_datasets(output: Output, reports: "dict[str, Report]", out: Path) ->
             _show(console, report, written[label][1])
             console.print("")
         console.print(f"all reports: {index}", soft_wrap=True)
+        _show_dashboard(console, dashboard)
 
-    content = {label: content for label, (content, _) in written.items()}
-    output.result({"reports": content, "files": {"html": str(index)}}, human)
+    output.result(content, human)
 
 
-def _written(report: "Report", out: Path) -> tuple[dict[str, Any], Path]:
+def _dashboard(runs: Runs | None, out: Path, content: dict[str, Any]) -> Path | None:
+    """Write the dashboard that the pages in `out` link to, and add it to the files of `content`."""
+    from wukongctl.report.dashboard import FILE, write
+    from wukongctl.runs.dashboard import gather
+
+    if runs is None:
+        return None
+    path = out / FILE
+    write(gather(runs.paths), path, data=runs.data)
+    content["files"]["dashboard"] = str(path)
+    return path
+
+
+def _show_dashboard(console: "Console", path: Path | None) -> None:
+    if path is not None:
+        console.print(f"runs and learning curves: {path}", soft_wrap=True)
+
+
+def _written(report: "Report", out: Path, dashboard: str | None) -> tuple[dict[str, Any], Path]:
     """Write one report, also to the summary of a CI job; its JSON and the path of its page."""
     from wukongctl.report.document import to_dict
     from wukongctl.report.files import to_markdown, write
 
-    files = write(report, out)
+    files = write(report, out, dashboard=dashboard)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(summary).open("a", encoding="utf-8") as file:
             file.write(to_markdown(report, pictures=False))

@@ -12,6 +12,7 @@ from wukongctl.cli.output import Output
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from wukongctl.cli.report_output import Runs
     from wukongctl.config.report import FormName, ReportSpec
     from wukongctl.decisions import Finding
     from wukongctl.laws.analysis import Report
@@ -109,21 +110,21 @@ def scale_report(
     table = library.find_points(points) if points else None
     path = check or (library.report_beside(table) if table else None)
     spec = _spec(path, (*overrides, *_settings(columns, form, at)))
-    _require_replaceable(out, calibrate=calibrate, force=force)
+    _require_replaceable(out, calibrate=calibrate, dashboard=bool(runs), force=force)
     if calibrate:
         _calibrate(output, runs, spec, out)
         return
     sources = _sources(output, runs, table, spec, dataset)
     if len(sources) > 1:
         _require_no_gates(list(sources), spec, baseline, confirm)
-        _report_datasets(output, sources, spec, out, strict=strict, force=force)
+        _report_datasets(output, sources, spec, runs, out, strict=strict, force=force)
         return
     (source,) = sources.values()
     report = _built(source, spec)
     report = replace(report, findings=_findings(report, spec, baseline, confirm))
     if check is not None and not report.findings:
         output.warn(f"`{check}` has no gates: nothing was checked")
-    report_output.publish(output, report, out)
+    report_output.publish(output, report, out, _shown(runs) if runs else None)
     _conclude(output, report, strict=strict)
 
 
@@ -131,6 +132,7 @@ def _report_datasets(
     output: Output,
     sources: "dict[str, PointSet]",
     spec: "ReportSpec",
+    runs: tuple[Path, ...],
     out: Path,
     *,
     strict: bool,
@@ -141,9 +143,16 @@ def _report_datasets(
 
     _require_replaceable_index(out, list(sources), force=force)
     reports = {label: _built(source, spec) for label, source in sources.items()}
-    report_output.publish_datasets(output, reports, out)
+    report_output.publish_datasets(output, reports, out, _shown(runs))
     without = [curve.name for report in reports.values() for curve in report.curves if curve.law is None]
     _require_laws(without, strict=strict)
+
+
+def _shown(runs: tuple[Path, ...]) -> "Runs":
+    from wukongctl.cli.report_output import Runs
+    from wukongctl.data import next_steps
+
+    return Runs(runs, next_steps.default_folder())
 
 
 def _settings(columns: dict[str, Any], form: "FormName | None", at: tuple[float, ...]) -> list[str]:
@@ -164,16 +173,19 @@ def _require_no_columns(columns: dict[str, Any]) -> None:
         )
 
 
-def _require_replaceable(out: Path, *, calibrate: bool, force: bool) -> None:
+def _require_replaceable(out: Path, *, calibrate: bool, dashboard: bool, force: bool) -> None:
     """UsageError if what will be written to `out` replaces what no report or calibration wrote."""
     from wukongctl.cli.targets import require_own, require_report_folder
     from wukongctl.gates.calibration import TITLE
+    from wukongctl.report.dashboard import FILE, GENERATOR
     from wukongctl.report.document import FILES
 
     if calibrate:
         require_own(out / CHECK, "--out", "from an earlier `--calibrate`", TITLE.encode(), force=force)
     else:
         require_report_folder(out, FILES.values(), force=force)
+        if dashboard:
+            require_own(out / FILE, "--out", "a dashboard", GENERATOR, force=force)
 
 
 def _require_replaceable_index(out: Path, labels: list[str], *, force: bool) -> None:

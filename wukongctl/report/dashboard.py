@@ -10,6 +10,8 @@ from wukongctl.data.atomic import write_atomic
 from wukongctl.report.palette import COLORS, DARK_COLORS
 from wukongctl.runs.dashboard import Dashboard
 
+FILE = "dashboard.html"
+"""The page, beside the reports that link to it."""
 GENERATOR = b'<meta name="generator" content="wukongctl dashboard">'
 """Marks a page as ours, near its start."""
 

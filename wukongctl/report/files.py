@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import jinja2
 from markupsafe import Markup, escape
@@ -32,10 +33,13 @@ MARKDOWN = str.maketrans({char: f"&#{ord(char)};" for char in "&<>|`*[]"} | {"\n
 """Characters that could start markup, as character references."""
 
 
-def to_markdown(report: Report, *, pictures: bool = True) -> str:
+def to_markdown(report: Report, *, pictures: bool = True, dashboard: str | None = None) -> str:
     """The report in Markdown for a pull request; for a job summary without the link to the plot."""
     template = environment(finalize=_escaped).get_template("report.md.jinja")
-    return truncate(template.render(**_context(report), linked=_linked_markdown, pictures=pictures))
+    text = template.render(
+        **_context(report), linked=_linked_markdown, pictures=pictures, dashboard=dashboard
+    )
+    return truncate(text)
 
 
 def _escaped(value: Any) -> Any:
@@ -53,10 +57,14 @@ def _linked_html(sentence: str) -> Markup:
     return Markup(str(escape(sentence)).replace(NOTES, f'<a href="#notes">{NOTES}</a>'))
 
 
-def to_html(report: Report) -> str:
-    """A self-contained HTML page with embedded plots, style and script."""
+def to_html(report: Report, *, dashboard: str | None = None) -> str:
+    """A self-contained HTML page with embedded plots, style and script.
+
+    Runs link to `dashboard`, the address of a page of `wukongctl dashboard`.
+    """
     along = _along(report)
-    return _html(report, along, {name: draw("wide") for name, draw in _pictures(report, along).items()})
+    wide = {name: draw("wide") for name, draw in _pictures(report, along).items()}
+    return _html(report, along, wide, dashboard)
 
 
 def _along(report: Report) -> dict[str, Report]:
@@ -88,7 +96,7 @@ def _pictures(report: Report, along: dict[str, Report]) -> dict[str, Callable[["
     return found
 
 
-def _html(report: Report, along: dict[str, Report], wide: dict[str, str]) -> str:
+def _html(report: Report, along: dict[str, Report], wide: dict[str, str], dashboard: str | None) -> str:
     """The page of a report, of which the wide plot along each axis is drawn already."""
     from wukongctl.report import canvas, inline, plots
 
@@ -112,12 +120,33 @@ def _html(report: Report, along: dict[str, Report], wide: dict[str, str]) -> str
     return (
         environment()
         .get_template("report.html.jinja")
-        .render(**_context(report), linked=_linked_html, figures=figures, palette=palette)
+        .render(
+            **_context(report),
+            linked=_linked_html,
+            figures=figures,
+            palette=palette,
+            dashboard=dashboard,
+            runs_at=lambda names: (
+                f"{dashboard}#{urlencode([('run', name) for name in dict.fromkeys(names)])}"
+            ),
+            runs_of=_runs_of(report),
+        )
     )
 
 
-def write(report: Report, out_dir: Path) -> dict[str, Path]:
+def _runs_of(report: Report) -> dict[tuple[str, float], list[str]]:
+    """Curve and x → names of the runs there, in a table of points none."""
+    found: dict[tuple[str, float], list[str]] = {}
+    for curve in report.curves:
+        for point in curve.points:
+            found.setdefault((curve.name, point.x), []).extend([point.run] if point.run else [])
+    return found
+
+
+def write(report: Report, out_dir: Path, *, dashboard: str | None = None) -> dict[str, Path]:
     """Write the files of the report, all or none; return their paths by kind.
+
+    The pages link to `dashboard`, see `to_html`.
 
     Raises RunFailed when the disk is full, UsageError when the folder cannot be written.
     """
@@ -132,8 +161,8 @@ def write(report: Report, out_dir: Path) -> dict[str, Path]:
         both = name == "joint" or (name == "scaling" and is_dots(report))
         drawn[f"{prefix}png"] = plots.joint_png(report) if both else plots.scaling_png(along[name])
     contents = {
-        "html": _html(report, along, wide).encode(),
-        "md": to_markdown(report).encode(),
+        "html": _html(report, along, wide, dashboard).encode(),
+        "md": to_markdown(report, dashboard=dashboard).encode(),
         **drawn,
         "csv": to_csv(report).encode(),
         "benchmark": (json.dumps(benchmark(report), indent=2, ensure_ascii=False) + "\n").encode(),

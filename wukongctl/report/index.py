@@ -21,7 +21,7 @@ def folder_of(label: str) -> str:
     return re.sub(r"[^\w.-]+", "-", label).strip("-.") or "dataset"
 
 
-def write_index(reports: dict[str, Report], out: Path) -> Path:
+def write_index(reports: dict[str, Report], out: Path, *, dashboard: str | None = None) -> Path:
     """Write the page into `out`, which has the reports in folders of their own; returns its path."""
     rows = [
         (
@@ -34,6 +34,8 @@ def write_index(reports: dict[str, Report], out: Path) -> Path:
         for label, report in reports.items()
     ]
     palette = list(zip(COLORS, DARK_COLORS, strict=True))
-    page = environment().get_template("index.html.jinja").render(rows=rows, palette=palette)
+    page = (
+        environment().get_template("index.html.jinja").render(rows=rows, palette=palette, dashboard=dashboard)
+    )
     write_atomic(out / INDEX, lambda file: file.write(page.encode()))
     return out / INDEX

@@ -44,6 +44,8 @@ class RunEntry(TypedDict):
 
     run: str
     folder: str
+    name: str
+    """As in run.json, which knows nothing of a renamed folder."""
     status: str
     """`complete`, `pruned`, `diverged`, `unfinished` or `damaged`."""
     reason: str | None
@@ -161,6 +163,7 @@ def _run_entry(found: _Found) -> RunEntry:
     return {
         "run": found.folder.name,
         "folder": str(found.folder),
+        "name": found.folder.name if run is None else run.info.run,
         "status": "damaged" if run is None else run.status,
         "reason": found.problem if result is None else result.reason,
         "seed": None if run is None else run.info.seed,

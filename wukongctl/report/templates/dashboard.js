@@ -4,7 +4,9 @@ const { runs, recipes } = content;
 const $ = (id) => document.getElementById(id);
 recipes.forEach((recipe, index) => recipe.runs.forEach((run) => { runs[run].of = index; }));
 const datasets = [...new Set(recipes.map((recipe) => recipe.dataset))].sort();
-const curves = [...new Set(recipes.map((recipe) => recipe.curve).filter((curve) => curve !== null))].sort();
+// In the order, and so the colors, of reports: Wukong first.
+const rank = (curve) => (curve.toLowerCase().startsWith("wukong") ? 0 : 1) + curve;
+const curves = [...new Set(recipes.map((recipe) => recipe.curve).filter((curve) => curve !== null))].sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
 const tested = content.metrics.filter((metric) => metric.compared && recipes.some((recipe) => recipe.metrics.test?.[metric.name]));
 const validated = content.metrics.filter((metric) => runs.some((run) => run.curves.valid?.values[metric.name]));
 const hueOf = (index) => `var(--c${index % 8})`;
@@ -18,10 +20,16 @@ function readHash() {
   state.down = given.has("down");
   state.log = given.has("log");
   state.x = given.get("x") === "examples" ? "examples" : "step";
-  const numbers = new Map(runs.map((run, index) => [run.folder, index]));
-  const known = (key) => given.getAll(key).map((folder) => numbers.get(folder)).filter((index) => index !== undefined);
-  state.selected = given.has("none") || given.has("run") ? known("run") : byDefault();
-  state.open = known("open").map((index) => runs[index].of);
+  state.selected = given.has("none") || given.has("run") ? known(given.getAll("run")) : byDefault();
+  // A link to a run, from a report, shows its seed.
+  const single = state.selected.map((index) => runs[index].of).filter((recipe) => !recipes[recipe].runs.every((run) => state.selected.includes(run)));
+  state.open = [...new Set([...known(given.getAll("open")).map((index) => runs[index].of), ...(given.has("run") ? single : [])])];
+}
+
+// Indices of runs by folder, as this page writes them, or by name, as reports do.
+function known(names) {
+  const of = (key, name) => runs.flatMap((run, index) => (run[key] === name ? [index] : []));
+  return [...new Set(names.flatMap((name) => { const found = of("folder", name); return found.length ? found : of("name", name); }))];
 }
 
 function byDefault() {
@@ -107,7 +115,7 @@ function rowOf(members, hue, name, cells, className, fold = []) {
   const box = element("input", { type: "checkbox", checked: all, indeterminate: some && !all, ariaLabel: `plot ${name}`, "data-focus": `${className} ${members}`, onchange: toggle });
   const key = element("span", { className: "key", style: some ? `--hue:${hue}` : "" });
   const first = element("th", { scope: "row" }, element("span", { className: "name" }, ...fold, box, key, name));
-  const row = element("tr", { className, onclick: (event) => { if (!event.target.closest("input, button, a")) toggle(); } }, first, ...cells);
+  const row = element("tr", { className: some ? `${className} plotted` : className, onclick: (event) => { if (!event.target.closest("input, button, a")) toggle(); } }, first, ...cells);
   row.title = members.map((run) => [runs[run].run, runs[run].reason, ...runs[run].warnings].filter(Boolean).join(": ")).join("\n");
   return row;
 }
@@ -251,7 +259,9 @@ function begin() {
   $("filter").value = state.q;
   $("log").checked = state.log;
   for (const radio of document.getElementsByName("x")) radio.checked = radio.value === state.x;
+  const linked = location.hash.includes("run=");
   draw();
+  if (linked) $("runs").querySelector(".plotted")?.scrollIntoView({ block: "nearest" });
 }
 
 for (const [id, key] of [["filter", "q"], ["dataset", "data"], ["curve", "curve"], ["metric", "metric"], ["first", "first"], ["second", "second"]]) {
