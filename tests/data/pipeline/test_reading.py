@@ -29,7 +29,9 @@ def test_reading_waits_for_a_slow_writer() -> None:
 
 
 def test_batches_are_sized_by_the_memory_limit() -> None:
-    assert reading.batch_rows(1 << 20, 39) == reading.MIN_BATCH_ROWS
-    assert reading.batch_rows(1 << 40, 39) == reading.BATCH_ROWS
-    ahead = reading.batch_rows(300_000_000, 39) * 39 * reading.VALUE_BYTES * reading.IN_FLIGHT
-    assert ahead <= 300_000_000 / 4 < 2 * ahead
+    assert reading.batch_rows(1 << 20, 39, 2) == reading.MIN_BATCH_ROWS
+    assert reading.batch_rows(1 << 40, 39, 16) == reading.BATCH_ROWS
+    for threads, batches in ((1, 4), (2, 4), (16, 18)):
+        assert reading.in_flight(threads) == batches
+        ahead = reading.batch_rows(300_000_000, 39, threads) * 39 * reading.VALUE_BYTES * batches
+        assert ahead <= 300_000_000 / 4 < 2 * ahead

@@ -5,7 +5,10 @@ bins or pieces are counted as integers in the same order (`bins.keys`).
 """
 
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +17,7 @@ import pyarrow.parquet as pq
 
 from wukongctl.config.dataset import Numeric
 from wukongctl.config.spec import Spec
-from wukongctl.data.pipeline import bins, declared
+from wukongctl.data.pipeline import bins, declared, reading
 from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.pipeline.parts import Part
 from wukongctl.data.pipeline.writer import InfiniteValue
@@ -47,20 +50,18 @@ def count(job: PrepareJob, part: Part, report: ReportProgress = silent) -> None:
     if job.counts(part).is_dir():
         return
     encoded = {index for index, _, _ in job.spec.encoded}
-    counted = [
-        index
-        for index, (_, group) in enumerate(job.spec.columns)
-        if index in encoded or not isinstance(group, Numeric)
-    ]
+    texts = [index for index, (_, group) in enumerate(job.spec.columns) if not isinstance(group, Numeric)]
     with stage(job.counts(part)) as folder, job.engine(part.name) as engine:
-        for step, feature in enumerate(counted):
-            report(Progress(STAGE, step, len(counted)))
-            if feature not in encoded and part.index in (job.held or {}) and not job.spec.is_declared:
-                pq.write_table(_held(job, part, feature), folder / file_name(feature), compression="lz4")
-                continue
-            # Streamed into an aggregate that spills to disk, one feature at a time.
+        in_memory = part.index in (job.held or {}) and not job.spec.is_declared
+        if in_memory:
+            report(Progress(STAGE, 0, len(texts)))
+            deque(reading.in_order(partial(_write_held, job, part, folder), texts, engine.threads), maxlen=0)
+        streamed = [*encoded, *([] if in_memory else texts)]
+        for step, feature in enumerate(streamed):
+            report(Progress(STAGE, step, len(streamed)))
             schema, values = (NUMBERS, _numbers) if feature in encoded else (OCCURRENCES, _occurrences)
             with engine.registered("occurrences", schema, values(job, part, feature)):
+                # An aggregate that spills to disk, one feature at a time.
                 summed = sql.sum_counts("SELECT value, count FROM occurrences")
                 engine.execute(sql.copy(summed, folder / file_name(feature), "lz4"))
         save(folder / MOMENTS, PartMoments(features=_moments(job, part)))
@@ -80,18 +81,19 @@ def merged(moments: Iterable[Moments]) -> Moments:
     return Moments(total, mean, spread / (total or 1))
 
 
-def _occurrences(job: PrepareJob, part: Part, feature: int) -> Iterator[pa.RecordBatch]:
-    """Values and their counts, by batch."""
-    return (_filled(*found) for found in _by_code(job, part, feature))
-
-
-def _held(job: PrepareJob, part: Part, feature: int) -> pa.Table:
-    """All values and their counts, of rows in memory."""
+def _write_held(job: PrepareJob, part: Part, folder: Path, feature: int) -> None:
+    """Count one feature of rows in memory."""
     (values,) = job.stored(part).values(feature)
     counts = np.zeros(len(values), np.int64)
     for places, found in _by_code(job, part, feature):
         np.add.at(counts, places.to_numpy(), found)
-    return pa.Table.from_batches([_filled(values, counts)])
+    table = pa.Table.from_batches([_filled(values, counts)])
+    pq.write_table(table, folder / file_name(feature), compression="lz4")
+
+
+def _occurrences(job: PrepareJob, part: Part, feature: int) -> Iterator[pa.RecordBatch]:
+    """Values and their counts, by batch."""
+    return (_filled(*found) for found in _by_code(job, part, feature))
 
 
 def _by_code(job: PrepareJob, part: Part, feature: int) -> Iterator[tuple[pa.Array, np.ndarray]]:

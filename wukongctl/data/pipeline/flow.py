@@ -126,7 +126,7 @@ def _run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Mani
         mismatches=tuple(mismatches),
         rejected=_rejected(job),
         raw_input=raw_input,
-        aucs=strength.measure(job.work / DATASET, kept, [name for name, _ in spec.columns]),
+        aucs=strength.measure(job.work / DATASET, kept, [name for name, _ in spec.columns], job.threads),
     )
     return describe(job, raw, prepared, options.limit_rows)
 

@@ -36,7 +36,7 @@ STAGE = "reading"
 SAVED = "rows.json"
 BATCH_ROWS, MIN_BATCH_ROWS = spool.MAX_ROWS, 1024
 IN_FLIGHT = 4
-"""Batches in memory at a time, together at most a quarter of the memory limit."""
+"""Batches in memory at a time, or two more than threads; together at most a quarter of the memory limit."""
 VALUE_BYTES = 48
 """Approximate memory of a value in a batch."""
 HELD_SHARE = 0.25
@@ -94,26 +94,32 @@ def compact(
     check: Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]] = iter,
 ) -> Generator[pa.RecordBatch]:
     """The rows of a query of `sql.select` in spool form, in order; `check` filters batches first."""
-    rows = batch_rows(engine.memory, len(spec.columns))
+    rows = batch_rows(engine.memory, len(spec.columns), engine.threads)
     with engine.reader(query, rows) as reader:
         yield from in_order(partial(_compacted, spec=spec), check(reader), engine.threads)
 
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int | None) -> Generator[Result]:
     """Results of `work` on each item, in order, by threads that work on a few items at a time."""
+    most = in_flight(threads)
     with ThreadPoolExecutor(threads or cores(), "batches") as pool:
         pending: deque[Future[Result]] = deque()
         for item in items:
             pending.append(pool.submit(work, item))
-            if len(pending) >= IN_FLIGHT:
+            if len(pending) >= most:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
 
 
-def batch_rows(memory: int, columns: int) -> int:
+def in_flight(threads: int | None) -> int:
+    """Batches in memory at a time with so many threads, or one per core."""
+    return max(IN_FLIGHT, (threads or cores()) + 2)
+
+
+def batch_rows(memory: int, columns: int, threads: int | None) -> int:
     """Rows of a batch, a power of two, such that all in flight take a quarter of `memory` bytes."""
-    fit = memory // (4 * IN_FLIGHT * VALUE_BYTES * columns)
+    fit = memory // (4 * in_flight(threads) * VALUE_BYTES * columns)
     return max(min(BATCH_ROWS, 1 << fit.bit_length() >> 1), MIN_BATCH_ROWS)
 
 
