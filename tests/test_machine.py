@@ -1,8 +1,9 @@
-"""Cores: of the process, and of its container."""
+"""Cores: of the process, and of its container; and work on them."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from wukongctl.machine import cgroup_cpus, cores, most_workers
+from wukongctl.machine import IN_FLIGHT, cgroup_cpus, cores, in_order, most_workers
 
 
 def test_the_limit_of_a_container_is_rounded_up(tmp_path: Path) -> None:
@@ -15,3 +16,17 @@ def test_the_limit_of_a_container_is_rounded_up(tmp_path: Path) -> None:
 
 def test_a_machine_has_a_core() -> None:
     assert most_workers() >= 8 * cores() >= 8
+
+
+def test_work_waits_for_who_takes_the_results() -> None:
+    read: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(50):
+            read.append(number)
+            yield number
+
+    for number, done in enumerate(in_order(lambda x: 2 * x, numbers(), 2)):
+        assert done == 2 * number
+        assert len(read) <= number + IN_FLIGHT
+    assert len(read) == 50

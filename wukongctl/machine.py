@@ -1,9 +1,17 @@
-"""How many cores this process may use."""
+"""How many cores this process may use, and work on all of them."""
 
 import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+IN_FLIGHT = 4
 MOST_PER_CORE = 8
 """Threads or processes per core beyond which a machine only switches between them, or freezes."""
 
@@ -26,3 +34,24 @@ def cgroup_cpus(quota: Path = CGROUP_QUOTA) -> int | None:
         return -(-int(granted) // int(period))
     except (OSError, ValueError):  # not Linux, cgroup v1, or `max`
         return None
+
+
+def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int | None) -> Generator[Result]:
+    """Results of `work` on each item, in order, by threads that work on a few items at a time.
+
+    `threads` is one per core if it is None.
+    """
+    most = in_flight(threads)
+    with ThreadPoolExecutor(threads or cores(), "work") as pool:
+        pending: deque[Future[Result]] = deque()
+        for item in items:
+            pending.append(pool.submit(work, item))
+            if len(pending) >= most:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def in_flight(threads: int | None) -> int:
+    """Items that `in_order` works on, or has results of, at a time: at least `IN_FLIGHT`."""
+    return max(IN_FLIGHT, (threads or cores()) + 2)

@@ -25,6 +25,14 @@ def test_a_longer_dataset_begins_with_the_shorter_one(monkeypatch: pytest.Monkey
     assert long.slice(0, 130).equals(short)
 
 
+@pytest.mark.parametrize("threads", [2, 5, None])
+def test_threads_draw_the_same_rows_in_order(monkeypatch: pytest.MonkeyPatch, threads: int | None) -> None:
+    monkeypatch.setattr(generate, "CHUNK", 16)
+    one = pa.Table.from_batches(generate.chunks(SMALL, 450, 33))
+    assert pa.Table.from_batches(generate.chunks(SMALL, 450, 33, threads)).equals(one)
+    assert one.num_rows == 417
+
+
 def test_seeds_differ() -> None:
     first = pa.Table.from_batches(generate.chunks(SMALL, 50))
     other = pa.Table.from_batches(generate.chunks(SMALL.model_copy(update={"seed": 4}), 50))

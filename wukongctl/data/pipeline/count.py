@@ -17,13 +17,14 @@ import pyarrow.parquet as pq
 
 from wukongctl.config.dataset import Numeric
 from wukongctl.config.spec import Spec
-from wukongctl.data.pipeline import bins, declared, reading
+from wukongctl.data.pipeline import bins, declared
 from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.pipeline.parts import Part
 from wukongctl.data.pipeline.writer import InfiniteValue
 from wukongctl.data.progress import Progress, ReportProgress, silent
 from wukongctl.data.query import sql
 from wukongctl.data.stages import save, stage
+from wukongctl.machine import in_order
 
 MOMENTS = "moments.json"
 STAGE = "counting values"
@@ -55,7 +56,7 @@ def count(job: PrepareJob, part: Part, report: ReportProgress = silent) -> None:
         in_memory = part.index in (job.held or {}) and not job.spec.is_declared
         if in_memory:
             report(Progress(STAGE, 0, len(texts)))
-            deque(reading.in_order(partial(_write_held, job, part, folder), texts, engine.threads), maxlen=0)
+            deque(in_order(partial(_write_held, job, part, folder), texts, engine.threads), maxlen=0)
         streamed = [*encoded, *([] if in_memory else texts)]
         for step, feature in enumerate(streamed):
             report(Progress(STAGE, step, len(streamed)))

@@ -24,6 +24,7 @@ from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
 from wukongctl.data.stages import load, save, stage
 from wukongctl.data.synthetic.generate import CHUNK
+from wukongctl.machine import in_order
 
 SAVED = "encoded.json"
 
@@ -135,7 +136,7 @@ def _batches(
     ids = {index: rows.ids(index, each) for index, each in found.items()}
     batches = rows.read(sql.columns(job.spec, with_split=part.expression is not None))
     items = ((batch, {index: next(each) for index, each in ids.items()}) for batch in batches)
-    return reading.in_order(lambda item: encoded(*item, job.spec, encoders), items, engine.threads)
+    return in_order(lambda item: encoded(*item, job.spec, encoders), items, engine.threads)
 
 
 def encoded(

@@ -158,7 +158,7 @@ def _generated(spec: DatasetSpec, options: Options, work: Path) -> dict[str, Pat
         ends = _streamed_ends(spec, options)
         stored = stream.stored(ends) if ends else [range(rows)]
         unfinished = path.with_suffix(".partial")
-        generate.write(spec.generator, stored, unfinished, options.report)
+        generate.write(spec.generator, stored, unfinished, options.report, options.threads)
         unfinished.rename(path)
     return {GENERATED: path}
 

@@ -8,10 +8,8 @@ not fit in memory.
 import shutil
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 import numpy.ma  # pyarrow imports it on first use; in two threads at once, NumPy may recurse endlessly
@@ -28,15 +26,11 @@ from wukongctl.data.progress import Progress, ReportProgress, bytes_read, silent
 from wukongctl.data.query.engine import Engine
 from wukongctl.data.stages import load, save, stage
 from wukongctl.errors import RunFailed
-from wukongctl.machine import cores
+from wukongctl.machine import in_flight, in_order
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 STAGE = "reading"
 SAVED = "rows.json"
 BATCH_ROWS, MIN_BATCH_ROWS = spool.MAX_ROWS, 1024
-IN_FLIGHT = 4
-"""Batches in memory at a time, or two more than threads; together at most a quarter of the memory limit."""
 VALUE_BYTES = 48
 """Approximate memory of a value in a batch."""
 HELD_SHARE = 0.25
@@ -97,24 +91,6 @@ def compact(
     rows = batch_rows(engine.memory, len(spec.columns), engine.threads)
     with engine.reader(query, rows) as reader:
         yield from in_order(partial(_compacted, spec=spec), check(reader), engine.threads)
-
-
-def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int | None) -> Generator[Result]:
-    """Results of `work` on each item, in order, by threads that work on a few items at a time."""
-    most = in_flight(threads)
-    with ThreadPoolExecutor(threads or cores(), "batches") as pool:
-        pending: deque[Future[Result]] = deque()
-        for item in items:
-            pending.append(pool.submit(work, item))
-            if len(pending) >= most:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-
-def in_flight(threads: int | None) -> int:
-    """Batches in memory at a time with so many threads, or one per core."""
-    return max(IN_FLIGHT, (threads or cores()) + 2)
 
 
 def batch_rows(memory: int, columns: int, threads: int | None) -> int:

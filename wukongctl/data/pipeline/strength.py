@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from wukongctl.config.dataset import SplitName
 from wukongctl.data.manifest import Split
-from wukongctl.data.pipeline.reading import in_order
+from wukongctl.machine import in_order
 
 HELD_OUT: tuple[SplitName, ...] = ("valid", "test")
 ROWS = 100_000

@@ -17,6 +17,7 @@ from wukongctl.config.generator import Generator
 from wukongctl.data.progress import Progress, ReportProgress, silent
 from wukongctl.data.synthetic import anova_teacher, pair_teacher, spectrum_teacher
 from wukongctl.data.synthetic.planting import Teacher
+from wukongctl.machine import in_order
 
 CHUNK = 65_536
 """Rows per random stream: a longer dataset begins with the rows of a shorter one."""
@@ -54,24 +55,34 @@ def draw(planted: Teacher, seed: int, index: int) -> Drawn:
     return Drawn(values, rng.random(CHUNK) < p, p)
 
 
-def chunks(spec: Generator, stop: int, first: int = 0) -> Iterator[pa.RecordBatch]:
+def chunks(spec: Generator, stop: int, first: int = 0, threads: int | None = 1) -> Iterator[pa.RecordBatch]:
     """The rows from `first` to `stop` with columns `label`, those of the features and `p`, the true click
-    probability."""
+    probability, drawn by `threads` or, if None, by one per core."""
     planted = teacher(spec)
     names = ["label", *spec.columns, "p"]
-    for start in range(first - first % CHUNK, stop, CHUNK):
+
+    def rows(start: int) -> pa.RecordBatch:
         values, label, p = draw(planted, spec.seed, start // CHUNK)
         shown = [*values[: spec.fields], *map(spectrum_teacher.numbers, values[spec.fields :])]
         columns = [pa.array(column) for column in (label.astype(np.int8), *shown, p)]
-        yield pa.RecordBatch.from_arrays(columns, names)[max(first - start, 0) : min(CHUNK, stop - start)]
+        return pa.RecordBatch.from_arrays(columns, names)[max(first - start, 0) : min(CHUNK, stop - start)]
+
+    starts = range(first - first % CHUNK, stop, CHUNK)
+    yield from map(rows, starts) if threads == 1 else in_order(rows, starts, threads)
 
 
-def write(spec: Generator, parts: Iterable[range], path: Path, report: ReportProgress = silent) -> None:
-    """Generate the rows of `parts` into a Parquet file."""
+def write(
+    spec: Generator,
+    parts: Iterable[range],
+    path: Path,
+    report: ReportProgress = silent,
+    threads: int | None = 1,
+) -> None:
+    """Generate the rows of `parts` into a Parquet file; `threads` as of `chunks`."""
     writer: pq.ParquetWriter | None = None
     parts, done = list(parts), 0
     for part in parts:
-        for batch in chunks(spec, part.stop, part.start):
+        for batch in chunks(spec, part.stop, part.start, threads):
             writer = writer or pq.ParquetWriter(path, batch.schema, compression="lz4")
             writer.write_batch(batch)
             done += batch.num_rows
