@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from wukongctl.cli.output import prose
 from wukongctl.cost.gpus import GB, MB
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def show_cluster(console: "Console", recipe: str, plan: "ClusterPlan", examples:
         _show_remedies(console, plan)
     console.print("assumptions:")
     for assumption in plan.assumptions():
-        console.print(f"- {assumption}", soft_wrap=True)
+        prose(console, f"- {assumption}")
 
 
 def _show_memory(console: "Console", plan: "ClusterPlan") -> None:

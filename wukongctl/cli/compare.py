@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from wukongctl.cli import options
-from wukongctl.cli.output import Output
+from wukongctl.cli.output import Output, prose
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -108,9 +108,9 @@ def _show(console: "Console", board: "Leaderboard") -> None:
     for name, settings in _namesakes(board):
         console.print(f"{name}: {settings}", soft_wrap=True)
     for warning, hint in _warnings(board):
-        console.print(f"! {warning}", soft_wrap=True)
-        console.print(f"  hint: {hint}", soft_wrap=True)
-    console.print(_legend(board), soft_wrap=True)
+        prose(console, f"! {warning}")
+        prose(console, f"  hint: {hint}")
+    prose(console, _legend(board))
 
 
 def _markdown(board: "Leaderboard") -> str:

@@ -189,6 +189,11 @@ def _console(*, stderr: bool) -> "Console":
     return PipeConsole(stderr=stderr, highlight=False, markup=False, emoji=False, width=width)
 
 
+def prose(console: "Console", text: str) -> None:
+    """Print sentences, which a terminal breaks between words; elsewhere they stay on one line."""
+    console.print(text, soft_wrap=not console.is_terminal)
+
+
 class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         progress.echo(self.format(record))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wukongctl.cli.output import Output
+from wukongctl.cli.output import Output, prose
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -104,15 +104,15 @@ def _show(console: "Console", report: "Report", html: Path) -> None:
     _show_predictions(console, report)
     if report.findings:
         _show_gates(console, report)
-    console.print(headline(report), soft_wrap=True)
+    prose(console, headline(report))
     shown = (*(() if report.is_data_study else report.curves), *report.data_laws)
     for code in dict.fromkeys(code for one in shown for code in one.notes):
-        console.print(f"{code}: {explain(code, axes_of(report))}", soft_wrap=True)
+        prose(console, f"{code}: {explain(code, axes_of(report))}")
     for found in report.warnings():
-        console.print(f"! {found.summary(len(report.source.points))}", soft_wrap=True)
-        console.print(f"  hint: {found.hint}", soft_wrap=True)
+        prose(console, f"! {found.summary(len(report.source.points))}")
+        prose(console, f"  hint: {found.hint}")
     if report.excluded:
-        console.print(f"not fitted: {_reasons(report)}", soft_wrap=True)
+        prose(console, f"not fitted: {_reasons(report)}")
     console.print(f"report: {html}", soft_wrap=True)
 
 

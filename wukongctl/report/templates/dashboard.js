@@ -261,7 +261,8 @@ function begin() {
   for (const radio of document.getElementsByName("x")) radio.checked = radio.value === state.x;
   const linked = location.hash.includes("run=");
   draw();
-  if (linked) $("runs").querySelector(".plotted")?.scrollIntoView({ block: "nearest" });
+  const row = $("runs").querySelector(".seed.plotted") ?? $("runs").querySelector(".plotted");
+  if (linked) row?.scrollIntoView({ block: "nearest" });
 }
 
 for (const [id, key] of [["filter", "q"], ["dataset", "data"], ["curve", "curve"], ["metric", "metric"], ["first", "first"], ["second", "second"]]) {
