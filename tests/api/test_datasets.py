@@ -82,7 +82,7 @@ def test_a_recipe_as_a_mapping_has_its_problems_in_the_traceback() -> None:
         wk.prepare(DATASET | {"lable": "clicked", "label": 3})
     assert set(error.value.__notes__) == {
         "recipe: unknown key `lable` (did you mean `label`?)",
-        "recipe: `label`: input should be a valid string",
+        'recipe: `label` is `3`, expected text (write `"3"`)',
     }
 
 

@@ -54,7 +54,7 @@ def test_problems_have_the_key_and_no_line(made: Made) -> None:
     assert error.value.__notes__ == ["recipe: unknown key `widht` (did you mean `width`?)"]
     with pytest.raises(RecipeError) as error:
         wk.flops(RECIPE, made.dataset, **{"model.width": "wide"})
-    assert error.value.__notes__[0].startswith("model.width='wide': `model.width`: ")
+    assert error.value.__notes__[0].startswith("model.width='wide': `model.width` is `wide`, expected")
     with pytest.raises(RecipeError) as error:  # a key that does not fit the data
         wk.build({"model": {"name": "finalmlp", "selection": {"context1": ["nope"]}}}, made.dataset)
     assert "`nope`" in error.value.__notes__[0]

@@ -95,7 +95,7 @@ ROWS = "rows: SELECT * FROM read_csv('{clicks.csv}')\n"
         ("min_count: 3", "pretrained: {file: v.h5, dim: 4}", "`v.h5` is not listed under `files`"),
         ("shares: item", "shares: item, pretrained: {file: clicks.csv, dim: 4}", "its vectors from there"),
         ("label: clicked", "label: clicked\ncardinalities: {usr: 5}", "8:17: `cardinalities` names `usr`"),
-        ("min_count: 3", "min_count: 0", "greater than 0"),
+        ("min_count: 3", "min_count: 0", "expected more than 0"),
         ("by: hash, key: user", "by: hsh, key: user", "`split.by` is `hsh`"),
         ("transform: log1p", "transform: log", "`features.2.transform` is `log`"),
         ("files: {clicks.csv: {}}", "files: {clicks.csv: {md5: abc}}", "expected 32 digits"),

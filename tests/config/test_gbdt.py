@@ -71,8 +71,8 @@ def test_an_overridden_key_is_pointed_at() -> None:
     [
         ("bagging_fraction: 0.5", "`bagging_fraction` does nothing while `bagging_freq` is 0"),
         ("path_smooth: 1.0, min_data_in_leaf: 1", "`path_smooth` needs `min_data_in_leaf` of 2 or more"),
-        ("num_leaves: 1", "greater than 1"),
-        ("feature_fraction: 0.0", "greater than 0"),
+        ("num_leaves: 1", "expected more than 1"),
+        ("feature_fraction: 0.0", "expected more than 0"),
         ("num_leafs: 3", "did you mean `num_leaves`?"),
         ("width: 3", "unknown key `width`"),
     ],

@@ -70,11 +70,11 @@ schedule: {decay: linaer}
     assert found == {
         (2, 1): ("unknown key `modle`", "did you mean `model`?"),
         (5, 3): ("unknown key `n_f`", "did you mean `n_F`?"),
-        (6, 11): ("`model.layers`: input should be greater than 0", None),
-        (8, 27): ("`optimizer.dense.lr`: input should be a valid number", None),
+        (6, 11): ("`model.layers` is `0`, expected more than 0", None),
+        (8, 27): ("`optimizer.dense.lr` is `fast`, expected a number", None),
         (10, 1): ("duplicate key `epochs`, first on line 9", None),
         (11, 19): (
-            "`schedule.decay` is `linaer`, expected 'none', 'linear', 'cosine' or 'plateau'",
+            "`schedule.decay` is `linaer`, expected `none`, `linear`, `cosine` or `plateau`",
             "did you mean `linear`?",
         ),
     }
@@ -116,7 +116,7 @@ def test_keys_of_two_formats_are_unknown_keys(tmp_path: Path) -> None:
 
 def test_a_model_without_its_braces(tmp_path: Path) -> None:
     (problem,) = problems_of(write(tmp_path, "data: frappe\nmodel: wukong\noptimizer: {dense: {lr: 1e-3}}\n"))
-    assert problem.message == "`model`: expected a mapping of keys"
+    assert problem.message == "`model` is `wukong`, expected a mapping of keys"
     assert problem.hint == "write `{name: wukong}`"
 
 
@@ -124,13 +124,13 @@ def test_a_model_without_its_braces(tmp_path: Path) -> None:
     ("text", "line", "message"),
     [
         ("", 1, "the file is empty"),
-        ("- a\n", 1, "a recipe is a mapping"),
+        ("- a\n", 1, "not a recipe: expected lines"),
         ("data: [unclosed\n", 2, "not valid YAML"),
         ("data: &a [*a]\nmodel: {name: mlp}\n", 1, "an alias may not contain itself"),
         ("data: x\n", 1, "missing key `model`"),
         ("data: x\nmodel:\n  width: 4\n", 3, "missing key `name`"),
-        ("data: x\nmodel: {name: mlp}\nbatch_size: true\n", 3, "valid integer"),
-        ("data: x\nmodel: {name: mlp}\nbatch_size: '12'\n", 3, "valid integer"),
+        ("data: x\nmodel: {name: mlp}\nbatch_size: true\n", 3, "an integer"),
+        ("data: x\nmodel: {name: mlp}\nbatch_size: '12'\n", 3, "an integer"),
         ("data: x\nmodel: {name: mlp}\noptimizer: {dense: {name: adam, lr: .nan}}\n", 3, "finite"),
     ],
 )

@@ -48,16 +48,17 @@ def test_a_section_of_a_plugin_survives_a_run_folder() -> None:
 def test_keys_of_a_plugin_are_checked_where_they_stand() -> None:
     assert problems("{name: fwfm, widht: 8, linear: often}") == [
         "r.yaml:2:21: unknown key `widht` (did you mean `width`?)",
-        "r.yaml:2:39: `model.linear`: input should be a valid boolean",
+        "r.yaml:2:39: `model.linear` is `often`, expected `true` or `false`",
     ]
-    assert problems("{name: fwfm, layers: 3}") == ["r.yaml:2:21: unknown key `layers`"]  # Wukong's
+    (wukongs,) = problems("{name: fwfm, layers: 3}")
+    assert wukongs.startswith("r.yaml:2:21: unknown key `layers`")
 
 
 @pytest.mark.usefixtures("fwfm")
 def test_a_misspelt_plugin_is_suggested_and_its_keys_are_checked() -> None:
     first, second = problems("{name: fwfmm, widht: 8}")
-    assert first.startswith("r.yaml:2:15: `model.name` is `fwfmm`, expected 'wukong', ")
-    assert first.endswith("'fwfm' (did you mean `fwfm`?)")
+    assert first.startswith("r.yaml:2:15: `model.name` is `fwfmm`, expected `wukong`, ")
+    assert first.endswith("`fwfm` (did you mean `fwfm`?)")
     assert second == "r.yaml:2:22: unknown key `widht` (did you mean `width`?)"
 
 

@@ -134,7 +134,7 @@ def test_a_size_twice_is_a_problem_of_the_second(tmp_path: Path) -> None:
         ("name: s\nsearch: {settings: [{epochs: 1}, {}]}\nladders: [{recipe: base.yaml}]\n", "same recipe"),
         ("name: s\nset: {model.hidden.x.y: 1}\nladders: [{recipe: base.yaml}]\n", "cannot set"),
         ("name: s\nset: {model..x: 1}\nladders: [{recipe: base.yaml}]\n", "not of the form"),
-        ("name: s\nfractions: [0.0]\nladders: [{recipe: base.yaml}]\n", "greater than 0"),
+        ("name: s\nfractions: [0.0]\nladders: [{recipe: base.yaml}]\n", "expected more than 0"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -33,18 +33,18 @@ WORDS = "(give one value for all layers, or one per layer)"
             "hidden: [[3]]",
             f"r.yaml:4:3: `hidden` has 1 entry but `layers` is 2 {WORDS}",
         ),
-        ("k: many", "r.yaml:4:6: `model.k`: input should be a valid integer"),
-        ("n_L: [4, 0]", "r.yaml:4:12: `model.n_L.1`: input should be greater than 0"),
-        ("hidden: [3, [4]]", "r.yaml:4:12: `model.hidden.0`: expected a list (write `[3]`)"),
-        ("bottom: 128", "r.yaml:4:11: `model.bottom`: expected a list (write `[128]`)"),
-        ("ablate: fmb", "r.yaml:4:11: `model.ablate`: expected a list (write `[fmb]`)"),
+        ("k: many", "r.yaml:4:6: `model.k` is `many`, expected an integer"),
+        ("n_L: [4, 0]", "r.yaml:4:12: `model.n_L.1` is `0`, expected more than 0"),
+        ("hidden: [3, [4]]", "r.yaml:4:12: `model.hidden.0` is `3`, expected a list (write `[3]`)"),
+        ("bottom: 128", "r.yaml:4:11: `model.bottom` is `128`, expected a list (write `[128]`)"),
+        ("ablate: fmb", "r.yaml:4:11: `model.ablate` is `fmb`, expected a list (write `[fmb]`)"),
         (
             "groups: [{features: []}]",
             "r.yaml:4:23: `model.groups.0.features`: expected a list of at least one entry",
         ),
         (
             "ablate: [fmbs]",
-            "r.yaml:4:12: `model.ablate.0` is `fmbs`, expected 'fmb', 'lcb' or 'residual' "
+            "r.yaml:4:12: `model.ablate.0` is `fmbs`, expected `fmb`, `lcb` or `residual` "
             "(did you mean `fmb`?)",
         ),
         (
@@ -136,10 +136,10 @@ def test_a_default_logit_scale_is_not_part_of_the_digest() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("layers: 99999999999999999999", "less than or equal to 1000"),
-        ("n_F: 99999999999999999999", "less than or equal to 1048576"),
-        ("hidden: [2097152]", "less than or equal to 1048576"),
-        ("dropout: 0.99999999", "less than or equal to 0.999"),  # which would round to 1
+        ("layers: 99999999999999999999", "expected at most 1000"),
+        ("n_F: 99999999999999999999", "expected at most 1048576"),
+        ("hidden: [2097152]", "expected at most 1048576"),
+        ("dropout: 0.99999999", "expected at most 0.999"),  # which would round to 1
     ],
 )
 def test_numbers_too_large_for_any_machine_are_rejected(line: str, said: str) -> None:

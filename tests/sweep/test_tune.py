@@ -432,7 +432,7 @@ def test_the_space_option_defines_the_search_space(tmp_path: Path, data: Path) -
     ("spaces", "overrides", "message"),
     [
         (("model.widht=8..16",), (), "--space model.widht=8..16: unknown key `widht` .did you mean `width`."),
-        (("model.dropout=0..2",), (), "--space model.dropout=0..2: `model.dropout`: input should be less"),
+        (("model.dropout=0..2",), (), "--space model.dropout=0..2: `model.dropout` is `2.*`, expected"),
         (("model.width=8..16",), ("model.width=8",), "searches a key that `--set` fixes"),
         ((), ("model={name: fm}", "optimizer={}", "batch_size=1"), "no key is left to search"),
     ],

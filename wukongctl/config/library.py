@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import wukongctl
-from wukongctl.config.suggestions import did_you_mean
+from wukongctl.config.suggestions import did_you_mean, is_folder, no_file, similar_file
 from wukongctl.errors import UsageError
 
 ENDINGS = (".yaml", ".yml")
@@ -46,21 +46,20 @@ def find(name: str, kind: str | None = None) -> Path:
         if _is_file(shipped):
             return shipped
     if path.suffix in ENDINGS and given.startswith((".", "/", "~")):
-        raise UsageError(f"there is no file `{given}`")
+        raise no_file(given)
     what = "dataset" if kind == "datasets" else "recipe"
-    if _is_dir(path):
+    if is_folder(path):
         raise UsageError(f"`{path}` is a folder, not a recipe", hint=_inside(path, what))
-    raise UsageError(
-        f"there is no {what} `{path}`",
-        hint=did_you_mean(name, names(kind)) or f"run `wukongctl {what}s ls` to see those that ship",
-    )
+    hint = did_you_mean(name, names(kind)) or f"run `wukongctl {what}s ls` to see those that ship"
+    raise UsageError(f"there is no {what} `{path}`", hint=_own(path) or hint)
 
 
-def _is_dir(path: Path) -> bool:
+def _own(path: Path) -> str | None:
+    """`did you mean ...?` for the recipe beside a missing `path` whose name is closest."""
     try:
-        return path.is_dir()
-    except OSError:
-        return False
+        return similar_file(path, [file for file in path.parent.iterdir() if file.suffix in ENDINGS])
+    except (OSError, ValueError):
+        return None
 
 
 def _inside(folder: Path, what: str) -> str:

@@ -11,11 +11,12 @@ from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from wukongctl.config import patterns, plugins
+from wukongctl.config import plugins
 from wukongctl.config.formats import Format, instead_of
 from wukongctl.config.positions import Document, KeyPath, Position, parse, parse_scalar
 from wukongctl.config.spec import Mismatch, Mistake, Mistakes, Spec
-from wukongctl.config.suggestions import closest, did_you_mean
+from wukongctl.config.suggestions import closest, did_you_mean, known
+from wukongctl.config.wording import of_value
 from wukongctl.errors import Problem, RecipeError, UsageError
 
 S = TypeVar("S", bound=Spec)
@@ -48,8 +49,13 @@ def load(path: Path, spec: type[S], overrides: Sequence[str | Override] = ()) ->
 
 def read(path: Path) -> Document:
     """Parse the YAML of `path`; raises UsageError when the file cannot be read."""
+    return parse(text_of(path), str(path))
+
+
+def text_of(path: Path) -> str:
+    """The text of `path`; raises UsageError when the file cannot be read or is not UTF-8."""
     try:
-        return parse(path.read_text(encoding="utf-8"), str(path))
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise RecipeError([_not_utf8(error, str(path))]) from None
     except OSError as error:
@@ -78,7 +84,7 @@ def validate(
     if document.value is None and not problems:
         problems.append(Problem("the file is empty", document.file, 1, 1))
     elif document.value is not None and not isinstance(document.value, dict):
-        problems.append(document.problem("a recipe is a mapping of keys to values", ()))
+        problems.append(document.problem("not a recipe: expected lines of the form `key: value`", ()))
     if not isinstance(document.value, dict):
         raise RecipeError(problems)
     if other := instead_of(spec, set(document.value)):
@@ -165,8 +171,9 @@ def _names(quoted: str) -> list[str]:
 def _from_option(text: str) -> Override:
     key, equals, value = text.partition("=")
     if not equals:
-        raise UsageError(f"`--set {text}` is not of the form `key.subkey=value`")
-    return Override(key, parse_scalar(value), (f"--set {text}", 0, 0))
+        hint = f"write `--set {text}=VALUE`" if text else "for example `--set epochs=2`"
+        raise UsageError(f"`--set {text}` has no value", hint=hint)
+    return Override(key.strip(), parse_scalar(value), (f"--set {text}", 0, 0))
 
 
 def _apply(document: Document, overrides: Sequence[str | Override]) -> None:
@@ -243,15 +250,14 @@ def _explain(detail: ErrorDetails, document: Document, spec: type[Spec]) -> Prob
         case "union_tag_not_found":
             return document.problem(f"missing key `{_names(str(context['discriminator']))[0]}`", path)
         case "extra_forbidden":
-            hint = did_you_mean(name, _known_keys(spec, loc[:-1])) or _chosen_by(document, loc)
+            keys = _known_keys(spec, loc[:-1])
+            hint = did_you_mean(name, keys) or _chosen_by(document, loc) or known("keys", keys)
             return document.problem(f"unknown key `{name}`", path, at_key=True, hint=hint)
         case "literal_error":
             return _not_among(document, path, str(detail["input"]), str(context["expected"]))
         case "union_tag_invalid":
             tag_path = (*path, _names(str(context["discriminator"]))[0])
             return _not_among(document, tag_path, str(context["tag"]), _tags_expected(detail))
-        case "tuple_type" | "list_type" | "dict_type" | "model_type" | "model_attributes_type":
-            return _of_another_shape(document, path, kind, detail["input"])
         case "too_short" if context["field_type"] in ("Tuple", "List"):
             least = "one entry" if context["min_length"] == 1 else f"{context['min_length']} entries"
             return document.problem(
@@ -262,26 +268,14 @@ def _explain(detail: ErrorDetails, document: Document, spec: type[Spec]) -> Prob
 
 
 def _of_another_form(detail: ErrorDetails, document: Document, path: KeyPath) -> Problem:
-    """A value that is not what its key asks for, in pydantic's words unless it is about a pattern."""
-    pattern, value = (detail.get("ctx") or {}).get("pattern"), str(detail["input"])
-    if pattern not in patterns.EXPECTED:
-        message = detail["msg"][:1].lower() + detail["msg"][1:]
-        return document.problem(f"`{'.'.join(map(str, path)) or 'the recipe'}`: {message}", path)
-    like = patterns.identifier_like(value) if pattern == patterns.IDENTIFIER else None
-    what = f"`{'.'.join(map(str, path))}` is `{value}`, expected {patterns.EXPECTED[pattern]}"
-    return document.problem(what, path, hint=f"for example `{like}`" if like else None)
-
-
-def _of_another_shape(document: Document, path: KeyPath, kind: str, value: Any) -> Problem:
-    """One value where a list or a mapping of keys belongs, and how to write it."""
-    written = value if isinstance(value, str) else json.dumps(value)
-    dotted, hint = ".".join(map(str, path)), None
-    if kind in ("tuple_type", "list_type"):
-        hint = f"write `[{written}]`" if isinstance(value, str | int | float) else None
-        return document.problem(f"`{dotted}`: expected a list", path, hint=hint)
-    if path == ("model",) and isinstance(value, str):
-        hint = f"write `{{name: {value}}}`"
-    return document.problem(f"`{dotted}`: expected a mapping of keys", path, hint=hint)
+    """A value of another type, form or range than its key takes; else pydantic's words."""
+    key = ".".join(map(str, path)) or "the recipe"
+    wording = of_value(key, detail)
+    if wording is not None:
+        if path == ("model",) and isinstance(detail["input"], str):
+            wording = wording._replace(hint=f"write `{{name: {detail['input']}}}`")
+        return document.problem(wording.message, path, hint=wording.hint)
+    return document.problem(f"`{key}`: {detail['msg'][:1].lower()}{detail['msg'][1:]}", path)
 
 
 def _chosen_by(document: Document, loc: tuple[str | int, ...]) -> str | None:
@@ -299,7 +293,8 @@ def _chosen_by(document: Document, loc: tuple[str | int, ...]) -> str | None:
 def _not_among(document: Document, path: KeyPath, value: str, expected: str) -> Problem:
     dotted = ".".join(map(str, path))
     hint = did_you_mean(value, _names(expected))
-    return document.problem(f"`{dotted}` is `{value}`, expected {expected}", path, hint=hint)
+    choices = expected.replace("'", "`")
+    return document.problem(f"`{dotted}` is `{value}`, expected {choices}", path, hint=hint)
 
 
 def _path_in(value: Any, loc: tuple[str | int, ...]) -> KeyPath:

@@ -18,8 +18,8 @@ KeyPath = tuple[str | int, ...]
 """Keys and list indices from the top of a recipe to a value."""
 MAX_VALUES = 200_000
 """Values of one file, aliases followed: a few lines of YAML can stand for billions."""
-TOO_DEEP = "not a recipe: it is nested too deeply"
-TOO_MANY = f"not a recipe: it has more than {MAX_VALUES:,} values, with those that its aliases stand for"
+TOO_DEEP = "too deeply nested for a recipe"
+TOO_MANY = f"too large for a recipe: more than {MAX_VALUES:,} values, with aliases followed"
 Position = tuple[str, int, int]
 """File, line and column; line 0 where the value is from no file."""
 _SCALARS = frozenset({"null", "bool", "int", "float", "str"})
