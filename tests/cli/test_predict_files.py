@@ -149,7 +149,7 @@ def test_csv_with_ids_written_by_pandas_as_floats(wukong: Wukong, texts: str, tm
         (("1,1.0,x,2,", "1,1.0,x,inf,"), HEADER, "`new.csv:3`: `price` is infinite"),
         (("1,1.0,x,2,", "1,1.0,x,dear,"), HEADER, "`new.csv:3`: `price` is `dear`, which is not a number"),
         (("1,1,1.0,x,2",), "user,User,shop,c2,price\n", "`new.csv:1`: 2 columns are named `user`"),
-        (("1",), "\n", "`new.csv:1`: the first line must be a header"),
+        (("1",), "\n", "`new.csv:1`: the first line is blank"),
     ],
 )
 def test_csv_errors_name_the_problem_and_its_position(

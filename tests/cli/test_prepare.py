@@ -81,7 +81,8 @@ def test_too_few_rows_for_a_split_names_the_key(wukong: Wukong, tmp_path: Path) 
     assert limited.code == 2
     # The recipe is valid, so no line of it is named.
     assert limited.err.endswith(
-        "error: split `valid` of dataset `few` is empty under `--limit-rows 5`\nhint: raise it, or omit it\n"
+        "error: split `valid` of dataset `few` is empty under `--limit-rows 5`\n"
+        "hint: raise `--limit-rows`, or omit it\n"
     )
 
 

@@ -123,7 +123,10 @@ def _passed(current: Manifest) -> bool:
 
 
 def _differs(target: Path, what: str) -> UsageError:
-    return UsageError(f"`{target}` was prepared {what}", hint="add `--force` to replace it")
+    return UsageError(
+        f"`{target}` was prepared {what}",
+        hint="add `--force` to replace it, or give the recipe another `name`",
+    )
 
 
 def _prepare_in(

@@ -92,7 +92,11 @@ def prepared_dataset(name: str, data: Path | None = None) -> Path:
         return data / name
     if path.is_file():
         if path.suffix in library.TABLES:
-            raise recipes.not_a_recipe(path, data)
+            own = path.name.partition(".")[0]
+            hint = recipes.not_a_recipe(path, data).hint
+            if next_steps.is_prepared(own, data):
+                hint = f"its dataset is `{own}`: run `{next_steps.to_draft(own, data)}`"
+            raise UsageError(f"`{path}` is a table, not a prepared dataset", hint=hint)
         hint = recipes.command_for(path, data)
         raise UsageError(f"`{path}` is a recipe, not a prepared dataset", hint=hint)
     if inside := next_steps.prepared(path):
@@ -103,5 +107,11 @@ def prepared_dataset(name: str, data: Path | None = None) -> Path:
     if name in library.names():
         hint = f"run `{next_steps.train_command(name, data)}`"
         raise UsageError(f"`{name}` is a recipe, not a dataset", hint=hint)
+    owner = path.parent.name
+    if next_steps.is_prepared(owner, data) and not path.parent.is_dir():  # as in the name of a shipped recipe
+        hint = (
+            f"run `wukongctl recipes init {next_steps.quoted(owner)} --model {next_steps.quoted(path.name)}`"
+        )
+        raise UsageError(f"`{name}` is not a prepared dataset", hint=hint)
     written_as_path = path.name != name
     raise next_steps.not_prepared(path.name, path.parent if written_as_path else data)

@@ -106,7 +106,7 @@ class RowReader:
                 rows = self._rows(engine, path, columns or self.wanted)
                 yield from self._tables(engine, rows, path)
             except RunFailed as failure:
-                failure.hint = HINT if failure.hint == lines.SKIP else failure.hint
+                failure.hint = HINT if lines.SKIP_ROWS in (failure.hint or "") else failure.hint
                 raise
             finally:
                 engine.close()

@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 from wukongctl.config.dataset import DatasetSpec, is_pattern
 from wukongctl.config.loading import validate
+from wukongctl.config.patterns import EXPECTED, IDENTIFIER, identifier_like
 from wukongctl.config.positions import parse
+from wukongctl.config.suggestions import no_file
 from wukongctl.data.acquire import patterns
 from wukongctl.data.acquire.sources import FilePaths, by_name
 from wukongctl.data.drafting import guess, joins, objects, screening, selection, splitting, units
@@ -24,7 +26,7 @@ from wukongctl.data.drafting.recipe import Recipe
 from wukongctl.data.drafting.selection import Selection
 from wukongctl.data.drafting.splitting import SplitGuess, SplitTrial
 from wukongctl.data.pipeline.description import MIN_HELD_OUT, MIN_TRAIN
-from wukongctl.data.query import sql, tables
+from wukongctl.data.query import failures, lines, sql, tables
 from wukongctl.data.query.engine import Engine
 from wukongctl.data.query.tables import Table
 from wukongctl.errors import RunFailed, UsageError
@@ -59,6 +61,7 @@ def draft(
     table that cannot be a dataset, RunFailed for a file that cannot be read.
     """
     name = name if name is not None else _name(file)
+    _require_name(name)
     file = patterns.of_folder(Path(file)) if _is_folder(file) else file
     sides = [joins.parsed(text) for text in join]
     paths: dict[str, FilePaths] = {}
@@ -82,9 +85,25 @@ def _describe(engine: Engine, path: str, found: FilePaths) -> Table:
     first = found if isinstance(found, Path) else found[0]
     try:
         return tables.describe(engine, first, path)
-    except RunFailed:
+    except lines.UNREADABLE:
+        raise RunFailed(f"`{first}` is truncated or damaged", hint=failures.COPY_AGAIN) from None
+    except RunFailed as error:
         tables.require_table(first)  # an error that names a line is misleading for a file that is not a table
+        error.hint = _without_recipe(error, first)
         raise
+
+
+def _without_recipe(error: RunFailed, path: Path) -> str | None:
+    """The hint for a bad line of `path` while there is no recipe to change."""
+    located = lines.LOCATED.match(error.message)
+    match error.hint:
+        case lines.SKIP if located:
+            return lines.to_delete(path, int(located[2]))
+        case failures.NOT_STRICT:
+            return lines.to_end_alike(path)
+        case failures.SET_OPTIONS:
+            return "fix the file; it has to have the same columns in every line"
+    return error.hint
 
 
 def _is_folder(file: str) -> bool:
@@ -101,8 +120,16 @@ def _find(file: str) -> FilePaths:
     except OSError:  # a name too long for the file system
         found = None
     if not found:
-        raise UsageError(f"there is no file `{file}`")
+        raise no_file(Path(file))
     return found
+
+
+def _require_name(name: str) -> None:
+    """UsageError for a `--name` that a dataset cannot have."""
+    if re.match(IDENTIFIER, name) is None:
+        like = identifier_like(name)
+        what = f"`--name {name}` is not a name: expected {EXPECTED[IDENTIFIER]}"
+        raise UsageError(what, hint=f"write `--name {like}`" if like else None)
 
 
 def _name(file: str) -> str:

@@ -132,8 +132,10 @@ def guess(columns: Sequence[Column], positive: Sequence[str], file: str) -> Labe
             label = _with_positive(column, positive, is_guess=True)
         if label is not None:
             return label
+    constant = next((c for c, is_named in _likely(columns) if is_named and c.distinct == 1), None)
+    same = f": `{constant.name}` has the same value in every row" if constant is not None else ""
     raise UsageError(
-        f"no column of `{file}` looks like a label",
+        f"no column of `{file}` looks like a label{same}",
         hint=f"name a column or SQL with `--label`{_example(columns)}; "
         f"the columns are {', '.join(f'`{c.name}`' for c in columns)}",
     )

@@ -248,7 +248,9 @@ def _empty(spec: DatasetSpec, name: SplitName, limit_rows: int | None) -> Wukong
     """The error for a split without rows, with the key to change."""
     what = f"split `{name}` of dataset `{spec.name}` is empty"
     if limit_rows is not None:
-        return UsageError(f"{what} under `--limit-rows {limit_rows}`", hint="raise it, or omit it")
+        return UsageError(
+            f"{what} under `--limit-rows {limit_rows}`", hint="raise `--limit-rows`, or omit it"
+        )
     if spec.split is None or name not in getattr(spec.split, "ratio", SPLITS):
         return RunFailed(what, hint=f"check the file and the filters of `splits.{name}`")
     if spec.generator is not None:

@@ -136,7 +136,7 @@ def advice(path: Path, *, whole: bool) -> str | None:
         if compression := _compression(path):
             return f"read it with `{compression.removeprefix(', ')}`"
         found = survey(path) if whole else Survey()
-    except (OSError, EOFError):
+    except lines.UNREADABLE:
         return None
     if not found.other:
         return None

@@ -28,6 +28,7 @@ MISSING_EXTENSION = re.compile(
     r'requires the extension (\w+)|Extension "[^"]*?(\w+)\.duckdb_extension" not found'
 )
 UNUSED_EXTENSION = re.compile(r"it exists in the (\w+) extension")
+BAD_JSON = re.compile(r'Malformed JSON in file "([^"]+)", at byte \d+ in [\w/]+ (\d+): ([^\n]+)')
 TRUNCATED = re.compile(r"Unexpected end of GZIP stream: (.+)")
 CONVERTED = re.compile(
     r"""(?:Could not (?:convert|parse) string|out of range:|field format:) (["'])(.*?)\1(?= to | acc|,|$)""",
@@ -37,11 +38,13 @@ EXPRESSION = re.compile(r"^(LINE \d+: .*)\n( *)(\^+)$", re.MULTILINE)
 """DuckDB's excerpt of the query, with carets under the part that failed."""
 STRPTIME = re.compile(r"\bstrptime\s*\([^()]*", re.IGNORECASE)
 TYPE_OPTIONS = re.compile(r"\b(all_varchar|columns|dtypes|types|column_types)\b", re.IGNORECASE)
+DELIMITER = re.compile(r"\b(?:delim|sep|delimiter)\s*(?:=>|:=|=)\s*'(\\t|[^'])'", re.IGNORECASE)
 UNICODE = ("unicode", "not utf-8", "not latin-1")
 BAD_STATE = "CSV Parser state machine reached an invalid state"
 DISK_FULL = "No space left on device"
 SET_OPTIONS = "fix the file, or set `delim`, `quote`, `columns` or `max_line_size` in `read_csv`"
 AS_TEXT = f"{lines.SKIP}; or read all columns as text with `all_varchar=true` in `read_csv`"
+COPY_AGAIN = "download or copy the file again"
 NOT_STRICT = "fix the file, or read it with `strict_mode=false`"
 TRY_CAST = (
     "fix it, or read such values as missing: `TRY_CAST` for `CAST`, `try_strptime` for `strptime` in the SQL"
@@ -162,17 +165,22 @@ def _bad_file(files: RawFiles, text: str, query: str) -> RunFailed | None:
     if "CSV Error on Line" in text or "sniffing file" in text:
         what = _csv_problem(files, text)
         is_row = lines.LOCATED.match(what) and not CSV_LIMIT.search(text) and "store_rejects" not in query
-        hint = NOT_STRICT if what.endswith(lines.OTHER_ENDING) else lines.SKIP if is_row else SET_OPTIONS
+        has_other_ends = what.endswith((lines.OTHER_ENDING, lines.TWO_RETURNS))
+        hint = NOT_STRICT if has_other_ends else lines.SKIP if is_row else SET_OPTIONS
         if is_row and "Error when converting" in text and not TYPE_OPTIONS.search(query):
             hint = AS_TEXT
+        hint = _of_other_delimiter(files, text, query) or hint
         return RunFailed(f"{what} {dataset}", hint=hint)
     if BAD_STATE in text:  # names no file
         for path in _paths(files):
             if odd := lines.odd_line(path, lines.DELIMITERS):
                 return RunFailed(f"{_located(path.name, odd[0], odd[1])} {dataset}", hint=NOT_STRICT)
+    if bad := BAD_JSON.search(text):
+        what = _located(Path(bad[1]).name, int(bad[2]), f"malformed JSON: {bad[3]}")
+        return RunFailed(f"{what} {dataset}", hint="fix it: one object per line, or one array")
     if truncated := TRUNCATED.search(text):
         what = f"`{Path(truncated[1]).name}` is truncated {dataset}"
-        return RunFailed(what, hint="download or copy the file again")
+        return RunFailed(what, hint=COPY_AGAIN)
     if mismatch := CSV_MISMATCH.search(text):
         first, file = Path(mismatch[1]).name, Path(mismatch[2]).name
         what = re.sub('[Cc]olumn with name: "(.*)" is missing', r"column `\1` is missing", mismatch[3])
@@ -181,6 +189,20 @@ def _bad_file(files: RawFiles, text: str, query: str) -> RunFailed | None:
             hint="give all files the same columns, or read them with `union_by_name=true`",
         )
     return None
+
+
+def _of_other_delimiter(files: RawFiles, text: str, query: str) -> str | None:
+    """The hint for a file whose first line has another delimiter than the one in the SQL."""
+    said = DELIMITER.search(query)
+    path = next((path for path in _paths(files) if path.name == _file_name(text)), None)
+    if said is None or path is None:
+        return None
+    first = lines.first_line(path)
+    delimiter = max(lines.DELIMITERS, key=first.count)
+    if said[1].replace("\\t", "\t") in first or delimiter not in first:
+        return None
+    written = r"\t" if delimiter == "\t" else delimiter
+    return f"its columns are separated by `{written}`: write `delim='{written}'` in `read_csv`"
 
 
 def _wrong_encoding(files: RawFiles, text: str) -> RunFailed | None:

@@ -139,7 +139,7 @@ def _cells(path: Path, arguments: str, position: int) -> tuple[str, ...] | None:
     try:
         with lines.opened(path) as file:
             line = next(islice(file, position, None), b"").decode("utf-8-sig", "replace")
-    except (OSError, EOFError):
+    except lines.UNREADABLE:
         return None
     option = DELIMITER.search(arguments)
     delimiter = option[1].replace("\\t", "\t") if option else max(lines.DELIMITERS, key=line.count)

@@ -1,4 +1,4 @@
-"""Files that are no tables, told by their first bytes."""
+"""Recognize files that are not tables by their first bytes."""
 
 import re
 from pathlib import Path
@@ -29,21 +29,21 @@ NOT_TABLES = (
     (0, b"<?xml", "XML", SAVE),
     (257, b"ustar", "a tar archive", "unpack it with `tar -xf`"),
 )
-"""Magic bytes of other kinds of files, with their offset, what they are, and what to do."""
+"""Offset, magic bytes, kind of file, and what to do instead."""
 CONTROLS = re.compile(rb"[\x00\x03-\x08\x0e-\x1a\x7f]")
 """Bytes that do not occur in text; some logs separate values by 1 or 2."""
 START_BYTES = 512
 
 
 class OtherKind(NamedTuple):
-    """What a file is instead of a table, and what to do."""
+    """The kind of a file that is not a table, and what to do instead."""
 
     name: str
     advice: str
 
 
 def of_start(start: bytes) -> OtherKind | None:
-    """The kind of a file that begins with `start`, if it is certainly no table."""
+    """The kind of a file that begins with `start`; None if it may be a table."""
     for offset, mark, name, advice in NOT_TABLES:
         # A header may begin with a word such as ORC, but a table has no control characters.
         if start.startswith(mark, offset) and not (mark.isalnum() and not CONTROLS.search(start)):
@@ -52,7 +52,7 @@ def of_start(start: bytes) -> OtherKind | None:
 
 
 def of(path: Path) -> OtherKind | None:
-    """The kind of the file at `path`, if it is certainly no table; None if it cannot be read."""
+    """The kind of the file at `path`; None if it may be a table or cannot be read."""
     try:
         with path.open("rb") as file:
             return of_start(file.read(START_BYTES))

@@ -5,6 +5,8 @@ import csv
 import gzip
 import io
 import re
+import shlex
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,14 +23,18 @@ DELIMITERS = ",\t|;"
 SEARCHED = 100_000
 """Lines searched for the one that differs from the others."""
 OTHER_ENDING = "its line ending differs from that of the first line"
+TWO_RETURNS = r"the line ends in `\r\r\n`"
 MAX_RECORD_LINES = 10_000
 """A longer record is due to a stray quote."""
+UNREADABLE = (OSError, EOFError, zlib.error)
+"""What reading a file that may be compressed raises."""
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 PEEK_BYTES = 1 << 16
 NO_QUOTES = re.compile(r"\bquote\s*=\s*''", re.IGNORECASE)
 LOCATED = re.compile(r"`([^`]+):(\d+)`: ")
 """How a message with file and line begins."""
 SKIP_ROWS = "set `on_error: skip` in the recipe to skip such rows"
+NOT_A_LABEL, NOT_A_NUMBER = "the label must be 0 or 1", "which is not a number"
 SKIP = f"fix it, or {SKIP_ROWS}"
 
 
@@ -106,8 +112,29 @@ def bad_row(engine: RawFiles, query: str, row: int, what: str) -> RunFailed:
     """The error `file:line: what` for row number `row` (from 1) of `query`."""
     found = location(engine, query, row)
     if found is not None:
-        return RunFailed(f"`{found}`: {what} (dataset `{engine.dataset}`)", hint=SKIP)
-    return RunFailed(f"{what} in row {row:,} of dataset `{engine.dataset}`", hint=SKIP)
+        return RunFailed(f"`{found}`: {what} (dataset `{engine.dataset}`)", hint=_remedy(what))
+    return RunFailed(f"{what} in row {row:,} of dataset `{engine.dataset}`", hint=_remedy(what))
+
+
+def _remedy(what: str) -> str:
+    """What to do about a value that is not allowed: it may be the recipe that is wrong."""
+    if what.startswith(NOT_A_LABEL):
+        return f"make `label` SQL that is 0 or 1, such as `label: rating >= 4`; or {SKIP_ROWS}"
+    if what.endswith(NOT_A_NUMBER):
+        return f"fix it, or make the feature `categorical`; or {SKIP_ROWS}"
+    return SKIP
+
+
+def to_delete(path: Path, line: int) -> str:
+    """What to do about a bad line before there is a recipe."""
+    if path.suffix in (".gz", ".zst"):
+        return f"fix line {line} of the file"
+    return f"fix line {line}, or leave it out: `sed {line}d {shlex.quote(str(path))} > fixed{path.suffix}`"
+
+
+def to_end_alike(path: Path) -> str:
+    """What to do about different line endings."""
+    return rf"make the line endings alike: `tr -d '\r' < {shlex.quote(str(path))} > fixed{path.suffix}`"
 
 
 def paths_of(paths: Path | tuple[Path, ...]) -> tuple[Path, ...]:
@@ -139,6 +166,8 @@ def odd_line(path: Path, delimiters: str) -> tuple[int, str] | None:
         with opened(path) as file:
             head = next(file, b"")
             first = head.decode("utf-8", "replace")
+            if head.endswith(b"\r\r\n"):  # Python's csv module on Windows, without newline=""
+                return 1, TWO_RETURNS
             delimiter = max(delimiters, key=first.count)
             wanted = len(next(csv.reader([first], delimiter=delimiter)))
             for number, line in enumerate(file, start=2):
@@ -152,14 +181,21 @@ def odd_line(path: Path, delimiters: str) -> tuple[int, str] | None:
                     return number, OTHER_ENDING
                 if number > SEARCHED:
                     break
-    except (OSError, EOFError, csv.Error, StopIteration):
+    except (*UNREADABLE, csv.Error, StopIteration):
         return None
     return None
 
 
+def first_line(path: Path) -> str:
+    """The first line as text; empty if the file cannot be read."""
+    with suppress(*UNREADABLE), opened(path) as file:
+        return next(file, b"").decode("utf-8", "replace")
+    return ""
+
+
 def long_line(path: Path, limit: int) -> int | None:
     """The first line of more than `limit` bytes."""
-    with suppress(OSError, EOFError), opened(path) as file:
+    with suppress(*UNREADABLE), opened(path) as file:
         for number, line in enumerate(file, start=1):
             if len(line) > limit:
                 return number

@@ -18,8 +18,9 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from wukongctl.config.suggestions import no_file
 from wukongctl.data.manifest import RawRows
-from wukongctl.data.query import lines, sql
+from wukongctl.data.query import kinds, lines, sql
 from wukongctl.data.query.engine import Engine
 from wukongctl.data.query.rewriting import JSON
 from wukongctl.errors import RunFailed, UsageError
@@ -182,7 +183,7 @@ def _unquoted(literal: str) -> str:
 def _kind(path: Path, *, text: bool = False) -> str:
     """The suffix of a file without compression; may be another or none if the recipe's files are `text`."""
     if not path.is_file():
-        raise UsageError(f"there is no file `{path}`")
+        raise no_file(path)
     suffixes = [suffix.lower() for suffix in path.suffixes]
     kind = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] in COMPRESSION else (suffixes or [""])[-1]
     if kind == ".parquet" or kind in DELIMITERS or kind in JSON:
@@ -196,10 +197,14 @@ def _start(path: Path) -> bytes:
     """The first bytes of a text file, decompressed."""
     try:
         start = lines.start_of(path, MAX_HEADER_BYTES)
-    except (OSError, EOFError, pa.ArrowException) as error:
+    except (*lines.UNREADABLE, pa.ArrowException) as error:
         raise RunFailed(f"cannot read `{path}`: {str(error).splitlines()[0]}") from None
+    if other := kinds.of_start(start):
+        raise UsageError(f"`{path}` is {other.name}, not a table", hint=other.advice)
+    if not start.strip():
+        raise UsageError(f"`{path}` is empty", hint="give a file with a header and rows")
     if not _first_line(start).strip():
-        raise UsageError(f"`{path}:1`: the first line must be a header")
+        raise UsageError(f"`{path}:1`: the first line is blank", hint="the first line must be a header")
     return start
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from wukongctl.data.query import encodings, kinds, lines, quotes, sql
 from wukongctl.data.query.engine import Engine
+from wukongctl.data.query.failures import COPY_AGAIN
 from wukongctl.errors import RunFailed, UsageError
 
 WIDTH = 100
@@ -48,7 +49,7 @@ def describe(engine: Engine, path: Path, name: str) -> Table:
     """
     start = _start(path)
     if not start.strip():
-        raise UsageError(f"`{path}` is empty")
+        raise UsageError(f"`{path}` is empty", hint="give a file with a header and rows")
     if other := kinds.of_start(start):
         hint = f"{other.advice}, then run `wukongctl datasets init` on the table"
         raise UsageError(f"`{path}` is {other.name}, not a table", hint=hint)
@@ -67,10 +68,13 @@ def require_table(path: Path) -> None:
     """UsageError for a text file, such as a program or a letter, whose lines do not look like rows."""
     try:
         texts = [text for text in quotes.sample(path) if text.strip()]
-    except (OSError, EOFError):
+    except lines.UNREADABLE:
         return
     for delimiter in lines.DELIMITERS:
-        widths = Counter(len(row) for row in csv.reader(texts, delimiter=delimiter))
+        try:
+            widths = Counter(len(row) for row in csv.reader(texts, delimiter=delimiter))
+        except csv.Error:  # an open quote makes one value of the rest
+            return
         if sum(n for width, n in widths.most_common(1) if width > 1) >= MIN_REGULAR * sum(widths.values()):
             return
     raise UsageError(
@@ -83,9 +87,10 @@ def _start(path: Path) -> bytes:
     """The first bytes, decompressed."""
     try:
         return lines.start_of(path, 4096)
-    except (OSError, EOFError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or str(error)
-        raise RunFailed(f"cannot read `{path}`: {reason.lower()}") from None
+    except lines.UNREADABLE as error:
+        if not isinstance(error, OSError) or error.errno is None:  # of the decompression
+            raise RunFailed(f"`{path}` is truncated or damaged", hint=COPY_AGAIN) from None
+        raise RunFailed(f"cannot read `{path}`: {str(error.strerror).lower()}") from None
 
 
 def _typed(engine: Engine, source: str) -> Table:
@@ -109,10 +114,13 @@ def _csv(engine: Engine, path: Path, name: str) -> Table:
         dialect += f", skip={len(title)}"
         remarks += _skipped(path, title)
     first = f"SELECT * FROM read_csv({sample}, header=false, all_varchar=true, {dialect}) LIMIT 1"
-    cells = [None if cell is None else str(cell).strip() for cell in engine.rows(first)[0]]
+    rows = engine.rows(first)
+    if not rows:
+        raise UsageError(f"`{path}` has no rows", hint="give a file with a header and rows")
+    cells = [None if cell is None else str(cell).strip() for cell in rows[0]]
     odd = lines.odd_line(path, lines.DELIMITERS) if len(cells) == 1 else None
     if odd is not None:
-        raise RunFailed(f"`{path.name}:{odd[0]}`: {odd[1]}", hint="fix the line, then try again")
+        raise RunFailed(f"`{path.name}:{odd[0]}`: {odd[1]}", hint=lines.SKIP)
     header = (has_header or bool(title)) and _is_header(cells)
     titles = [cell if header and cell else f"column_{i + 1}" for i, cell in enumerate(cells)]
     names = _unique(titles)
