@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from wukongctl.machine import IN_FLIGHT, cgroup_cpus, cores, in_order, most_workers
+from wukongctl.machine import IN_FLIGHT, available_memory, cgroup_cpus, cores, in_order, most_workers
 
 
 def test_the_limit_of_a_container_is_rounded_up(tmp_path: Path) -> None:
@@ -16,6 +16,16 @@ def test_the_limit_of_a_container_is_rounded_up(tmp_path: Path) -> None:
 
 def test_a_machine_has_a_core() -> None:
     assert most_workers() >= 8 * cores() >= 8
+
+
+def test_memory_is_what_is_available_up_to_the_limit(tmp_path: Path) -> None:
+    memory, limit = tmp_path / "meminfo", tmp_path / "memory.max"
+    assert available_memory(memory, limit) is None
+    memory.write_text("MemTotal: 900 kB\nMemAvailable:  500 kB\nHugePages_Total:  0\n")
+    assert available_memory(memory, limit) == 512_000
+    for text, bytes_ in {"max": 512_000, "1000": 1000, "9000000": 512_000}.items():
+        limit.write_text(f"{text}\n")
+        assert available_memory(memory, limit) == bytes_
 
 
 def test_work_waits_for_who_takes_the_results() -> None:

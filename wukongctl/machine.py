@@ -1,4 +1,4 @@
-"""How many cores this process may use, and work on all of them."""
+"""How many cores and how much memory this process may use, and work on all cores."""
 
 import os
 from collections import deque
@@ -11,6 +11,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+MEMORY, CGROUP_MEMORY = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
 IN_FLIGHT = 4
 MOST_PER_CORE = 8
 """Threads or processes per core beyond which a machine only switches between them, or freezes."""
@@ -25,6 +26,20 @@ def cores() -> int:
 def most_workers() -> int:
     """The most threads or processes that a command starts at once."""
     return MOST_PER_CORE * cores()
+
+
+def available_memory(memory: Path = MEMORY, limit: Path = CGROUP_MEMORY) -> int | None:
+    """Bytes of memory that are free or can be freed, at most the limit of the container; None if unknown."""
+    try:
+        lines = dict(line.split(":") for line in memory.read_text(encoding="ascii").splitlines())
+        available = 1024 * int(lines["MemAvailable"].split()[0])
+    except (OSError, ValueError, KeyError):  # not Linux
+        return None
+    try:
+        # Not less what is used: most of that may be cached files, which are dropped when memory is needed.
+        return min(available, int(limit.read_text()))
+    except (OSError, ValueError):  # no cgroup v2, or `max`
+        return available
 
 
 def cgroup_cpus(quota: Path = CGROUP_QUOTA) -> int | None:

@@ -327,7 +327,7 @@ def test_weights_of_another_version_are_a_usage_error(data: Path, tmp_path: Path
     state = checkpoint.load(best)
     state["model"]["renamed"] = state["model"].popitem()[1]
     checkpoint.save(best, state)
-    with pytest.raises(UsageError, match="does not have the weights that this version"):
+    with pytest.raises(UsageError, match="does not have the weights of this run"):
         open_run(outcome.folder, data=data)
 
 

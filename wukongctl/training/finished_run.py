@@ -10,7 +10,7 @@ from wukongctl.config.training import TrainingSpec
 from wukongctl.data import manifest as manifests
 from wukongctl.data import next_steps, vectors
 from wukongctl.data.manifest import Manifest
-from wukongctl.errors import UsageError
+from wukongctl.errors import RunFailed, UsageError
 from wukongctl.models import Model, build
 from wukongctl.training import checkpoint, trees
 from wukongctl.training.hardware import Execution, execution
@@ -63,7 +63,7 @@ def open_run(run: Path, *, data: Path) -> FinishedRun:
             model: Model | Trees = trees.load(weights, dataset, manifest, how.threads)
         case network:
             model = build(network, manifest.schema(), sparse=False, vectors=vectors.load(dataset, manifest))
-            _load(model, weights)
+            _load(model, weights, again=f"{next_steps.to_resume(run, data)} --force")
     return FinishedRun(run, info, recipe, dataset, manifest, model.eval(), how)
 
 
@@ -82,12 +82,18 @@ def best_weights(best: Path) -> dict[str, Tensor]:
     return {name: full(weight) for name, weight in checkpoint.load(best)["model"].items()}
 
 
-def _load(model: Model, best: Path) -> None:
+def _load(model: Model, best: Path, *, again: str) -> None:
+    """Load the weights in `best`; errors name the command that trains the run `again`."""
     try:
         model.load_state_dict(best_weights(best))
+    except RunFailed as error:
+        error.hint = f"run `{again}` to train it again"
+        raise
     except RuntimeError:
         raise UsageError(
-            f"`{best}` does not have the weights that this version of wukongctl expects", hint=OTHER_VERSION
+            f"`{best}` does not have the weights of this run's model: it is of another run, or was written "
+            "by another version of wukongctl",
+            hint=f"restore the file, or run `{again}` to train the run again",
         ) from None
 
 

@@ -30,7 +30,7 @@ from wukongctl.training.groups import recipe_groups
 from wukongctl.training.hardware import CPU, Execution, Stopwatch, utilization
 from wukongctl.training.metrics import in_brief, measure
 from wukongctl.training.parallel import ParallelModel, is_sharded
-from wukongctl.training.plan import new_model, require_two_rows, total_examples, total_steps
+from wukongctl.training.plan import new_model, require_memory, require_two_rows, total_examples, total_steps
 from wukongctl.training.position import TrainingPosition
 from wukongctl.training.run_folder import RunFolder
 from wukongctl.training.run_record import RunResult, SplitMetrics, Status
@@ -81,6 +81,8 @@ class Trainer:
         self.world, self.track, self.skip_test = world, track, skip_test
         self.remedy = partial(divergence.remedy, manifest, data)
         self._groups = partial(recipe_groups, recipe, data, manifest)
+        if not is_sharded(recipe, world) and execution.device.type == "cpu":
+            require_memory(recipe, manifest)
         torch.manual_seed(recipe.seed)
         with deferred_tables() if is_sharded(recipe, world) else nullcontext():
             self.model = new_model(recipe, manifest, data)

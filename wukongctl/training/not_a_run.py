@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from wukongctl.config import library
+from wukongctl.config.suggestions import similar_file
 from wukongctl.data import next_steps, recipes
 from wukongctl.errors import RecipeError, UsageError
 from wukongctl.training.run_folder import RunFolder
@@ -25,8 +26,15 @@ def not_a_run(path: Path, data: Path | None = None) -> UsageError:
     hint = "run `wukongctl runs ls` to see those you have"
     if not _runs(_default()):
         hint = "`wukongctl train` creates one"
+    elif not path.exists():
+        hint = _meant(path) or hint
     what = f"`{path}` is not a run folder" if path.exists() else f"there is no `{path}`"
     return UsageError(what, hint=hint)
+
+
+def _meant(path: Path) -> str | None:
+    """`did you mean ...?` for the run that a missing `path` most likely stands for."""
+    return similar_file(path, [*_runs(_default()), *_runs(path.parent)])
 
 
 def _a_recipe(name: str, data: Path) -> UsageError:

@@ -7,9 +7,13 @@ import torch
 from wukongctl.config.gbdt import LightGBMSpec
 from wukongctl.config.spec import Mismatch, Mistake
 from wukongctl.config.training import TrainingSpec
+from wukongctl.cost.memory import training_memory
 from wukongctl.data import vectors
 from wukongctl.data.manifest import Manifest
+from wukongctl.errors import UsageError
+from wukongctl.machine import available_memory
 from wukongctl.models import Model, build
+from wukongctl.models.counts import count
 from wukongctl.models.embeddings import store_tables
 from wukongctl.training import optimizers
 
@@ -24,6 +28,25 @@ def new_model(recipe: TrainingSpec, manifest: Manifest, data: Path) -> Model:
     )
     store_tables(model, getattr(torch, recipe.embedding_dtype))
     return model
+
+
+def require_memory(recipe: TrainingSpec, manifest: Manifest) -> None:
+    """Raise UsageError if weights, gradients and optimizer state do not fit into the memory of this machine.
+
+    Otherwise the operating system would kill the process, without a word.
+    """
+    with torch.device("meta"):
+        model = build(recipe.model, manifest.schema(), sparse=optimizers.wants_sparse(recipe.optimizer))
+    frozen = 4 * count(model).frozen_values  # read from the disk as needed
+    needed = training_memory(model, manifest.schema(), recipe, activations=0).total - frozen
+    free = available_memory()
+    if free is not None and needed > free:
+        raise UsageError(
+            f"training needs {needed / 1e9:,.1f} GB for weights, gradients and optimizer state, and "
+            f"{free / 1e9:,.1f} GB of memory are free",
+            hint="reduce the widths in the recipe, or set `optimizer.embedding.name: rowwise_adagrad`, which "
+            "keeps one number per embedding row",
+        )
 
 
 def require_two_rows(recipe: TrainingSpec, rows: int, pieces: int) -> None:

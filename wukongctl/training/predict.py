@@ -43,11 +43,11 @@ def predict(
     """
     if out.suffix.lower() not in (".parquet", ".csv"):
         raise UsageError(f"cannot write `{out}`: unknown file type", hint="name it `.parquet` or `.csv`")
-    if not force:
-        require_own(out, run, "--out")
     started, rows, total = time.monotonic(), 0, 0.0
     filled: set[Path] = set()
     trained, reader = _opened(run, data, columns, source)
+    if not force:
+        require_own(out, run, "--out")
 
     def write(file: BinaryIO) -> None:
         nonlocal rows, total

@@ -20,7 +20,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from wukongctl.training.run_record import (
     parse_result,
 )
 
+LOCK = ".lock"
 MLFLOW, TENSORBOARD = "mlflow.json", "tensorboard"
 IDENTITY_KEYS = ("recipe_digest", "data.fingerprint")
 """Keys of run.json that identify a finished run."""
@@ -72,7 +73,7 @@ class RunFolder:
 
     def lock(self) -> FileLock:
         """Lock the folder; raises UsageError if another process trains in it."""
-        lock = FileLock(self.path / ".lock", timeout=0)
+        lock = FileLock(self.path / LOCK, timeout=0)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire()
@@ -84,6 +85,14 @@ class RunFolder:
         except OSError as error:
             raise cannot_write(self.path, error) from None
         return lock
+
+    def remove_if_unused(self) -> None:
+        """Remove a locked folder with nothing but its lock: the run was refused before it began."""
+        if self.writes and [path.name for path in self.path.iterdir()] == [LOCK]:
+            (self.path / LOCK).unlink()
+            with suppress(OSError):
+                self.path.rmdir()
+                self.path.parent.rmdir()  # only if this is empty too
 
     def info(self) -> RunInfo | None:
         """The content of `run.json`, None if there is none; raises UsageError if it is damaged."""

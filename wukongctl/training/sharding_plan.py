@@ -8,7 +8,6 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -18,6 +17,7 @@ from torch import nn
 from wukongctl import extras
 from wukongctl.config.training import RowwiseAdagradSpec
 from wukongctl.errors import UsageError
+from wukongctl.machine import available_memory
 from wukongctl.training.distributed import World, local_processes
 from wukongctl.training.hardware import free_memory
 
@@ -93,7 +93,7 @@ def _owners(tables: list[int], ranks: int) -> tuple[list[int], list[int]]:
 
 def _free(device: torch.device) -> int:
     """Bytes of memory that are free for this process, on its device."""
-    return free_memory(device) if device.type == "cuda" else host_memory() // local_processes()
+    return free_memory(device) if device.type == "cuda" else (available_memory() or 0) // local_processes()
 
 
 def sharded_tables(
@@ -220,10 +220,3 @@ def _quiet(logger: str) -> Iterator[None]:
         yield
     finally:
         found.disabled = before
-
-
-def host_memory() -> int:
-    """Bytes of this machine's memory that are free or can be freed; FBGEMM runs on Linux only."""
-    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    found = dict(line.split(":") for line in lines)
-    return int(found["MemAvailable"].split()[0]) * 1024

@@ -95,10 +95,14 @@ def train(
         with world.on_rank_zero(folder.lock) or nullcontext():
             if force:
                 world.on_rank_zero(folder.clear)
-            return _train(
-                recipe, data / recipe.data, folder, world, Trackers(track, folder), report,
-                skip_test=skip_test,
-            )  # fmt: skip
+            try:
+                return _train(
+                    recipe, data / recipe.data, folder, world, Trackers(track, folder), report,
+                    skip_test=skip_test,
+                )  # fmt: skip
+            except UsageError:
+                folder.remove_if_unused()
+                raise
 
 
 def _train(
