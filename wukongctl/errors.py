@@ -13,6 +13,7 @@ Anything else that escapes is a bug and keeps its traceback.
 
 import copyreg
 import errno
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,4 +107,10 @@ def cannot_write(path: Path, error: OSError) -> WukongError:
     message = f"cannot write `{path}`: {(error.strerror or str(error)).lower()}"
     if error.errno in DISK_ERRORS:
         return RunFailed(message, hint="free some disk space, then run the same command again")
+    if not path.parent.exists() and error.errno == errno.ENOENT:
+        return UsageError(
+            message, hint=f"create the folder first: `mkdir -p {shlex.quote(str(path.parent))}`"
+        )
+    if blocking := next((p for p in (path, *path.parents) if p.exists() and not p.is_dir()), None):
+        return UsageError(message, hint=f"`{blocking}` is a file: choose another path")
     return UsageError(message, hint="choose a path that you can write to")

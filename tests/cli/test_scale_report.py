@@ -333,7 +333,7 @@ def test_columns_are_named_by_options(wukong: Wukong, tmp_path: Path) -> None:
     options = ("--x", "width", "--y", "score", "--curve", "who", "--larger-is-better")
     shown = wukong("scale-report", "--points", path, *options)
     assert shown.code == 0
-    assert "x is column `width`" in shown.err
+    assert "x is `width`" in shown.err
     assert "single_seed: Some values of width have a single seed" in shown.out
     assert "Lowest 1 − score: 0.01562, at 64 width." in shown.out
     unknown = wukong("scale-report", "--points", path, "--y", "score")

@@ -136,7 +136,7 @@ def test_parameters_and_tokens_make_a_joint_set_of_one_curve(tmp_path: Path) -> 
         ("points", 4000.0, 4_000_000_000),
         ("points", 8e6, 1_000_000_000),
     ]
-    assert "x is column `params` (parameters)" in found.remarks[0]
+    assert "x is `params` (parameters)" in found.remarks[0]
 
 
 def test_columns_are_named_by_settings(tmp_path: Path) -> None:

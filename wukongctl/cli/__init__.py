@@ -93,8 +93,8 @@ def cli() -> None:
     Your own table, from a file to a trained model:
       wukongctl datasets init clicks.csv > clicks.yaml
       wukongctl prepare ./clicks.yaml
-      wukongctl recipes init clicks > wukong.yaml
-      wukongctl train wukong.yaml
+      wukongctl recipes init clicks > clicks-wukong.yaml
+      wukongctl train clicks-wukong.yaml
 
     \b
     Without a table:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wukongctl.cli import options
-from wukongctl.cli.output import Output
+from wukongctl.cli.output import Output, first_sentence
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,7 +51,7 @@ def ls(output: Output, data: Path) -> None:
         shown.columns[3].justify = "left"
         for entry in found:
             rows = "–" if entry["rows"] is None else f"{entry['rows']:,}"
-            text = entry["problem"] or entry["description"]
+            text = entry["problem"] or first_sentence(entry["description"])
             shown.add_row(entry["name"], "yes" if entry["prepared"] else "–", rows, text)
         console.print(shown)
 

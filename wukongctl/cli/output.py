@@ -5,9 +5,12 @@ or the error on stderr.
 """
 
 import contextlib
+import itertools
 import json
 import logging
 import os
+import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -94,6 +97,11 @@ class Output:
             yield bar
 
 
+def first_sentence(text: str) -> str:
+    """The first sentence of a text of several lines."""
+    return re.split(r"(?<=[a-z0-9)`])\.(?= [A-Z`])", " ".join(text.split()))[0].rstrip(".") + "."
+
+
 def catch_signals() -> None:
     """End the process with a one-line error on Ctrl-C or SIGTERM. Call this in the main thread."""
     raise_stopped(_fail)
@@ -114,6 +122,8 @@ def run(command: click.Command) -> int:
     except PermissionError as error:
         return _fail(UsageError(f"cannot read `{error.filename}`: permission denied"))
     except (click.Abort, KeyboardInterrupt) as error:
+        if isinstance(error.__cause__, EOFError):  # a bug: Click takes it for Ctrl-D at a prompt
+            raise error.__cause__ from None
         cause = error if isinstance(error, Stopped) else error.__cause__  # Click wraps it
         return _fail((cause if isinstance(cause, Stopped) else Stopped(signal.SIGINT)).failure)
     except BrokenPipeError:
@@ -157,12 +167,27 @@ def _error_object(error: WukongError) -> dict[str, Any]:
 
 
 def _from_click(error: click.ClickException) -> WukongError:
-    message = error.format_message()
+    message = error.format_message().replace(" is not a valid integer range", " is not an integer")
     context = getattr(error, "ctx", None)
-    hint = f"run `{context.command_path} --help`" if context is not None else None
+    command = context.command_path if context is not None else _typed_command()
+    hint = f"run `{command} --help`"
+    if isinstance(error, click.NoSuchOption) and command == "wukongctl" and len(sys.argv) > 2:
+        message, hint = message.partition(". ")[0], f"options follow the command: write `{_reordered()}`"
     wrapped = WukongError(message[:1].lower() + message[1:].rstrip("."), hint=hint)
     wrapped.exit_code = error.exit_code if error.exit_code != 1 else 2
     return wrapped
+
+
+def _reordered() -> str:
+    """The command line with the options that came first at its end."""
+    options = list(itertools.takewhile(lambda word: word.startswith("-"), sys.argv[1:]))
+    return shlex.join(["wukongctl", *sys.argv[1 + len(options) :], *options])
+
+
+def _typed_command() -> str:
+    """The command on the command line, for errors that come before Click knows it."""
+    words = itertools.takewhile(lambda word: not word.startswith("-"), sys.argv[1:2])
+    return " ".join(["wukongctl", *words])
 
 
 def _under_github_actions() -> bool:

@@ -1,13 +1,15 @@
 """`wukongctl recipes`: list, show, copy and check recipes."""
 
+import itertools
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from wukongctl.cli import options
-from wukongctl.cli.output import Output
+from wukongctl.cli.output import Output, first_sentence
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,6 +21,7 @@ Examples:
   wukongctl recipes init clicks > clicks-wukong.yaml
   wukongctl recipes init clicks --model dcnv2 > clicks-dcnv2.yaml
 """
+DESCRIPTION = re.compile(r"^description: (?:>-\n)?((?:.+\n)(?:  .+\n)*)", re.MULTILINE)
 
 
 @click.group()
@@ -34,7 +37,7 @@ def ls(output: Output) -> None:
 
     paths = {name: library.find(name) for name in library.names()}
     found = [
-        {"name": name, "path": str(path), "description": _first_remark(path.read_text(encoding="utf-8"))}
+        {"name": name, "path": str(path), "description": _about(path.read_text(encoding="utf-8"))}
         for name, path in paths.items()
     ]
 
@@ -50,10 +53,13 @@ def ls(output: Output) -> None:
     output.result(found, human)
 
 
-def _first_remark(recipe: str) -> str:
-    """The first comment that is not the command to run."""
-    comments = (line.lstrip("# ") for line in recipe.splitlines() if line.startswith("#"))
-    return next((line for line in comments if not line.startswith("wukongctl ")), "")
+def _about(recipe: str) -> str:
+    """The first sentence of the description of a dataset, else of the comments above a recipe."""
+    if described := DESCRIPTION.search(recipe):
+        return first_sentence(described[1])
+    comments = itertools.takewhile(lambda line: line.startswith("#"), recipe.splitlines())
+    lines = (line.lstrip("# ") for line in comments)
+    return first_sentence(" ".join(line for line in lines if not line.startswith("wukongctl ")))
 
 
 @recipes.command("show")
@@ -62,9 +68,10 @@ def _first_remark(recipe: str) -> str:
 def show(output: Output, recipe: str) -> None:
     """Print the text of RECIPE."""
     from wukongctl.config import library
+    from wukongctl.config.loading import text_of
 
     path = library.find(recipe)
-    text = path.read_text(encoding="utf-8")
+    text = text_of(path)
     output.result(
         {"path": str(path), "text": text}, lambda console: console.out(text, end="", highlight=False)
     )
@@ -113,12 +120,12 @@ def init(output: Output, dataset: str, model: str, data: Path) -> None:
 def cp(output: Output, recipe: str, target: Path, force: bool) -> None:
     """Copy RECIPE to TARGET, a new file or an existing folder, to edit it."""
     from wukongctl.config import library
+    from wukongctl.config.loading import text_of
     from wukongctl.errors import UsageError, cannot_write
 
     source = library.find(recipe)
-    path = target / source.name if target.is_dir() else target
+    path, text = target / source.name if target.is_dir() else target, text_of(source)
     try:
-        text = source.read_text(encoding="utf-8")
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:

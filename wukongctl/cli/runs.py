@@ -50,7 +50,7 @@ def ls(output: Output, folder: Path) -> None:
         grouped = any("gauc" in row["metrics"] for row in found)
         measured = [AUC, *([GAUC] if grouped else []), LOGLOSS]
         titles = (f"test {metric.title}" for metric in measured)
-        shown = table("run", "dataset", "status", "seed", "MFLOP/example", *titles, *["!"] * warned)
+        shown = table("run", "dataset", "status", "seed", "MFLOP/ex.", *titles, *["!"] * warned)
         for row in found:
             metrics = row["metrics"]
             cells = (m.text(metrics[m.name]) if m.name in metrics else "–" for m in measured)

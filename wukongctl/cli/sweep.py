@@ -248,12 +248,13 @@ def _show_plan(console: "Console", plan: dict[str, Any], jobs: int) -> None:
     console.print(shown)
     trained = sum(row["trained"] for row in plan["entries"])
     done = f"{plan['complete']} done, " if plan["complete"] else ""
+    runs = "run" if plan["total"] == 1 else "runs"
     copied = plan["total"] - plan["complete"] - trained
     copies = f", {copied} copied from the search" if copied else ""
     time = "time unknown" if plan["seconds"] is None else f"about {duration(plan['seconds'])}"
     threads = " or ".join(str(count) for count in sorted({row["threads"] for row in plan["entries"]}))
     console.print(
-        f"{plan['total']} runs, {done}{trained} to train{copies}; {plan['total_gflop']:,.4g} GFLOP, "
+        f"{plan['total']} {runs}, {done}{trained} to train{copies}; {plan['total_gflop']:,.4g} GFLOP, "
         f"up to {plan['bytes'] / 2**20:,.0f} MiB of memory; "
         f"{time} with {jobs} at a time on {threads} thread{'s' * (threads != '1')} each",
         soft_wrap=True,

@@ -1,22 +1,36 @@
 """Tables that several commands print."""
 
+from collections.abc import Callable
 from typing import Any
 
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.table import Table
+from rich.table import Column, Table
 
 
 class _Table(Table):
-    """Keeps names on one line, for copying, unless they take half of the width."""
+    """Keeps names on one line, for copying, unless they take half of the width, and breaks no number.
+
+    Where it is tight, columns move together.
+    """
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        names = self.columns[0]
-        names.no_wrap = (
-            max(cell_len(str(name)) for name in (names.header, *names.cells)) * 2 < options.max_width
-        )
+        names, *others = self.columns
+        names.no_wrap = _longest(names, str.splitlines) * 2 < options.max_width
+        words = [_longest(names, str.splitlines), *(_longest(column, str.split) for column in others)]
+        if sum(words) + 2 * len(words) + 1 > options.max_width:
+            self.padding = (0, 0, 0, 0)
+        if sum(words) + len(words) + 1 <= options.max_width:
+            for column, width in zip(others, words[1:], strict=True):
+                column.min_width = width if column.justify == "right" else None
         yield from super().__rich_console__(console, options)
+
+
+def _longest(column: Column, parts: Callable[[str], list[str]]) -> int:
+    """Width of the widest part of a column's texts."""
+    texts = (str(text) for text in (column.header, *column.cells))
+    return max((cell_len(part) for text in texts for part in parts(text)), default=0)
 
 
 def table(*headings: str) -> Table:

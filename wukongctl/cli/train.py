@@ -44,7 +44,7 @@ Examples:
 @click.option("--model", metavar="NAME", help="Model to train on the dataset of `--data`, without RECIPE.")
 @options.out("runs", "Folder for run folders.", envvar="WUKONGCTL_RUNS")
 @click.option("--seed", type=int, help="Seed for weight initialization, dropout and shuffling.")
-@click.option("--seeds", type=click.IntRange(1), metavar="N", help="Train N runs with consecutive seeds.")
+@click.option("--seeds", type=click.IntRange(1, 1000), metavar="N", help="Train with N consecutive seeds.")
 @click.option("--resume", is_flag=True, help="Fail unless there is a run to resume.")
 @click.option("--force", is_flag=True, help="Start over, discarding an earlier run of the same recipe.")
 @click.option(

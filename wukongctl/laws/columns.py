@@ -65,10 +65,10 @@ class PointColumns:
     @property
     def summary(self) -> str:
         """How the columns were understood, in one sentence."""
-        used = [f"x is column `{self.x.column}` ({self.x.axis.name})", f"the loss is column `{self.loss}`"]
+        used = [f"x is `{self.x.column}` ({self.x.axis.name})", f"the loss is `{self.loss}`"]
         used += [f"curves are named by `{self.curve}`"] if self.curve else ["all points are one curve"]
         used += [f"data is `{self.facts['examples'].column}`"] if "examples" in self.facts else []
-        return f"Of the table, {', '.join(used)}."
+        return f"Columns of the table: {', '.join(used)}."
 
 
 def find(table: PointTable, wanted: ColumnsSpec) -> PointColumns:

@@ -153,6 +153,7 @@ def _distinct(points: Iterable[Point]) -> list[Point]:
         if first.loss != point.loss:
             raise UsageError(
                 f"`{first.run}` and `{point.run}` are the same size of `{point.curve}` with the same seed",
-                hint="leave one out, or set different `curve` labels",
+                hint="name the runs to fit, not their folder; or train each setting as a curve of its own, "
+                "`--set curve=NAME`",
             )
     return list(seen.values())

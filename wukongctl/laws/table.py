@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from wukongctl.config.suggestions import no_file
 from wukongctl.errors import Problem, RecipeError, UsageError
 
 IntOrFloat = TypeVar("IntOrFloat", int, float)
@@ -50,6 +51,8 @@ class PointTable:
             content = path.read_bytes()
         except OSError as error:
             reason = (error.strerror or "unknown error").lower()
+            if not path.exists():
+                raise no_file(path) from None
             raise UsageError(f"cannot read `{path}`: {reason}", hint="pass a table of points") from error
         if content.startswith(PARQUET):
             return _of_records(path, _parquet(path))
