@@ -25,7 +25,7 @@ LABEL, NUMBERS, CATEGORIES = "label", [f"I{i}" for i in range(1, 14)], [f"C{i}" 
 NAMES = [LABEL, *NUMBERS, *CATEGORIES]
 MIN_COUNT, TRAIN = 10, 12 / 14
 PEERS = ("pandas", "polars", "fuxictr")
-CONTENDERS = ("wukongctl", "own", "parse", "write", *PEERS)
+CONTENDERS = ("wukongctl", "own", "disk", "parse", "write", *PEERS)
 
 
 def parse(raw: Path, out: Path) -> None:
@@ -54,8 +54,16 @@ def wukongctl(raw: Path, out: Path) -> None:
 
 
 def own(raw: Path, out: Path) -> None:
-    """`wukongctl prepare` of anybody's file: hashed all the same, and its rows counted before it is split."""
+    """`wukongctl prepare` of anybody's file: SHA-256 only, and its rows counted before it is split."""
     _prepare(raw, out, {"files": {"train.txt": {}}, "expect": {}})
+
+
+def disk(raw: Path, out: Path) -> None:
+    """The same with rows on disk until they are encoded, as if they did not fit in memory."""
+    from wukongctl.data.pipeline import reading
+
+    reading.HELD_SHARE = 0.0
+    own(raw, out)
 
 
 def _prepare(raw: Path, out: Path, known: dict[str, object]) -> None:
@@ -235,7 +243,7 @@ def main() -> None:
     arguments = parser.parse_args()
     raw = arguments.raw.resolve()
     if arguments.contender is not None:
-        run = {f.__name__: f for f in (wukongctl, own, parse, write, pandas, polars, fuxictr)}
+        run = {f.__name__: f for f in (wukongctl, own, disk, parse, write, pandas, polars, fuxictr)}
         run[arguments.contender](raw, arguments.folder.resolve())
         return
     if "fuxictr" in arguments.only:
