@@ -15,8 +15,9 @@ validation split; the best of each are those of `CHOSEN`, which the rounds train
 stretches the tables, as a larger vocabulary would, `--rows` beyond those prepared repeats them, as a longer
 log would (for speed alone). `ours-bfloat16-compile` is left out unless `--contenders` names it; it begins
 with nothing compiled, what the compiler takes counts, and `ours-bfloat16-compile-again` after it finds its
-kernels. Peers that are not installed are left out
-(`pip install --no-deps torch-rechub deepctr-torch requests`).
+kernels. Peers that are not installed are left out; these versions are known to work:
+
+    pip install "torch>=2.9,<2.14" torch-rechub==0.9.0 deepctr-torch==0.3.0 requests==2.34.2
 """
 
 import argparse
@@ -84,6 +85,7 @@ def stretched(folder: Path, table_rows: int, rows: int) -> Iterator[Path]:
         pq.write_table(table, file, row_group_size=122_880, compression="zstd")
         kept = manifest["splits"][split]["files"][0] | {"bytes": file.stat().st_size}
         manifest["splits"][split] |= {"rows": len(table), "files": [kept]}
+    shutil.copytree(folder / "sample", target / "sample")
     (target / "manifest.json").write_text(json.dumps(manifest))
     (target / "rows.json").write_text(json.dumps({feature["name"]: feature["rows"] for feature in features}))
     try:

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections import Counter
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,57 @@ def test_an_epoch_has_every_row_once_and_resumes_at_any_step(
         assert all(
             torch.equal(x, y) for x, y in zip(left, right, strict=True) if x is not None and y is not None
         )
+
+
+@settings(max_examples=examples(15), deadline=None)
+@given(
+    threads=st.integers(2, 9),
+    batch_size=st.integers(1, 1100),
+    seed=st.integers(0, 2**40),
+    shuffle=st.booleans(),
+    start=st.integers(0, 3),
+    then_next=st.booleans(),
+)
+def test_any_number_of_threads_gives_the_same_bits_in_the_same_order(
+    dataset: Path, threads: int, batch_size: int, seed: int, shuffle: bool, start: int, then_next: bool
+) -> None:
+    options = {"batch_size": batch_size, "seed": seed, "shuffle": shuffle}
+    one, several = reader(dataset, **options), reader(dataset, **options, threads=threads)
+    steps = min(start, one.steps_per_epoch)
+    for epoch, first in ((0, steps), (1, 0), (2, 0)):
+        found = list(several.packed(epoch, first, then_next=then_next))
+        for left, right in zip(one.packed(epoch, first), found, strict=True):
+            assert torch.equal(left, right)
+
+
+def test_the_next_epoch_is_read_before_this_one_ends(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    split_reader, plain = reader(dataset), reader(dataset)
+    *_, last = split_reader.packed(0, then_next=True)
+    places = list(split_reader.places(1))  # has no use for what is being read
+    list(split_reader.packed(0, then_next=True))
+    assert split_reader._begun is not None
+    for future in split_reader._begun[2].reading:
+        future.result()
+    loaded: list[int] = []
+    original = split_reader._load
+
+    def load(pool: Executor, window: list[Any], position: tuple[int, int], source: Any) -> Any:
+        loaded.append(position[1])
+        return original(pool, window, position, source)
+
+    monkeypatch.setattr(split_reader, "_load", load)
+    assert torch.equal(next(split_reader.packed(1)), next(plain.packed(1)))
+    assert loaded == [1]
+    assert [len(rows) for rows in places] == [len(rows) for rows in plain.packed(1)]
+    assert len(last) == ROWS % 50
+
+
+def test_what_was_begun_for_another_epoch_is_read_again(dataset: Path) -> None:
+    split_reader, plain = reader(dataset), reader(dataset)
+    list(split_reader.packed(0, then_next=True))
+    for epoch, step in ((2, 0), (1, 3)):
+        for left, right in zip(split_reader.packed(epoch, step), plain.packed(epoch, step), strict=True):
+            assert torch.equal(left, right)
 
 
 def test_the_next_window_is_read_by_a_thread_that_ends_with_the_epoch(dataset: Path) -> None:

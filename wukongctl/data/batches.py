@@ -5,9 +5,9 @@ Row groups are packed into one int32 matrix (float columns as their bits), so th
 permutations depend only on (seed, epoch, window), so a resumed reader yields the batches of an uninterrupted
 one.
 
-Threads read the next windows ahead. In multi-process training each rank reads the whole split and takes its
-shard of every batch, so that batches do not depend on the number of ranks; reading is some fifty times faster
-than training.
+Threads read the next windows ahead, and the first of the next epoch during the last of this one. In
+multi-process training each rank reads the whole split and takes its shard of every batch, so that batches do
+not depend on the number of ranks; reading is some fifty times faster than training.
 """
 
 import itertools
@@ -95,6 +95,8 @@ class BatchReader:
         self.rows, self.threads = info.rows, threads
         self.columns = Columns(manifest, with_probability=info.bayes_logloss is not None)
         self._groups: list[RowGroup] = []
+        self._begun: tuple[int, Source, Window] | None = None
+        """The epoch whose first window is being read, what is read, and that window."""
         self.streamed = info.streamed
         self._read = self.columns.read
         if info.streamed:
@@ -117,9 +119,13 @@ class BatchReader:
         for rows in self.packed(epoch, start_step):
             yield self.columns.batch(rows)
 
-    def packed(self, epoch: int, start_step: int = 0) -> Iterator[Tensor]:
-        """The same batches as packed rows, (B, width) int32; `columns.batch` unpacks them, on any device."""
-        return self._batches(epoch, start_step, Source(self._read, self.columns.width, np.int32))
+    def packed(self, epoch: int, start_step: int = 0, *, then_next: bool = False) -> Iterator[Tensor]:
+        """The same batches as packed rows, (B, width) int32; `columns.batch` unpacks them, on any device.
+
+        With `then_next`, the next epoch is expected to follow, and reading it begins before the end.
+        """
+        source = Source(self._read, self.columns.width, np.int32)
+        return self._batches(epoch, start_step, source, then_next=then_next)
 
     def places(self, epoch: int, start_step: int = 0) -> Iterator[Tensor]:
         """The same batches as (B,) int64 row numbers of the split in file order; no file is read."""
@@ -133,10 +139,13 @@ class BatchReader:
             self._read(group, rows)
             yield torch.from_numpy(rows)
 
-    def _batches(self, epoch: int, start_step: int, source: Source) -> Iterator[Tensor]:
+    def _batches(
+        self, epoch: int, start_step: int, source: Source, *, then_next: bool = False
+    ) -> Iterator[Tensor]:
         """(B, width) of what `source` has for the rows of each batch."""
         pending: Tensor | None = None
-        for rows, order, first in self._windows_from(epoch, start_step * self.batch_size, source):
+        position = start_step * self.batch_size
+        for rows, order, first in self._windows_from(epoch, position, source, then_next=then_next):
             start = first
             while start < len(rows):
                 stop = min(start + self.batch_size - (0 if pending is None else len(pending)), len(rows))
@@ -150,7 +159,7 @@ class BatchReader:
             yield pending
 
     def _windows_from(
-        self, epoch: int, position: int, source: Source
+        self, epoch: int, position: int, source: Source, *, then_next: bool
     ) -> Iterator[tuple[Tensor, Tensor | None, int]]:
         """Each loaded window, its order and the row to start at; the next ones are read ahead."""
         windows = self._windows(epoch)
@@ -158,21 +167,35 @@ class BatchReader:
         first = int(np.searchsorted(ends, position, side="right"))
         skip = position - (int(ends[first - 1]) if first else 0)
         with ThreadPoolExecutor(self.threads, "batches") as pool:
-            indices = range(first, len(windows))
+            ahead = deque(self._take_begun(epoch, source) if first == 0 else ())
+            indices = range(first + len(ahead), len(windows))
             # A new thread begins with cold memory, which a split of a single window need not pay for.
-            here = _Here() if self.threads == 1 else pool
+            here = _Here() if self.threads == 1 and not ahead else pool
             pools = itertools.chain([here], itertools.repeat(pool))
             coming = (
                 self._load(where, windows[index], (epoch, index), source)
                 for where, index in zip(pools, indices, strict=False)
             )
             # A window for every few threads, which share its row groups.
-            ahead = deque(itertools.islice(coming, 1 + (self.threads - 1) // WINDOW))
+            ahead.extend(itertools.islice(coming, 1 + (self.threads - 1) // WINDOW - len(ahead)))
             while ahead:
                 rows, order = ahead.popleft().result()
                 ahead.extend(itertools.islice(coming, 1))
+                if then_next and not ahead:
+                    self._begin(epoch + 1, source)
                 yield rows, order, skip
                 skip = 0
+
+    def _begin(self, epoch: int, source: Source) -> None:
+        """Begin to read the first window of an epoch, in threads that end with it."""
+        pool = ThreadPoolExecutor(self.threads, "batches")
+        self._begun = epoch, source, self._load(pool, self._windows(epoch)[0], (epoch, 0), source)
+        pool.shutdown(wait=False)
+
+    def _take_begun(self, epoch: int, source: Source) -> tuple[Window, ...]:
+        """The first window of the epoch, if reading it has begun."""
+        begun, self._begun = self._begun, None
+        return (begun[2],) if begun is not None and begun[:2] == (epoch, source) else ()
 
     def _windows(self, epoch: int) -> list[list[RowGroup]]:
         if not self.shuffle:

@@ -47,6 +47,11 @@ class Feed(ABC):
     def epoch(self, epoch: int, start_step: int = 0, limit: int | None = None) -> Iterator[BatchShard]:
         """From `start_step` on, at most `limit` examples."""
 
+    def _packed(self, epoch: int, start_step: int, limit: int | None) -> Iterator[Tensor]:
+        """Packed batches of an epoch, which another one follows unless this one reaches the limit."""
+        left = self.reader.rows - start_step * self.reader.batch_size
+        return self.reader.packed(epoch, start_step, then_next=limit is None or limit > left)
+
     def _shards(self, batches: Iterator[Tensor], limit: int | None) -> Iterator[tuple[Tensor, int, int]]:
         """This process's shard of each batch, how many of its rows count, and the rows of the batch."""
         left = self.reader.rows if limit is None else limit
@@ -65,7 +70,7 @@ class HostFeed(Feed):
 
     def epoch(self, epoch: int, start_step: int = 0, limit: int | None = None) -> Iterator[BatchShard]:
         """From `start_step` on, at most `limit` examples."""
-        for mine, counted, rows in self._shards(self.reader.packed(epoch, start_step), limit):
+        for mine, counted, rows in self._shards(self._packed(epoch, start_step, limit), limit):
             yield BatchShard(self.reader.columns.batch(mine.to(self.device)), counted, rows)
 
 
@@ -78,7 +83,7 @@ class PinnedFeed(Feed):
         """From `start_step` on, at most `limit` examples."""
         copies = torch.cuda.Stream(self.device)
         ahead: deque[tuple[Tensor, torch.cuda.Event, int, int]] = deque()
-        for mine, counted, rows in self._shards(self.reader.packed(epoch, start_step), limit):
+        for mine, counted, rows in self._shards(self._packed(epoch, start_step, limit), limit):
             held = mine.pin_memory()  # from a cache of torch's that waits for a copy before it reuses memory
             with torch.cuda.stream(copies):
                 on_device = held.to(self.device, non_blocking=True)
