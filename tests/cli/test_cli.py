@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import click
 import pytest
@@ -229,6 +230,16 @@ def test_closed_pipe_keeps_the_exit_code(gate: list[str], form: list[str]) -> No
     assert b"over 1e-09 GFLOP" in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=str)
+def test_a_full_disk_behind_a_redirection_is_one_line(options: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "wukongctl", "recipes", "show", "frappe/fm", *options]
+        ended = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (ended.returncode, ended.stderr.count("\n")) == (1, 1 if options else 2)
+    assert "cannot write `standard output`: no space left on device" in ended.stderr
+
+
 def test_problems_become_annotations_under_github_actions(wukong: Wukong, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     (tmp_path / "bad.yaml").write_text("data: x\nmodel: {name: mlp, widht: 3}\n")
@@ -306,7 +317,10 @@ def test_a_file_that_may_not_be_read_is_no_bug(capsys: pytest.CaptureFixture[str
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["wukongctl"])
         assert output.run(secret) == 2
-    assert capsys.readouterr().err == "error: cannot read `locked/clicks.csv`: permission denied\n"
+    assert capsys.readouterr().err == (
+        "error: cannot read `locked/clicks.csv`: permission denied\n"
+        "hint: `ls -l locked/clicks.csv` shows who may read it\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,7 @@ MISTAKES = [
      "`clicks/mlp` is not a prepared dataset", "run `wukongctl recipes init clicks --model mlp`"),
     ("recipes init clicks.csv", 2, "is a table, not a prepared dataset", "wukongctl recipes init clicks >"),
     ("recipes cp frappe/fm no/where.yaml", 2, "cannot write `no/where.yaml`", "`mkdir -p no`"),
+    ("recipes check clicks.csv", 2, "`clicks.csv` is a table, not a recipe", "wukongctl train --data clicks"),
     ("recipes show latin.yaml", 2, "latin.yaml:4:", "iconv -f LATIN1"),
     ("evaluate mlp.yaml", 2, "`mlp.yaml` is a recipe, not a run folder", "run `wukongctl train mlp.yaml`"),
     ("evaluate runs/mlp-ran", 2, "there is no `runs/mlp-ran`", f"did you mean `{RUN}`?"),

@@ -129,7 +129,7 @@ def test_a_size_twice_is_a_problem_of_the_second(tmp_path: Path) -> None:
     [
         ("name: s\nladders: []\n", "ladders"),
         ("name: s\nladders: [{recipe: base.yaml, search: {}}]\n", "needs either `grid` or `settings`"),
-        ("name: s\nseeds: [1, 1]\nladders: [{recipe: base.yaml}]\n", "names a value twice"),
+        ("name: s\nseeds: [1, 1]\nladders: [{recipe: base.yaml}]\n", "lists a value twice"),
         ("name: s\nladders: [{recipe: base.yaml}, {recipe: base.yaml}]\n", "would be called `mlp`"),
         ("name: s\nsearch: {settings: [{epochs: 1}, {}]}\nladders: [{recipe: base.yaml}]\n", "same recipe"),
         ("name: s\nset: {model.hidden.x.y: 1}\nladders: [{recipe: base.yaml}]\n", "cannot set"),

@@ -15,13 +15,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from wukongctl.cli import launch, progress
 from wukongctl.cli.progress import ProgressBar
-from wukongctl.errors import Problem, UsageError, WukongError
+from wukongctl.errors import DISK_ERRORS, Problem, UsageError, WukongError, cannot_write
 from wukongctl.signals import Stopped, raise_stopped
 
 if TYPE_CHECKING:
@@ -119,16 +120,30 @@ def run(command: click.Command) -> int:
         return _fail(_from_click(error))
     except WukongError as error:
         return _fail(error)
-    except PermissionError as error:
-        return _fail(UsageError(f"cannot read `{error.filename}`: permission denied"))
+    except OSError as error:
+        return _of_system(error)
     except (click.Abort, KeyboardInterrupt) as error:
         if isinstance(error.__cause__, EOFError):  # a bug: Click takes it for Ctrl-D at a prompt
             raise error.__cause__ from None
         cause = error if isinstance(error, Stopped) else error.__cause__  # Click wraps it
         return _fail((cause if isinstance(cause, Stopped) else Stopped(signal.SIGINT)).failure)
-    except BrokenPipeError:
-        _discard_output()
     return 0
+
+
+def _of_system(error: OSError) -> int:
+    """The exit code of a file or stream that failed; raises what is a bug."""
+    if isinstance(error, BrokenPipeError):
+        _discard_output()
+        return 0
+    if isinstance(error, PermissionError):
+        file = shlex.quote(str(error.filename))
+        hint = f"`ls -l {file}` shows who may read it"
+        return _fail(UsageError(f"cannot read `{error.filename}`: permission denied", hint=hint))
+    if error.errno not in DISK_ERRORS:
+        raise error
+    if error.filename is None:
+        _discard_output()
+    return _fail(cannot_write(Path(error.filename or "standard output"), error))
 
 
 def _discard_output() -> None:

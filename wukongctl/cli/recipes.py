@@ -153,6 +153,7 @@ def check(output: Output, paths: tuple[str, ...], overrides: tuple[str, ...]) ->
     for name in paths or library.names():
         try:
             checked.append(library.find(name))
+            _require_recipe(checked[-1])
             _check(checked[-1], overrides)
         except RecipeError as error:
             problems += error.problems
@@ -162,6 +163,15 @@ def check(output: Output, paths: tuple[str, ...], overrides: tuple[str, ...]) ->
         raise RecipeError(problems)
     count = f"{len(checked)} recipe{'s' if len(checked) != 1 else ''}"
     output.result({"checked": [str(path) for path in checked]}, lambda console: console.print(f"{count}: ok"))
+
+
+def _require_recipe(path: Path) -> None:
+    from wukongctl.config import library
+
+    if path.suffix in library.TABLES:
+        from wukongctl.data import next_steps, recipes
+
+        raise recipes.not_a_recipe(path, next_steps.default_folder())
 
 
 def _check(path: Path, overrides: tuple[str, ...]) -> None:

@@ -99,7 +99,7 @@ class SweepSpec(Spec):
     @classmethod
     def _each_once(cls, value: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
         if len(set(value)) != len(value):
-            raise ValueError(f"`{info.field_name}` names a value twice")
+            raise ValueError(f"`{info.field_name}` lists a value twice")
         return value
 
 
