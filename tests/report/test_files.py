@@ -85,6 +85,7 @@ class Page(HTMLParser):
 def test_rounding_errors_of_zero_are_printed_as_zero() -> None:
     assert (numbers.number(9.9e-34), numbers.number(-1e-17), numbers.number(0.0)) == ("0", "0", "0")
     assert numbers.number(-1e-9) == "−1.000e−9"
+    assert [numbers.number(x) for x in (9999.4, 12_345.0, -9_999_900.0)] == ["9999", "12340", "−10000000"]
 
 
 # --- JSON -------------------------------------------------------------------------------------------------

@@ -38,9 +38,9 @@ def report_of(*found: Sequence[Point], axis: object = COMPUTE) -> Report:
 def test_scaling_comes_first_and_the_lowest_loss_last() -> None:
     said = headline(report_of(points("a", falling(0.3)), points("b", falling(0.5))))
     assert said.startswith(
-        "a and b still improve with more compute, up to the largest size measured. Tenfold "
+        "a and b still improve with more compute, up to the largest size measured. With ten "
     )
-    assert "divides the loss above its floor by 2 for a (c = 0.3; " in said
+    assert "the loss above its floor is divided by 2 for a (c = 0.3; " in said
     assert "and 3.2 for b (c = 0.5; " in said
     assert "Both laws predicted their held-out largest size. " in said
     assert said.endswith("Lowest loss: b, 0.4032, at 1 TFLOP per example.")
@@ -63,6 +63,7 @@ def test_many_curves_are_counted_and_few_are_named() -> None:
     said = headline(report_of(*curves, rising))
     assert "5 of 6 curves still improve with more compute" in said
     assert "; odd gets worse with more compute." in said
+    assert headline(report_of(*curves)).startswith("All 5 curves still improve with more compute")
 
 
 def test_losses_of_several_tasks_are_not_ranked() -> None:
@@ -78,7 +79,7 @@ def test_a_law_of_size_and_data_gives_its_exponents() -> None:
         for d in np.geomspace(1e3, 1e6, 6)
     ]
     said = headline(build(PointSet(tuple(every), "logloss"), draws=20, thorough=False))
-    assert "With size N and data D, the loss is E + A N^-a + B D^-b: a = 0.4 (" in said
+    assert "With size N and data D, the loss is E + A N^−a + B D^−b: a = 0.4 (" in said
     assert " and b = 0.3 (" in said
 
 

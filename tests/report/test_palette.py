@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from wukongctl.report.canvas import color_of, marker_of
 from wukongctl.report.palette import COLORS, DARK_COLORS, NAMES
 
 Array = NDArray[np.float64]
@@ -65,3 +66,7 @@ def test_curves_stand_out_from_the_page(colors: tuple[str, ...], card: str) -> N
     for color in colors:
         dark, light = sorted(float(linear(each) @ weights) + 0.05 for each in (color, card))
         assert light / dark >= LEAST_CONTRAST, color
+
+
+def test_curves_of_one_color_have_different_markers() -> None:
+    assert len({(color_of(index), marker_of(index)) for index in range(64)}) == 64

@@ -70,7 +70,7 @@ def test_the_png_is_large_enough_for_print(tmp_path: Path) -> None:
     path = tmp_path / "scaling.png"
     path.write_bytes(plots.scaling_png(report_of()))
     height, width, _ = imread(path).shape
-    assert (width, height) == (1640, 1000)
+    assert (width, height) in {(1640, 1000), (1639, 1000)}  # matplotlib before 3.11 rounds down
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def _show_data_laws(console: "Console", report: "Report") -> None:
     from wukongctl.report.numbers import compute
     from wukongctl.report.wording import exponent
 
-    shown = table("data law", "size", "examples", "exponent c (95 %)", "notes")
+    shown = table("data law", "size", report.source.data.base, "exponent c (95 %)", "notes")
     shown.columns[4].justify = "left"
     for found in report.data_laws:
         shown.add_row(

@@ -192,10 +192,10 @@ def _remarks(
     if (left := len(source.points) - len(drawn)) and not only_data:
         yield f"Each curve over size uses one amount of data; {left} other runs enter the data laws only."
     if not only_data and len(examples) > 1:
-        yield f"Runs were trained on between {examples[0]:,} and {examples[-1]:,} examples."
+        yield f"Runs were trained on between {examples[0]:,} and {examples[-1]:,} {source.data.base}."
     elif not only_data and examples:
         what = "Laws of size" if laws_of_data else "All results"
-        yield f"{what} are for {examples[0]:,} training examples; they may differ with more data."
+        yield f"{what} are for {examples[0]:,} training {source.data.base}; they may differ with more data."
     if any("auc" in (point.selected_on or "").lower() for point in source.points):
         yield "Checkpoints were selected by AUC, so their LogLoss may not be the lowest these models reach."
     if left := comparisons.left_out:

@@ -59,6 +59,11 @@ def color_of(index: int) -> str:
     return COLORS[index % len(COLORS)]
 
 
+def marker_of(index: int) -> str:
+    """Marker of the curve at `index`; those of one color differ."""
+    return MARKERS[(index + index // len(COLORS)) % len(MARKERS)]
+
+
 def frame_x(axes: Axes, report: Report) -> None:
     """Set up the x axis of a report: logarithmic, in its unit, with room beyond the largest run."""
     low, high = report.x_range

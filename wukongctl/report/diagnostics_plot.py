@@ -8,7 +8,7 @@ from wukongctl.laws.analysis import Report
 from wukongctl.laws.curves import Curve
 from wukongctl.laws.holdout import HiddenSize
 from wukongctl.report.axes import log_ticks, signed
-from wukongctl.report.canvas import GRID, MARKERS, SOFT_INK, Width, color_of, frame_x
+from wukongctl.report.canvas import GRID, SOFT_INK, Width, color_of, frame_x, marker_of
 from wukongctl.report.labels import SMALL_SIZE, literal, shorten
 
 MOST_ROWS = 40
@@ -41,9 +41,8 @@ def _draw_residuals(axes: Axes, report: Report) -> None:
         sizes = [size for size in curve.sizes if size.residual is not None]
         x = [size.x / unit.size for size in sizes]
         y = [size.residual or 0.0 for size in sizes]
-        marker = MARKERS[index % len(MARKERS)]
         axes.plot(x, y, "-", color=color_of(index), linewidth=0.9, alpha=0.55)
-        axes.plot(x, y, marker, color=color_of(index), markersize=5.5 if len(x) <= 40 else 2.5)
+        axes.plot(x, y, marker_of(index), color=color_of(index), markersize=5.5 if len(x) <= 40 else 2.5)
     axes.margins(y=0.18)
     axes.set_ylabel("mean loss minus law")
     axes.set_title("Residuals", loc="left", fontsize=11.5, fontweight="bold")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from wukongctl.laws.analysis import Report
-from wukongctl.laws.axis import COMPUTE, DATA, Axis
+from wukongctl.laws.axis import COMPUTE, Axis
 from wukongctl.laws.contest import Contest
 from wukongctl.laws.curves import Curve
 from wukongctl.laws.holdout import HiddenSize
@@ -51,7 +51,7 @@ def held_out(report: Report) -> Iterator[str]:
     """How many laws predicted their held-out largest size, or most data; nothing without tests."""
     tested = [(name, one.extrapolation[0].sizes[0]) for name, one in analyses(report) if one.extrapolation]
     decided = [(name, size) for name, size in tested if size.inside is not None and size.informative]
-    what = (DATA if report.is_data_study else report.source.axis).largest
+    what = " or ".join(axis.largest for axis in axes_of(report))
     held = f"the loss at the {what}, held out" if what.startswith("most") else f"its held-out {what}"
     if not decided:
         if tested:

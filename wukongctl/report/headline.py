@@ -49,9 +49,9 @@ def _trend(curves: Sequence[tuple[str, Curve]], axis: Axis) -> str:
 
 
 def _subject(names: list[str], total: int) -> str:
-    return (
-        listed(names) if total <= MOST_NAMED or len(names) < MOST_NAMED else f"{len(names)} of {total} curves"
-    )
+    if total <= MOST_NAMED or len(names) < MOST_NAMED:
+        return listed(names)
+    return f"All {total} curves" if len(names) == total else f"{len(names)} of {total} curves"
 
 
 def _clause(verdict: Trend, who: str, axis: Axis, *, many: bool) -> str:
@@ -79,7 +79,7 @@ def _slopes(curves: Sequence[tuple[str, Curve]], axis: Axis) -> Iterator[str]:
         f"(c = {number(c, 3)}; {interval(limits(one.law, 'c', one.intervals.get('c')))})"
         for name, one, c in known
     ]
-    yield f"Tenfold {axis.name} divides {what} by {listed(by)}."
+    yield f"With ten times the {axis.name}, {what} is divided by {listed(by)}."
 
 
 def _exponent(one: Curve) -> float | None:
@@ -102,7 +102,7 @@ def _joint(found: Sequence[JointLaw]) -> Iterator[str]:
             for name in ("a", "b")
         ]
         whose = f" of {one.curve}" if len(found) > 1 else ""
-        yield f"With size N and data D, the loss{whose} is E + A N^-a + B D^-b: {' and '.join(exponents)}."
+        yield f"With size N and data D, the loss{whose} is E + A N^−a + B D^−b: {' and '.join(exponents)}."
 
 
 def _lowest(report: Report) -> Iterator[str]:

@@ -13,7 +13,10 @@ def number(value: float | None, digits: int = 4) -> str:
         return "–"
     size = abs(value) if abs(value) >= NOTHING else 0.0
     value = value if size else 0.0
-    text = f"{value:.{digits - 1}e}" if size and (size < 1e-4 or size >= 1e7) else f"{value:.{digits}g}"
+    if size and (size < 1e-4 or size >= 1e7):
+        text = f"{value:.{digits - 1}e}"
+    else:
+        text = f"{value:.{digits}g}" if size < 10**digits else f"{float(f'{value:.{digits}g}'):.0f}"
     return text.replace("e-0", "e-").replace("e+0", "e").replace("-", "−")
 
 

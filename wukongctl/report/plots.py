@@ -14,12 +14,12 @@ from wukongctl.report.axes import limit_y, log_ticks
 from wukongctl.report.canvas import (
     INCHES,
     INK,
-    MARKERS,
     SOFT_INK,
     Width,
     color_of,
     frame_x,
     loss_title,
+    marker_of,
     png,
     styled,
     svg,
@@ -147,7 +147,7 @@ def _draw_runs(axes: Axes, curve: Curve, index: int, unit: float, shown: int) ->
 
     Of many marks each is small and pale, and below the laws.
     """
-    color, marker = color_of(index), MARKERS[index % len(MARKERS)]
+    color, marker = color_of(index), marker_of(index)
     shrink = min(1.0, (FEW_MARKS / shown) ** 0.5)
     few = shrink > 0.6
     if any(size.runs > 1 for size in curve.sizes):
