@@ -187,7 +187,7 @@ def test_training_on_changed_data_is_rejected(wukong: Wukong, recipe: Path, tmp_
     assert wukong("prepare", "./tiny.yaml", "--force").code == 0
     result = wukong("train", recipe)
     assert result.code == 2
-    assert "data.fingerprint" in result.err
+    assert re.search(r"data\.fingerprint: \w{12} → \w{12}\b", result.err)
     (command,) = re.findall(r"`wukongctl (train .*? --force)` starts it over", result.err)
     assert wukong(*command.split(), "--json").json["run"] == trained["run"]
 

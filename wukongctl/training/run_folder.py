@@ -18,6 +18,7 @@ runs/<name>-<hash8>/
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -221,7 +222,7 @@ class RunFolder:
             return
         before, now = recorded.to_dict(), info.to_dict()
         changes = [
-            f"{key}: {_lookup(before, key)} → {_lookup(now, key)}"
+            f"{key}: {_shown(_lookup(before, key))} → {_shown(_lookup(now, key))}"
             for key in keys
             if _lookup(before, key) != _lookup(now, key)
         ]
@@ -231,6 +232,12 @@ class RunFolder:
                 f"`{self.path}` was started under different conditions ({'; '.join(changes)})",
                 hint=f"`{command}` starts it over; or restore what changed",
             )
+
+
+def _shown(value: Any) -> str:
+    """A digest by its first 12 digits, as everywhere else."""
+    text = str(value)
+    return text[:12] if re.fullmatch(r"[0-9a-f]{40,}", text) else text
 
 
 def _lookup(content: dict[str, Any], dotted: str) -> Any:
