@@ -86,6 +86,16 @@ def test_stored_codes_stand_for_the_values_that_were_read(
     assert not list(folder.iterdir())
 
 
+@pytest.mark.parametrize("kind", [pa.int8(), pa.int64(), pa.uint64()], ids=str)
+def test_integers_are_coded_as_their_texts(kind: pa.DataType) -> None:
+    least, most = (0, 2**64 - 1) if kind == pa.uint64() else (-(2 ** (kind.bit_width - 1)), 100)
+    numbers = [7, None, least, 7, most, 0]
+    column = spool.coded(pa.array(numbers, kind))
+    texts = [None if number is None else str(number) for number in numbers]
+    assert column.to_pylist() == texts
+    assert spool.text(spool.values(column)).to_pylist() == list(dict.fromkeys(texts))
+
+
 def test_a_text_is_kept_once_in_memory() -> None:
     batches = [batch_of([("a", ["b", None], None), ("x" * 20, ["b"], 1.0)], pa.string_view())] * 50
     rows = HeldRows(batches)

@@ -64,7 +64,7 @@ def discard(folder: Path) -> None:
 
 
 def coded(column: pa.Array, *, trimmed: bool = False) -> pa.Array:
-    """A column of text or lists of text as codes (see `values`).
+    """A column of text, integers or lists of text as codes (see `values`).
 
     Missing values have codes, too, of NULL. With `trimmed`, items of lists lose leading and trailing spaces,
     and two codes may then have the same value.
@@ -100,10 +100,13 @@ def recoded(column: pa.Array, others: pa.Array) -> pa.Array:
 
 
 def _encoded(texts: pa.Array) -> pa.DictionaryArray:
-    """Texts as codes of `VIEW`s, if all are short enough, or of texts."""
+    """Texts as codes of `VIEW`s, if all are short enough, or of texts, as are integers."""
     if texts.type == pa.string_view() and not any(buffer.size for buffer in texts.buffers()[2:]):
         short = pa.Array.from_buffers(VIEW, len(texts), texts.buffers()[:2], offset=texts.offset)
         return short.dictionary_encode(null_encoding="encode")
+    if pa.types.is_integer(texts.type):
+        codes = texts.dictionary_encode(null_encoding="encode")
+        return recoded(codes, codes.dictionary.cast(pa.string()))
     codes = texts.cast(pa.string()).dictionary_encode(null_encoding="encode")
     return recoded(codes, _filled(codes.dictionary))
 

@@ -2,8 +2,8 @@
 
 `select` wraps the recipe's SELECT into columns of known names and types: `label_` (0, 1 or NULL), `split_`,
 `reject_` (under `on_error: skip`, why the row is left out, or NULL), `probability_`, and in recipe order
-`f0`, `f1`… (text for categorical features, lists of text for sequences, integer or double for numeric ones,
-NULL if missing).
+`f0`, `f1`… (text or integer for categorical features, lists of text for sequences, integer or double for
+numeric ones, NULL if missing).
 """
 
 import re
@@ -112,7 +112,8 @@ def select(
         columns.append(f"CAST(({spec.probability}) AS DOUBLE) AS probability_")
     for index, (name, group) in enumerate(spec.columns):
         kind = types[name.lower()]
-        is_whole = isinstance(group, config.Numeric) and kind in INTEGERS  # cheaper to hand over as it is
+        # Integers are cheaper to hand over as they are, also if they are categories.
+        is_whole = not isinstance(group, config.Sequence) and kind in INTEGERS
         text = identifier(name) if is_whole else _raw(name, group, kind, skip=skip)
         columns.append(f"{text} AS f{index}")
     columns += also
