@@ -183,6 +183,8 @@ MISTAKES = [
     ("train mlp.yaml --set model.hidden=[64", 2, "expected a list", "write `[64]`"),
     ("train mlp.yaml --set device=gpu", 2,
      "is `gpu`, expected `auto`, `cpu` or `cuda`", "did you mean `cuda`?"),
+    ("train mlp.yaml --set accumulate=64000", 2,
+     "`accumulate` splits a batch of 64 into 64,000 pieces", "write at most `64`"),
     ("train mlp.yaml --set compile=yes", 2, "expected `true` or `false`", "write `true`"),
     ("train mlp.yaml --set seed=-1", 2, "`seed` is `-1`, expected at least 0", ""),
     ("train mlp.yaml --set model.width=1000000 --set model.hidden=[1000000]", 2,

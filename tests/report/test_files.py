@@ -256,10 +256,11 @@ def test_markdown_escapes_names() -> None:
     assert "&#60;script&#62;a&#124;b" in text
 
 
-def test_compute_moves_to_the_next_unit_at_a_thousand() -> None:
+def test_compute_moves_to_a_nearer_unit_outside_a_thousandth_to_a_thousand() -> None:
     mega, giga = Unit(1e-3, "MFLOP"), Unit(1.0, "GFLOP")
-    assert [numbers.compute(x, mega) for x in (0.5, 1.0, 2.5)] == ["500 MFLOP", "1 GFLOP", "2.5 GFLOP"]
-    assert numbers.compute(0.25, giga) == "0.25 GFLOP"
+    shown = ["500 MFLOP", "1 GFLOP", "2.5 GFLOP", "3 TFLOP"]
+    assert [numbers.compute(x, mega) for x in (0.5, 0.99995, 2.5, 3000)] == shown
+    assert [numbers.compute(x, giga) for x in (0.25, 5.2e-6, 0)] == ["0.25 GFLOP", "5.2 kFLOP", "0 kFLOP"]
 
 
 # --- files --------------------------------------------------------------------------------------------------

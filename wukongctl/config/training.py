@@ -254,6 +254,10 @@ class TrainingSpec(Spec):
         if not self.is_network:
             yield from self._lightgbm_mistakes()
             return
+        if self.accumulate > self.batch_size:
+            what = f"`accumulate` splits a batch of {self.batch_size:,} into {self.accumulate:,} pieces"
+            hint = f"write at most `{self.batch_size}`"
+            yield Mistake(what, ("accumulate",), hint, others=(("batch_size",),))
         if self.schedule.decay == "plateau" and self.epochs == 1 and self.evaluate_every is None:
             what = "`schedule.decay: plateau` needs several epochs or `evaluate_every`"
             yield Mistake(what, ("schedule", "decay"), others=(("epochs",), ("evaluate_every",)))

@@ -29,10 +29,10 @@ def interval(ends: tuple[float | None, float | None] | None, digits: int = 3) ->
 
 
 def compute(x: float, unit: Unit) -> str:
-    """A place on the axis in the report's unit, or in a larger one from 1000: `1.25 GFLOP`."""
+    """A place on the axis in the report's unit, or in a nearer one outside 0.001 to 1000: `1.25 GFLOP`."""
     axis = axis_of(unit)
-    if axis is not None and x >= 1000 * unit.size * (1 - 1e-4) and unit in axis.units[1:]:
-        return compute(x, axis.units[axis.units.index(unit) - 1])
+    if axis is not None and not 1e-3 <= x / unit.size < 1000 * (1 - 1e-4):
+        unit = axis.unit_for(x * (1 + 1e-4))
     return f"{number(x / unit.size)} {unit.name if unit.after is None else unit.after}"
 
 

@@ -81,10 +81,10 @@ class Trainer:
         self.world, self.track, self.skip_test = world, track, skip_test
         self.remedy = partial(divergence.remedy, manifest, data)
         self._groups = partial(recipe_groups, recipe, data, manifest)
-        if not is_sharded(recipe, world) and execution.device.type == "cpu":
-            require_memory(recipe, manifest)
+        sharded = is_sharded(recipe, world)
+        require_memory(recipe, manifest, execution.device, sharded=sharded)
         torch.manual_seed(recipe.seed)
-        with deferred_tables() if is_sharded(recipe, world) else nullcontext():
+        with deferred_tables() if sharded else nullcontext():
             self.model = new_model(recipe, manifest, data)
         self.counts = count(self.model)  # before tables are sharded
         self.parallel = ParallelModel(self.model, recipe, world, execution.device)

@@ -30,11 +30,14 @@ def new_model(recipe: TrainingSpec, manifest: Manifest, data: Path) -> Model:
     return model
 
 
-def require_memory(recipe: TrainingSpec, manifest: Manifest) -> None:
+def require_memory(recipe: TrainingSpec, manifest: Manifest, device: torch.device, *, sharded: bool) -> None:
     """Raise UsageError if weights, gradients and optimizer state do not fit into the memory of this machine.
 
-    Otherwise the operating system would kill the process, without a word.
+    Otherwise the operating system would kill the process, without a word. Only for a run that trains in it:
+    whole, on the CPU.
     """
+    if sharded or device.type != "cpu":
+        return
     with torch.device("meta"):
         model = build(recipe.model, manifest.schema(), sparse=optimizers.wants_sparse(recipe.optimizer))
     frozen = 4 * count(model).frozen_values  # read from the disk as needed
