@@ -234,6 +234,36 @@ def test_losses_are_predicted_at_any_compute(wukong: Wukong, tmp_path: Path) -> 
     assert "beyond" in shown
     assert "50 %" in shown  # a decade beyond two decades
     assert wukong("scale-report", "--points", points, "--predict", "0").code == 2
+    refused = wukong("scale-report", "--points", points, "--predict", "nan")
+    assert (refused.code, "finite numbers" in refused.err) == (2, True)
+
+
+@pytest.mark.usefixtures("no_plots")
+def test_a_curve_without_a_prediction_says_so(wukong: Wukong, tmp_path: Path) -> None:
+    points = tmp_path / "two.csv"
+    points.write_text("model,params,loss\nnew,1e6,.5\nnew,1e7,.4\n")
+    said = wukong("scale-report", "--points", points, "--predict", "1e8", "--out", tmp_path / "out").out
+    assert "No prediction for `new`: it takes four sizes with losses above zero." in said
+
+
+@pytest.mark.usefixtures("no_plots")
+@pytest.mark.parametrize("form", ["power", "loglin"])
+def test_losses_of_zero_make_a_report_without_warnings(wukong: Wukong, tmp_path: Path, form: str) -> None:
+    points = tmp_path / "zero.csv"
+    points.write_text("model,params,loss\n" + "".join(f"m,{10**i},0\n" for i in range(1, 9)))
+    arguments = ("scale-report", "--points", points, "--out", tmp_path / "out", "--form", form)
+    shown = wukong(*arguments)
+    assert (shown.code, "Warning" in shown.err) == (0, False)
+    refused = wukong(*arguments, "--set", "loss=huber-log")
+    assert (refused.code, "takes logarithms, and the lowest loss is 0" in refused.err) == (2, True)
+
+
+def test_a_table_wrong_in_every_row_does_not_fill_the_screen(wukong: Wukong, tmp_path: Path) -> None:
+    points = tmp_path / "comma.csv"
+    points.write_text("model;params;loss\n" + "m;1000;0,5\n" * 50)
+    refused = wukong("scale-report", "--points", points, "--out", tmp_path / "out")
+    assert len(refused.err.splitlines()) == 23
+    assert "and 30 more\nerror: 50 problems" in refused.err
 
 
 @pytest.fixture

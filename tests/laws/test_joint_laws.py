@@ -6,6 +6,7 @@ from wukongctl.laws.joint import Grid, fit_joint
 from wukongctl.laws.joint_laws import hold_out, isoflops, optima
 from wukongctl.laws.points import Point, PointSet
 from wukongctl.report.files import to_html, to_markdown
+from wukongctl.report.headline import headline
 
 SIZES, AMOUNTS = np.geomspace(0.01, 10, 6), 10_000 * 4 ** np.arange(6)
 TRUE = {"E": 0.3, "A": 0.02, "a": 0.4, "B": 2.0, "b": 0.3}
@@ -69,6 +70,9 @@ def test_an_outlier_that_moves_least_squares_is_named_and_the_losses_differ() ->
     assert found.other.parameters["a"] == pytest.approx(0.4, abs=0.02)
     assert "a" in found.differs
     assert found.outliers == (f"0.01 GFLOP, {AMOUNTS[-1]:,} examples",)
+    assert found.quoted is found.other
+    assert f"a = {found.other.parameters['a']:.3g} (" in headline(report)
+    assert headline(report).count("(Huber fit)") == 1
     for text in (to_html(report), to_markdown(report)):
         assert "huber-log" in text
         assert "the two losses differ in" in text
@@ -83,3 +87,14 @@ def test_clean_points_give_the_same_law_by_both_losses() -> None:
     )
     (found,) = build(PointSet(points, "logloss"), draws=200).joint_laws
     assert (found.differs, found.outliers) == ((), ())
+    assert found.quoted is found.law
+
+
+def test_a_zero_loss_has_no_joint_law() -> None:
+    points = tuple(
+        Point("m", float(n), 0.0 if i == j == 5 else loss(n, d), 0, int(d))
+        for i, n in enumerate(SIZES)
+        for j, d in enumerate(AMOUNTS)
+    )
+    (found,) = build(PointSet(points, "loss"), thorough=False).joint_laws
+    assert found.reason == "a loss of zero has no logarithm"

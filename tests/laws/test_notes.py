@@ -8,7 +8,8 @@ from tests.laws.paper import WUKONG
 from wukongctl.config.report import LossMetric
 from wukongctl.laws.analysis import build
 from wukongctl.laws.curves import Curve
-from wukongctl.laws.notes import EXPLANATIONS
+from wukongctl.laws.fit import fit, sizes_of
+from wukongctl.laws.notes import EXPLANATIONS, doubts_of
 from wukongctl.laws.points import Point, PointSet
 
 
@@ -71,6 +72,17 @@ def test_a_law_with_lack_of_fit_is_always_descriptive() -> None:
     curve = curve_of(X, CLEAN + 0.01 * (-1) ** np.arange(8))
     assert "lack_of_fit" in curve.notes
     assert curve.descriptive
+
+
+def test_one_rise_by_chance_among_many_sizes_is_not_a_note() -> None:
+    """Of 999 rises between neighbors on a true law, some twenty are above two standard errors."""
+    x = np.geomspace(1, 1e4, 1000)
+    noise = np.random.default_rng(5).normal(0, 1e-3, len(x))
+    sizes = sizes_of(list(x), list(0.4 + 0.05 * x**-0.3 + noise))
+    law = fit(sizes)
+    assert law is not None
+    assert np.sum(np.diff(sizes.y) > 2 * np.sqrt(2) * 1e-3) > 5
+    assert not doubts_of(sizes, law, None)["nonmonotone"]
 
 
 def test_unequal_data_has_a_note() -> None:

@@ -99,6 +99,47 @@ def test_numbers_out_of_range_are_rejected(tmp_path: Path, cells: str, message: 
     assert message in str(caught.value.problems)
 
 
+@pytest.mark.parametrize(
+    ("cell", "hint"),
+    [
+        ('"1,930,698"', "write it without thousands separators"),
+        ("47%", "write the number without `%`"),
+        ("", "fill it in, or delete the row"),
+        ("many", None),
+    ],
+)
+def test_a_cell_that_is_not_a_number_has_a_hint(tmp_path: Path, cell: str, hint: str | None) -> None:
+    with pytest.raises(RecipeError) as caught:
+        read_table(csv_file(tmp_path, f"model,params,loss\na,1,0.5\na,{cell},0.5\n"))
+    assert [one.hint for one in caught.value.problems] == [hint]
+
+
+def test_counts_may_have_a_fraction_but_not_vanish(tmp_path: Path) -> None:
+    """As digitized or interpolated counts have."""
+    (point,) = read_table(csv_file(tmp_path, "model,params,loss,tokens\na,1e6,0.5,398107170.55\n")).points
+    assert point.examples == 398_107_171
+    with pytest.raises(RecipeError, match=r"1 problem") as caught:
+        read_table(csv_file(tmp_path, "model,params,loss,tokens\na,1e6,0.5,0.3\n"))
+    assert caught.value.problems[0].message == "`0.3` is not positive"
+
+
+def test_white_space_in_names_is_one_space(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, 'model,params,loss\n"a\nb\t c",1,0.5\n')
+    assert read_table(path).points[0].curve == "a b c"
+
+
+def test_one_column_cannot_be_x_and_the_loss(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="`params` is both x and the loss"):
+        read_table(csv_file(tmp_path, "model,params,loss\na,1,0.5\n"), ColumnsSpec(y="params"))
+
+
+def test_json_by_columns_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text('{"params": {"0": 1}, "loss": {"0": 0.5}}')
+    with pytest.raises(UsageError, match="more than one value in `params`") as caught:
+        read_table(tmp_path / "t.json")
+    assert "one object per run" in str(caught.value.hint)
+
+
 # --- other fields' columns ------------------------------------------------------------------------------
 
 

@@ -114,7 +114,10 @@ def test_runs_without_a_curve_label_are_grouped_by_model(tmp_path: Path) -> None
         ({"flops": {"convention": "6 x MAC", "gflop_per_example": -1}}, "gflop_per_example"),
         ({"format_version": 2}, "run format 2"),
         ({"data": {"dataset": "synthetic"}}, r"no `data\.fingerprint`"),
-        ({"result": {"metrics": {"valid": {"logloss": 0.55}}}}, "same size of `wukong` with the same seed"),
+        (
+            {"result": {"metrics": {"valid": {"logloss": 0.55}}}},
+            "are both `wukong` of one size with seed 1, with the same recipe and different losses",
+        ),
     ],
 )
 def test_runs_that_are_not_comparable_are_rejected(
@@ -124,6 +127,27 @@ def test_runs_that_are_not_comparable_are_rejected(
     run_folder(tmp_path, "r2", **changes)
     with pytest.raises(UsageError, match=message):
         read_runs([tmp_path])
+
+
+def settings(rate: float) -> dict[str, Any]:
+    return {"recipe": {"seed": 1, "threads": int(rate * 1000), "optimizer": {"dense": {"lr": rate}}}}
+
+
+def test_two_settings_of_one_seed_are_named_with_their_difference(tmp_path: Path) -> None:
+    first = run_folder(tmp_path, "r1", **settings(0.001))
+    run_folder(tmp_path, "r2", **settings(0.003), result={"metrics": {"test": {"logloss": 0.55}}})
+    with pytest.raises(UsageError, match=r"`optimizer.dense.lr` \(0.001 and 0.003\)") as caught:
+        read_runs([tmp_path])
+    assert f"`wukongctl scale-report {first} …`" in str(caught.value.hint)
+
+
+def test_two_settings_of_different_seeds_are_no_repeats(tmp_path: Path) -> None:
+    run_folder(tmp_path, "r1", **settings(0.001))
+    run_folder(tmp_path, "r2", **settings(0.003), seed=2)
+    (remark,) = read_runs([tmp_path]).remarks
+    assert remark.startswith(
+        "Runs of one size of wukong differ in `optimizer.dense.lr`: they are not repeats"
+    )
 
 
 def test_the_same_folder_named_twice_counts_once(tmp_path: Path) -> None:

@@ -66,6 +66,19 @@ def test_many_curves_are_counted_and_few_are_named() -> None:
     assert headline(report_of(*curves)).startswith("All 5 curves still improve with more compute")
 
 
+def test_a_test_that_no_further_gain_passes_better_is_not_praised() -> None:
+    stopped = [0.9, 0.7, 0.6, 0.55, 0.52, 0.5, 0.5]
+    said = headline(report_of([Point("a", x, y) for x, y in zip(X, stopped, strict=True)]))
+    assert said.startswith("The runs do not tell whether the loss still falls with more compute. ")
+    assert "predicted its held-out largest size, but worse than the guess of no further gain." in said
+
+
+def test_laws_whose_test_is_too_uncertain_are_not_counted_silently() -> None:
+    uncertain = [Point("c", x, y) for x, y in zip(X[:5], [0.40, 0.47, 0.42, 0.5, 0.6], strict=True)]
+    said = headline(report_of(points("a", falling(0.3)), points("b", falling(0.5)), uncertain))
+    assert "Both laws that could be tested predicted their held-out largest size" in said
+
+
 def test_losses_of_several_tasks_are_not_ranked() -> None:
     tasks = [points(name, falling(0.3), group=name) for name in ("clicks", "likes")]
     assert "Lowest loss" not in headline(report_of(*tasks))

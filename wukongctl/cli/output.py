@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 PLAIN_WIDTH = 200
 """Width of tables in a file or pipe, where lines need not wrap."""
+MOST_PROBLEMS = 20
+"""Problems that are printed; a table may have one in every row."""
 
 
 @dataclass(frozen=True)
@@ -157,8 +159,10 @@ def _fail(error: WukongError) -> int:
     if "--json" in sys.argv:
         click.echo(json.dumps(_error_object(error), ensure_ascii=False), err=True)
     else:
-        for problem in error.problems:
+        for problem in error.problems[:MOST_PROBLEMS]:
             click.echo(str(problem), err=True)
+        if more := len(error.problems[MOST_PROBLEMS:]):
+            click.echo(f"and {more} more", err=True)
         click.echo(f"error: {error.message}", err=True)
         if error.hint:
             click.echo(f"hint: {error.hint}", err=True)

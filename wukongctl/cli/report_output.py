@@ -155,11 +155,15 @@ def _show_data_laws(console: "Console", report: "Report") -> None:
 
 
 def _show_predictions(console: "Console", report: "Report") -> None:
-    """What `--predict` asked for, with the curves that have no prediction left out."""
+    """What `--predict` asked for, and which curves have no prediction."""
     from wukongctl.cli.tables import table
+    from wukongctl.laws.analysis import NO_PREDICTION
     from wukongctl.report.evidence import analyses
     from wukongctl.report.numbers import interval, number
 
+    for remark in report.remarks:
+        if remark.startswith(NO_PREDICTION):
+            prose(console, remark)
     rows = [(name, one) for name, curve in analyses(report) for one in curve.forecasts]
     if not rows:
         return

@@ -1,6 +1,7 @@
 """`wukongctl scale-report`: fit scaling laws of finished runs, report them, check gates."""
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +158,10 @@ def _shown(runs: tuple[Path, ...]) -> "Runs":
 
 def _settings(columns: dict[str, Any], form: "FormName | None", at: tuple[float, ...]) -> list[str]:
     """The options that are keys of a report recipe, as overrides of it."""
+    from wukongctl.errors import UsageError
+
+    if any(not math.isfinite(x) for x in at):
+        raise UsageError("`--predict` takes finite numbers", hint="name the size, such as `--predict 0.1`")
     asked = [f"columns.{name}={json.dumps(value)}" for name, value in columns.items()]
     asked += [f"form={form}"] if form else []
     return asked + ([f"predict={json.dumps(at)}"] if at else [])

@@ -19,6 +19,7 @@ from wukongctl.laws.points import Excluded, Point, PointSet
 from wukongctl.runs.warning_groups import WarningGroup, group_warnings
 
 EXTRAPOLATE = 2.0
+NO_PREDICTION = "No prediction for "
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def build(
     `floor` is the irreducible loss in the unit of the metric; when set, it is not fitted. Otherwise the form
     is `power` with a free floor, even where the Bayes loss is known: trained on a fixed number of examples,
     models of any size stay above it. Raises `UsageError` for a floor that is
-    missing or not below every point.
+    missing or not below every point, and for `delta` with a loss that has no logarithm.
     """
     source, merged = grouped(source)
     lowest = min(point.loss for point in source.points)
@@ -101,6 +102,11 @@ def build(
         raise UsageError(
             f"the floor {floor:g} is not between zero loss and the lowest loss, {lowest:g}",
             hint="the floor is the loss that no model can go below",
+        )
+    if delta is not None and lowest <= source.zero_loss:
+        raise UsageError(
+            f"`loss: huber-log` takes logarithms, and the lowest loss is {lowest:g}",
+            hint="leave out `loss`, or exclude that run",
         )
     form = form or ("power" if floor is None else "power-known-floor")
     if floor is None and source.floor is not None and source.floor < lowest:
@@ -121,13 +127,28 @@ def build(
         level=level,
         curves=curves,
         comparisons=comparisons,
-        remarks=(*_remarks(source, curves, laws_of_data, comparisons), *merged),
+        remarks=(
+            *_remarks(source, curves, laws_of_data, comparisons),
+            *merged,
+            *(
+                _unpredicted([law.analysis for law in laws_of_data] if only_data and laws_of_data else curves)
+                if at
+                else ()
+            ),
+        ),
         stated=tuple(stated),
         data_laws=laws_of_data,
         joint_laws=tuple(joint_laws(source, delta=delta, draws=draws, level=level)),
         delta=delta,
         draws=draws,
     )
+
+
+def _unpredicted(curves: Sequence[Curve]) -> Iterator[str]:
+    names = [f"`{curve.name}`" for curve in curves if not curve.forecasts]
+    if names:
+        places = curves[0].axis.places
+        yield f"{NO_PREDICTION}{', '.join(names)}: it takes four {places} with losses above zero."
 
 
 def by_parameters(report: Report) -> Report | None:

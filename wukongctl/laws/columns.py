@@ -89,6 +89,8 @@ def find(table: PointTable, wanted: ColumnsSpec) -> PointColumns:
         raise _missing(table, "x", "compute, parameters, examples or tokens")
     if loss is None:
         raise _missing(table, "y", "the loss")
+    if x.column == loss:
+        raise UsageError(f"`{loss}` is both x and the loss", hint="name another column with `--x` or `--y`")
     facts = {name: fact for name, fact in facts.items() if fact.column != x.column}
     return PointColumns(x, loss, curve, facts)
 

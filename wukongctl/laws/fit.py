@@ -127,7 +127,7 @@ class Fit:
             return None
         rounding = float(np.finfo(float).eps) * float(np.max(np.abs(self.sizes.y - self.sizes.zero)))
         penalty = 2 * free + 2 * free * (free + 1) / (count - free - 1)
-        return float(2 * count * np.log(max(self.rmse, rounding)) + penalty)
+        return float(2 * count * np.log(max(self.rmse, rounding or 1e-300)) + penalty)
 
     def predict(self, x: Array) -> Array:
         """Loss at x, same shape."""

@@ -81,6 +81,11 @@ class JointLaw:
     isoflops: tuple[IsoFlop, ...] = ()
     names: tuple[str, ...] = ()
 
+    @property
+    def quoted(self) -> JointFit | None:
+        """The fit to quote: by the Huber loss where the two differ, since a few points decide the other."""
+        return _quoted(self.law, self.other, self.differs)
+
 
 def joint_laws(source: PointSet, *, delta: float | None, draws: int, level: float) -> Iterator[JointLaw]:
     """A joint law for every curve with varying data, or the reason why there is none."""
@@ -89,13 +94,19 @@ def joint_laws(source: PointSet, *, delta: float | None, draws: int, level: floa
         if not varies_data(points):
             continue
         grid, names = _grid(points, source)
-        reason = (
-            "runs of one size differ in their parameters" if differ_at_one_cost(points) else obstacle(grid)
-        )
-        if reason:
+        if reason := _reason(points, grid):
             yield JointLaw(curve, None, reason, isoflops=tuple(isoflops(grid)))
         else:
             yield _fitted(curve, grid, names, delta, draws, level)
+
+
+def _reason(points: Sequence[Point], grid: Grid) -> str | None:
+    """Why no joint law is fitted, if so."""
+    if differ_at_one_cost(points):
+        return "runs of one size differ in their parameters"
+    if float(np.min(grid.y)) <= grid.zero:
+        return "a loss of zero has no logarithm"
+    return obstacle(grid)
 
 
 def _fitted(
@@ -104,18 +115,24 @@ def _fitted(
     law = fit_joint(grid, delta=delta, draws=draws, level=level)
     other = fit_joint(grid, delta=DEFAULT_DELTA if delta is None else None, draws=draws, level=level)
     far = sorted({*law.outliers, *other.outliers})
+    differs = tuple(name for name in COMPARED if _differ(law, other, name))
+    quoted = _quoted(law, other, differs) or law
     return JointLaw(
         curve=curve,
         law=law,
         reason=None,
         outliers=tuple(names[i] for i in far),
         other=other,
-        differs=tuple(name for name in COMPARED if _differ(law, other, name)),
-        hold_out=hold_out(grid, delta),
-        optima=tuple(optima(law)),
+        differs=differs,
+        hold_out=hold_out(grid, quoted.delta),
+        optima=tuple(optima(quoted)),
         isoflops=tuple(isoflops(grid)),
         names=tuple(names),
     )
+
+
+def _quoted(law: JointFit | None, other: JointFit | None, differs: Sequence[str]) -> JointFit | None:
+    return other if differs and law is not None and law.delta is None else law
 
 
 def _differ(law: JointFit, other: JointFit, name: str) -> bool:

@@ -50,8 +50,8 @@ EXPLANATIONS: dict[NoteCode, str] = {
     "no_gain_better": "The guess that the loss no longer falls predicted the loss at {end} better than the "
     "law did.",
     "single_seed": "Some {places} have a single seed, so their noise is unknown.",
-    "unequal_data": "The runs of a curve differ in their numbers of examples or epochs: its law mixes what "
-    "{axis} does with what more data does.",
+    "unequal_data": "The runs of a curve differ in their numbers of examples or epochs: part of what its law "
+    "shows may be the effect of more data.",
     "unequal_params": "Runs of equal cost differ in their parameters: they are different models.",
     "nonmonotone": "Some {place} has a higher mean loss than the next smaller one, by more than the noise "
     "where that is known.",
@@ -65,7 +65,7 @@ WEAK_EXPONENT_RATIO = 4.0
 DECISIVE_AICC = 4.0
 SIGNIFICANCE = 0.05
 RISE_SDS = 2.0
-"""As in gate G6: a rise of this many standard errors is more than noise."""
+"""Standard errors from which a rise is more than noise; more where many sizes rise and fall by chance."""
 KNOWN_NOISE_DF = 10
 """Degrees of freedom from which residuals tell the noise of single runs."""
 
@@ -156,7 +156,8 @@ def _rises(sizes: Sizes, law: Fit | None) -> bool:
     if variance is None:
         variance = law.rss / law.df if law is not None and law.df >= KNOWN_NOISE_DF else 0.0
     error = np.sqrt(variance * (1 / sizes.runs[1:] + 1 / sizes.runs[:-1]))
-    return bool(np.any(np.diff(sizes.y) > RISE_SDS * error))
+    gaps = max(len(error), 1)
+    return bool(np.any(np.diff(sizes.y) > max(RISE_SDS, stats.norm.isf(SIGNIFICANCE / gaps)) * error))
 
 
 def differ_at_one_cost(points: Sequence[Point]) -> bool:

@@ -119,7 +119,7 @@ class _Reader:
         name = self.columns.curve
         if name is None:
             return self.table.path.stem
-        curve = row.cells.get(name, "")
+        curve = " ".join(row.cells.get(name, "").split())  # a line break would break every table
         if not curve:
             self.table.add_problem(row, name, f"`{name}` is empty")
         return curve
@@ -147,11 +147,12 @@ class _Reader:
             return None
         if name == "seed":
             return self.table.number(row, count.column, int, optional=True)
-        kind = float if name == "passes" or count.factor != 1 else int
-        value = self.table.number(row, count.column, kind, optional=True)
-        if value is not None and value <= 0:
-            self.table.add_problem(row, count.column, f"`{value}` is not positive")
-        return value if value is None or name == "passes" else round(value * count.factor)
+        value = self.table.number(row, count.column, float, optional=True)
+        if value is None or (name == "passes" and value > 0):
+            return value
+        if round(value * count.factor) <= 0:
+            self.table.add_problem(row, count.column, f"`{value:g}` is not positive")
+        return round(value * count.factor)
 
     def _loss(self, row: PointRow) -> float | None:
         """The loss of a row; of a metric where larger is better, its distance from the best value."""

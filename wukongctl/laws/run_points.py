@@ -1,8 +1,10 @@
 """The points of run folders: finished runs on the same data, with the same FLOP convention."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from wukongctl.config.report import LossMetric
 from wukongctl.data.next_steps import quoted
@@ -10,8 +12,13 @@ from wukongctl.errors import UsageError
 from wukongctl.laws.points import Excluded, Point, PointSet, in_order
 from wukongctl.runs.datasets import RunsOfDataset, by_dataset
 from wukongctl.runs.folders import RunRecord, run_folders
+from wukongctl.runs.recipe_differences import differing_values
 from wukongctl.runs.warning_groups import LabeledWarning
 from wukongctl.training.run_record import RESULT
+
+MOST_SETTINGS = 3
+SETTINGS = ("model.", "optimizer.", "schedule.", "batch_size", "epochs", "early_stopping.", "shuffle")
+"""What of a recipe changes the loss, at equal size and data."""
 
 
 def read_runs(
@@ -76,7 +83,8 @@ def _point_set(found: Sequence[RunRecord], split: str | None, metric: LossMetric
     convention = _only("FLOP convention", runs, lambda run: str(run.info.flops.convention))
     split = split or _common_split(done)
     metric = metric or _common_metric(done, split)
-    points = _distinct(_point(run, split, metric) for run in done)
+    read = [(_point(run, split, metric), run) for run in done]
+    points = _distinct(read)
     bayes = done[0].info.bayes_logloss(split)
     return PointSet(
         points=in_order(points),
@@ -94,6 +102,7 @@ def _point_set(found: Sequence[RunRecord], split: str | None, metric: LossMetric
             for run in done
             for warning in run.warnings
         ),
+        remarks=tuple(_mixed_settings(read)),
     )
 
 
@@ -145,15 +154,46 @@ def _common_metric(runs: Sequence[RunRecord], split: str) -> LossMetric:
     return "excess_logloss" if known else "logloss"
 
 
-def _distinct(points: Iterable[Point]) -> list[Point]:
+def _distinct(found: Sequence[tuple[Point, RunRecord]]) -> list[Point]:
     """Each run once: two sweeps may contain the same recipe, seed and loss."""
-    seen: dict[tuple[object, ...], Point] = {}
-    for point in points:
-        first = seen.setdefault(point.identity, point)
+    seen: dict[tuple[object, ...], tuple[Point, RunRecord]] = {}
+    for point, run in found:
+        first, other = seen.setdefault(point.identity, (point, run))
         if first.loss != point.loss:
-            raise UsageError(
-                f"`{first.run}` and `{point.run}` are the same size of `{point.curve}` with the same seed",
-                hint="name the runs to fit, not their folder; or train each setting as a curve of its own, "
-                "`--set curve=NAME`",
+            raise _two_settings(other, run)
+    return [point for point, _ in seen.values()]
+
+
+def _mixed_settings(found: Sequence[tuple[Point, RunRecord]]) -> Iterator[str]:
+    """Curves of which some runs of one size differ in more than their seed, which look like repeats."""
+    sizes: dict[tuple[object, ...], list[dict[str, Any]]] = {}
+    for point, run in found:
+        size = (point.curve, point.x, point.dense_params, point.examples)
+        sizes.setdefault(size, []).append(run.seedless_recipe)
+    keys: dict[object, set[str]] = {}
+    for (curve, *_), recipes in sizes.items():
+        differing = {key for values in differing_values(recipes) for key in values}
+        keys.setdefault(curve, set()).update(key for key in differing if key.startswith(SETTINGS))
+    for curve, names in keys.items():
+        if names:
+            shown = ", ".join(f"`{name}`" for name in sorted(names)[:MOST_SETTINGS])
+            shown += ", …" if len(names) > MOST_SETTINGS else ""
+            yield (
+                f"Runs of one size of {curve} differ in {shown}: they are not repeats of one "
+                "setting, so their noise is not that of seeds."
             )
-    return list(seen.values())
+
+
+def _two_settings(one: RunRecord, other: RunRecord) -> UsageError:
+    """The error for two runs of a size and seed: how they differ, and a command that reports on one."""
+    name, at, *values = one.info.curve_name, one.info.seed, one.seedless_recipe, other.seedless_recipe
+    here, there = differing_values(values)
+    settings = [f"`{key}` ({here.get(key, '–')} and {there.get(key, '–')})" for key in here | there]
+    shown = ", ".join(settings[:MOST_SETTINGS]) + (", …" if len(settings) > MOST_SETTINGS else "")
+    differ = f"which differ in {shown}" if shown else "with the same recipe and different losses"
+    return UsageError(
+        f"`{one.folder}` and `{other.folder}` are both `{name}` of one size with seed {at}, {differ}",
+        hint="name the runs of one setting, such as "
+        f"`wukongctl scale-report {shlex.quote(str(one.folder))} …`; to fit both settings, train each as its "
+        "own curve, `--set curve=NAME`",
+    )

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ IntOrFloat = TypeVar("IntOrFloat", int, float)
 SEPARATORS = (",", ";", "\t", "|")
 JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
 PARQUET = b"PAR1"
+THOUSANDS = re.compile(r"[+-]?\d{1,3}([, _']\d{3})+(\.\d*)?")
 MISSING = ("", "nan", "<na>", "null", "none")
 """What pandas and others write where an optional number is missing."""
 
@@ -89,14 +91,23 @@ class PointTable:
             value = kind(cell) if kind is float else _whole(cell)
         except (ValueError, OverflowError):
             word = "number" if kind is float else "whole number"
-            hint = "write a decimal point" if self.separator == ";" and "," in cell else None
             message = f"`{cell}` is not a {word}" if cell else f"`{name}` is empty"
-            self.add_problem(row, name, message, hint)
+            self.add_problem(row, name, message, self._hint(cell))
             return None
         if not math.isfinite(value):
             self.add_problem(row, name, f"`{cell}` is not finite")
             return None
         return kind(value)
+
+    def _hint(self, cell: str) -> str | None:
+        """How to write a cell that is not a number."""
+        if not cell:
+            return "fill it in, or delete the row"
+        if THOUSANDS.fullmatch(cell) and self.separator != ";":
+            return "write it without thousands separators"
+        if cell.endswith("%"):
+            return "write the number without `%`"
+        return "write a decimal point" if self.separator == ";" and "," in cell else None
 
     def _column(self, row: PointRow, name: str) -> int:
         if self.separator is not None:
@@ -198,6 +209,9 @@ def _cell(value: object) -> str:
     return "" if value is None else repr(value) if isinstance(value, float) else str(value).strip()
 
 
+ONE_OBJECT = 'write one object per run, such as {"model": "a", "params": 1e6, "loss": 0.5}'
+
+
 def _json(path: Path, text: str) -> list[Record]:
     if text.lstrip().startswith("["):
         values = _parsed(path, text, 1)
@@ -209,7 +223,11 @@ def _json(path: Path, text: str) -> list[Record]:
         if not isinstance(value, dict):
             raise UsageError(
                 f"record {number} of `{path}` is not a JSON object",
-                hint='write one object per line, such as {"model": "a", "params": 1e6, "loss": 0.5}',
+                hint=ONE_OBJECT,
+            )
+        if nested := [name for name, cell in value.items() if isinstance(cell, dict | list)]:
+            raise UsageError(
+                f"record {number} of `{path}` has more than one value in `{nested[0]}`", hint=ONE_OBJECT
             )
     return records
 

@@ -6,6 +6,7 @@ deterministic. Curves differ in color and marker.
 
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, TypeAlias
@@ -49,7 +50,8 @@ STYLE = {
 @contextmanager
 def styled() -> Iterator[None]:
     """The style of a report's figures."""
-    with mpl.rc_context(), style.context("default"):
+    with mpl.rc_context(), style.context("default"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a name with an emoji
         mpl.rcParams.update(STYLE)
         yield
 

@@ -259,6 +259,7 @@ def _joint_law(found: JointLaw) -> dict[str, Any]:
         "outliers": list(found.outliers),
         "other_loss": None if found.other is None else _joint_fit(found.other),
         "losses_differ": list(found.differs),
+        "quoted": law.loss if found.quoted is None else found.quoted.loss,
         "residuals": [
             {"point": name, "residual": float(residual)}
             for name, residual in zip(found.names, law.residuals, strict=True)

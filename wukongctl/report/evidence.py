@@ -55,17 +55,22 @@ def held_out(report: Report) -> Iterator[str]:
     held = f"the loss at the {what}, held out" if what.startswith("most") else f"its held-out {what}"
     if not decided:
         if tested:
-            yield f"No law was tested on its held-out {what}: the predictions are too uncertain."
+            laws = "The law's prediction" if len(tested) == 1 else "Every law's prediction"
+            yield f"{laws} of {held.removesuffix(', held out')} is too uncertain to test it."
         return
     missed = [name for name, size in decided if size.failed]
+    beaten = [name for name, size in decided if not size.failed and size.no_gain_is_better]
     if len(decided) == 1:
         name = f"of {decided[0][0]} " if len(tested) > 1 else ""
-        yield f"The law {name}{'failed to predict' if missed else 'predicted'} {held}."
+        worse = ", but worse than the guess of no further gain" if beaten else ""
+        yield f"The law {name}{'failed to predict' if missed else 'predicted'} {held}{worse}."
         return
+    testable = " that could be tested" if len(decided) < len(tested) else ""
     every = "Both laws" if len(decided) == 2 else f"All {len(decided)} laws"
     hit = f"{len(decided) - len(missed)} of {len(decided)} laws"
     failures = f"; missed by {listed(missed)}" if missed else ""
-    yield f"{hit if missed else every} predicted {held.replace('its ', 'their ')}{failures}."
+    worse = f"; the guess of no further gain was better for {listed(beaten)}" if beaten else ""
+    yield f"{hit if missed else every}{testable} predicted {held.replace('its ', 'their ')}{failures}{worse}."
 
 
 def tested(report: Report) -> Iterator[tuple[str, str, HiddenSize]]:
@@ -122,13 +127,14 @@ def total_unit(report: Report) -> str:
 
 def joint_sentences(found: JointLaw, report: Report) -> Iterator[str]:
     """What the table of joint laws does not say."""
-    if found.law is None or found.other is None:
+    law = found.quoted
+    if law is None or found.other is None:
         return
     if found.differs:
         names = listed(list(found.differs))
         yield (
             f"{found.curve}: the two losses differ in {names} by more than their intervals. "
-            "A few points decide the fit by least squares: quote the Huber fit, or explain the outliers."
+            "A few points decide the fit by least squares, so what follows is by the Huber fit."
         )
     if found.outliers:
         yield f"{found.curve}, far from the law: {'; '.join(found.outliers)}."
@@ -139,7 +145,7 @@ def joint_sentences(found: JointLaw, report: Report) -> Iterator[str]:
             f"{number(test.error, 2)}); the guess of no further gain has {number(test.no_gain_rmsle, 3)}."
         )
     if found.optima:
-        exponent = found.law.parameters["b"] / (found.law.parameters["a"] + found.law.parameters["b"])
+        exponent = law.parameters["b"] / (law.parameters["a"] + law.parameters["b"])
         yield (
             f"{found.curve}, compute-optimal: {report.source.axis.base} grow as {total_unit(report)} to the "
             f"power of {number(exponent, 3)}, {report.source.data.base} to the power of "

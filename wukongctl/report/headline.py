@@ -42,7 +42,7 @@ def _trend(curves: Sequence[tuple[str, Curve]], axis: Axis) -> str:
     for name, one in curves:
         groups[one.plateau.verdict].append(name)
     if not (groups["improving"] or groups["plateau"] or groups["rising"]):
-        return f"The runs do not tell whether more {axis.name} still helps."
+        return f"The runs do not tell whether the loss still falls with more {axis.name}."
     named = {verdict: _subject(names, len(curves)) for verdict, names in groups.items() if names}
     said = [_clause(verdict, who, axis, many=len(groups[verdict]) > 1) for verdict, who in named.items()]
     return "; ".join(said) + "."
@@ -94,15 +94,17 @@ def _joint(found: Sequence[JointLaw]) -> Iterator[str]:
     if len(found) > MOST_NAMED:
         return
     for one in found:
-        if one.law is None:
+        law = one.quoted
+        if law is None:
             continue
-        law = one.law
         exponents = [
             f"{name} = {value(law, name, 3)} ({interval(limits(law, name, law.intervals.get(name)))})"
             for name in ("a", "b")
         ]
         whose = f" of {one.curve}" if len(found) > 1 else ""
-        yield f"With size N and data D, the loss{whose} is E + A N^−a + B D^−b: {' and '.join(exponents)}."
+        by = " (Huber fit)" if one.differs else ""
+        found_by = f"{' and '.join(exponents)}{by}"
+        yield f"With size N and data D, the loss{whose} is E + A N^−a + B D^−b: {found_by}."
 
 
 def _lowest(report: Report) -> Iterator[str]:

@@ -67,11 +67,11 @@ def _draw(axes: Axes, report: Report, law: JointLaw, points: Sequence[Point], sh
         x, [point.loss for point in points], c=amounts, cmap=SCALE, norm=shades,
         s=12 if many else 30, alpha=0.7, linewidths=0, zorder=3,
     )  # fmt: skip
-    if law.law is None:
+    if law.quoted is None:
         return
     sizes = np.geomspace(min(point.x for point in points), max(point.x for point in points), 80)
     for amount in np.geomspace(min(amounts), max(amounts), AMOUNTS):
-        y = law.law.predict(sizes, np.full_like(sizes, amount))
+        y = law.quoted.predict(sizes, np.full_like(sizes, amount))
         axes.plot(sizes / report.unit.size, y, color=SCALE(shades(amount)), linewidth=1.8, zorder=4)
 
 
