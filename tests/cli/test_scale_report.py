@@ -244,6 +244,7 @@ def test_a_curve_without_a_prediction_says_so(wukong: Wukong, tmp_path: Path) ->
     points.write_text("model,params,loss\nnew,1e6,.5\nnew,1e7,.4\n")
     said = wukong("scale-report", "--points", points, "--predict", "1e8", "--out", tmp_path / "out").out
     assert "No prediction for `new`: it takes four sizes with losses above zero." in said
+    assert "descriptive only: A law worth extrapolating needs at least 5 sizes" in said
 
 
 @pytest.mark.usefixtures("no_plots")

@@ -69,7 +69,7 @@ def test_an_outlier_that_moves_least_squares_is_named_and_the_losses_differ() ->
     assert found.other is not None
     assert found.other.parameters["a"] == pytest.approx(0.4, abs=0.02)
     assert "a" in found.differs
-    assert found.outliers == (f"0.01 GFLOP, {AMOUNTS[-1]:,} examples",)
+    assert found.outliers == (f"10 MFLOP, {AMOUNTS[-1]:,} examples",)
     assert found.quoted is found.other
     assert f"a = {found.other.parameters['a']:.3g} (" in headline(report)
     assert headline(report).count("(Huber fit)") == 1

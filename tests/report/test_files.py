@@ -254,6 +254,7 @@ def test_markdown_escapes_names() -> None:
     text = reports.to_markdown(synthetic("<script>a|b</script>"))
     assert "<script>" not in text
     assert "&#60;script&#62;a&#124;b" in text
+    assert "&#95;&#95;a_b&#95;&#95; &#36;m&#36;" in reports.to_markdown(synthetic("__a_b__ $m$"))
 
 
 def test_compute_moves_to_a_nearer_unit_outside_a_thousandth_to_a_thousand() -> None:

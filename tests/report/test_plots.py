@@ -16,6 +16,7 @@ from wukongctl.laws.points import Excluded, Point, PointSet
 from wukongctl.models.counts import CONVENTION
 from wukongctl.report import canvas, evidence, files, palette, plots
 from wukongctl.report.document import to_csv, to_json
+from wukongctl.report.joint_plot import joint_figure
 
 
 def report_of(
@@ -145,6 +146,19 @@ def test_size_and_data_together_are_drawn_in_color(tmp_path: Path) -> None:
     assert "GFLOP" not in said
     assert "<image" not in plots.joint_svg(report)
     assert plots.joint_svg(report, width="narrow") != plots.joint_svg(report)
+
+
+def test_a_joint_law_is_drawn_for_the_amounts_measured() -> None:
+    points = tuple(
+        Point("m", float(n), 0.3 + 0.02 * n**-0.4 + 2 * d**-0.3, examples=d)
+        for n in (0.01, 0.1, 1, 10)
+        for d in (1000, 4000, 64000)
+    )
+    report = build(PointSet(points, "logloss"), thorough=False)
+    assert report.joint_laws[0].law is not None
+    lines = joint_figure(report, "wide").axes[0].lines
+    for line, d in zip(lines, (1000, 4000, 64000), strict=True):
+        assert line.get_ydata()[0] == pytest.approx(0.3 + 0.02 * 0.01**-0.4 + 2 * d**-0.3, rel=1e-3)
 
 
 def test_axis_and_loss_of_other_fields_are_named(tmp_path: Path) -> None:

@@ -94,8 +94,9 @@ def _written(report: "Report", out: Path, dashboard: str | None) -> tuple[dict[s
 
 def _show(console: "Console", report: "Report", html: Path) -> None:
     from wukongctl.laws.notes import explain
-    from wukongctl.report.evidence import axes_of
+    from wukongctl.report.evidence import analyses, axes_of
     from wukongctl.report.headline import headline
+    from wukongctl.report.wording import descriptive
 
     if not report.is_data_study:
         _show_curves(console, report)
@@ -108,6 +109,8 @@ def _show(console: "Console", report: "Report", html: Path) -> None:
     shown = (*(() if report.is_data_study else report.curves), *report.data_laws)
     for code in dict.fromkeys(code for one in shown for code in one.notes):
         prose(console, f"{code}: {explain(code, axes_of(report))}")
+    if any(one.descriptive for _, one in analyses(report)):
+        prose(console, f"descriptive only: {descriptive(axes_of(report))}")
     for found in report.warnings():
         prose(console, f"! {found.summary(len(report.source.points))}")
         prose(console, f"  hint: {found.hint}")

@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from wukongctl.config.report import DEFAULT_DELTA
 from wukongctl.decisions import Interval
+from wukongctl.laws.axis import Axis
 from wukongctl.laws.data_scaling import single_epoch, varies_data
 from wukongctl.laws.form import Array
+from wukongctl.laws.grouping import TOLERANCE
 from wukongctl.laws.holdout import rmsle
 from wukongctl.laws.joint import Grid, JointFit, fit_joint, obstacle
 from wukongctl.laws.notes import differ_at_one_cost
@@ -223,5 +225,10 @@ def _grid(points: Sequence[Point], source: PointSet) -> tuple[Grid, list[str]]:
         losses.setdefault((point.x, point.examples or 0), []).append(point.loss)
     n, d = (np.array([key[i] for key in losses], dtype=float) for i in (0, 1))
     y, runs = (np.array([f(found) for found in losses.values()], dtype=float) for f in (np.mean, len))
-    size, data = source.axis.base.removesuffix(source.axis.per), source.data.base
-    return Grid(n, d, y, runs, source.zero_loss), [f"{x:.4g} {size}, {count:,} {data}" for x, count in losses]
+    names = [f"{_place(x, source.axis)}, {count:,} {source.data.base}" for x, count in losses]
+    return Grid(n, d, y, runs, source.zero_loss), names
+
+
+def _place(x: float, axis: Axis) -> str:
+    unit = axis.unit_for(x * (1 + TOLERANCE))
+    return f"{x / unit.size:.4g} {unit.name if unit.after is None else unit.after}"

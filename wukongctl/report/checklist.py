@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from wukongctl.laws.analysis import Report
-from wukongctl.laws.axis import COMPUTE
+from wukongctl.laws.axis import COMPUTE, PARAMETERS
 from wukongctl.report.evidence import axes_of, over_x
 from wukongctl.report.numbers import compute, listed, number
 
@@ -36,7 +36,7 @@ def _hypothesis(report: Report) -> Iterator[Item]:
     axis = "training FLOP per example" if report.source.axis is COMPUTE else report.source.axis.base
     axis += f", {report.source.convention}" if report.source.convention else ""
     varied = [] if report.is_data_study else [f"x: {axis}"]
-    varied += ["D: training examples"] if report.data_laws else []
+    varied += [f"D: training {report.source.data.base}"] if report.data_laws else []
     yield Item(section, "Variables and their definition", "; ".join(varied))
     yield Item(section, "What is predicted", report.source.metric)
     yield Item(section, "Split", report.source.split)
@@ -54,9 +54,7 @@ def _training(report: Report) -> Iterator[Item]:
         report.source.axis.places.capitalize(),
         f"{compute(low, report.unit)} to {compute(high, report.unit)}",
     )
-    params = sorted({point.dense_params for point in points if point.dense_params})
-    counted = f"{params[0]:,} to {params[-1]:,} dense parameters, embeddings excluded" if params else None
-    yield Item(section, "Parameters", counted)
+    yield Item(section, "Parameters", _parameters(report))
     along_data = report.source.axis.name == "data"
     amounts = [round(point.x) if along_data else point.examples for point in points]
     examples = sorted({amount for amount in amounts if amount})
@@ -68,6 +66,14 @@ def _training(report: Report) -> Iterator[Item]:
     yield Item(section, "Data fingerprint", report.source.fingerprint)
     yield Item(section, "Hyperparameters: which, and how chosen", None)
     yield Item(section, "Learning-rate schedule matched to the length of the run", None)
+
+
+def _parameters(report: Report) -> str | None:
+    if report.source.axis is PARAMETERS:
+        low, high = report.x_range
+        return f"{low:,.0f} to {high:,.0f}; whether embeddings are counted is unknown"
+    params = sorted({point.dense_params for point in report.source.points if point.dense_params})
+    return f"{params[0]:,} to {params[-1]:,} dense parameters, embeddings excluded" if params else None
 
 
 def _equal_data(section: str, report: Report) -> Iterator[Item]:

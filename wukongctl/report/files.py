@@ -5,6 +5,7 @@ Output is deterministic: no dates, paths or random ids.
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -29,8 +30,10 @@ from wukongctl.report.palette import COLORS, DARK_COLORS
 if TYPE_CHECKING:
     from wukongctl.report.canvas import Width
 
-MARKDOWN = str.maketrans({char: f"&#{ord(char)};" for char in "&<>|`*[]"} | {"\n": " "})
+MARKDOWN = str.maketrans({char: f"&#{ord(char)};" for char in "&<>|`*[]$"} | {"\n": " "})
 """Characters that could start markup, as character references."""
+OUTER_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
+"""An underscore at the end of a word, which starts or ends emphasis; those inside do not."""
 
 
 def to_markdown(report: Report, *, pictures: bool = True, dashboard: str | None = None) -> str:
@@ -46,7 +49,7 @@ def _escaped(value: Any) -> Any:
     """Escape HTML, emphasis, links and table cells in Markdown, as names can contain any characters."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
-    return value.translate(MARKDOWN)
+    return OUTER_UNDERSCORE.sub("&#95;", value.translate(MARKDOWN))
 
 
 def _linked_markdown(sentence: str) -> Markup:

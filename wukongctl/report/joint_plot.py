@@ -18,8 +18,8 @@ from wukongctl.report.canvas import INCHES, SOFT_INK, Width, frame_x, loss_title
 from wukongctl.report.labels import literal, shorten
 
 MOST_PANELS = 4
-AMOUNTS = 5
-"""Amounts of data for which the law is drawn."""
+AMOUNTS, MOST_AMOUNTS = 5, 8
+"""Amounts of data for which the law is drawn: those of the points, if there are no more than eight."""
 # From little data to much; readable on white and, as the page keeps these colors, on dark ground.
 SHADES = ("#e69f00", "#d55e00", "#b0479a", "#5b5bd6", "#1a8fc4")
 SCALE = LinearSegmentedColormap.from_list("data", SHADES, N=64)
@@ -70,7 +70,9 @@ def _draw(axes: Axes, report: Report, law: JointLaw, points: Sequence[Point], sh
     if law.quoted is None:
         return
     sizes = np.geomspace(min(point.x for point in points), max(point.x for point in points), 80)
-    for amount in np.geomspace(min(amounts), max(amounts), AMOUNTS):
+    distinct = sorted(set(amounts))
+    few = len(distinct) <= MOST_AMOUNTS
+    for amount in distinct if few else np.geomspace(distinct[0], distinct[-1], AMOUNTS):
         y = law.quoted.predict(sizes, np.full_like(sizes, amount))
         axes.plot(sizes / report.unit.size, y, color=SCALE(shades(amount)), linewidth=1.8, zorder=4)
 
