@@ -14,6 +14,7 @@ from wukongctl.errors import UsageError
 from wukongctl.gates.checks import check
 from wukongctl.gates.paired import differences, pooled
 from wukongctl.laws.analysis import Report, build
+from wukongctl.laws.axis import PARAMETERS
 from wukongctl.laws.points import Excluded, Point
 
 
@@ -194,6 +195,22 @@ def test_g3_compares_the_laws_inside_the_range(base: Report) -> None:
     found = findings(worse, gates, base)["G3"][0]
     assert found.verdict == "fail"
     assert found.value == pytest.approx(0.002, abs=5e-4)
+
+
+def test_gates_name_the_unit_of_their_axis() -> None:
+    old, new = (
+        build(replace(point_set(ladder(np.random.default_rng(seed), sizes=sizes)), axis=PARAMETERS))
+        for seed, sizes in ((1, SIZES), (2, (*SIZES[1:], 300.0)))
+    )
+    gates = GatesSpec(
+        cost=True, quality=QualityGate(), curve=CurveGate(at=[10.0]), prediction=True, monotone=True
+    )
+    found = check(new, gates, base=old, noise=None)
+    text = " ".join(f"{one.item} {one.message}" for one in found)
+    assert "wukong at 10 parameters" in text
+    assert "only in the baseline: 1.0 parameters" in text
+    assert "no configuration is in both: these runs have wukong at " in text
+    assert "GFLOP" not in text
 
 
 def test_g4_is_decided_only_where_both_exponents_are_identified(base: Report) -> None:

@@ -10,6 +10,7 @@ from wukongctl.decisions import Evidence, Finding, GateName, GateTest, Interval,
 from wukongctl.errors import UsageError
 from wukongctl.gates.paired import LossDifference, differences, pooled
 from wukongctl.laws.analysis import Report
+from wukongctl.laws.axis import COMPUTE, Axis
 from wukongctl.laws.bands import Band, band
 from wukongctl.laws.curves import Curve
 from wukongctl.laws.measure import Measure
@@ -53,7 +54,8 @@ def _against_baseline(
     measure = report.source.measure
     if gates.quality:
         margin = margin_of(gates.quality.margin, measure, noise)
-        yield from quality(report.source.points, base.source.points, margin=margin, noise=noise)
+        axis = report.source.axis
+        yield from quality(report.source.points, base.source.points, margin=margin, noise=noise, axis=axis)
     for curve, old in _pairs(report, base):
         if gates.curve:
             yield from _curve(
@@ -109,7 +111,7 @@ def _missing(report: Report, base: Report, explained: set[tuple[str, float]]) ->
             message = "the curve is only in the baseline"
             yield _finding("G0 validity", curve.name, "fail", message)
         elif missing:
-            message = f"only in the baseline: {_listed([f'{x!r} GFLOP' for x in missing])}"
+            message = f"only in the baseline: {_listed([f'{x!r} {curve.axis.unit_name}' for x in missing])}"
             yield _finding("G0 validity", curve.name, "fail", message)
 
 
@@ -122,20 +124,20 @@ def _cost(report: Report, base: Report) -> Iterator[Finding]:
         new, known = ({(size.x, size.dense_params) for size in one.sizes} for one in (curve, old))
         missing, added = sorted(known - new, key=str), sorted(new - known, key=str)
         if missing and added:
-            message = f"{_costs(missing)} changed to {_costs(added)}"
+            message = f"{_costs(missing, curve.axis)} changed to {_costs(added, curve.axis)}"
             yield _finding("G1 cost", curve.name, "fail", message)
         elif missing:
-            message = f"only in the baseline: {_costs(missing)}"
+            message = f"only in the baseline: {_costs(missing, curve.axis)}"
             yield _finding("G1 cost", curve.name, "inconclusive", message)
         else:
             yield _finding("G1 cost", curve.name, "pass", f"{len(known)} sizes have unchanged cost")
 
 
-def _costs(sizes: list[tuple[float, int | None]]) -> str:
+def _costs(sizes: list[tuple[float, int | None]], axis: Axis) -> str:
     return _listed(
         [
-            f"{gflop!r} GFLOP" + (f" ({dense:,} dense parameters)" if dense is not None else "")
-            for gflop, dense in sizes
+            f"{x!r} {axis.unit_name}" + (f" ({dense:,} dense parameters)" if dense is not None else "")
+            for x, dense in sizes
         ]
     )
 
@@ -154,40 +156,47 @@ def _finding(gate: GateName, item: str, verdict: Verdict, message: str, statisti
 
 
 def quality(
-    new: Sequence[Point], old: Sequence[Point], *, margin: float, noise: AaNoise | None
+    new: Sequence[Point],
+    old: Sequence[Point],
+    *,
+    margin: float,
+    noise: AaNoise | None,
+    axis: Axis = COMPUTE,
 ) -> Iterator[GateTest | Finding]:
     """G2: one test per configuration that both sets of runs have.
 
     Raises UsageError when all sizes in common were trained on different amounts of data.
     """
     found = differences(new, old)
-    yield from _unequal_data(new, old, found)
+    yield from _unequal_data(new, old, found, axis)
     variance = pooled(found, sd=noise.sd if noise else 0.0, df=noise.df if noise else 0)
     if not found:
         message = (
-            f"no configuration is in both: these runs have {_sizes(new)}; the baseline has {_sizes(old)}"
+            f"no configuration is in both: these runs have {_sizes(new, axis)}; "
+            f"the baseline has {_sizes(old, axis)}"
         )
         yield _finding("G2 quality", "all", "inconclusive", message)
     for one in found:
+        item = one.configuration.described(axis.unit_name)
         if variance is None:
             message = f"mean difference {one.mean:+.3g}: one run each, and no A/A noise estimate"
-            yield _finding("G2 quality", str(one.configuration), "inconclusive", message)
+            yield _finding("G2 quality", item, "inconclusive", message)
         else:
             error = float(np.sqrt(variance[0] * one.scale))
             evidence = Evidence(one.mean, error, variance[1])
-            yield GateTest("G2 quality", str(one.configuration), "mean difference", margin, evidence)
+            yield GateTest("G2 quality", item, "mean difference", margin, evidence)
 
 
-def _sizes(points: Sequence[Point]) -> str:
+def _sizes(points: Sequence[Point], axis: Axis) -> str:
     """What configurations differ by: such as `wukong at 0.1 GFLOP (240 dense parameters)`."""
     sizes = sorted({(point.curve, point.x, point.dense_params) for point in points}, key=str)
-    shown = [f"{curve} at {_costs([(x, dense)])}" for curve, x, dense in sizes[:SHOWN_SIZES]]
+    shown = [f"{curve} at {_costs([(x, dense)], axis)}" for curve, x, dense in sizes[:SHOWN_SIZES]]
     left = len(sizes) - len(shown)
     return _listed([*shown, *([f"{left} more"] if left else [])]) if sizes else "no finished run"
 
 
 def _unequal_data(
-    new: Sequence[Point], old: Sequence[Point], found: Sequence[LossDifference]
+    new: Sequence[Point], old: Sequence[Point], found: Sequence[LossDifference], axis: Axis
 ) -> Iterator[Finding]:
     """Sizes that differ in their examples alone; raises UsageError when these are all sizes in common."""
     seen, known = (
@@ -196,13 +205,15 @@ def _unequal_data(
     )
     compared = {(one.configuration.curve, one.configuration.x) for one in found}
     for curve, x in sorted(seen.keys() & known.keys() - compared):
+        if seen[curve, x] == known[curve, x]:  # the parameters differ
+            continue
         message = f"trained on {seen[curve, x]:,} examples, the baseline on {known[curve, x]:,}"
         if not found:
             raise UsageError(
                 f"no size can be compared: {message}",
                 hint="use a baseline trained with the same `epochs` and `max_examples`",
             )
-        yield _finding("G2 quality", f"{curve} at {x:.4g} GFLOP", "inconclusive", message)
+        yield _finding("G2 quality", f"{curve} at {x:.4g} {axis.unit_name}", "inconclusive", message)
 
 
 def _curve(
@@ -210,7 +221,7 @@ def _curve(
 ) -> Iterator[GateTest | Finding]:
     laws = [None if one.law is None else band(one.law, 2 * level - 1) for one in (curve, old)]
     for x in gate.at:
-        item = f"{curve.name} at {x:.4g} GFLOP"
+        item = f"{curve.name} at {x:.4g} {curve.axis.unit_name}"
         if not all(_within(one, x) for one in (curve, old)):
             yield _finding("G3 curve", item, "inconclusive", "outside the range measured in both reports")
         elif laws[0] is None or laws[1] is None:
@@ -266,7 +277,7 @@ def _prediction(curve: Curve, old: Curve, level: float) -> Iterator[GateTest | F
     reach = high - middle if size.loss > middle else middle - low
     error = reach / float(stats.t.ppf(0.5 + level / 2, laws.noise.df))
     evidence = Evidence(abs(size.loss - middle), error, laws.noise.df)
-    item = f"{curve.name} at {size.x:.4g} GFLOP"
+    item = f"{curve.name} at {size.x:.4g} {curve.axis.unit_name}"
     message = (
         f"observed {size.loss:.5g}, predicted {middle:.5g} "
         f"({100 * level:g} % of new runs: {low:.5g} to {high:.5g})"
@@ -281,7 +292,7 @@ def _monotone(curve: Curve) -> Iterator[GateTest | Finding]:
     noise = curve.seed_noise
     for small, large in zip(curve.sizes, curve.sizes[1:], strict=False):
         rise = large.loss - small.loss
-        item = f"{curve.name} from {small.x:.4g} to {large.x:.4g} GFLOP"
+        item = f"{curve.name} from {small.x:.4g} to {large.x:.4g} {curve.axis.unit_name}"
         if noise is not None:
             error = float(np.sqrt(noise.variance * (1 / small.runs + 1 / large.runs)))
             yield GateTest("G6 monotone", item, "rise", 0.0, Evidence(rise, error, noise.df), lenient=True)

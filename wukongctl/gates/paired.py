@@ -23,9 +23,10 @@ class Configuration:
     dense_params: int | None
     examples: int | None
 
-    def __str__(self) -> str:
+    def described(self, unit: str) -> str:
+        """Such as `wukong at 0.1 GFLOP`, for x in `unit`."""
         data = "" if self.examples is None else f", {self.examples:,} examples"
-        return f"{self.curve} at {self.x:.4g} GFLOP{data}"
+        return f"{self.curve} at {self.x:.4g} {unit}{data}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,11 @@ class Axis:
         unit = next(unit for unit in self.units if unit.size == 1)
         return (unit.name if unit.after is None else unit.after) + self.per
 
+    @property
+    def unit_name(self) -> str:
+        """The unit of `Point.x` behind a value, such as `GFLOP` or `parameters`."""
+        return self.base.removesuffix(self.per)
+
     def titled(self, unit: Unit) -> str:
         """The title with a unit, such as `training examples (millions)`."""
         return self.title.replace("{unit}", unit.name).removesuffix(" ()")
