@@ -76,6 +76,19 @@ def test_many_parts_give_the_same_rows_as_one(
     ]
 
 
+def test_parts_without_rows_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even the first one, from which the rows come with which `predict` checks itself."""
+    write_days(tmp_path)
+    (tmp_path / NAMES[0]).write_text("label,a,b,s,t,n\n")
+    one = run(days(), tmp_path, tmp_path / "one")
+    monkeypatch.setattr(parts, "PART_BYTES", 1)
+    many = run(days(), tmp_path, tmp_path / "many")
+    assert columns(tmp_path / "one", one) == columns(tmp_path / "many", many)
+    assert one.raw is not None
+    assert many.raw is not None
+    assert one.raw.sampled == many.raw.sampled > 0
+
+
 def parts_of(spec: DatasetSpec, folder: Path, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(parts, "PART_BYTES", 1)
     stages: list[str] = []

@@ -174,7 +174,7 @@ def _sample(
     encoders: Encoders,
 ) -> int:
     """Write the two files of the sample into the work folder; returns their number of rows."""
-    part = job.parts[0]
+    part = next(part for part in job.parts if reading.result(job, part).rows)
     select = rewriting.rewritten(part.query, raw.source)
     filtered = select.over(_numbered(select), text=select.filtered)
     rows = sql.select(job.spec, filtered, part.types, also=[select.number])
