@@ -16,9 +16,11 @@ from tests.data.test_prepare import own, run
 from tests.examples import examples
 from wukongctl.config.dataset import DatasetSpec
 from wukongctl.data.manifest import Manifest
-from wukongctl.data.pipeline import reading, spool, store
+from wukongctl.data.pipeline import lookup, reading, spool, store
 from wukongctl.data.pipeline.store import HeldRows, Rows, RowWriter, SpooledRows
+from wukongctl.data.pipeline.vocabulary import Vocabulary
 from wukongctl.data.progress import Progress
+from wukongctl.data.statistics import VocabularyStatistics
 
 TEXTS = st.none() | st.sampled_from(["a", "b", "", "  ", "é", "twelve bytes", "long enough to be kept apart"])
 ROWS = st.lists(st.tuples(TEXTS, st.lists(TEXTS, max_size=5), st.none() | st.floats(-9, 9)), max_size=12)
@@ -110,6 +112,43 @@ def test_numbers_in_memory_do_not_keep_the_batch_they_came_with() -> None:
     (owned,) = store._owned(pa.record_batch([part], ["f0"])).columns
     assert owned.equals(part)
     assert owned.get_total_buffer_size() < 100
+
+
+def test_values_are_freed_as_they_are_merged() -> None:
+    writer = RowWriter(Path("unused"), 1e9)
+    for _ in range(50):
+        writer.append(pa.record_batch([spool.coded(pa.array(range(2000)).cast(pa.string_view()))], ["f0"]))
+    rows = writer.close()
+    assert rows is not None
+    before = pa.total_allocated_bytes()
+    rows.unify(0)
+    assert before - pa.total_allocated_bytes() > 1_000_000  # 50 x 2000 values of 16 bytes, less their places
+
+
+def test_more_text_than_an_array_can_hold_goes_to_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MAX_BYTES", 10_000)
+    writer = RowWriter(tmp_path, 1e9)
+    texts = [str(number).rjust(99, "0") for number in range(101)]
+    for text in texts:
+        writer.append(pa.record_batch([spool.coded(pa.array([text])), pa.array([1.0])], ["f0", "f1"]))
+    assert writer.close() is None
+    assert [text for values in SpooledRows(tmp_path).values(0) for text in values.to_pylist()] == texts
+    monkeypatch.setattr(store, "MAX_BYTES", 20_000)
+    writer = RowWriter(tmp_path / "unused", 1e9)
+    writer.append(pa.record_batch([spool.coded(pa.array(texts))], ["f0"]))
+    assert writer.close() is not None
+
+
+def test_a_vocabulary_of_more_text_than_an_array_can_hold_is_looked_up_on_disk() -> None:
+    statistics = VocabularyStatistics(seen=9, values=9)
+    entries = {
+        index: Vocabulary(file=str(index), values=9, bytes=size, sha256="", statistics=statistics)
+        for index, size in enumerate([store.MAX_BYTES, store.MAX_BYTES + 1])
+    }
+    small, large = lookup.divide(entries, 1 << 40)
+    assert (list(small), list(large)) == ([0], [1])
 
 
 def table(folder: Path, seed: int, rows: int = 260) -> None:

@@ -11,6 +11,7 @@ import pyarrow.compute
 
 from wukongctl.data.manifest import SPECIAL_IDS, damaged
 from wukongctl.data.pipeline import vocabulary
+from wukongctl.data.pipeline.store import MAX_BYTES
 from wukongctl.data.pipeline.vocabulary import Vocabulary
 from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
@@ -92,15 +93,19 @@ def ids(
 
 
 def divide(vocabularies: Mapping[int, Vocabulary], memory: int) -> tuple[dict[int, Vocabulary], ...]:
-    """The vocabularies to hold in memory, smallest first as long as they fit, and the others."""
+    """The vocabularies to hold in memory, smallest first as long as they fit, and the others.
+
+    One with more text than an Arrow array can hold does not fit.
+    """
     small: dict[int, Vocabulary] = {}
     large: dict[int, Vocabulary] = {}
     free = memory * MEMORY_SHARE
     for index, entry in sorted(vocabularies.items(), key=lambda item: (cost(item[1]), item[0])):
         is_shared = any(entry.file == other.file for other in small.values())
         needed = 0 if is_shared else cost(entry)
-        (small if needed <= free else large)[index] = entry
-        free -= needed if needed <= free else 0
+        fits = needed <= free and entry.bytes <= MAX_BYTES
+        (small if fits else large)[index] = entry
+        free -= needed if fits else 0
     return small, large
 
 

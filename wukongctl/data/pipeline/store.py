@@ -5,6 +5,7 @@ their batch, and each batch is counted and looked up by itself. In memory they s
 distinct values of the part, so that those are hashed only once more.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +14,9 @@ import numpy as np
 import pyarrow as pa
 
 from wukongctl.data.pipeline import spool
+
+MAX_BYTES = (1 << 31) - 2
+"""Of text that fits in one Arrow array."""
 
 
 class Rows(Protocol):
@@ -103,26 +107,33 @@ class HeldRows:
 
 
 class RowWriter:
-    """Keeps batches in memory while they take at most `free` bytes, and then moves all to `folder`."""
+    """Keeps batches in memory while they take at most `free` bytes, and then moves all to `folder`.
+
+    Also once a column takes more than `MAX_BYTES`, as `unify` puts the values of a feature in one array.
+    """
 
     def __init__(self, folder: Path, free: float) -> None:
         self._folder, self._free = folder, free
         self._held: list[pa.RecordBatch] | None = []
+        self._bytes: Counter[str] = Counter()
+        """By column."""
 
     def append(self, batch: pa.RecordBatch) -> None:
         """Add one batch of at most `spool.MAX_ROWS` rows."""
         if self._held is not None:
             self._held.append(_owned(batch))
-            self._free -= batch.nbytes
-            if self._free >= 0:
+            for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                self._bytes[name] += column.nbytes
+            if self._bytes.total() <= self._free and max(self._bytes.values()) <= MAX_BYTES:
                 return
         for kept in self._held if self._held is not None else [batch]:
             spool.append(self._folder, kept)
         self._held = None
 
     def close(self) -> HeldRows | None:
-        """The rows, if they are still in memory."""
-        return HeldRows(self._held) if self._held is not None else None
+        """The rows, if they are still in memory; they are the caller's alone to free."""
+        held, self._held = self._held, None
+        return HeldRows(held) if held is not None else None
 
 
 def _owned(batch: pa.RecordBatch) -> pa.RecordBatch:
