@@ -59,3 +59,25 @@ def test_joins_of_shipped_recipes_are_found() -> None:
     found = list(joins._joins(spec.rows or "", tree))
     assert [join.pairs for join in found]
     assert all(join.rows.startswith("read_csv('{u.data}'") and not join.is_inner for join in found)
+
+
+@pytest.mark.parametrize(
+    ("query", "ordered"),
+    [
+        ("SELECT * FROM a LEFT JOIN b USING (k)", False),
+        ("SELECT * FROM a, b WHERE a.k = b.k", False),
+        ("SELECT k, count(*) FROM a GROUP BY ALL", False),
+        ("SELECT k, count(*) FROM a GROUP BY k", False),
+        ("SELECT DISTINCT k FROM a", False),
+        ("SELECT k, lag(x) OVER (PARTITION BY k ORDER BY t) FROM a", False),
+        ("SELECT * FROM (SELECT * FROM a JOIN b USING (k))", False),
+        ("SELECT * FROM a LEFT JOIN b USING (k) ORDER BY ALL", True),
+        ("SELECT * EXCLUDE (n) FROM (SELECT * FROM a JOIN b USING (k) ORDER BY n)", True),
+        ("SELECT k, row_number() OVER () FROM a WHERE list_sort(x) = x", True),
+        ("SELECT * FROM a UNION ALL FROM b", True),
+    ],
+)
+def test_rows_in_no_particular_order_are_reported(query: str, ordered: bool) -> None:
+    tree = syntax.parse(query)
+    assert tree is not None
+    assert joins._is_unordered(tree) != ordered

@@ -277,6 +277,14 @@ def test_rows_go_to_disk_when_they_do_not_fit(
     assert bool(held) == (not spooled)
 
 
+def stop_at(stage: str) -> Callable[[Progress], None]:
+    def stop(at: Progress) -> None:
+        if at.stage == stage:
+            raise KeyboardInterrupt
+
+    return stop
+
+
 @pytest.mark.parametrize("share", [0.25, 0.0], ids=["memory", "disk"])
 def test_rows_of_an_ended_process_are_read_again_only_from_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
@@ -285,18 +293,26 @@ def test_rows_of_an_ended_process_are_read_again_only_from_memory(
     table(tmp_path, 2)
     spec = spec_of(0, 0, None, joined=False, shuffled=False)
 
-    def stop_at(stage: str) -> Callable[[Progress], None]:
-        def stop(at: Progress) -> None:
-            if at.stage == stage:
-                raise KeyboardInterrupt
-
-        return stop
-
     for stage in ("counting values", "encoding"):
         with pytest.raises(KeyboardInterrupt):
             run(spec, tmp_path, tmp_path / "out", report=stop_at(stage))
     stages: list[str] = []
     again = run(spec, tmp_path, tmp_path / "out", report=lambda at: stages.append(at.stage))
-    assert ("reading" in stages) == (share > 0)
-    assert "counting values" not in stages
+    assert ("reading" in stages) == ("counting values" in stages) == (share > 0)
     assert again.fingerprint == run(spec, tmp_path, tmp_path / "whole").fingerprint
+
+
+@pytest.mark.parametrize("share", [0.25, 0.0], ids=["memory", "disk"])
+def test_a_resumed_sample_has_the_vocabulary_of_its_own_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    """Read again, a sample has other rows."""
+    monkeypatch.setattr(reading, "HELD_SHARE", share)
+    (tmp_path / "clicks.csv").write_text("label,a\n" + "".join(f"{row % 2},{row}\n" for row in range(400)))
+    spec = own(rows=f"SELECT * FROM {READ} WHERE random() < 0.5")
+    with pytest.raises(KeyboardInterrupt):
+        run(spec, tmp_path, tmp_path / "out", report=stop_at("encoding"))
+    prepared = run(spec, tmp_path, tmp_path / "out")
+    found = prepared.statistics.features["a"]
+    assert (found.unknown or {})["train"] == 0
+    assert found.seen == prepared.splits["train"].rows

@@ -16,6 +16,7 @@ resumes:
 import hashlib
 import json
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -96,6 +97,7 @@ def _run(spec: DatasetSpec, options: Options, raw: Resolved, work: Path) -> Mani
     held: dict[int, HeldRows] | None = {} if options.engine == "local" else None
     job = PrepareJob(spec, paths, options.recipe_dir, work, options.memory_limit, options.threads, held=held)
     job = _planned(job, options)
+    _forget_counts(job)
     run_stage = executor(options.engine)
     try:
         run_stage(reading.STAGE, reading.read, job, job.parts, options.report)
@@ -188,6 +190,19 @@ def _planned(job: PrepareJob, options: Options) -> PrepareJob:
             raise Mismatch([_refused(job.spec, refused)]) from None
         save(job.work / "parts.json", plan)
     return replace(job, parts=plan.parts, notes=plan.notes, paths=parts.with_runs(job.paths, plan.parts))
+
+
+def _forget_counts(job: PrepareJob) -> None:
+    """Delete counts, and what came of them, of rows that were in the memory of an ended process.
+
+    Such rows are read again, and a SELECT with a sample, or a join without an order, then returns others.
+    Once a part is encoded, the others keep to its vocabularies.
+    """
+    lost = any(reading.is_lost(job, part) for part in job.parts)
+    if lost and not any(job.encoded(part).is_dir() for part in job.parts):
+        for folder in (*(job.counts(part) for part in job.parts), job.work / vocabulary.FOLDER):
+            shutil.rmtree(folder, ignore_errors=True)
+        (job.work / numbers.SAVED).unlink(missing_ok=True)
 
 
 def _refused(spec: DatasetSpec, refused: Refused) -> Mistake:

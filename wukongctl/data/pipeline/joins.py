@@ -1,10 +1,10 @@
-"""Remarks on joins that repeat rows, because a key occurs twice, or that drop many, as inner joins do.
+"""Remarks on joins that repeat rows, because a key occurs twice, or that drop many, as inner joins do, and on
+rows in no particular order.
 
 Only joins of two files by equal columns are checked: all keys of the joined table, and the first rows of the
 table that it is joined to.
 """
 
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -15,8 +15,11 @@ from wukongctl.errors import WukongError
 CHECKED_ROWS = 100_000
 """Rows that are checked for a match in the joined table."""
 MAX_DROPPED = 0.5
-JOIN = re.compile(r"\bJOIN\b", re.IGNORECASE)
 KINDS = ("LEFT", "INNER")
+UNORDERED = (
+    "the SELECT joins or groups rows without an `ORDER BY`: their order, and with it the fingerprint, may "
+    "differ each time; end it with one, for example `ORDER BY ALL`"
+)
 
 
 class _Join(NamedTuple):
@@ -29,14 +32,30 @@ class _Join(NamedTuple):
 
 
 def notes(engine: Engine, query: str) -> Iterator[str]:
-    """Remarks on the joins of `query`."""
-    tree = syntax.parse(query) if JOIN.search(query) else None
-    for join in _joins(query, tree) if tree is not None else ():
+    """Remarks on the joins and the order of `query`."""
+    tree = syntax.parse(query)
+    if tree is None:
+        return
+    if _is_unordered(tree):
+        yield UNORDERED
+    for join in _joins(query, tree):
         try:
             yield from _doubled(engine, join)
             yield from _dropped(engine, join)
         except WukongError:  # reported for the whole SELECT
             continue
+
+
+def _is_unordered(tree: syntax.Node) -> bool:
+    """Whether DuckDB's threads may return rows in any order, as of joins, groups and windows."""
+    mixes = ordered = False
+    for node in syntax.nodes(tree):
+        changed = {modifier["type"] for modifier in node.get("modifiers", ())}
+        ordered |= "ORDER_MODIFIER" in changed
+        mixes |= node.get("type") == "JOIN" or "DISTINCT_MODIFIER" in changed
+        mixes |= node.get("aggregate_handling") == "FORCE_AGGREGATES"  # GROUP BY ALL
+        mixes |= bool(node.get("group_expressions") or node.get("partitions"))
+    return mixes and not ordered
 
 
 def _doubled(engine: Engine, join: _Join) -> Iterator[str]:

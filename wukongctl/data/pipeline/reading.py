@@ -48,7 +48,7 @@ class PartRows(Spec):
 
 def read(job: PrepareJob, part: Part, report: ReportProgress = silent) -> None:
     """Read the rows of `part`, unless done."""
-    if _is_done(job, part):
+    if (job.rows(part) / SAVED).is_file() and not is_lost(job, part):
         return
     shutil.rmtree(job.rows(part), ignore_errors=True)
     with stage(job.rows(part)) as folder, job.engine(part.name) as engine:
@@ -99,11 +99,11 @@ def batch_rows(memory: int, columns: int, threads: int | None) -> int:
     return max(min(BATCH_ROWS, 1 << fit.bit_length() >> 1), MIN_BATCH_ROWS)
 
 
-def _is_done(job: PrepareJob, part: Part) -> bool:
+def is_lost(job: PrepareJob, part: Part) -> bool:
+    """Whether rows of `part` were read into the memory of a process that ended before they were encoded."""
     saved = load(job.rows(part) / SAVED, PartRows)
-    if saved is None or not saved.held:
-        return saved is not None
-    return part.index in (job.held or {}) or job.encoded(part).is_dir()
+    here = part.index in (job.held or {})
+    return saved is not None and saved.held and not here and not job.encoded(part).is_dir()
 
 
 def _free(job: PrepareJob, memory: int) -> float:
