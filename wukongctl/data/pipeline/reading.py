@@ -21,8 +21,9 @@ from wukongctl.data.pipeline import bad_rows, spool
 from wukongctl.data.pipeline.bad_rows import FILE, Rejects
 from wukongctl.data.pipeline.job import PrepareJob
 from wukongctl.data.pipeline.parts import Part
-from wukongctl.data.pipeline.store import HeldRows, RowWriter
+from wukongctl.data.pipeline.store import MAX_BYTES, HeldRows, RowWriter
 from wukongctl.data.progress import Progress, ReportProgress, bytes_read, silent
+from wukongctl.data.query import sql
 from wukongctl.data.query.engine import Engine
 from wukongctl.data.stages import load, save, stage
 from wukongctl.errors import RunFailed
@@ -90,7 +91,7 @@ def compact(
     """The rows of a query of `sql.select` in spool form, in order; `check` filters batches first."""
     rows = batch_rows(engine.memory, len(spec.columns), engine.threads)
     with engine.reader(query, rows) as reader:
-        yield from in_order(partial(_compacted, spec=spec), check(reader), engine.threads)
+        yield from in_order(partial(_compacted, spec=spec), check(_readable(reader, spec)), engine.threads)
 
 
 def batch_rows(memory: int, columns: int, threads: int | None) -> int:
@@ -130,6 +131,27 @@ def _checked(
         bad_rows.require_values(engine, spec, query, accepted, row)
         row += accepted.num_rows
         yield accepted
+
+
+def _readable(batches: Iterable[pa.RecordBatch], spec: DatasetSpec) -> Iterator[pa.RecordBatch]:
+    """`batches`; RunFailed for more text than Arrow can address.
+
+    The places of texts overflow then, and whoever reads them crashes.
+    """
+    for batch in batches:
+        for index, (name, _) in enumerate(spec.columns):
+            column = batch.column(f"f{index}")
+            texts = column.values if isinstance(column, pa.ListArray) else column
+            size = sum(part.size for part in texts.buffers()[2:]) if texts.type == pa.string_view() else 0
+            if size > MAX_BYTES:
+                quoted = sql.identifier(name)
+                raise RunFailed(
+                    f"`{name}` has {size / 1e9:.1f} GB of text in {batch.num_rows:,} rows, more than 2 GB "
+                    f"(dataset `{spec.name}`)",
+                    hint=f"shorten it in the SELECT: `{quoted}[:1000] AS {quoted}` keeps 1,000 characters of "
+                    "a text, or items of a list",
+                )
+        yield batch
 
 
 def _compacted(batch: pa.RecordBatch, spec: DatasetSpec) -> pa.RecordBatch:
