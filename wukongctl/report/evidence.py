@@ -8,6 +8,7 @@ from wukongctl.laws.contest import Contest
 from wukongctl.laws.curves import Curve
 from wukongctl.laws.holdout import HiddenSize
 from wukongctl.laws.joint_laws import JointLaw
+from wukongctl.laws.notes import CONTRADICTED
 from wukongctl.report.numbers import compute, interval, listed, number
 
 LEAST_SIZES = 3
@@ -48,8 +49,15 @@ def is_dots(report: Report) -> bool:
 
 
 def held_out(report: Report) -> Iterator[str]:
-    """How many laws predicted their held-out largest size, or most data; nothing without tests."""
-    tested = [(name, one.extrapolation[0].sizes[0]) for name, one in analyses(report) if one.extrapolation]
+    """How many laws predicted their held-out largest size, or most data; nothing without tests.
+
+    Where the points contradict the law there is none to praise, or to blame.
+    """
+    tested = [
+        (name, one.extrapolation[0].sizes[0])
+        for name, one in analyses(report)
+        if one.extrapolation and not CONTRADICTED & set(one.notes)
+    ]
     decided = [(name, size) for name, size in tested if size.inside is not None and size.informative]
     what = " or ".join(axis.largest for axis in axes_of(report))
     held = f"the loss at the {what}, held out" if what.startswith("most") else f"its held-out {what}"
