@@ -257,6 +257,10 @@ def test_markdown_escapes_names() -> None:
     assert "&#95;&#95;a_b&#95;&#95; &#36;m&#36;" in reports.to_markdown(synthetic("__a_b__ $m$"))
 
 
+def test_exponents_have_no_plus_sign() -> None:
+    assert [numbers.number(value) for value in (1e14, 2.5e7, 3e-12)] == ["1.000e14", "2.500e7", "3.000e−12"]
+
+
 def test_compute_moves_to_a_nearer_unit_outside_a_thousandth_to_a_thousand() -> None:
     mega, giga = Unit(1e-3, "MFLOP"), Unit(1.0, "GFLOP")
     shown = ["500 MFLOP", "1 GFLOP", "2.5 GFLOP", "3 TFLOP"]

@@ -17,7 +17,7 @@ def number(value: float | None, digits: int = 4) -> str:
         text = f"{value:.{digits - 1}e}"
     else:
         text = f"{value:.{digits}g}" if size < 10**digits else f"{float(f'{value:.{digits}g}'):.0f}"
-    return text.replace("e-0", "e-").replace("e+0", "e").replace("-", "−")
+    return text.replace("e-0", "e-").replace("e+0", "e").replace("e+", "e").replace("-", "−")
 
 
 def interval(ends: tuple[float | None, float | None] | None, digits: int = 3) -> str:
